@@ -1,0 +1,1 @@
+"""Train, evaluate, benchmark and export recurrent models whose cells carry momentum."""

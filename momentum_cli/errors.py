@@ -1,0 +1,37 @@
+"""The errors a user can meet, each with the exit code of the command line.
+
+0 is success, 130 and 143 are SIGINT and SIGTERM; every other code belongs to one class below. A message says what was
+got, what is allowed and what to do; the command line prints it without a traceback.
+"""
+
+from __future__ import annotations
+
+
+class MomentumError(Exception):
+    """Base of all errors that are shown to the user as a message."""
+
+    exit_code: int = 1
+
+
+class RunError(MomentumError):
+    """A training, benchmark or evaluation failed while it ran (exit 1)."""
+
+    exit_code = 1
+
+
+class RecipeError(MomentumError):
+    """A recipe, an override or an option is wrong (exit 2)."""
+
+    exit_code = 2
+
+
+class DataError(MomentumError):
+    """Data or a saved model is missing, damaged or of another kind (exit 3)."""
+
+    exit_code = 3
+
+
+class TargetError(MomentumError):
+    """A target was missed or an exported file disagrees with its checkpoint (exit 4)."""
+
+    exit_code = 4
