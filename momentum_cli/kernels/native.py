@@ -1,0 +1,74 @@
+"""torch's own LSTM, GRU and RNN kernels (oneDNN on the CPU, cuDNN on CUDA) for every linear dynamics.
+
+A linear dynamics commutes with the input projection, so it is applied to the input, with a constant 1 as one more
+channel for the input bias; the rest is an ordinary recurrent layer. Exact up to rounding.
+
+Axes: T time, B batch, D input, H hidden, G gates * H.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from momentum_cli.dynamics import Dynamics, Identity, filter_input
+from momentum_cli.kernels.weights import State, Weights
+from momentum_cli.recurrence import Recurrence
+
+# The functions behind torch.nn.LSTM, GRU and RNN: what they take and return is the same for padded and packed input.
+_FUNCTIONS: dict[str, Any] = {
+    "lstm": torch._VF.lstm,  # type: ignore[attr-defined]
+    "gru": torch._VF.gru,  # type: ignore[attr-defined]
+    "rnn": torch._VF.rnn_tanh,  # type: ignore[attr-defined]
+    "rnn_relu": torch._VF.rnn_relu,  # type: ignore[attr-defined]
+}
+
+
+def supports(recurrence: Recurrence, dynamics: Dynamics, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Return None if torch's kernels can run this, else the reason."""
+    if not dynamics.linear:
+        return f"{type(dynamics).__name__} is not linear, and torch's kernels take an input, not a driven projection"
+    if recurrence.name not in _FUNCTIONS:
+        return f"torch has no kernel for the recurrence {recurrence.name!r}"
+    return None
+
+
+def run(
+    recurrence: Recurrence,
+    dynamics: Dynamics,
+    x: Tensor,
+    weights: Weights,
+    state: State,
+    drive: State | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, State, State]:
+    """See `momentum_cli.kernels.Backend.run`."""
+    y, drive = filter_input(dynamics, x, weights.b_ih is not None, drive, lengths)
+    parameters = [weights.w_ih, weights.w_hh]
+    has_biases = weights.b_ih is not None and weights.b_hh is not None
+    if weights.b_ih is not None and weights.b_hh is not None:
+        if isinstance(dynamics, Identity):
+            parameters += [weights.b_ih, weights.b_hh]
+        else:
+            parameters = [weights.extended(), weights.w_hh, torch.zeros_like(weights.b_ih), weights.b_hh]
+    hidden = tuple(s.unsqueeze(0) for s in state)
+    first = hidden if len(hidden) > 1 else hidden[0]
+    function = _FUNCTIONS[recurrence.name]
+    # One layer, no dropout, training, one direction. `train` decides whether what backward needs is kept.
+    options = (has_biases, 1, 0.0, torch.is_grad_enabled(), False)
+    if lengths is None:
+        output, *last = function(y, first, parameters, *options, False)
+        return output, tuple(s.squeeze(0) for s in last), drive
+    packed = pack_padded_sequence(y, lengths, enforce_sorted=False)
+    # Always set when enforce_sorted is False.
+    order, inverse = packed.sorted_indices, packed.unsorted_indices
+    assert order is not None
+    assert inverse is not None
+    ordered = tuple(s.index_select(1, order) for s in hidden)
+    first = ordered if len(ordered) > 1 else ordered[0]
+    data, *last = function(packed.data, packed.batch_sizes, first, parameters, *options)
+    output, _ = pad_packed_sequence(packed._replace(data=data), total_length=len(x))
+    return output, tuple(s.squeeze(0).index_select(0, inverse) for s in last), drive

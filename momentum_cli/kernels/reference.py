@@ -1,0 +1,63 @@
+"""The definition: a plain PyTorch loop over time that follows the equations. Other backends are tested against it.
+
+Axes: T time, B batch, D input, H hidden, G gates * H.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, pad
+
+from momentum_cli.dynamics import Dynamics
+from momentum_cli.kernels.weights import State, Weights
+from momentum_cli.recurrence import Recurrence
+
+
+def supports(recurrence: Recurrence, dynamics: Dynamics, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Return None: the loop serves everything."""
+    return None
+
+
+def run(
+    recurrence: Recurrence,
+    dynamics: Dynamics,
+    x: Tensor,
+    weights: Weights,
+    state: State,
+    drive: State | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, State, State]:
+    """See `momentum_cli.kernels.Backend.run`."""
+    u = linear(x, weights.w_ih, weights.b_ih)
+    if dynamics.linear:
+        # The state is kept in input space, whatever the backend. The loop itself stays in gate space, where the
+        # equations are written, and the input is filtered beside it only to hand the state on.
+        extended = x if weights.b_ih is None else pad(x, (0, 1), value=1.0)
+        outer = dynamics.init(extended[0]) if drive is None else drive
+        inner = (linear(outer[0], weights.extended()), *outer[1:]) if outer else ()
+    else:
+        extended, outer = x, ()
+        inner = dynamics.init(u[0]) if drive is None else drive
+    outputs = []
+    for t in range(len(x)):
+        d, next_inner = dynamics.step(u[t], inner)
+        next_state = recurrence.step(d, state, weights.w_hh, weights.b_hh)
+        next_outer = dynamics.step(extended[t], outer)[1] if dynamics.linear else ()
+        output = next_state[0]
+        if lengths is not None:
+            running = (t < lengths).to(x.device)
+            output = torch.where(running.unsqueeze(1), output, torch.zeros_like(output))
+            next_state = _advance(running, next_state, state)
+            next_inner = _advance(running, next_inner, inner)
+            next_outer = _advance(running, next_outer, outer)
+        state, inner, outer = next_state, next_inner, next_outer
+        outputs.append(output)
+    return torch.stack(outputs), state, outer if dynamics.linear else inner
+
+
+def _advance(running: Tensor, new: State, old: State) -> State:
+    return tuple(
+        torch.where(running.view(-1, *[1] * (after.dim() - 1)), after, before)
+        for after, before in zip(new, old, strict=True)
+    )

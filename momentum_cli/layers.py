@@ -1,0 +1,540 @@
+"""Drop-in recurrent layers: project, filter, recur; stacked, in one or both directions, on padded or packed input.
+
+Axes: T time, B batch, D input, H hidden, G gates * H, L layers * directions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from momentum_cli import kernels
+from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
+from momentum_cli.kernels import Weights
+from momentum_cli.recurrence import RECURRENCES, Recurrence
+
+State = tuple[Tensor, ...]
+
+
+class RecurrentLayer(nn.Module):
+    """What LSTM, GRU and RNN share; build one of these.
+
+    The state is one flat tuple that carries everything, so a sequence run in chunks equals the sequence run whole.
+    Every tensor has the batch in dimension 1 (no batch dimension for unbatched input). `state_names` gives the order:
+
+    - the recurrent tensors as `torch.nn` has them, (L, B, H): ``h`` and, for an LSTM, ``c``;
+    - linear dynamics keep the filtered input of each layer, ``velocity_l0``, ``velocity_l1``, …: (directions, B,
+      input size of that layer + 1), the last channel being the filtered constant 1 that stands for the input bias
+      (absent with ``bias=False``); Nesterov and ScheduledRestart then keep the step number ``k``, (1, B) int64;
+    - RMSProp and Adam keep their moments in gate space, (L, B, G).
+    """
+
+    recurrence: Recurrence
+    dynamics: Dynamics
+
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        dynamics: Dynamics,
+        backend: str,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: got {value!r}, allowed is an integer >= 1")
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"dropout: got {dropout!r}, allowed is 0 <= dropout <= 1")
+        if dropout > 0.0 and num_layers == 1:
+            raise ValueError(f"dropout: got {dropout!r} with num_layers=1; it acts between layers, so use two or more")
+        if backend != "auto" and backend not in kernels.BACKENDS:
+            raise ValueError(f"backend: got {backend!r}, allowed is one of auto, {', '.join(kernels.BACKENDS)}")
+        self.recurrence = recurrence
+        self.dynamics = dynamics
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bias = bias
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.backend = backend
+        self.chosen_backend: str | None = None if backend == "auto" else backend
+        gates = recurrence.gates * hidden_size
+        for suffix, size in self._directions():
+            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, size), "weight_hh": (gates, hidden_size)}
+            if bias:
+                shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
+            for name, shape in shapes.items():
+                self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        self.reset_parameters()
+
+    @property
+    def num_directions(self) -> int:
+        """2 when bidirectional, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """One name for each tensor of the state, in order."""
+        names = list(self.recurrence.state_names)
+        for name in self.dynamics.state_names:
+            if name != "k" and self.dynamics.linear:
+                names += [f"{name}_l{layer}" for layer in range(self.num_layers)]
+            else:
+                names.append(name)
+        return tuple(names)
+
+    def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
+        """Initialise the parameters.
+
+        Args:
+            init: ``"torch"``: uniform in ±1/sqrt(H), as `torch.nn`. ``"paper"``: orthogonal ``weight_ih``,
+                ``weight_hh = eye_`` of the (G, H) matrix (identity in the first gate's block, zero elsewhere), zero
+                biases except both forget-gate biases of an LSTM.
+            forget_bias: Value of both forget-gate biases of an LSTM; default 1.0 for ``"paper"``, untouched for
+                ``"torch"``.
+
+        Raises:
+            ValueError: ``init`` is unknown, or a forget bias was given to a layer without a forget gate or bias.
+
+        Reference: arXiv 2006.06919, appendix, and the authors' code for ``"paper"``.
+        """
+        if init not in ("torch", "paper"):
+            raise ValueError(f"init: got {init!r}, allowed is 'torch' or 'paper'")
+        has_forget_bias = self.recurrence.name == "lstm" and self.bias
+        if forget_bias is not None and not has_forget_bias:
+            raise ValueError(f"forget_bias: got {forget_bias!r}, but only an LSTM with bias=True has a forget-gate bias")
+        if init == "paper" and forget_bias is None and has_forget_bias:
+            forget_bias = 1.0
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if init == "torch":
+                    nn.init.uniform_(parameter, -bound, bound)
+                elif name.startswith("weight_ih"):
+                    nn.init.orthogonal_(parameter)
+                elif name.startswith("weight_hh"):
+                    nn.init.eye_(parameter)
+                else:
+                    nn.init.zeros_(parameter)
+                if forget_bias is not None and name.startswith("bias"):
+                    parameter[self.hidden_size : 2 * self.hidden_size] = forget_bias
+
+    def zero_state(self, batch_size: int | None = None) -> State:
+        """Return the state at the start of a sequence.
+
+        Args:
+            batch_size: B, or None for unbatched input.
+
+        Returns:
+            The tuple that `state_names` describes.
+        """
+        shapes = self._state_shapes(1 if batch_size is None else batch_size)
+        weight = self.get_parameter("weight_hh_l0")
+        state = tuple(
+            torch.zeros(shape, device=weight.device, dtype=torch.int64 if name == "k" else weight.dtype)
+            for name, shape in zip(self.state_names, shapes, strict=True)
+        )
+        return state if batch_size is not None else tuple(s.squeeze(1) for s in state)
+
+    def forward(
+        self, input: Tensor | PackedSequence, state: State | Tensor | None = None
+    ) -> tuple[Tensor | PackedSequence, State]:
+        """Run the layer.
+
+        Args:
+            input: (T, B, D), (B, T, D) with ``batch_first``, (T, D) unbatched, or a `PackedSequence`.
+            state: What an earlier call returned, or None for zeros.
+
+        Returns:
+            The outputs of the last layer at each step, as packed, batched or unbatched as the input, directions
+            concatenated: (T, B, directions * H); and the state after the last step.
+
+        Raises:
+            ValueError: The input size, the state's shapes or dtypes are wrong, or the backend cannot serve.
+        """
+        if isinstance(input, PackedSequence):
+            x, lengths = pad_packed_sequence(input)
+            output, after = self._run(x, self._checked_state(state, x, batched=True), lengths)
+            packed = pack_padded_sequence(output, lengths, enforce_sorted=False)
+            # Keep the caller's own order, whether or not it came sorted.
+            if input.sorted_indices is None:
+                packed = PackedSequence(packed.data, packed.batch_sizes, None, None)
+            return packed, after
+        if input.dim() not in (2, 3):
+            raise ValueError(f"input: got {input.dim()} dimensions, allowed is 2 (T, D) or 3")
+        batched = input.dim() == 3
+        x = input if batched else input.unsqueeze(1)
+        if batched and self.batch_first:
+            x = x.transpose(0, 1)
+        output, after = self._run(x, self._checked_state(state, x, batched), None)
+        if not batched:
+            return output.squeeze(1), tuple(s.squeeze(1) for s in after)
+        return output.transpose(0, 1) if self.batch_first else output, after
+
+    def _run(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
+        recurrent = self.recurrence.state_names
+        dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+        ends: list[State] = []
+        drives: list[State] = []
+        outputs: list[Tensor] = []
+        for index, (suffix, _) in enumerate(self._directions()):
+            layer, backward = divmod(index, self.num_directions)
+            if backward == 0 and layer > 0:
+                x = torch.cat(outputs, 2) if self.bidirectional else outputs[0]
+                x = nn.functional.dropout(x, self.dropout, self.training)
+                outputs = []
+            if state is None:
+                before: State = tuple(x.new_zeros(x.shape[1], self.hidden_size) for _ in recurrent)
+                drive = None
+            else:
+                before = tuple(s[index] for s in state[: len(recurrent)])
+                drive = self._drive(state[len(recurrent) :], layer, backward, index)
+            run = self._backend(x, dtype).run
+            source = _reversed(x, lengths) if backward else x
+            output, end, drive = run(
+                self.recurrence, self.dynamics, source, self._weights(suffix), before, drive, lengths
+            )
+            outputs.append(_reversed(output, lengths) if backward else output)
+            ends.append(end)
+            drives.append(drive)
+        after = tuple(torch.stack(tensors) for tensors in zip(*ends, strict=True))
+        output = torch.cat(outputs, 2) if self.bidirectional else outputs[0]
+        return output, after + self._collect(drives)
+
+    def _backend(self, x: Tensor, dtype: torch.dtype) -> kernels.Backend:
+        if self.backend != "auto":
+            return kernels.require(self.backend, self.recurrence, self.dynamics, x.device, dtype)
+        training = torch.is_grad_enabled() and (x.requires_grad or self.get_parameter("weight_hh_l0").requires_grad)
+        steps, batch, size = x.shape
+        self.chosen_backend = kernels.choose(
+            self.recurrence, self.dynamics, (steps, batch, size), self.hidden_size, x.device, dtype, training
+        )
+        return kernels.BACKENDS[self.chosen_backend]
+
+    def _directions(self) -> list[tuple[str, int]]:
+        """Suffix of the parameter names and input size of every layer and direction, in the order of the state."""
+        return [
+            (f"_l{layer}{'_reverse' if backward else ''}", self._layer_input_size(layer))
+            for layer in range(self.num_layers)
+            for backward in range(self.num_directions)
+        ]
+
+    def _layer_input_size(self, layer: int) -> int:
+        return self.input_size if layer == 0 else self.hidden_size * self.num_directions
+
+    def _weights(self, suffix: str) -> Weights:
+        get = self.get_parameter
+        biases = (get("bias_ih" + suffix), get("bias_hh" + suffix)) if self.bias else (None, None)
+        return Weights(get("weight_ih" + suffix), get("weight_hh" + suffix), *biases)
+
+    def _drive(self, state: State, layer: int, backward: int, index: int) -> State:
+        """Take the part of one layer and direction out of the dynamics' part of the state."""
+        if not self.dynamics.linear:
+            return tuple(s[index] for s in state)
+        if not state:
+            return ()
+        return (state[layer][backward], *(s[0] for s in state[self.num_layers :]))
+
+    def _collect(self, drives: list[State]) -> State:
+        """Invert `_drive` for all layers and directions; the step number is the same everywhere."""
+        if not self.dynamics.linear:
+            return tuple(torch.stack(tensors) for tensors in zip(*drives, strict=True))
+        if not drives[0]:
+            return ()
+        n = self.num_directions
+        filtered = [torch.stack([d[0] for d in drives[n * layer : n * layer + n]]) for layer in range(self.num_layers)]
+        return (*filtered, *(s.unsqueeze(0) for s in drives[0][1:]))
+
+    def _state_shapes(self, batch: int) -> list[tuple[int, ...]]:
+        layers = self.num_layers * self.num_directions
+        shapes: list[tuple[int, ...]] = [(layers, batch, self.hidden_size)] * len(self.recurrence.state_names)
+        for name in self.dynamics.state_names:
+            if name == "k":
+                shapes.append((1, batch))
+            elif self.dynamics.linear:
+                shapes += [
+                    (self.num_directions, batch, self._layer_input_size(layer) + int(self.bias))
+                    for layer in range(self.num_layers)
+                ]
+            else:
+                shapes.append((layers, batch, self.recurrence.gates * self.hidden_size))
+        return shapes
+
+    def _checked_state(self, state: State | Tensor | None, x: Tensor, batched: bool) -> State | None:
+        """Check input and state, and give an unbatched state its batch dimension."""
+        if x.shape[2] != self.input_size:
+            raise ValueError(f"input: got {x.shape[2]} channels, allowed is input_size={self.input_size}")
+        if x.shape[0] < 1:
+            raise ValueError("input: got a sequence of length 0, allowed is at least one step")
+        if state is None:
+            return None
+        tensors = (state,) if isinstance(state, Tensor) else tuple(state)
+        names = self.state_names
+        if len(tensors) != len(names):
+            raise ValueError(
+                f"state: got {len(tensors)} tensors, allowed are {len(names)} ({', '.join(names)}); "
+                "start the missing ones from zero_state(batch_size)"
+            )
+        batch = x.shape[1]
+        for name, tensor, shape in zip(names, tensors, self._state_shapes(batch), strict=True):
+            expected = shape if batched else (shape[0], *shape[2:])
+            if tuple(tensor.shape) != expected:
+                raise ValueError(f"state {name!r}: got shape {tuple(tensor.shape)}, allowed is {expected}")
+            if (name == "k") != (tensor.dtype == torch.int64):
+                kind = "int64" if name == "k" else "floating point"
+                raise ValueError(f"state {name!r}: got {tensor.dtype}, allowed is {kind}")
+        return tensors if batched else tuple(tensor.unsqueeze(1) for tensor in tensors)
+
+    def extra_repr(self) -> str:
+        """Show the options that differ from the defaults, and always the dynamics."""
+        parts = [f"{self.input_size}, {self.hidden_size}"]
+        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        parts += [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
+        parts.append(f"dynamics={self.dynamics}")
+        if self.backend != "auto":
+            parts.append(f"backend={self.backend!r}")
+        return ", ".join(parts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the recurrence by name: its step is a function, which a saved model must not depend on."""
+        state = self.__dict__.copy()
+        if RECURRENCES.get(self.recurrence.name) is self.recurrence:
+            state["recurrence"] = self.recurrence.name
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what `__getstate__` gave."""
+        if isinstance(state["recurrence"], str):
+            state = state | {"recurrence": RECURRENCES[state["recurrence"]]}
+        super().__setstate__(state)
+
+
+class LSTM(RecurrentLayer):
+    """Long short-term memory whose input goes through a momentum dynamics; `torch.nn.LSTM` with `Identity`.
+
+    ``d_t = dynamics(W_ih x_t + b_ih)``; ``i, f, g, o = d_t + W_hh h_{t-1} + b_hh``; ``c_t = σ(f) c_{t-1} + σ(i)
+    tanh(g)``; ``h_t = σ(o) tanh(c_t)``.
+
+    Args:
+        input_size: D, >= 1.
+        hidden_size: H, >= 1.
+        num_layers: Stacked layers, >= 1; each has a dynamics of its own.
+        bias: Use ``bias_ih`` (inside the dynamics) and ``bias_hh`` (outside).
+        batch_first: Input and output are (B, T, ·); the state is not affected.
+        dropout: Probability in [0, 1] of zeroing an output between layers, while training.
+        bidirectional: Run each layer in both directions; each has a dynamics of its own.
+        dynamics: One of `momentum_cli.dynamics`.
+        backend: ``"auto"`` (the fastest for the shape; `chosen_backend` tells which), ``"fused"``, ``"native"`` or
+            ``"reference"``.
+        device: Of the parameters.
+        dtype: Of the parameters: float32, float64 or bfloat16.
+
+    Parameters are named and laid out as in `torch.nn.LSTM`, whose state_dict loads unchanged. `forward` takes and
+    returns what `torch.nn.LSTM` does, with the state of the dynamics behind ``(h_n, c_n)``.
+
+    Raises:
+        ValueError: An option is outside its range.
+
+    Reference: arXiv 2006.06919, section 3; with ``Identity``, `torch.nn.LSTM`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dynamics: Dynamics = HeavyBall(),
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            RECURRENCES["lstm"],
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dynamics,
+            backend,
+            device,
+            dtype,
+        )
+
+
+class GRU(RecurrentLayer):
+    """Gated recurrent unit whose input goes through a momentum dynamics; `torch.nn.GRU` with `Identity`.
+
+    ``d_t = dynamics(W_ih x_t + b_ih)``, on all three projections; ``r, z = σ(d + W_hh h_{t-1} + b_hh)``;
+    ``n = tanh(d_n + r (W_hn h_{t-1} + b_hn))``; ``h_t = (1 - z) n + z h_{t-1}``.
+
+    Arguments, shapes and errors as in `LSTM`; the state begins with ``h_n`` and is a tuple also for `Identity`.
+
+    Reference: arXiv 2006.06919, section 3; with ``Identity``, `torch.nn.GRU`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dynamics: Dynamics = HeavyBall(),
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            RECURRENCES["gru"],
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dynamics,
+            backend,
+            device,
+            dtype,
+        )
+
+
+class RNN(RecurrentLayer):
+    """Elman network whose input goes through a momentum dynamics; `torch.nn.RNN` with `Identity`.
+
+    ``d_t = dynamics(W_ih x_t + b_ih)``; ``h_t = nonlinearity(d_t + W_hh h_{t-1} + b_hh)``.
+
+    Arguments, shapes and errors as in `LSTM`, and
+
+    Args:
+        nonlinearity: ``"tanh"`` or ``"relu"``.
+
+    Reference: arXiv 2006.06919, section 3; with ``Identity``, `torch.nn.RNN`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dynamics: Dynamics = HeavyBall(),
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        names = {"tanh": "rnn", "relu": "rnn_relu"}
+        if nonlinearity not in names:
+            raise ValueError(f"nonlinearity: got {nonlinearity!r}, allowed is 'tanh' or 'relu'")
+        super().__init__(
+            RECURRENCES[names[nonlinearity]],
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dynamics,
+            backend,
+            device,
+            dtype,
+        )
+
+
+# The layer of each recurrence.
+LAYERS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+
+
+def _short(layer: type[RecurrentLayer], dynamics: type[Dynamics], name: str) -> Any:
+    """Return a function that builds ``layer`` with ``dynamics`` from the keywords of both."""
+
+    def build(*args: Any, **options: Any) -> RecurrentLayer:
+        fields = dynamics.__dataclass_fields__  # type: ignore[attr-defined]
+        own = {key: options.pop(key) for key in list(options) if key in fields}
+        return cast(RecurrentLayer, cast(Any, layer)(*args, dynamics=dynamics(**own), **options))
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = f"Build `{layer.__name__}` with `{dynamics.__name__}`; takes the arguments of both."
+    return build
+
+
+def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Reverse each sequence of x (T, B, ·) within its own length; padding stays where it is."""
+    if lengths is None:
+        return x.flip(0)
+    steps = torch.arange(len(x), device=x.device).unsqueeze(1)
+    end = lengths.to(x.device).unsqueeze(0)
+    source = torch.where(steps < end, end - 1 - steps, steps)
+    return x.gather(0, source.unsqueeze(2).expand_as(x))
+
+
+MomentumLSTM = _short(LSTM, HeavyBall, "MomentumLSTM")
+NesterovLSTM = _short(LSTM, Nesterov, "NesterovLSTM")
+SRLSTM = _short(LSTM, ScheduledRestart, "SRLSTM")
+RMSPropLSTM = _short(LSTM, RMSProp, "RMSPropLSTM")
+AdamLSTM = _short(LSTM, Adam, "AdamLSTM")
+MomentumGRU = _short(GRU, HeavyBall, "MomentumGRU")
+NesterovGRU = _short(GRU, Nesterov, "NesterovGRU")
+SRGRU = _short(GRU, ScheduledRestart, "SRGRU")
+RMSPropGRU = _short(GRU, RMSProp, "RMSPropGRU")
+AdamGRU = _short(GRU, Adam, "AdamGRU")
+MomentumRNN = _short(RNN, HeavyBall, "MomentumRNN")
+NesterovRNN = _short(RNN, Nesterov, "NesterovRNN")
+SRRNN = _short(RNN, ScheduledRestart, "SRRNN")
+RMSPropRNN = _short(RNN, RMSProp, "RMSPropRNN")
+AdamRNN = _short(RNN, Adam, "AdamRNN")
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "AdamGRU",
+    "AdamLSTM",
+    "AdamRNN",
+    "Identity",
+    "MomentumGRU",
+    "MomentumLSTM",
+    "MomentumRNN",
+    "NesterovGRU",
+    "NesterovLSTM",
+    "NesterovRNN",
+    "RMSPropGRU",
+    "RMSPropLSTM",
+    "RMSPropRNN",
+    "RecurrentLayer",
+    "SRGRU",
+    "SRLSTM",
+    "SRRNN",
+]
