@@ -1,1 +1,46 @@
-"""data."""
+"""Data: one file a task. `TASKS[name](**options).load(data_dir, progress)` returns a `Dataset`."""
+
+from __future__ import annotations
+
+from momentum_cli.data.dataset import (
+    NO_PROGRESS,
+    NOT_SCORED,
+    Batch,
+    Dataset,
+    DownloadProgress,
+    NoProgress,
+    Split,
+    Task,
+    default_data_dir,
+)
+from momentum_cli.data.digits import Digits
+from momentum_cli.data.mnist import MNIST, PermutedMNIST
+from momentum_cli.data.sampling import epoch_order
+from momentum_cli.data.synthetic import Adding, Copying
+
+TASKS: dict[str, type[Task]] = {
+    "digits": Digits,
+    "mnist": MNIST,
+    "pmnist": PermutedMNIST,
+    "adding": Adding,
+    "copying": Copying,
+}
+
+__all__ = [
+    "MNIST",
+    "NOT_SCORED",
+    "NO_PROGRESS",
+    "TASKS",
+    "Adding",
+    "Batch",
+    "Copying",
+    "Dataset",
+    "Digits",
+    "DownloadProgress",
+    "NoProgress",
+    "PermutedMNIST",
+    "Split",
+    "Task",
+    "default_data_dir",
+    "epoch_order",
+]

@@ -1,0 +1,232 @@
+"""MNIST read as a sequence of pixels, in scan order or under one fixed permutation.
+
+The files are the four original IDX files, where torchvision keeps them: `data_dir/MNIST/raw`. They are read and
+verified here rather than by `torchvision.datasets.MNIST`, which checks that files exist but not what is in them,
+prefers an old `processed` folder when there is one, and downloads straight to the final names. Where they can be
+downloaded from, and with which checksum, is torchvision's own table.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from momentum_cli.data.dataset import NO_PROGRESS, Dataset, DownloadProgress, default_data_dir
+from momentum_cli.data.download import fetch_gzipped, gunzip, md5, one_at_a_time
+from momentum_cli.data.pixels import check_options, pixel_dataset
+from momentum_cli.data.sampling import check_seed
+from momentum_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LICENCE = "CC BY-SA 3.0; Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database of handwritten digits"
+TRAIN_SIZE = 60_000
+
+
+class IdxFile(NamedTuple):
+    """What an original file must be: shape of its unsigned bytes, and MD5 of the whole file."""
+
+    shape: tuple[int, ...]
+    md5: str
+
+    @property
+    def header(self) -> bytes:
+        """The IDX header: two zeros, 8 for unsigned bytes, the number of axes, each axis as a big-endian uint32."""
+        return struct.pack(f">HBB{len(self.shape)}I", 0, 8, len(self.shape), *self.shape)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.header) + math.prod(self.shape)
+
+
+FILES: dict[str, IdxFile] = {
+    "train-images-idx3-ubyte": IdxFile((TRAIN_SIZE, 28, 28), "6bbc9ace898e44ae57da46a324031adb"),
+    "train-labels-idx1-ubyte": IdxFile((TRAIN_SIZE,), "a25bea736e30d166cdddb491f175f624"),
+    "t10k-images-idx3-ubyte": IdxFile((10_000, 28, 28), "2646ac647ad5339dbf082846283269ea"),
+    "t10k-labels-idx1-ubyte": IdxFile((10_000,), "27ae3e4e09519cfbb04c329615203637"),
+}
+
+
+@dataclass(frozen=True)
+class MNIST:
+    """Classify 28x28 digits read pixel by pixel (T = 784) or several pixels a step.
+
+    Pixels 0 … 255 become 0 … 1, without normalisation. The validation set is held out of the 60,000 training images,
+    the classes in proportion; the 10,000 test images are the original ones.
+
+    Args:
+        pixels_per_step: a divisor of 784; 1 is pixel by pixel, 28 a row a step.
+        validation: training images held out, in [1, 59999], or "none": all 60,000 are trained on.
+        split_seed: which images are held out, in [0, 2**32).
+
+    Raises:
+        ValueError: an option is out of its range.
+
+    Reference: Le, Jaitly and Hinton, A Simple Way to Initialize Recurrent Networks of Rectified Linear Units,
+    arXiv 1504.00941, section 4.2 (pixel-by-pixel MNIST); LeCun, Bottou, Bengio and Haffner, Proc. IEEE 86(11), 1998.
+    """
+
+    pixels_per_step: int = 1
+    validation: int | Literal["none"] = 5000
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self.pixels_per_step, 784, self.validation, TRAIN_SIZE, self.split_seed)
+
+    def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
+        """Read the images from `data_dir/MNIST/raw`, downloading what is absent.
+
+        Returns:
+            Dataset with inputs (n, 784 / pixels_per_step, pixels_per_step) uint8.
+
+        Raises:
+            DataError: a file is damaged, or absent and cannot be downloaded.
+        """
+        return _load("mnist", self, data_dir, progress)
+
+
+@dataclass(frozen=True)
+class PermutedMNIST:
+    """MNIST with the 784 pixels in one random order, the same for every image.
+
+    The order is `torch.randperm(784, generator=torch.Generator().manual_seed(permutation_seed))`: a Fisher-Yates
+    shuffle driven by MT19937 on the CPU, independent of the training seed and of torch's global generator. It is kept
+    in `Dataset.preprocessing["permutation"]`, so a trained model never depends on drawing it again.
+
+    Args:
+        pixels_per_step, validation, split_seed: as for MNIST.
+        permutation_seed: which order, in [0, 2**32).
+
+    Raises:
+        ValueError: an option is out of its range.
+
+    Reference: as for MNIST. The literature fixes one permutation but not a common one.
+    """
+
+    pixels_per_step: int = 1
+    validation: int | Literal["none"] = 5000
+    split_seed: int = 0
+    permutation_seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self.pixels_per_step, 784, self.validation, TRAIN_SIZE, self.split_seed)
+        check_seed("permutation_seed", self.permutation_seed)
+
+    def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
+        """Read the images as `MNIST.load` does, and permute their pixels."""
+        import torch
+
+        order = torch.randperm(784, generator=torch.Generator().manual_seed(self.permutation_seed))
+        return _load("pmnist", self, data_dir, progress, order)
+
+
+def _load(
+    name: str,
+    task: MNIST | PermutedMNIST,
+    data_dir: Path | None,
+    progress: DownloadProgress,
+    permutation: Tensor | None = None,
+) -> Dataset:
+    raw = (default_data_dir() if data_dir is None else data_dir) / "MNIST" / "raw"
+    missing = _missing(raw)
+    if missing:
+        _download(raw, missing, progress)
+    train_images, train_classes, test_images, test_classes = (read_idx(raw, file) for file in FILES)
+    return pixel_dataset(
+        name,
+        (train_images, train_classes.long()),
+        (test_images, test_classes.long()),
+        raw_max=255,
+        pixels_per_step=task.pixels_per_step,
+        permutation=permutation,
+        validation=task.validation,
+        split_seed=task.split_seed,
+        licence=LICENCE,
+    )
+
+
+def _missing(raw: Path) -> list[str]:
+    return [name for name in FILES if not (raw / name).exists() and not (raw / f"{name}.gz").exists()]
+
+
+def _download(raw: Path, missing: Sequence[str], progress: DownloadProgress) -> None:
+    # imported here: torchvision takes seconds to import, and only a first run needs it
+    from torchvision.datasets import MNIST as Published  # type: ignore[import-untyped]  # noqa: N811
+
+    archives = dict(Published.resources)
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(raw):
+            for name in _missing(raw):
+                fetch_gzipped(
+                    [f"{mirror}{name}.gz" for mirror in Published.mirrors],
+                    raw / name,
+                    archive_md5=archives[f"{name}.gz"],
+                    content_md5=FILES[name].md5,
+                    size=FILES[name].size,
+                    progress=progress,
+                )
+    except OSError as error:
+        raise DataError(
+            f"MNIST is not in {raw}: no {', '.join(missing)}, and the download failed:\n{error}\n"
+            f"Put these four files (as they are or with .gz) into {raw}: {', '.join(FILES)}; "
+            f"or name a folder that has MNIST/raw with --data-dir or MOMENTUMRNN_DATA."
+        ) from error
+
+
+def read_idx(raw: Path, name: str) -> Tensor:
+    """Read and verify one of `FILES`; its gzip file is read when only that is there. Nothing is written.
+
+    Returns:
+        uint8 tensor of the file's shape.
+
+    Raises:
+        DataError: the file cannot be read, is cut short, is not an IDX file of that shape, or differs from the
+            original.
+    """
+    import torch
+
+    expected = FILES[name]
+    path = raw / name
+    try:
+        if path.exists():
+            content = _read(path, expected.size)
+        else:
+            path = raw / f"{name}.gz"
+            content = bytearray(gunzip(path.read_bytes(), expected.size))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}\n{_remedy(path)}") from error
+    header = len(expected.header)
+    problem = None
+    if content[:header] != expected.header[: len(content)]:
+        problem = f"not the original IDX file: it begins with {content[:header].hex()}, not {expected.header.hex()}"
+    elif len(content) < expected.size:
+        problem = f"cut short (a download broken off?): {len(content)} bytes instead of {expected.size}"
+    elif len(content) > expected.size:
+        problem = f"too long: more than {expected.size} bytes"
+    elif md5(content) != expected.md5:
+        problem = f"damaged: its MD5 is {md5(content)} instead of {expected.md5}"
+    if problem:
+        raise DataError(f"{path}: {problem}.\n{_remedy(path)}")
+    return torch.frombuffer(content, dtype=torch.uint8, offset=header).reshape(expected.shape)
+
+
+def _read(path: Path, size: int) -> bytearray:
+    content = bytearray(size + 1)  # one byte more shows a file that is too long, without reading all of it
+    with path.open("rb") as file:
+        filled = 0
+        with memoryview(content) as view:
+            while count := file.readinto(view[filled:]):
+                filled += count
+    del content[filled:]
+    return content
+
+
+def _remedy(path: Path) -> str:
+    return f"Nothing was trained on it. Delete {path} and run again to download it, or put the original file there."

@@ -1,0 +1,85 @@
+"""Who is drawn when: epoch orders, held-out sequences and random streams, each a pure function of its arguments.
+
+Nothing here reads or moves torch's global generator, so the data never depend on what ran before, and an order can be
+computed again from (seed, epoch) alone: that makes a resume in the middle of an epoch exact without storing the order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+SEEDS = 2**32
+"""Seeds are below this: torch's CPU generator uses the low 32 bits only, so a larger seed would equal a smaller one."""
+
+
+def check_seed(name: str, seed: int) -> None:
+    """Raise ValueError unless 0 <= seed < 2**32."""
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"{name} must be in [0, {SEEDS - 1}], got {seed}")
+
+
+def stream(*key: int | str) -> torch.Generator:
+    """Return a CPU generator of its own for `key`: different keys give unrelated streams.
+
+    The seed is the first 32 bits of the SHA-256 of the key, so that (seed 1, epoch 2) and (seed 2, epoch 1), or
+    neighbouring seeds, do not share a sequence.
+    """
+    import torch
+
+    digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
+    """Return the order in which `n` sequences are drawn in one epoch: a permutation of 0 … n-1.
+
+    Args:
+        n: number of sequences, >= 1.
+        seed: training seed, >= 0.
+        epoch: number of the epoch, >= 0.
+
+    Returns:
+        (n,) int64 on the CPU; the same for the same arguments, whatever happened before.
+    """
+    import torch
+
+    return torch.randperm(n, generator=stream("epoch", seed, epoch))
+
+
+def stratified_holdout(classes: Tensor, held: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Hold out `held` sequences so that each class keeps its share.
+
+    Class c with n_c of n sequences gives held * n_c / n of them, rounded down; the sequences still missing come from
+    the classes with the largest remainders (the lower class first when equal).
+
+    Args:
+        classes: (n,) int64.
+        held: number to hold out, in [1, n - 1].
+        generator: decides which sequences.
+
+    Returns:
+        Indices (n - held,) that are kept and (held,) that are held out, each ascending.
+
+    Raises:
+        ValueError: `held` is out of range.
+    """
+    import torch
+
+    n = len(classes)
+    if not 1 <= held < n:
+        raise ValueError(f"the number held out must be in [1, {n - 1}], got {held}")
+    counts = torch.bincount(classes)
+    quota, remainder = counts * held // n, counts * held % n
+    extra = torch.argsort(remainder, descending=True, stable=True)[: held - int(quota.sum())]
+    quota[extra] += 1
+    chosen = torch.zeros(n, dtype=torch.bool)
+    shuffled = torch.randperm(n, generator=generator)
+    for label, number in enumerate(quota.tolist()):
+        members = shuffled[classes[shuffled] == label]
+        chosen[members[:number]] = True
+    return torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()
