@@ -168,7 +168,7 @@ class RecurrentLayer(nn.Module):
         """
         if isinstance(input, PackedSequence):
             x, lengths = pad_packed_sequence(input)
-            output, after = self._run(x, self._checked_state(state, x, batched=True), lengths)
+            output, after = self.run_padded(x, state, lengths)
             packed = pack_padded_sequence(output, lengths, enforce_sorted=False)
             # Keep the caller's own order, whether or not it came sorted.
             if input.sorted_indices is None:
@@ -180,10 +180,32 @@ class RecurrentLayer(nn.Module):
         x = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
             x = x.transpose(0, 1)
-        output, after = self._run(x, self._checked_state(state, x, batched), None)
+        self._check_input(x)
+        output, after = self._run(x, self._checked_state(state, x.shape[1], batched), None)
         if not batched:
             return output.squeeze(1), tuple(s.squeeze(1) for s in after)
         return output.transpose(0, 1) if self.batch_first else output, after
+
+    def run_padded(
+        self, x: Tensor, state: State | Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Run the layer on padded sequences without packing them.
+
+        Args:
+            x: (T, B, D), whatever ``batch_first`` says.
+            state: What an earlier call returned, or None for zeros.
+            lengths: (B,) int64 valid steps on the CPU, each in 1 … T, or None for T.
+
+        Returns:
+            (T, B, directions * H), 0 beyond a sequence's length; and the state after each sequence's own last step.
+
+        Raises:
+            ValueError: As `forward`, or lengths outside 1 … T.
+        """
+        self._check_input(x)
+        if lengths is not None and not (1 <= int(lengths.min()) and int(lengths.max()) <= len(x)):
+            raise ValueError(f"lengths: got {int(lengths.min())} … {int(lengths.max())}, allowed is 1 … {len(x)}")
+        return self._run(x, self._checked_state(state, x.shape[1], batched=True), lengths)
 
     def _run(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
         recurrent = self.recurrence.state_names
@@ -274,12 +296,14 @@ class RecurrentLayer(nn.Module):
                 shapes.append((layers, batch, self.recurrence.gates * self.hidden_size))
         return shapes
 
-    def _checked_state(self, state: State | Tensor | None, x: Tensor, batched: bool) -> State | None:
-        """Check input and state, and give an unbatched state its batch dimension."""
+    def _check_input(self, x: Tensor) -> None:
         if x.shape[2] != self.input_size:
             raise ValueError(f"input: got {x.shape[2]} channels, allowed is input_size={self.input_size}")
         if x.shape[0] < 1:
             raise ValueError("input: got a sequence of length 0, allowed is at least one step")
+
+    def _checked_state(self, state: State | Tensor | None, batch: int, batched: bool) -> State | None:
+        """Check the state, and give an unbatched one its batch dimension."""
         if state is None:
             return None
         tensors = (state,) if isinstance(state, Tensor) else tuple(state)
@@ -289,7 +313,6 @@ class RecurrentLayer(nn.Module):
                 f"state: got {len(tensors)} tensors, allowed are {len(names)} ({', '.join(names)}); "
                 "start the missing ones from zero_state(batch_size)"
             )
-        batch = x.shape[1]
         for name, tensor, shape in zip(names, tensors, self._state_shapes(batch), strict=True):
             expected = shape if batched else (shape[0], *shape[2:])
             if tuple(tensor.shape) != expected:

@@ -1,0 +1,179 @@
+"""Checkpoints: one safetensors file of plain tensors, with everything else as JSON in its header.
+
+Loading one never unpickles anything. A file is written under a temporary name, flushed to the disk and renamed, so a
+file under its final name is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from momentum_cli.errors import DataError
+
+FORMAT = "momentumrnn checkpoint"
+FORMAT_VERSION = 1
+SUFFIX = ".safetensors"
+_HEADER = "momentumrnn"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Args:
+        tensors: Name to tensor; the prefix ``model.``, ``optimizer.`` or ``rng.`` says whose.
+        data: JSON-able: recipe, progress, options of the optimizer, description of the data set, versions.
+    """
+
+    tensors: dict[str, Tensor]
+    data: dict[str, Any]
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors whose names begin with ``prefix.``, without it."""
+        return {name[len(prefix) + 1 :]: t for name, t in self.tensors.items() if name.startswith(prefix + ".")}
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint so that at any moment the file is the old or the new one, whole.
+
+    Args:
+        path: Final name.
+        checkpoint: What to write.
+
+    Raises:
+        DataError: The file cannot be written (no space, no permission).
+    """
+    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in sorted(checkpoint.tensors.items())}
+    data = {"format": FORMAT, "format_version": FORMAT_VERSION, "checksum": _checksum(tensors), **checkpoint.data}
+    payload = save(tensors, {_HEADER: json.dumps(data, allow_nan=True, sort_keys=True)})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint and verify that it is one, whole and of a version this program knows.
+
+    Raises:
+        DataError: The file is missing, damaged, of another kind or of an unknown version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such checkpoint") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(
+            f"{path} is not a readable checkpoint ({error}); it may be damaged, half copied or of another kind; "
+            "allowed is a *.safetensors file that momentumrnn wrote"
+        ) from error
+    try:
+        data = json.loads(header[_HEADER])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} is a safetensors file, but not a checkpoint of momentumrnn") from error
+    if data.get("format") != FORMAT:
+        raise DataError(f"{path}: got the format {data.get('format')!r}, allowed is {FORMAT!r}")
+    if data.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"{path}: got format version {data.get('format_version')!r}, this program reads {FORMAT_VERSION}; "
+            "use the version of momentumrnn that wrote it"
+        )
+    if data.get("checksum") != _checksum(tensors):
+        raise DataError(f"{path} is damaged: its tensors do not match their checksum; use another checkpoint")
+    return Checkpoint(tensors, data)
+
+
+def pack_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split an optimizer's state_dict into named tensors and JSON.
+
+    Args:
+        state: ``optimizer.state_dict()``.
+
+    Returns:
+        Tensors named ``PARAMETER.KEY``, and the param groups with the scalars of the state.
+    """
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, dict[str, Any]] = {}
+    for index, values in state["state"].items():
+        for key, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{key}"] = value
+            else:
+                scalars.setdefault(str(index), {})[key] = value
+    groups = [
+        {key: value.item() if isinstance(value, Tensor) else value for key, value in group.items()}
+        for group in state["param_groups"]
+    ]
+    return tensors, {"param_groups": groups, "scalars": scalars}
+
+
+def unpack_optimizer(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
+    """Invert `pack_optimizer`; the result goes to ``optimizer.load_state_dict``."""
+    state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in data["scalars"].items()}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    return {"state": state, "param_groups": data["param_groups"]}
+
+
+def find_checkpoint(path: Path, which: str = "best") -> Path:
+    """Return the checkpoint file that a run folder, its checkpoints folder or a file stands for.
+
+    Args:
+        path: Run folder or checkpoint file.
+        which: ``"best"`` or ``"last"`` when it is a folder.
+
+    Raises:
+        DataError: There is none.
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise DataError(f"{path}: there is no such run or checkpoint; give a run folder or a {SUFFIX} file")
+    folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+    last = folder / f"last{SUFFIX}"
+    if not last.is_file():
+        raise DataError(f"{path}: no checkpoint found (expected {last}); the run may have stopped before its first one")
+    if which == "last":
+        return last
+    best = load_checkpoint(last).data["progress"]["best"]
+    return last if best is None else folder / best["file"]
+
+
+def _checksum(tensors: dict[str, Tensor]) -> int:
+    """CRC-32 over names and bytes: detects a damaged file, which safetensors itself does not."""
+    value = 0
+    for name in sorted(tensors):
+        value = zlib.crc32(name.encode(), value)
+        value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), value)
+    return value
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system lets a folder be opened."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

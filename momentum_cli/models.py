@@ -1,0 +1,64 @@
+"""Models: a recurrent layer and a linear head that reads its last or its every step.
+
+Axes: T time, B batch, D input, H hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from momentum_cli.layers import RecurrentLayer, State
+
+
+class SequenceModel(nn.Module):
+    """A recurrent layer followed by a linear head.
+
+    Args:
+        layer: A layer of `momentum_cli.layers`, time first.
+        output_size: Classes, or values to predict, >= 1.
+        output: ``"last"``: the head reads the output at each sequence's last valid step (for a bidirectional layer
+            the final output of each direction). ``"every"``: it reads every step.
+        dropout: Probability of zeroing what the head reads, while training.
+
+    Raises:
+        ValueError: ``output`` is neither.
+    """
+
+    def __init__(
+        self, layer: RecurrentLayer, output_size: int, output: Literal["last", "every"] = "last", dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if output not in ("last", "every"):
+            raise ValueError(f"output: got {output!r}, allowed is 'last' or 'every'")
+        self.layer = layer
+        self.output = output
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(layer.hidden_size * layer.num_directions, output_size)
+
+    def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
+        """Initialise layer and head; see `RecurrentLayer.reset_parameters`. The head always has torch's init."""
+        self.layer.reset_parameters(init, forget_bias)
+        self.head.reset_parameters()
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None, state: State | None = None) -> tuple[Tensor, State]:
+        """Run the model.
+
+        Args:
+            inputs: (B, T, D).
+            lengths: (B,) int64 valid steps on the CPU, or None for T.
+            state: What an earlier call returned, or None for zeros.
+
+        Returns:
+            Logits or predictions, (B, output_size) or (B, T, output_size); and the state after the last step.
+        """
+        steps, after = self.layer.run_padded(inputs.transpose(0, 1), state, lengths)
+        if self.output == "every":
+            read = steps.transpose(0, 1)
+        else:
+            # The state holds the final output of every layer and direction; the last layer's are the last rows.
+            last = after[0][-self.layer.num_directions :]
+            read = torch.cat(last.unbind(0), 1)
+        return self.head(self.dropout(read)), after
