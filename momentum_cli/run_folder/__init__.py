@@ -1,0 +1,24 @@
+"""The run folder: its name, its files, and writing them so that a run killed at any moment leaves none of them torn.
+
+Under a final name there is either the whole file or no file. `metrics.jsonl` and `metrics.csv` grow line by line; their
+last line may be torn by a kill and is repaired when they are opened again.
+"""
+
+from momentum_cli.run_folder.environment import environment
+from momentum_cli.run_folder.files import json_text, replacing, write_json, write_text
+from momentum_cli.run_folder.folder import RUN_DIRECTORIES, RUN_FILES, is_run_folder, new_run_folder
+from momentum_cli.run_folder.metrics_log import MetricsLog, read_metrics
+
+__all__ = [
+    "RUN_DIRECTORIES",
+    "RUN_FILES",
+    "MetricsLog",
+    "environment",
+    "is_run_folder",
+    "json_text",
+    "new_run_folder",
+    "read_metrics",
+    "replacing",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,106 @@
+"""Where a result comes from: command line, versions, source commit, processor, devices. Nothing secret is recorded."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "momentumrnn",
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "lightning-fabric",
+    "torchmetrics",
+    "safetensors",
+    "numpy",
+    "pydantic",
+    "matplotlib",
+)
+
+
+def environment() -> dict[str, Any]:
+    """What is needed to judge and to repeat a result; the environment variables are left out, they may hold secrets.
+
+    Returns:
+        JSON-able: started (UTC), argv, python, platform, packages, git (commit and whether files are changed, of the
+        current folder; None outside a repository), cpu (name, cores, memory_bytes), threads, devices, cuda, cudnn.
+    """
+    import torch
+
+    devices = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        devices.append(
+            {
+                "name": properties.name,
+                "memory_bytes": properties.total_memory,
+                "capability": f"{properties.major}.{properties.minor}",
+            }
+        )
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "argv": list(sys.argv),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "git": _git(),
+        "cpu": {"name": cpu_name(), "cores": _usable_cores(), "memory_bytes": _memory_bytes()},
+        "threads": torch.get_num_threads(),
+        "devices": devices,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if devices else None,  # type: ignore[no-untyped-call]
+    }
+
+
+def cpu_name() -> str:
+    """The processor as its maker calls it, or its architecture where the system does not tell."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    commit = _git_output("rev-parse", "HEAD")
+    if not commit:
+        return None
+    return {"commit": commit, "changed": bool(_git_output("status", "--porcelain", "--untracked-files=no"))}
+
+
+def _git_output(*arguments: str) -> str | None:
+    try:
+        # no optional locks: looking must not get into the way of a git command that the user runs at the same time
+        answer = subprocess.run(
+            ["git", "--no-optional-locks", *arguments], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _usable_cores() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None

@@ -1,0 +1,80 @@
+"""Writing files whole or not at all, and JSON that every parser reads."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from momentum_cli.errors import RunError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Yields:
+        A temporary path in the same folder. When the block ends without an error its content is forced to the disk and
+        takes the name `path` in one step; after an error it is deleted and `path` is as before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    # the new name has to survive a power failure too; not every file system lets a folder be synced
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (UTF-8) whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all; see `json_text`."""
+    write_text(path, json_text(content, indent=2) + "\n")
+
+
+def json_text(content: Any, indent: int | None = None) -> str:
+    """`content` as JSON that every parser reads.
+
+    JSON has no infinities and no NaN: these become the strings "Infinity", "-Infinity" and "NaN", which `float()` turns
+    back. Paths become strings, tuples lists, scalars of numpy and torch numbers.
+
+    Raises:
+        RunError: something in it has no JSON form.
+    """
+    try:
+        return json.dumps(_plain(content), indent=indent, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"cannot write as JSON: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float(value)
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return _plain(value.item())
+    return value

@@ -1,0 +1,100 @@
+"""The folder of a run: its name, and what may be in it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from pathlib import Path
+
+from momentum_cli.errors import RecipeError
+
+MARKER = ".momentumrnn-run"
+# What a run writes, and so what --overwrite may delete; anything else in the folder is the user's.
+RUN_FILES = (
+    "recipe.yaml",
+    "source*.yaml",
+    "environment*.json",
+    "metrics.csv",
+    "metrics.jsonl",
+    "result.json",
+    "eval*.json",
+    "curves.png",
+    "confusion*.png",
+    "log.txt",
+    ".*.tmp",
+)
+RUN_DIRECTORIES = ("checkpoints",)
+
+
+def new_run_folder(out: Path | None, base: Path = Path("runs"), *, stem: str, overwrite: bool = False) -> Path:
+    """Make the folder of a new run.
+
+    Args:
+        out: the folder itself; it must be new, empty, or a run folder together with `overwrite`. None: a new numbered
+            folder `base/stem-NNN`; two processes that ask at the same time get two folders.
+        base: parent of the numbered folders.
+        stem: `RECIPE-CELL`; characters that do not belong into a file name become `-`.
+        overwrite: delete what an earlier run wrote into `out`; files that no run writes stay.
+
+    Returns:
+        The folder, which exists, is marked as a run folder, and holds nothing of an earlier run.
+
+    Raises:
+        RecipeError: `out` is in use, is not a folder, is not a run folder (with `overwrite`), or cannot be made.
+    """
+    try:
+        folder = _numbered(base, stem) if out is None else _named(out, overwrite)
+        (folder / MARKER).touch()
+    except OSError as error:
+        wanted = base if out is None else out
+        raise RecipeError(
+            f"cannot make a run folder in {wanted}: {error.strerror or error}; name another folder with --out"
+        ) from error
+    return folder
+
+
+def _numbered(base: Path, stem: str) -> Path:
+    stem = re.sub(r"[^\w.+@=-]+", "-", stem).strip(".-") or "run"
+    base.mkdir(parents=True, exist_ok=True)
+    pattern = re.compile(re.escape(stem) + r"-(\d+)")
+    taken = [int(match[1]) for entry in base.iterdir() if (match := pattern.fullmatch(entry.name))]
+    number = max(taken, default=0) + 1
+    while True:
+        folder = base / f"{stem}-{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()  # exclusive: of two processes one gets the number, the other goes on to the next
+            return folder
+        number += 1
+
+
+def _named(out: Path, overwrite: bool) -> Path:
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"--out {out} is a file; name a new or an empty folder")
+    out.mkdir(parents=True, exist_ok=True)
+    content = sorted(entry.name for entry in out.iterdir())
+    if not content or content == [MARKER]:
+        return out
+    is_run = is_run_folder(out)
+    shown = ", ".join(content[:3]) + (", …" if len(content) > 3 else "")
+    if not overwrite:
+        remedy = f"--overwrite to replace the run in it, --resume {out} to go on with it" if is_run else "an empty one"
+        raise RecipeError(f"--out {out} is not empty (it holds {shown}); name a new folder or {remedy}")
+    if not is_run:
+        raise RecipeError(f"--out {out} is not a run folder (it holds {shown}); nothing was deleted; name another one")
+    for pattern in RUN_FILES:
+        for path in out.glob(pattern):
+            if path.is_file() or path.is_symlink():
+                path.unlink()
+    for name in RUN_DIRECTORIES:
+        directory = out / name
+        if directory.is_symlink():
+            directory.unlink()
+        elif directory.is_dir():
+            shutil.rmtree(directory)
+    return out
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether a run of ours made this folder."""
+    return (path / MARKER).is_file()

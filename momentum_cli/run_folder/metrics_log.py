@@ -1,0 +1,206 @@
+"""The metrics of a run as they come, in `metrics.jsonl` and `metrics.csv`, and how they are read again.
+
+Both hold the same rows. Each row is handed to the system at once, so a killed process loses none; the kill may tear the
+last line, or come between the two files. `metrics.jsonl` is written first and is the one that counts: opening the log
+again drops a torn last line and writes `metrics.csv` anew from it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from momentum_cli.errors import DataError, RunError
+from momentum_cli.run_folder.files import json_text, write_text
+from momentum_cli.ui.protocol import Evaluation, StepInfo
+
+LEADING = ("kind", "step", "epoch", "samples", "split", "loss")
+TRAILING = ("grad_norm", "lr", "samples_per_second", "train_seconds", "wall_seconds")
+WORDS = frozenset({"kind", "split"})
+COUNTS = frozenset({"step", "epoch", "samples"})
+
+Row = dict[str, Any]
+
+
+class MetricsLog:
+    """Appends rows to the metrics files of a run; a context manager.
+
+    Args:
+        folder: the run folder; rows that are there already are kept (see `resume`).
+        metrics: names of the task's metrics, for example ("accuracy",); "loss" has its column already.
+
+    Raises:
+        RunError: the folder holds metrics with other columns.
+    """
+
+    def __init__(self, folder: Path, metrics: Sequence[str] = ()) -> None:
+        self._folder = folder
+        self.columns = (*LEADING, *(name for name in metrics if name not in (*LEADING, *TRAILING)), *TRAILING)
+        rows = read_metrics(folder) if _has_metrics(folder) else []
+        foreign = sorted({name for row in rows for name in row} - set(self.columns))
+        if foreign:
+            raise RunError(
+                f"{folder} holds metrics that this run does not have: {', '.join(foreign)}; use a new folder"
+            )
+        self._rewrite(rows)
+
+    def resume(self, step: int, *, keep_evaluation: bool = True) -> None:
+        """Drop what a run wrote after the checkpoint it is resumed from, so that the rows are those of a run never cut.
+
+        Args:
+            step: optimizer steps in the checkpoint, >= 0.
+            keep_evaluation: whether the evaluation after this very step is in the checkpoint.
+        """
+        rows = [
+            row
+            for row in read_metrics(self._folder)
+            if row["step"] < step or (row["step"] == step and (keep_evaluation or row["kind"] != "eval"))
+        ]
+        self.close()
+        self._rewrite(rows)
+
+    def train(self, info: StepInfo, *, wall_seconds: float, samples_per_second: float | None = None) -> None:
+        """Append the row of an optimizer step."""
+        self.append(
+            {
+                "kind": "train",
+                "step": info.step,
+                "epoch": info.epoch,
+                "samples": info.samples,
+                "split": "train",
+                "loss": info.loss,
+                "grad_norm": info.grad_norm,
+                "lr": info.lr,
+                "samples_per_second": samples_per_second,
+                "train_seconds": info.train_seconds,
+                "wall_seconds": wall_seconds,
+            }
+        )
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """Append the row of an evaluation."""
+        self.append(
+            {
+                "kind": "eval",
+                "step": evaluation.step,
+                "epoch": evaluation.epoch,
+                "samples": evaluation.samples,
+                "split": evaluation.split,
+                **evaluation.metrics,
+                "train_seconds": evaluation.train_seconds,
+                "wall_seconds": evaluation.wall_seconds,
+            }
+        )
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Append a row; columns that are not in it stay empty.
+
+        Raises:
+            RunError: a key that is not a column.
+        """
+        unknown = sorted(set(row) - set(self.columns))
+        if unknown:
+            raise RunError(f"no metrics column {', '.join(unknown)}; the columns are {', '.join(self.columns)}")
+        self._jsonl.write(self._jsonl_line(row))
+        self._csv.write(_csv_line([row.get(name) for name in self.columns]))
+
+    def sync(self) -> None:
+        """Force the rows to the disk, so that they are there when the checkpoint written next is."""
+        for file in (self._jsonl, self._csv):
+            os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Close both files; calling it twice does no harm."""
+        self._jsonl.close()
+        self._csv.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _rewrite(self, rows: Sequence[Row]) -> None:
+        jsonl, table = self._folder / "metrics.jsonl", self._folder / "metrics.csv"
+        write_text(jsonl, b"".join(self._jsonl_line(row) for row in rows).decode())
+        lines = [_csv_line(self.columns), *(_csv_line([row.get(name) for name in self.columns]) for row in rows)]
+        write_text(table, b"".join(lines).decode())
+        # unbuffered: a row is with the system when `append` returns, whatever happens to this process afterwards
+        self._jsonl, self._csv = open(jsonl, "ab", buffering=0), open(table, "ab", buffering=0)  # noqa: SIM115
+
+    def _jsonl_line(self, row: Mapping[str, Any]) -> bytes:
+        return (json_text({name: row[name] for name in self.columns if row.get(name) is not None}) + "\n").encode()
+
+
+def read_metrics(folder: Path, kind: Literal["train", "eval"] | None = None) -> list[Row]:
+    """The metrics of a run, finished, running or killed.
+
+    Args:
+        folder: the run folder.
+        kind: only the rows of optimizer steps or of evaluations.
+
+    Returns:
+        One dict a row in the order written, without the columns that are empty; a torn last line is left out.
+
+    Raises:
+        DataError: there are no metrics, or a line other than the last is damaged.
+    """
+    jsonl, table = folder / "metrics.jsonl", folder / "metrics.csv"
+    if jsonl.is_file():
+        rows = _read_jsonl(jsonl)
+    elif table.is_file():
+        rows = _read_csv(table)
+    else:
+        raise DataError(f"{folder} holds neither metrics.jsonl nor metrics.csv; name the folder of a run")
+    return [row for row in rows if kind is None or row.get("kind") == kind]
+
+
+def _has_metrics(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("metrics.jsonl", "metrics.csv"))
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """The lines that end in a newline: the last one may have been torn by a kill."""
+    return path.read_bytes().split(b"\n")[:-1]
+
+
+def _read_jsonl(path: Path) -> list[Row]:
+    rows = []
+    for number, line in enumerate(_whole_lines(path), start=1):
+        try:
+            row = json.loads(line)
+            rows.append({name: value if name in WORDS else _number(name, value) for name, value in row.items()})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}, line {number} is damaged ({error}); delete that line") from error
+    return rows
+
+
+def _read_csv(path: Path) -> list[Row]:
+    lines = b"\n".join(_whole_lines(path)).decode("utf-8", "replace")
+    rows = []
+    for number, row in enumerate(csv.DictReader(io.StringIO(lines)), start=2):
+        try:
+            rows.append(
+                {name: value if name in WORDS else _number(name, value) for name, value in row.items() if value}
+            )
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path}, line {number} is damaged ({error}); delete that line") from error
+    return rows
+
+
+def _number(name: str, value: Any) -> int | float:
+    return int(value) if name in COUNTS else float(value)
+
+
+def _csv_line(values: Sequence[Any]) -> bytes:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(["" if value is None else value for value in values])
+    return buffer.getvalue().encode()

@@ -1,0 +1,124 @@
+"""What is known about a run while it goes on: smoothed loss, speed, time left, best value. Every display reads it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+
+from momentum_cli.ui.protocol import Evaluation, RunStart, StepInfo
+
+# An average over about the last twenty losses that were read back: steady to the eye, and a divergence still shows.
+SMOOTHING = 0.95
+SPEED_WINDOW_SECONDS = 10.0
+
+
+class Progress:
+    """The state behind a display; `now` is always the display's own monotonic clock in seconds."""
+
+    def __init__(self) -> None:
+        self.run: RunStart | None = None
+        self.last: StepInfo | None = None
+        self.last_loss: float | None = None
+        self.grad_norm: float | None = None
+        self.latest: Evaluation | None = None
+        self.best: Evaluation | None = None
+        self.reached: Evaluation | None = None
+        self.started_at = 0.0
+        self._first: tuple[float, int] | None = None
+        self._last_at = 0.0
+        self._loss_sum = 0.0
+        self._loss_weight = 0.0
+        self._window: deque[tuple[float, int, int]] = deque()  # (train_seconds, samples, step) at each `measure`
+
+    def start(self, run: RunStart, now: float) -> None:
+        """Forget an earlier run and begin `run`."""
+        self.__init__()  # type: ignore[misc]  # every field back to its start, in one place
+        self.run = run
+        self.started_at = now
+
+    def step(self, info: StepInfo, now: float) -> None:
+        """Take in one step; runs after every optimizer step, so nothing is computed that a display may not need."""
+        self.last = info
+        self._last_at = now
+        if self._first is None:
+            self._first = (now, info.step)
+            self._window.append((info.train_seconds, info.samples, info.step))
+        loss = info.loss
+        if loss is not None:
+            self.last_loss = loss
+            self.grad_norm = info.grad_norm
+            if math.isfinite(loss):  # one skipped non-finite step must not blank the average for the rest of the run
+                self._loss_sum = SMOOTHING * self._loss_sum + (1 - SMOOTHING) * loss
+                self._loss_weight = SMOOTHING * self._loss_weight + (1 - SMOOTHING)
+
+    def evaluated(self, evaluation: Evaluation) -> bool:
+        """Take in an evaluation; True when it is the one that reaches the target."""
+        self.latest = evaluation
+        if evaluation.best:
+            self.best = evaluation
+        if evaluation.target_reached and self.reached is None:
+            self.reached = evaluation
+            return True
+        return False
+
+    @property
+    def loss(self) -> float | None:
+        """Exponentially smoothed training loss, without the bias towards 0 of the first readings."""
+        return self._loss_sum / self._loss_weight if self._loss_weight else None
+
+    def measure(self) -> tuple[float | None, float | None]:
+        """(samples/s, ms/step) of training over about the last ten training seconds."""
+        last = self.last
+        if last is None:
+            return None, None
+        window = self._window
+        if window[-1][2] != last.step:
+            window.append((last.train_seconds, last.samples, last.step))
+        while len(window) > 2 and window[1][0] <= last.train_seconds - SPEED_WINDOW_SECONDS:
+            window.popleft()
+        seconds, samples, step = window[0]
+        elapsed = last.train_seconds - seconds
+        if elapsed <= 0 or last.step == step:
+            return None, None
+        return (last.samples - samples) / elapsed, 1000 * elapsed / (last.step - step)
+
+    def seconds_left(self) -> float | None:
+        """Wall seconds until the budget in steps or in training seconds is used up, whichever is first.
+
+        The average over the whole run, so evaluations and checkpoints are in it and the estimate does not jump.
+        """
+        run, last, first = self.run, self.last, self._first
+        if run is None or last is None or first is None or last.step <= first[1]:
+            return None
+        wall = self._last_at - first[0]
+        left = []
+        if run.total_steps is not None:
+            left.append(wall / (last.step - first[1]) * max(0, run.total_steps - last.step))
+        if run.max_seconds is not None and last.train_seconds > 0:
+            left.append(max(0.0, run.max_seconds - last.train_seconds))
+        return min(left) if left else None
+
+    def fraction(self) -> float | None:
+        """Part of the budget that is used up, 0..1; None when the run has no end in steps or seconds."""
+        run, last = self.run, self.last
+        if run is None or (run.total_steps is None and run.max_seconds is None):
+            return None
+        step, seconds = (last.step, last.train_seconds) if last is not None else (run.start_step, 0.0)
+        used = [value / budget for value, budget in ((step, run.total_steps), (seconds, run.max_seconds)) if budget]
+        return min(1.0, max(used, default=1.0))
+
+    def memory(self) -> int | None:
+        """Device memory as the engine reports it, otherwise the resident memory of this process, in bytes."""
+        if self.last is not None and self.last.memory_bytes is not None:
+            return self.last.memory_bytes
+        return resident_bytes()
+
+
+def resident_bytes() -> int | None:
+    """Resident memory of this process in bytes; None where the system does not tell it through /proc."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None

@@ -1,0 +1,170 @@
+"""What the engine tells a user interface, and the two interfaces that show (almost) nothing.
+
+The library never prints: the engine calls the methods of a `Ui` that is passed in, and each implementation decides what
+to show and when. `step` is called after every optimizer step and must cost microseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TextIO
+
+from momentum_cli.ui.stream import SafeStream
+
+Level = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """What is known when training starts; `start_step` is above 0 when a run is resumed.
+
+    Args:
+        target: (metric, value), or None when the recipe names no target.
+        max_seconds: budget of training seconds, or None; only used for the time left.
+    """
+
+    name: str
+    run_dir: str
+    cell: str
+    backend: str
+    device: str
+    precision: str
+    parameters: int
+    task: str
+    train_samples: int
+    epochs: int | None
+    total_steps: int | None
+    steps_per_epoch: int
+    start_step: int
+    metric: str
+    target: tuple[str, float] | None
+    seed: int
+    batch_size: int
+    max_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """One optimizer step.
+
+    Args:
+        step: optimizer steps done since the start of the run, from 1.
+        epoch: the epoch the step belongs to, from 1.
+        step_in_epoch: steps done in this epoch, from 1.
+        loss: training loss of this step; None when it was not read back from the device.
+        samples: training sequences seen since the start of the run.
+        train_seconds: the scored clock (data, forward, backward, step; evaluation, logging and checkpoints excluded).
+        memory_bytes: device memory in use; None lets the interface show the resident memory of the process.
+    """
+
+    step: int
+    epoch: int
+    step_in_epoch: int
+    loss: float | None
+    grad_norm: float | None
+    lr: float
+    samples: int
+    train_seconds: float
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluation of one split.
+
+    Args:
+        best: the best value of the headline metric so far.
+        target_reached: the target has been reached at or before this evaluation.
+    """
+
+    step: int
+    epoch: int
+    samples: int
+    split: str
+    metrics: dict[str, float]
+    train_seconds: float
+    wall_seconds: float
+    best: bool
+    target_reached: bool
+
+
+class Ui(Protocol):
+    """The interface that the engine talks to; a context manager that closes itself."""
+
+    def start(self, run: RunStart) -> None:
+        """Training starts."""
+
+    def step(self, info: StepInfo) -> None:
+        """An optimizer step is done; called for every one, so it must be cheap."""
+
+    def evaluation_progress(self, done: int, total: int, split: str) -> None:
+        """`done` of `total` sequences of `split` are evaluated."""
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """An evaluation is complete."""
+
+    def note(self, text: str, level: Level = "info") -> None:
+        """A message to the user, at any time."""
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Training is over; `result` is the content of result.json."""
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        """`done` of `total` bytes of the file `name` are here; total is None when the server does not say."""
+
+    def close(self) -> None:
+        """Give the terminal back; calling it twice does no harm."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class NullUi:
+    """Shows nothing: the interface of library calls and of the processes other than the first."""
+
+    def start(self, run: RunStart) -> None:
+        pass
+
+    def step(self, info: StepInfo) -> None:
+        pass
+
+    def evaluation_progress(self, done: int, total: int, split: str) -> None:
+        pass
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        pass
+
+    def note(self, text: str, level: Level = "info") -> None:
+        pass
+
+    def finish(self, result: dict[str, Any]) -> None:
+        pass
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class QuietUi(NullUi):
+    """Shows warnings and errors only (`-q`)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = SafeStream(stream)
+
+    def note(self, text: str, level: Level = "info") -> None:
+        if level != "info":
+            self._stream.line(f"{level}: {text}")

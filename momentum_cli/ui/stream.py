@@ -1,0 +1,44 @@
+"""A stream that may vanish: a training of hours must not end because its terminal was closed."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+from momentum_cli.ui.wording import printable
+
+
+class SafeStream:
+    """Passes text on to `stream` until a write fails (closed terminal, pipe without a reader), then drops it.
+
+    Nothing is lost by that: the run folder holds everything that is shown.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self.gone = False
+
+    def write(self, text: str) -> int:
+        """Write `text`; characters that the stream cannot show are spelled out."""
+        if not self.gone:
+            try:
+                self._stream.write(text.encode(self._encoding, "backslashreplace").decode(self._encoding))
+            except (OSError, ValueError):  # ValueError: the file object is closed
+                self.gone = True
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand what was written to the system."""
+        if not self.gone:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError):
+                self.gone = True
+
+    def line(self, text: str) -> None:
+        """Write one line of user text, without control characters."""
+        self.write(printable(text) + "\n")
+        self.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

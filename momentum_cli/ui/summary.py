@@ -1,0 +1,151 @@
+"""The lines that every display shares: the header, an evaluation, the target, and the summary at the end of a run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import Any, NamedTuple
+
+from momentum_cli.ui.protocol import Evaluation, RunStart
+from momentum_cli.ui.wording import metric_text, seconds_text, speed_text, step_time_text
+
+# Metrics for which more is better; the others are errors.
+HIGHER_IS_BETTER = frozenset({"accuracy"})
+
+
+class Row(NamedTuple):
+    """One line of the summary; `good` colours it (None: neither good nor bad)."""
+
+    label: str
+    value: str
+    good: bool | None = None
+
+
+def title(run: RunStart) -> str:
+    """`momentum on pmnist`."""
+    return f"{run.cell} on {run.task}"
+
+
+def header(run: RunStart) -> list[str]:
+    """The facts of a run, the most important first."""
+    facts = [
+        f"{run.parameters:,} parameters",
+        f"{run.backend} on {run.device}",
+        run.precision,
+        f"{run.train_samples:,} sequences",
+        f"batch {run.batch_size}",
+        f"seed {run.seed}",
+    ]
+    if run.target is not None:
+        facts.append(f"target {target_text(*run.target)}")
+    if run.start_step:
+        facts.append(f"resumed at step {run.start_step:,}")
+    return facts
+
+
+def of(value: int, total: int | None) -> str:
+    """`3/30`, or `3` when there is no end."""
+    return f"{value:,}" if total is None else f"{value:,}/{total:,}"
+
+
+def target_text(metric: str, value: float) -> str:
+    """`accuracy >= 95.00 %`."""
+    return f"{metric} {'>=' if metric in HIGHER_IS_BETTER else '<='} {metric_text(metric, value)}"
+
+
+def metrics_text(metrics: dict[str, Any], first: str = "") -> str:
+    """All metrics in a line, the headline one first."""
+    names = sorted(metrics, key=lambda name: (name != first, list(metrics).index(name)))
+    return ", ".join(f"{name} {metric_text(name, metrics[name])}" for name in names)
+
+
+def evaluation_text(evaluation: Evaluation, run: RunStart | None) -> str:
+    """`epoch 3/30, step 690: validation accuracy 94.72 %, loss 0.1830 (best)`."""
+    epoch = of(evaluation.epoch, run.epochs if run else None)
+    values = metrics_text(evaluation.metrics, run.metric if run else "")
+    best = " (best)" if evaluation.best else ""
+    return f"epoch {epoch}, step {evaluation.step:,}: {evaluation.split} {values}{best}"
+
+
+def reached_text(evaluation: Evaluation, run: RunStart) -> str:
+    """The time-to-target line, as soon as it is known."""
+    metric, value = run.target or (run.metric, float("nan"))
+    return (
+        f"target reached: {target_text(metric, value)} after {evaluation.step:,} steps, "
+        f"{evaluation.samples:,} samples, {seconds_text(evaluation.train_seconds)} of training "
+        f"({seconds_text(evaluation.wall_seconds)} wall)"
+    )
+
+
+def summary_rows(result: dict[str, Any], last: Evaluation | None = None) -> list[Row]:
+    """The summary of a finished run.
+
+    Args:
+        result: the content of result.json; keys that are not there are left out of the summary.
+        last: the last evaluation of the run, when this process saw one.
+
+    Returns:
+        The rows in reading order: results, target, time, the run itself, where it is.
+    """
+    best, target = result.get("best") or {}, result.get("target")
+    metric = str(best.get("metric", ""))
+    rows = []
+    if best.get("value") is not None:
+        where = f"epoch {best.get('epoch', '-')}, step {best.get('step', 0):,}"
+        rows.append(Row(f"best {best.get('split', '')} {metric}", f"{metric_text(metric, best['value'])}  ({where})"))
+    if last is not None:
+        where = f"epoch {last.epoch}, step {last.step:,}"
+        rows.append(Row(f"last {last.split}", f"{metrics_text(last.metrics, metric)}  ({where})"))
+    for split in ("validation", "test"):
+        values = result.get(split)
+        if values:
+            note = ""
+            if split == "test":
+                selected = result.get("selected_on", "validation")
+                note = "  (selected on test)" if selected == "test" else f"  (checkpoint chosen on {selected})"
+            rows.append(Row(f"{split} at best", metrics_text(values, metric) + note))
+    if target:
+        rows.append(target_row(target))
+    time = f"{seconds_text(result.get('train_seconds'))} of training, {seconds_text(result.get('wall_seconds'))} wall"
+    rows.append(Row("time", f"{time}; {result.get('epochs', '-')} epochs, {result.get('steps') or 0:,} steps"))
+    speed = f"{speed_text(result.get('samples_per_second'))}, {step_time_text(result.get('ms_per_step'))}"
+    rows.append(Row("speed", speed))
+    backend = f"{result.get('backend', '-')} on {result.get('device', '-')}"
+    model = f"{result.get('cell', '-')}, {result.get('parameters') or 0:,} parameters, {backend}"
+    rows.append(Row("model", f"{model}, seed {result.get('seed', '-')}"))
+    rows.append(Row("stopped", str(result.get("stop_reason", "-"))))
+    if result.get("run_dir"):
+        rows.append(Row("run folder", short_path(result["run_dir"])))
+    return rows
+
+
+def target_row(target: dict[str, Any]) -> Row:
+    """Time and steps to target, or that it was not reached."""
+    wanted = target_text(target["metric"], target["value"])
+    if not target.get("reached"):
+        return Row("target", f"{wanted}: not reached", good=False)
+    times = f"{seconds_text(target['train_seconds'])} of training ({seconds_text(target['wall_seconds'])} wall)"
+    cost = f"{target['steps']:,} steps, {target['samples']:,} samples, {times}"
+    return Row("target", f"{wanted}: reached after {cost}", good=True)
+
+
+def next_steps(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """(what for, command) that can be pasted into a shell."""
+    if not result.get("run_dir"):
+        return []
+    run = shlex.quote(short_path(result["run_dir"]))
+    epochs = 2 * max(1, int(result.get("epochs") or 1))
+    return [
+        ("evaluate", f"momentumrnn eval {run}"),
+        ("train on", f"momentumrnn train --resume {run} train.epochs={epochs}"),
+    ]
+
+
+def short_path(path: str | os.PathLike[str]) -> str:
+    """The path as seen from the current folder when it lies below it, otherwise whole."""
+    text = os.fspath(path)
+    try:
+        relative = os.path.relpath(text)
+    except (ValueError, OSError):
+        return text
+    return text if relative.startswith(os.pardir) or len(relative) >= len(text) else relative

@@ -1,0 +1,87 @@
+"""How numbers, times and user text are worded for people, the same in every display."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+
+def metric_text(name: str, value: float | None) -> str:
+    """A metric with its unit: accuracies are fractions 0..1 inside the program and percents on the screen."""
+    if value is None:
+        return "-"
+    if name.endswith("accuracy") and math.isfinite(value):
+        return f"{100 * value:.2f} %"
+    return number_text(value)
+
+
+def number_text(value: float | None) -> str:
+    """Four significant digits; large and small magnitudes in scientific notation."""
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return str(value)
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.3e}"
+    digits = 4 if abs(value) < 10 else 3 if abs(value) < 100 else 1
+    return f"{value:.{digits}f}"
+
+
+def clock_text(seconds: float | None) -> str:
+    """A duration as on a clock: 0:07, 12:34, 1:02:03, 2 d 03:04:05."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-:--"
+    whole = max(0, round(seconds))
+    days, rest = divmod(whole, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, left = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours:02d}:{minutes:02d}:{left:02d}"
+    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A measured time: seconds with a decimal below ten minutes, then the clock and the whole seconds."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    return f"{seconds:.1f} s" if seconds < 600 else f"{clock_text(seconds)} ({seconds:,.0f} s)"
+
+
+def bytes_text(count: float | None) -> str:
+    """A size in binary units: 512 B, 9.5 MiB, 1.2 GiB."""
+    if count is None:
+        return "-"
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def speed_text(samples_per_second: float | None) -> str:
+    """Throughput in sequences: whole numbers from 100 on."""
+    if samples_per_second is None or not math.isfinite(samples_per_second):
+        return "- samples/s"
+    return f"{samples_per_second:,.{0 if samples_per_second >= 100 else 1}f} samples/s"
+
+
+def step_time_text(ms_per_step: float | None) -> str:
+    """Milliseconds a step, seconds when they are large."""
+    if ms_per_step is None or not math.isfinite(ms_per_step):
+        return "- ms/step"
+    return f"{ms_per_step:.1f} ms/step" if ms_per_step < 10_000 else f"{ms_per_step / 1000:.1f} s/step"
+
+
+def printable(text: str) -> str:
+    """User text without anything that could drive a terminal: control characters are spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character == "\n" or unicodedata.category(character) not in {"Cc", "Cf", "Cs"}
+        else " "
+        if character == "\t"
+        else character.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for character in text
+    )
