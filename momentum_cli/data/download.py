@@ -79,10 +79,12 @@ def fetch_gzipped(
         ConnectionError: no URL gave the file; the message has one line a URL.
         OSError: `target` cannot be written.
     """
+    # gzip adds at most 5 bytes a 16 KiB block to what it cannot compress: more cannot be the file
+    limit = size + size // 1000 + 64
     failures = []
     for url in urls:
         try:
-            archive = _get(url, target.name, size, progress)
+            archive = _get(url, target.name, limit, progress)
             if md5(archive) != archive_md5:
                 raise OSError(f"sent something else (MD5 {md5(archive)} instead of {archive_md5})")
             content = gunzip(archive, size)
