@@ -7,7 +7,6 @@ file under its final name is whole.
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from momentum_cli.errors import DataError
+from momentum_cli.run_folder import replacing
 
 FORMAT = "momentumrnn checkpoint"
 FORMAT_VERSION = 1
@@ -56,17 +56,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in sorted(checkpoint.tensors.items())}
     data = {"format": FORMAT, "format_version": FORMAT_VERSION, "checksum": _checksum(tensors), **checkpoint.data}
     payload = save(tensors, {_HEADER: json.dumps(data, allow_nan=True, sort_keys=True)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        with replacing(path) as temporary:
+            temporary.write_bytes(payload)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DataError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
 
 
@@ -167,13 +161,3 @@ def _checksum(tensors: dict[str, Tensor]) -> int:
         value = zlib.crc32(name.encode(), value)
         value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), value)
     return value
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system lets a folder be opened."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

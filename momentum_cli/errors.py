@@ -35,3 +35,11 @@ class TargetError(MomentumError):
     """A target was missed or an exported file disagrees with its checkpoint (exit 4)."""
 
     exit_code = 4
+
+
+class Interrupted(MomentumError):
+    """A signal ended a training after its checkpoint was written (exit 128 + the number of the signal)."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

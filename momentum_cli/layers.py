@@ -237,15 +237,28 @@ class RecurrentLayer(nn.Module):
         output = torch.cat(outputs, 2) if self.bidirectional else outputs[0]
         return output, after + self._collect(drives)
 
+    def backend_for(self, shape: tuple[int, int, int], *, training: bool) -> str:
+        """Return the name of the backend that serves the first layer.
+
+        Args:
+            shape: (T, B, D) of the input.
+            training: True when gradients are wanted.
+        """
+        if self.backend != "auto":
+            return self.backend
+        weight = self.get_parameter("weight_hh_l0")
+        return self._choose(shape, weight.device, weight.dtype, training)
+
     def _backend(self, x: Tensor, dtype: torch.dtype) -> kernels.Backend:
         if self.backend != "auto":
             return kernels.require(self.backend, self.recurrence, self.dynamics, x.device, dtype)
         training = torch.is_grad_enabled() and (x.requires_grad or self.get_parameter("weight_hh_l0").requires_grad)
         steps, batch, size = x.shape
-        self.chosen_backend = kernels.choose(
-            self.recurrence, self.dynamics, (steps, batch, size), self.hidden_size, x.device, dtype, training
-        )
+        self.chosen_backend = self._choose((steps, batch, size), x.device, dtype, training)
         return kernels.BACKENDS[self.chosen_backend]
+
+    def _choose(self, shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype, training: bool) -> str:
+        return kernels.choose(self.recurrence, self.dynamics, shape, self.hidden_size, device, dtype, training)
 
     def _directions(self) -> list[tuple[str, int]]:
         """Suffix of the parameter names and input size of every layer and direction, in the order of the state."""

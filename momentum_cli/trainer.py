@@ -1,0 +1,496 @@
+"""The training engine: a model, its data and its position, advanced a number of steps at a time.
+
+`Trainer` neither writes files nor decides when to stop; `momentum_cli.train` does that for one run, and
+`momentum_cli.benchmark` for several at once. Everything that decides the next step is in `checkpoint`, so a restored
+trainer continues bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
+from momentum_cli.data import Dataset, Split, epoch_order
+from momentum_cli.errors import RecipeError, RunError
+from momentum_cli.layers import LAYERS
+from momentum_cli.models import SequenceModel
+from momentum_cli.objective import Objective, better, reaches
+from momentum_cli.optim import OPTIMIZERS
+from momentum_cli.schedule import learning_rate_factor
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from momentum_cli.recipe import Recipe
+
+# Ranks draw dropout masks from generators this far apart; rank 0 keeps the seed of the recipe.
+_RANK_STRIDE = 1_000_003
+
+
+@dataclass
+class Progress:
+    """Where a run is; the numbers of design section "What every number means".
+
+    Attributes:
+        step: Optimizer steps done.
+        epoch: Epochs completed.
+        step_in_epoch: Steps done in the current epoch.
+        samples: Training sequences seen.
+        train_seconds: The scored clock: data, forward, backward and step.
+        wall_seconds: Everything since the start, earlier sessions of a resumed run included.
+        best: ``{metric, value, step, epoch, split, metrics, file}`` or None.
+        target: ``{metric, value, reached, step, …}`` as in result.json, or None without a target.
+        last: The latest evaluation ``{step, epoch, split, metrics}`` or None.
+        bad_evaluations: Evaluations since the headline metric improved by more than min_delta.
+        stopping_value: Value that early stopping compares with.
+        nonfinite_steps: Steps in a row that were skipped because loss or gradient was not finite.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    samples: int = 0
+    train_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    best: dict[str, Any] | None = None
+    target: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
+    bad_evaluations: int = 0
+    stopping_value: float | None = None
+    nonfinite_steps: int = 0
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimizer step reports.
+
+    Args:
+        loss: Mean training loss of the step, over all processes.
+        grad_norm: Norm of the gradient before clipping.
+        lr: Learning rate of the first parameter group.
+        skipped: Loss or gradient was not finite and the parameters were left alone.
+        stop: Some process asked to stop.
+        train_seconds: The scored clock, on which all processes agree, so that they stop together.
+    """
+
+    loss: float
+    grad_norm: float
+    lr: float
+    skipped: bool
+    stop: bool
+    train_seconds: float
+
+
+def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel:
+    """Build the model of a recipe, initialised from torch's global generator.
+
+    Args:
+        recipe: What to build.
+        input_size: D.
+        output_size: Classes or values.
+        output: ``"last"`` or ``"every"``.
+    """
+    options = recipe.model
+    layer = LAYERS[recipe.recurrence()](
+        input_size,
+        options.hidden_size,
+        options.num_layers,
+        bias=options.bias,
+        dropout=options.dropout,
+        bidirectional=options.bidirectional,
+        dynamics=recipe.build_dynamics(),
+        backend=options.backend,
+    )
+    model = SequenceModel(layer, output_size, output)  # type: ignore[arg-type]
+    model.reset_parameters(options.init, options.forget_bias)
+    return model
+
+
+@dataclass
+class Clock:
+    """Seconds between `start` and `stop`, with the device synchronised at both ends, pauses left out."""
+
+    device: torch.device
+    seconds: float = 0.0
+    now: Callable[[], float] = time.perf_counter
+    _since: float | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Begin or continue counting."""
+        self._synchronize()
+        self._since = self.now()
+
+    def stop(self) -> float:
+        """Stop counting and return the total."""
+        if self._since is not None:
+            self._synchronize()
+            self.seconds += self.now() - self._since
+            self._since = None
+        return self.seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out what happens inside."""
+        running = self._since is not None
+        self.stop()
+        yield
+        if running:
+            self.start()
+
+    def _synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+class Trainer:
+    """A model in training.
+
+    Args:
+        recipe: What to train.
+        dataset: Its data.
+        fabric: A launched Fabric: device, precision, processes.
+
+    Attributes:
+        progress: Position and best values.
+        module: The model itself, not wrapped.
+
+    A step takes ``batch_size`` sequences a process, ``accumulate`` times. The order of an epoch depends on the seed
+    and the epoch alone; the processes share each group of sequences among them, and every loss is divided by the
+    number of scored terms of the whole group, so the gradient is that of one process with the whole group, also when
+    the last group of an epoch does not divide evenly.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, fabric: Fabric) -> None:
+        options = recipe.train
+        self.recipe = recipe
+        self.fabric = fabric
+        self.device: torch.device = fabric.device
+        self.dataset = dataset
+        self.objective = Objective.of(dataset)
+        self._scored = self.objective.scored(dataset.train.targets)
+        self._splits: dict[str, Split] = {"train": dataset.train.to(self.device), "test": dataset.test.to(self.device)}
+        if dataset.validation is not None:
+            self._splits["validation"] = dataset.validation.to(self.device)
+        with self._own_random_state(fresh=True):
+            torch.manual_seed(options.seed)
+            self.module = build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
+            self._base_lr = recipe.optimizer.lr
+            self.optimizer = OPTIMIZERS[recipe.optimizer.name](
+                self.module.parameters(),
+                **{"lr": self._base_lr, **recipe.optimizer.options},  # type: ignore[arg-type]
+            )
+            self._model, self._optimizer = fabric.setup(self.module, self.optimizer)
+            torch.manual_seed((options.seed + _RANK_STRIDE * fabric.global_rank) % 2**32)
+        self.progress = Progress()
+        if recipe.target is not None:
+            target = {"metric": recipe.target.metric, "value": recipe.target.value, "reached": False}
+            self.progress.target = target | dict.fromkeys(("steps", "samples", "train_seconds", "wall_seconds"))
+        self.clock = Clock(self.device)
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    # What the run consists of.
+
+    @property
+    def selection_split(self) -> str:
+        """The split that is evaluated on the grid and on which the best checkpoint is chosen."""
+        return "test" if self.dataset.validation is None else "validation"
+
+    @property
+    def group_size(self) -> int:
+        """Sequences an optimizer step, over all processes."""
+        return self.recipe.train.batch_size * self.recipe.train.accumulate * self.fabric.world_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps an epoch; the last one may be smaller."""
+        return -(-len(self.dataset.train) // self.group_size)
+
+    @property
+    def total_steps(self) -> int | None:
+        """Planned optimizer steps, or None when only time limits the run."""
+        options = self.recipe.train
+        planned = [] if options.epochs is None else [options.epochs * self.steps_per_epoch]
+        planned += [] if options.max_steps is None else [options.max_steps]
+        return min(planned, default=None)
+
+    @property
+    def parameter_count(self) -> int:
+        """Trainable parameters."""
+        return sum(p.numel() for p in self.module.parameters() if p.requires_grad)
+
+    def next_evaluation(self) -> int:
+        """Return the next step of the evaluation grid, the end of the run included."""
+        every = self.recipe.train.eval_every_n_steps or self.steps_per_epoch
+        step = (self.progress.step // every + 1) * every
+        return step if self.total_steps is None else min(step, self.total_steps)
+
+    # Training.
+
+    def step(self, stop_requested: bool = False) -> StepResult:
+        """Make one optimizer step, with the scored clock running.
+
+        Args:
+            stop_requested: This process wants to stop; every process learns of it with the result.
+
+        Returns:
+            What happened. Position and clock are in `progress`.
+
+        Raises:
+            RunError: Loss or gradient was not finite ``max_nonfinite`` + 1 times in a row.
+        """
+        progress = self.progress
+        with self._own_random_state():
+            self.clock.start()
+            self._model.train()
+            group = self._next_group()
+            rate = self._set_learning_rate()
+            loss = self._backward(group)
+            parameters = [p for p in self.module.parameters() if p.grad is not None]
+            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            grad_norm = float(norm)
+            finite = _is_finite(loss) and _is_finite(grad_norm)
+            if finite:
+                if self.recipe.train.clip_grad_norm is not None:
+                    torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.train.clip_grad_norm, norm)
+                self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+            progress.step += 1
+            progress.step_in_epoch += 1
+            progress.samples += len(group)
+            if progress.step_in_epoch >= self.steps_per_epoch:
+                progress.epoch += 1
+                progress.step_in_epoch = 0
+            stop = self._agree(stop_requested)
+            progress.train_seconds = self.clock.seconds
+        progress.nonfinite_steps = 0 if finite else progress.nonfinite_steps + 1
+        if progress.nonfinite_steps > self.recipe.train.max_nonfinite:
+            raise RunError(
+                f"step {progress.step}: loss {loss}, gradient norm {grad_norm}: not finite "
+                f"{progress.nonfinite_steps} steps in a row (learning rate {rate:g}); the last checkpoint is from "
+                "before. Try a smaller optimizer.lr, train.clip_grad_norm=1.0 or a larger eps of the dynamics"
+            )
+        return StepResult(loss, grad_norm, rate, not finite, stop, progress.train_seconds)
+
+    def _next_group(self) -> Tensor:
+        progress = self.progress
+        if self._order[0] != progress.epoch:
+            order = epoch_order(len(self.dataset.train), self.recipe.train.seed, progress.epoch)
+            self._order = (progress.epoch, order)
+        start = progress.step_in_epoch * self.group_size
+        return self._order[1][start : start + self.group_size]
+
+    def _set_learning_rate(self) -> float:
+        options = self.recipe.schedule
+        factor = learning_rate_factor(
+            options.name,
+            self.progress.step,
+            warmup_steps=options.warmup_steps,
+            total_steps=self.total_steps,
+            every_n_steps=options.every_n_steps,
+            gamma=options.gamma,
+            minimum=options.min_lr / self._base_lr,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._base_lr * factor
+        return self._base_lr * factor
+
+    def _backward(self, group: Tensor) -> float:
+        """Accumulate the gradient of the mean loss over a group of all processes; return that loss."""
+        fabric, rank, world = self.fabric, self.fabric.global_rank, self.fabric.world_size
+        count = int(self._scored[group].sum())
+        parts = group.split(self.recipe.train.batch_size * world)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for number, part in enumerate(parts, start=1):
+            mine = part[rank::world]
+            # A process without a sequence still takes part in the exchange of gradients, with weight 0.
+            weight = 1.0 if len(mine) else 0.0
+            batch = self._splits["train"].batch(mine if len(mine) else part[:1])
+            with fabric.no_backward_sync(self._model, enabled=number < len(parts)):
+                outputs, _ = self._model(batch.inputs, batch.lengths)
+                loss = self.objective.loss_sum(outputs, batch.targets) * (weight / count)
+                # Processes average their gradients, and the sum over them is wanted.
+                fabric.backward(loss * world if world > 1 else loss)
+            total += loss.detach()
+        if world > 1:
+            total = fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
+        return float(total)
+
+    def _agree(self, stop_requested: bool) -> bool:
+        """Stop the clock, and give all processes the same time and the same answer to whether to stop."""
+        self.clock.stop()
+        if self.fabric.world_size == 1:
+            return stop_requested
+        mine = torch.tensor([float(stop_requested), self.clock.seconds], dtype=torch.float64, device=self.device)
+        stops, seconds = self.fabric.all_reduce(mine, reduce_op="sum").tolist()  # type: ignore[union-attr]
+        self.clock.seconds = seconds / self.fabric.world_size
+        return bool(stops > 0)
+
+    # Evaluation.
+
+    def evaluate(
+        self, split: str, on_progress: Callable[[int, int, str], None] = lambda done, total, split: None
+    ) -> dict[str, float]:
+        """Evaluate the current parameters; the scored clock does not run.
+
+        Args:
+            split: ``"validation"``, ``"test"`` or ``"train"``.
+            on_progress: Called with sequences done, their number, and the split.
+
+        Returns:
+            Metrics over the whole split, the same in every process.
+        """
+        data = self._splits[split]
+        size, rank, world = self.recipe.train.eval_batch_size, self.fabric.global_rank, self.fabric.world_size
+        totals = torch.zeros(4, dtype=torch.float64, device=self.device)
+        self.module.eval()
+        with torch.no_grad(), self.fabric.autocast():
+            for group in torch.arange(len(data)).split(size * world):
+                mine = group[rank::world]
+                if len(mine):
+                    batch = data.batch(mine)
+                    outputs, _ = self.module(batch.inputs, batch.lengths)
+                    totals += self.objective.totals(outputs, batch.targets)
+                on_progress(int(group[-1]) + 1, len(data), split)
+        if world > 1:
+            totals = self.fabric.all_reduce(totals, reduce_op="sum")  # type: ignore[assignment]
+        return self.objective.results(totals)
+
+    def record(self, metrics: dict[str, float], split: str) -> bool:
+        """Take an evaluation into `progress`: best, target, early stopping.
+
+        Returns:
+            Whether the headline metric is the best so far.
+        """
+        progress, metric = self.progress, self.dataset.metric
+        value = metrics[metric]
+        here = {"step": progress.step, "epoch": progress.epoch, "split": split, "metrics": metrics}
+        progress.last = here
+        best = progress.best is None or better(metric, value, progress.best["value"])
+        # A first value that is not a number must not keep a later one from being better.
+        best = best and value == value
+        if best:
+            progress.best = {"metric": metric, "value": value, **here}
+        target = progress.target
+        if target is not None and not target["reached"] and target["metric"] in metrics:
+            if reaches(target["metric"], metrics[target["metric"]], target["value"]):
+                position = {"steps": progress.step, "samples": progress.samples}
+                clocks = {"train_seconds": progress.train_seconds, "wall_seconds": progress.wall_seconds}
+                progress.target = target | {"reached": True} | position | clocks
+        stopping = self.recipe.train.early_stopping
+        if stopping is not None:
+            margin = stopping.min_delta if better(metric, 1.0, 0.0) else -stopping.min_delta
+            if progress.stopping_value is None or better(metric, value, progress.stopping_value + margin):
+                progress.stopping_value, progress.bad_evaluations = value, 0
+            else:
+                progress.bad_evaluations += 1
+        return best
+
+    # Saving and restoring.
+
+    def checkpoint(self) -> Checkpoint:
+        """Return everything that decides how the run goes on. Every process must call it."""
+        optimizer_tensors, optimizer_data = pack_optimizer(self.optimizer.state_dict())
+        tensors = {f"model.{name}": t for name, t in self.module.state_dict().items()}
+        tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors.items()}
+        for name, state in self._random_state.items():
+            everyone = self.fabric.all_gather(state.to(self.device)) if self.fabric.world_size > 1 else state[None]
+            tensors |= {f"rng.{name}.{rank}": row.cpu() for rank, row in enumerate(everyone)}  # type: ignore[arg-type]
+        data = {
+            "recipe": self.recipe.dump(),
+            "progress": asdict(self.progress),
+            "optimizer": optimizer_data,
+            "dataset": describe(self.dataset),
+            "processes": self.fabric.world_size,
+            "group_size": self.group_size,
+            "torch": torch.__version__,
+        }
+        return Checkpoint(tensors, data)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint of the same model and data.
+
+        Raises:
+            RecipeError: The run had other processes or, in the middle of an epoch, another batch size; or the
+                parameters do not fit the recipe.
+        """
+        data = checkpoint.data
+        progress = Progress(**data["progress"])
+        if data["processes"] != self.fabric.world_size:
+            raise RecipeError(
+                f"the run was trained by {data['processes']} processes and is resumed by {self.fabric.world_size}; "
+                f"give --devices and --nodes so that there are {data['processes']}"
+            )
+        if data["group_size"] != self.group_size and progress.step_in_epoch > 0:
+            raise RecipeError(
+                f"the run stopped in the middle of an epoch with {data['group_size']} sequences a step; "
+                f"got {self.group_size}: resume with the same batch_size and accumulate"
+            )
+        try:
+            self.module.load_state_dict(checkpoint.group("model"))
+            self.optimizer.load_state_dict(unpack_optimizer(checkpoint.group("optimizer"), data["optimizer"]))
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise RecipeError(f"the checkpoint does not fit the recipe: {error}") from error
+        if progress.target is None or self.progress.target is None or not _same_target(progress, self.progress):
+            progress.target = self.progress.target
+        self.progress = progress
+        self.clock.seconds = progress.train_seconds
+        rank = self.fabric.global_rank
+        saved = checkpoint.group("rng")
+        self._random_state = {name: saved[f"{name}.{rank}"] for name in self._random_state}
+
+    @contextmanager
+    def _own_random_state(self, fresh: bool = False) -> Iterator[None]:
+        """Run with this trainer's random state, so that interleaved trainers do not disturb each other."""
+        outside = self._capture_random_state()
+        if not fresh:
+            self._apply_random_state(self._random_state)
+        try:
+            yield
+        finally:
+            self._random_state = self._capture_random_state()
+            self._apply_random_state(outside)
+
+    def _capture_random_state(self) -> dict[str, Tensor]:
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def _apply_random_state(self, state: dict[str, Tensor]) -> None:
+        torch.set_rng_state(state["cpu"])
+        if "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Return what a consumer of the model needs to know of its data, JSON-able."""
+    steps = dataset.metric_steps
+    return {
+        "name": dataset.name,
+        "input_size": dataset.input_size,
+        "output_size": dataset.output_size,
+        "output": dataset.output,
+        "loss": dataset.loss,
+        "metric": dataset.metric,
+        "metric_steps": None if steps is None else [steps.start, steps.stop, steps.step],
+        "labels": None if dataset.labels is None else list(dataset.labels),
+        "preprocessing": dataset.preprocessing,
+        "licence": dataset.licence,
+    }
+
+
+def _same_target(one: Progress, other: Progress) -> bool:
+    assert one.target is not None
+    assert other.target is not None
+    return all(one.target[key] == other.target[key] for key in ("metric", "value"))
+
+
+def _is_finite(value: float) -> bool:
+    return value - value == 0.0
