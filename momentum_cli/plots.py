@@ -107,6 +107,7 @@ def confusion(
         RunError: the matrix is not square, the labels do not fit it, or drawing failed.
     """
     import numpy as np
+    from matplotlib.colors import PowerNorm
 
     counts = np.asarray(matrix, dtype=float)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
@@ -117,25 +118,26 @@ def confusion(
         raise RunError(f"got {len(names)} labels for a confusion matrix of {classes} classes")
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
-    side = min(12.0, 2.6 + 0.42 * classes) if classes <= MOST_NUMBERED_CLASSES else 9.0
+    named = [_literal(name if len(name) <= 20 else name[:19] + "…") for name in names]
+    longest = max(map(len, named))
+    side = (2.0 + 0.45 * classes if classes <= MOST_NUMBERED_CLASSES else 9.0) + 0.08 * longest
     with _drawing(path, side + 0.9, side) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
-        image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+        # a root scale: confusions of a few percent, which one looks for here, would be white on a linear one
+        image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1), aspect="equal")
         correct = np.trace(counts) / counts.sum() if counts.sum() else math.nan
         axes.set_title(_literal(title or f"{100 * correct:.2f} % of {int(counts.sum()):,} correct"))
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         if classes <= MOST_NAMED_CLASSES:
-            long = max(len(name) for name in names) > 3
-            shown = [_literal(name if len(name) <= 24 else name[:23] + "…") for name in names]
             size = 9 if classes <= MOST_NUMBERED_CLASSES else 6
-            axes.set_xticks(range(classes), shown, rotation=90 if long else 0, fontsize=size)
-            axes.set_yticks(range(classes), shown, fontsize=size)
+            axes.set_xticks(range(classes), named, rotation=90 if longest > 3 else 0, fontsize=size)
+            axes.set_yticks(range(classes), named, fontsize=size)
         axes.tick_params(length=0)
         if classes <= MOST_NUMBERED_CLASSES:
             for row, column in np.argwhere(counts > 0):
-                dark = share[row, column] > 0.55
+                dark = share[row, column] > 0.3
                 text = f"{int(counts[row, column]):,}" if counts[row, column] < 1e5 else f"{counts[row, column]:.1e}"
                 axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "#222222")
         bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
@@ -161,7 +163,13 @@ def _drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
             figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
             yield figure
             with replacing(path) as temporary:
-                figure.savefig(temporary, format=path.suffix.lstrip(".") or "png", facecolor="white")
+                figure.savefig(
+                    temporary,
+                    format=path.suffix.lstrip(".") or "png",
+                    facecolor="white",
+                    bbox_inches="tight",
+                    pad_inches=0.15,
+                )
     except MomentumError:
         raise
     except Exception as error:
@@ -219,6 +227,8 @@ def _evaluations(axes: Axes, rows: Sequence[Row], name: str) -> list[float]:
 
 
 def _loss_panel(axes: Axes, rows: Sequence[Row]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     steps, values = _series(rows, "train", None, "loss")
     color = SPLIT_STYLE["train"][0]
     if values:
@@ -232,6 +242,9 @@ def _loss_panel(axes: Axes, rows: Sequence[Row]) -> None:
     lowest, highest = min(values + drawn), max(values + drawn)
     if lowest > 0 and highest / lowest > 30:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if highest / lowest < 1e3 else (1.0,)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     elif values and highest > 3 * max(drawn):  # a single spike is not allowed to press the curve to the floor
         axes.set_ylim(top=1.5 * max(drawn))
     axes.legend()

@@ -9,13 +9,14 @@ from __future__ import annotations
 import atexit
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions
 from rich.live import Live
 from rich.text import Text
 
+from momentum_cli.ui.layout import ERROR, GOOD, LABEL, VALUE, WARNING, Bar, bars, fact, flow, rule
 from momentum_cli.ui.progress import Progress
 from momentum_cli.ui.protocol import Evaluation, Level, NullUi, RunStart, StepInfo
 from momentum_cli.ui.stream import SafeStream
@@ -45,11 +46,7 @@ SHORTEST_INTERVAL_SECONDS = 1 / 8
 LONGEST_INTERVAL_SECONDS = 1.0
 DRAWING_SHARE = 0.01
 
-# Styles that read on a light and on a dark background: no yellow, no white, no black; the words say it without colour.
-LABEL, VALUE, BAR, REST = "dim", "bold", "cyan", "dim"
-GOOD, WARNING, ERROR = "bold green", "bold magenta", "bold red"
 NOTE_STYLE: dict[Level, str] = {"info": "", "warning": WARNING, "error": ERROR}
-LABEL_COLUMNS, COUNT_COLUMNS, SHORTEST_BAR = 11, 15, 8
 
 
 class RichUi(NullUi):
@@ -73,11 +70,12 @@ class RichUi(NullUi):
         self._progress = Progress()
         self._live: Live | None = None
         self._next_draw = 0.0
+        self._speed: tuple[float | None, float | None] = (None, None)
         self._evaluating: tuple[int, int, str] | None = None
         self._downloads: dict[str, tuple[int, int | None]] = {}
 
     def start(self, run: RunStart) -> None:
-        self._progress.start(run, self._clock())
+        self._progress = Progress(run, self._clock())
         self._downloads.clear()
         self._draw(self._clock())
 
@@ -98,7 +96,9 @@ class RichUi(NullUi):
         run = self._progress.run
         self._evaluating = None
         reached = self._progress.evaluated(evaluation)
-        self._print(Text(evaluation_text(evaluation, run), style=GOOD if evaluation.best else ""))
+        text = Text(printable(evaluation_text(evaluation, run)))
+        text.highlight_regex(r"\(best\)$", GOOD)
+        self._print(text)
         if reached and run is not None:
             self._print(Text(reached_text(evaluation, run), style=GOOD))
 
@@ -111,11 +111,12 @@ class RichUi(NullUi):
         rows = summary_rows(result, self._progress.latest)
         width = 2 + max(len(label) for label in [*(row.label for row in rows), *(label for label, _ in commands)])
         run = self._progress.run
-        self._print(_rule(title(run) if run else "summary", "", self._console.width))
+        self._print(rule(title(run) if run else "summary", "", self._console.width))
         for row in rows:
             style = {True: GOOD, False: WARNING, None: ""}[row.good]
-            for index, line in enumerate(_folded(row.value, max(20, self._console.width - width))):
-                self._print(Text.assemble((f"{'' if index else row.label:<{width}}", LABEL), (printable(line), style)))
+            words = [Text(word, style=style) for word in printable(row.value).split(" ")]
+            for index, line in enumerate(flow(words, max(20, self._console.width - width), " ")):
+                self._print(Text.assemble((f"{'' if index else row.label:<{width}}", LABEL), line))
         for label, command in commands:  # in one piece: it is there to be copied
             self._print(Text.assemble((f"{label:<{width}}", LABEL), (printable(command), VALUE)), soft_wrap=True)
 
@@ -133,6 +134,7 @@ class RichUi(NullUi):
         self._stop(erase=self._progress.last is None)
 
     def _draw(self, now: float) -> None:
+        self._speed = self._progress.measure()  # here and not while rendering, which Rich's thread does as well
         if self._live is None:
             atexit.register(self.close)  # gives the cursor back when the program ends on another way
             self._live = Live(
@@ -160,111 +162,53 @@ class RichUi(NullUi):
         self._console.print(text, soft_wrap=soft_wrap)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        """The display as lines of at most the terminal's width; Rich calls it for every redraw."""
-        width, progress = options.max_width, self._progress
+        """The display as lines of the terminal's width; Rich calls it for every redraw, also from its thread."""
+        width, progress, evaluating = options.max_width, self._progress, self._evaluating
         run, last = progress.run, progress.last
-        now = self._clock()
+        shown: list[Bar] = []
         if run is not None:
-            yield _rule(title(run), short_path(run.run_dir), width)
-            yield from _flow([Text(fact, style=LABEL) for fact in header(run)], width, " · ")
-            samples_per_second, ms_per_step = progress.measure()
-            times = f"{clock_text(now - progress.started_at)} elapsed"
+            yield rule(title(run), short_path(run.run_dir), width)
+            yield from flow([Text(fact, style=LABEL) for fact in header(run)], width, " · ")
+            times = f"{clock_text(self._clock() - progress.started_at)} elapsed"
             left = progress.seconds_left()
             if left is not None:
                 times += f", {clock_text(left)} left"
-            epoch = last.epoch if last else run.start_step // max(1, run.steps_per_epoch) + 1
-            yield _bar("epoch", of(epoch, run.epochs), progress.fraction(), times, width)
-            done = last.step_in_epoch if last else run.start_step % max(1, run.steps_per_epoch)
-            speed = f"{speed_text(samples_per_second)}, {step_time_text(ms_per_step)}"
-            if self._evaluating is None:
-                part = done / max(1, run.steps_per_epoch)
-                yield _bar("step", of(done, run.steps_per_epoch), part, speed, width)
-        if self._evaluating is not None:
-            done, total, split = self._evaluating
-            yield _bar("evaluating", f"{done:,}/{total:,}", done / max(1, total), split, width)
+            length = max(1, run.steps_per_epoch)
+            epoch, done = (last.epoch, last.step_in_epoch) if last else (run.start_step // length + 1, 0)
+            shown.append(Bar("epoch", of(epoch, run.epochs), progress.fraction(), times))
+            if evaluating is None:
+                speed = f"{speed_text(self._speed[0])}, {step_time_text(self._speed[1])}"
+                shown.append(Bar("step", of(done, length), done / length, speed))
+        if evaluating is not None:
+            done, total, split = evaluating
+            shown.append(Bar("eval", of(done, total), done / max(1, total), split))
+        for name, (size, whole) in list(self._downloads.items()):
+            count = f"{bytes_text(size)} of {bytes_text(whole)}" if whole else bytes_text(size)
+            shown.append(Bar("load", count, size / whole if whole else None, printable(name)))
+        yield from bars(shown, width)
         if run is not None:
-            yield from _flow(list(self._numbers(run)), width, "   ")
-        for name, (size, whole) in self._downloads.items():
-            text = f"{bytes_text(size)} of {bytes_text(whole)}" if whole else bytes_text(size)
-            yield _bar("download", printable(name), size / whole if whole else None, text, width)
-
-    def _numbers(self, run: RunStart) -> Iterator[Text]:
-        progress = self._progress
-        if progress.last is not None:
-            loss = f"{number_text(progress.loss)} (last {number_text(progress.last_loss)})"
-            yield _fact("loss", loss)
-            yield _fact("gradient norm", number_text(progress.grad_norm))
-            yield _fact("learning rate", f"{progress.last.lr:.3g}")
-        yield _fact("GPU memory" if run.device.startswith("cuda") else "memory", bytes_text(progress.memory()))
-        latest, best = progress.latest, progress.best
-        if latest is not None:
-            yield _fact(f"{latest.split}", f"{metrics_text(latest.metrics, run.metric)} (epoch {latest.epoch})")
-        if best is not None and run.metric in best.metrics:
-            yield _fact("best", f"{metric_text(run.metric, best.metrics[run.metric])} (epoch {best.epoch})")
-        if run.target is not None:
+            for group in _numbers(run, progress):
+                yield from flow(group, width, "   ")
             if progress.reached is not None:
-                yield Text(reached_text(progress.reached, run), style=GOOD)
-            elif latest is not None:
-                yield _fact("target", f"{target_text(*run.target)}: not yet")
+                words = reached_text(progress.reached, run).split(" ")
+                yield from flow([Text(word, style=GOOD) for word in words], width, " ")
+            elif run.target is not None:
+                yield fact("target", f"{target_text(*run.target)}: not yet")
 
 
-def _fact(label: str, value: str) -> Text:
-    return Text.assemble((f"{label} ", LABEL), (value, VALUE))
-
-
-def _rule(left: str, right: str, width: int) -> Text:
-    """A line `left ─────── right`; a path that is too long keeps its end, which tells runs apart."""
-    left, right = printable(left), printable(right)
-    room = width - len(left) - 6
-    if len(right) > room:
-        right = "…" + right[len(right) - room + 1 :] if room > 8 else ""
-    fill = "─" * max(2, width - len(left) - len(right) - (2 if right else 1))
-    text = Text.assemble((left, VALUE), " ", (fill, REST), (f" {right}" if right else "", LABEL))
-    text.truncate(width)
-    return text
-
-
-def _bar(label: str, count: str, part: float | None, after: str, width: int) -> Text:
-    """`label  3/30  ━━━━━━────── 40 %  after`; without a known end the bar is only its background."""
-    percent = f" {100 * part:3.0f} %" if part is not None else ""
-    head = f"{label:<{LABEL_COLUMNS}}"
-    columns = max(COUNT_COLUMNS, len(count))
-    room = width - len(head) - columns - len(percent) - len(after) - 3
-    bar = max(SHORTEST_BAR, min(60, room))
-    filled = round(bar * min(1.0, max(0.0, part or 0.0)))
-    text = Text.assemble(
-        (head, LABEL),
-        (f"{count:<{columns}} ", VALUE),
-        ("━" * filled, BAR),
-        ("─" * (bar - filled), REST),
-        (percent, VALUE),
-        (f"  {after}", ""),
-    )
-    text.no_wrap, text.overflow = True, "ellipsis"
-    return text
-
-
-def _flow(parts: Iterable[Text], width: int, gap: str) -> Iterator[Text]:
-    """The parts one after the other, a new line where the next one does not fit."""
-    line: Text | None = None
-    for part in parts:
-        if line is not None and len(line) + len(gap) + len(part) <= width:
-            line.append(gap, LABEL).append_text(part)
-            continue
-        if line is not None:
-            yield line
-        line = part.copy()
-    if line is not None:
-        yield line
-
-
-def _folded(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` characters, broken at spaces where there are some."""
-    lines = [""]
-    for word in text.split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if len(joined) > width and lines[-1]:
-            lines.append(word)
-        else:
-            lines[-1] = joined
-    return lines
+def _numbers(run: RunStart, progress: Progress) -> Iterator[list[Text]]:
+    """The figures below the bars in groups; a group begins on its own line, so that nothing moves about."""
+    last, latest, best = progress.last, progress.latest, progress.best
+    memory = fact("GPU memory" if run.device.startswith("cuda") else "memory", bytes_text(progress.memory()))
+    if last is None:
+        yield [memory]
+        return
+    loss = f"{number_text(progress.loss)} (last {number_text(progress.last_loss)})"
+    norm = "-" if progress.grad_norm is None else f"{progress.grad_norm:.3g}"
+    yield [fact("loss", loss), fact("grad norm", norm), fact("lr", f"{last.lr:.3g}"), memory]
+    results = []
+    if latest is not None:
+        results.append(fact(latest.split, f"{metrics_text(latest.metrics, run.metric)} (epoch {latest.epoch})"))
+    if best is not None and run.metric in best.metrics:
+        results.append(fact("best", f"{metric_text(run.metric, best.metrics[run.metric])} (epoch {best.epoch})"))
+    yield results

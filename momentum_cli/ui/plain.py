@@ -18,6 +18,7 @@ from momentum_cli.ui.summary import (
     reached_text,
     short_path,
     summary_rows,
+    target_text,
     title,
 )
 from momentum_cli.ui.wording import bytes_text, clock_text, number_text, speed_text, step_time_text
@@ -54,9 +55,10 @@ class PlainUi(NullUi):
 
     def start(self, run: RunStart) -> None:
         now = self._clock()
-        self._progress.start(run, now)
+        self._progress = Progress(run, now)
         self._next_line = now + self._interval
-        self._line(f"{title(run)}: {', '.join(header(run))}")
+        target = [f"target {target_text(*run.target)}"] if run.target is not None else []
+        self._line(f"{title(run)}: {', '.join(header(run) + target)}")
         if run.run_dir:
             self._line(f"run folder: {short_path(run.run_dir)}")
 

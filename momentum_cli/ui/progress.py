@@ -8,34 +8,28 @@ from collections import deque
 
 from momentum_cli.ui.protocol import Evaluation, RunStart, StepInfo
 
-# An average over about the last twenty losses that were read back: steady to the eye, and a divergence still shows.
-SMOOTHING = 0.95
+# An average over about the last ten losses that were read back: steady to the eye, and a divergence still shows.
+SMOOTHING = 0.9
 SPEED_WINDOW_SECONDS = 10.0
 
 
 class Progress:
-    """The state behind a display; `now` is always the display's own monotonic clock in seconds."""
+    """The state behind a display of one run; `now` is always the display's own monotonic clock in seconds."""
 
-    def __init__(self) -> None:
-        self.run: RunStart | None = None
+    def __init__(self, run: RunStart | None = None, now: float = 0.0) -> None:
+        self.run = run
         self.last: StepInfo | None = None
         self.last_loss: float | None = None
         self.grad_norm: float | None = None
         self.latest: Evaluation | None = None
         self.best: Evaluation | None = None
         self.reached: Evaluation | None = None
-        self.started_at = 0.0
+        self.started_at = now
         self._first: tuple[float, int] | None = None
         self._last_at = 0.0
         self._loss_sum = 0.0
         self._loss_weight = 0.0
         self._window: deque[tuple[float, int, int]] = deque()  # (train_seconds, samples, step) at each `measure`
-
-    def start(self, run: RunStart, now: float) -> None:
-        """Forget an earlier run and begin `run`."""
-        self.__init__()  # type: ignore[misc]  # every field back to its start, in one place
-        self.run = run
-        self.started_at = now
 
     def step(self, info: StepInfo, now: float) -> None:
         """Take in one step; runs after every optimizer step, so nothing is computed that a display may not need."""

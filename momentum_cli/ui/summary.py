@@ -36,8 +36,6 @@ def header(run: RunStart) -> list[str]:
         f"batch {run.batch_size}",
         f"seed {run.seed}",
     ]
-    if run.target is not None:
-        facts.append(f"target {target_text(*run.target)}")
     if run.start_step:
         facts.append(f"resumed at step {run.start_step:,}")
     return facts
@@ -88,22 +86,18 @@ def summary_rows(result: dict[str, Any], last: Evaluation | None = None) -> list
         The rows in reading order: results, target, time, the run itself, where it is.
     """
     best, target = result.get("best") or {}, result.get("target")
-    metric = str(best.get("metric", ""))
+    metric, chosen_on = str(best.get("metric", "")), str(best.get("split") or result.get("selected_on", "validation"))
     rows = []
     if best.get("value") is not None:
+        values = {**(result.get(chosen_on) or {}), metric: best["value"]}
         where = f"epoch {best.get('epoch', '-')}, step {best.get('step', 0):,}"
-        rows.append(Row(f"best {best.get('split', '')} {metric}", f"{metric_text(metric, best['value'])}  ({where})"))
+        note = "; selected on test" if chosen_on == "test" else ""
+        rows.append(Row(f"best {chosen_on}", f"{metrics_text(values, metric)} ({where}{note})"))
     if last is not None:
         where = f"epoch {last.epoch}, step {last.step:,}"
-        rows.append(Row(f"last {last.split}", f"{metrics_text(last.metrics, metric)}  ({where})"))
-    for split in ("validation", "test"):
-        values = result.get(split)
-        if values:
-            note = ""
-            if split == "test":
-                selected = result.get("selected_on", "validation")
-                note = "  (selected on test)" if selected == "test" else f"  (checkpoint chosen on {selected})"
-            rows.append(Row(f"{split} at best", metrics_text(values, metric) + note))
+        rows.append(Row(f"last {last.split}", f"{metrics_text(last.metrics, metric)} ({where})"))
+    if result.get("test") and chosen_on != "test":
+        rows.append(Row("test", f"{metrics_text(result['test'], metric)} (at the best {chosen_on})"))
     if target:
         rows.append(target_row(target))
     time = f"{seconds_text(result.get('train_seconds'))} of training, {seconds_text(result.get('wall_seconds'))} wall"
