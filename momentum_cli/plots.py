@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from momentum_cli.errors import MomentumError, RunError
 from momentum_cli.run_folder import read_metrics, replacing
 from momentum_cli.run_folder.metrics_log import LEADING, TRAILING
-from momentum_cli.ui.summary import HIGHER_IS_BETTER
 from momentum_cli.ui.wording import metric_text
 
 if TYPE_CHECKING:
@@ -253,6 +252,8 @@ def _loss_panel(axes: Axes, rows: Sequence[Row]) -> None:
 def _metric_panel(axes: Axes, rows: Sequence[Row], name: str, target: float | None) -> None:
     from matplotlib.ticker import PercentFormatter
 
+    from momentum_cli.objective import HIGHER_IS_BETTER  # here, because it brings torch
+
     drawn = _evaluations(axes, rows, name)
     axes.set_title(_literal(name))
     if name.endswith("accuracy"):
@@ -264,7 +265,7 @@ def _metric_panel(axes: Axes, rows: Sequence[Row], name: str, target: float | No
     if drawn:
         split = _splits(rows)[0]
         steps, values = _series(rows, "eval", split, name)
-        best = (max if name in HIGHER_IS_BETTER else min)(values)
+        best = (max if HIGHER_IS_BETTER.get(name, False) else min)(values)
         axes.plot(
             steps[values.index(best)],
             best,

@@ -99,8 +99,8 @@ class RichUi(NullUi):
         text = Text(printable(evaluation_text(evaluation, run)))
         text.highlight_regex(r"\(best\)$", GOOD)
         self._print(text)
-        if reached and run is not None:
-            self._print(Text(reached_text(evaluation, run), style=GOOD))
+        if reached and self._progress.reached is not None:
+            self._print(Text(f"target {reached_text(self._progress.reached)}", style=GOOD))
 
     def note(self, text: str, level: Level = "info") -> None:
         self._print(Text(printable(text if level == "info" else f"{level}: {text}"), style=NOTE_STYLE[level]))
@@ -108,7 +108,7 @@ class RichUi(NullUi):
     def finish(self, result: dict[str, Any]) -> None:
         self._stop(erase=True)
         commands = next_steps(result)
-        rows = summary_rows(result, self._progress.latest)
+        rows = summary_rows(result)
         width = 2 + max(len(label) for label in [*(row.label for row in rows), *(label for label, _ in commands)])
         run = self._progress.run
         self._print(rule(title(run) if run else "summary", "", self._console.width))
@@ -190,10 +190,10 @@ class RichUi(NullUi):
             for group in _numbers(run, progress):
                 yield from flow(group, width, "   ")
             if progress.reached is not None:
-                words = reached_text(progress.reached, run).split(" ")
+                words = f"target {reached_text(progress.reached)}".split(" ")
                 yield from flow([Text(word, style=GOOD) for word in words], width, " ")
             elif run.target is not None:
-                yield fact("target", f"{target_text(*run.target)}: not yet")
+                yield fact("target", f"{target_text(*run.target)} not yet reached")
 
 
 def _numbers(run: RunStart, progress: Progress) -> Iterator[list[Text]]:
@@ -209,6 +209,6 @@ def _numbers(run: RunStart, progress: Progress) -> Iterator[list[Text]]:
     results = []
     if latest is not None:
         results.append(fact(latest.split, f"{metrics_text(latest.metrics, run.metric)} (epoch {latest.epoch})"))
-    if best is not None and run.metric in best.metrics:
-        results.append(fact("best", f"{metric_text(run.metric, best.metrics[run.metric])} (epoch {best.epoch})"))
+    if best is not None:
+        results.append(fact("best", f"{metric_text(run.metric, best[0])} (epoch {best[1]})"))
     yield results

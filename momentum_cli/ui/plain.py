@@ -76,14 +76,14 @@ class PlainUi(NullUi):
         run = self._progress.run
         reached = self._progress.evaluated(evaluation)
         self._line(evaluation_text(evaluation, run))
-        if reached and run is not None:
-            self._line(reached_text(evaluation, run))
+        if reached and self._progress.reached is not None:
+            self._line(f"target {reached_text(self._progress.reached)}")
 
     def note(self, text: str, level: Level = "info") -> None:
         self._line(text if level == "info" else f"{level}: {text}")
 
     def finish(self, result: dict[str, Any]) -> None:
-        rows = summary_rows(result, self._progress.latest)
+        rows = summary_rows(result)
         lines = [*((row.label, row.value) for row in rows), *next_steps(result)]
         width = max(len(label) for label, _ in lines)
         for label, value in lines:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 from momentum_cli.ui.protocol import Evaluation, RunStart, StepInfo
 
@@ -22,8 +24,12 @@ class Progress:
         self.last_loss: float | None = None
         self.grad_norm: float | None = None
         self.latest: Evaluation | None = None
-        self.best: Evaluation | None = None
-        self.reached: Evaluation | None = None
+        self.best: tuple[float, int] | None = None  # value of the headline metric, epoch
+        self.reached: Mapping[str, Any] | None = None  # as `target` in result.json
+        if run is not None and run.best is not None:
+            self.best = (run.best["value"], run.best["epoch"])
+        if run is not None and run.reached is not None:
+            self.reached = run.reached
         self.started_at = now
         self._first: tuple[float, int] | None = None
         self._last_at = 0.0
@@ -49,12 +55,23 @@ class Progress:
     def evaluated(self, evaluation: Evaluation) -> bool:
         """Take in an evaluation; True when it is the one that reaches the target."""
         self.latest = evaluation
-        if evaluation.best:
-            self.best = evaluation
-        if evaluation.target_reached and self.reached is None:
-            self.reached = evaluation
-            return True
-        return False
+        run = self.run
+        if run is None:
+            return False
+        if evaluation.best and run.metric in evaluation.metrics:
+            self.best = (evaluation.metrics[run.metric], evaluation.epoch)
+        if not evaluation.target_reached or self.reached is not None or run.target is None:
+            return False
+        self.reached = {
+            "metric": run.target[0],
+            "value": run.target[1],
+            "reached": True,
+            "steps": evaluation.step,
+            "samples": evaluation.samples,
+            "train_seconds": evaluation.train_seconds,
+            "wall_seconds": evaluation.wall_seconds,
+        }
+        return True
 
     @property
     def loss(self) -> float | None:

@@ -6,6 +6,7 @@ to show and when. `step` is called after every optimizer step and must cost micr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TextIO
@@ -22,6 +23,7 @@ class RunStart:
     Args:
         target: (metric, value), or None when the recipe names no target.
         max_seconds: budget of training seconds, or None; only used for the time left.
+        best, reached: `best` and `target` as in result.json, of a resumed run that has them from before.
     """
 
     name: str
@@ -42,6 +44,8 @@ class RunStart:
     seed: int
     batch_size: int
     max_seconds: float | None = None
+    best: Mapping[str, Any] | None = None
+    reached: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

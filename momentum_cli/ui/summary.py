@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from momentum_cli.ui.protocol import Evaluation, RunStart
 from momentum_cli.ui.wording import metric_text, seconds_text, speed_text, step_time_text
 
-# Metrics for which more is better; the others are errors.
-HIGHER_IS_BETTER = frozenset({"accuracy"})
+STOP_REASONS = {
+    "epochs": "all epochs are done",
+    "max_steps": "the budget in steps is used up",
+    "max_seconds": "the budget in seconds is used up",
+    "target": "the target is reached",
+    "early_stopping": "early: the metric no longer improves",
+}
 
 
 class Row(NamedTuple):
@@ -48,12 +55,15 @@ def of(value: int, total: int | None) -> str:
 
 def target_text(metric: str, value: float) -> str:
     """`accuracy >= 95.00 %`."""
-    return f"{metric} {'>=' if metric in HIGHER_IS_BETTER else '<='} {metric_text(metric, value)}"
+    from momentum_cli.objective import HIGHER_IS_BETTER  # here, because it brings torch, which --help must not wait for
+
+    return f"{metric} {'>=' if HIGHER_IS_BETTER.get(metric, False) else '<='} {metric_text(metric, value)}"
 
 
-def metrics_text(metrics: dict[str, Any], first: str = "") -> str:
-    """All metrics in a line, the headline one first."""
-    names = sorted(metrics, key=lambda name: (name != first, list(metrics).index(name)))
+def metrics_text(metrics: Mapping[str, Any], first: str = "") -> str:
+    """All metrics in a line, the headline one first; a squared error is its own loss and is said once."""
+    shown = [name for name in metrics if name != "loss" or "mse" not in metrics]
+    names = sorted(shown, key=lambda name: (name != first, shown.index(name)))
     return ", ".join(f"{name} {metric_text(name, metrics[name])}" for name in names)
 
 
@@ -65,22 +75,18 @@ def evaluation_text(evaluation: Evaluation, run: RunStart | None) -> str:
     return f"epoch {epoch}, step {evaluation.step:,}: {evaluation.split} {values}{best}"
 
 
-def reached_text(evaluation: Evaluation, run: RunStart) -> str:
-    """The time-to-target line, as soon as it is known."""
-    metric, value = run.target or (run.metric, float("nan"))
-    return (
-        f"target reached: {target_text(metric, value)} after {evaluation.step:,} steps, "
-        f"{evaluation.samples:,} samples, {seconds_text(evaluation.train_seconds)} of training "
-        f"({seconds_text(evaluation.wall_seconds)} wall)"
-    )
+def reached_text(target: Mapping[str, Any]) -> str:
+    """Time to target in all its units, from `target` as in result.json."""
+    times = f"{seconds_text(target['train_seconds'])} of training ({seconds_text(target['wall_seconds'])} wall)"
+    wanted = target_text(target["metric"], target["value"])
+    return f"{wanted} reached after {target['steps']:,} steps, {target['samples']:,} samples, {times}"
 
 
-def summary_rows(result: dict[str, Any], last: Evaluation | None = None) -> list[Row]:
+def summary_rows(result: Mapping[str, Any]) -> list[Row]:
     """The summary of a finished run.
 
     Args:
         result: the content of result.json; keys that are not there are left out of the summary.
-        last: the last evaluation of the run, when this process saw one.
 
     Returns:
         The rows in reading order: results, target, time, the run itself, where it is.
@@ -93,9 +99,10 @@ def summary_rows(result: dict[str, Any], last: Evaluation | None = None) -> list
         where = f"epoch {best.get('epoch', '-')}, step {best.get('step', 0):,}"
         note = "; selected on test" if chosen_on == "test" else ""
         rows.append(Row(f"best {chosen_on}", f"{metrics_text(values, metric)} ({where}{note})"))
-    if last is not None:
-        where = f"epoch {last.epoch}, step {last.step:,}"
-        rows.append(Row(f"last {last.split}", f"{metrics_text(last.metrics, metric)} ({where})"))
+    last = result.get("final")
+    if last and last["step"] != best.get("step"):
+        where = f"epoch {last['epoch']}, step {last['step']:,}"
+        rows.append(Row(f"last {last['split']}", f"{metrics_text(last['metrics'], metric)} ({where})"))
     if result.get("test") and chosen_on != "test":
         rows.append(Row("test", f"{metrics_text(result['test'], metric)} (at the best {chosen_on})"))
     if target:
@@ -107,31 +114,34 @@ def summary_rows(result: dict[str, Any], last: Evaluation | None = None) -> list
     backend = f"{result.get('backend', '-')} on {result.get('device', '-')}"
     model = f"{result.get('cell', '-')}, {result.get('parameters') or 0:,} parameters, {backend}"
     rows.append(Row("model", f"{model}, seed {result.get('seed', '-')}"))
-    rows.append(Row("stopped", str(result.get("stop_reason", "-"))))
+    reason = str(result.get("stop_reason", "-"))
+    rows.append(Row("stopped", STOP_REASONS.get(reason, reason)))
     if result.get("run_dir"):
         rows.append(Row("run folder", short_path(result["run_dir"])))
     return rows
 
 
-def target_row(target: dict[str, Any]) -> Row:
+def target_row(target: Mapping[str, Any]) -> Row:
     """Time and steps to target, or that it was not reached."""
-    wanted = target_text(target["metric"], target["value"])
-    if not target.get("reached"):
-        return Row("target", f"{wanted}: not reached", good=False)
-    times = f"{seconds_text(target['train_seconds'])} of training ({seconds_text(target['wall_seconds'])} wall)"
-    cost = f"{target['steps']:,} steps, {target['samples']:,} samples, {times}"
-    return Row("target", f"{wanted}: reached after {cost}", good=True)
+    if target.get("reached"):
+        return Row("target", reached_text(target), good=True)
+    return Row("target", f"{target_text(target['metric'], target['value'])} not reached", good=False)
 
 
-def next_steps(result: dict[str, Any]) -> list[tuple[str, str]]:
+def next_steps(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(what for, command) that can be pasted into a shell."""
     if not result.get("run_dir"):
         return []
     run = shlex.quote(short_path(result["run_dir"]))
-    epochs = 2 * max(1, int(result.get("epochs") or 1))
+    more = {
+        "max_steps": f"train.max_steps={2 * int(result.get('steps') or 1)}",
+        "max_seconds": f"train.max_seconds={2 * math.ceil(result.get('train_seconds') or 1)}",
+        "target": "train.stop_at_target=false",
+        "early_stopping": "train.early_stopping=null",
+    }.get(str(result.get("stop_reason")), f"train.epochs={2 * int(result.get('epochs') or 1)}")
     return [
         ("evaluate", f"momentumrnn eval {run}"),
-        ("train on", f"momentumrnn train --resume {run} train.epochs={epochs}"),
+        ("continue", f"momentumrnn train --resume {run} {more}"),
     ]
 
 
