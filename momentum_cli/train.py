@@ -299,7 +299,7 @@ class Run:
 
     def _announce(self) -> None:
         trainer, recipe = self.trainer, self.trainer.recipe
-        layer = trainer.module.layer
+        layer, target = trainer.module.layer, trainer.progress.target
         # The backend is chosen when the first batch is seen; find it out with the shape of that batch.
         batch = trainer.dataset.train.inputs.shape
         shape = (batch[1], min(recipe.train.batch_size, batch[0]), batch[2])
@@ -323,6 +323,8 @@ class Run:
                 seed=recipe.train.seed,
                 batch_size=trainer.group_size,
                 max_seconds=recipe.train.max_seconds,
+                best=trainer.progress.best,
+                reached=target if target is not None and target["reached"] else None,
             )
         )
 
