@@ -1,0 +1,189 @@
+"""Options of an object, read from the object itself: a dataclass' fields or a callable's signature.
+
+Recipes are checked against these, so a task, a dynamics or an optimizer is described in one place, its own class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Union
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+
+from momentum_cli.lookup import unknown
+
+Path = tuple[str, ...]
+
+
+class Problem(NamedTuple):
+    """One mistake: the path of keys to it, and what is wrong, what is allowed."""
+
+    path: Path
+    message: str
+
+
+class Option(NamedTuple):
+    """One option of an object; `default` is `dataclasses.MISSING` when it must be given."""
+
+    name: str
+    annotation: Any
+    default: Any
+
+
+def reject_bool(value: Any) -> Any:
+    """Return `value` unless it is a bool, which Python would take for 0 or 1.
+
+    Raises:
+        ValueError: It is a bool.
+    """
+    if isinstance(value, bool):
+        raise ValueError("a number, not a truth value")
+    return value
+
+
+def dataclass_options(cls: type) -> tuple[Option, ...]:
+    """Return the options of a dataclass: its fields that `__init__` takes."""
+    hints = typing.get_type_hints(cls)
+    fields = [field for field in dataclasses.fields(cls) if field.init]
+    return tuple(Option(field.name, hints[field.name], field.default) for field in fields)
+
+
+def signature_options(function: Callable[..., Any], leave_out: frozenset[str]) -> tuple[Option, ...]:
+    """Return the options of a callable: the parameters of its signature except those in `leave_out`.
+
+    A tensor in a type annotation is dropped: YAML has no tensors.
+    """
+    options = []
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if parameter.name in leave_out or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        default = dataclasses.MISSING if parameter.default is parameter.empty else parameter.default
+        annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+        options.append(Option(parameter.name, _without_tensor(annotation), default))
+    return tuple(options)
+
+
+def options_model(title: str, options: tuple[Option, ...], **first: Any) -> type[BaseModel]:
+    """Return a pydantic model of `options` that forbids unknown keys; `first` are further fields, put in front."""
+    fields: dict[str, Any] = dict(first)
+    for option in options:
+        required = option.default is dataclasses.MISSING
+        fields[option.name] = (_numbers_are_not_bools(option.annotation), ... if required else option.default)
+    config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    return create_model(title, __config__=config, **fields)
+
+
+def check_options(
+    owner: str, options: tuple[Option, ...], given: Mapping[str, Any], build: Callable[..., Any]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Check `given` against `options` and against the object's own checks, and fill in the defaults.
+
+    Args:
+        owner: What the options belong to, for messages, such as "task pmnist".
+        options: What is allowed.
+        given: Names and values to check.
+        build: Builds the object from keyword arguments; its ValueErrors and TypeErrors are reported.
+
+    Returns:
+        All options with their values (those whose default is None are left out when not given), and the problems, with
+        paths relative to the section.
+    """
+    allowed = {option.name: option for option in options}
+    problems = [Problem((key,), unknown("key", key, allowed, owner)) for key in given if key not in allowed]
+    known = {key: value for key, value in given.items() if key in allowed}
+    wrong: set[str] = set()
+    while True:
+        try:
+            model = options_model(owner, options)(**known)
+            break
+        except ValidationError as error:
+            # A union reports one error a member; one line a key is enough.
+            found = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
+            for key in found:
+                got = f"got {known[key]!r}" if key in known else "missing"
+                problems.append(Problem((key,), f"{got}, allowed is {describe_type(allowed[key].annotation)}"))
+            if not found.keys() <= known.keys():
+                return {}, problems
+            # The other options are still worth checking.
+            wrong |= found.keys()
+            known = {key: value for key, value in known.items() if key not in found}
+    values = {
+        option.name: getattr(model, option.name)
+        for option in options
+        if option.name in known or option.default is not None
+    }
+    problems += _own_checks(build, {key: value for key, value in values.items() if key not in wrong}, known)
+    return values, problems
+
+
+def describe_type(annotation: Any) -> str:
+    """Return a type as people say it: `int | Literal["none"]` is "an integer or 'none'"."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return describe_type(arguments[0])
+    if origin is Literal:
+        return " or ".join(repr(value) for value in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe_type(member) for member in arguments)
+    if origin is tuple:
+        return f"a list [{', '.join(describe_type(member) for member in arguments)}]"
+    if origin is list:
+        return f"a list of {describe_type(arguments[0])}"
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _own_checks(build: Callable[..., Any], values: dict[str, Any], given: dict[str, Any]) -> list[Problem]:
+    """Build the object; when it refuses, find every option it refuses, not only the first."""
+    try:
+        build(**values)
+    except (ValueError, TypeError) as error:
+        alone = []
+        for key in given:
+            try:
+                build(**{key: values[key]})
+            except (ValueError, TypeError) as single:
+                alone.append(_refused(str(single), {key: values[key]}))
+        return alone or [_refused(str(error), values)]
+    return []
+
+
+def _refused(message: str, values: dict[str, Any]) -> Problem:
+    """Point at the option that a message of the object starts with, or at the only one there is."""
+    for key in values:
+        if message.startswith((f"{key}:", f"{key} ")):
+            return Problem((key,), message.removeprefix(f"{key}:").strip())
+    return Problem(tuple(values) if len(values) == 1 else (), message)
+
+
+def _without_tensor(annotation: Any) -> Any:
+    import torch
+
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        members = [_without_tensor(member) for member in arguments if member is not torch.Tensor]
+        return Union[tuple(members)]  # noqa: UP007 - the members are known at run time only
+    if origin is tuple:
+        return tuple[tuple(_without_tensor(member) for member in arguments)]  # type: ignore[misc]  # known at run time only
+    return annotation
+
+
+def _numbers_are_not_bools(annotation: Any) -> Any:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in (int, float):
+        return Annotated[annotation, BeforeValidator(reject_bool)]
+    if origin in (Union, types.UnionType) and bool not in arguments:
+        return Union[tuple(_numbers_are_not_bools(member) for member in arguments)]  # noqa: UP007 - as above
+    return annotation
+
+
+PositiveInt = Annotated[int, Field(ge=1), BeforeValidator(reject_bool)]
+NaturalInt = Annotated[int, Field(ge=0), BeforeValidator(reject_bool)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(reject_bool)]
+NaturalFloat = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(reject_bool)]
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(reject_bool)]
+UnitInterval = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(reject_bool)]

@@ -1,0 +1,295 @@
+"""Recipes: everything that decides a training run, typed and checked before any of it starts.
+
+Options of tasks, dynamics and optimizers are those of the objects in `TASKS`, `DYNAMICS` and `OPTIMIZERS`; this module
+adds the sections that belong to no object. Every mistake of a recipe is reported in one `RecipeError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
+
+from momentum_cli.cells import canonical_name, parse_cell
+from momentum_cli.document import Document, visible
+from momentum_cli.errors import RecipeError
+from momentum_cli.lookup import nearest
+from momentum_cli.options import (
+    NaturalFloat,
+    NaturalInt,
+    Number,
+    PositiveFloat,
+    PositiveInt,
+    Problem,
+    UnitInterval,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from momentum_cli.data import Task
+    from momentum_cli.dynamics import Dynamics
+
+
+class InvalidRecipeError(RecipeError):
+    """A recipe with mistakes.
+
+    Attributes:
+        problems: All of them.
+        entries: The same, JSON-able: where, path, message.
+    """
+
+    def __init__(self, problems: Sequence[Problem], document: Document | None = None) -> None:
+        self.problems = list(problems)
+        self.entries = [
+            {
+                "where": document.origin(problem.path) if document else "",
+                "path": visible(problem.path),
+                "message": problem.message,
+            }
+            for problem in problems
+        ]
+        lines = [": ".join(part for part in entry.values() if part) for entry in self.entries]
+        super().__init__(lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} mistakes in the recipe", *lines]))
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Named(_Section):
+    """An object of a family by name, with its options as further fields: a task or an optimizer."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of the object: every key that is not a field of this class."""
+        return dict(self.model_extra or {})
+
+
+class OptimizerOptions(Named):
+    """An optimizer by name; `lr` and the options of its class."""
+
+    lr: float
+
+
+class ModelOptions(_Section):
+    """The model: which cell, how large, how initialised."""
+
+    cell: str = "momentum"
+    hidden_size: PositiveInt
+    num_layers: PositiveInt = 1
+    bidirectional: bool = False
+    dropout: UnitInterval = 0.0
+    bias: bool = True
+    init: Literal["torch", "paper"] = "torch"
+    forget_bias: Number | None = None
+    backend: Literal["auto", "reference", "native", "fused"] = "auto"
+
+
+class ScheduleOptions(_Section):
+    """The learning rate over optimizer steps, see `momentum_cli.schedule`."""
+
+    name: Literal["constant", "cosine", "linear", "step", "exponential"] = "constant"
+    warmup_steps: NaturalInt = 0
+    min_lr: NaturalFloat = 0.0
+    every_n_steps: PositiveInt | None = None
+    gamma: PositiveFloat = 0.1
+
+
+class EarlyStoppingOptions(_Section):
+    """Stop after `patience` evaluations without an improvement of more than `min_delta`."""
+
+    patience: PositiveInt
+    min_delta: NaturalFloat = 0.0
+
+
+class TrainOptions(_Section):
+    """Budget, batches, seed, evaluation grid and checkpoints. The first budget that runs out ends the run."""
+
+    epochs: PositiveInt | None = None
+    max_steps: PositiveInt | None = None
+    max_seconds: PositiveFloat | None = None
+    batch_size: PositiveInt = 128
+    accumulate: PositiveInt = 1
+    clip_grad_norm: PositiveFloat | None = None
+    seed: NaturalInt = 0
+    precision: Literal["fp32", "bf16-mixed"] = "fp32"
+    deterministic: Literal["off", "warn", "strict"] = "off"
+    eval_every_n_steps: PositiveInt | None = None
+    eval_batch_size: PositiveInt = 1000
+    checkpoint_every_n_steps: PositiveInt | None = None
+    early_stopping: EarlyStoppingOptions | None = None
+    max_nonfinite: NaturalInt = 3
+    stop_at_target: bool = False
+    log_every_n_steps: PositiveInt = 10
+
+
+class TargetOptions(_Section):
+    """The value of the task's metric that counts as reached: accuracy from below, an error from above."""
+
+    metric: str
+    value: Number
+
+
+class Recipe(_Section):
+    """A checked recipe with all defaults filled in; build one with `load_recipe` or `Recipe.model_validate(mapping)`.
+
+    Raises:
+        RecipeError: Something in it is wrong; the message lists every mistake.
+    """
+
+    task: Named
+    model: ModelOptions
+    cells: dict[str, dict[str, Any]] = {}
+    optimizer: OptimizerOptions
+    schedule: ScheduleOptions = ScheduleOptions()
+    train: TrainOptions
+    target: TargetOptions | None = None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check(cls, data: Any, handler: ModelWrapValidatorHandler[Recipe]) -> Recipe:
+        if isinstance(data, Recipe):
+            return data
+        from momentum_cli.recipe_checks import check_recipe
+
+        checked, problems = check_recipe(data)
+        if problems:
+            raise InvalidRecipeError(problems)
+        return handler(checked)
+
+    def build_task(self) -> Task:
+        """Return the task object, not yet loaded."""
+        from momentum_cli.data import TASKS
+
+        return TASKS[self.task.name](**self.task.options)
+
+    def build_dynamics(self, cell: str | None = None) -> Dynamics:
+        """Return the dynamics of a cell, `model.cell` when none is named, with its options under `cells`."""
+        from momentum_cli.dynamics import DYNAMICS
+
+        name = canonical_name(cell or self.model.cell)
+        return DYNAMICS[parse_cell(name).dynamics](**self.cells.get(name, {}))
+
+    def recurrence(self, cell: str | None = None) -> str:
+        """Return the name of the recurrence of a cell, `model.cell` when none is named."""
+        return parse_cell(cell or self.model.cell).recurrence
+
+    def build_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer over `parameters`."""
+        from momentum_cli.optim import OPTIMIZERS
+
+        return OPTIMIZERS[self.optimizer.name](parameters, lr=self.optimizer.lr, **self.optimizer.options)  # type: ignore[call-arg]
+
+    def override(self, *overrides: str) -> Recipe:
+        """Return this recipe with `key.path=value` texts applied.
+
+        Raises:
+            RecipeError: A text or what becomes of the recipe is wrong.
+        """
+        return _from_document(Document(yaml.safe_dump(self.dump(), sort_keys=False), ""), overrides)
+
+    def dump(self) -> dict[str, Any]:
+        """Return the whole recipe as plain mappings, lists, texts and numbers, which `Recipe.model_validate` takes."""
+        return self.model_dump(mode="json")
+
+    def save(self, path: Path) -> None:
+        """Write the whole recipe as YAML, in one piece or not at all; `load_recipe` gives an equal recipe."""
+        from momentum_cli.run_folder import write_text
+
+        write_text(path, yaml.safe_dump(self.dump(), sort_keys=False, allow_unicode=True))
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Load a recipe file, or a shipped recipe by its name, and apply overrides.
+
+    Args:
+        name_or_path: A path, or a name of `shipped_recipes()` with or without ``.yaml``.
+        overrides: ``key.path=value`` texts, values typed as YAML; the last one wins.
+
+    Raises:
+        RecipeError: There is no such recipe, or it has mistakes; each is given with file, line and path.
+    """
+    path = find_recipe(name_or_path)
+    # A path below the current folder is shown the way the user would type it.
+    try:
+        shown = str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
+    except ValueError:
+        shown = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise RecipeError(f"{shown}: cannot be read: {reason}") from error
+    return _from_document(Document(text, shown), overrides)
+
+
+def find_recipe(name_or_path: str | Path) -> Path:
+    """Return the file of a recipe: the path itself when there is such a file, else the shipped recipe of that name.
+
+    Raises:
+        RecipeError: There is neither; the message names the nearest shipped recipe.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    name = str(name_or_path)
+    stem = name.removesuffix(".yaml").removesuffix(".yml")
+    if stem in shipped:
+        return shipped[stem]
+    close = nearest(stem, shipped) or nearest(path.stem, shipped)
+    hint = f"; did you mean {close!r}?" if close else ""
+    what = "is a folder, not a recipe" if path.is_dir() else "there is no such file or shipped recipe"
+    raise RecipeError(f"{name}: {what}{hint} (shipped: {', '.join(shipped)})")
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that come with the package, name -> file; names in folders are `FOLDER/NAME`."""
+    folder = shipped_folder()
+    names = {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*.yaml")}
+    return dict(sorted(names.items()))
+
+
+def shipped_folder(package: Path = Path(__file__).parent) -> Path:
+    """Return the folder of the shipped recipes: inside an installed package, beside the package in a source tree.
+
+    Raises:
+        RecipeError: There is neither, the installation is incomplete.
+    """
+    for folder in (package / "recipes", package.parent / "recipes"):
+        if folder.is_dir():
+            return folder
+    raise RecipeError(f"{package / 'recipes'}: the shipped recipes are missing; reinstall momentumrnn")
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the JSON Schema of recipes, with the options of every task, cell and optimizer."""
+    from momentum_cli.recipe_checks import describe_families
+
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    for section, description in describe_families().items():
+        schema["properties"][section] = description
+    schema["$defs"]["ModelOptions"]["properties"]["cell"]["enum"] = list(schema["properties"]["cells"]["properties"])
+    for unused in ("Named", "OptimizerOptions"):
+        del schema["$defs"][unused]
+    return schema
+
+
+def _from_document(document: Document, overrides: Sequence[str]) -> Recipe:
+    document.override(overrides)
+    try:
+        recipe = Recipe.model_validate(document.data)
+    except InvalidRecipeError as error:
+        raise InvalidRecipeError([*document.problems, *error.problems], document) from None
+    if document.problems:
+        raise InvalidRecipeError(document.problems, document)
+    return recipe

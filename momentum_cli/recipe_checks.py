@@ -1,0 +1,306 @@
+"""What makes a recipe valid: section by section, then across sections. Every mistake is found, none hides another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from momentum_cli.cells import CELLS, canonical_name, parse_cell
+from momentum_cli.document import describe_value
+from momentum_cli.errors import RecipeError
+from momentum_cli.lookup import unknown
+from momentum_cli.options import (
+    Option,
+    Problem,
+    check_options,
+    dataclass_options,
+    options_model,
+    signature_options,
+)
+from momentum_cli.recipe import (
+    EarlyStoppingOptions,
+    ModelOptions,
+    Recipe,
+    ScheduleOptions,
+    TargetOptions,
+    TrainOptions,
+)
+
+# Sections that belong to no object, by path.
+SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
+    ("model",): ModelOptions,
+    ("schedule",): ScheduleOptions,
+    ("train",): TrainOptions,
+    ("train", "early_stopping"): EarlyStoppingOptions,
+    ("target",): TargetOptions,
+}
+
+# Metrics of each task's evaluations; a test holds the headline metric against the loaded data.
+METRICS: dict[str, tuple[str, ...]] = {
+    "digits": ("accuracy", "loss"),
+    "mnist": ("accuracy", "loss"),
+    "pmnist": ("accuracy", "loss"),
+    "adding": ("mse", "loss"),
+    "copying": ("accuracy", "loss"),
+}
+
+# Arguments of torch's optimizers that are no settings of a training: the first is the model, the others would train
+# away from the minimum or through the optimizer itself.
+_NOT_OPTIONS = frozenset({"params", "maximize", "differentiable", "capturable"})
+
+_BUDGETS = ("epochs", "max_steps", "max_seconds")
+_COMPARISONS = (
+    ("greater than or equal to", ">="),
+    ("less than or equal to", "<="),
+    ("greater than", ">"),
+    ("less than", "<"),
+)
+
+Checked = tuple[Any, list[Problem]]
+
+
+def check_recipe(data: Any) -> tuple[dict[str, Any], list[Problem]]:
+    """Check a whole recipe and fill in what its objects take by default.
+
+    Args:
+        data: The content of a recipe.
+
+    Returns:
+        The content in canonical form, and all problems; with problems the content is not complete.
+    """
+    if not isinstance(data, Mapping):
+        return {}, [Problem((), f"got {describe_value(data)}, allowed is a mapping of sections")]
+    names = list(Recipe.model_fields)
+    problems = [Problem((key,), unknown("section", key, names)) for key in data if key not in names]
+    checked: dict[str, Any] = {}
+    for name in names:
+        required = Recipe.model_fields[name].is_required()
+        if name not in data and required:
+            problems.append(Problem((name,), "missing; this section is required"))
+        elif name in data and not (data[name] is None and not required):
+            checked[name], found = _check_section(name, data[name])
+            problems += [Problem((name, *problem.path), problem.message) for problem in found]
+    # A section with a problem is left out of the comparison with others: it would be reported twice.
+    sound = {name: value for name, value in checked.items() if not any(p.path[:1] == (name,) for p in problems)}
+    problems += _contradictions(sound)
+    if "model" in sound and "cells" not in checked.keys() - sound.keys():
+        _complete_cells(checked)
+    return checked, problems
+
+
+def describe_families() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of the sections whose keys depend on a name: task, optimizer and cells."""
+    from momentum_cli.data import TASKS
+    from momentum_cli.optim import OPTIMIZERS
+
+    def one_of(family: dict[str, tuple[Option, ...]]) -> dict[str, Any]:
+        return {
+            "oneOf": [
+                options_model(name, options, name=(Literal[name], ...)).model_json_schema()
+                for name, options in family.items()
+            ]
+        }
+
+    cells = {name: options_model(name, _cell_options(name)).model_json_schema() for name in CELLS}
+    return {
+        "task": one_of({name: dataclass_options(task) for name, task in TASKS.items()}),
+        "optimizer": one_of({name: signature_options(cls, _NOT_OPTIONS) for name, cls in OPTIMIZERS.items()}),
+        "cells": {"type": "object", "properties": cells, "additionalProperties": False},
+    }
+
+
+def _check_section(name: str, data: Any) -> Checked:
+    if not isinstance(data, Mapping):
+        return None, [Problem((), f"got {describe_value(data)}, allowed is a mapping")]
+    if name == "task":
+        return _check_task(data)
+    if name == "optimizer":
+        return _check_optimizer(data)
+    if name == "cells":
+        return _check_cells(data)
+    checked, problems = _check_fields((name,), data)
+    if name == "train" and all(data.get(budget) is None for budget in _BUDGETS):
+        problems.append(Problem((), f"no budget; give one or more of {', '.join(_BUDGETS)}"))
+    if name == "model" and isinstance(data.get("cell"), str):
+        try:
+            checked["cell"] = canonical_name(data["cell"])
+        except RecipeError as error:
+            problems.append(Problem(("cell",), str(error)))
+    return checked, problems
+
+
+def _check_fields(path: tuple[str, ...], data: Mapping[str, Any]) -> Checked:
+    """Check a section that has a class of its own, and the sections in it."""
+    section = SECTIONS[path]
+    problems = []
+    try:
+        section.model_validate(data)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            where = tuple(str(part) for part in detail["loc"])
+            if detail["type"] == "extra_forbidden":
+                fields = SECTIONS[path + where[:-1]].model_fields
+                problems.append(Problem(where, unknown("key", where[-1], fields)))
+            else:
+                problems.append(Problem(where, _wording(detail["type"], detail["msg"], detail["input"])))
+    return dict(data), problems
+
+
+def _wording(kind: str, message: str, got: Any) -> str:
+    if kind == "missing":
+        return "missing; this key is required"
+    wanted = message.removeprefix("Input should be ").removeprefix("Value error, ").partition(", unable to")[0]
+    wanted = "a mapping" if kind in ("model_type", "dict_type") else wanted
+    for words, sign in _COMPARISONS:
+        wanted = wanted.replace(words, sign)
+    return f"got {describe_value(got)}, allowed is {wanted}"
+
+
+def _check_name(kind: str, data: Mapping[str, Any], family: Mapping[str, Any]) -> tuple[str | None, list[Problem]]:
+    name = data.get("name")
+    if isinstance(name, str) and name in family:
+        return name, []
+    if name is None:
+        return None, [Problem(("name",), f"missing; one of {', '.join(family)}")]
+    return None, [Problem(("name",), unknown(kind, str(name), family))]
+
+
+def _check_task(data: Mapping[str, Any]) -> Checked:
+    from momentum_cli.data import TASKS
+
+    name, problems = _check_name("task", data, TASKS)
+    if name is None:
+        return None, problems
+    given = {key: value for key, value in data.items() if key != "name"}
+    values, problems = check_options(f"task {name}", dataclass_options(TASKS[name]), given, TASKS[name])
+    return {"name": name, **values}, problems
+
+
+def _check_optimizer(data: Mapping[str, Any]) -> Checked:
+    from momentum_cli.optim import OPTIMIZERS
+
+    name, problems = _check_name("optimizer", data, OPTIMIZERS)
+    if name is None:
+        return None, problems
+    optimizer = OPTIMIZERS[name]
+
+    def build(**options: Any) -> None:
+        # torch's optimizers check their options before they look at the parameters; without parameters nothing is
+        # allocated, and the compiler is not imported (1.5 s), which the first parameter group would do.
+        try:
+            optimizer([], **options)
+        except ValueError as error:
+            if "empty parameter list" not in str(error):
+                raise
+
+    given = {key: value for key, value in data.items() if key != "name"}
+    values, problems = check_options(f"optimizer {name}", signature_options(optimizer, _NOT_OPTIONS), given, build)
+    return {"name": name, **values}, problems
+
+
+def _cell_options(cell: str) -> tuple[Option, ...]:
+    from momentum_cli.dynamics import DYNAMICS
+
+    return dataclass_options(DYNAMICS[parse_cell(cell).dynamics])
+
+
+def _check_cells(data: Mapping[str, Any]) -> Checked:
+    from momentum_cli.dynamics import DYNAMICS
+
+    checked: dict[str, dict[str, Any]] = {}
+    problems = []
+    for name, given in data.items():
+        try:
+            cell = canonical_name(name)
+        except RecipeError as error:
+            problems.append(Problem((name,), str(error)))
+            continue
+        if cell in checked:
+            problems.append(Problem((name,), f"the same cell as {cell!r}, which is there already"))
+        elif given is not None and not isinstance(given, Mapping):
+            problems.append(Problem((name,), f"got {describe_value(given)}, allowed is a mapping of options"))
+        else:
+            dynamics = DYNAMICS[parse_cell(cell).dynamics]
+            checked[cell], found = check_options(f"cell {cell}", dataclass_options(dynamics), given or {}, dynamics)
+            problems += [Problem((name, *problem.path), problem.message) for problem in found]
+    return checked, problems
+
+
+def _complete_cells(checked: dict[str, Any]) -> None:
+    """Write down the defaults of the chosen cell when the recipe does not name it."""
+    cell = checked["model"].get("cell", ModelOptions.model_fields["cell"].default)
+    cells = checked.setdefault("cells", {})
+    if cell not in cells:
+        defaults = {option.name: option.default for option in _cell_options(cell)}
+        if defaults:
+            checked["cells"] = {**cells, cell: defaults}
+
+
+def _contradictions(sound: Mapping[str, Any]) -> list[Problem]:
+    """Find values that are fine alone and not together; only sections without problems are looked at."""
+    found: list[Problem] = []
+    train = TrainOptions(**sound["train"]) if "train" in sound else None
+    if train and train.stop_at_target and "target" not in sound:
+        message = "there is no target to stop at; add target: {metric, value}"
+        found.append(Problem(("train", "stop_at_target"), message))
+    if "model" in sound:
+        found += _model_contradictions(ModelOptions(**sound["model"]))
+    if train and "optimizer" in sound:
+        found += _schedule_contradictions(
+            ScheduleOptions(**sound.get("schedule", {})), train, float(sound["optimizer"]["lr"])
+        )
+    if "target" in sound and "task" in sound:
+        found += _target_contradictions(TargetOptions(**sound["target"]), sound["task"]["name"])
+    return found
+
+
+def _model_contradictions(model: ModelOptions) -> list[Problem]:
+    found = []
+    if model.forget_bias is not None and parse_cell(model.cell).recurrence != "lstm":
+        message = f"got {model.forget_bias}, but {model.cell} has no forget gate; leave it out or choose an LSTM cell"
+        found.append(Problem(("model", "forget_bias"), message))
+    elif model.forget_bias is not None and not model.bias:
+        found.append(Problem(("model", "forget_bias"), f"got {model.forget_bias}, but bias is false"))
+    if model.dropout > 0 and model.num_layers == 1:
+        message = f"got {model.dropout} with one layer; it acts between layers, so num_layers must be 2 or more"
+        found.append(Problem(("model", "dropout"), message))
+    return found
+
+
+def _schedule_contradictions(schedule: ScheduleOptions, train: TrainOptions, lr: float) -> list[Problem]:
+    found = []
+    name = schedule.name
+    falls_to_end, in_steps = name in ("cosine", "linear"), name in ("step", "exponential")
+    if falls_to_end and train.epochs is None and train.max_steps is None:
+        message = f"{name!r} needs the planned length; give train.epochs or train.max_steps"
+        found.append(Problem(("schedule", "name"), message))
+    if in_steps and schedule.every_n_steps is None:
+        found.append(Problem(("schedule", "every_n_steps"), f"missing; schedule {name!r} needs it"))
+    if not in_steps and schedule.every_n_steps is not None:
+        message = f"schedule {name!r} does not use it; allowed with step and exponential"
+        found.append(Problem(("schedule", "every_n_steps"), message))
+    if not in_steps and schedule.gamma != ScheduleOptions.model_fields["gamma"].default:
+        message = f"schedule {name!r} does not use it; allowed with step and exponential"
+        found.append(Problem(("schedule", "gamma"), message))
+    if name == "constant" and schedule.min_lr > 0:
+        found.append(Problem(("schedule", "min_lr"), "schedule 'constant' does not use it"))
+    elif schedule.min_lr > lr:
+        found.append(Problem(("schedule", "min_lr"), f"got {schedule.min_lr}, above optimizer.lr = {lr}"))
+    if train.max_steps is not None and schedule.warmup_steps >= train.max_steps:
+        message = f"got {schedule.warmup_steps}, which is not less than train.max_steps = {train.max_steps}"
+        found.append(Problem(("schedule", "warmup_steps"), message))
+    return found
+
+
+def _target_contradictions(target: TargetOptions, task: str) -> list[Problem]:
+    metrics = METRICS[task]
+    if target.metric not in metrics:
+        return [Problem(("target", "metric"), unknown("metric", target.metric, metrics, f"task {task}"))]
+    if target.metric == "accuracy" and not 0 < target.value <= 1:
+        percent = f"; did you mean {target.value / 100:g}?" if 1 < target.value <= 100 else ""
+        return [Problem(("target", "value"), f"got {target.value:g}, allowed is a fraction in (0, 1]{percent}")]
+    if target.metric != "accuracy" and target.value <= 0:
+        return [Problem(("target", "value"), f"got {target.value:g}, allowed is > 0")]
+    return []
