@@ -82,3 +82,11 @@ def test_who_is_held_out_depends_on_the_generator_and_is_not_the_first_of_each_c
 def test_a_split_that_leaves_nothing_is_refused(held: int) -> None:
     with pytest.raises(ValueError, match=rf"in \[1, 9\], got {held}"):
         stratified_holdout(torch.zeros(10, dtype=torch.int64), held, stream("x"))
+
+
+@pytest.mark.parametrize(("held", "quota"), [(5, [3, 2, 0]), (3, [2, 1, 0]), (1, [1, 0, 0]), (9, [5, 3, 1])])
+def test_places_left_over_go_to_the_largest_remainders(held: int, quota: list[int]) -> None:
+    # shares of 6, 3 and 1 in 10: 5 -> 3, 1.5, 0.5; 3 -> 1.8, 0.9, 0.3; 1 -> 0.6, 0.3, 0.1; 9 -> 5.4, 2.7, 0.9
+    classes = torch.tensor([0] * 6 + [1] * 3 + [2])
+    _, out = stratified_holdout(classes, held, stream("x"))
+    assert torch.bincount(classes[out], minlength=3).tolist() == quota
