@@ -208,8 +208,28 @@ class RecurrentLayer(nn.Module):
         return self._run(x, self._checked_state(state, x.shape[1], batched=True), lengths)
 
     def _run(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """Choose the precision: rounding a state at each of T steps adds up, so none is kept below float32.
+
+        Under autocast the layer computes in the dtype of its parameters. Parameters below float32 are computed with in
+        float32 on the CPU, whose kernels have no such type on most processors, and handed back in their own dtype.
+        """
+        dtype = self.get_parameter("weight_hh_l0").dtype
+        compute = torch.float32 if dtype in (torch.bfloat16, torch.float16) and x.device.type == "cpu" else dtype
+        mixed = torch.is_autocast_enabled(x.device.type)
+        if not mixed and x.dtype != dtype:
+            raise ValueError(f"input: got {x.dtype}, allowed is the dtype of the parameters, {dtype}")
+        if compute == dtype and not mixed:
+            return self._run_in(dtype, x, state, lengths)
+        if state is not None:
+            state = tuple(s.to(compute) if s.is_floating_point() else s for s in state)
+        with torch.autocast(x.device.type, enabled=False):
+            output, after = self._run_in(compute, x.to(compute), state, lengths)
+        return output.to(dtype), tuple(s.to(dtype) if s.is_floating_point() else s for s in after)
+
+    def _run_in(
+        self, dtype: torch.dtype, x: Tensor, state: State | None, lengths: Tensor | None
+    ) -> tuple[Tensor, State]:
         recurrent = self.recurrence.state_names
-        dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
         ends: list[State] = []
         drives: list[State] = []
         outputs: list[Tensor] = []
@@ -225,10 +245,10 @@ class RecurrentLayer(nn.Module):
             else:
                 before = tuple(s[index] for s in state[: len(recurrent)])
                 drive = self._drive(state[len(recurrent) :], layer, backward, index)
-            run = self._backend(x, dtype).run
+            run = self._backend(x).run
             source = _reversed(x, lengths) if backward else x
             output, end, drive = run(
-                self.recurrence, self.dynamics, source, self._weights(suffix), before, drive, lengths
+                self.recurrence, self.dynamics, source, self._weights(suffix, dtype), before, drive, lengths
             )
             outputs.append(_reversed(output, lengths) if backward else output)
             ends.append(end)
@@ -249,12 +269,12 @@ class RecurrentLayer(nn.Module):
         weight = self.get_parameter("weight_hh_l0")
         return self._choose(shape, weight.device, weight.dtype, training)
 
-    def _backend(self, x: Tensor, dtype: torch.dtype) -> kernels.Backend:
+    def _backend(self, x: Tensor) -> kernels.Backend:
         if self.backend != "auto":
-            return kernels.require(self.backend, self.recurrence, self.dynamics, x.device, dtype)
+            return kernels.require(self.backend, self.recurrence, self.dynamics, x.device, x.dtype)
         training = torch.is_grad_enabled() and (x.requires_grad or self.get_parameter("weight_hh_l0").requires_grad)
         steps, batch, size = x.shape
-        self.chosen_backend = self._choose((steps, batch, size), x.device, dtype, training)
+        self.chosen_backend = self._choose((steps, batch, size), x.device, x.dtype, training)
         return kernels.BACKENDS[self.chosen_backend]
 
     def _choose(self, shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype, training: bool) -> str:
@@ -271,8 +291,10 @@ class RecurrentLayer(nn.Module):
     def _layer_input_size(self, layer: int) -> int:
         return self.input_size if layer == 0 else self.hidden_size * self.num_directions
 
-    def _weights(self, suffix: str) -> Weights:
-        get = self.get_parameter
+    def _weights(self, suffix: str, dtype: torch.dtype) -> Weights:
+        def get(name: str) -> Tensor:
+            return self.get_parameter(name).to(dtype)
+
         biases = (get("bias_ih" + suffix), get("bias_hh" + suffix)) if self.bias else (None, None)
         return Weights(get("weight_ih" + suffix), get("weight_hh" + suffix), *biases)
 
