@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
+from momentum_cli import terminal
 from momentum_cli.errors import RecipeError
 from momentum_cli.lookup import unknown
 
@@ -96,22 +97,38 @@ def describe_cells() -> list[dict[str, Any]]:
 
     Imports torch, because defaults are read from the dataclasses of `DYNAMICS`.
     """
-    from momentum_cli.dynamics import DYNAMICS
     from momentum_cli.recurrence import RECURRENCES
 
-    entries = []
-    for name, cell in CELLS.items():
-        options = {
-            field.name: {"default": field.default, "range": RANGES[field.name]}
-            for field in dataclasses.fields(DYNAMICS[cell.dynamics])  # type: ignore[arg-type]
+    return [
+        {
+            "name": name,
+            "dynamics": cell.dynamics,
+            "recurrence": cell.recurrence,
+            "equation": f"{EQUATIONS[cell.dynamics]}; {RECURRENCES[cell.recurrence].equation}",
+            "options": dynamics_options(cell.dynamics),
         }
-        entries.append(
-            {
-                "name": name,
-                "dynamics": cell.dynamics,
-                "recurrence": cell.recurrence,
-                "equation": f"{EQUATIONS[cell.dynamics]}; {RECURRENCES[cell.recurrence].equation}",
-                "options": options,
-            }
-        )
-    return entries
+        for name, cell in CELLS.items()
+    ]
+
+
+def dynamics_options(name: str) -> dict[str, dict[str, Any]]:
+    """Return the options of a dynamics, each with its default and its range."""
+    from momentum_cli.dynamics import DYNAMICS
+
+    fields = dataclasses.fields(DYNAMICS[name])  # type: ignore[arg-type]
+    return {field.name: {"default": field.default, "range": RANGES[field.name]} for field in fields}
+
+
+def print_cells() -> None:
+    """Show the cells to people: the dynamics with their cells and options, then the recurrences behind them."""
+    from momentum_cli.recurrence import RECURRENCES
+
+    rows = []
+    for dynamics, equation in EQUATIONS.items():
+        names = [name for name, cell in CELLS.items() if cell.dynamics == dynamics]
+        options = dynamics_options(dynamics).items()
+        texts = [f"{option}: {entry['default']:g}, {entry['range']}" for option, entry in options]
+        rows.append(["\n".join(names), equation.replace("; ", "\n"), "\n".join(texts)])
+    terminal.print_table(["cell", "equation (u: projected input)", "options: default, range"], rows)
+    recurrences = [[name, recurrence.equation.replace("; ", "\n")] for name, recurrence in RECURRENCES.items()]
+    terminal.print_table(["recurrence", "equation (d: driven input)"], recurrences, "A name without one has lstm.")

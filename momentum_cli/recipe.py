@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_val
 from momentum_cli.cells import canonical_name, parse_cell
 from momentum_cli.document import Document, visible
 from momentum_cli.errors import RecipeError
-from momentum_cli.lookup import nearest
 from momentum_cli.options import (
     NaturalFloat,
     NaturalInt,
@@ -26,12 +25,30 @@ from momentum_cli.options import (
     Problem,
     UnitInterval,
 )
+from momentum_cli.shipped import find_recipe, shipped_recipes
 
 if TYPE_CHECKING:
     import torch
 
     from momentum_cli.data import Task
     from momentum_cli.dynamics import Dynamics
+
+__all__ = [
+    "EarlyStoppingOptions",
+    "InvalidRecipeError",
+    "ModelOptions",
+    "Named",
+    "OptimizerOptions",
+    "Recipe",
+    "ScheduleOptions",
+    "TargetOptions",
+    "TrainOptions",
+    "find_recipe",
+    "load_recipe",
+    "recipe_schema",
+    "shipped_recipes",
+    "to_yaml",
+]
 
 
 class InvalidRecipeError(RecipeError):
@@ -194,7 +211,7 @@ class Recipe(_Section):
         Raises:
             RecipeError: A text or what becomes of the recipe is wrong.
         """
-        return _from_document(Document(yaml.safe_dump(self.dump(), sort_keys=False), ""), overrides)
+        return _from_document(Document(to_yaml(self.dump()), ""), overrides)
 
     def dump(self) -> dict[str, Any]:
         """Return the whole recipe as plain mappings, lists, texts and numbers, which `Recipe.model_validate` takes."""
@@ -204,7 +221,7 @@ class Recipe(_Section):
         """Write the whole recipe as YAML, in one piece or not at all; `load_recipe` gives an equal recipe."""
         from momentum_cli.run_folder import write_text
 
-        write_text(path, yaml.safe_dump(self.dump(), sort_keys=False, allow_unicode=True))
+        write_text(path, to_yaml(self.dump()))
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -231,43 +248,9 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     return _from_document(Document(text, shown), overrides)
 
 
-def find_recipe(name_or_path: str | Path) -> Path:
-    """Return the file of a recipe: the path itself when there is such a file, else the shipped recipe of that name.
-
-    Raises:
-        RecipeError: There is neither; the message names the nearest shipped recipe.
-    """
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return path
-    shipped = shipped_recipes()
-    name = str(name_or_path)
-    stem = name.removesuffix(".yaml").removesuffix(".yml")
-    if stem in shipped:
-        return shipped[stem]
-    close = nearest(stem, shipped) or nearest(path.stem, shipped)
-    hint = f"; did you mean {close!r}?" if close else ""
-    what = "is a folder, not a recipe" if path.is_dir() else "there is no such file or shipped recipe"
-    raise RecipeError(f"{name}: {what}{hint} (shipped: {', '.join(shipped)})")
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Return the recipes that come with the package, name -> file; names in folders are `FOLDER/NAME`."""
-    folder = shipped_folder()
-    names = {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*.yaml")}
-    return dict(sorted(names.items()))
-
-
-def shipped_folder(package: Path = Path(__file__).parent) -> Path:
-    """Return the folder of the shipped recipes: inside an installed package, beside the package in a source tree.
-
-    Raises:
-        RecipeError: There is neither, the installation is incomplete.
-    """
-    for folder in (package / "recipes", package.parent / "recipes"):
-        if folder.is_dir():
-            return folder
-    raise RecipeError(f"{package / 'recipes'}: the shipped recipes are missing; reinstall momentumrnn")
+def to_yaml(content: dict[str, Any]) -> str:
+    """Return the content of a recipe as YAML; flow style where a mapping or list holds plain values only."""
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 
 def recipe_schema() -> dict[str, Any]:

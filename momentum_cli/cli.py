@@ -1,0 +1,343 @@
+"""The command line: each command reads its arguments and calls one importable function.
+
+torch, pydantic and YAML are imported inside commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from momentum_cli import __version__, terminal
+from momentum_cli.command_group import CommandGroup
+from momentum_cli.completion import complete_override, complete_recipe, complete_run
+
+TARGET_MISSED = 4
+
+app = typer.Typer(
+    name="momentumrnn",
+    cls=CommandGroup,
+    help="Train, evaluate, benchmark and export recurrent models whose cells carry momentum.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or recipe, 3 data, 4 target missed, 130/143 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+recipes_app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Look at the recipes that come with the package."
+)
+cells_app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Look at the cells.")
+app.add_typer(recipes_app, name="recipes")
+app.add_typer(cells_app, name="cells")
+
+
+class Accelerator(StrEnum):
+    """Where to compute; auto takes CUDA when there is a device."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.", autocompletion=complete_recipe
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY.PATH=VALUE",
+        help="Changes to the recipe, such as model.cell=adam.",
+        autocompletion=complete_override,
+        show_default=False,
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="MOMENTUMRNN_DATA",
+        file_okay=False,
+        help="Folder of data sets; by default momentumrnn in the user's cache folder.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write exactly one JSON object to stdout, all else to stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress bars.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        terminal.print_lines(f"momentumrnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+) -> None:
+    """Options of the whole program; `CommandGroup` reads ``--debug``."""
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe file, the name of a shipped recipe, or with --resume a run folder.",
+            autocompletion=complete_recipe,
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    *,
+    data_dir: DataDir = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run folder itself, new or empty; by default runs/RECIPE-CELL-NNN.",
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run folder given in place of RECIPE (or the newest run of RECIPE, or of all) with "
+            "that run's recipe; changes such as train.epochs=5 extend it.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check recipe, data and one step, estimate time and memory, keep nothing.")
+    ] = False,
+    devices: Annotated[str, typer.Option(help="Number of devices or processes, or auto.", metavar="N|auto")] = "auto",
+    nodes: Annotated[int, typer.Option(help="Number of machines.", min=1)] = 1,
+    accelerator: Annotated[Accelerator, typer.Option(help="Where to compute.")] = Accelerator.auto,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Train the model of a recipe.
+
+    Exits with 4 when the recipe has a target and it was not reached.
+    """
+    from momentum_cli.find_run import find_run
+    from momentum_cli.recipe import load_recipe
+    from momentum_cli.shipped import find_recipe
+
+    changes = list(overrides or [])
+    if recipe is not None and _is_override(recipe):
+        changes, recipe = [recipe, *changes], None
+    if recipe is None and not resume:
+        raise typer.BadParameter("missing: a recipe file or name, see momentumrnn recipes list", param_hint="RECIPE")
+    if resume and (out is not None or overwrite):
+        raise typer.BadParameter(
+            "goes on in the run's own folder; leave --out and --overwrite out", param_hint="--resume"
+        )
+    if resume and dry_run:
+        raise typer.BadParameter("cannot be combined with --dry-run", param_hint="--resume")
+    run = find_run(recipe) if resume else None
+    source = run / "recipe.yaml" if run else find_recipe(str(recipe))
+    checked = load_recipe(source, changes)
+    with _ui(json, quiet, no_progress) as ui:
+        if dry_run:
+            from momentum_cli.train import dry_run as engine_dry_run
+
+            result = engine_dry_run(checked, data_dir=data_dir, ui=ui)
+        else:
+            from momentum_cli.train import train as engine_train
+
+            result = engine_train(
+                checked,
+                data_dir=data_dir,
+                out=out,
+                overwrite=overwrite,
+                resume=run,
+                devices=_device_count(devices),
+                nodes=nodes,
+                accelerator=accelerator.value,
+                source=None if run else source,
+                ui=ui,
+            )
+    if json:
+        terminal.print_json(result)
+    elif dry_run:
+        terminal.print_facts(result)
+    target = result.get("target")
+    if not dry_run and target and not target["reached"]:
+        raise typer.Exit(TARGET_MISSED)
+
+
+@app.command(name="eval")
+def evaluate(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run folder or a checkpoint.", autocompletion=complete_run),
+    ],
+    *,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    data_dir: DataDir = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Sequences at a time; by default that of the run.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the result and the pictures; by default the run folder.", show_default=False),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Evaluate a trained model: metrics, a table of classes, throughput, a picture of the confusions."""
+    from momentum_cli.evaluate import evaluate as engine_evaluate
+
+    with _ui(json, quiet, no_progress) as ui:
+        result = engine_evaluate(run, split=split, data_dir=data_dir, batch_size=batch_size, ui=ui, out=out)
+    if json:
+        terminal.print_json(result)
+    elif not quiet:
+        terminal.print_facts(result)
+
+
+@app.command()
+def validate(recipe: RecipeArgument, overrides: Overrides = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Check a recipe without touching data; every mistake is shown with its line and its path."""
+    from momentum_cli.recipe import load_recipe
+
+    checked = load_recipe(recipe, overrides or [])
+    if json:
+        terminal.print_json({"valid": True, "recipe": checked.dump()})
+    elif not quiet:
+        terminal.print_lines(f"{recipe}: valid ({checked.model.cell} on {checked.task.name})")
+
+
+@app.command()
+def doctor(data_dir: DataDir = None, json: Json = False) -> None:
+    """Show what this machine offers: versions, devices, backends, data sets, optional packages. Changes nothing."""
+    from momentum_cli.doctor import examine, print_report
+
+    report = examine(data_dir)
+    if json:
+        terminal.print_json(report)
+    else:
+        print_report(report)
+
+
+@recipes_app.command("list")
+def recipes_list(json: Json = False) -> None:
+    """List the shipped recipes."""
+    from momentum_cli.shipped import describe_recipes
+
+    recipes = describe_recipes()
+    if json:
+        terminal.print_json({"recipes": recipes})
+    else:
+        rows = [[recipe[key] for key in ("name", "task", "cell", "about")] for recipe in recipes]
+        terminal.print_table(["recipe", "task", "cell", "about"], rows)
+
+
+@recipes_app.command("show")
+def recipes_show(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Check it and show every default.")] = False,
+    json: Json = False,
+) -> None:
+    """Show a recipe as it was written, or with every default and override (--resolved)."""
+    from momentum_cli.recipe import load_recipe, to_yaml
+    from momentum_cli.shipped import find_recipe
+
+    if json or resolved or overrides:
+        checked = load_recipe(recipe, overrides or []).dump()
+        if json:
+            terminal.print_json(checked)
+        else:
+            terminal.print_lines(to_yaml(checked).rstrip())
+    else:
+        terminal.print_lines(find_recipe(recipe).read_text(encoding="utf-8").rstrip())
+
+
+@recipes_app.command("copy")
+def recipes_copy(
+    recipe: RecipeArgument,
+    destination: Annotated[
+        Path | None,
+        typer.Argument(help="A file or a folder; by default the current folder.", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    json: Json = False,
+) -> None:
+    """Copy a shipped recipe, comments included, to a file of your own."""
+    from momentum_cli.shipped import copy_recipe
+
+    path = copy_recipe(recipe, destination, overwrite=overwrite)
+    if json:
+        terminal.print_json({"path": str(path)})
+    else:
+        terminal.print_lines(str(path))
+
+
+@recipes_app.command("schema")
+def recipes_schema() -> None:
+    """Write the JSON Schema of recipes, for editors that complete and check YAML."""
+    from momentum_cli.recipe import recipe_schema
+
+    terminal.print_json(recipe_schema())
+
+
+@cells_app.command("list")
+def cells_list(json: Json = False) -> None:
+    """List the cells with their equations, options, defaults and ranges."""
+    from momentum_cli.cells import describe_cells, print_cells
+
+    if json:
+        terminal.print_json({"cells": describe_cells()})
+    else:
+        print_cells()
+
+
+def _ui(json: bool, quiet: bool, no_progress: bool) -> Any:
+    """Return the display of this process: none unless it is the main one."""
+    from momentum_cli.ui import NullUi, make_ui
+
+    if not terminal.is_main_process():
+        return NullUi()
+    return make_ui(quiet=quiet, progress=not no_progress, json=json)
+
+
+def _is_override(text: str) -> bool:
+    return "=" in text and not Path(text).exists()
+
+
+def _device_count(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"got {text!r}, allowed is auto or a number >= 1", param_hint="--devices")
+    return int(text)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def main() -> None:
+    """Run the command line: the entry point `momentumrnn`."""
+    # A clean exit lets temporary files be removed; training replaces this handler by one that writes a checkpoint.
+    signal.signal(signal.SIGTERM, _terminated)
+    app()

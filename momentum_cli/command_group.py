@@ -1,0 +1,107 @@
+"""The frame around every command: errors become a message and an exit code, and only one process writes.
+
+0 is success, 130 and 143 are SIGINT and SIGTERM, 141 a reader that went away; the others are in `momentum_cli.errors`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from typer.core import TyperGroup
+
+from momentum_cli import terminal
+from momentum_cli.errors import MomentumError
+
+BROKEN_PIPE = 141
+USAGE = 2
+
+
+class CommandGroup(TyperGroup):
+    """A group of commands whose errors are shown without a traceback."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run a command and exit.
+
+        Args:
+            args: Arguments, those of the process when None. ``--debug`` may stand anywhere in them.
+        """
+        given = list(sys.argv[1:] if args is None else args)
+        as_json, debug = _has(given, "--json"), _has(given, "--debug")
+        extra["standalone_mode"] = False
+        if not terminal.is_main_process():
+            _silence_stdout()
+        try:
+            result = super().main(_before_command(given), *rest, **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # What is still buffered has no reader; without this Python complains about it at exit.
+            _silence_stdout()
+            sys.exit(BROKEN_PIPE)
+        except KeyboardInterrupt:
+            sys.exit(_report("interrupted", "KeyboardInterrupt", 130, as_json))
+        except MomentumError as error:
+            if debug:
+                traceback.print_exc()
+            details = {"problems": entries} if (entries := getattr(error, "entries", None)) else {}
+            sys.exit(_report(str(error), type(error).__name__, error.exit_code, as_json, details))
+        except Exception as error:
+            sys.exit(_unexpected(error, as_json, debug))
+        # A command returns nothing; a number is the code of typer.Exit.
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def _unexpected(error: Exception, as_json: bool, debug: bool) -> int:
+    kind = type(error).__name__
+    # A wrong command line is an exception of Typer's own click, which must not be imported.
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+        if as_json:
+            return _report(error.format_message(), kind, USAGE, as_json)
+        from typer import rich_utils
+
+        rich_utils.rich_format_error(error)  # type: ignore[arg-type]
+        return USAGE
+    if debug:
+        traceback.print_exc()
+    hint = "" if debug else "\nThis is not expected; run the same command with --debug to see where it comes from."
+    return _report(f"{kind}: {error}{hint}", kind, 1, as_json)
+
+
+def _report(message: str, kind: str, code: int, as_json: bool, details: dict[str, Any] | None = None) -> int:
+    """Show an error and return its exit code."""
+    if terminal.is_main_process():
+        if as_json:
+            terminal.print_json({"error": {"type": kind, "message": message, "exit_code": code, **(details or {})}})
+        terminal.print_error(message)
+    elif code == 1:
+        # Other mistakes meet every process alike, and the main one reports them.
+        terminal.print_error(f"process {os.environ.get('RANK', os.environ.get('LOCAL_RANK'))}: {message}")
+    return code
+
+
+def _has(args: Sequence[str], option: str) -> bool:
+    return option in (args[: args.index("--")] if "--" in args else args)
+
+
+def _before_command(args: list[str]) -> list[str]:
+    """Move ``--debug``, an option of the whole program, in front of the command."""
+    if not _has(args, "--debug"):
+        return args
+    rest = list(args)
+    rest.remove("--debug")
+    return ["--debug", *rest]
+
+
+def _silence_stdout() -> None:
+    # Also what libraries and child processes write to the file descriptor.
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lives until the process ends
+        return
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, descriptor)
+    os.close(devnull)

@@ -1,0 +1,191 @@
+"""What this machine offers: versions, devices, backends, data sets and optional packages. Nothing is changed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from momentum_cli import __version__, terminal
+
+REQUIRED = (
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "lightning-fabric",
+    "torchmetrics",
+    "safetensors",
+    "numpy",
+    "matplotlib",
+    "typer",
+    "rich",
+    "pydantic",
+    "pyyaml",
+)
+
+
+def examine(data_dir: Path | None = None) -> dict[str, Any]:
+    """Return a JSON-able description of the installation and the machine.
+
+    Args:
+        data_dir: Folder of data sets; None for the default one.
+    """
+    return {
+        "momentumrnn": __version__,
+        "python": {"version": platform.python_version(), "executable": sys.executable},
+        "platform": platform.platform(),
+        "packages": {name: package_version(name) for name in REQUIRED},
+        "devices": _devices(),
+        "threads": _threads(),
+        "backends": _backends(),
+        "data": _data(data_dir),
+        "extras": _extras(),
+    }
+
+
+def package_version(name: str) -> str | None:
+    """Return the installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _devices() -> list[dict[str, Any]]:
+    import torch
+
+    devices: list[dict[str, Any]] = [{"name": "cpu", "model": _cpu_model(), "cores": _cores()}]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        devices.append({"name": f"cuda:{index}", "model": properties.name, "memory_bytes": properties.total_memory})
+    return devices
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    # What this process may use, which in a container is less than what the machine has.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _threads() -> dict[str, Any]:
+    import torch
+
+    variables = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ}
+    return {"torch": torch.get_num_threads(), "torch_interop": torch.get_num_interop_threads(), **variables}
+
+
+def _backends() -> dict[str, Any]:
+    """Ask every backend about every dynamics in front of an LSTM, on every kind of device there is."""
+    import torch
+
+    from momentum_cli.dynamics import DYNAMICS
+    from momentum_cli.kernels import BACKENDS
+    from momentum_cli.recurrence import RECURRENCES
+
+    kinds = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    report: dict[str, Any] = {}
+    for name, backend in BACKENDS.items():
+        report[name] = {
+            kind: {
+                dynamics: backend.supports(RECURRENCES["lstm"], cls(), torch.device(kind), torch.float32)
+                for dynamics, cls in DYNAMICS.items()
+            }
+            for kind in kinds
+        }
+        status = getattr(backend, "status", None)
+        if status is not None:
+            report[name]["status"] = status()
+    return report
+
+
+def _data(data_dir: Path | None) -> dict[str, Any]:
+    from momentum_cli.data import TASKS, default_data_dir
+
+    folder = data_dir or default_data_dir()
+    # Tasks not named here are embedded or generated.
+    mnist = _mnist_state(folder)
+    tasks = {name: {"mnist": mnist, "pmnist": mnist}.get(name, "ready, needs no files") for name in TASKS}
+    return {"folder": str(folder), "exists": folder.is_dir(), "tasks": tasks}
+
+
+def _mnist_state(folder: Path) -> str:
+    """Say whether MNIST's files are there and whole; nothing is downloaded."""
+    from momentum_cli.data.download import md5
+    from momentum_cli.data.mnist import FILES
+
+    raw = folder / "MNIST" / "raw"
+    absent = [name for name in FILES if not (raw / name).is_file()]
+    damaged = [name for name in FILES if name not in absent and md5((raw / name).read_bytes()) != FILES[name].md5]
+    if damaged:
+        return f"damaged: {', '.join(damaged)} in {raw}; delete them, they are downloaded at the next use"
+    if absent:
+        return f"not there: {', '.join(absent)}; downloaded to {raw} at the first use"
+    return "ready"
+
+
+def _extras() -> dict[str, Any]:
+    """Return the optional dependencies that the package declares, those not installed with the way to install them."""
+    try:
+        requirements = importlib.metadata.requires("momentumrnn") or []
+    except importlib.metadata.PackageNotFoundError:
+        requirements = []
+    extras: dict[str, Any] = {}
+    for requirement in requirements:
+        text, _, condition = requirement.partition(";")
+        extra = condition.partition("extra ==")[2].strip().strip("\"'")
+        if not extra:
+            continue
+        name = text.strip()
+        for end in "<>=!~[ (":
+            name = name.partition(end)[0]
+        entry = extras.setdefault(extra, {"packages": {}, "install": f'pip install "momentumrnn[{extra}]"'})
+        entry["packages"][name] = package_version(name)
+    return extras
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Show a report of `examine` to people."""
+    rows: list[tuple[str, Any]] = [
+        ("momentumrnn", report["momentumrnn"]),
+        ("python", f"{report['python']['version']} ({report['python']['executable']})"),
+        ("platform", report["platform"]),
+        *((name, version or "MISSING") for name, version in report["packages"].items()),
+    ]
+    for device in report["devices"]:
+        memory = f", {device['memory_bytes'] / 2**30:.1f} GiB" if "memory_bytes" in device else ""
+        cores = f", {device['cores']} cores" if "cores" in device else ""
+        rows.append((device["name"], f"{device['model']}{cores}{memory}"))
+    rows.append(("threads", ", ".join(f"{name} {value}" for name, value in report["threads"].items())))
+    for name, kinds in report["backends"].items():
+        for kind, answers in kinds.items():
+            rows.append((f"backend {name}", _backend_text(kind, answers)))
+    rows.append(("data folder", report["data"]["folder"] + ("" if report["data"]["exists"] else " (not there yet)")))
+    rows += [(f"data {task}", state) for task, state in report["data"]["tasks"].items()]
+    for extra, entry in report["extras"].items():
+        missing = [name for name, version in entry["packages"].items() if version is None]
+        rows.append((f"extra {extra}", f"missing {', '.join(missing)}: {entry['install']}" if missing else "installed"))
+    terminal.print_table(["what", "state"], rows)
+
+
+def _backend_text(kind: str, answers: Any) -> str:
+    if kind == "status":
+        if not isinstance(answers, dict):
+            return str(answers)
+        return ", ".join(f"{name} {value}" for name, value in answers.items() if value is not None)
+    able = [dynamics for dynamics, reason in answers.items() if reason is None]
+    reasons = dict.fromkeys(reason for reason in answers.values() if reason is not None)
+    text = f"{kind}: {', '.join(able) if able else 'nothing'}"
+    return f"{text} (others: {'; '.join(reasons)})" if reasons else text

@@ -1,0 +1,101 @@
+"""Recipe files: those that come with the package, by name, and those of the user, by path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from momentum_cli.errors import RecipeError
+from momentum_cli.lookup import nearest
+
+
+def find_recipe(name_or_path: str | Path) -> Path:
+    """Return the file of a recipe: the path itself when there is such a file, else the shipped recipe of that name.
+
+    Raises:
+        RecipeError: There is neither; the message names the nearest shipped recipe.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    name = str(name_or_path)
+    stem = name.removesuffix(".yaml").removesuffix(".yml")
+    if stem in shipped:
+        return shipped[stem]
+    close = nearest(stem, shipped) or nearest(path.stem, shipped)
+    hint = f"; did you mean {close!r}?" if close else ""
+    what = "is a folder, not a recipe" if path.is_dir() else "there is no such file or shipped recipe"
+    raise RecipeError(f"{name}: {what}{hint} (shipped: {', '.join(shipped)})")
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that come with the package, name -> file; names in folders are `FOLDER/NAME`."""
+    folder = shipped_folder()
+    names = {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*.yaml")}
+    return dict(sorted(names.items()))
+
+
+def shipped_folder(package: Path = Path(__file__).parent) -> Path:
+    """Return the folder of the shipped recipes: inside an installed package, beside the package in a source tree.
+
+    Raises:
+        RecipeError: There is neither, the installation is incomplete.
+    """
+    for folder in (package / "recipes", package.parent / "recipes"):
+        if folder.is_dir():
+            return folder
+    raise RecipeError(f"{package / 'recipes'}: the shipped recipes are missing; reinstall momentumrnn")
+
+
+def describe_recipes() -> list[dict[str, Any]]:
+    """Return one JSON-able entry a shipped recipe: name, task, cell, what its opening comment says, path."""
+    from momentum_cli.document import Document
+
+    entries = []
+    for name, path in shipped_recipes().items():
+        text = path.read_text(encoding="utf-8")
+        data = Document(text, str(path)).data
+        comment = text.partition("\n\n")[0].splitlines()
+        lines = [line.removeprefix("#").strip() for line in comment if line.startswith("#")]
+        entries.append(
+            {
+                "name": name,
+                "task": data["task"]["name"],
+                "cell": data["model"].get("cell", "momentum"),
+                # The first line is the command, the second says what it is about.
+                "about": lines[1] if len(lines) > 1 else "",
+                "command": lines[0] if lines else "",
+                "path": str(path),
+            }
+        )
+    return entries
+
+
+def copy_recipe(recipe: str | Path, destination: Path | None = None, *, overwrite: bool = False) -> Path:
+    """Copy a recipe, comments included.
+
+    Args:
+        recipe: A shipped recipe's name or a path.
+        destination: A file or a folder; None for the current folder.
+        overwrite: Replace an existing file.
+
+    Returns:
+        The file written.
+
+    Raises:
+        RecipeError: There is no such recipe, or the file exists or cannot be written.
+    """
+    from momentum_cli.run_folder import write_text
+
+    source = find_recipe(recipe)
+    target = destination or Path()
+    if target.is_dir():
+        target /= source.name
+    if target.exists() and not overwrite:
+        raise RecipeError(f"{target}: exists; name another file, or --overwrite to replace it")
+    try:
+        write_text(target, source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return target
