@@ -1,0 +1,108 @@
+// What stands behind the matrix product: activations and state update forward, gate gradients backward, for one vector of hidden
+// units of one row. `pre` are the pre-activations, gate after gate `stride` apart; `saved` what backward needs.
+
+namespace MRNN_NS {
+
+struct Lstm {
+    static constexpr int GATES = 4, SAVED = 5;  // i f g o c
+    static constexpr bool CELL = true, SPLIT = false, DIRECT = false;
+
+    template <class real>
+    static MRNN_INLINE Vec<real> forward(const real* pre, ptrdiff_t stride, real* cell, real* saved, ptrdiff_t saved_stride) {
+        const Vec<real> i = sigmoid(load(pre)), f = sigmoid(load(pre + stride));
+        const Vec<real> g = tanh_(load(pre + 2 * stride)), o = sigmoid(load(pre + 3 * stride));
+        const Vec<real> c = f * load(cell) + i * g;
+        store(cell, c);
+        if (saved) {
+            store(saved, i);
+            store(saved + saved_stride, f);
+            store(saved + 2 * saved_stride, g);
+            store(saved + 3 * saved_stride, o);
+            store(saved + 4 * saved_stride, c);
+        }
+        return o * tanh_(c);
+    }
+
+    // dh: gradient of h_t. d_cell: gradient of c_t in, of c_{t-1} out. before: c_{t-1}. Writes the gate gradients to `gates`.
+    template <class real>
+    static MRNN_INLINE Vec<real> backward(Vec<real> dh, real* d_cell, Vec<real> before, const real* saved, ptrdiff_t saved_stride,
+                                          real* gates, real*, ptrdiff_t stride) {
+        const Vec<real> i = load(saved), f = load(saved + saved_stride), g = load(saved + 2 * saved_stride);
+        const Vec<real> o = load(saved + 3 * saved_stride), t = tanh_(load(saved + 4 * saved_stride));
+        const Vec<real> dc = load(d_cell) + dh * o * (1 - t * t);
+        store(d_cell, dc * f);
+        store(gates, dc * g * i * (1 - i));
+        store(gates + stride, dc * before * f * (1 - f));
+        store(gates + 2 * stride, dc * i * (1 - g * g));
+        store(gates + 3 * stride, dh * t * o * (1 - o));
+        return Vec<real>{};
+    }
+};
+
+// cell: h itself. The third product W_hn h + b_hn is kept apart from its input d_n (SPLIT), which stands in pre's fourth slot.
+struct Gru {
+    static constexpr int GATES = 3, SAVED = 5;  // r z n (W_hn h + b_hn) h_{t-1}
+    static constexpr bool CELL = true, SPLIT = true, DIRECT = true;
+
+    template <class real>
+    static MRNN_INLINE Vec<real> forward(const real* pre, ptrdiff_t stride, real* cell, real* saved, ptrdiff_t saved_stride) {
+        const Vec<real> r = sigmoid(load(pre)), z = sigmoid(load(pre + stride)), hidden = load(pre + 2 * stride);
+        const Vec<real> n = tanh_(load(pre + 3 * stride) + r * hidden), before = load(cell);
+        const Vec<real> h = n + z * (before - n);
+        store(cell, h);
+        if (saved) {
+            store(saved, r);
+            store(saved + saved_stride, z);
+            store(saved + 2 * saved_stride, n);
+            store(saved + 3 * saved_stride, hidden);
+            store(saved + 4 * saved_stride, before);
+        }
+        return h;
+    }
+
+    // gates: gradients of the recurrent products, inputs: of the dynamics' outputs. Returns the part of dh_{t-1} past W_hh.
+    template <class real>
+    static MRNN_INLINE Vec<real> backward(Vec<real> dh, real*, Vec<real>, const real* saved, ptrdiff_t saved_stride, real* gates,
+                                          real* inputs, ptrdiff_t stride) {
+        const Vec<real> r = load(saved), z = load(saved + saved_stride), n = load(saved + 2 * saved_stride);
+        const Vec<real> hidden = load(saved + 3 * saved_stride), before = load(saved + 4 * saved_stride);
+        const Vec<real> dn = dh * (1 - z) * (1 - n * n), dz = dh * (before - n) * z * (1 - z), dr = dn * hidden * r * (1 - r);
+        store(gates, dr);
+        store(gates + stride, dz);
+        store(gates + 2 * stride, dn * r);
+        store(inputs, dr);
+        store(inputs + stride, dz);
+        store(inputs + 2 * stride, dn);
+        return dh * z;
+    }
+};
+
+template <bool TANH> struct Rnn {
+    static constexpr int GATES = 1, SAVED = 1;  // h
+    static constexpr bool CELL = false, SPLIT = false, DIRECT = false;
+
+    template <class real>
+    static MRNN_INLINE Vec<real> forward(const real* pre, ptrdiff_t, real*, real* saved, ptrdiff_t) {
+        const Vec<real> p = load(pre);
+        Vec<real> h;
+        if constexpr (TANH)
+            h = tanh_(p);
+        else
+            h = p < 0 ? Vec<real>{} : p;
+        if (saved) store(saved, h);
+        return h;
+    }
+
+    template <class real>
+    static MRNN_INLINE Vec<real> backward(Vec<real> dh, real*, Vec<real>, const real* saved, ptrdiff_t, real* gates, real*,
+                                          ptrdiff_t) {
+        const Vec<real> h = load(saved);
+        if constexpr (TANH)
+            store(gates, dh * (1 - h * h));
+        else
+            store(gates, (Vec<real>)(h > 0 ? dh : Vec<real>{}));
+        return Vec<real>{};
+    }
+};
+
+}  // namespace MRNN_NS

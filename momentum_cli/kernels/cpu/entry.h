@@ -1,0 +1,97 @@
+// What an isa_*.cpp exports: the kernels of one instruction set, for every cell and precision.
+#include <stdlib.h>
+
+namespace MRNN_NS {
+
+// Adam's states decay into denormals, which cost a hundred times a normal operation; the caller's mode is put back.
+struct FlushDenormals {
+#if defined(__SSE__)
+    unsigned mode = __builtin_ia32_stmxcsr();
+    FlushDenormals() { __builtin_ia32_ldmxcsr(mode | 0x8040); }
+    ~FlushDenormals() { __builtin_ia32_ldmxcsr(mode); }
+#elif defined(__aarch64__)
+    uint64_t mode;
+    FlushDenormals() {
+        __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+        __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1ull << 24)));
+    }
+    ~FlushDenormals() { __asm__ volatile("msr fpcr, %0" : : "r"(mode)); }
+#else
+    FlushDenormals() {}
+    ~FlushDenormals() {}
+#endif
+};
+
+template <class Cell, class real> struct Run {
+    typedef Layer<Cell, real> L;
+    Layer<Cell, real> layer;
+    bool backward;
+    char* blocks;  // one for each part
+    int64_t block_bytes;
+
+    static char* aligned(void* p) { return (char*)(((uintptr_t)p + 63) & ~(uintptr_t)63); }
+
+    static int64_t part_bytes(const L& layer, bool backward) {
+        typename L::Part part(layer, 0);
+        Arena count;
+        backward ? part.take_backward(count) : part.take_forward(count);
+        return count.wanted;
+    }
+
+    static void task(void* context, int64_t index) {
+        const Run& run = *(const Run*)context;
+        const FlushDenormals mode;
+        typename L::Part part(run.layer, index);
+        Arena arena;
+        arena.base = arena.next = run.blocks + index * run.block_bytes;
+        run.backward ? part.take_backward(arena) : part.take_forward(arena);
+        run.backward ? part.backward() : part.forward();
+    }
+
+    static int64_t call(const mrnn_args& args, bool backward) {
+        Run run{L(args), backward, nullptr, 0};
+        Arena shared;
+        run.layer.take_packed(shared, backward);
+        run.block_bytes = part_bytes(run.layer, backward);
+        void* memory = malloc(shared.wanted + run.block_bytes * args.parts + 64);
+        if (!memory) return -MRNN_NO_MEMORY;
+        char* base = aligned(memory);
+        run.blocks = base + shared.wanted;
+        shared.base = shared.next = base;
+        run.layer.take_packed(shared, backward);
+        run.layer.pack(backward);
+        mrnn::parallel_for(args.parts, args.threads, task, &run);
+        if (backward)  // in the order of the parts: the sum does not depend on the threads
+            for (int64_t i = 0; i < args.parts; i++) {
+                typename L::Part part(run.layer, i);
+                Arena arena;
+                arena.base = arena.next = run.blocks + i * run.block_bytes;
+                part.take_backward(arena);
+                part.add_gradients();
+            }
+        free(memory);
+        return MRNN_OK;
+    }
+
+    static int64_t size(const mrnn_args& args, bool checkpoints) {
+        const L layer(args);
+        return checkpoints ? layer.checkpoints_size() : layer.saved_size();
+    }
+};
+
+// what: 0 forward, 1 backward, 2 size of the saved activations, 3 of the checkpoints
+template <class Cell> int64_t select_real(const mrnn_args& a, int what) {
+    if (a.real_bytes == 4) return what < 2 ? Run<Cell, float>::call(a, what) : Run<Cell, float>::size(a, what == 3);
+    return what < 2 ? Run<Cell, double>::call(a, what) : Run<Cell, double>::size(a, what == 3);
+}
+
+int64_t select(const mrnn_args& a, int what) {
+    switch (a.recurrence) {
+        case MRNN_LSTM: return select_real<Lstm>(a, what);
+        case MRNN_GRU: return select_real<Gru>(a, what);
+        case MRNN_RNN_TANH: return select_real<Rnn<true>>(a, what);
+        default: return select_real<Rnn<false>>(a, what);
+    }
+}
+
+}  // namespace MRNN_NS

@@ -1,0 +1,10 @@
+#if defined(__x86_64__)
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#pragma GCC target("avx2,fma")
+#define MRNN_NS mrnn_avx2
+#define MRNN_VECTOR_BYTES 32
+#define MRNN_ROWS 6
+#include "kernels.h"
+#endif

@@ -1,0 +1,10 @@
+#if defined(__x86_64__)
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,fma,prefer-vector-width=512")
+#define MRNN_NS mrnn_avx512
+#define MRNN_VECTOR_BYTES 64
+#define MRNN_ROWS 12
+#include "kernels.h"
+#endif

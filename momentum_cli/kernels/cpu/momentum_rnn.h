@@ -1,0 +1,48 @@
+// The plain C interface of the fused recurrent kernels: pointers and sizes, nothing of torch.
+// Axes: T time, B batch, D input, H hidden, G gates (4 lstm, 3 gru, 1 rnn). All arrays are contiguous, row-major.
+#pragma once
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define MRNN_API extern "C" __declspec(dllexport)
+#else
+#define MRNN_API extern "C" __attribute__((visibility("default")))
+#endif
+
+#define MRNN_ABI 1
+
+enum { MRNN_LSTM = 0, MRNN_GRU = 1, MRNN_RNN_TANH = 2, MRNN_RNN_RELU = 3 };
+enum { MRNN_LINEAR = 0, MRNN_ADAM = 1, MRNN_RMSPROP = 2 };
+enum { MRNN_ISA_GENERIC = 0, MRNN_ISA_AVX2 = 1, MRNN_ISA_AVX512 = 2, MRNN_ISA_WIDE = 3 };
+enum { MRNN_OK = 0, MRNN_BAD_ARGUMENT = 1, MRNN_NO_MEMORY = 2, MRNN_NO_ISA = 3 };
+
+// One layer, one direction. A null pointer means: absent (biases, states: zero; gradients: not asked for).
+typedef struct mrnn_args {
+    int64_t abi;         // MRNN_ABI
+    int64_t isa;         // MRNN_ISA_*
+    int64_t real_bytes;  // 4 float, 8 double
+    int64_t recurrence, dynamics;
+    int64_t threads;  // how many threads may run
+    int64_t parts;    // row partition of the batch; the saved activations depend on it, so backward must get forward's
+    int64_t chunk;    // time steps a chunk (state checkpoints, weight gradient batches); as for parts
+    int64_t steps, batch, input, hidden;
+    double momentum, step_size, beta2, eps;
+    const void *x, *w_ih, *w_hh, *b_ih, *b_hh;  // (T,B,D) (G*H,D) (G*H,H) (G*H) (G*H)
+    const void *h0, *c0, *v0, *m0;              // (B,H) (B,H) (B,G*H) (B,G*H)
+    const int64_t* lengths;                     // (B), descending within each part; null: all T
+    void *out, *hn, *cn, *vn, *mn;              // out must be zeroed by the caller when lengths are given
+    void *saved, *checkpoints;                  // activations for backward; null: inference
+    const void *d_out, *d_hn, *d_cn, *d_vn, *d_mn;
+    void *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *dh0, *dc0, *dv0, *dm0;
+} mrnn_args;
+
+MRNN_API int64_t mrnn_abi(void);
+MRNN_API int64_t mrnn_args_bytes(void);
+MRNN_API int64_t mrnn_best_isa(void);
+MRNN_API int64_t mrnn_has_isa(int64_t isa);
+MRNN_API int64_t mrnn_saved_size(const mrnn_args* args);        // in reals
+MRNN_API int64_t mrnn_checkpoints_size(const mrnn_args* args);  // in reals
+MRNN_API int64_t mrnn_forward(const mrnn_args* args);
+MRNN_API int64_t mrnn_backward(const mrnn_args* args);
+// Borrow an OpenMP runtime that is in the process already (torch's), so that no second pool of threads competes with it.
+MRNN_API void mrnn_use_openmp(void* gomp_parallel, void* omp_get_thread_num, void* omp_get_num_threads);
