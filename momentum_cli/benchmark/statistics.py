@@ -1,0 +1,199 @@
+"""The arithmetic of a comparison: pure functions of numbers, with misses as infinities.
+
+A time to target is a number of seconds, steps or samples; a run that never reached the target has the time infinity. It
+takes part in every median like any other number, so leaving a run out can never improve a result.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from momentum_cli.objective import reaches
+
+# n seeds have n**n resamples: up to five seeds every one of them is taken, so that the interval has no chance in it.
+EXHAUSTIVE_UP_TO = 5
+DRAWS = 10_000
+LARGEST_RATIO = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One evaluation of a run.
+
+    Args:
+        step: optimizer steps done, >= 0.
+        samples: training sequences seen.
+        train_seconds: the scored clock.
+        wall_seconds: everything that was spent on the run, evaluations and checkpoints included.
+        value: the metric of the target.
+    """
+
+    step: int
+    samples: int
+    train_seconds: float
+    wall_seconds: float
+    value: float
+
+
+def first_crossing(points: Iterable[Point], metric: str, target: float) -> Point | None:
+    """Return the first evaluation at or past the target, or None.
+
+    The time to target is that of the evaluation itself; nothing is interpolated between two evaluations. A value that
+    is not a number reaches nothing.
+
+    Args:
+        points: evaluations in the order of their steps.
+        metric: its name decides whether more or less is better.
+        target: a value equal to it counts as reached.
+    """
+    return next((point for point in points if reaches(metric, point.value, target)), None)
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the median; of an even number the mean of the middle two, infinite when one of them is.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not values:
+        raise ValueError("the median of nothing")
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return float(ordered[middle]) if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and the sample standard deviation (n - 1), None below two values; a NaN stays one.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not values:
+        raise ValueError("the mean of nothing")
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return mean, None
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def ratio(numerator: float, denominator: float) -> float:
+    """Return numerator / denominator over [0, inf]: inf / x = inf, x / inf = 0, inf / inf and 0 / 0 are NaN."""
+    if math.isinf(numerator) and math.isinf(denominator):
+        return math.nan
+    if denominator == 0:
+        return math.nan if numerator == 0 else math.inf
+    return numerator / denominator
+
+
+def speed_up(baseline: Sequence[float], cell: Sequence[float]) -> float:
+    """Return median(baseline) / median(cell): above 1 the cell is faster.
+
+    A cell that misses has 0, a baseline that misses gives infinity; when both miss there is nothing to compare (NaN).
+    """
+    return ratio(median(baseline), median(cell))
+
+
+def bootstrap_interval(
+    baseline: Sequence[float], cell: Sequence[float], *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float] | None:
+    """Return the percentile bootstrap interval of `speed_up` over seeds.
+
+    The two cells share seeds, so seeds are drawn, n of n with replacement, and both cells take the times of the drawn
+    ones. All n**n resamples are taken up to five seeds, 10,000 random ones above. The bounds are order statistics
+    (nearest rank), because infinities cannot be interpolated. A resample in which both cells miss says nothing: it
+    counts as 0 for the lower and as infinity for the upper bound.
+
+    Args:
+        baseline: times of the baseline, one a seed.
+        cell: times of the cell, the same seeds in the same order.
+        level: in (0, 1).
+        seed: of the random resamples.
+
+    Returns:
+        (lower, upper), or None below two seeds, where there is nothing to resample.
+
+    Raises:
+        ValueError: the two do not have the same number of times.
+
+    Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
+    """
+    count = len(baseline)
+    if count != len(cell):
+        raise ValueError(f"{count} times of the baseline and {len(cell)} of the cell: they must share their seeds")
+    if count < 2:
+        return None
+    draws: Iterable[tuple[int, ...]]
+    if count <= EXHAUSTIVE_UP_TO:
+        draws = itertools.product(range(count), repeat=count)
+    else:
+        generator = random.Random(seed)
+        draws = (tuple(generator.choices(range(count), k=count)) for _ in range(DRAWS))
+    ratios = [speed_up([baseline[i] for i in draw], [cell[i] for i in draw]) for draw in draws]
+    tail = (1 - level) / 2
+    lower = sorted(0.0 if math.isnan(value) else value for value in ratios)
+    upper = sorted(math.inf if math.isnan(value) else value for value in ratios)
+    # 1e-9: 0.975 * 1000 is 975.0000000000001 in floating point, and its ceiling would be one rank too far
+    first = max(math.ceil(tail * len(ratios) - 1e-9), 1)
+    last = min(math.ceil((1 - tail) * len(ratios) - 1e-9), len(ratios))
+    return lower[first - 1], upper[last - 1]
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean over [0, inf]: one 0 gives 0, one infinity infinity, both or a NaN give NaN.
+
+    Raises:
+        ValueError: there are no values, or one is negative.
+    """
+    if not values:
+        raise ValueError("the geometric mean of nothing")
+    if any(value < 0 for value in values):
+        raise ValueError("the geometric mean is of values that are not negative")
+    if any(map(math.isnan, values)) or (0 in values and math.inf in values):
+        return math.nan
+    if 0 in values:
+        return 0.0
+    return math.exp(math.fsum(map(math.log, values)) / len(values))
+
+
+def performance_ratios(times: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Return each cell's time over the best time of that workload; infinite for a miss, also when all miss.
+
+    Args:
+        times: cell -> its median time on each workload, in one order of workloads.
+
+    Raises:
+        ValueError: the cells do not have the same number of workloads, or there are none.
+    """
+    lengths = {len(row) for row in times.values()}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError("every cell needs a time on every workload, and there must be one at least")
+    best = [min(column) for column in zip(*times.values(), strict=True)]
+    return {
+        cell: [
+            math.inf if math.isinf(time) else 1.0 if time == low else ratio(time, low)
+            for time, low in zip(row, best, strict=True)
+        ]
+        for cell, row in times.items()
+    }
+
+
+def performance_profile(ratios: Sequence[float], factor: float) -> float:
+    """Return the part of the workloads on which a cell is within `factor` of the best one.
+
+    Reference: Dolan and Moré, Benchmarking optimization software with performance profiles, 2002, equation (2.1).
+    """
+    return sum(value <= factor for value in ratios) / len(ratios)
+
+
+def profile_score(ratios: Sequence[float], largest: float = LARGEST_RATIO) -> float:
+    """Return the performance profile integrated from 1 to `largest` and divided by the length, in [0, 1].
+
+    The profile is a staircase, so the integral is exact: a workload with ratio r adds (largest - r) / (largest - 1).
+
+    Reference: Dahl et al., Benchmarking Neural Network Training Algorithms, 2023, section 4.3 (AlgoPerf, up to 4).
+    """
+    return math.fsum(max(0.0, largest - value) for value in ratios) / ((largest - 1) * len(ratios))
