@@ -1,0 +1,245 @@
+"""What is compared: recipes, cells and seeds, resolved and checked before anything runs.
+
+A comparison is one recipe and several entries (cells with their options) that share everything else: data and their
+order, initial seeds, batches, evaluation grid, budget and target.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from momentum_cli.benchmark.variants import Variant, parse_cells
+from momentum_cli.errors import RecipeError
+from momentum_cli.recipe import Recipe, find_recipe, load_recipe, shipped_recipes
+
+DEFAULT_RECIPE = "digits"
+DEFAULT_CELLS = "lstm,momentum,adam"
+DEFAULT_SEEDS = "0-2"
+# Below this many seeds a difference may be luck, and the table says so.
+FEWEST_SEEDS = 3
+_TAKEN = {
+    "model.cell": "give the cells with --cells",
+    "train.seed": "give the seeds with --seeds",
+    "train.stop_at_target": "runs stop at the target; --full trains them to the end of the budget",
+    "train.early_stopping": "runs stop at the target or the budget only",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contestant of a comparison: a variant with its whole recipe (of the first seed)."""
+
+    variant: Variant
+    recipe: Recipe
+
+    @property
+    def label(self) -> str:
+        """Its name in tables."""
+        return self.variant.label
+
+    def seeded(self, seed: int) -> Recipe:
+        """Return the recipe of one of its runs."""
+        return self.recipe.override(f"train.seed={seed}")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training of a benchmark.
+
+    Args:
+        id: name of its folder, unique in the benchmark.
+        comparison: name of its comparison.
+        label: of its entry.
+        recipe: what is trained, seed included.
+    """
+
+    id: str
+    comparison: str
+    label: str
+    recipe: Recipe
+
+    @property
+    def seed(self) -> int:
+        """Seed of initialisation and data order."""
+        return self.recipe.train.seed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recipe and what is compared on it; the first entry's recipe tells what they share."""
+
+    name: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def recipe(self) -> Recipe:
+        """Recipe of the first entry."""
+        return self.entries[0].recipe
+
+    @property
+    def target(self) -> tuple[str, float] | None:
+        """(metric, value), or None when runs go to the end of the budget."""
+        target = self.recipe.target
+        return None if target is None else (target.metric, target.value)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a benchmark runs.
+
+    Args:
+        comparisons: one a recipe.
+        seeds: the same for every entry.
+        baseline: label that speed-ups are relative to.
+        full: train to the end of the budget, also past the target.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    seeds: tuple[int, ...]
+    baseline: str
+    full: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def groups(self) -> list[tuple[RunSpec, ...]]:
+        """Return the runs in groups that are interleaved: all entries of one comparison with one seed."""
+        return [
+            tuple(run_spec(comparison.name, entry, seed) for entry in comparison.entries)
+            for comparison in self.comparisons
+            for seed in self.seeds
+        ]
+
+    def with_entries(self, name: str, entries: Sequence[Entry]) -> Plan:
+        """Return the plan with other entries in one comparison."""
+        changed = tuple(replace(c, entries=tuple(entries)) if c.name == name else c for c in self.comparisons)
+        return replace(self, comparisons=changed)
+
+
+def run_spec(comparison: str, entry: Entry, seed: int, suffix: str | None = None) -> RunSpec:
+    """Return the run of an entry with a seed; `suffix` names it instead of the seed."""
+    name = f"{comparison}-{entry.label}-{suffix or f'seed{seed}'}"
+    return RunSpec(re.sub(r"[^\w.+@=-]+", "-", name), comparison, entry.label, entry.seeded(seed))
+
+
+def make_plan(
+    recipes: Sequence[str],
+    *,
+    cells: Sequence[str] = (DEFAULT_CELLS,),
+    seeds: str = DEFAULT_SEEDS,
+    target: str | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    baseline: str | None = None,
+    full: bool = False,
+    overrides: Sequence[str] = (),
+) -> Plan:
+    """Resolve what was asked for.
+
+    Args:
+        recipes: files or names of shipped recipes; none: digits.
+        cells: lists ``a,b,c`` of cells, each ``CELL``, ``CELL@NAME:key=value,…`` or ``CELL:key=value,…``.
+        seeds: ``0-4``, ``0,3,7`` or ``5``.
+        target: ``0.9`` or ``metric=0.9``, in place of the recipe's.
+        epochs, steps, seconds: a budget; one that is given replaces all budgets of the recipe.
+        baseline: label of the entry that speed-ups are relative to, None for the first.
+        full: see `Plan`.
+        overrides: ``key.path=value`` for all recipes.
+
+    Raises:
+        RecipeError: Something that was asked for does not exist, contradicts itself or is not a valid recipe.
+    """
+    for text in overrides:
+        key = text.partition("=")[0].strip()
+        if key in _TAKEN:
+            raise RecipeError(f"{text}: not in a benchmark; {_TAKEN[key]}")
+    variants = parse_cells(cells)
+    numbers = parse_seeds(seeds)
+    shared = [*overrides, *_budget(epochs, steps, seconds)]
+    comparisons: list[Comparison] = []
+    for name_or_path in recipes or (DEFAULT_RECIPE,):
+        name = _recipe_name(name_or_path)
+        if any(name == comparison.name for comparison in comparisons):
+            raise RecipeError(
+                f"two recipes are called {name}; a benchmark compares cells, not recipes: rename one file"
+            )
+        comparisons.append(
+            Comparison(name, _entries(name_or_path, variants, numbers[0], shared, target=target, full=full))
+        )
+    labels = [variant.label for variant in variants]
+    if baseline is not None and baseline not in labels:
+        raise RecipeError(f"--baseline {baseline}: not one of the cells {', '.join(labels)}")
+    plan = Plan(tuple(comparisons), numbers, baseline or labels[0], full)
+    ids = [run.id for group in plan.groups() for run in group]
+    if len(ids) != len(set(ids)):
+        twice = sorted({i for i in ids if ids.count(i) > 1})
+        raise RecipeError(f"two runs would be called {twice[0]}; name the variants: CELL@NAME:key=value")
+    return plan
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read ``0-4``, ``0,3,7`` or ``0-2,10``.
+
+    Raises:
+        RecipeError: It is none of these, or a seed comes twice.
+    """
+    seeds: list[int] = []
+    for piece in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", piece)
+        if match is None or (match[2] and int(match[2]) < int(match[1])):
+            raise RecipeError(f"--seeds {text}: allowed is a range such as 0-4 or a list such as 0,3,7")
+        last = int(match[2] or match[1])
+        if last - int(match[1]) >= 1000:
+            raise RecipeError(f"--seeds {text}: more than 1000 seeds")
+        seeds += range(int(match[1]), last + 1)
+    if len(seeds) != len(set(seeds)):
+        raise RecipeError(f"--seeds {text}: a seed comes twice, which would count one run as two")
+    return tuple(seeds)
+
+
+def _entries(
+    name_or_path: str,
+    variants: Sequence[Variant],
+    seed: int,
+    shared: Sequence[str],
+    *,
+    target: str | None,
+    full: bool,
+) -> tuple[Entry, ...]:
+    first = variants[0]
+    common = [*shared, f"train.seed={seed}", "train.early_stopping=null", "train.stop_at_target=false"]
+    plain = load_recipe(name_or_path, [*common, *first.overrides()])
+    if target is not None:
+        common += _target(target, plain)
+        plain = load_recipe(name_or_path, [*common, *first.overrides()])
+    if plain.target is not None and not full:
+        common.append("train.stop_at_target=true")
+    return tuple(Entry(v, load_recipe(name_or_path, [*common, *v.overrides()])) for v in variants)
+
+
+def _target(text: str, recipe: Recipe) -> list[str]:
+    from momentum_cli.recipe_checks import METRICS
+
+    metric, equals, value = text.rpartition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        raise RecipeError(f"--target {text}: allowed is a number, 0.9, or metric=number, accuracy=0.9") from None
+    if not equals:
+        metric = METRICS[recipe.task.name][0] if recipe.target is None else recipe.target.metric
+    return [f"target={{metric: {metric!r}, value: {number!r}}}"]
+
+
+def _budget(epochs: int | None, steps: int | None, seconds: float | None) -> list[str]:
+    given = {"epochs": epochs, "max_steps": steps, "max_seconds": seconds}
+    if all(value is None for value in given.values()):
+        return []
+    return [f"train.{key}={'null' if value is None else value}" for key, value in given.items()]
+
+
+def _recipe_name(name_or_path: str) -> str:
+    path = find_recipe(name_or_path)
+    shipped = {file: name for name, file in shipped_recipes().items()}
+    return shipped.get(path, path.stem)
