@@ -53,7 +53,7 @@ class Document:
 
     Attributes:
         data: The content; a mapping.
-        problems: Keys written twice and keys that are not texts.
+        problems: Keys written twice, and overrides that could not be applied.
 
     Raises:
         RecipeError: The text is not YAML, or not a mapping; the message gives file and line.
@@ -148,9 +148,7 @@ class Document:
                 for part in merged:
                     self._locate(part, path, (*parents, id(node)))
                 continue
-            if key_node.tag != "tag:yaml.org,2002:str":
-                got = getattr(key_node, "value", key_node.id)
-                self._refuse(path, f"{self.name}:{line}", f"the key {got!r} is not a text; write it in quotes")
+            if not isinstance(key_node, yaml.ScalarNode):
                 continue
             key = key_node.value
             if key in lines:

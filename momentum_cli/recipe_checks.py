@@ -72,6 +72,7 @@ def check_recipe(data: Any) -> tuple[dict[str, Any], list[Problem]]:
     """
     if not isinstance(data, Mapping):
         return {}, [Problem((), f"got {describe_value(data)}, allowed is a mapping of sections")]
+    data = _with_text_keys(data)
     names = list(Recipe.model_fields)
     problems = [Problem((key,), unknown("section", key, names)) for key in data if key not in names]
     checked: dict[str, Any] = {}
@@ -88,6 +89,13 @@ def check_recipe(data: Any) -> tuple[dict[str, Any], list[Problem]]:
     if "model" in sound and "cells" not in checked.keys() - sound.keys():
         _complete_cells(checked)
     return checked, problems
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Return a copy whose keys are texts, so that a key such as 1 is reported like any other unknown one."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(inner) for key, inner in value.items()}
+    return value
 
 
 def describe_families() -> dict[str, dict[str, Any]]:
@@ -197,6 +205,9 @@ def _check_optimizer(data: Mapping[str, Any]) -> Checked:
 
     given = {key: value for key, value in data.items() if key != "name"}
     values, problems = check_options(f"optimizer {name}", signature_options(optimizer, _NOT_OPTIONS), given, build)
+    # torch allows 0, which trains nothing
+    if values.get("lr") == 0:
+        problems.append(Problem(("lr",), "got 0, allowed is > 0"))
     return {"name": name, **values}, problems
 
 
