@@ -7,6 +7,7 @@ Colours are from Okabe and Ito's palette, which colour-blind readers tell apart;
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -199,12 +200,13 @@ def _series(rows: Sequence[Row], kind: str, split: str | None, name: str) -> tup
 
 
 def _smoothed(values: Sequence[float]) -> list[float]:
-    """Exponential average over about a thirtieth of the curve, without the bias of its start."""
-    keep = 1 - 1 / max(1.0, len(values) / 30)
-    result, total, weight = [], 0.0, 0.0
-    for value in values:
-        total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)
-        result.append(total / weight)
+    """Average of about sqrt(n) neighbours, as many before as after each point, so the curve does not lag behind."""
+    sums = [0.0, *itertools.accumulate(values)]
+    count, half = len(values), int(math.sqrt(len(values)) / 2)
+    result = []
+    for index in range(count):
+        reach = min(half, index, count - 1 - index)
+        result.append((sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1))
     return result
 
 
@@ -250,14 +252,14 @@ def _loss_panel(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _metric_panel(axes: Axes, rows: Sequence[Row], name: str, target: float | None) -> None:
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import FuncFormatter
 
     from momentum_cli.objective import HIGHER_IS_BETTER  # here, because it brings torch
 
     drawn = _evaluations(axes, rows, name)
     axes.set_title(_literal(name))
     if name.endswith("accuracy"):
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g} %"))
     if target is not None:
         axes.axhline(
             target, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=f"target {metric_text(name, target)}"
@@ -286,6 +288,7 @@ def _step_axis(axes: Axes, rows: Sequence[Row]) -> None:
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     axes.set_xlabel("optimizer step")
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ends = [row["step"] / row["epoch"] for row in rows if row.get("kind") == "eval" and row.get("epoch")]

@@ -91,12 +91,12 @@ def test_curves_of_runs_that_barely_began(tmp_path: Path, rows: list[dict[str, A
     size(tmp_path / "c.png")
 
 
-def test_smoothing_keeps_a_constant_and_lags_little() -> None:
-    assert _smoothed([3.0] * 500) == pytest.approx([3.0] * 500)
-    assert _smoothed([5.0, 1.0]) == [5.0, 1.0]  # a short curve is not smoothed at all
-    step = _smoothed([1.0] * 300 + [0.0] * 300)
-    assert step[299] == pytest.approx(1.0)
-    assert step[299 + 60] < 0.06  # 600 points are averaged over about 20: (1 - 1/20)^60 = 0.046
+def test_smoothing_keeps_a_straight_line_and_averages_noise() -> None:
+    line = [3.0 - 0.01 * index for index in range(500)]
+    assert _smoothed(line) == pytest.approx(line)  # an average over the past alone would lag behind
+    assert _smoothed([5.0, 1.0]) == [5.0, 1.0]
+    noise = np.random.default_rng(0).normal(size=10_000)  # 10,000 points: each over 101
+    assert np.std(_smoothed(noise.tolist())[50:-50]) == pytest.approx(1 / math.sqrt(101), rel=0.2)
 
 
 def test_confusion_shows_counts_and_share(tmp_path: Path) -> None:

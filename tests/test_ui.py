@@ -171,8 +171,12 @@ def terminal(columns: int = 80) -> Iterator[tuple[TextIO, list[bytes]]]:
         (metric_text("accuracy", None), "-"),
         (number_text(0.0), "0.0000"),
         (number_text(1.5e-7), "1.500e-07"),
-        (number_text(-12.345), "-12.345"),
-        (number_text(1234.56), "1234.6"),
+        (number_text(-12.345), "-12.35"),
+        (number_text(1234.56), "1234.56"),
+        (number_text(0.1234567), "0.1235"),
+        (number_text(0.01234567), "0.01235"),
+        (number_text(-0.00234567), "-0.002346"),
+        (number_text(0.01), "0.01000"),
         (number_text(3e9), "3.000e+09"),
         (clock_text(7.4), "0:07"),
         (clock_text(3723), "1:02:03"),
@@ -290,7 +294,7 @@ def test_summary_of_a_target_that_was_missed() -> None:
     assert rows["target"] == ("target", "accuracy >= 90.00 % not reached", False)
     error = {"metric": "mse", "value": 0.01, "reached": False}
     rows = {row.label: row for row in summary_rows(RESULT | {"target": error})}
-    assert rows["target"].value == "mse <= 0.0100 not reached"
+    assert rows["target"].value == "mse <= 0.01000 not reached"
     assert "target" not in {row.label for row in summary_rows(RESULT | {"target": None})}
 
 

@@ -10,7 +10,7 @@ import atexit
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO, cast
+from typing import Any, Self, TextIO, cast
 
 from rich.console import Console, ConsoleOptions
 from rich.live import Live
@@ -73,9 +73,15 @@ class RichUi(NullUi):
         self._speed: tuple[float | None, float | None] = (None, None)
         self._evaluating: tuple[int, int, str] | None = None
         self._downloads: dict[str, tuple[int, int | None]] = {}
+        self._starting = True
+
+    def __enter__(self) -> Self:
+        self._draw(self._clock())  # loading torch and the data takes seconds: show at once that something happens
+        return self
 
     def start(self, run: RunStart) -> None:
         self._progress = Progress(run, self._clock())
+        self._starting = False
         self._downloads.clear()
         self._draw(self._clock())
 
@@ -88,6 +94,7 @@ class RichUi(NullUi):
 
     def evaluation_progress(self, done: int, total: int, split: str) -> None:
         self._evaluating = (done, total, split) if done < total else None
+        self._starting = False
         now = self._clock()
         if now >= self._next_draw:
             self._draw(now)
@@ -186,6 +193,8 @@ class RichUi(NullUi):
             count = f"{bytes_text(size)} of {bytes_text(whole)}" if whole else bytes_text(size)
             shown.append(Bar("load", count, size / whole if whole else None, printable(name)))
         yield from bars(shown, width)
+        if self._starting and not shown:
+            yield Text("starting …", style=LABEL)
         if run is not None:
             for group in _numbers(run, progress):
                 yield from flow(group, width, "   ")

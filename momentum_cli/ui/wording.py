@@ -16,14 +16,14 @@ def metric_text(name: str, value: float | None) -> str:
 
 
 def number_text(value: float | None) -> str:
-    """Four significant digits; large and small magnitudes in scientific notation."""
+    """At least four significant digits; large and small magnitudes in scientific notation."""
     if value is None:
         return "-"
     if not math.isfinite(value):
         return str(value)
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.3e}"
-    digits = 4 if abs(value) < 10 else 3 if abs(value) < 100 else 1
+    digits = 4 - math.floor(math.log10(abs(value)) + 1) if 0 < abs(value) < 0.1 else 4 if abs(value) < 10 else 2
     return f"{value:.{digits}f}"
 
 
