@@ -367,6 +367,12 @@ class RecurrentLayer(nn.Module):
             parts.append(f"backend={self.backend!r}")
         return ", ".join(parts)
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.scripting`."""
+        from momentum_cli.scripting import scriptable_layer
+
+        return scriptable_layer(self)
+
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the recurrence by name: its step is a function, which a saved model must not depend on."""
         state = self.__dict__.copy()

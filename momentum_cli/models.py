@@ -62,3 +62,9 @@ class SequenceModel(nn.Module):
             last = after[0][-self.layer.num_directions :]
             read = torch.cat(last.unbind(0), 1)
         return self.head(self.dropout(read)), after
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.scripting`."""
+        from momentum_cli.scripting import ScriptableModel
+
+        return ScriptableModel(self)
