@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import typer
 from typer.core import TyperGroup
 
 from momentum_cli import terminal
@@ -38,7 +39,6 @@ class CommandGroup(TyperGroup):
             result = super().main(_before_command(given), *rest, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
-            # What is still buffered has no reader; without this Python complains about it at exit.
             _silence_stdout()
             sys.exit(BROKEN_PIPE)
         except KeyboardInterrupt:
@@ -52,6 +52,15 @@ class CommandGroup(TyperGroup):
             sys.exit(_unexpected(error, as_json, debug))
         # A command returns nothing; a number is the code of typer.Exit.
         sys.exit(result if isinstance(result, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command of a context; here because Typer's own handling of a closed pipe hides it from `main`."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # What is still buffered has no reader; without this Python complains about it at exit.
+            _silence_stdout()
+            raise typer.Exit(BROKEN_PIPE) from None
 
 
 def _unexpected(error: Exception, as_json: bool, debug: bool) -> int:
