@@ -160,6 +160,15 @@ def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path)
     assert path.read_text() == "old"
 
 
+def test_who_is_reading_the_old_file_gets_it_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"n": 1})
+    with open(path, encoding="utf-8") as old:
+        write_json(path, {"n": 2})
+        assert strict(old.read()) == {"n": 1}  # replaced, not written over
+    assert strict(path.read_text()) == {"n": 2}
+
+
 def test_a_json_file_is_whole_at_every_moment_of_a_kill(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib, itertools; from momentum_cli.run_folder import write_json\n"
