@@ -400,6 +400,9 @@ def test_the_interface_is_chosen_by_the_stream(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TERM", "xterm-256color")
     assert isinstance(make_ui(stream=io.StringIO()), PlainUi)
     assert isinstance(make_ui(quiet=True), QuietUi)
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stdout", None)  # as Python has it after `>&-`
+        assert type(make_ui()) is NullUi
     monkeypatch.setenv("FORCE_COLOR", "1")  # asks for colour, not for a display in a log file
     assert isinstance(make_ui(stream=io.StringIO()), PlainUi)
     with terminal() as (stream, _):

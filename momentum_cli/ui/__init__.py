@@ -33,11 +33,14 @@ def make_ui(*, quiet: bool = False, progress: bool = True, json: bool = False, s
         stream: where to show it; None: stdout, or stderr with `json`.
 
     Returns:
-        `RichUi` on a terminal, `PlainUi` elsewhere, `QuietUi` when quiet. Colour follows NO_COLOR.
+        `RichUi` on a terminal, `PlainUi` elsewhere, `QuietUi` when quiet, `NullUi` without a stream.
+        Colour follows NO_COLOR.
     """
+    stream = stream or (sys.stderr if json or quiet else sys.stdout)
+    if stream is None:  # the program was started with the stream closed
+        return NullUi()
     if quiet:
-        return QuietUi(stream or sys.stderr)
-    stream = stream or (sys.stderr if json else sys.stdout)
+        return QuietUi(stream)
     if progress and is_terminal(stream):
         from momentum_cli.ui.live import RichUi
 
