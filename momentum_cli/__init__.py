@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from momentum_cli.layers import GRU as GRU
     from momentum_cli.layers import LSTM as LSTM
     from momentum_cli.layers import RNN as RNN
+    from momentum_cli.layers import SRGRU as SRGRU
+    from momentum_cli.layers import SRLSTM as SRLSTM
+    from momentum_cli.layers import SRRNN as SRRNN
     from momentum_cli.layers import AdamGRU as AdamGRU
     from momentum_cli.layers import AdamLSTM as AdamLSTM
     from momentum_cli.layers import AdamRNN as AdamRNN
@@ -34,9 +37,6 @@ if TYPE_CHECKING:
     from momentum_cli.layers import RMSPropGRU as RMSPropGRU
     from momentum_cli.layers import RMSPropLSTM as RMSPropLSTM
     from momentum_cli.layers import RMSPropRNN as RMSPropRNN
-    from momentum_cli.layers import SRGRU as SRGRU
-    from momentum_cli.layers import SRLSTM as SRLSTM
-    from momentum_cli.layers import SRRNN as SRRNN
 
 __version__ = "0.1.0"
 

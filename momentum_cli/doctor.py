@@ -17,7 +17,7 @@ REQUIRED = (
     "torchvision",
     "torchaudio",
     "lightning-fabric",
-    "torchmetrics",
+    
     "safetensors",
     "numpy",
     "matplotlib",

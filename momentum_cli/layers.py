@@ -116,7 +116,9 @@ class RecurrentLayer(nn.Module):
             raise ValueError(f"init: got {init!r}, allowed is 'torch' or 'paper'")
         has_forget_bias = self.recurrence.name == "lstm" and self.bias
         if forget_bias is not None and not has_forget_bias:
-            raise ValueError(f"forget_bias: got {forget_bias!r}, but only an LSTM with bias=True has a forget-gate bias")
+            raise ValueError(
+                f"forget_bias: got {forget_bias!r}, but only an LSTM with bias=True has a forget-gate bias"
+            )
         if init == "paper" and forget_bias is None and has_forget_bias:
             forget_bias = 1.0
         bound = 1.0 / math.sqrt(self.hidden_size)
@@ -203,7 +205,7 @@ class RecurrentLayer(nn.Module):
             ValueError: As `forward`, or lengths outside 1 … T.
         """
         self._check_input(x)
-        if lengths is not None and not (1 <= int(lengths.min()) and int(lengths.max()) <= len(x)):
+        if lengths is not None and not (int(lengths.min()) >= 1 and int(lengths.max()) <= len(x)):
             raise ValueError(f"lengths: got {int(lengths.min())} … {int(lengths.max())}, allowed is 1 … {len(x)}")
         return self._run(x, self._checked_state(state, x.shape[1], batched=True), lengths)
 
@@ -384,7 +386,7 @@ class RecurrentLayer(nn.Module):
         """Restore what `__getstate__` gave."""
         if isinstance(state["recurrence"], str):
             state = state | {"recurrence": RECURRENCES[state["recurrence"]]}
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
 
 
 class LSTM(RecurrentLayer):
@@ -584,6 +586,9 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "SRGRU",
+    "SRLSTM",
+    "SRRNN",
     "AdamGRU",
     "AdamLSTM",
     "AdamRNN",
@@ -598,7 +603,4 @@ __all__ = [
     "RMSPropLSTM",
     "RMSPropRNN",
     "RecurrentLayer",
-    "SRGRU",
-    "SRLSTM",
-    "SRRNN",
 ]

@@ -43,7 +43,9 @@ class SequenceModel(nn.Module):
         self.layer.reset_parameters(init, forget_bias)
         self.head.reset_parameters()
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
         """Run the model.
 
         Args:

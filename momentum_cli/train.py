@@ -337,6 +337,8 @@ class Run:
                 test = best["metrics"]
             else:
                 validation = best["metrics"]
+                # Only the first process writes the checkpoint that all of them read here.
+                trainer.fabric.barrier()
                 final = {name: t.clone() for name, t in trainer.module.state_dict().items()}
                 trainer.module.load_state_dict(load_checkpoint(self.last_path.with_name(best["file"])).group("model"))
                 test = trainer.evaluate("test", self.ui.evaluation_progress)
@@ -404,9 +406,7 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
     precision: Any = _PRECISIONS[recipe.train.precision]
     strategy = "ddp" if count * nodes > 1 else "auto"
     try:
-        fabric = Fabric(
-            accelerator=accelerator, devices=count, num_nodes=nodes, strategy=strategy, precision=precision
-        )
+        fabric = Fabric(accelerator=accelerator, devices=count, num_nodes=nodes, strategy=strategy, precision=precision)
         fabric.launch()
     except (MisconfigurationException, ValueError) as error:
         raise RecipeError(f"--devices {devices} --nodes {nodes} --accelerator {accelerator}: {error}") from error

@@ -7,6 +7,7 @@ trainer continues bit for bit.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,6 @@ from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.layers import LAYERS
 from momentum_cli.models import SequenceModel
 from momentum_cli.objective import Objective, better, reaches
-from momentum_cli.optim import OPTIMIZERS
 from momentum_cli.schedule import learning_rate_factor
 
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ class Trainer:
         self.dataset = dataset
         self.objective = Objective.of(dataset)
         self._scored = self.objective.scored(dataset.train.targets)
+        self._random_state: dict[str, Tensor] = {}
         self._splits: dict[str, Split] = {"train": dataset.train.to(self.device), "test": dataset.test.to(self.device)}
         if dataset.validation is not None:
             self._splits["validation"] = dataset.validation.to(self.device)
@@ -182,10 +183,7 @@ class Trainer:
             torch.manual_seed(options.seed)
             self.module = build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
             self._base_lr = recipe.optimizer.lr
-            self.optimizer = OPTIMIZERS[recipe.optimizer.name](
-                self.module.parameters(),
-                **{"lr": self._base_lr, **recipe.optimizer.options},  # type: ignore[arg-type]
-            )
+            self.optimizer = recipe.build_optimizer(self.module.parameters())
             self._model, self._optimizer = fabric.setup(self.module, self.optimizer)
             torch.manual_seed((options.seed + _RANK_STRIDE * fabric.global_rank) % 2**32)
         self.progress = Progress()
@@ -255,7 +253,7 @@ class Trainer:
             parameters = [p for p in self.module.parameters() if p.grad is not None]
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
             grad_norm = float(norm)
-            finite = _is_finite(loss) and _is_finite(grad_norm)
+            finite = math.isfinite(loss) and math.isfinite(grad_norm)
             if finite:
                 if self.recipe.train.clip_grad_norm is not None:
                     torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.train.clip_grad_norm, norm)
@@ -305,7 +303,7 @@ class Trainer:
         """Accumulate the gradient of the mean loss over a group of all processes; return that loss."""
         fabric, rank, world = self.fabric, self.fabric.global_rank, self.fabric.world_size
         count = int(self._scored[group].sum())
-        parts = group.split(self.recipe.train.batch_size * world)
+        parts = torch.split(group, self.recipe.train.batch_size * world)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, part in enumerate(parts, start=1):
             mine = part[rank::world]
@@ -351,7 +349,7 @@ class Trainer:
         totals = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.module.eval()
         with torch.no_grad(), self.fabric.autocast():
-            for group in torch.arange(len(data)).split(size * world):
+            for group in torch.split(torch.arange(len(data)), size * world):
                 mine = group[rank::world]
                 if len(mine):
                     batch = data.batch(mine)
@@ -374,12 +372,13 @@ class Trainer:
         progress.last = here
         best = progress.best is None or better(metric, value, progress.best["value"])
         # A first value that is not a number must not keep a later one from being better.
-        best = best and value == value
+        best = best and not math.isnan(value)
         if best:
             progress.best = {"metric": metric, "value": value, **here}
         target = progress.target
-        if target is not None and not target["reached"] and target["metric"] in metrics:
-            if reaches(target["metric"], metrics[target["metric"]], target["value"]):
+        if target is not None and not target["reached"]:
+            name = target["metric"]
+            if name in metrics and reaches(name, metrics[name], target["value"]):
                 position = {"steps": progress.step, "samples": progress.samples}
                 clocks = {"train_seconds": progress.train_seconds, "wall_seconds": progress.wall_seconds}
                 progress.target = target | {"reached": True} | position | clocks
@@ -401,7 +400,7 @@ class Trainer:
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors.items()}
         for name, state in self._random_state.items():
             everyone = self.fabric.all_gather(state.to(self.device)) if self.fabric.world_size > 1 else state[None]
-            tensors |= {f"rng.{name}.{rank}": row.cpu() for rank, row in enumerate(everyone)}  # type: ignore[arg-type]
+            tensors |= {f"rng.{name}.{rank}": row.cpu() for rank, row in enumerate(everyone)}
         data = {
             "recipe": self.recipe.dump(),
             "progress": asdict(self.progress),
@@ -490,7 +489,3 @@ def _same_target(one: Progress, other: Progress) -> bool:
     assert one.target is not None
     assert other.target is not None
     return all(one.target[key] == other.target[key] for key in ("metric", "value"))
-
-
-def _is_finite(value: float) -> bool:
-    return value - value == 0.0

@@ -188,6 +188,8 @@ def test_the_table_holds_every_dynamics_of_the_module() -> None:
     import momentum_cli.dynamics as module
 
     classes = {
-        value for value in vars(module).values() if dataclasses.is_dataclass(value) and value.__module__ == module.__name__
+        value
+        for value in vars(module).values()
+        if dataclasses.is_dataclass(value) and value.__module__ == module.__name__
     }
     assert set(DYNAMICS.values()) == classes

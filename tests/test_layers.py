@@ -242,7 +242,9 @@ def test_padding_cannot_reach_the_result(name: str) -> None:
     lengths = torch.tensor([6, 2])
     clean, poisoned = random(6, 2, 3), random(6, 2, 3)
     poisoned[2:, 1] = 1e6
-    for a, b in zip(layer.run_padded(clean, None, lengths)[1], layer.run_padded(poisoned, None, lengths)[1], strict=True):
+    for a, b in zip(
+        layer.run_padded(clean, None, lengths)[1], layer.run_padded(poisoned, None, lengths)[1], strict=True
+    ):
         torch.testing.assert_close(a, b, rtol=0.0, atol=0.0)
 
 
@@ -352,7 +354,10 @@ def test_the_papers_initialisation() -> None:
         (lambda: LSTM(3, 5)(torch.zeros(2, 1, 4)), "input: got 4 channels, allowed is input_size=3"),
         (lambda: LSTM(3, 5)(torch.zeros(3)), "input: got 1 dimensions"),
         (lambda: LSTM(3, 5)(torch.zeros(0, 1, 3)), "length 0"),
-        (lambda: LSTM(3, 5)(torch.zeros(2, 1, 3), (torch.zeros(1, 1, 5),)), "got 1 tensors, allowed are 3 .*zero_state"),
+        (
+            lambda: LSTM(3, 5)(torch.zeros(2, 1, 3), (torch.zeros(1, 1, 5),)),
+            "got 1 tensors, allowed are 3 .*zero_state",
+        ),
         (
             lambda: LSTM(3, 5, dynamics=Identity())(torch.zeros(2, 1, 3), (torch.zeros(1, 2, 5), torch.zeros(1, 1, 5))),
             r"state 'h': got shape \(1, 2, 5\), allowed is \(1, 1, 5\)",
@@ -360,7 +365,10 @@ def test_the_papers_initialisation() -> None:
         (lambda: LSTM(3, 5).reset_parameters("xavier"), "init: got 'xavier'"),
         (lambda: GRU(3, 5).reset_parameters("torch", 1.0), "forget_bias: got 1.0"),
         (lambda: LSTM(3, 5, dynamics=Adam(), backend="native")(torch.zeros(2, 1, 3)), "Adam is not linear"),
-        (lambda: LSTM(3, 5).run_padded(torch.zeros(2, 1, 3), None, torch.tensor([3])), r"lengths: got 3 … 3, allowed is 1"),
+        (
+            lambda: LSTM(3, 5).run_padded(torch.zeros(2, 1, 3), None, torch.tensor([3])),
+            r"lengths: got 3 … 3, allowed is 1",
+        ),
     ],
 )
 def test_mistakes_are_named(act: Any, message: str) -> None:

@@ -97,9 +97,7 @@ def choose(
     return "reference"
 
 
-def require(
-    name: str, recurrence: Recurrence, dynamics: Dynamics, device: torch.device, dtype: torch.dtype
-) -> Backend:
+def require(name: str, recurrence: Recurrence, dynamics: Dynamics, device: torch.device, dtype: torch.dtype) -> Backend:
     """Return the backend that was asked for by name.
 
     Raises:

@@ -20,10 +20,10 @@ from momentum_cli.recurrence import Recurrence
 
 # The functions behind torch.nn.LSTM, GRU and RNN: what they take and return is the same for padded and packed input.
 _FUNCTIONS: dict[str, Any] = {
-    "lstm": torch._VF.lstm,  # type: ignore[attr-defined]
-    "gru": torch._VF.gru,  # type: ignore[attr-defined]
-    "rnn": torch._VF.rnn_tanh,  # type: ignore[attr-defined]
-    "rnn_relu": torch._VF.rnn_relu,  # type: ignore[attr-defined]
+    "lstm": torch._VF.lstm,
+    "gru": torch._VF.gru,
+    "rnn": torch._VF.rnn_tanh,
+    "rnn_relu": torch._VF.rnn_relu,
 }
 
 

@@ -17,7 +17,7 @@ PACKAGES = (
     "torchvision",
     "torchaudio",
     "lightning-fabric",
-    "torchmetrics",
+    
     "safetensors",
     "numpy",
     "pydantic",

@@ -1,0 +1,190 @@
+"""`momentumrnn eval`: what a trained model does on a split, class by class."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from momentum_cli.data import Dataset, Split
+from momentum_cli.errors import DataError, MomentumError, RecipeError
+from momentum_cli.models import SequenceModel
+from momentum_cli.objective import Objective
+from momentum_cli.plots import confusion
+from momentum_cli.recipe import Recipe
+from momentum_cli.run_folder import is_run_folder, write_json
+from momentum_cli.trainer import build_model, describe
+from momentum_cli.ui import NullUi, Ui
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A trained model with where it comes from.
+
+    Args:
+        model: In evaluation mode, on the CPU.
+        recipe: What it was trained with.
+        checkpoint: The file's content.
+        path: The file.
+    """
+
+    model: SequenceModel
+    recipe: Recipe
+    checkpoint: Checkpoint
+    path: Path
+
+
+def load_model(run: Path, which: str = "best") -> Loaded:
+    """Load a trained model.
+
+    Args:
+        run: A run folder or a checkpoint file.
+        which: ``"best"`` or ``"last"``, for a folder.
+
+    Raises:
+        DataError: There is none, or it is damaged or of another kind.
+    """
+    path = find_checkpoint(run, which)
+    checkpoint = load_checkpoint(path)
+    try:
+        recipe = Recipe.model_validate(checkpoint.data["recipe"])
+        data = checkpoint.data["dataset"]
+        model = build_model(recipe, data["input_size"], data["output_size"], data["output"])
+        model.load_state_dict(checkpoint.group("model"))
+    except (KeyError, RuntimeError, RecipeError) as error:
+        raise DataError(f"{path}: the checkpoint does not describe a model of this program: {error}") from error
+    return Loaded(model.eval(), recipe, checkpoint, path)
+
+
+def evaluate(
+    run: Path,
+    *,
+    split: str = "test",
+    data_dir: Path | None = None,
+    batch_size: int | None = None,
+    ui: Ui | None = None,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Evaluate a trained model on a split.
+
+    Args:
+        run: A run folder (its best checkpoint is taken) or a checkpoint file.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
+        data_dir: Folder of the data sets, or None for the default.
+        batch_size: Sequences at a time, or None for the recipe's ``eval_batch_size``.
+        ui: Where progress is shown; None shows nothing.
+        out: Folder of ``eval-SPLIT.json`` and ``confusion-SPLIT.png``; None: the run folder, or nowhere for a
+            checkpoint outside one.
+
+    Returns:
+        ``metrics``, ``classes`` (a row a class: label, support, precision, recall, f1; None without classes),
+        ``confusion`` (rows are true classes), ``samples``, ``seconds``, ``samples_per_second``, ``checkpoint``,
+        ``step``, ``split``, ``cell``, ``task``, ``device``, ``backend``.
+
+    Raises:
+        RecipeError: The split is unknown.
+        DataError: Model or data are missing, damaged, or do not belong together.
+    """
+    shown: Ui = ui or NullUi()
+    if split not in SPLITS:
+        raise RecipeError(f"--split: got {split!r}, allowed is {', '.join(SPLITS)}")
+    loaded = load_model(run)
+    dataset = loaded.recipe.build_task().load(data_dir, shown)
+    data = _split_of(dataset, split)
+    trained_on = loaded.checkpoint.data["dataset"]
+    if trained_on["preprocessing"] != describe(dataset)["preprocessing"]:
+        raise DataError(f"{loaded.path}: the model was trained with other preprocessing than {dataset.name} has now")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, data = loaded.model.to(device), data.to(device)
+    objective = Objective.of(dataset)
+    with_classes = objective.loss == "cross_entropy" and objective.output == "last"
+    matrix = torch.zeros(dataset.output_size, dataset.output_size, dtype=torch.int64)
+    totals = torch.zeros(4, dtype=torch.float64, device=device)
+    size = batch_size or loaded.recipe.train.eval_batch_size
+    start = time.perf_counter()
+    with torch.no_grad():
+        for group in torch.split(torch.arange(len(data)), size):
+            batch = data.batch(group)
+            outputs, _ = model(batch.inputs, batch.lengths)
+            totals += objective.totals(outputs, batch.targets)
+            if with_classes:
+                matrix += _confusion(outputs.argmax(1), batch.targets, dataset.output_size)
+            shown.evaluation_progress(int(group[-1]) + 1, len(data), split)
+    # Reading the totals waits for the device.
+    metrics = objective.results(totals)
+    seconds = time.perf_counter() - start
+    labels = list(dataset.labels) if dataset.labels else [str(k) for k in range(dataset.output_size)]
+    result = {
+        "run": str(run),
+        "checkpoint": str(loaded.path),
+        "step": loaded.checkpoint.data["progress"]["step"],
+        "cell": loaded.recipe.model.cell,
+        "task": dataset.name,
+        "split": split,
+        "samples": len(data),
+        "metrics": metrics,
+        **metrics,
+        "seconds": seconds,
+        "samples_per_second": len(data) / seconds,
+        "device": str(device),
+        "backend": model.layer.chosen_backend,
+        "classes": class_table(matrix, labels) if with_classes else None,
+        "confusion": matrix.tolist() if with_classes else None,
+    }
+    folder = out or (run if is_run_folder(run) else None)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / f"eval-{split}.json", result)
+        if with_classes:
+            try:
+                confusion(matrix.tolist(), labels, folder / f"confusion-{split}.png")
+            except MomentumError as error:
+                shown.note(f"no picture of the confusions: {error}", "warning")
+    return result
+
+
+def class_table(matrix: Tensor, labels: list[str]) -> list[dict[str, Any]]:
+    """Return support, precision, recall and F1 of each class.
+
+    Args:
+        matrix: (classes, classes) int64 counts; rows are true classes, columns predicted ones.
+        labels: Name of each class.
+
+    Returns:
+        One row a class; a ratio whose denominator is 0 is None.
+    """
+    right = matrix.diagonal().tolist()
+    predicted, true = matrix.sum(0).tolist(), matrix.sum(1).tolist()
+    rows = []
+    for label, hits, guesses, support in zip(labels, right, predicted, true, strict=True):
+        rows.append(
+            {
+                "label": label,
+                "support": support,
+                "precision": hits / guesses if guesses else None,
+                "recall": hits / support if support else None,
+                "f1": 2 * hits / (guesses + support) if guesses + support else None,
+            }
+        )
+    return rows
+
+
+def _confusion(predicted: Tensor, true: Tensor, classes: int) -> Tensor:
+    counts = torch.bincount(true * classes + predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes).cpu()
+
+
+def _split_of(dataset: Dataset, split: str) -> Split:
+    chosen: Split | None = getattr(dataset, split)
+    if chosen is None:
+        raise RecipeError(
+            f"--split {split}: the run used validation: none, so there is no such split; use train or test"
+        )
+    return chosen
