@@ -211,7 +211,107 @@ def evaluate(
     if json:
         terminal.print_json(result)
     elif not quiet:
-        terminal.print_facts(result)
+        terminal.print_evaluation(result)
+
+
+@app.command()
+def bench(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE …] [KEY.PATH=VALUE …]",
+            help="Recipe files or names, one comparison each; without one: digits. Changes apply to all of them.",
+            autocompletion=complete_recipe,
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    cells: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Cells to compare, a,b,c; a cell with options of its own is CELL@NAME:key=value,key=value. May be "
+            "repeated. Default: lstm,momentum,adam.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of each cell: 0-4, or 0,3,7.")] = "0-2",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="What has to be reached: a number, or metric=number; by default the recipe's.", show_default=False
+        ),
+    ] = None,
+    budget_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs a run, in place of the recipe's budget.", show_default=False)
+    ] = None,
+    budget_steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimizer steps a run, likewise.", show_default=False)
+    ] = None,
+    budget_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Training seconds a run, likewise.", show_default=False)
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The cell that speed-ups are relative to; by default the first.", show_default=False),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Train on to the end of the budget past the target.")] = False,
+    tuned: Annotated[
+        int,
+        typer.Option(min=0, metavar="K", help="First choose each cell's options among K trials on validation."),
+    ] = 0,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes; above 1 optimizer steps are the scored clock, not seconds.")
+    ] = 1,
+    accelerator: Annotated[Accelerator, typer.Option(help="Where to compute.")] = Accelerator.auto,
+    data_dir: DataDir = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of the benchmark; finished runs in it are kept. By default runs/bench-RECIPE-NNN, or the "
+            "unfinished one of the same benchmark.",
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the benchmark in --out.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Compare cells by the time they need to a target, on equal terms, over several seeds.
+
+    Writes bench.json, runs.csv, pictures and report.html. Interrupted, the same command goes on where it was.
+    """
+    from momentum_cli.ui.contest import make_bench_ui
+
+    given = arguments or []
+    with make_bench_ui(quiet=quiet, progress=not no_progress, json=json) as ui:
+        from momentum_cli.benchmark import bench as engine_bench
+
+        result = engine_bench(
+            [text for text in given if not _is_override(text)],
+            cells=cells or ("lstm,momentum,adam",),
+            seeds=seeds,
+            target=target,
+            budget_epochs=budget_epochs,
+            budget_steps=budget_steps,
+            budget_seconds=budget_seconds,
+            baseline=baseline,
+            full=full,
+            tuned=tuned,
+            jobs=jobs,
+            accelerator=accelerator.value,
+            data_dir=data_dir,
+            out=out,
+            overwrite=overwrite,
+            overrides=[text for text in given if _is_override(text)],
+            ui=ui,
+        )
+    if json:
+        terminal.print_json(result)
+
+
+app.command("benchmark", hidden=True)(bench)
 
 
 @app.command()

@@ -1,1 +1,132 @@
-"""x"""
+"""`momentumrnn bench`: which cell reaches a target first, compared on equal terms and reported with its doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from momentum_cli.benchmark.files import CURVES, read_points, write_bench, write_curves
+from momentum_cli.benchmark.folder import identity, locked, machine, open_bench_folder
+from momentum_cli.benchmark.plan import DEFAULT_CELLS, DEFAULT_SEEDS, Plan, make_plan
+from momentum_cli.benchmark.runner import Setting, execute
+from momentum_cli.benchmark.summary import DEFINITIONS, summarise
+from momentum_cli.benchmark.workers import threads_of
+from momentum_cli.errors import MomentumError, RunError
+from momentum_cli.run_folder import environment
+from momentum_cli.ui.contest import BenchUi, NullBenchUi
+
+__all__ = ["bench"]
+
+
+def bench(
+    recipes: Sequence[str] = (),
+    *,
+    cells: Sequence[str] = (DEFAULT_CELLS,),
+    seeds: str = DEFAULT_SEEDS,
+    target: str | None = None,
+    budget_epochs: int | None = None,
+    budget_steps: int | None = None,
+    budget_seconds: float | None = None,
+    baseline: str | None = None,
+    full: bool = False,
+    tuned: int = 0,
+    jobs: int = 1,
+    accelerator: str = "auto",
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    overrides: Sequence[str] = (),
+    ui: BenchUi | None = None,
+) -> dict[str, Any]:
+    """Compare cells by their time to a target and leave a folder with numbers, pictures and a report.
+
+    Called again with the same arguments after an interruption, it goes on where it was.
+
+    Args:
+        recipes: files or names of shipped recipes; none: digits.
+        cells: lists of cells, see `momentum_cli.benchmark.variants`.
+        seeds: ``0-4`` or ``0,3,7``.
+        target: ``0.9`` or ``metric=0.9``; None: the recipe's.
+        budget_epochs, budget_steps, budget_seconds: in place of the recipe's budget.
+        baseline: what speed-ups are relative to; None: the first cell.
+        full: train to the end of the budget, also past the target.
+        tuned: trials of hyperparameters a cell before the runs; 0: none.
+        jobs: processes; above 1 steps are the scored clock, because processes slow each other down.
+        accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        data_dir: folder of data sets.
+        out: the folder; None: ``runs/bench-RECIPE-NNN``, or the unfinished one of the same benchmark.
+        overwrite: replace the benchmark in `out`.
+        overrides: ``key.path=value`` for all recipes.
+        ui: where progress is shown; None shows nothing.
+
+    Returns:
+        The content of ``bench.json``.
+
+    Raises:
+        MomentumError: Something that the user can act on; RunError when every run was ended by an error.
+        Interrupted: SIGINT or SIGTERM arrived; unfinished runs are saved.
+    """
+    shown: BenchUi = ui or NullBenchUi()
+    plan = make_plan(
+        recipes,
+        cells=cells,
+        seeds=seeds,
+        target=target,
+        epochs=budget_epochs,
+        steps=budget_steps,
+        seconds=budget_seconds,
+        baseline=baseline,
+        full=full,
+        overrides=overrides,
+    )
+    scored = "train_seconds" if jobs == 1 else "steps"
+    where = machine(torch.get_num_threads() if jobs == 1 else threads_of(jobs))
+    wanted = identity(plan, scored=scored, tuned=tuned, where=where)
+    folder, again = open_bench_folder(out, wanted, overwrite=overwrite)
+    with locked(folder):
+        shown.note(f"{'going on in' if again else 'benchmark folder:'} {folder}")
+        setting = Setting(folder, data_dir, accelerator, jobs, shown)
+        if tuned:
+            from momentum_cli.benchmark.tuning import tune
+
+            plan, tuning = tune(plan, tuned, setting)
+        else:
+            tuning = None
+        results = execute("benchmark", plan.groups(), setting)
+        content = _report(plan, results, folder, scored, shown, jobs=jobs, tuning=tuning, machine=where)
+    if all(result["error"] for result in results.values()):
+        first = next(iter(results.values()))
+        raise RunError(f"every run was ended by an error, the first one: {first['error']} ({first['run_dir']})")
+    shown.finish(content)
+    return content
+
+
+def _report(
+    plan: Plan, results: dict[str, dict[str, Any]], folder: Path, scored: str, ui: BenchUi, **facts: Any
+) -> dict[str, Any]:
+    """Write the files of a finished benchmark; bench.json last but one, as its presence says that it is finished."""
+    points = {}
+    for comparison in plan.comparisons:
+        for run_id, result in results.items():
+            if result["comparison"] == comparison.name:
+                metric = comparison.target[0] if comparison.target else (result["best"] or {}).get("metric", "loss")
+                points[run_id] = read_points(folder, run_id, metric)
+    content: dict[str, Any] = {"folder": str(folder), **summarise(plan, results, points, scored=scored), **facts}
+    content |= {"definitions": DEFINITIONS, "environment": environment()}
+    write_curves(folder / CURVES, content["comparisons"], points)
+    try:
+        from momentum_cli.benchmark.pictures import draw_bench
+
+        draw_bench(content, points, folder)
+    except MomentumError as error:
+        ui.note(f"no pictures: {error}", "warning")
+    content = write_bench(folder, content)
+    with suppress(ImportError):
+        from momentum_cli.report import write_report
+
+        write_report([folder], folder / "report.html")
+    return content

@@ -13,7 +13,8 @@ from typing import Any
 
 from momentum_cli.benchmark.variants import Variant, parse_cells
 from momentum_cli.errors import RecipeError
-from momentum_cli.recipe import Recipe, find_recipe, load_recipe, shipped_recipes
+from momentum_cli.recipe import Recipe, load_recipe
+from momentum_cli.shipped import find_recipe, shipped_recipes
 
 DEFAULT_RECIPE = "digits"
 DEFAULT_CELLS = "lstm,momentum,adam"

@@ -1,0 +1,330 @@
+"""One run of a benchmark: a trainer in a run folder that is advanced a turn at a time, saved, and judged at its end.
+
+Its folder is that of an ordinary training (recipe, metrics, checkpoints, result), so every command that takes a run
+takes it too.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from momentum_cli.checkpoint import SUFFIX, Checkpoint, load_checkpoint, save_checkpoint
+from momentum_cli.data import Dataset
+from momentum_cli.errors import MomentumError, RunError
+from momentum_cli.run_folder import MetricsLog, environment, new_run_folder, write_json, write_text
+from momentum_cli.train import device_name
+from momentum_cli.trainer import Trainer
+from momentum_cli.ui import Evaluation
+from momentum_cli.ui.contest import RunState, Status
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from momentum_cli.benchmark.plan import RunSpec
+
+# A turn ends at an evaluation, or after this time when evaluations are far apart: short against any drift of the
+# machine's speed, long against the cost of changing between trainers.
+TURN_SECONDS = 1.0
+SAVE_EVERY_SECONDS = 20.0
+_SHOW_EVERY_SECONDS = 0.1
+RESULT = "result.json"
+
+
+class Contender:
+    """One run of a benchmark, at its start or where its folder's last checkpoint left it.
+
+    Args:
+        spec: what it trains.
+        folder: its run folder, new or of the same run.
+        dataset: shared by all runs of a comparison.
+        fabric: shared as well; its device is the run's.
+        show: told where the run is, a few times a second at most.
+        save_every_seconds: at most this much work is lost when the process is killed.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        folder: Path,
+        dataset: Dataset,
+        fabric: Fabric,
+        *,
+        show: Callable[[RunState], None] = lambda state: None,
+        save_every_seconds: float = SAVE_EVERY_SECONDS,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.spec = spec
+        self.folder = folder
+        self.trainer = Trainer(spec.recipe, dataset, fabric)
+        self.memory_bytes: int | None = None
+        self._show = show
+        self._save_every = save_every_seconds
+        self._now = now
+        self._best: Checkpoint | None = None  # of the best evaluation, as long as it is not on the disk
+        self._last_path = folder / "checkpoints" / f"last{SUFFIX}"
+        if not folder.exists():
+            new_run_folder(folder, stem=spec.id)
+        if not (folder / "recipe.yaml").is_file():
+            spec.recipe.save(folder / "recipe.yaml")
+        write_json(folder / "environment.json", environment())
+        if self._last_path.is_file():
+            self.trainer.restore(load_checkpoint(self._last_path))
+        self._log = MetricsLog(folder, self.trainer.objective.metrics)
+        self._log.resume(self.trainer.progress.step, keep_evaluation=self._evaluated_here())
+        self._wall_since = self._saved_at = self._shown_at = now()
+
+    def turn(self, stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Train to the next evaluation, or for about `TURN_SECONDS`.
+
+        Args:
+            stopped: asked before every step; True ends the turn.
+
+        Returns:
+            Whether the run is over: target reached or budget used up.
+
+        Raises:
+            RunError: The run diverged.
+        """
+        trainer, progress = self.trainer, self.trainer.progress
+        start = self._wall_since = self._now()
+        until = trainer.next_evaluation()
+        while self.stop_reason() is None and not stopped():
+            trainer.step()
+            now = self._now()
+            if progress.step == until:
+                self._evaluate()
+                break
+            if now - start >= TURN_SECONDS:
+                break
+            if now - self._shown_at >= _SHOW_EVERY_SECONDS:
+                self._tell("training")
+        self._wall()
+        if self._now() - self._saved_at >= self._save_every:
+            self.save()
+        return self.stop_reason() is not None
+
+    def stop_reason(self) -> str | None:
+        """Return why the run is over, or None.
+
+        A budget in seconds ends a run between two evaluations without another one: an evaluation outside the common
+        grid could reach the target where the others were not looked at.
+        """
+        progress, options = self.trainer.progress, self.spec.recipe.train
+        if options.stop_at_target and progress.target is not None and progress.target["reached"]:
+            return "target"
+        if options.epochs is not None and progress.epoch >= options.epochs:
+            return "epochs"
+        if options.max_steps is not None and progress.step >= options.max_steps:
+            return "max_steps"
+        if options.max_seconds is not None and progress.train_seconds >= options.max_seconds:
+            return "max_seconds"
+        return None
+
+    def save(self) -> None:
+        """Write checkpoints from which the run continues exactly: the best one first, as the last one names it."""
+        best = self.trainer.progress.best
+        kept = None if best is None else str(best["file"])
+        self._log.sync()
+        if self._best is not None and kept is not None:
+            save_checkpoint(self._last_path.with_name(kept), self._best)
+            self._best = None
+        save_checkpoint(self._last_path, self.trainer.checkpoint())
+        for path in self._last_path.parent.glob(f"best-*{SUFFIX}"):
+            if path.name != kept:
+                path.unlink(missing_ok=True)
+        self._saved_at = self._now()
+
+    def finish(self) -> dict[str, Any]:
+        """Save, evaluate the chosen parameters on the test set, and write and return the result."""
+        self.save()
+        trainer, best = self.trainer, self.trainer.progress.best
+        test = None
+        if best is not None and trainer.selection_split == "test":
+            test = best["metrics"]
+        elif best is not None:
+            chosen = load_checkpoint(self._last_path.with_name(best["file"]))
+            trainer.module.load_state_dict(chosen.group("model"))
+            test = trainer.evaluate("test")
+        return self._close(self.stop_reason(), test=test)
+
+    def fail(self, error: BaseException) -> dict[str, Any]:
+        """Write and return the result of a run that an error ended; its evaluations so far stay."""
+        write_text(self.folder / "error.txt", "".join(traceback.format_exception(error)))
+        return self._close("error", error=describe_failure(error))
+
+    def state(self, status: Status, reason: str | None = None) -> RunState:
+        """Return where the run is, for a display."""
+        progress = self.trainer.progress
+        metric = self.metric
+        value = None if progress.last is None else progress.last["metrics"][metric]
+        target = progress.target or {"reached": False}
+        at = (
+            (target["steps"], target["train_seconds"]) if target["reached"] else (progress.step, progress.train_seconds)
+        )
+        return RunState(
+            id=self.spec.id,
+            comparison=self.spec.comparison,
+            label=self.spec.label,
+            seed=self.spec.seed,
+            status=status,
+            metric=metric,
+            step=progress.step,
+            total_steps=self.trainer.total_steps,
+            value=value,
+            best=None if progress.best is None else progress.best["metrics"][metric],
+            train_seconds=progress.train_seconds,
+            reason=reason,
+            target_steps=at[0],
+            target_seconds=at[1],
+        )
+
+    @property
+    def metric(self) -> str:
+        """The metric that is watched: the target's, or the headline one of the data."""
+        target = self.spec.recipe.target
+        return self.trainer.dataset.metric if target is None else target.metric
+
+    def _evaluate(self) -> None:
+        trainer, split = self.trainer, self.trainer.selection_split
+        metrics = trainer.evaluate(split)
+        self._wall()
+        best = trainer.record(metrics, split)
+        progress = trainer.progress
+        if best and progress.best is not None:
+            progress.best["file"] = f"best-{progress.step:09d}{SUFFIX}"
+            checkpoint = trainer.checkpoint()
+            # The tensors are the parameters themselves, which the next step changes.
+            self._best = Checkpoint({name: t.clone() for name, t in checkpoint.tensors.items()}, checkpoint.data)
+        reached = progress.target is not None and bool(progress.target["reached"])
+        self._log.evaluation(
+            Evaluation(
+                step=progress.step,
+                epoch=progress.epoch,
+                samples=progress.samples,
+                split=split,
+                metrics=metrics,
+                train_seconds=progress.train_seconds,
+                wall_seconds=progress.wall_seconds,
+                best=best,
+                target_reached=reached,
+            )
+        )
+        self._tell("training")
+
+    def _evaluated_here(self) -> bool:
+        last = self.trainer.progress.last
+        return last is not None and last["step"] == self.trainer.progress.step
+
+    def _wall(self) -> None:
+        """Count the time since this turn began or since the last call; other runs' turns are not this run's time."""
+        now = self._now()
+        self.trainer.progress.wall_seconds += now - self._wall_since
+        self._wall_since = now
+
+    def _tell(self, status: Status) -> None:
+        self._shown_at = self._now()
+        self._show(self.state(status))
+
+    def _close(
+        self, reason: str | None, *, test: dict[str, float] | None = None, error: str | None = None
+    ) -> dict[str, Any]:
+        self._log.close()
+        trainer, progress, recipe = self.trainer, self.trainer.progress, self.spec.recipe
+        inputs = trainer.dataset.train.inputs.shape
+        shape = (inputs[1], min(recipe.train.batch_size, inputs[0]), inputs[2])
+        best = progress.best
+        result = _result(self.spec, error) | {
+            "run_dir": str(self.folder),
+            "task": trainer.dataset.name,
+            "parameters": trainer.parameter_count,
+            "device": device_name(trainer.device),
+            "backend": trainer.module.layer.backend_for(shape, training=True),
+            "threads": torch.get_num_threads(),
+            "memory_bytes": self.memory_bytes,
+            "epochs": progress.epoch,
+            "steps": progress.step,
+            "samples": progress.samples,
+            "train_seconds": progress.train_seconds,
+            "wall_seconds": progress.wall_seconds,
+            "samples_per_second": progress.samples / progress.train_seconds if progress.train_seconds else None,
+            "ms_per_step": 1000 * progress.train_seconds / progress.step if progress.step else None,
+            "validation": best["metrics"] if best is not None and trainer.selection_split != "test" else None,
+            "test": test,
+            "best": best and {key: best[key] for key in ("metric", "value", "step", "epoch", "split", "file")},
+            "final": progress.last,
+            "selected_on": trainer.selection_split,
+            "target": progress.target,
+            "stop_reason": reason,
+        }
+        status: Status = "failed" if error else "finished"
+        if progress.target is not None and progress.target["reached"]:
+            status, result["miss"] = "reached", None
+        elif progress.target is not None and error is None:
+            status, result["miss"] = "missed", f"target not reached within {_budget(result)}"
+        write_json(self.folder / RESULT, result)
+        self._show(self.state(status, result["miss"]))
+        return result
+
+
+def stillborn(spec: RunSpec, folder: Path, error: BaseException) -> dict[str, Any]:
+    """Write and return the result of a run that could not even be set up."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
+    result = _result(spec, describe_failure(error))
+    write_json(folder / RESULT, result)
+    return result
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return why a run was ended by an error: diverged, out of memory, or crashed."""
+    lines = str(error).strip().splitlines()
+    first = lines[0] if lines else ""
+    if isinstance(error, RunError):
+        return f"diverged: {first.partition('; the last checkpoint')[0]}" if "not finite" in first else first
+    if isinstance(error, MomentumError):
+        return first
+    short = ("out of memory", "can't allocate memory", "not enough memory")
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in short):
+        return f"out of memory: {first}" if first else "out of memory"
+    return f"crashed: {type(error).__name__}" + (f": {first}" if first else "")
+
+
+def _result(spec: RunSpec, error: str | None) -> dict[str, Any]:
+    """The keys that every result has, with what is known without training."""
+    unknown = ("run_dir", "task", "parameters", "device", "backend", "threads", "memory_bytes", "samples_per_second")
+    nothing = ("ms_per_step", "validation", "test", "best", "final", "selected_on", "target")
+    target = spec.recipe.target
+    return dict.fromkeys((*unknown, *nothing)) | {
+        "id": spec.id,
+        "comparison": spec.comparison,
+        "label": spec.label,
+        "cell": spec.recipe.model.cell,
+        "seed": spec.seed,
+        "precision": spec.recipe.train.precision,
+        "processes": 1,
+        "epochs": 0,
+        "steps": 0,
+        "samples": 0,
+        "train_seconds": 0.0,
+        "wall_seconds": 0.0,
+        "target": target and {"metric": target.metric, "value": target.value, "reached": False},
+        "stop_reason": "error",
+        "error": error,
+        "miss": error,
+        "recipe": spec.recipe.dump(),
+    }
+
+
+def _budget(result: dict[str, Any]) -> str:
+    if result["stop_reason"] == "max_seconds":
+        return f"{result['train_seconds']:.1f} training seconds"
+    count = result["epochs"] if result["stop_reason"] == "epochs" else result["steps"]
+    unit = "epoch" if result["stop_reason"] == "epochs" else "step"
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"

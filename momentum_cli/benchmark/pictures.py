@@ -1,0 +1,271 @@
+"""Pictures of a benchmark: curves, times to target, performance profile; as PNG files and as SVG inside the report.
+
+Drawn with the colours of `momentum_cli.plots`. An SVG in a page takes the page's colours: every colour is a CSS variable
+with the printed one as fallback, so that it reads on a dark page too.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from momentum_cli.benchmark.statistics import LARGEST_RATIO, Point, median, performance_profile
+from momentum_cli.benchmark.tables import INFINITY, comparison_title, time_text
+from momentum_cli.errors import RunError
+from momentum_cli.plots import GREY, PALETTE, STYLE
+from momentum_cli.run_folder import replacing
+from momentum_cli.ui.wording import metric_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Points = Mapping[str, Sequence[Point]]
+_MARKS = "osD^vP*X"
+_LINES = ("-", "--", "-.", ":")
+_TEXT, _GRID = "#222222", "#e3e3e3"
+_AXIS_NAMES = {"train_seconds": "training seconds", "steps": "optimizer steps"}
+
+
+def draw_bench(summary: Mapping[str, Any], points: Points, folder: Path) -> None:
+    """Write ``curves.png``, ``time_to_target.png`` and, for three or more recipes, ``profile.png``.
+
+    Args:
+        summary: the content of bench.json.
+        points: id of a run -> its evaluations.
+        folder: where to.
+
+    Raises:
+        RunError: a picture could not be drawn.
+    """
+    for name, figure in figures(summary, points).items():
+        path = folder / f"{name}.png"
+        try:
+            with _style(), replacing(path) as temporary:
+                figure().savefig(
+                    temporary, format="png", dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.15
+                )
+        except Exception as error:
+            raise RunError(f"could not draw {path}: {error}") from error
+
+
+def svg_pictures(summary: Mapping[str, Any], points: Points, prefix: str) -> dict[str, str]:
+    """Return the pictures as SVG elements for a page.
+
+    Args:
+        prefix: begins every id, so that several pictures in a page do not share one.
+    """
+    pictures = {}
+    for name, figure in figures(summary, points).items():
+        buffer = io.StringIO()
+        with _style():
+            figure().savefig(buffer, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.05)
+        pictures[name] = _for_page(buffer.getvalue(), f"{prefix}-{name}", name.replace("_", " "))
+    return pictures
+
+
+def figures(summary: Mapping[str, Any], points: Points) -> dict[str, Callable[[], Figure]]:
+    """Return what draws each picture that this benchmark has."""
+    comparisons = summary["comparisons"]
+    pictures: dict[str, Callable[[], Figure]] = {"curves": lambda: _curves(comparisons, points, summary["scored"])}
+    if any(comparison["target"] for comparison in comparisons):
+        pictures["time_to_target"] = lambda: _times(comparisons, summary["scored"])
+    aggregate = summary["aggregate"]
+    if aggregate is not None and any(cell["score"] is not None for cell in aggregate["cells"]):
+        pictures["profile"] = lambda: _profile(aggregate)
+    return pictures
+
+
+def band(curves: Sequence[Sequence[Point]], clock: str) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Return the median and the range of several runs on their common grid.
+
+    At each step of the grid: the median, least and largest value of the runs that got there, and their median time. A
+    run that has stopped is held at its last value, because leaving it out would bend the curve of those that go on.
+
+    Args:
+        curves: evaluations of each run.
+        clock: ``"train_seconds"`` or ``"steps"``, of the first list.
+
+    Returns:
+        Times (or steps), medians, minima, maxima; all empty without evaluations.
+    """
+    alive = [curve for curve in curves if curve]
+    xs: list[float] = []
+    middle: list[float] = []
+    low: list[float] = []
+    high: list[float] = []
+    for step in sorted({point.step for curve in alive for point in curve}):
+        here = [point for curve in alive for point in curve if point.step == step]
+        values = [[p.value for p in curve if p.step <= step][-1:] for curve in alive]
+        finite = [value for row in values for value in row if math.isfinite(value)]
+        if not finite:
+            continue
+        xs.append(float(step) if clock == "steps" else median([point.train_seconds for point in here]))
+        middle.append(median(finite))
+        low.append(min(finite))
+        high.append(max(finite))
+    return xs, middle, low, high
+
+
+def _curves(comparisons: Sequence[Mapping[str, Any]], points: Points, scored: str) -> Figure:
+    figure, panels = _panels(len(comparisons), 7.2, 3.9)
+    for axes, comparison in zip(panels, comparisons, strict=True):
+        for number, cell in enumerate(comparison["cells"]):
+            runs = [run for run in comparison["runs"] if run["label"] == cell["label"]]
+            xs, middle, low, high = band([points.get(run["id"], ()) for run in runs], scored)
+            color, line, mark = _look(number)
+            # time goes on monotonically in each run, the median over those still running need not
+            order = sorted(range(len(xs)), key=lambda i: xs[i])
+            sort = [[values[i] for i in order] for values in (xs, middle, low, high)]
+            every = max(1, len(xs) // 12)
+            label = _literal(cell["label"])
+            axes.plot(sort[0], sort[1], line, color=color, marker=mark, markersize=4, markevery=every, label=label)
+            axes.fill_between(sort[0], sort[2], sort[3], color=color, alpha=0.15, linewidth=0)
+        _metric_axis(axes, comparison)
+        axes.set_xlabel(_AXIS_NAMES[scored])
+        axes.set_xlim(left=0)
+        axes.set_title(_literal(comparison_title(comparison)))
+        axes.legend(loc="best", fontsize=9)
+    return figure
+
+
+def _metric_axis(axes: Axes, comparison: Mapping[str, Any]) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    metric, target = comparison["metric"], comparison["target"]
+    axes.set_ylabel(_literal(f"{comparison['split']} {metric}"))
+    if metric.endswith("accuracy"):
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+    else:
+        low, high = axes.get_ylim()
+        drawn = [y for line in axes.get_lines() for y in map(float, line.get_ydata()) if y > 0]  # type: ignore[arg-type]
+        if drawn and max(drawn) > 20 * min(drawn):
+            axes.set_yscale("log")
+            axes.set_ylim(min(drawn) / 1.5, high if low < high else None)
+    if target is not None:
+        label = f"target {metric_text(metric, target['value'])}"
+        axes.axhline(target["value"], color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=_literal(label))
+
+
+def _times(comparisons: Sequence[Mapping[str, Any]], scored: str) -> Figure:
+    """A dot a seed, a bar at the median; misses stand at the right edge."""
+    chosen = [comparison for comparison in comparisons if comparison["target"]]
+    rows = max(len(comparison["cells"]) for comparison in chosen)
+    figure, panels = _panels(len(chosen), 7.2, 1.3 + 0.42 * rows)
+    for axes, comparison in zip(panels, chosen, strict=True):
+        cells = comparison["cells"]
+        times = {
+            cell["label"]: [run["to_target"][scored] for run in comparison["runs"] if run["label"] == cell["label"]]
+            for cell in cells
+        }
+        finite = [time for row in times.values() for time in row if math.isfinite(time)]
+        edge = 1.12 * max(finite, default=1.0)
+        any_miss = False
+        for number, cell in enumerate(cells):
+            color, _, mark = _look(number)
+            row = times[cell["label"]]
+            hits = [time for time in row if math.isfinite(time)]
+            axes.plot(hits, [number] * len(hits), mark, color=color, markersize=6, alpha=0.75)
+            misses = len(row) - len(hits)
+            any_miss = any_miss or misses > 0
+            if misses:
+                axes.plot([edge], [number], ">", color=color, markersize=7, clip_on=False)
+                words = f"{misses} of {len(row)} missed"
+                axes.annotate(
+                    words, (edge, number), (-8, 0), textcoords="offset points", ha="right", va="center", fontsize=9
+                )
+            middle = median(row)
+            if math.isfinite(middle):
+                axes.plot(
+                    [middle, middle], [number - 0.3, number + 0.3], color=color, linewidth=3, solid_capstyle="butt"
+                )
+                text = time_text(middle) if scored == "train_seconds" else f"{middle:,.0f}"
+                axes.annotate(text, (middle, number - 0.34), ha="center", va="bottom", fontsize=8)
+        axes.set_yticks(range(len(cells)), [_literal(cell["label"]) for cell in cells])
+        axes.set_ylim(len(cells) - 0.4, -0.75)
+        axes.set_xlim(0, edge if any_miss or not finite else 1.06 * max(finite))
+        axes.set_xlabel(
+            f"{_AXIS_NAMES[scored]} to target (bar: median" + (f", arrow: {INFINITY})" if any_miss else ")")
+        )
+        axes.set_title(_literal(comparison_title(comparison)))
+        axes.grid(axis="y", visible=False)
+    return figure
+
+
+def _profile(aggregate: Mapping[str, Any]) -> Figure:
+    figure, (axes,) = _panels(1, 7.2, 3.6)
+    largest = aggregate["largest_ratio"] or LARGEST_RATIO
+    for number, cell in enumerate(aggregate["cells"]):
+        color, line, mark = _look(number)
+        jumps = sorted({1.0, *(ratio for ratio in cell["ratios"] if 1 < ratio <= largest), largest})
+        heights = [performance_profile(cell["ratios"], factor) for factor in jumps]
+        label = _literal(f"{cell['label']} ({cell['score']:.2f})")
+        axes.step(jumps, heights, line, where="post", color=color, marker=mark, markersize=4, label=label)
+    axes.set_xlim(1, largest)
+    axes.set_ylim(-0.03, 1.05)
+    axes.set_xlabel("τ: time at most τ times that of the best cell")
+    axes.set_ylabel("part of the recipes")
+    axes.set_title(f"performance profile over {len(aggregate['recipes'])} recipes (integrated score)")
+    axes.legend(loc="best", fontsize=9)
+    return figure
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height * count), layout="constrained")
+    return figure, list(figure.subplots(count, 1, squeeze=False)[:, 0])
+
+
+def _look(number: int) -> tuple[str, str, str]:
+    """Colour, line and mark of the n-th cell: told apart without colour too."""
+    return PALETTE[number % len(PALETTE)], _LINES[number // len(PALETTE) % len(_LINES)], _MARKS[number % len(_MARKS)]
+
+
+def _literal(text: str) -> str:
+    return text.replace("$", r"\$")
+
+
+class _style:  # noqa: N801 - used as a function that is a context manager
+    """Our style whatever the user's matplotlibrc asks for; warnings about glyphs are not the user's concern."""
+
+    def __enter__(self) -> None:
+        import matplotlib as mpl
+
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")
+        self._context = mpl.rc_context()
+        self._context.__enter__()
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        mpl.rcParams.update({"text.color": _TEXT, "axes.labelcolor": _TEXT, "xtick.color": _TEXT, "ytick.color": _TEXT})
+        mpl.rcParams.update({"axes.titlecolor": _TEXT})
+
+    def __exit__(self, *error: object) -> None:
+        self._context.__exit__(None, None, None)
+        self._warnings.__exit__(None, None, None)
+
+
+def _for_page(svg: str, prefix: str, title: str) -> str:
+    """Turn a file that matplotlib wrote into an element of a page: own ids, the page's colours and font, a name."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
+    svg = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{prefix}-\1"', svg)
+    names = {color.lower(): f"--cell-{number}" for number, color in enumerate(PALETTE)}
+    names |= {_TEXT: "--text", _GRID: "--grid", GREY: "--faint"}
+    for color, name in names.items():
+        svg = re.sub(rf"(?<![\w-]){color}\b", f"var({name}, {color})", svg, flags=re.IGNORECASE)
+    svg = re.sub(r"font:\s*([^;\"]*?)'[^;\"]*sans-serif", r"font: \1sans-serif", svg)
+    # The size comes from the page; the viewBox keeps the shape.
+    opening = svg[: svg.index(">")]
+    view = re.search(r'viewBox="[^"]+"', opening)
+    attributes = f'{view[0] if view else ""} role="img" aria-label="{title}" xmlns="http://www.w3.org/2000/svg"'
+    return f"<svg {attributes}{svg[svg.index('>') :]}"

@@ -1,0 +1,213 @@
+"""From the results of runs to what is reported of them: the content of bench.json, a pure function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from momentum_cli.benchmark.plan import FEWEST_SEEDS, Comparison, Plan, run_spec
+from momentum_cli.benchmark.statistics import (
+    LARGEST_RATIO,
+    Point,
+    bootstrap_interval,
+    first_crossing,
+    geometric_mean,
+    mean_and_deviation,
+    median,
+    performance_ratios,
+    profile_score,
+    speed_up,
+)
+
+FORMAT = "momentumrnn bench"
+FORMAT_VERSION = 1
+CLOCKS = ("train_seconds", "steps", "samples", "wall_seconds")
+FEWEST_FOR_PROFILE = 3
+
+DEFINITIONS = {
+    "time to target": "The first evaluation at or past the target, on an evaluation grid that is the same for all "
+    "cells; nothing is interpolated. A run that does not get there has the time infinity and stays in every median.",
+    "training seconds": "Data, forward, backward and optimizer step, compilation included, with the device "
+    "synchronised; evaluations, logging and checkpoints are left out. What a process pays once (imports, thread pools) "
+    "is paid before the clock runs.",
+    "wall seconds": "Training seconds, evaluations, logging and checkpoints of the run itself.",
+    "interleaving": "The runs of one seed take turns of at most about a second in one process, in rotating order.",
+    "equal terms": "All cells have the same data, the same order of the data and the same initial seed for a seed; the "
+    "same batches, grid, budget and target. Options that are a cell's own are listed with it.",
+    "median and range": "Over seeds; the median of an even number is the mean of the middle two.",
+    "speed-up": "Median of the baseline over median of the cell on the scored clock: above 1 the cell is faster. 0: "
+    "the cell misses; infinity: the baseline does; no number: both do.",
+    "interval": "95 % percentile bootstrap of the speed-up over seeds, seeds drawn in pairs; all resamples up to five "
+    "seeds, 10,000 above.",
+    "best metric": "Mean and sample standard deviation over seeds of the best evaluation of each run. Runs stop at the "
+    "target unless --full is given, so it is then not what a cell can reach.",
+    "test": "The metric on the test set at the parameters of that best evaluation.",
+    "ms per step": "Training seconds over steps, median over seeds.",
+    "peak memory": "On the CPU the resident memory of a process that trains and evaluates this cell alone, Python, "
+    "torch and data included; on CUDA what torch allocated on the device. Without --jobs measured over two steps and "
+    "one batch of evaluation.",
+    "performance profile": "Part of the recipes on which a cell's median time is within a factor tau of the best "
+    "cell's; the score is its mean over tau from 1 to 4 (Dolan and Moré 2002; AlgoPerf 2023).",
+}
+
+
+def summarise(
+    plan: Plan,
+    results: Mapping[str, Mapping[str, Any]],
+    points: Mapping[str, Sequence[Point]],
+    *,
+    scored: str = "train_seconds",
+) -> dict[str, Any]:
+    """Return the comparisons and their aggregate.
+
+    Args:
+        plan: what was run.
+        results: id of a run -> its result.json.
+        points: id of a run -> its evaluations in the metric that is watched.
+        scored: the clock of speed-ups, "train_seconds" or "steps".
+
+    Returns:
+        JSON-able (infinities aside): ``scored``, ``seeds``, ``baseline``, ``anecdotal``, ``comparisons``,
+        ``aggregate``.
+    """
+    comparisons = [_comparison(plan, comparison, results, points, scored) for comparison in plan.comparisons]
+    return {
+        "scored": scored,
+        "seeds": list(plan.seeds),
+        "baseline": plan.baseline,
+        "full": plan.full,
+        "anecdotal": len(plan.seeds) < FEWEST_SEEDS,
+        "comparisons": comparisons,
+        "aggregate": _aggregate(comparisons, scored),
+    }
+
+
+def _comparison(
+    plan: Plan,
+    comparison: Comparison,
+    results: Mapping[str, Mapping[str, Any]],
+    points: Mapping[str, Sequence[Point]],
+    scored: str,
+) -> dict[str, Any]:
+    runs = [
+        _run(results[spec.id], points.get(spec.id, ()), comparison.target)
+        for entry in comparison.entries
+        for spec in (run_spec(comparison.name, entry, seed) for seed in plan.seeds)
+    ]
+    metric, split = _watched(comparison, results, runs)
+    cells = []
+    baseline = [run["to_target"][scored] for run in runs if run["label"] == plan.baseline]
+    for entry in comparison.entries:
+        row = _cell([run for run in runs if run["label"] == entry.label])
+        options = {"options": list(entry.variant.options), "dynamics": entry.recipe.cells.get(entry.variant.cell, {})}
+        cells.append({"label": entry.label, "cell": entry.variant.cell, **options, **row})
+        if comparison.target is not None:
+            times = [run["to_target"][scored] for run in runs if run["label"] == entry.label]
+            cells[-1]["speed_up"] = speed_up(baseline, times)
+            interval = None if entry.label == plan.baseline else bootstrap_interval(baseline, times)
+            cells[-1]["speed_up_interval"] = None if interval is None else list(interval)
+    target = comparison.target
+    return {
+        "name": comparison.name,
+        "task": comparison.recipe.task.name,
+        "metric": metric,
+        "split": split,
+        "target": None if target is None else {"metric": target[0], "value": target[1]},
+        "recipe": comparison.recipe.dump(),
+        "recipes": {entry.label: entry.recipe.dump() for entry in comparison.entries},
+        "cells": cells,
+        "runs": runs,
+    }
+
+
+def _watched(
+    comparison: Comparison, results: Mapping[str, Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]
+) -> tuple[str, str]:
+    """Return the metric that is compared and the split that it is of; of runs that all failed little is known."""
+    known = [results[run["id"]] for run in runs if results[run["id"]]["best"]]
+    split = known[0]["selected_on"] if known else "validation"
+    if comparison.target is not None:
+        return comparison.target[0], split
+    return (known[0]["best"]["metric"] if known else "loss"), split
+
+
+def _run(result: Mapping[str, Any], points: Sequence[Point], target: tuple[str, float] | None) -> dict[str, Any]:
+    crossing = None if target is None else first_crossing(points, *target)
+    at = {
+        "train_seconds": math.inf if crossing is None else crossing.train_seconds,
+        "steps": math.inf if crossing is None else crossing.step,
+        "samples": math.inf if crossing is None else crossing.samples,
+        "wall_seconds": math.inf if crossing is None else crossing.wall_seconds,
+    }
+    best = result["best"]
+    metric = target[0] if target is not None else best["metric"] if best else None
+    chosen = result["validation"] if result["selected_on"] == "validation" else result["test"]
+    keys = ("id", "label", "cell", "seed", "steps", "samples", "epochs", "train_seconds", "wall_seconds", "ms_per_step")
+    also = ("parameters", "backend", "device", "threads", "memory_bytes", "stop_reason", "error")
+    return {key: result[key] for key in (*keys, *also)} | {
+        "reached": crossing is not None,
+        "to_target": at,
+        "miss": None if crossing is not None else result["miss"],
+        "best": (chosen or {}).get(metric),
+        "best_step": best["step"] if best else None,
+        "test": (result["test"] or {}).get(metric),
+    }
+
+
+def _cell(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "runs": len(runs),
+        "hits": sum(run["reached"] for run in runs),
+        "misses": [{"seed": run["seed"], "reason": run["miss"]} for run in runs if run["miss"]],
+        "parameters": _first(runs, "parameters"),
+        "backend": _first(runs, "backend"),
+        "device": _first(runs, "device"),
+    }
+    for clock in CLOCKS:
+        times = [run["to_target"][clock] for run in runs]
+        row[clock] = {"median": median(times), "min": min(times), "max": max(times)}
+    for name in ("best", "test"):
+        values = [run[name] for run in runs if run[name] is not None]
+        mean, deviation = mean_and_deviation(values) if values else (None, None)
+        row[name] = {"mean": mean, "sd": deviation, "runs": len(values)}
+    for name in ("ms_per_step", "memory_bytes"):
+        values = [run[name] for run in runs if run[name] is not None]
+        row[name] = median(values) if values else None
+    return row
+
+
+def _first(runs: Sequence[Mapping[str, Any]], key: str) -> Any:
+    return next((run[key] for run in runs if run[key] is not None), None)
+
+
+def _aggregate(comparisons: Sequence[Mapping[str, Any]], scored: str) -> dict[str, Any] | None:
+    """Return the comparison over recipes, or None for one recipe or when a recipe has no target."""
+    if len(comparisons) < 2 or any(comparison["target"] is None for comparison in comparisons):
+        return None
+    labels = [cell["label"] for cell in comparisons[0]["cells"]]
+    column = {label: [_row(comparison, label) for comparison in comparisons] for label in labels}
+    times = {label: [row[scored]["median"] for row in rows] for label, rows in column.items()}
+    ratios = performance_ratios(times)
+    profile = len(comparisons) >= FEWEST_FOR_PROFILE
+    return {
+        "recipes": [comparison["name"] for comparison in comparisons],
+        "largest_ratio": LARGEST_RATIO,
+        "cells": [
+            {
+                "label": label,
+                "hits": sum(row["hits"] for row in rows),
+                "runs": sum(row["runs"] for row in rows),
+                "ratios": ratios[label],
+                "score": profile_score(ratios[label]) if profile else None,
+                "speed_ups": [row["speed_up"] for row in rows],
+                "geometric_mean": geometric_mean([row["speed_up"] for row in rows]),
+            }
+            for label, rows in column.items()
+        ],
+    }
+
+
+def _row(comparison: Mapping[str, Any], label: str) -> Mapping[str, Any]:
+    row: Mapping[str, Any] = next(cell for cell in comparison["cells"] if cell["label"] == label)
+    return row

@@ -1,0 +1,210 @@
+"""The tables of a benchmark as text: the same words on the terminal and in the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from momentum_cli.ui.summary import target_text
+from momentum_cli.ui.wording import bytes_text, seconds_text
+
+INFINITY, NOTHING = "∞", "–"
+
+
+class Table(NamedTuple):
+    """A table of texts; the first column names the row."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def comparison_table(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:
+    """Return the table of one comparison, one row a cell.
+
+    Args:
+        comparison: one of ``comparisons`` of bench.json.
+        summary: bench.json.
+    """
+    metric, target = comparison["metric"], comparison["target"]
+    best = f"best {metric}" + (" (test)" if comparison["split"] == "test" else "")
+    columns = ["cell"]
+    if target is not None:
+        columns += ["hits", "train s", "steps", "samples", f"speed-up ({_clock(summary['scored'])})"]
+    columns += [best] + ([f"test {metric}"] if comparison["split"] != "test" else [])
+    columns += ["ms/step", "parameters", "memory"]
+    rows = []
+    for cell in comparison["cells"]:
+        row = [cell["label"]]
+        if target is not None:
+            row += [f"{cell['hits']} of {cell['runs']}", range_text(cell["train_seconds"], time_text)]
+            row += [range_text(cell["steps"], count_text), range_text(cell["samples"], count_text)]
+            row.append(speed_up_text(cell, summary["baseline"]))
+        row.append(mean_text(metric, cell["best"]))
+        if comparison["split"] != "test":
+            row.append(mean_text(metric, cell["test"]))
+        row += [_or_nothing(cell["ms_per_step"], "{:.3g}"), _or_nothing(cell["parameters"], "{:,}")]
+        row.append(NOTHING if cell["memory_bytes"] is None else bytes_text(cell["memory_bytes"]))
+        rows.append(row)
+    return Table(comparison_title(comparison), columns, rows)
+
+
+def aggregate_table(summary: Mapping[str, Any]) -> Table | None:
+    """Return the table over all recipes, or None when there is none."""
+    aggregate = summary["aggregate"]
+    if aggregate is None:
+        return None
+    scored = any(cell["score"] is not None for cell in aggregate["cells"])
+    columns = ["cell", "hits", "geometric mean speed-up"] + (["profile score"] if scored else [])
+    columns += [f"{name}: times the best" for name in aggregate["recipes"]]
+    rows = []
+    for cell in aggregate["cells"]:
+        row = [cell["label"], f"{cell['hits']} of {cell['runs']}", times_text(cell["geometric_mean"])]
+        row += [f"{cell['score']:.3f}"] if scored else []
+        rows.append(row + [INFINITY if math.isinf(value) else f"{value:.2f}" for value in cell["ratios"]])
+    return Table(f"all {len(aggregate['recipes'])} recipes", columns, rows)
+
+
+def tuning_table(summary: Mapping[str, Any]) -> Table | None:
+    """Return what tuning cost and chose, or None without tuning."""
+    tuning = summary.get("tuning")
+    if not tuning:
+        return None
+    columns = ["cell", "recipe", "trials", "reached", "train s", "steps", "chosen"]
+    rows = [
+        [
+            *(row["label"], row["comparison"], str(row["trials"]), str(row["reached"])),
+            *(time_text(row["train_seconds"]), count_text(row["steps"])),
+            ", ".join(f"{key}={value:.3g}" for key, value in row["chosen"].items()),
+        ]
+        for row in tuning["cells"]
+    ]
+    return Table("tuning, whose cost is not in the times below", columns, rows)
+
+
+def remarks(summary: Mapping[str, Any]) -> list[str]:
+    """Return what a reader of the tables has to know, most important first."""
+    lines = []
+    count = len(summary["seeds"])
+    if summary["anecdotal"]:
+        lines.append(
+            f"anecdotal: {count} seed{'s' if count > 1 else ''} cannot tell a difference from luck; use 3 or more"
+        )
+    if summary["scored"] == "steps":
+        lines.append(
+            f"{summary['jobs']} processes at a time slowed each other down: steps are the scored clock, and seconds "
+            "and ms/step say little"
+        )
+    for comparison in summary["comparisons"]:
+        if comparison["split"] == "test":
+            lines.append(f"{comparison['name']}: selected on test (the recipe has no validation set)")
+        if comparison["target"] is None:
+            lines.append(f"{comparison['name']}: no target, every run used its budget up")
+        for cell in comparison["cells"]:
+            for reason, seeds in _reasons(cell["misses"]).items():
+                who = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+                lines.append(f"{comparison['name']} {cell['label']}, {who}: {reason}")
+    if not summary["full"] and any(comparison["target"] for comparison in summary["comparisons"]):
+        lines.append("runs stopped at the target: the best metric is that of the target's evaluation (--full goes on)")
+    return lines
+
+
+def comparison_title(comparison: Mapping[str, Any]) -> str:
+    """`digits: validation accuracy >= 95.00 %`."""
+    target = comparison["target"]
+    if target is None:
+        return f"{comparison['name']}: {comparison['split']} {comparison['metric']}"
+    return f"{comparison['name']}: {comparison['split']} {target_text(target['metric'], target['value'])}"
+
+
+def time_text(seconds: float) -> str:
+    """Seconds with three significant digits; whole ones from a hundred on."""
+    if math.isinf(seconds):
+        return INFINITY
+    return f"{seconds:.{2 if seconds < 10 else 1 if seconds < 100 else 0}f}" if seconds < 1000 else f"{seconds:,.0f}"
+
+
+def count_text(count: float) -> str:
+    """A number of steps or samples; the median of an even number may be a half."""
+    if math.isinf(count):
+        return INFINITY
+    return f"{count:,.0f}" if float(count).is_integer() else f"{count:,.1f}"
+
+
+def range_text(clock: Mapping[str, float], text: Any) -> str:
+    """`3.1 (2.8-∞)`: median and range."""
+    low, high = clock["min"], clock["max"]
+    return f"{text(clock['median'])}" if low == high else f"{text(clock['median'])} ({text(low)}–{text(high)})"
+
+
+def times_text(ratio: float) -> str:
+    """`1.31x`; a dash where both sides miss."""
+    return NOTHING if math.isnan(ratio) else f"{INFINITY}×" if math.isinf(ratio) else f"{ratio:.2f}×"
+
+
+def speed_up_text(cell: Mapping[str, Any], baseline: str) -> str:
+    """`1.31x [0.98, 1.77]`."""
+    if cell["label"] == baseline:
+        return "baseline"
+    interval = cell["speed_up_interval"]
+    text = times_text(cell["speed_up"])
+    return text if interval is None else f"{text} [{', '.join(_bound(value) for value in interval)}]"
+
+
+def mean_text(metric: str, value: Mapping[str, Any]) -> str:
+    """`95.37 ± 0.42 %`, accuracies in percent."""
+    mean, deviation = value["mean"], value["sd"]
+    if mean is None or math.isnan(mean):
+        return NOTHING
+    percent = metric.endswith("accuracy")
+    shape = "{:.2f}" if percent else "{:.3g}"
+    factor = 100 if percent else 1
+    text = shape.format(factor * mean)
+    text += "" if deviation is None or math.isnan(deviation) else f" ± {shape.format(factor * deviation)}"
+    return text + (" %" if percent else "")
+
+
+def total_text(summary: Mapping[str, Any]) -> str:
+    """`27 runs, 81.3 s of training`."""
+    runs = [run for comparison in summary["comparisons"] for run in comparison["runs"]]
+    return f"{len(runs)} runs, {seconds_text(math.fsum(run['train_seconds'] for run in runs))} of training"
+
+
+def split_columns(table: Table, width: int) -> list[Table]:
+    """Return the table in parts that fit into `width` characters, the first column repeated in each."""
+    gap = 2
+    widths = [max(len(text) for text in column) for column in zip(table.columns, *table.rows, strict=True)]
+    parts: list[list[int]] = [[]]
+    for index in range(1, len(widths)):
+        used = widths[0] + sum(gap + widths[i] for i in parts[-1])
+        if parts[-1] and used + gap + widths[index] > width:
+            parts.append([])
+        parts[-1].append(index)
+    return [
+        Table(
+            table.title if number == 0 else "",
+            [table.columns[0], *(table.columns[i] for i in part)],
+            [[row[0], *(row[i] for i in part)] for row in table.rows],
+        )
+        for number, part in enumerate(parts)
+    ]
+
+
+def _reasons(misses: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    reasons: dict[str, list[int]] = {}
+    for miss in misses:
+        reasons.setdefault(miss["reason"], []).append(miss["seed"])
+    return reasons
+
+
+def _clock(scored: str) -> str:
+    return "seconds" if scored == "train_seconds" else scored
+
+
+def _bound(value: float) -> str:
+    return INFINITY if math.isinf(value) else f"{value:.2f}"
+
+
+def _or_nothing(value: Any, shape: str) -> str:
+    return NOTHING if value is None else shape.format(value)

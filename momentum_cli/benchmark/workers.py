@@ -1,0 +1,229 @@
+"""Runs in processes of their own: several at a time, and one alone to see how much memory it takes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from momentum_cli.benchmark.contender import RESULT, Contender, stillborn
+from momentum_cli.benchmark.plan import RunSpec
+from momentum_cli.data import NO_PROGRESS
+from momentum_cli.errors import RunError
+from momentum_cli.ui.contest import RunState
+
+if TYPE_CHECKING:
+    import torch
+
+    from momentum_cli.data import Split
+
+# fork would copy a process with threads in it, whose locks nobody opens again
+_SPAWN = multiprocessing.get_context("spawn")
+_MEMORY_STEPS = 2
+
+
+@dataclass(frozen=True)
+class _Options:
+    data_dir: Path | None
+    accelerator: str
+    threads: int
+    save_every_seconds: float
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    connection: Connection
+    run: RunSpec
+    slot: int
+
+
+def threads_of(jobs: int) -> int:
+    """Return the threads of each of `jobs` processes: the cores are shared out."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // jobs)
+
+
+def work_in_processes(
+    runs: Sequence[RunSpec],
+    folder: Path,
+    *,
+    jobs: int,
+    data_dir: Path | None,
+    accelerator: str,
+    show: Callable[[RunState], None],
+    stopped: Callable[[], bool],
+    save_every_seconds: float,
+) -> list[tuple[str, dict[str, Any]]]:
+    """Make runs in processes, `jobs` at a time; process i uses GPU i modulo their number.
+
+    A process that dies is the miss of its run.
+
+    Args:
+        runs: in the order in which they are begun.
+        folder: their folders are in it.
+        stopped: asked often; True ends the runs, which save themselves.
+
+    Returns:
+        (id, result) of every run that is over.
+    """
+    options = _Options(data_dir, accelerator, threads_of(jobs), save_every_seconds)
+    waiting = list(runs)
+    active: list[_Worker] = []
+    results: list[tuple[str, dict[str, Any]]] = []
+    try:
+        while active or (waiting and not stopped()):
+            while waiting and len(active) < jobs and not stopped():
+                slot = min(set(range(jobs)) - {worker.slot for worker in active})
+                active.append(_start(waiting.pop(0), folder, slot, options))
+            if stopped():
+                for worker in active:
+                    worker.process.terminate()
+            for ready in wait([worker.connection for worker in active], timeout=0.2):
+                worker = next(w for w in active if w.connection is ready)
+                try:
+                    show(worker.connection.recv())
+                except EOFError:
+                    worker.process.join()
+                    active.remove(worker)
+                    path = folder / worker.run.id / RESULT
+                    if path.is_file():
+                        results.append((worker.run.id, json.loads(path.read_text(encoding="utf-8"))))
+                    elif not stopped():
+                        error = RunError(_death(worker.process.exitcode))
+                        results.append((worker.run.id, stillborn(worker.run, folder / worker.run.id, error)))
+                        show(_failed(worker.run, str(error)))
+    finally:
+        for worker in active:
+            worker.process.terminate()
+        for worker in active:
+            worker.process.join()
+    return results
+
+
+def measure_memory(run: RunSpec, data_dir: Path | None, accelerator: str) -> int | None:
+    """Return the peak memory in bytes of a process that trains and evaluates this run alone, for a few steps.
+
+    On the CPU resident memory (Python, torch and the data in it), on CUDA what torch allocated on the device; None when
+    it could not be measured.
+    """
+    receiving, sending = _SPAWN.Pipe(duplex=False)
+    process = _SPAWN.Process(target=_measure, args=(run, data_dir, accelerator, sending), daemon=True)
+    process.start()
+    sending.close()
+    try:
+        value: int | None = receiving.recv()
+    except EOFError:
+        value = None
+    process.join()
+    return value
+
+
+def _start(run: RunSpec, folder: Path, slot: int, options: _Options) -> _Worker:
+    receiving, sending = _SPAWN.Pipe(duplex=False)
+    process = _SPAWN.Process(target=_train, args=(run, folder / run.id, slot, sending, options), daemon=True)
+    process.start()
+    # This end is the process's alone: its death is seen as the end of the stream.
+    sending.close()
+    return _Worker(process, receiving, run, slot)
+
+
+def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, options: _Options) -> None:
+    """Make one run; the body of a process."""
+    import torch
+
+    from momentum_cli.train import determinism, launch, memory_bytes, signals
+
+    _choose_gpu(slot)
+    torch.set_num_threads(options.threads)
+    parent = os.getppid()
+
+    def show(state: RunState) -> None:
+        with suppress(OSError):
+            connection.send(state)
+
+    with signals() as received, determinism(run.recipe.train.deterministic):
+
+        def stopped() -> bool:
+            # A parent that was killed starts this run again; two processes must not write into one folder.
+            return bool(received) or os.getppid() != parent
+
+        try:
+            fabric = launch(run.recipe, 1, 1, options.accelerator)
+            dataset = run.recipe.build_task().load(options.data_dir, NO_PROGRESS)
+            every = options.save_every_seconds
+            contender = Contender(run, folder, dataset, fabric, show=show, save_every_seconds=every)
+        except Exception as error:
+            show(_failed(run, stillborn(run, folder, error)["miss"]))
+            return
+        try:
+            while not contender.turn(stopped):
+                if stopped():
+                    contender.save()
+                    return
+            contender.memory_bytes = _peak(contender.trainer.device, memory_bytes)
+            contender.finish()
+        except Exception as error:
+            contender.fail(error)
+
+
+def _measure(run: RunSpec, data_dir: Path | None, accelerator: str, connection: Connection) -> None:
+    """Train and evaluate a little and send the peak memory; the body of a process."""
+    from momentum_cli.train import launch, memory_bytes
+    from momentum_cli.trainer import Trainer
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too; the parent decides
+    with suppress(Exception):
+        dataset = run.recipe.build_task().load(data_dir, NO_PROGRESS)
+        count = run.recipe.train.eval_batch_size
+        validation = None if dataset.validation is None else _head(dataset.validation, count)
+        dataset = replace(dataset, validation=validation, test=_head(dataset.test, count))
+        trainer = Trainer(run.recipe, dataset, launch(run.recipe, 1, 1, accelerator))
+        for _ in range(_MEMORY_STEPS):
+            trainer.step()
+        trainer.evaluate(trainer.selection_split)
+        connection.send(_peak(trainer.device, memory_bytes))
+    connection.close()
+
+
+def _peak(device: torch.device, memory_bytes: Callable[[torch.device], int]) -> int:
+    """Return the peak memory; on Linux from /proc, because getrusage's peak begins with that of the parent."""
+    if device.type == "cpu":
+        with suppress(OSError, ValueError, IndexError), open("/proc/self/status", encoding="ascii") as file:
+            return 1024 * int(next(line for line in file if line.startswith("VmHWM")).split()[1])
+    return memory_bytes(device)
+
+
+def _head(split: Split, count: int) -> Split:
+    lengths = None if split.lengths is None else split.lengths[:count]
+    return replace(split, inputs=split.inputs[:count], targets=split.targets[:count], lengths=lengths)
+
+
+def _choose_gpu(slot: int) -> None:
+    """Show this process one GPU, before CUDA is first used in it."""
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+    if names and names != [""]:
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[slot % len(names)]
+
+
+def _failed(run: RunSpec, reason: str) -> RunState:
+    metric = "loss" if run.recipe.target is None else run.recipe.target.metric
+    return RunState(run.id, run.comparison, run.label, run.seed, "failed", metric, reason=reason)
+
+
+def _death(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"crashed: its process was ended by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
+    return f"crashed: its process ended with code {code}"

@@ -1,0 +1,245 @@
+"""The live display of a benchmark: a line a run, a leader board that fills in, and the summary at its end."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self, TextIO, cast
+
+from rich.console import Console, ConsoleOptions
+from rich.live import Live
+from rich.text import Text
+
+from momentum_cli.ui.contest import OVER, NullBenchUi, RunState, outcome_text
+from momentum_cli.ui.layout import BAR, ERROR, GOOD, LABEL, REST, VALUE, WARNING, rule
+from momentum_cli.ui.protocol import Level
+from momentum_cli.ui.stream import SafeStream
+from momentum_cli.ui.summary import short_path, target_text
+from momentum_cli.ui.wording import bytes_text, clock_text, metric_text, printable
+
+_REDRAW_SECONDS = 1 / 6
+_LONGEST_BAR, _SHORTEST_BAR = 40, 6
+_PLAIN_WIDTH = 100
+_STYLE = {"reached": GOOD, "finished": GOOD, "missed": WARNING, "failed": ERROR, "training": "", "waiting": LABEL}
+
+
+def summary_text(summary: Mapping[str, Any], width: int = _PLAIN_WIDTH) -> Iterator[str]:
+    """The summary of a benchmark in lines of plain text.
+
+    Args:
+        summary: the content of bench.json.
+        width: tables that are wider are continued below.
+    """
+    from momentum_cli.benchmark.tables import (
+        aggregate_table,
+        comparison_table,
+        remarks,
+        split_columns,
+        total_text,
+        tuning_table,
+    )
+
+    tables = [tuning_table(summary)]
+    tables += [comparison_table(comparison, summary) for comparison in summary["comparisons"]]
+    tables.append(aggregate_table(summary))
+    for table in tables:
+        if table is None:
+            continue
+        for part in split_columns(table, width):
+            yield ""
+            if part.title:
+                yield part.title
+            lines = [part.columns, *part.rows]
+            widths = [max(len(line[i]) for line in lines) for i in range(len(part.columns))]
+            for line in lines:
+                # names to the left, numbers to the right
+                cells = [text.ljust(widths[i]) if i == 0 else text.rjust(widths[i]) for i, text in enumerate(line)]
+                yield "  ".join(cells).rstrip()
+    yield ""
+    yield from remarks(summary)
+    yield f"{total_text(summary)}; report: {short_path(summary['folder'])}/report.html"
+
+
+class RichBenchUi(NullBenchUi):
+    """The live display.
+
+    Args:
+        stream: a terminal.
+        clock: monotonic seconds.
+        console: replaces the console on `stream`, for a display that is recorded.
+    """
+
+    def __init__(
+        self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic, console: Console | None = None
+    ) -> None:
+        self._console = console or Console(file=cast(TextIO, SafeStream(stream)), force_terminal=True, highlight=False)
+        self._redirect_stdout = stream is sys.stdout
+        self._redirect_stderr = stream is sys.stderr or sys.stderr.isatty()
+        self._clock = clock
+        self._live: Live | None = None
+        self._title = ""
+        self._targets: dict[str, tuple[str, float] | None] = {}
+        self._states: dict[str, RunState] = {}
+        self._ended: list[str] = []
+        self._started_at = clock()
+        self._next_draw = 0.0
+        self._downloads: dict[str, tuple[int, int | None]] = {}
+
+    def __enter__(self) -> Self:
+        self._draw(self._clock())  # loading torch and the data takes seconds: show at once that something happens
+        return self
+
+    def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
+        self._title, self._targets = title, dict(targets)
+        self._states = {run.id: run for run in runs}
+        self._ended = [run.id for run in runs if run.status in OVER]
+        self._started_at = self._clock()
+        self._draw(self._started_at)
+
+    def update(self, state: RunState) -> None:
+        self._states[state.id] = state
+        over = state.status in OVER
+        if over and state.id not in self._ended:
+            self._ended.append(state.id)
+            if state.status == "failed":
+                self._console.print(Text(printable(outcome_text(state)), style=ERROR), soft_wrap=True)
+        now = self._clock()
+        if over or now >= self._next_draw:
+            self._draw(now)
+
+    def note(self, text: str, level: Level = "info") -> None:
+        style = {"info": "", "warning": WARNING, "error": ERROR}[level]
+        self._console.print(Text(printable(text if level == "info" else f"{level}: {text}"), style=style))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        self._stop(erase=True)
+        for line in summary_text(summary, self._console.width):
+            self._console.print(Text(printable(line)), soft_wrap=True)
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        self._downloads[name] = (done, total)
+        if total is not None and done >= total:
+            del self._downloads[name]
+            self.note(f"downloaded {name} ({bytes_text(done)})")
+        now = self._clock()
+        if self._live is not None and now >= self._next_draw:
+            self._draw(now)
+
+    def close(self) -> None:
+        self._stop(erase=False)
+
+    def _draw(self, now: float) -> None:
+        if self._live is None:
+            atexit.register(self.close)
+            self._live = Live(
+                console=self._console,
+                get_renderable=lambda: self,
+                refresh_per_second=1,
+                redirect_stdout=self._redirect_stdout,
+                redirect_stderr=self._redirect_stderr,
+            )
+            self._live.start(refresh=True)
+        else:
+            self._live.refresh()
+        # Drawing takes time from the runs, though not from their clocks: at most a hundredth of it.
+        self._next_draw = now + max(_REDRAW_SECONDS, 100 * (self._clock() - now))
+
+    def _stop(self, *, erase: bool) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.transient = erase
+            live.stop()
+            atexit.unregister(self.close)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        width = options.max_width
+        states = list(self._states.values())
+        if not states:
+            yield Text("loading torch, the recipes and the data …", style=LABEL)
+            return
+        done = sum(state.status in OVER for state in states)
+        elapsed = clock_text(self._clock() - self._started_at)
+        yield rule(self._title, f"{done} of {len(states)} runs, {elapsed}", width)
+        board = list(self._board(width))
+        room = max(3, console.height - len(board) - len(self._targets) - 4)
+        yield from self._lines(states, room, width)
+        yield from board
+        for name, (size, total) in list(self._downloads.items()):
+            whole = f" of {bytes_text(total)}" if total else ""
+            yield Text(printable(f"downloading {name}: {bytes_text(size)}{whole}"), style=LABEL)
+
+    def _lines(self, states: Sequence[RunState], room: int, width: int) -> Iterator[Text]:
+        """A line a run; when they are too many, the running ones and the last to end."""
+        running = [state for state in states if state.status == "training"]
+        ended = [self._states[i] for i in self._ended]
+        waiting = [state for state in states if state.status == "waiting"]
+        shown = states
+        if len(states) > room:
+            kept = max(0, room - 1 - len(running))
+            recent = ended[len(ended) - min(kept, len(ended)) :]
+            shown = [*recent, *running, *waiting[: max(0, kept - len(recent))]][:room]
+        names = max((len(self._name(state)) for state in shown), default=0)
+        for state in shown:
+            yield self._line(state, names, width)
+        hidden = len(states) - len(shown)
+        if hidden:
+            later = sum(state.status == "waiting" for state in states) - sum(s.status == "waiting" for s in shown)
+            yield Text(f"… {hidden - later} more over, {later} more waiting", style=LABEL)
+
+    def _name(self, state: RunState) -> str:
+        recipe = f"{state.comparison} " if len(self._targets) > 1 else ""
+        return printable(f"{recipe}{state.label} seed {state.seed}")
+
+    def _line(self, state: RunState, names: int, width: int) -> Text:
+        part = min(1.0, state.step / state.total_steps) if state.total_steps else None
+        count = f"{state.step:,}" if state.total_steps is None else f"{state.step:,}/{state.total_steps:,}"
+        value = metric_text(state.metric, state.value if state.value is not None else state.best)
+        right = f" {count:>13} {value:>9}  best {metric_text(state.metric, state.best):>9}  {state.status}"
+        length = max(_SHORTEST_BAR, min(_LONGEST_BAR, width - names - len(right) - 1))
+        # A run that is over has used what it needed; its bar is full, whatever was left of the budget.
+        filled = length if state.status in OVER else round(length * (part or 0.0))
+        text = Text.assemble(
+            (f"{self._name(state):<{names}} ", VALUE if state.status == "training" else ""),
+            ("━" * filled, _STYLE[state.status] if state.status in OVER else BAR),
+            ("─" * (length - filled), REST),
+            (right[: -len(state.status)], LABEL if state.status == "waiting" else ""),
+            (state.status, _STYLE[state.status]),
+        )
+        text.no_wrap, text.overflow = True, "ellipsis"
+        text.truncate(width, overflow="ellipsis")
+        return text
+
+    def _board(self, width: int) -> Iterator[Text]:
+        """The leader board of each comparison with a run that is over: fastest median first, misses are infinite."""
+        from momentum_cli.benchmark.statistics import median
+        from momentum_cli.benchmark.tables import count_text, time_text
+
+        for name, target in self._targets.items():
+            states = [s for s in self._states.values() if s.comparison == name and s.status in OVER]
+            if not states:
+                continue
+            yield rule(f"{name}: {target_text(*target)}" if target else name, "so far", width)
+            rows = []
+            for label in dict.fromkeys(state.label for state in states):
+                mine = [state for state in states if state.label == label]
+                hits = [state for state in mine if state.status == "reached"]
+                missed = [math.inf] * (len(mine) - len(hits)) if target else []
+                finished = hits if target else mine
+                seconds = median([s.target_seconds for s in finished] + missed)
+                steps = median([float(s.target_steps) for s in finished] + missed)
+                best = [state.best for state in mine if state.best is not None]
+                mean = metric_text(mine[0].metric, math.fsum(best) / len(best) if best else None)
+                counts = f"{len(hits)} of {len(mine)}" if target else f"{len(mine)}"
+                rows.append((seconds, [label, counts, f"{time_text(seconds)} s", f"{count_text(steps)} steps", mean]))
+            rows.sort(key=lambda row: row[0])
+            columns = list(zip(*(texts for _, texts in rows), strict=True))
+            widths = [max(map(len, column)) for column in columns]
+            for place, (_, texts) in enumerate(rows, start=1):
+                label, *numbers = texts
+                cells = "  ".join(text.rjust(w) for text, w in zip(numbers, widths[1:], strict=True))
+                line = Text.assemble((f"{place} ", LABEL), (printable(label).ljust(widths[0]), VALUE), f"  {cells}")
+                line.truncate(width, overflow="ellipsis")
+                yield line
