@@ -1,0 +1,174 @@
+"""Adam and AdamW with adaptive heavy-ball momentum in place of β1."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from momentum_cli.optim.multi_tensor import average_, descend_, norms, remaining, scale_
+from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work, require, shared_scalar
+from momentum_cli.optim.quadratic_momentum import QuadraticMomentum, check_options
+
+
+class AHBAdam(MultiTensorOptimizer):
+    """Adam whose β1 is, at every step, the best heavy-ball momentum for a quadratic: no β1 to tune.
+
+    With γ_k the learning rate, g_k the gradient and x_k the parameters::
+
+        r_k     = γ_k ‖g_k - g_{k-1}‖ / ‖x_k - x_{k-1}‖
+        β_k     = min((1 - sqrt r_k)², 1 - δ),  β_1 = 0
+        m_k     = β_k m_{k-1} + (1 - β_k) g_k,   m̂ = m_k / (1 - Π_{i<=k} β_i)
+        v_k     = β2 v_{k-1} + (1 - β2) g_k²,    v̂ = v_k / (1 - β2^k)
+        x_{k+1} = x_k - γ_k (m̂ / (sqrt v̂ + eps) + λ x_k)        (λ x_k when the decay is decoupled)
+
+    As β_1 = 0 the product of the β is 0 from the first step on, so that m̂ = m. It needs the gradient before this one:
+    three tensors of state a parameter, where Adam has two.
+
+    Args:
+        params: Parameters, named parameters or parameter groups.
+        lr: Learning rate γ, >= 0; a 0-d tensor where a CUDA graph or a compiled step must see it change.
+        beta2: Decay of the second moment, in [0, 1).
+        eps: Added to sqrt v̂, >= 0.
+        weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
+        delta: δ in (0, 1]; β stays below 1 - δ.
+        scope: Norms over all tensors of all groups ("global"), or over each tensor, with a β of its own ("tensor").
+        guard: Use max(1 - sqrt r, 0)² so that r >= 4 gives β = 0 and not the literal 1 - δ.
+        decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone; part of x_{k+1} - x_k.
+        maximize: Ascend.
+        foreach: Many tensors a call (None or True) or one at a time (False): slower, with smaller temporaries.
+
+    Raises:
+        ValueError: An option is out of its range.
+
+    r is made of raw gradients and of the change that Adam's step really makes, as in the paper. A parameter whose first
+    gradient comes after other steps starts with averages as if that gradient had always been there.
+
+    Reference: Sun, Ling, Shi, Li, Wang, "Training Deep Neural Networks with Adaptive Momentum Inspired by the Quadratic
+    Optimization", arXiv 2110.09057, the Adam algorithm; bias correction as in Kingma and Ba, arXiv 1412.6980, algorithm
+    1. ``scope="tensor"``, ``guard`` and weight decay are ours.
+    """
+
+    first_state: ClassVar[str] = "exp_avg"
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float | Tensor = 1e-3,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        delta: float = 1e-3,
+        scope: Literal["global", "tensor"] = "global",
+        guard: bool = False,
+        decoupled_weight_decay: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "beta2": beta2,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "delta": delta,
+            "scope": scope,
+            "guard": guard,
+            "decoupled_weight_decay": decoupled_weight_decay,
+            "maximize": maximize,
+            "foreach": foreach,
+        }
+        super().__init__(params, defaults)
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Return ``beta``, the β1 of the last step (the mean over tensors with ``scope="tensor"``)."""
+        return QuadraticMomentum(self).diagnostics()
+
+    def _check(self, group: Group) -> None:
+        require("beta2", group["beta2"], 0 <= group["beta2"] < 1, "in [0, 1)")
+        require("eps", group["eps"], group["eps"] >= 0, ">= 0")
+        check_options(group)
+
+    def _new_state(self, group: Group, param: Tensor, grad: Tensor) -> dict[str, Tensor]:
+        # With these, this step's averages are the gradient and its square times the weight gathered by all steps.
+        steps = shared_scalar(self, group["params"][0], "step").to(grad.device)
+        return {
+            "exp_avg": grad.clone(memory_format=torch.preserve_format),
+            "exp_avg_sq": (grad * grad).mul_(remaining(group["beta2"], steps)),
+            **QuadraticMomentum(self).new_state(group, grad),
+        }
+
+    def _apply(self, work: Work) -> None:
+        momentum = QuadraticMomentum(self)
+        updates = []
+        for (group, blocks), factors in zip(work, momentum.measure(work), strict=True):
+            beta2, eps, lr, decay = group["beta2"], group["eps"], group["lr"], group["weight_decay"]
+            correction = remaining(beta2, self._count(group)).rsqrt() if blocks else None
+            of_group = []
+            for block, beta in zip(reversed(blocks), reversed(factors), strict=True):
+                assert correction is not None
+                average, square = block.state("exp_avg"), block.state("exp_avg_sq")
+                average_(average, beta, block.grads)
+                torch._foreach_mul_(square, beta2)
+                torch._foreach_addcmul_(square, block.grads, block.grads, 1 - beta2)
+                scale = list(torch._foreach_sqrt(square))
+                scale_(scale, correction.to(block.params[0].device))
+                torch._foreach_add_(scale, eps)
+                update = list(torch._foreach_div(average, scale))
+                if decay != 0 and group["decoupled_weight_decay"]:
+                    torch._foreach_add_(update, block.params, alpha=decay)
+                of_group.append(norms(update))
+                descend_(block.params, update, lr)
+            updates.append(of_group[::-1])
+        momentum.moved(work, updates)
+
+
+class AHBAdamW(AHBAdam):
+    """`AHBAdam` with decoupled weight decay, as `torch.optim.AdamW` is to `torch.optim.Adam`.
+
+    Args:
+        params: Parameters, named parameters or parameter groups.
+        lr: Learning rate, >= 0.
+        beta2: Decay of the second moment, in [0, 1).
+        eps: Added to the root of the second moment, >= 0.
+        weight_decay: λ >= 0; x also shrinks by lr λ x at each step.
+        delta: δ in (0, 1], see `AHBAdam`.
+        scope: "global" or "tensor", see `AHBAdam`.
+        guard: See `AHBAdam`.
+        maximize: Ascend.
+        foreach: See `AHBAdam`.
+
+    Raises:
+        ValueError: An option is out of its range.
+
+    Reference: arXiv 2110.09057; Loshchilov and Hutter, arXiv 1711.05101, algorithm 2.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float | Tensor = 1e-3,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        *,
+        delta: float = 1e-3,
+        scope: Literal["global", "tensor"] = "global",
+        guard: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            beta2,
+            eps,
+            weight_decay,
+            delta=delta,
+            scope=scope,
+            guard=guard,
+            decoupled_weight_decay=True,
+            maximize=maximize,
+            foreach=foreach,
+        )

@@ -1,0 +1,102 @@
+"""SGD with adaptive heavy-ball momentum."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from momentum_cli.optim.multi_tensor import accumulate_, descend_, norms
+from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work
+from momentum_cli.optim.quadratic_momentum import QuadraticMomentum, check_options
+
+
+class AHBSGD(MultiTensorOptimizer):
+    """SGD whose heavy-ball momentum is, at every step, the best one for a quadratic: no momentum to tune.
+
+    With γ_k the learning rate, g_k the gradient and x_k the parameters::
+
+        r_k     = γ_k ‖g_k - g_{k-1}‖ / ‖x_k - x_{k-1}‖
+        β_k     = min((1 - sqrt r_k)², 1 - δ),  β_1 = 0
+        m_k     = β_k m_{k-1} + g_k
+        x_{k+1} = x_k - γ_k m_k
+
+    It needs the gradient before this one: two tensors of state a parameter, where SGD with momentum has one.
+
+    Args:
+        params: Parameters, named parameters or parameter groups.
+        lr: Learning rate γ, >= 0; a 0-d tensor where a CUDA graph or a compiled step must see it change.
+        weight_decay: λ >= 0. Coupled (the default) it adds λ x to the gradient, and the quadratic is that of the loss
+            with its penalty.
+        delta: δ in (0, 1]; β stays below 1 - δ.
+        scope: Norms over all tensors of all groups ("global"), or over each tensor, with a β of its own ("tensor").
+        guard: Use max(1 - sqrt r, 0)² so that r >= 4 gives β = 0 and not the literal 1 - δ.
+        decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone; part of x_{k+1} - x_k.
+        maximize: Ascend.
+        foreach: Many tensors a call (None or True) or one at a time (False): slower, with smaller temporaries.
+
+    Raises:
+        ValueError: An option is out of its range.
+
+    ‖x_k - x_{k-1}‖ is taken from the step itself, so whatever else moves the parameters between steps is not seen.
+    Where x did not move (the first step, or lr = 0) β is 0. Where parameter groups have rates of their own, the
+    curvature ‖Δg‖ / ‖Δx‖ is shared and γ is the group's.
+
+    Reference: Sun, Ling, Shi, Li, Wang, "Training Deep Neural Networks with Adaptive Momentum Inspired by the Quadratic
+    Optimization", arXiv 2110.09057, the SGD algorithm. ``scope="tensor"``, ``guard`` and weight decay are ours.
+    """
+
+    first_state: ClassVar[str] = "momentum_buffer"
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float | Tensor = 0.1,
+        weight_decay: float = 0.0,
+        *,
+        delta: float = 1e-3,
+        scope: Literal["global", "tensor"] = "global",
+        guard: bool = False,
+        decoupled_weight_decay: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "delta": delta,
+            "scope": scope,
+            "guard": guard,
+            "decoupled_weight_decay": decoupled_weight_decay,
+            "maximize": maximize,
+            "foreach": foreach,
+        }
+        super().__init__(params, defaults)
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Return ``beta``, the momentum of the last step (the mean over tensors with ``scope="tensor"``)."""
+        return QuadraticMomentum(self).diagnostics()
+
+    def _check(self, group: Group) -> None:
+        check_options(group)
+
+    def _new_state(self, group: Group, param: Tensor, grad: Tensor) -> dict[str, Tensor]:
+        return {"momentum_buffer": torch.zeros_like(param), **QuadraticMomentum(self).new_state(group, grad)}
+
+    def _apply(self, work: Work) -> None:
+        momentum = QuadraticMomentum(self)
+        updates = []
+        for (group, blocks), factors in zip(work, momentum.measure(work), strict=True):
+            lr, decay = group["lr"], group["weight_decay"]
+            of_group = []
+            # The gradients that were measured last are still in the cache.
+            for block, beta in zip(reversed(blocks), reversed(factors), strict=True):
+                update = block.state("momentum_buffer")
+                accumulate_(update, beta, block.grads)
+                if decay != 0 and group["decoupled_weight_decay"]:
+                    update = list(torch._foreach_add(update, block.params, alpha=decay))
+                of_group.append(norms(update))
+                descend_(block.params, update, lr)
+            updates.append(of_group[::-1])
+        momentum.moved(work, updates)

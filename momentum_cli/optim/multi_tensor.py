@@ -1,0 +1,89 @@
+"""Arithmetic on lists of tensors, in as few passes over memory and kernel launches as multi-tensor calls allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Factor = Tensor | list[Tensor]
+"""One 0-d tensor for all tensors of a list, or one for each."""
+
+
+def accumulate_(sums: list[Tensor], factor: Factor, terms: list[Tensor]) -> None:
+    """Replace each of `sums` by factor * sum + term."""
+    if sums[0].device.type == "cpu" and not torch.compiler.is_compiling():
+        # One pass over memory where the two calls below make two.
+        factors = factor if isinstance(factor, list) else [factor] * len(sums)
+        for total, scale, term in zip(sums, factors, terms, strict=True):
+            torch.addcmul(term, total, scale, out=total)
+        return
+    scale_(sums, factor)
+    torch._foreach_add_(sums, terms)
+
+
+def average_(averages: list[Tensor], factor: Factor | float, terms: list[Tensor]) -> None:
+    """Replace each of `averages` by factor * average + (1 - factor) * term."""
+    if not isinstance(factor, Tensor | list):
+        torch._foreach_lerp_(averages, terms, 1 - factor)
+        return
+    if averages[0].device.type == "cpu" and not torch.compiler.is_compiling():
+        factors = factor if isinstance(factor, list) else [factor] * len(averages)
+        for average, keep, term in zip(averages, factors, terms, strict=True):
+            average.lerp_(term, (1 - keep).to(average.dtype))
+        return
+    torch._foreach_sub_(averages, terms)
+    scale_(averages, factor)
+    torch._foreach_add_(averages, terms)
+
+
+def scale_(tensors: list[Tensor], factor: Factor | float) -> None:
+    """Multiply tensors in place by a number, by one 0-d tensor or each by its own."""
+    if isinstance(factor, Tensor) and tensors[0].dtype in (torch.float32, torch.float64):
+        # Of one dtype it is one kernel. Half-precision tensors are worth the slower call: it rounds only the product.
+        factor = factor.to(tensors[0].dtype)
+    torch._foreach_mul_(tensors, factor)
+
+
+def descend_(params: list[Tensor], updates: list[Tensor], lr: float | Tensor) -> None:
+    """Subtract lr * update from each parameter."""
+    if isinstance(lr, Tensor):
+        torch._foreach_sub_(params, torch._foreach_mul(updates, lr.to(params[0].device)))
+    else:
+        torch._foreach_add_(params, updates, alpha=-lr)
+
+
+def norms(tensors: list[Tensor]) -> list[Tensor]:
+    """Return the Euclidean norm of each tensor as 0-d tensors, float64 for float64 tensors and else float32."""
+    return list(torch._foreach_norm(tensors, 2, dtype=wide_dtype(tensors[0])))
+
+
+def total_norm(parts: Sequence[Tensor]) -> Tensor:
+    """Return the Euclidean norm of several norms, on the device and in the widest dtype among them.
+
+    Args:
+        parts: 0-d tensors, at least one.
+
+    Returns:
+        0-d tensor on the device of the first part.
+    """
+    wide = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize)
+    total: Tensor = torch.linalg.vector_norm(torch.stack([part.to(parts[0].device, wide) for part in parts]))
+    return total
+
+
+def wide_dtype(tensor: Tensor) -> torch.dtype:
+    """Return the dtype of scalars that are computed from a tensor: float64 for float64, else float32."""
+    return torch.float64 if tensor.dtype is torch.float64 else torch.float32
+
+
+def remaining(beta: float, step: Tensor) -> Tensor:
+    """Return 1 - β^step, the weight that a running average has gathered; exact to the last bits also where it is small.
+
+    Args:
+        beta: Decay in [0, 1).
+        step: Terms in the average, 0-d tensor.
+    """
+    return -torch.expm1(step * math.log(beta)) if beta > 0 else torch.ones_like(step).where(step > 0, 0.0)

@@ -1,0 +1,219 @@
+"""What every optimizer here shares: closures, checks, state, and tensors taken in blocks for multi-tensor calls.
+
+An optimizer states its formula once, over lists of tensors (`momentum_cli.optim.multi_tensor`). ``foreach`` decides
+how long the lists are: all tensors of a device and dtype (one kernel launch for many tensors), cache-sized runs of them
+on a CPU, or one tensor at a time.
+
+State is flat: tensors only, the scalars among them 0-d tensors on the device, so that a step never waits for it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, overload
+
+import torch
+from torch import Tensor
+
+from momentum_cli.optim.multi_tensor import wide_dtype
+
+Group = dict[str, Any]
+Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+
+# A CPU runs a multi-tensor call as a loop, so all tensors in one call would stream through memory once an operation.
+# Runs of about this many elements stay in the cache from one operation to the next.
+CPU_BLOCK_ELEMENTS = 1 << 18
+
+
+@dataclass(frozen=True)
+class Block:
+    """Tensors that go through multi-tensor calls together: one device, one dtype.
+
+    Args:
+        params: Parameters.
+        grads: Their gradients: negated for ``maximize``, coupled weight decay added.
+        states: Their states.
+    """
+
+    params: list[Tensor]
+    grads: list[Tensor]
+    states: list[dict[str, Any]]
+
+    def state(self, key: str) -> list[Tensor]:
+        """Return one entry of every state."""
+        return [state[key] for state in self.states]
+
+
+Work = list[tuple[Group, list[Block]]]
+
+
+class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
+    """An optimizer as a formula over blocks of tensors.
+
+    Args:
+        params: Parameters, named parameters or parameter groups.
+        defaults: Options of a group that does not set its own; ``lr``, ``weight_decay``, ``decoupled_weight_decay``,
+            ``maximize`` and ``foreach`` among them.
+
+    Raises:
+        ValueError: An option, of any group, is out of its range.
+    """
+
+    first_state: ClassVar[str]
+    """A name that `_new_state` gives to every parameter."""
+
+    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
+        super().__init__(params, defaults)
+
+    @abstractmethod
+    def _check(self, group: Group) -> None:
+        """Raise a ValueError for an option that this optimizer adds and that is out of its range."""
+
+    @abstractmethod
+    def _new_state(self, group: Group, param: Tensor, grad: Tensor) -> dict[str, Tensor]:
+        """Return the state of a parameter at its first gradient."""
+
+    @abstractmethod
+    def _apply(self, work: Work) -> None:
+        """Make the step."""
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Return what is worth a curve besides the loss, such as ``beta``: 0-d tensors by name, {} before a step."""
+        return {}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters with options of its own.
+
+        Raises:
+            ValueError: One of the options is out of its range.
+        """
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        try:
+            # A tensor is a rate that a schedule or a CUDA graph changes in place; looking at it would wait for it.
+            if not isinstance(group["lr"], Tensor):
+                require("lr", group["lr"], group["lr"] >= 0, ">= 0")
+            require("weight_decay", group["weight_decay"], group["weight_decay"] >= 0, ">= 0")
+            self._check(group)
+        except ValueError:
+            self.param_groups.pop()
+            raise
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Make one step.
+
+        Args:
+            closure: Computes the loss anew and its gradients; called once, with gradients enabled.
+
+        Returns:
+            What the closure returned.
+
+        Raises:
+            RuntimeError: A gradient is sparse or complex.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._apply([(group, self._blocks(group)) for group in self.param_groups])
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned; the next step is then the one that would have followed it.
+
+        Scalars keep their dtype: torch would round them to the dtype of the parameter.
+        """
+        super().load_state_dict(state_dict)
+        indices = [index for group in state_dict["param_groups"] for index in group["params"]]
+        params = [param for group in self.param_groups for param in group["params"]]
+        for index, param in zip(indices, params, strict=True):
+            for key, value in state_dict["state"].get(index, {}).items():
+                if isinstance(value, Tensor) and value.dim() == 0 and param.dim() > 0:
+                    self.state[param][key] = value.detach().to(param.device, copy=True)
+
+    def _count(self, group: Group) -> Tensor:
+        """Return the number of this step of a group, from 1: a 0-d tensor, to be called once a step."""
+        return shared_scalar(self, group["params"][0], "step").add_(1)
+
+    def _blocks(self, group: Group) -> list[Block]:
+        params = [param for param in group["params"] if param.grad is not None]
+        for param in params:
+            self._refuse(param)
+        blocks = []
+        for run in _runs(params, group["foreach"] is not False):
+            grads = [param.grad for param in run if param.grad is not None]
+            if group["maximize"]:
+                grads = list(torch._foreach_neg(grads))
+            if group["weight_decay"] != 0 and not group["decoupled_weight_decay"]:
+                grads = list(torch._foreach_add(grads, run, alpha=group["weight_decay"]))
+            for param, grad in zip(run, grads, strict=True):
+                state = self.state[param]
+                # A parameter may hold scalars of its group before its own first gradient.
+                if self.first_state not in state:
+                    state.update(self._new_state(group, param, grad))
+            blocks.append(Block(run, grads, [self.state[param] for param in run]))
+        return blocks
+
+    def _refuse(self, param: Tensor) -> None:
+        grad = param.grad
+        assert grad is not None
+        what = "a complex" if grad.is_complex() else "" if grad.layout is torch.strided else f"a {grad.layout}"
+        if what:
+            raise RuntimeError(
+                f"{type(self).__name__}: got {what} gradient of shape {tuple(grad.shape)}, allowed are dense real "
+                "ones; use sparse=False in an embedding, and torch.view_as_real for complex parameters"
+            )
+
+
+def require(name: str, value: object, condition: bool, allowed: str) -> None:
+    """Check an option.
+
+    Raises:
+        ValueError: The condition does not hold; the message says got and allowed.
+    """
+    if not condition:
+        raise ValueError(f"{name}: got {value!r}, allowed is {allowed}")
+
+
+def shared_scalar(optimizer: torch.optim.Optimizer, param: Tensor, name: str, initial: float = 0.0) -> Tensor:
+    """Return a 0-d tensor that belongs to many parameters and is kept in the state of one of them.
+
+    Args:
+        optimizer: Whose state.
+        param: The parameter, usually the first of its group; it needs no gradient.
+        name: Key in its state.
+        initial: Value when it is not there yet.
+
+    Returns:
+        float64 for a float64 parameter and else float32, on its device.
+    """
+    state: dict[str, Tensor] = optimizer.state[param]
+    if name not in state:
+        state[name] = torch.full((), initial, dtype=wide_dtype(param), device=param.device)
+    return state[name]
+
+
+def _runs(params: Sequence[Tensor], foreach: bool) -> list[list[Tensor]]:
+    """Split parameters into the lists of multi-tensor calls."""
+    if not foreach:
+        return [[param] for param in params]
+    runs: list[list[Tensor]] = []
+    current: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], int]] = {}
+    for param in params:
+        key = (param.device, param.dtype)
+        run, elements = current.get(key, ([], 0))
+        if not run or (param.device.type == "cpu" and elements + param.numel() > CPU_BLOCK_ELEMENTS):
+            run, elements = [], 0
+            runs.append(run)
+        run.append(param)
+        current[key] = (run, elements + param.numel())
+    return runs

@@ -1,0 +1,132 @@
+"""The momentum that is best for a quadratic, measured from one gradient to the next.
+
+Gradient descent with heavy-ball momentum on a quadratic with eigenvalues in [λ, Λ] and step γ is fastest with
+β = (1 - sqrt(γ λ))², and late iterates move along the eigenvector of λ, where ‖g_k - g_{k-1}‖ = λ ‖x_k - x_{k-1}‖.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from momentum_cli.optim.multi_tensor import Factor, norms, total_norm, wide_dtype
+from momentum_cli.optim.optimizer import Block, Group, Work, require, shared_scalar
+
+SCOPES = ("global", "tensor")
+
+
+def check_options(group: Group) -> None:
+    """Check the options of the momentum rule.
+
+    Raises:
+        ValueError: ``delta``, ``scope`` or ``guard`` is not allowed.
+    """
+    require("delta", group["delta"], 0 < group["delta"] <= 1, "in (0, 1]")
+    require("scope", group["scope"], group["scope"] in SCOPES, " or ".join(SCOPES))
+    require("guard", group["guard"], isinstance(group["guard"], bool), "true or false")
+
+
+def quadratic_momentum(lr: float | Tensor, grad_change: Tensor, change: Tensor, delta: float, guard: bool) -> Tensor:
+    """Return β = min((1 - sqrt r)², 1 - δ) with r = lr ‖g_k - g_{k-1}‖ / ‖x_k - x_{k-1}‖.
+
+    Args:
+        lr: Learning rate of this step.
+        grad_change: ‖g_k - g_{k-1}‖, any shape.
+        change: ‖x_k - x_{k-1}‖, same shape.
+        delta: δ in (0, 1].
+        guard: Use max(1 - sqrt r, 0): without it r >= 4, a step four times too long for the curvature, gives the
+            largest momentum there is.
+
+    Returns:
+        β, same shape; 0 where x did not move, so at the first step.
+    """
+    root = 1 - (lr * grad_change / change).sqrt()
+    if guard:
+        root = root.clamp(min=0)
+    beta = (root * root).clamp(max=1 - delta)
+    return torch.where(change > 0, beta, torch.zeros_like(beta))
+
+
+class QuadraticMomentum:
+    """The momentum of each parameter group, from the gradients of this step and those of the step before.
+
+    Norms are over all tensors of all groups whose ``scope`` is "global", or over each tensor; a tensor without a
+    gradient is left out. What it keeps lies in the state of the optimizer: ``previous_grad`` of each parameter, and
+    ``change`` (‖x_k - x_{k-1}‖) and ``beta`` with each parameter (scope "tensor") or with the first one (scope
+    "global").
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+
+    def new_state(self, group: Group, grad: Tensor) -> dict[str, Tensor]:
+        """Return what a parameter contributes to the state at its first gradient: no change of gradient yet."""
+        state = {"previous_grad": grad.clone(memory_format=torch.preserve_format)}
+        if group["scope"] == "tensor":
+            state |= {name: torch.zeros((), dtype=wide_dtype(grad), device=grad.device) for name in ("change", "beta")}
+        return state
+
+    def measure(self, work: Work) -> list[list[Factor]]:
+        """Return β for each block of each group, and make this step's gradients the previous ones."""
+        changes = [[_replace_previous(block) for block in blocks] for _, blocks in work]
+        shared = [
+            norm
+            for (group, _), blocks in zip(work, changes, strict=True)
+            if group["scope"] == "global"
+            for block in blocks
+            for norm in block
+        ]
+        grad_change = total_norm(shared) if shared else None
+        return [
+            [self._momentum(group, block, found, grad_change) for block, found in zip(blocks, of_blocks, strict=True)]
+            for (group, blocks), of_blocks in zip(work, changes, strict=True)
+        ]
+
+    def moved(self, work: Work, updates: list[list[list[Tensor]]]) -> None:
+        """Keep how far this step moved x.
+
+        Args:
+            work: The groups of the step.
+            updates: ‖u‖ of each parameter, by group and block, where x -= lr u.
+        """
+        shared = []
+        for (group, blocks), of_blocks in zip(work, updates, strict=True):
+            if group["scope"] == "tensor":
+                for block, found in zip(blocks, of_blocks, strict=True):
+                    torch._foreach_copy_(block.state("change"), torch._foreach_mul(found, group["lr"]))
+            elif of_blocks:
+                shared.append(group["lr"] * total_norm([norm for found in of_blocks for norm in found]))
+        if shared:
+            self._shared("change").copy_(total_norm(shared))
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Return ``beta``: of the last step, the mean over tensors where each has its own."""
+        found = [state["beta"] for state in self._optimizer.state.values() if "beta" in state]
+        return {"beta": torch.stack([beta.to(found[0]) for beta in found]).mean()} if found else {}
+
+    def _momentum(self, group: Group, block: Block, found: list[Tensor], grad_change: Tensor | None) -> Factor:
+        lr = group["lr"]
+        if group["scope"] == "tensor":
+            previous = torch.stack(block.state("change"))
+            beta = quadratic_momentum(lr, torch.stack(found).to(previous), previous, group["delta"], group["guard"])
+            each = list(beta.unbind())
+            torch._foreach_copy_(block.state("beta"), each)
+            return each
+        assert grad_change is not None
+        beta = quadratic_momentum(lr, grad_change, self._shared("change"), group["delta"], group["guard"])
+        self._shared("beta").copy_(beta)
+        return beta.to(block.params[0].device)
+
+    def _shared(self, name: str) -> Tensor:
+        groups = self._optimizer.param_groups
+        first = next(param for group in groups if group["scope"] == "global" for param in group["params"])
+        return shared_scalar(self._optimizer, first, name)
+
+
+def _replace_previous(block: Block) -> list[Tensor]:
+    """Return ‖g_k - g_{k-1}‖ of each tensor; in place, so that it needs no memory and stays in the cache."""
+    previous = block.state("previous_grad")
+    torch._foreach_sub_(previous, block.grads)
+    found = norms(previous)
+    torch._foreach_copy_(previous, block.grads)
+    return found
