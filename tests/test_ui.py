@@ -22,7 +22,6 @@ import pytest
 from rich.console import Console
 
 from momentum_cli.ui import Evaluation, NullUi, PlainUi, QuietUi, RunStart, StepInfo, Ui, make_ui
-from momentum_cli.ui.evaluation import print_evaluation
 from momentum_cli.ui.live import RichUi
 from momentum_cli.ui.progress import SMOOTHING, Progress
 from momentum_cli.ui.summary import evaluation_text, next_steps, summary_rows
@@ -543,41 +542,3 @@ def test_importing_the_interface_loads_neither_torch_nor_rich() -> None:
     program = "import sys, momentum_cli.ui; print([n for n in ('torch', 'rich', 'matplotlib') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
-
-
-def test_an_evaluation_is_shown_as_a_table_with_means(capsys: pytest.CaptureFixture[str]) -> None:
-    classes = [
-        {"label": "yes", "support": 1200, "precision": 0.5, "recall": 1.0, "f1": 2 / 3},
-        {"label": "[no]", "support": 34, "precision": 0.25, "recall": 0.5, "f1": 1 / 3},
-        {"label": "never", "support": 0, "precision": None, "recall": None, "f1": None},
-    ]
-    result = {
-        "split": "test",
-        "metrics": {"loss": 0.25, "accuracy": 0.9},
-        "samples": 1234,
-        "seconds": 2.0,
-        "samples_per_second": 617.0,
-        "cell": "adam",
-        "task": "digits",
-        "step": 320,
-        "backend": "fused",
-        "device": "cpu",
-        "checkpoint": "runs/x/checkpoints/best.safetensors",
-        "classes": classes,
-    }
-    print_evaluation(result)
-    lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
-    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
-    assert cells == [
-        ["test", "accuracy 90.00 %, loss 0.2500"],
-        ["speed", "617 samples/s (1,234 sequences in 2.0 s)"],
-        ["model", "adam on digits, step 320, fused on cpu"],
-        ["checkpoint", "runs/x/checkpoints/best.safetensors"],
-        ["class", "support", "precision", "recall", "F1"],
-        ["yes", "1,200", "50.00 %", "100.00 %", "66.67 %"],
-        ["[no]", "34", "25.00 %", "50.00 %", "33.33 %"],
-        ["never", "0", "-", "-", "-"],
-        ["mean", "1,234", "37.50 %", "75.00 %", "50.00 %"],
-    ]
-    print_evaluation(result | {"classes": None, "metrics": {"loss": 0.5, "mse": 0.5}})
-    assert "class" not in capsys.readouterr().out
