@@ -17,7 +17,6 @@ PACKAGES = (
     "torchvision",
     "torchaudio",
     "lightning-fabric",
-    
     "safetensors",
     "numpy",
     "pydantic",

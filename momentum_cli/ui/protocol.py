@@ -78,6 +78,7 @@ class Evaluation:
     """One evaluation of one split.
 
     Args:
+        epoch: whole epochs done; 0 before the first one is complete.
         best: the best value of the headline metric so far.
         target_reached: the target has been reached at or before this evaluation.
     """
