@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -35,6 +36,8 @@ class CommandGroup(TyperGroup):
         extra["standalone_mode"] = False
         if not terminal.is_main_process():
             _silence_stdout()
+            # The main process warns about the same.
+            warnings.simplefilter("ignore")
         try:
             result = super().main(_before_command(given), *rest, **extra)
             sys.stdout.flush()
@@ -85,8 +88,8 @@ def _report(message: str, kind: str, code: int, as_json: bool, details: dict[str
         if as_json:
             terminal.print_json({"error": {"type": kind, "message": message, "exit_code": code, **(details or {})}})
         terminal.print_error(message)
-    elif code == 1:
-        # Other mistakes meet every process alike, and the main one reports them.
+    elif code in (1, 3, 4):
+        # A wrong recipe meets every process alike, and so does a signal; the main one reports them.
         terminal.print_error(f"process {os.environ.get('RANK', os.environ.get('LOCAL_RANK'))}: {message}")
     return code
 

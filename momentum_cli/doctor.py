@@ -17,7 +17,6 @@ REQUIRED = (
     "torchvision",
     "torchaudio",
     "lightning-fabric",
-    
     "safetensors",
     "numpy",
     "matplotlib",

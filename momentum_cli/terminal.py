@@ -80,6 +80,27 @@ def print_facts(facts: dict[str, Any]) -> None:
         print(f"{name.ljust(width)}  {value}")
 
 
+def print_evaluation(result: dict[str, Any]) -> None:
+    """Write a result of `momentum_cli.evaluate.evaluate` to stdout: metrics, speed, and a line a class."""
+    from momentum_cli.ui.wording import metric_text
+
+    facts = {
+        "model": f"{result['cell']} on {result['task']}, step {result['step']}, {result['checkpoint']}",
+        "split": f"{result['split']}, {result['samples']:,} sequences",
+        **{name: metric_text(name, value) for name, value in result["metrics"].items()},
+        "speed": f"{result['samples_per_second']:,.0f} samples/s, {result['backend']} on {result['device']}",
+    }
+    print_facts(facts)
+    if result["classes"]:
+        shares = ("precision", "recall", "f1")
+        rows = [
+            [row["label"], row["support"], *("-" if row[key] is None else f"{row[key]:.2%}" for key in shares)]
+            for row in result["classes"]
+        ]
+        print()
+        print_table(["class", "samples", *shares], rows)
+
+
 def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in facts.items():
         if isinstance(value, dict):

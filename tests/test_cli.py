@@ -298,13 +298,15 @@ def test_only_one_process_writes(
     assert terminal.is_main_process() == main
     run("train", "digits", "--json")
     assert (type(engine.arguments["ui"]) is NullUi) != main
-    engine.result = DataError("no data")
+    engine.result = RecipeError("wrong for all")
     result = run("train", "digits", "--json")
-    assert (result.exit_code, bool(result.stdout), bool(result.stderr)) == (3, main, main)
-    engine.result = RunError("out of memory")
+    assert (result.exit_code, bool(result.stdout), bool(result.stderr)) == (2, main, main)
+    # What may have happened to one process alone is said by that process.
+    engine.result = DataError("unreadable")
     result = run("train", "digits", "--json")
-    assert result.exit_code == 1
-    assert "out of memory" in result.stderr
+    assert (result.exit_code, bool(result.stdout)) == (3, main)
+    assert ("process" in result.stderr) != main
+    assert "unreadable" in result.stderr
 
 
 def test_another_process_writes_nothing_to_stdout() -> None:
@@ -429,6 +431,53 @@ def test_shell_completes_recipes() -> None:
         check=False,
     )
     assert result.stdout.split() == ["digits"]
+
+
+# The real engine.
+
+
+def test_train_resume_and_evaluate_for_real(tmp_path: Path) -> None:
+    tiny = ["model.hidden_size=4", "train.max_steps=3", "train.batch_size=8", "target=null", "--accelerator", "cpu"]
+    result = run("train", "digits", *tiny, "--json")
+    assert result.exit_code == 0, result.stderr
+    summary = one_object(result.stdout)
+    assert (summary["steps"], summary["cell"], summary["stop_reason"]) == (3, "momentum", "max_steps")
+    folder = tmp_path / "runs" / "digits-momentum-001"
+    assert tmp_path / summary["run_dir"] == folder
+    assert load_recipe(folder / "recipe.yaml") == load_recipe("digits", tiny[:4])
+    assert (folder / "source.yaml").read_bytes() == shipped_recipes()["digits"].read_bytes()
+
+    result = run("train", "--resume", "train.max_steps=5", "-q")
+    assert result.exit_code == 0, result.stderr
+    assert (result.stdout, result.stderr) == ("", "")
+    assert json.loads((folder / "result.json").read_text())["steps"] == 5
+
+    text = run("eval", str(folder)).stdout
+    assert "test, 360 sequences" in text
+    assert "\x1b" not in text
+    assert [line.split()[0] for line in text.splitlines()[-10:]] == list("0123456789")
+    evaluated = one_object(run("eval", str(folder), "--split", "validation", "--json").stdout)
+    assert evaluated["samples"] == 180
+    assert run("eval", str(tmp_path)).exit_code == 3
+    assert run("eval", str(folder), "--split", "tset").exit_code == 2
+
+
+def test_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    result = run("train", "digits", "model.hidden_size=4", "--dry-run", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert one_object(result.stdout)["steps"] == 1200
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_data_set_exits_with_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: Any, **__: Any) -> Any:
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    result = run("train", "pmnist", "--data-dir", str(tmp_path / "data"))
+    assert result.exit_code == 3, result.stderr
+    assert "train-images-idx3-ubyte" in result.stderr
+    assert str(tmp_path / "data" / "MNIST" / "raw") in result.stderr
 
 
 # Real processes.
