@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from momentum_cli.benchmark.files import CURVES, read_points, write_bench, write_curves
 from momentum_cli.benchmark.folder import identity, locked, machine, open_bench_folder
+from momentum_cli.benchmark.pictures import draw_bench
 from momentum_cli.benchmark.plan import DEFAULT_CELLS, DEFAULT_SEEDS, Plan, make_plan
 from momentum_cli.benchmark.runner import Setting, execute
 from momentum_cli.benchmark.summary import DEFINITIONS, summarise
@@ -108,7 +108,7 @@ def bench(
 def _report(
     plan: Plan, results: dict[str, dict[str, Any]], folder: Path, scored: str, ui: BenchUi, **facts: Any
 ) -> dict[str, Any]:
-    """Write the files of a finished benchmark; bench.json last but one, as its presence says that it is finished."""
+    """Write the files of a finished benchmark."""
     points = {}
     for comparison in plan.comparisons:
         for run_id, result in results.items():
@@ -118,15 +118,13 @@ def _report(
     content: dict[str, Any] = {"folder": str(folder), **summarise(plan, results, points, scored=scored), **facts}
     content |= {"definitions": DEFINITIONS, "environment": environment()}
     write_curves(folder / CURVES, content["comparisons"], points)
-    try:
-        from momentum_cli.benchmark.pictures import draw_bench
+    from momentum_cli.report import write_report  # here, because the report is made of this package
 
-        draw_bench(content, points, folder)
-    except MomentumError as error:
-        ui.note(f"no pictures: {error}", "warning")
     content = write_bench(folder, content)
-    with suppress(ImportError):
-        from momentum_cli.report import write_report
-
-        write_report([folder], folder / "report.html")
+    try:
+        draw_bench(content, points, folder)
+        write_report(folder)
+    except MomentumError as error:
+        # The numbers are there; `momentumrnn report` makes the rest again.
+        ui.note(f"the report is not complete: {error}", "warning")
     return content

@@ -1,6 +1,6 @@
 """Pictures of a benchmark: curves, times to target, performance profile; as PNG files and as SVG inside the report.
 
-Drawn with the colours of `momentum_cli.plots`. An SVG in a page takes the page's colours: every colour is a CSS variable
+Drawn with the colours of `momentum_cli.plots`. An SVG in a page takes the colours of the page: each is a CSS variable
 with the printed one as fallback, so that it reads on a dark page too.
 """
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Points = Mapping[str, Sequence[Point]]
+WIDTH = 7.2
 _MARKS = "osD^vP*X"
 _LINES = ("-", "--", "-.", ":")
 _TEXT, _GRID = "#222222", "#e3e3e3"
@@ -54,30 +55,39 @@ def draw_bench(summary: Mapping[str, Any], points: Points, folder: Path) -> None
             raise RunError(f"could not draw {path}: {error}") from error
 
 
-def svg_pictures(summary: Mapping[str, Any], points: Points, prefix: str) -> dict[str, str]:
+def svg_pictures(
+    summary: Mapping[str, Any], points: Points, prefix: str, width: float | None = None, only: str = ""
+) -> dict[str, str]:
     """Return the pictures as SVG elements for a page.
 
     Args:
         prefix: begins every id, so that several pictures in a page do not share one.
+        width: in inches; letters keep their size, so a small one is for small screens.
+        only: name of the picture that is wanted; "" for all.
     """
     pictures = {}
-    for name, figure in figures(summary, points).items():
+    for name, figure in figures(summary, points, width or WIDTH).items():
+        if only not in ("", name):
+            continue
         buffer = io.StringIO()
         with _style():
-            figure().savefig(buffer, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.05)
+            drawn = figure()
+            for axes in drawn.axes:
+                axes.set_title("")  # the page has headings
+            drawn.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.05)
         pictures[name] = _for_page(buffer.getvalue(), f"{prefix}-{name}", name.replace("_", " "))
     return pictures
 
 
-def figures(summary: Mapping[str, Any], points: Points) -> dict[str, Callable[[], Figure]]:
+def figures(summary: Mapping[str, Any], points: Points, width: float = WIDTH) -> dict[str, Callable[[], Figure]]:
     """Return what draws each picture that this benchmark has."""
-    comparisons = summary["comparisons"]
-    pictures: dict[str, Callable[[], Figure]] = {"curves": lambda: _curves(comparisons, points, summary["scored"])}
+    comparisons, scored = summary["comparisons"], summary["scored"]
+    pictures: dict[str, Callable[[], Figure]] = {"curves": lambda: _curves(comparisons, points, scored, width)}
     if any(comparison["target"] for comparison in comparisons):
-        pictures["time_to_target"] = lambda: _times(comparisons, summary["scored"])
+        pictures["time_to_target"] = lambda: _times(comparisons, scored, width)
     aggregate = summary["aggregate"]
     if aggregate is not None and any(cell["score"] is not None for cell in aggregate["cells"]):
-        pictures["profile"] = lambda: _profile(aggregate)
+        pictures["profile"] = lambda: _profile(aggregate, width)
     return pictures
 
 
@@ -112,8 +122,8 @@ def band(curves: Sequence[Sequence[Point]], clock: str) -> tuple[list[float], li
     return xs, middle, low, high
 
 
-def _curves(comparisons: Sequence[Mapping[str, Any]], points: Points, scored: str) -> Figure:
-    figure, panels = _panels(len(comparisons), 7.2, 3.9)
+def _curves(comparisons: Sequence[Mapping[str, Any]], points: Points, scored: str, width: float) -> Figure:
+    figure, panels = _panels(len(comparisons), width, 3.9)
     for axes, comparison in zip(panels, comparisons, strict=True):
         for number, cell in enumerate(comparison["cells"]):
             runs = [run for run in comparison["runs"] if run["label"] == cell["label"]]
@@ -152,11 +162,11 @@ def _metric_axis(axes: Axes, comparison: Mapping[str, Any]) -> None:
         axes.axhline(target["value"], color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=_literal(label))
 
 
-def _times(comparisons: Sequence[Mapping[str, Any]], scored: str) -> Figure:
+def _times(comparisons: Sequence[Mapping[str, Any]], scored: str, width: float) -> Figure:
     """A dot a seed, a bar at the median; misses stand at the right edge."""
     chosen = [comparison for comparison in comparisons if comparison["target"]]
     rows = max(len(comparison["cells"]) for comparison in chosen)
-    figure, panels = _panels(len(chosen), 7.2, 1.3 + 0.42 * rows)
+    figure, panels = _panels(len(chosen), width, 1.3 + 0.42 * rows)
     for axes, comparison in zip(panels, chosen, strict=True):
         cells = comparison["cells"]
         times = {
@@ -197,8 +207,8 @@ def _times(comparisons: Sequence[Mapping[str, Any]], scored: str) -> Figure:
     return figure
 
 
-def _profile(aggregate: Mapping[str, Any]) -> Figure:
-    figure, (axes,) = _panels(1, 7.2, 3.6)
+def _profile(aggregate: Mapping[str, Any], width: float) -> Figure:
+    figure, (axes,) = _panels(1, width, 3.6)
     largest = aggregate["largest_ratio"] or LARGEST_RATIO
     for number, cell in enumerate(aggregate["cells"]):
         color, line, mark = _look(number)
@@ -255,7 +265,8 @@ class _style:  # noqa: N801 - used as a function that is a context manager
 def _for_page(svg: str, prefix: str, title: str) -> str:
     """Turn a file that matplotlib wrote into an element of a page: own ids, the page's colours and font, a name."""
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for element in ("metadata", "style"):  # the style is written for a file of its own and would act on the whole page
+        svg = re.sub(rf"<{element}\b.*?</{element}>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
     svg = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{prefix}-\1"', svg)
@@ -263,7 +274,7 @@ def _for_page(svg: str, prefix: str, title: str) -> str:
     names |= {_TEXT: "--text", _GRID: "--grid", GREY: "--faint"}
     for color, name in names.items():
         svg = re.sub(rf"(?<![\w-]){color}\b", f"var({name}, {color})", svg, flags=re.IGNORECASE)
-    svg = re.sub(r"font:\s*([^;\"]*?)'[^;\"]*sans-serif", r"font: \1sans-serif", svg)
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
     # The size comes from the page; the viewBox keeps the shape.
     opening = svg[: svg.index(">")]
     view = re.search(r'viewBox="[^"]+"', opening)

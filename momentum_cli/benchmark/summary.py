@@ -83,6 +83,59 @@ def summarise(
     }
 
 
+def summarise_runs(results: Sequence[Mapping[str, Any]], points: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
+    """Return trainings that were not made by a benchmark, side by side in the form of `summarise`.
+
+    Args:
+        results: of ``result.json``, each with an ``id``; runs of one task, metric and target make a comparison.
+        points: id of a run -> its evaluations in the metric that is watched.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        target = result["target"]
+        metric = target["metric"] if target else (result["best"] or {}).get("metric", "loss")
+        key = repr((result["task"], metric, target and target["value"], result["selected_on"]))
+        pair = (metric, target["value"]) if target else None
+        missing = {"label": result["id"], "memory_bytes": None, "error": None, "miss": "target not reached"}
+        run = _run(missing | dict(result), points.get(result["id"], ()), pair)
+        groups.setdefault(key, []).append({"run": run, "result": result, "metric": metric, "target": pair})
+    comparisons = [_side_by_side(group) for group in groups.values()]
+    return {
+        "scored": "train_seconds",
+        "seeds": sorted({result["seed"] for result in results}),
+        "baseline": results[0]["id"],
+        "full": True,
+        "anecdotal": True,
+        "comparisons": comparisons,
+        "aggregate": None,
+    }
+
+
+def _side_by_side(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = group[0]
+    cells = []
+    for entry in group:
+        run, recipe = entry["run"], entry["result"]["recipe"]
+        row = _cell([run])
+        if first["target"] is not None:
+            times = [first["run"]["to_target"]["train_seconds"]], [run["to_target"]["train_seconds"]]
+            row |= {"speed_up": speed_up(*times), "speed_up_interval": None}
+        dynamics = recipe["cells"].get(run["cell"], {})
+        cells.append({"label": run["id"], "cell": run["cell"], "options": [], "dynamics": dynamics, **row})
+    target = first["target"]
+    return {
+        "name": first["result"]["task"],
+        "task": first["result"]["task"],
+        "metric": first["metric"],
+        "split": first["result"]["selected_on"],
+        "target": None if target is None else {"metric": target[0], "value": target[1]},
+        "recipe": first["result"]["recipe"],
+        "recipes": {entry["run"]["id"]: entry["result"]["recipe"] for entry in group},
+        "cells": cells,
+        "runs": [entry["run"] for entry in group],
+    }
+
+
 def _comparison(
     plan: Plan,
     comparison: Comparison,
