@@ -315,6 +315,38 @@ app.command("benchmark", hidden=True)(bench)
 
 
 @app.command()
+def report(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="BENCH_OR_RUN …", help="Folders of benchmarks or runs.", autocompletion=complete_run),
+    ],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file; by default report.html in the folder when there is one, else in the current folder.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Mix results of different machines; the report says so.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write one self-contained HTML file on benchmarks and runs: tables, pictures, recipes, definitions."""
+    from momentum_cli.report import report as engine_report
+
+    result = engine_report(folders, out=out, force=force)
+    if json:
+        terminal.print_json(result)
+    else:
+        for text in result["warnings"]:
+            terminal.print_lines(f"warning: {text}")
+        terminal.print_lines(result["report"])
+
+
+@app.command()
 def validate(recipe: RecipeArgument, overrides: Overrides = None, json: Json = False, quiet: Quiet = False) -> None:
     """Check a recipe without touching data; every mistake is shown with its line and its path."""
     from momentum_cli.recipe import load_recipe
