@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -16,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from momentum_cli import terminal
-from momentum_cli.errors import MomentumError
+from momentum_cli.errors import Interrupted, MomentumError
 
 BROKEN_PIPE = 141
 USAGE = 2
@@ -44,8 +45,6 @@ class CommandGroup(TyperGroup):
         except BrokenPipeError:
             _silence_stdout()
             sys.exit(BROKEN_PIPE)
-        except KeyboardInterrupt:
-            sys.exit(_report("interrupted", "KeyboardInterrupt", 130, as_json))
         except MomentumError as error:
             if debug:
                 traceback.print_exc()
@@ -57,9 +56,14 @@ class CommandGroup(TyperGroup):
         sys.exit(result if isinstance(result, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command of a context; here because Typer's own handling of a closed pipe hides it from `main`."""
+        """Run the command of a context.
+
+        Typer turns a closed pipe and Ctrl-C into exit codes of its own, without a word; so they are met here.
+        """
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted", signal.SIGINT) from None
         except BrokenPipeError:
             # What is still buffered has no reader; without this Python complains about it at exit.
             _silence_stdout()

@@ -248,7 +248,9 @@ def test_ctrl_c_before_training_is_130(engine: Engine, monkeypatch: pytest.Monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr("momentum_cli.train.train", interrupt)
-    assert run("train", "digits").exit_code == 130
+    result = run("train", "digits", "--json")
+    assert result.exit_code == 130
+    assert one_object(result.stdout)["error"]["message"] == "interrupted"
 
 
 def test_mistakes_of_a_recipe_are_listed_in_json(tmp_path: Path) -> None:
@@ -541,3 +543,27 @@ def test_sigterm_is_143(tmp_path: Path) -> None:
     child.terminate()
     child.stdout.close()
     assert child.wait(timeout=60) == 143
+
+
+def test_an_interrupted_training_can_be_resumed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "momentum_cli", "train", "digits", "model.hidden_size=4", "train.epochs=100000"]
+    with (tmp_path / "err").open("wb") as errors:
+        child = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=errors)
+        log = tmp_path / "runs" / "digits-momentum-001" / "metrics.jsonl"
+        give_up = time.monotonic() + 100
+        while not (log.exists() and log.stat().st_size) and child.poll() is None and time.monotonic() < give_up:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        stdout, _ = child.communicate(timeout=60)
+    error = one_object(stdout.decode())["error"]
+    assert (child.returncode, error["exit_code"]) == (130, 130), (tmp_path / "err").read_text()
+    assert "--resume" in error["message"]
+    assert (log.parent / "checkpoints" / "last.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_write_one_object(tmp_path: Path) -> None:
+    options = ["model.hidden_size=4", "train.epochs=1", "target=null", "--devices", "2", "--accelerator", "cpu"]
+    result = process("train", "digits", *options, "--json")
+    assert result.returncode == 0, result.stderr
+    assert one_object(result.stdout)["processes"] == 2
