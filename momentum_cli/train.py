@@ -468,6 +468,9 @@ def _open_folder(recipe: Recipe, out: Path | None, overwrite: bool, resume: Path
         folder = resume
         if not (folder / "recipe.yaml").is_file():
             raise DataError(f"--resume {folder}: not a run folder (it has no recipe.yaml)")
+        # What a killed process was writing when it died.
+        for orphan in (*folder.glob(".*.tmp"), *folder.glob("checkpoints/.*.tmp")):
+            orphan.unlink(missing_ok=True)
     else:
         stem = f"{source.stem if source else recipe.task.name}-{recipe.model.cell}"
         folder = new_run_folder(out, stem=stem, overwrite=overwrite)

@@ -1,0 +1,242 @@
+"""Whole runs: files and results, kills and signals, budgets, extension, several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from momentum_cli.checkpoint import load_checkpoint
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.evaluate import class_table, evaluate, load_model
+from momentum_cli.recipe import Recipe
+from momentum_cli.run_folder import read_metrics
+from momentum_cli.train import dry_run, train
+
+SMALL: dict[str, Any] = {
+    "task": {"name": "digits", "pixels_per_step": 8},
+    "model": {"cell": "momentum", "hidden_size": 8},
+    "optimizer": {"name": "adam", "lr": 0.01},
+    "train": {"epochs": 2, "batch_size": 128, "seed": 0},
+}
+
+
+def recipe(**sections: dict[str, Any]) -> Recipe:
+    return Recipe.model_validate({k: {**SMALL.get(k, {}), **sections.get(k, {})} for k in {*SMALL, *sections}})
+
+
+def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "momentum_cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def overrides(**changes: Any) -> list[str]:
+    return [f"{key.replace('__', '.')}={value}" for key, value in changes.items()]
+
+
+def test_a_run_leaves_its_files_and_its_result(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    result = train(recipe(target={"metric": "accuracy", "value": 0.2}), out=folder)
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"recipe.yaml", "environment.json", "metrics.csv", "metrics.jsonl", "result.json", "curves.png"}
+    assert json.loads((folder / "result.json").read_text()).keys() == result.keys()
+    wanted = "cell parameters seed device backend epochs steps train_seconds wall_seconds validation test best target"
+    assert {*wanted.split(), "stop_reason"} <= result.keys()
+    target = result["target"]
+    assert set(target) == {"metric", "value", "reached", "steps", "samples", "train_seconds", "wall_seconds"}
+    assert (result["steps"], result["epochs"], result["samples"]) == (20, 2, 2514)
+    assert result["stop_reason"] == "epochs"
+    assert result["selected_on"] == "validation"
+    rows = read_metrics(folder, "eval")
+    assert [row["step"] for row in rows] == [10, 20]
+    assert result["best"]["value"] == max(row["accuracy"] for row in rows)
+    # The test metrics are those of the best checkpoint, evaluated again by another path.
+    again = evaluate(folder)
+    assert again["metrics"] == pytest.approx(result["test"])
+    assert sum(map(sum, again["confusion"])) == 360
+    assert (folder / "confusion-test.png").is_file()
+    assert load_model(folder).checkpoint.data["progress"]["step"] == result["best"]["step"]
+
+
+def test_without_validation_the_result_says_that_it_was_selected_on_test(tmp_path: Path) -> None:
+    result = train(recipe(task={"validation": "none"}, train={"epochs": 1}), out=tmp_path / "run")
+    assert result["validation"] is None
+    assert result["selected_on"] == "test"
+    assert result["best"]["split"] == "test"
+    assert result["samples"] == 1437
+    with pytest.raises(RecipeError, match="there is no such split"):
+        evaluate(tmp_path / "run", split="validation")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "steps"),
+    [
+        ({"epochs": None, "max_steps": 7}, "max_steps", 7),
+        ({"epochs": 5, "max_steps": 7}, "max_steps", 7),
+        ({"epochs": 5, "max_seconds": 1e-6}, "max_seconds", 1),
+        (
+            {"epochs": 9, "eval_every_n_steps": 2, "early_stopping": {"patience": 2, "min_delta": 1.0}},
+            "early_stopping",
+            6,
+        ),
+    ],
+)
+def test_budgets(tmp_path: Path, options: dict[str, Any], reason: str, steps: int) -> None:
+    result = train(recipe(train=options), out=tmp_path / "run")
+    assert (result["stop_reason"], result["steps"]) == (reason, steps)
+    # Whatever ended the run, its last parameters were evaluated.
+    assert read_metrics(tmp_path / "run", "eval")[-1]["step"] == steps
+
+
+def test_stop_at_target(tmp_path: Path) -> None:
+    stop = recipe(target={"metric": "accuracy", "value": 0.05}, train={"epochs": 9, "stop_at_target": True})
+    result = train(stop, out=tmp_path / "run")
+    assert (result["stop_reason"], result["steps"]) == ("target", 10)
+
+
+def parameters(folder: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(folder / "checkpoints" / "last.safetensors").group("model")
+
+
+def test_a_finished_run_can_be_extended_and_equals_the_longer_run(tmp_path: Path) -> None:
+    long, short = tmp_path / "long", tmp_path / "short"
+    train(recipe(train={"epochs": 3}), out=long)
+    train(recipe(train={"epochs": 1}), out=short)
+    result = train(recipe(train={"epochs": 3}), resume=short)
+    assert result["steps"] == 30
+    torch.testing.assert_close(parameters(short), parameters(long), rtol=0.0, atol=0.0)
+    # Resuming a finished run without more to do changes nothing.
+    assert train(recipe(train={"epochs": 3}), resume=short)["test"] == result["test"]
+
+
+# With these options a run makes 10 steps, and 16 files take their names: recipe, environment, twice the two metrics
+# files, seven checkpoints on the way (two of them the best so far), the picture of the curves and the result.
+EVERY_STEP = [f"step:{n}" for n in range(1, 11)]
+EVERY_NAME = [f"replace:{n}:{when}" for n in range(1, 17) for when in ("before", "after")]
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("all_moments", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_a_resumed_run_is_the_run_left_alone(tmp_path: Path, all_moments: bool) -> None:
+    """In the middle of steps and around files that take their names: a few drawn at random, or every one."""
+    draw = random.Random()
+    moments = EVERY_STEP + EVERY_NAME if all_moments else [*draw.sample(EVERY_STEP, 2), *draw.sample(EVERY_NAME[2:], 3)]
+    driver = Path(__file__).with_name("killed_runs.py")
+    done = subprocess.run(
+        [sys.executable, driver, tmp_path, "none", *moments], capture_output=True, text=True, timeout=1800, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    alone = report.pop("none")
+    assert not alone["killed"]
+    for moment, entry in report.items():
+        assert entry["killed"], moment
+        assert entry["resume_status"] == 0, (moment, done.stderr)
+        for key in ("digest", "metrics", "result", "files"):
+            assert entry[key] == alone[key], (moment, key)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_writes_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path, number: int, code: int) -> None:
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    options = overrides(train__epochs=40, model__hidden_size=8, train__batch_size=16, model__backend="reference")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "momentum_cli", "train", "digits", *options, "--out", str(folder), "--no-progress"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / "last.safetensors").is_file():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert "--resume" in stderr
+    assert "Traceback" not in stderr
+    step = load_checkpoint(folder / "checkpoints" / "last.safetensors").data["progress"]["step"]
+    # Go on for three steps, and compare with a run that was not interrupted.
+    base = ["train.epochs=null", f"train.max_steps={step + 3}"]
+    assert command("train", folder, "--resume", *base, "-q").returncode in (0, 4)
+    assert command("train", "digits", *options, *base, "--out", whole, "-q").returncode in (0, 4)
+    torch.testing.assert_close(parameters(folder), parameters(whole), rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize("launcher", ["--devices", "torchrun"])
+def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path, launcher: str) -> None:
+    """1257 sequences: the last group of an epoch has 233 for 2 x 128, and with 3 x 419 one process gets one less."""
+    options = overrides(train__epochs=2, model__hidden_size=8, optimizer__name="sgd", optimizer__lr=0.1)
+    two, one = tmp_path / "two", tmp_path / "one"
+    arguments = [
+        "train",
+        "digits",
+        *options,
+        "train.batch_size=64",
+        "--out",
+        str(two),
+        "--json",
+        "--accelerator",
+        "cpu",
+    ]
+    if launcher == "--devices":
+        done = command(*arguments, "--devices", 2)
+    else:
+        run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+        done = subprocess.run(
+            [*run, "-m", "momentum_cli", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    result = json.loads(done.stdout)
+    assert result["processes"] == 2, done.stderr
+    assert command("train", "digits", *options, "train.batch_size=128", "--out", one, "-q").returncode in (0, 4)
+    assert result["steps"] == 20
+    torch.testing.assert_close(parameters(two), parameters(one), rtol=1e-4, atol=1e-6)
+
+
+def test_dry_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    facts = dry_run(recipe())
+    assert list(tmp_path.iterdir()) == []
+    assert facts["steps"] == 20
+    assert facts["estimated_seconds"] == pytest.approx(20 * facts["ms_per_step"] / 1000)
+
+
+def test_resume_names_what_is_not_a_run(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"not a run folder"):
+        train(recipe(), resume=tmp_path)
+    with pytest.raises(DataError, match="no checkpoint found"):
+        evaluate(tmp_path)
+    with pytest.raises(DataError, match="no such run"):
+        evaluate(tmp_path / "nothing")
+
+
+def test_class_table_by_hand() -> None:
+    rows = class_table(torch.tensor([[3, 1, 0], [2, 4, 0], [0, 0, 0]]), ["a", "b", "c"])
+    assert [row["support"] for row in rows] == [4, 6, 0]
+    assert rows[0]["precision"] == pytest.approx(3 / 5)
+    assert rows[0]["recall"] == pytest.approx(3 / 4)
+    assert rows[0]["f1"] == pytest.approx(2 * 0.6 * 0.75 / 1.35)
+    assert rows[2] == {"label": "c", "support": 0, "precision": None, "recall": None, "f1": None}

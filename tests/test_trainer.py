@@ -1,0 +1,304 @@
+"""The engine: clock, early stopping, target, schedules, non-finite steps, sums over batches and exact restoring."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from momentum_cli.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
+from momentum_cli.data import NOT_SCORED, Dataset, Split
+from momentum_cli.errors import RecipeError, RunError
+from momentum_cli.objective import Objective, better, reaches
+from momentum_cli.recipe import Recipe
+from momentum_cli.schedule import learning_rate_factor
+from momentum_cli.trainer import Clock, Trainer
+
+SECTIONS: dict[str, Any] = {
+    "task": {"name": "digits"},
+    "model": {"cell": "momentum", "hidden_size": 6, "backend": "reference"},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+    "train": {"epochs": 2, "batch_size": 4, "seed": 3},
+}
+
+
+def recipe(**sections: dict[str, Any]) -> Recipe:
+    return Recipe.model_validate({k: {**SECTIONS.get(k, {}), **sections.get(k, {})} for k in {*SECTIONS, *sections}})
+
+
+def dataset(n: int = 10, validation: bool = True) -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    split = Split(torch.randn(n, 5, 2, generator=generator), torch.arange(n) % 3)
+    return Dataset("toy", split, split if validation else None, split, 2, 3, "last", "cross_entropy", "accuracy", None)
+
+
+def trainer(data: Dataset | None = None, **sections: dict[str, Any]) -> Trainer:
+    return Trainer(recipe(**sections), data or dataset(), Fabric(accelerator="cpu", devices=1))
+
+
+def parameters(one: Trainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in one.module.parameters()])
+
+
+class FakeTime:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_the_clock_counts_what_runs_and_leaves_pauses_out() -> None:
+    now = FakeTime()
+    clock = Clock(torch.device("cpu"), now=now)
+    clock.start()
+    now.seconds += 2.0
+    with clock.paused():
+        now.seconds += 50.0
+    now.seconds += 1.0
+    assert clock.stop() == 3.0
+    now.seconds += 10.0
+    assert clock.stop() == 3.0
+    with clock.paused():
+        now.seconds += 5.0
+    clock.start()
+    now.seconds += 0.5
+    assert clock.stop() == 3.5
+
+
+def test_a_step_is_plain_gradient_descent_on_the_mean_loss() -> None:
+    """Also in the last, smaller batch of the epoch and with accumulation: the group of the step counts."""
+    data = dataset(10)
+    one = trainer(data, train={"batch_size": 3, "accumulate": 2})
+    assert one.steps_per_epoch == 2
+    for _ in range(2):
+        group = one._next_group()
+        model = trainer(data).module
+        model.load_state_dict(one.module.state_dict())
+        loss = torch.nn.functional.cross_entropy(model(data.train.inputs[group])[0], data.train.targets[group])
+        loss.backward()
+        expected = torch.cat([(p - 0.1 * p.grad).detach().flatten() for p in model.parameters() if p.grad is not None])
+        result = one.step()
+        assert result.loss == pytest.approx(loss.item(), rel=1e-6)
+        torch.testing.assert_close(parameters(one), expected, rtol=1e-6, atol=1e-7)
+    assert (one.progress.epoch, one.progress.step_in_epoch, one.progress.samples) == (1, 0, 10)
+
+
+def test_an_epoch_sees_every_sequence_once_and_each_epoch_has_its_own_order() -> None:
+    one = trainer(train={"batch_size": 4})
+    orders = []
+    for _ in range(2):
+        seen = []
+        for _ in range(3):
+            seen.append(one._next_group())
+            one.step()
+        order = torch.cat(seen)
+        assert sorted(order.tolist()) == list(range(10))
+        orders.append(order.tolist())
+    assert orders[0] != orders[1]
+
+
+def test_clipping_limits_the_norm_and_reports_it_unclipped() -> None:
+    free, clipped = trainer(), trainer(train={"clip_grad_norm": 1e-3})
+    before = parameters(clipped)
+    assert free.step().grad_norm == pytest.approx(clipped.step().grad_norm)
+    assert float((parameters(clipped) - before).norm()) == pytest.approx(0.1 * 1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "sgd"])
+@pytest.mark.parametrize("at", [1, 4])
+def test_a_restored_trainer_goes_on_bit_for_bit(optimizer: str, at: int) -> None:
+    """Through the plain tensors and JSON of a checkpoint, dropout masks included."""
+    import json
+
+    options: dict[str, Any] = {
+        "model": {"num_layers": 2, "dropout": 0.3},
+        "optimizer": {"name": optimizer, "lr": 0.01},
+        "schedule": {"name": "cosine", "warmup_steps": 2},
+    }
+    whole, first, second = trainer(**options), trainer(**options), trainer(**options)
+    for _ in range(6):
+        whole.step()
+    for _ in range(at):
+        first.step()
+    saved = first.checkpoint()
+    torch.manual_seed(12345)
+    second.restore(Checkpoint(saved.tensors, json.loads(json.dumps(saved.data))))
+    for _ in range(6 - at):
+        second.step()
+    torch.testing.assert_close(parameters(second), parameters(whole), rtol=0.0, atol=0.0)
+    assert second.progress.samples == whole.progress.samples
+
+
+def test_interleaved_trainers_do_not_disturb_each_other() -> None:
+    options: dict[str, Any] = {"model": {"num_layers": 2, "dropout": 0.3}}
+    alone, one, other = trainer(**options), trainer(**options), trainer(train={"seed": 4}, **options)
+    for _ in range(4):
+        alone.step()
+    for _ in range(4):
+        one.step()
+        other.step()
+    torch.testing.assert_close(parameters(one), parameters(alone), rtol=0.0, atol=0.0)
+
+
+def test_nonfinite_steps_are_skipped_then_end_the_run() -> None:
+    one = trainer(train={"max_nonfinite": 2})
+    bias = one.module.head.bias
+    good = bias.detach().clone()
+    with torch.no_grad():
+        bias[0] = math.nan
+    frozen = parameters(one)
+    for _ in range(2):
+        assert one.step().skipped
+    torch.testing.assert_close(parameters(one), frozen, equal_nan=True, rtol=0.0, atol=0.0)
+    with torch.no_grad():
+        bias.copy_(good)
+    assert not one.step().skipped
+    assert one.progress.nonfinite_steps == 0
+    with torch.no_grad():
+        bias[0] = math.nan
+    one.step()
+    one.step()
+    with pytest.raises(RunError, match=r"step 6: loss nan, gradient norm nan: not finite 3 steps in a row.*Try"):
+        one.step()
+
+
+def test_evaluation_is_the_mean_over_the_split_whatever_the_batches() -> None:
+    data = dataset(10)
+    results = [trainer(data, train={"eval_batch_size": size}).evaluate("test") for size in (1, 3, 100)]
+    one = trainer(data)
+    with torch.no_grad():
+        logits = one.module(data.test.inputs)[0]
+    loss = torch.nn.functional.cross_entropy(logits, data.test.targets).item()
+    right = (logits.argmax(1) == data.test.targets).float().mean().item()
+    for result in results:
+        assert result["loss"] == pytest.approx(loss, rel=1e-6)
+        assert result["accuracy"] == pytest.approx(right)
+
+
+def test_evaluation_does_not_move_the_scored_clock_or_the_random_state() -> None:
+    one = trainer()
+    one.step()
+    seconds, state = one.progress.train_seconds, torch.get_rng_state()
+    one.evaluate("test")
+    assert one.clock.seconds == seconds
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_target_is_the_first_crossing() -> None:
+    one = trainer(target={"metric": "accuracy", "value": 0.5})
+    for accuracy in (0.4, 0.5, 0.9):
+        one.step()
+        one.record({"loss": 1.0, "accuracy": accuracy}, "validation")
+    target = one.progress.target
+    assert target is not None
+    assert (target["reached"], target["steps"], target["samples"]) == (True, 2, 8)
+    assert one.progress.best is not None
+    assert (one.progress.best["value"], one.progress.best["step"]) == (0.9, 3)
+
+
+def test_a_first_value_that_is_not_a_number_is_not_the_best() -> None:
+    one = trainer()
+    assert not one.record({"loss": math.nan, "accuracy": math.nan}, "validation")
+    assert one.record({"loss": 1.0, "accuracy": 0.1}, "validation")
+    assert not one.record({"loss": 1.0, "accuracy": 0.1}, "validation")
+
+
+@pytest.mark.parametrize(
+    ("values", "bad"), [([0.5, 0.6, 0.61], 1), ([0.5, 0.4, 0.3], 2), ([0.5, 0.56, 0.62], 0), ([0.5, 0.54, 0.56], 0)]
+)
+def test_early_stopping_counts_evaluations_without_enough_improvement(values: list[float], bad: int) -> None:
+    one = trainer(train={"early_stopping": {"patience": 3, "min_delta": 0.05}})
+    for value in values:
+        one.record({"loss": 1.0, "accuracy": value}, "validation")
+    assert one.progress.bad_evaluations == bad
+
+
+def test_a_checkpoint_of_another_model_or_batch_size_is_refused() -> None:
+    one = trainer()
+    one.step()
+    saved = one.checkpoint()
+    with pytest.raises(RecipeError, match="does not fit the recipe"):
+        trainer(model={"hidden_size": 7}).restore(saved)
+    with pytest.raises(RecipeError, match="middle of an epoch with 4 sequences a step; got 5"):
+        trainer(train={"batch_size": 5}).restore(saved)
+
+
+def test_objective_per_step_counts_only_scored_steps() -> None:
+    objective = Objective("cross_entropy", "every", slice(2, None))
+    targets = torch.tensor([[NOT_SCORED, 1, 0, 2], [1, NOT_SCORED, 2, NOT_SCORED]])
+    logits = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    logits[0, 2] = torch.tensor([9.0, 0.0, 0.0])
+    logits[0, 3] = torch.tensor([9.0, 0.0, 0.0])
+    logits[1, 2] = torch.tensor([0.0, 0.0, 9.0])
+    assert objective.scored(targets).tolist() == [3, 2]
+    results = objective.results(objective.totals(logits, targets))
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    assert results["loss"] == pytest.approx(expected.item(), rel=1e-6)
+    assert results["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_objective_of_a_regression() -> None:
+    objective = Objective("mse", "last")
+    results = objective.results(objective.totals(torch.tensor([[1.0], [3.0]]), torch.tensor([2.0, 3.0])))
+    assert results == {"loss": 0.5, "mse": 0.5}
+
+
+def test_better_and_reached_know_the_direction() -> None:
+    assert better("accuracy", 0.6, 0.5)
+    assert not better("accuracy", math.nan, 0.5)
+    assert better("mse", 0.4, 0.5)
+    assert reaches("accuracy", 0.5, 0.5)
+    assert reaches("mse", 0.5, 0.5)
+    assert not reaches("mse", 0.51, 0.5)
+    assert not reaches("loss", math.nan, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "factor"),
+    [
+        ("constant", 0, 0.25),
+        ("constant", 3, 1.0),
+        ("constant", 400, 1.0),
+        ("cosine", 4, 1.0),
+        ("cosine", 54, 0.1 + 0.9 * 0.5),
+        ("cosine", 104, 0.1),
+        ("cosine", 500, 0.1),
+        ("linear", 54, 0.1 + 0.9 * 0.5),
+        ("step", 4 + 9, 1.0),
+        ("step", 4 + 10, 0.5),
+        ("step", 4 + 20, 0.25),
+        ("step", 4 + 90, 0.1),
+        ("exponential", 4 + 5, 0.5**0.5),
+    ],
+)
+def test_schedules(name: str, step: int, factor: float) -> None:
+    value = learning_rate_factor(name, step, warmup_steps=4, total_steps=104, every_n_steps=10, gamma=0.5, minimum=0.1)
+    assert value == pytest.approx(factor)
+
+
+def test_schedules_say_what_they_lack() -> None:
+    options: dict[str, Any] = {"warmup_steps": 0, "every_n_steps": None, "gamma": 0.5, "minimum": 0.0}
+    with pytest.raises(ValueError, match=r"train\.epochs or train\.max_steps"):
+        learning_rate_factor("cosine", 1, total_steps=None, **options)
+    with pytest.raises(ValueError, match="every_n_steps"):
+        learning_rate_factor("step", 1, total_steps=None, **options)
+    with pytest.raises(ValueError, match="got 'poly', allowed is"):
+        learning_rate_factor("poly", 1, total_steps=None, **options)
+
+
+def test_packing_an_optimizer_is_reversible() -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([weight], lr=0.1)
+    weight.grad = torch.ones(3)
+    optimizer.step()
+    tensors, data = pack_optimizer(optimizer.state_dict())
+    again = unpack_optimizer(tensors, data)
+    assert again["param_groups"] == optimizer.state_dict()["param_groups"]
+    for key, value in optimizer.state_dict()["state"][0].items():
+        assert torch.equal(again["state"][0][key], value)
