@@ -1,0 +1,85 @@
+"""Telling exported files apart by what is in them, and finding damage before a parser meets it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from momentum_cli.errors import DataError
+
+
+def read(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def check_zip(path: Path) -> bytes:
+    """Return the content of a zip archive all of whose members match their CRC-32.
+
+    Raises:
+        DataError: It is cut short or damaged.
+    """
+    content = read(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as error:
+        raise DataError(f"{path} is cut short or damaged ({error}); copy or export it again") from error
+    if broken is not None:
+        raise DataError(f"{path} is damaged: {broken} does not match its checksum; copy or export it again")
+    return content
+
+
+def kind(path: Path) -> str:
+    """Return the format of an exported file: ``torchscript``, ``pt2``, ``aoti``, ``safetensors`` or ``onnx``.
+
+    Raises:
+        DataError: It is a file of another kind.
+    """
+    content = read(path)
+    if content[:4] == b"PK\x03\x04":
+        check_zip(path)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = [name.split("/", 1)[-1] for name in archive.namelist()]
+        if "constants.pkl" in names and any(name.startswith("code/") for name in names):
+            return "torchscript"
+        if any(name.startswith("data/aotinductor/") for name in names):
+            return "aoti"
+        if any(name.startswith("models/") for name in names):
+            return "pt2"
+        if "data.pkl" in names:
+            raise DataError(
+                f"{path} is a pickle of torch.save, which can run code when it is loaded, and is not opened; "
+                "allowed are checkpoints and files of momentumrnn export"
+            )
+    elif content[8:9] == b"{" and int.from_bytes(content[:8], "little") <= len(content):
+        return "safetensors"
+    elif content[:1] == b"\x80":
+        raise DataError(f"{path} is a Python pickle, which can run code when it is loaded, and is not opened")
+    elif content[:1] == b"\x08":
+        return "onnx"
+    raise DataError(
+        f"{path} is cut short, damaged or of another kind; allowed are run folders, checkpoints, and the TorchScript, "
+        "ONNX, pt2 and safetensors files of momentumrnn export"
+    )
+
+
+def checksum(tensors: dict[str, Tensor], text: str) -> str:
+    """Return the SHA-256 of a text and of names, shapes and bytes of tensors, as hexadecimal digits."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

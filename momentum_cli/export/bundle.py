@@ -1,0 +1,183 @@
+"""What travels inside every exported file beside the numbers: one JSON object, the same in every format.
+
+A consumer needs nothing else: the model's options, names and shapes of inputs, outputs and states, the way from raw
+data to the model's input, label names, the metric the model was chosen by, the licence of its data, versions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli import __version__
+from momentum_cli.dynamics import DYNAMICS
+from momentum_cli.errors import DataError
+from momentum_cli.layers import RecurrentLayer
+from momentum_cli.models import SequenceModel
+from momentum_cli.recurrence import RECURRENCES
+
+if TYPE_CHECKING:
+    from momentum_cli.evaluate import Loaded
+
+FORMAT = "momentumrnn model"
+FORMAT_VERSION = 1
+KEY = "momentumrnn"
+_REQUIRED = ("export", "model", "inputs", "outputs", "state", "dataset", "recipe", "versions")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The JSON object of an exported file.
+
+    Args:
+        data: Keys ``format``, ``format_version``, ``export`` (format, stateful, …), ``model`` (cell and options),
+            ``inputs``, ``outputs``, ``state`` (name, names of the input and output, shape, dtype of each tensor),
+            ``dataset`` (preprocessing, labels, licence, …), ``metrics``, ``recipe``, ``versions``.
+    """
+
+    data: dict[str, Any]
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the program takes and returns the state."""
+        return bool(self.data["export"]["stateful"])
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """Description of the data: preprocessing, labels, output, loss, metric, licence."""
+        return dict(self.data["dataset"])
+
+    @property
+    def state_names(self) -> list[str]:
+        """Names of the tensors of the state, in order; empty unless stateful."""
+        return [str(entry["name"]) for entry in self.data["state"]]
+
+    def zero_state(self, batch_size: int) -> dict[str, Tensor]:
+        """Return the state at the start of ``batch_size`` sequences, by name."""
+        return {
+            entry["name"]: torch.zeros(
+                [batch_size if size == "batch" else size for size in entry["shape"]],
+                dtype=torch.int64 if entry["dtype"] == "int64" else torch.float32,
+            )
+            for entry in self.data["state"]
+        }
+
+    def encode(self) -> str:
+        """Return the JSON text."""
+        return json.dumps(self.data, sort_keys=True, ensure_ascii=False)
+
+
+def decode_bundle(text: str | bytes | None, path: Path, export_format: str) -> Bundle:
+    """Read and check the JSON text of a file.
+
+    Args:
+        text: What the file holds under our key, or None when it has nothing.
+        path: For messages.
+        export_format: The format that the file was read as.
+
+    Raises:
+        DataError: It is not ours, damaged, of another version or of another format than it claims.
+    """
+    if text is None:
+        raise DataError(f"{path} is a {export_format} file, but momentumrnn export did not write it")
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: its description is not JSON ({error}); export it again") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise DataError(f"{path}: got the format {found!r}, allowed is {FORMAT!r}")
+    if data.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"{path}: got format version {data.get('format_version')!r}, this program reads {FORMAT_VERSION}; "
+            "use the version of momentumrnn that wrote it, or export the run again"
+        )
+    missing = [key for key in _REQUIRED if key not in data]
+    if missing:
+        raise DataError(f"{path} is damaged: its description lacks {', '.join(missing)}; export it again")
+    if data["export"].get("format") != export_format:
+        raise DataError(f"{path} is a {export_format} file that claims to be {data['export'].get('format')!r}")
+    return Bundle(data)
+
+
+def describe_model(source: Loaded, export_format: str, *, stateful: bool, **options: Any) -> Bundle:
+    """Return the description that goes into the exported file.
+
+    Args:
+        source: The model and its checkpoint.
+        export_format: One of `FORMATS`.
+        stateful: Whether the program takes and returns the state.
+        options: More of what the file is, under ``export``.
+    """
+    model, layer, dataset = source.model, source.model.layer, source.checkpoint.data["dataset"]
+    name = next(key for key, kind in DYNAMICS.items() if type(layer.dynamics) is kind)
+    out: list[int | str] = ["batch", "time"] if model.output == "every" else ["batch"]
+    progress = source.checkpoint.data["progress"]
+    return Bundle(
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "export": {"format": export_format, "stateful": stateful, **options},
+            "model": {
+                "cell": source.recipe.model.cell,
+                "recurrence": layer.recurrence.name,
+                "dynamics": {"name": name, **dataclasses.asdict(layer.dynamics)},  # type: ignore[call-overload]
+                **{key: getattr(layer, key) for key in ("input_size", "hidden_size", "num_layers", "bidirectional")},
+                "bias": layer.bias,
+                "output": model.output,
+                "output_size": model.head.out_features,
+            },
+            "inputs": {"name": "inputs", "shape": ["batch", "time", layer.input_size], "dtype": "float32"},
+            "outputs": {"name": "outputs", "shape": [*out, model.head.out_features], "dtype": "float32"},
+            "state": state_entries(layer) if stateful else [],
+            "dataset": dataset,
+            "metrics": {"best": progress.get("best"), "last": progress.get("last")},
+            "recipe": source.recipe.dump(),
+            "versions": {"momentumrnn": __version__, "torch": torch.__version__},
+        }
+    )
+
+
+def state_entries(layer: RecurrentLayer) -> list[dict[str, Any]]:
+    """Return name, input, output, shape and dtype of each tensor of a layer's state; the batch is dimension 1."""
+    return [
+        {
+            "name": name,
+            "input": f"state_in_{name}",
+            "output": f"state_out_{name}",
+            "shape": [tensor.shape[0], "batch", *tensor.shape[2:]],
+            "dtype": "int64" if tensor.dtype == torch.int64 else "float32",
+        }
+        for name, tensor in zip(layer.state_names, layer.zero_state(1), strict=True)
+    ]
+
+
+def build_layer_model(description: dict[str, Any]) -> SequenceModel:
+    """Build the model that a bundle's ``model`` describes, its parameters not yet set.
+
+    Raises:
+        DataError: The description is not one of ours.
+    """
+    from momentum_cli.layers import LAYERS, RNN
+
+    try:
+        options = dict(description["dynamics"])
+        dynamics = DYNAMICS[options.pop("name")](**options)
+        shared = {key: description[key] for key in ("num_layers", "bidirectional", "bias")}
+        sizes = description["input_size"], description["hidden_size"]
+        recurrence = RECURRENCES[description["recurrence"]].name
+        layer: RecurrentLayer
+        if recurrence == "rnn_relu":
+            layer = RNN(*sizes, nonlinearity="relu", dynamics=dynamics, **shared)
+        else:
+            layer = LAYERS[recurrence](*sizes, dynamics=dynamics, **shared)
+        model = SequenceModel(layer, description["output_size"], description["output"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the description of the model is not one of momentumrnn's ({error!r})") from error
+    return model.eval().requires_grad_(False)

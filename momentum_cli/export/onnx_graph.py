@@ -1,0 +1,146 @@
+"""The ONNX graph of a model.
+
+A linear dynamics is filtered in blocks of time: one matrix product with the triangular matrix of decay products for all
+blocks at once, and a Scan of T / 32 turns that hands the last value of a block to the next. It is exact for any length
+and costs a few percent of the ordinary LSTM, GRU or RNN node behind it. Adam and RMSProp are a Scan over time.
+
+Axes: T time, B batch, C channels, D input, H hidden, G gates * H, N blocks, L steps of a block.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from torch import Tensor
+
+from momentum_cli import __version__
+from momentum_cli.dynamics import HeavyBall, Identity
+from momentum_cli.export.bundle import Bundle
+from momentum_cli.export.onnx_filter import filter_sequence
+from momentum_cli.export.onnx_scan import driven_recurrence
+from momentum_cli.export.onnx_writer import Writer
+from momentum_cli.export.weights import PlainWeights, plain_weights, suffixes
+from momentum_cli.layers import RecurrentLayer
+from momentum_cli.models import SequenceModel
+
+OPSET = 17
+# ONNX has its own order of gates: LSTM i, o, f, c and GRU z, r, h; torch's are i, f, g, o and r, z, n.
+_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,), "rnn_relu": (0,)}
+_NODES: dict[str, tuple[str, dict[str, Any]]] = {
+    "lstm": ("LSTM", {}),
+    # torch multiplies the reset gate after the recurrent product and its bias.
+    "gru": ("GRU", {"linear_before_reset": 1}),
+    "rnn": ("RNN", {"activations": ["Tanh"]}),
+    "rnn_relu": ("RNN", {"activations": ["Relu"]}),
+}
+
+
+def build(model: SequenceModel, bundle: Bundle) -> onnx.ModelProto:
+    """Return the model as ONNX, names and shapes as in the bundle; the batch and time sizes are free."""
+    w = Writer()
+    layer = model.layer
+    state = {entry["name"]: entry["input"] for entry in bundle.data["state"]}
+    x = w.op("Transpose", ["inputs"], perm=[1, 0, 2])
+    ends: list[list[str]] = []
+    drives: list[list[str]] = []
+    for number, directions in enumerate(suffixes(layer)):
+        outputs = []
+        for backward, suffix in enumerate(directions):
+            source = w.reverse(x) if backward else x
+            index = number * len(directions) + backward
+            output, end, drive = _direction(w, layer, suffix, source, number, index, state)
+            outputs.append(w.reverse(output) if backward else output)
+            ends.append(end)
+            drives.append(drive)
+        x = outputs[0] if len(outputs) == 1 else w.op("Concat", outputs, axis=2)
+    if model.output == "every":
+        read = w.op("Transpose", [x], perm=[1, 0, 2])
+    else:
+        last = [end[0] for end in ends[-layer.num_directions :]]
+        read = last[0] if len(last) == 1 else w.op("Concat", last, axis=1)
+    head = {name: parameter.detach().numpy() for name, parameter in model.head.named_parameters()}
+    product = w.op("MatMul", [read, w.constant(np.ascontiguousarray(head["weight"].T))])
+    w.op("Add", [product, w.constant(head["bias"])], outputs=["outputs"])
+    if bundle.stateful:
+        _write_state(w, layer, ends, drives, bundle)
+    values = [helper.make_tensor_value_info("inputs", TensorProto.FLOAT, bundle.data["inputs"]["shape"])]
+    results = [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, bundle.data["outputs"]["shape"])]
+    for entry in bundle.data["state"]:
+        kind = TensorProto.INT64 if entry["dtype"] == "int64" else TensorProto.FLOAT
+        values.append(helper.make_tensor_value_info(entry["input"], kind, entry["shape"]))
+        results.append(helper.make_tensor_value_info(entry["output"], kind, entry["shape"]))
+    graph = helper.make_graph(w.nodes, "momentumrnn", values, results, w.initializers)
+    return helper.make_model(
+        graph,
+        # The IR version of ONNX 1.12, of the same time as the opset: newer than that, older runtimes refuse the file.
+        ir_version=8,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="momentumrnn",
+        producer_version=__version__,
+    )
+
+
+def _direction(
+    w: Writer, layer: RecurrentLayer, suffix: str, x: str, number: int, index: int, state: dict[str, str]
+) -> tuple[str, list[str], list[str]]:
+    """Write one layer in one direction.
+
+    Returns:
+        Names of the output (T, B, H), of the recurrent tensors (B, H) at the end, and of the dynamics' state.
+    """
+    dynamics, recurrence = layer.dynamics, layer.recurrence
+    weights = plain_weights(layer, suffix)
+    first = [w.take(state[name], index) for name in recurrence.state_names] if state else []
+    if not dynamics.linear:
+        moments = [w.take(state[name], index) for name in dynamics.state_names] if state else []
+        return driven_recurrence(w, layer, weights, x, first, moments)
+    drive: list[str] = []
+    if not isinstance(dynamics, Identity):
+        if layer.bias:
+            # The filtered constant 1, which carries the input bias.
+            shape = w.op("Concat", [w.size(x, 0), w.size(x, 1), w.constant(np.array([1]))], axis=0)
+            x = w.op("Concat", [x, w.ones(shape)], axis=2)
+        before = w.take(state[f"velocity_l{number}"], 0) if state else None
+        count = w.take(state["k"], 0) if state and not isinstance(dynamics, HeavyBall) else None
+        x, drive = filter_sequence(w, dynamics, x, weights.weight_ih.shape[1], before, count)
+    kind, options = _NODES[recurrence.name]
+    inputs = [x, *_node_weights(w, recurrence.name, weights), ""]
+    inputs += [w.op("Unsqueeze", [tensor, w.constant(np.array([0]))]) for tensor in first]
+    while inputs[-1] == "":
+        inputs.pop()
+    names = [w.name(kind), *(w.name("end") for _ in recurrence.state_names)]
+    w.add(kind, inputs, names, hidden_size=layer.hidden_size, **options)
+    output = w.op("Squeeze", [names[0], w.constant(np.array([1]))])
+    return output, [w.take(end, 0) for end in names[1:]], drive
+
+
+def _node_weights(w: Writer, recurrence: str, weights: PlainWeights) -> list[str]:
+    def reordered(tensor: Tensor) -> np.ndarray:
+        blocks = tensor.numpy().reshape(len(_ORDER[recurrence]), -1, *tensor.shape[1:])
+        return blocks[list(_ORDER[recurrence])].reshape(1, *tensor.shape)
+
+    names = [w.constant(reordered(weights.weight_ih)), w.constant(reordered(weights.weight_hh))]
+    if weights.bias_ih is None or weights.bias_hh is None:
+        return [*names, ""]
+    biases = np.concatenate((reordered(weights.bias_ih), reordered(weights.bias_hh)), axis=1)
+    return [*names, w.constant(biases)]
+
+
+def _write_state(
+    w: Writer, layer: RecurrentLayer, ends: list[list[str]], drives: list[list[str]], bundle: Bundle
+) -> None:
+    """Write the outputs ``state_out_…``: recurrent tensors and moments stacked over layers, one velocity a layer."""
+    outputs = {entry["name"]: entry["output"] for entry in bundle.data["state"]}
+    for position, name in enumerate(layer.recurrence.state_names):
+        w.stack([end[position] for end in ends], outputs[name])
+    for position, name in enumerate(layer.dynamics.state_names):
+        if name == "k":
+            w.stack([drives[0][position]], outputs[name])
+        elif layer.dynamics.linear:
+            for number, drive in enumerate(drives):
+                w.stack([drive[position]], outputs[f"{name}_l{number}"])
+        else:
+            w.stack([drive[position] for drive in drives], outputs[name])

@@ -1,0 +1,164 @@
+"""Whether an exported file computes what its checkpoint does: the reference loop in float64 decides.
+
+Axes: B batch, T time, D input, O outputs.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.data import Split
+from momentum_cli.errors import TargetError
+from momentum_cli.export.program import Program
+from momentum_cli.models import SequenceModel
+
+TOLERANCE = 1e-4
+"""Largest allowed difference from float64, relative to max(1, the largest output of the case)."""
+SLACK = 8.0
+"""A difference this many times that of the layer's own float32 is allowed too: Adam and RMSProp divide by a root that
+may be as small as sqrt(eps), and then float32 itself is far from float64."""
+REAL_SAMPLES = 8
+# (batch, length): other than the example's (3, 5), batch 1 and length 1 among them, and more than a block of filter.
+SHAPES = ((1, 1), (4, 1), (1, 37), (2, 70), (5, 33))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison.
+
+    Args:
+        inputs: What was fed: ``"random"`` or ``"test samples"``.
+        batch: B.
+        steps: T.
+        chunks: Into how many calls a stateful program's sequence was cut; 1 for the others.
+        max_abs: Largest absolute difference of outputs and states from the float64 reference.
+        max_rel: The same relative to the largest absolute value of each tensor.
+        float32: ``max_abs`` of the checkpoint's own layer in float32.
+        passed: Whether ``max_abs`` is within tolerance.
+    """
+
+    inputs: str
+    batch: int
+    steps: int
+    chunks: int
+    max_abs: float
+    max_rel: float
+    float32: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Parity:
+    """All comparisons of one file."""
+
+    cases: tuple[Case, ...]
+
+    @property
+    def max_abs(self) -> float:
+        """The largest absolute difference."""
+        return max(case.max_abs for case in self.cases)
+
+    @property
+    def max_rel(self) -> float:
+        """The largest relative difference."""
+        return max(case.max_rel for case in self.cases)
+
+    def dump(self) -> dict[str, Any]:
+        """Return plain mappings."""
+        cases = [asdict(case) for case in self.cases]
+        return {"max_abs": self.max_abs, "max_rel": self.max_rel, "tolerance": TOLERANCE, "cases": cases}
+
+
+def check_parity(program: Program, model: SequenceModel, samples: Split | None, seed: int = 0) -> Parity:
+    """Compare a program with the checkpoint it was made from.
+
+    Args:
+        program: As loaded from the written file.
+        model: The checkpoint's model, float32 on the CPU.
+        samples: Real data of which the first few sequences are taken, or None.
+        seed: Of the random inputs and of the places where sequences are cut.
+
+    Returns:
+        The differences.
+
+    Raises:
+        TargetError: One is beyond tolerance, or a result has another shape; the message shows every case.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    reference = copy.deepcopy(model).double()
+    reference.layer.backend = "reference"
+    size = model.layer.input_size
+    cases = [("random", torch.rand(b, t, size, generator=generator)) for b, t in SHAPES]
+    if samples is not None:
+        count = min(REAL_SAMPLES, len(samples))
+        batch = samples.batch(torch.arange(count))
+        for index in range(count if batch.lengths is not None else 1):
+            # Sequences of several lengths one by one: a program takes whole sequences only.
+            rows = slice(index, index + 1) if batch.lengths is not None else slice(None)
+            steps = None if batch.lengths is None else int(batch.lengths[index])
+            cases.append(("test samples", batch.inputs[rows, :steps]))
+    parity = Parity(tuple(_compare(name, program, model, reference, x, generator) for name, x in cases))
+    if not all(case.passed for case in parity.cases):
+        raise TargetError(
+            "the exported program does not compute what the checkpoint does (float64 reference):\n"
+            + "\n".join(case_text(case) for case in parity.cases)
+        )
+    return parity
+
+
+def case_text(case: Case) -> str:
+    """Return a case as a line for people."""
+    cut = f" in {case.chunks} chunks" if case.chunks > 1 else ""
+    return (
+        f"{case.inputs} {case.batch} x {case.steps}{cut}: differs by {case.max_abs:.1e} absolute, {case.max_rel:.1e} "
+        f"relative (the layer itself by {case.float32:.1e}): {'ok' if case.passed else 'beyond tolerance'}"
+    )
+
+
+def _compare(
+    name: str, program: Program, model: SequenceModel, reference: SequenceModel, x: Tensor, generator: torch.Generator
+) -> Case:
+    stateful = program.bundle.stateful
+    with torch.no_grad():
+        expected, state = reference(x.double())
+        own, own_state = model(x)
+    if stateful:
+        got, after, chunks = _in_chunks(program, x, model.output == "every", generator)
+        pairs = [(got, own, expected), *zip(after.values(), own_state, state, strict=True)]
+    else:
+        got, _ = program.run(x)
+        chunks, pairs = 1, [(got, own, expected)]
+    for one, _, two in pairs:
+        if one.shape != two.shape:
+            raise TargetError(f"the exported program returns the shape {tuple(one.shape)}, not {tuple(two.shape)}")
+    differences = [(one.double() - two.double()).abs().max().item() for one, _, two in pairs]
+    layer = max((own.double() - two.double()).abs().max().item() for _, own, two in pairs)
+    scales = [two.double().abs().max().item() for _, _, two in pairs]
+    relative = max(d / s if s > 0 else d for d, s in zip(differences, scales, strict=True))
+    # Not "any beyond": a difference that is not a number must fail.
+    passed = all(d <= max(TOLERANCE * max(1.0, s), SLACK * layer) for d, s in zip(differences, scales, strict=True))
+    return Case(name, len(x), x.shape[1], chunks, max(differences), relative, layer, passed)
+
+
+def _in_chunks(
+    program: Program, x: Tensor, every: bool, generator: torch.Generator
+) -> tuple[Tensor, dict[str, Tensor], int]:
+    """Feed a sequence in pieces of random length, some of one step, and return the outputs, the state and how many."""
+    steps = x.shape[1]
+    outputs, at, count = [], 0, 0
+    state: dict[str, Tensor] | None = None
+    while at < steps:
+        # Short pieces at first; a long sequence would otherwise take hundreds of calls.
+        longest = 4 if count < 6 else max(steps // 8, 4)
+        length = int(torch.randint(1, longest + 1, (1,), generator=generator))
+        piece, state = program.run(x[:, at : at + length].contiguous(), state)
+        outputs.append(piece)
+        at += length
+        count += 1
+    assert state is not None
+    return torch.cat(outputs, 1) if every else outputs[-1], state, count

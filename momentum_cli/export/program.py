@@ -1,0 +1,31 @@
+"""What an exported file is once it is loaded: a function from inputs (and state) to outputs (and state)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from momentum_cli.export.bundle import Bundle
+
+
+class Program(Protocol):
+    """A loaded model of any format.
+
+    Attributes:
+        bundle: What it is.
+    """
+
+    bundle: Bundle
+
+    def run(self, inputs: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run the program.
+
+        Args:
+            inputs: (B, T, D) float32.
+            state: For a stateful program what an earlier call returned, or None for zeros.
+
+        Returns:
+            (B, O) or (B, T, O) float32, and the state after the last step, empty unless stateful.
+        """
+        ...

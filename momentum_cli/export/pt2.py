@@ -1,0 +1,179 @@
+"""pt2: a `torch.export` program with dynamic batch and time, or with ``aoti`` a package compiled by AOTInductor.
+
+Reading a pt2 archive with torch can unpickle objects and evaluate expressions out of it; `load` looks through the
+archive first and refuses one that holds more than plain tensors and the sizes that our own files have.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.export.archive import check_zip
+from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
+from momentum_cli.export.scan_model import ScanModel
+from momentum_cli.models import SequenceModel
+
+SUFFIX = ".pt2"
+EXTRA = f"{KEY}.json"
+# Everything a size may be made of: numbers, symbols such as s77 and arithmetic.
+_EXPRESSION = re.compile(
+    r"(?:Symbol\('[su]\d+'(?:, (?:positive|nonnegative|integer)=True)*\)|[su]\d+|Integer|Add|Mul|Max|Min|[-+* (),\d])*"
+)
+
+
+def write(model: SequenceModel, bundle: Bundle, path: Path) -> None:
+    """Write the model to ``path``; see `momentum_cli.export.export`.
+
+    Raises:
+        RecipeError: AOTInductor was asked for and cannot compile here.
+    """
+    program = trace(model, bundle)
+    if bundle.data["export"].get("aoti"):
+        _compile(program, bundle, path)
+    else:
+        with path.open("wb") as file:
+            torch.export.save(program, file, extra_files={EXTRA: bundle.encode()})
+
+
+def trace(model: SequenceModel, bundle: Bundle) -> torch.export.ExportedProgram:
+    """Return the exported program; the sizes "batch" and "time" of its inputs are free."""
+    batch, time = torch.export.Dim("batch", min=1), torch.export.Dim("time", min=1)
+    # Sizes of 0 and 1 are specialised by the tracer, so the example has others.
+    state = {entry["input"]: bundle.zero_state(3)[entry["name"]] for entry in bundle.data["state"]}
+    inputs = torch.zeros(3, 5, model.layer.input_size)
+    return torch.export.export(
+        ScanModel(model, bundle).eval(),
+        (inputs,),
+        state,
+        dynamic_shapes={"inputs": {0: batch, 1: time}} | {name: {1: batch} for name in state},
+        strict=False,
+    )
+
+
+def _compile(program: torch.export.ExportedProgram, bundle: Bundle, path: Path) -> None:
+    from torch._inductor import aoti_compile_and_package
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        aoti_compile_and_package(program, package_path=str(path))
+    except InvalidCxxCompiler as error:
+        raise RecipeError("--aoti needs a C++ compiler, and none was found; install g++ or clang++") from error
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        root = archive.namelist()[0].split("/", 1)[0]
+        archive.writestr(f"{root}/extra/{EXTRA}", bundle.encode())
+
+
+class Pt2Program:
+    """A loaded program; see `Program`.
+
+    Args:
+        bundle: What it is.
+        call: Takes inputs and states by name and returns a dictionary.
+    """
+
+    def __init__(self, bundle: Bundle, call: Any) -> None:
+        self.bundle = bundle
+        self.call = call
+
+    def run(self, inputs: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run the program, see `Program.run`."""
+        names = self.bundle.state_names
+        before = (state or self.bundle.zero_state(len(inputs))) if names else {}
+        with torch.no_grad():
+            result = self.call(inputs, **{f"state_in_{name}": before[name] for name in names})
+        return result["outputs"], {name: result[f"state_out_{name}"] for name in names}
+
+
+def load(path: Path) -> Pt2Program:
+    """Load a program that `write` wrote.
+
+    Raises:
+        DataError: The file is damaged, not ours, or holds something that could run code.
+    """
+    content = check_zip(path)
+    _vet(content, path)
+    extra = {EXTRA: ""}
+    try:
+        program = torch.export.load(io.BytesIO(content), extra_files=extra)
+    except Exception as error:  # whatever the parser of a damaged archive meets
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{path} is not a readable pt2 file ({first}); export it again") from error
+    return Pt2Program(decode_bundle(extra[EXTRA] or None, path, "pt2"), program.module())
+
+
+def load_compiled(path: Path) -> Pt2Program:
+    """Load a package that AOTInductor compiled. It is machine code: do this with files of your own only.
+
+    Raises:
+        DataError: The file is damaged, or not ours.
+    """
+    with zipfile.ZipFile(io.BytesIO(check_zip(path))) as archive:
+        members = [name for name in archive.namelist() if name.endswith(f"/extra/{EXTRA}")]
+        text = archive.read(members[0]) if members else None
+    bundle = decode_bundle(text, path, "pt2")
+    from torch._inductor import aoti_load_package
+
+    try:
+        package = aoti_load_package(str(path))
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[0]
+        raise DataError(f"{path} cannot be loaded on this machine ({first}); export it here") from error
+    return Pt2Program(bundle, package)
+
+
+def _vet(content: bytes, path: Path) -> None:
+    def refuse(what: str) -> DataError:
+        return DataError(f"{path} holds {what}, which can run code when it is loaded, and is not opened")
+
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for member in archive.namelist():
+            name = member.split("/", 1)[-1]
+            if name.endswith(("_weights_config.json", "_constants_config.json")):
+                try:
+                    entries = json.loads(archive.read(member))["config"].items()
+                    pickled = [key for key, entry in entries if entry["use_pickle"] is not False]
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    raise DataError(f"{path} is damaged: {name} cannot be read ({error!r})") from error
+                if pickled:
+                    raise refuse(f"the pickled object {pickled[0]!r}")
+            elif name.startswith("models/"):
+                for expression in _expressions(archive.read(member), path):
+                    if not _EXPRESSION.fullmatch(expression):
+                        raise refuse(f"the expression {expression[:60]!r}")
+            elif name.startswith("data/sample_inputs/"):
+                try:
+                    torch.load(io.BytesIO(archive.read(member)), weights_only=True)
+                except Exception as error:  # torch's own classes and whatever the unpickler meets
+                    raise refuse("example inputs that are not plain tensors") from error
+            elif name.endswith((".pt", ".pkl", ".so")) or "custom_obj" in name or "opaque_obj" in name:
+                raise refuse(f"the member {name!r}")
+
+
+def _expressions(text: bytes, path: Path) -> list[str]:
+    """Return every text of a program that torch evaluates as a symbolic expression."""
+    found: list[str] = []
+
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key == "expr_str" and isinstance(value, str):
+                    found.append(value)
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    try:
+        walk(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: its program cannot be read ({error})") from error
+    return found

@@ -1,0 +1,123 @@
+"""TorchScript: one file that torch alone loads, from Python or C++, for inference at any batch size and length.
+
+``forward(inputs) -> outputs``, or stateful ``forward(inputs, state) -> (outputs, state)`` with the state as a
+dictionary by name; ``zero_state(batch_size)``; for pixel tasks ``prepare(images) -> inputs``.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from momentum_cli.errors import DataError
+from momentum_cli.export.archive import check_zip
+from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
+from momentum_cli.models import SequenceModel
+from momentum_cli.scripting import ScriptableModel
+
+SUFFIX = ".pt"
+EXTRA = f"{KEY}.json"
+
+
+class _Program(nn.Module):
+    permutation: Tensor
+
+    def __init__(self, model: SequenceModel, preprocessing: dict[str, Any], names: list[str]) -> None:
+        super().__init__()
+        self.model = ScriptableModel(model)
+        self.names = list(names)
+        self.pixels = preprocessing.get("kind") == "pixels"
+        permutation = preprocessing.get("permutation")
+        self.register_buffer("permutation", torch.tensor(permutation or [], dtype=torch.int64), persistent=False)
+        self.scale = float(preprocessing.get("scale", 1.0))
+        self.pixels_per_step = int(preprocessing.get("pixels_per_step", 1))
+
+    @torch.jit.export
+    def prepare(self, images: Tensor) -> Tensor:
+        """Return the inputs (B, T, D) for raw images (B, height, width) of any dtype."""
+        if not self.pixels:
+            raise ValueError("prepare: this model takes its inputs as they are")
+        flat = images.reshape(images.size(0), -1)
+        if self.permutation.numel() > 0:
+            flat = flat.index_select(1, self.permutation)
+        return (flat.float() * self.scale).view(images.size(0), -1, self.pixels_per_step)
+
+
+class _Whole(_Program):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.model(inputs)[0]  # type: ignore[no-any-return]
+
+
+class _Stateful(_Program):
+    def forward(self, inputs: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        before = [state[name] for name in self.names]
+        outputs, after = self.model(inputs, None, before)
+        named: dict[str, Tensor] = {}
+        for index in range(len(self.names)):
+            named[self.names[index]] = after[index]
+        return outputs, named
+
+    @torch.jit.export
+    def zero_state(self, batch_size: int) -> dict[str, Tensor]:
+        """Return the state at the start of ``batch_size`` sequences."""
+        zeros = self.model.zero_state(batch_size)
+        named: dict[str, Tensor] = {}
+        for index in range(len(self.names)):
+            named[self.names[index]] = zeros[index]
+        return named
+
+
+def write(model: SequenceModel, bundle: Bundle, path: Path) -> None:
+    """Write the model to ``path``; see `momentum_cli.export.export`."""
+    module = (_Stateful if bundle.stateful else _Whole)(model, bundle.dataset["preprocessing"], bundle.state_names)
+    with warnings.catch_warnings():
+        # Replaced by the line that `export` shows.
+        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated")
+        scripted = torch.jit.script(module.eval())
+        torch.jit.save(scripted, str(path), _extra_files={EXTRA: bundle.encode().encode()})
+
+
+class TorchScriptProgram:
+    """A loaded TorchScript file; see `Program`.
+
+    Args:
+        bundle: What it is.
+        module: The scripted module.
+    """
+
+    def __init__(self, bundle: Bundle, module: Any) -> None:
+        self.bundle = bundle
+        self.module = module
+
+    def run(self, inputs: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run the program, see `Program.run`."""
+        with torch.inference_mode():
+            if not self.bundle.stateful:
+                return self.module(inputs), {}
+            outputs, after = self.module(inputs, state or self.module.zero_state(len(inputs)))
+            return outputs, after
+
+
+def load(path: Path) -> TorchScriptProgram:
+    """Load a file that `write` wrote. TorchScript's own reader runs no Python code.
+
+    Raises:
+        DataError: The file is damaged, or not ours.
+    """
+    content = check_zip(path)
+    extra = {EXTRA: ""}
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated")
+            module = torch.jit.load(  # type: ignore[no-untyped-call]
+                io.BytesIO(content), map_location="cpu", _extra_files=extra
+            )
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise DataError(f"{path} is not a readable TorchScript file ({first}); export it again") from error
+    return TorchScriptProgram(decode_bundle(extra[EXTRA] or None, path, "torchscript"), module)

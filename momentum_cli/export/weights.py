@@ -1,0 +1,46 @@
+"""Parameters of a layer in the forms that other programs expect."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from momentum_cli.dynamics import Identity
+from momentum_cli.layers import RecurrentLayer
+
+
+class PlainWeights(NamedTuple):
+    """Parameters of one layer in one direction of a plain `torch.nn` layer that runs on the filtered input.
+
+    Axes: D channels of the filtered input, H hidden, G gates * H.
+    """
+
+    weight_ih: Tensor  # (G, D)
+    weight_hh: Tensor  # (G, H)
+    bias_ih: Tensor | None  # (G,)
+    bias_hh: Tensor | None  # (G,)
+
+
+def plain_weights(layer: RecurrentLayer, suffix: str) -> PlainWeights:
+    """Return the parameters named ``…{suffix}`` with the input bias where the dynamics wants it.
+
+    A linear dynamics acts on the projected input with its bias, that is on the input and a constant 1: the bias becomes
+    the weight of one more channel, and what is left of it is 0.
+    """
+    get = layer.get_parameter
+    weight_ih, weight_hh = get("weight_ih" + suffix).detach(), get("weight_hh" + suffix).detach()
+    if not layer.bias:
+        return PlainWeights(weight_ih, weight_hh, None, None)
+    bias_ih, bias_hh = get("bias_ih" + suffix).detach(), get("bias_hh" + suffix).detach()
+    if layer.dynamics.linear and not isinstance(layer.dynamics, Identity):
+        weight_ih = torch.cat((weight_ih, bias_ih.unsqueeze(1)), 1)
+        bias_ih = torch.zeros_like(bias_ih)
+    return PlainWeights(weight_ih, weight_hh, bias_ih, bias_hh)
+
+
+def suffixes(layer: RecurrentLayer) -> list[list[str]]:
+    """Return the suffixes of parameter names of each layer, one or two directions."""
+    ends = ("", "_reverse") if layer.bidirectional else ("",)
+    return [[f"_l{number}{end}" for end in ends] for number in range(layer.num_layers)]
