@@ -1,0 +1,49 @@
+"""The package as it is installed: what the metadata, the README and the checks of a fresh clone promise."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, object]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_every_package_is_listed(project: dict[str, dict[str, dict[str, list[str]]]]) -> None:
+    """A package that is not listed works here and is missing after an installation."""
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("momentum_cli/**/__init__.py")}
+    assert set(project["tool"]["setuptools"]["packages"]) == found | {"momentum_cli.recipes"}
+
+
+def test_the_checks_of_a_fresh_clone_run_the_command_of_the_readme() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    test_command = next(block.strip() for block in blocks if block.rstrip().endswith("pytest"))
+    assert test_command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_every_file_that_the_readme_links_to_is_there() -> None:
+    for name in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), name
+
+
+def test_importing_the_package_or_its_command_line_does_not_import_torch() -> None:
+    heavy = "('torch', 'numpy', 'pydantic')"
+    code = f"import sys, momentum_cli, momentum_cli.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_version_is_the_same_everywhere(project: dict[str, dict[str, str]]) -> None:
+    import momentum_cli
+
+    assert project["project"]["version"] == momentum_cli.__version__
+    assert f"## {momentum_cli.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
