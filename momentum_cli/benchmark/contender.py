@@ -141,6 +141,11 @@ class Contender:
                 path.unlink(missing_ok=True)
         self._saved_at = self._now()
 
+    def pause(self) -> None:
+        """Save and let the files go: another contender continues this run later."""
+        self.save()
+        self._log.close()
+
     def finish(self) -> dict[str, Any]:
         """Save, evaluate the chosen parameters on the test set, and write and return the result."""
         self.save()

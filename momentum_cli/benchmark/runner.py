@@ -143,7 +143,7 @@ def _interleave(active: list[Contender], received: list[int]) -> list[tuple[str,
                 results.append((contender.spec.id, result))
                 active.remove(contender)
     for contender in active:
-        contender.save()
+        contender.pause()
     return results
 
 

@@ -96,8 +96,8 @@ def summarise_runs(results: Sequence[Mapping[str, Any]], points: Mapping[str, Se
         metric = target["metric"] if target else (result["best"] or {}).get("metric", "loss")
         key = repr((result["task"], metric, target and target["value"], result["selected_on"]))
         pair = (metric, target["value"]) if target else None
-        missing = {"label": result["id"], "memory_bytes": None, "error": None, "miss": "target not reached"}
-        run = _run(missing | dict(result), points.get(result["id"], ()), pair)
+        missing = {"memory_bytes": None, "error": None, "miss": "target not reached"}
+        run = _run({**missing, **result, "label": result["id"]}, points.get(result["id"], ()), pair)
         groups.setdefault(key, []).append({"run": run, "result": result, "metric": metric, "target": pair})
     comparisons = [_side_by_side(group) for group in groups.values()]
     return {
@@ -105,6 +105,7 @@ def summarise_runs(results: Sequence[Mapping[str, Any]], points: Mapping[str, Se
         "seeds": sorted({result["seed"] for result in results}),
         "baseline": results[0]["id"],
         "full": True,
+        "single_runs": True,
         "anecdotal": True,
         "comparisons": comparisons,
         "aggregate": None,

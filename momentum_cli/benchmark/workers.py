@@ -167,7 +167,7 @@ def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, option
         try:
             while not contender.turn(stopped):
                 if stopped():
-                    contender.save()
+                    contender.pause()
                     return
             contender.memory_bytes = _peak(contender.trainer.device, memory_bytes)
             contender.finish()
