@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import torch
 
+from momentum_cli.optim.adarem import AdaRem
 from momentum_cli.optim.ahb_adam import AHBAdam, AHBAdamW
 from momentum_cli.optim.ahb_sgd import AHBSGD
+from momentum_cli.optim.avgrad import AVGrad
+from momentum_cli.optim.frsgd import FRSGD
+from momentum_cli.optim.hfac import HFac
+from momentum_cli.optim.mada import MADA
+from momentum_cli.optim.nhb import NHB
+from momentum_cli.optim.sign_grad import SigSignGrad, TanhSignGrad
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -15,4 +22,12 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "ahb-sgd": AHBSGD,
     "ahb-adam": AHBAdam,
     "ahb-adamw": AHBAdamW,
+    "nhb": NHB,
+    "frsgd": FRSGD,
+    "adarem": AdaRem,
+    "sigsigngrad": SigSignGrad,
+    "tanhsigngrad": TanhSignGrad,
+    "hfac": HFac,
+    "mada": MADA,
+    "avgrad": AVGrad,
 }

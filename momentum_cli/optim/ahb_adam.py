@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from momentum_cli.optim.multi_tensor import average_, descend_, norms, remaining, scale_
-from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work, require, shared_scalar
+from momentum_cli.optim import moments
+from momentum_cli.optim.multi_tensor import average_, descend_, norms, remaining
+from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work, require
 from momentum_cli.optim.quadratic_momentum import QuadraticMomentum, check_options
 
 
@@ -83,7 +84,7 @@ class AHBAdam(MultiTensorOptimizer):
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Return ``beta``, the β1 of the last step (the mean over tensors with ``scope="tensor"``)."""
-        return QuadraticMomentum(self).diagnostics()
+        return self._mean_of("beta")
 
     def _check(self, group: Group) -> None:
         require("beta2", group["beta2"], 0 <= group["beta2"] < 1, "in [0, 1)")
@@ -91,11 +92,10 @@ class AHBAdam(MultiTensorOptimizer):
         check_options(group)
 
     def _new_state(self, group: Group, param: Tensor, grad: Tensor) -> dict[str, Tensor]:
-        # With these, this step's averages are the gradient and its square times the weight gathered by all steps.
-        steps = shared_scalar(self, group["params"][0], "step").to(grad.device)
         return {
+            # Whatever β is, the first average is then the gradient.
             "exp_avg": grad.clone(memory_format=torch.preserve_format),
-            "exp_avg_sq": (grad * grad).mul_(remaining(group["beta2"], steps)),
+            "exp_avg_sq": moments.start(self, group, group["beta2"], grad * grad),
             **QuadraticMomentum(self).new_state(group, grad),
         }
 
@@ -103,24 +103,20 @@ class AHBAdam(MultiTensorOptimizer):
         momentum = QuadraticMomentum(self)
         updates = []
         for (group, blocks), factors in zip(work, momentum.measure(work), strict=True):
-            beta2, eps, lr, decay = group["beta2"], group["eps"], group["lr"], group["weight_decay"]
-            correction = remaining(beta2, self._count(group)).rsqrt() if blocks else None
-            of_group = []
+            of_group: list[list[Tensor]] = []
+            updates.append(of_group)
+            if not blocks:
+                continue
+            gathered = remaining(group["beta2"], self._count(group))
             for block, beta in zip(reversed(blocks), reversed(factors), strict=True):
-                assert correction is not None
                 average, square = block.state("exp_avg"), block.state("exp_avg_sq")
                 average_(average, beta, block.grads)
-                torch._foreach_mul_(square, beta2)
-                torch._foreach_addcmul_(square, block.grads, block.grads, 1 - beta2)
-                scale = list(torch._foreach_sqrt(square))
-                scale_(scale, correction.to(block.params[0].device))
-                torch._foreach_add_(scale, eps)
-                update = list(torch._foreach_div(average, scale))
-                if decay != 0 and group["decoupled_weight_decay"]:
-                    torch._foreach_add_(update, block.params, alpha=decay)
+                moments.update_second_(square, group["beta2"], block.grads)
+                direction = list(torch._foreach_div(average, moments.rms(square, gathered, group["eps"])))
+                update = block.with_decay(direction, group)
                 of_group.append(norms(update))
-                descend_(block.params, update, lr)
-            updates.append(of_group[::-1])
+                descend_(block.params, update, group["lr"])
+            of_group.reverse()
         momentum.moved(work, updates)
 
 

@@ -76,7 +76,7 @@ class AHBSGD(MultiTensorOptimizer):
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Return ``beta``, the momentum of the last step (the mean over tensors with ``scope="tensor"``)."""
-        return QuadraticMomentum(self).diagnostics()
+        return self._mean_of("beta")
 
     def _check(self, group: Group) -> None:
         check_options(group)
@@ -88,15 +88,13 @@ class AHBSGD(MultiTensorOptimizer):
         momentum = QuadraticMomentum(self)
         updates = []
         for (group, blocks), factors in zip(work, momentum.measure(work), strict=True):
-            lr, decay = group["lr"], group["weight_decay"]
             of_group = []
             # The gradients that were measured last are still in the cache.
             for block, beta in zip(reversed(blocks), reversed(factors), strict=True):
-                update = block.state("momentum_buffer")
-                accumulate_(update, beta, block.grads)
-                if decay != 0 and group["decoupled_weight_decay"]:
-                    update = list(torch._foreach_add(update, block.params, alpha=decay))
+                buffer = block.state("momentum_buffer")
+                accumulate_(buffer, beta, block.grads)
+                update = block.with_decay(buffer, group)
                 of_group.append(norms(update))
-                descend_(block.params, update, lr)
+                descend_(block.params, update, group["lr"])
             updates.append(of_group[::-1])
         momentum.moved(work, updates)

@@ -87,3 +87,8 @@ def remaining(beta: float, step: Tensor) -> Tensor:
         step: Terms in the average, 0-d tensor.
     """
     return -torch.expm1(step * math.log(beta)) if beta > 0 else torch.ones_like(step).where(step > 0, 0.0)
+
+
+def scalar_like(tensor: Tensor) -> Tensor:
+    """Return a 0-d tensor of 0 on the device of `tensor`, in `wide_dtype`."""
+    return torch.zeros((), dtype=wide_dtype(tensor), device=tensor.device)

@@ -45,6 +45,15 @@ class Block:
         """Return one entry of every state."""
         return [state[key] for state in self.states]
 
+    def with_decay(self, updates: list[Tensor], group: Group) -> list[Tensor]:
+        """Return the updates with decoupled weight decay: u + λ x; the updates themselves where there is none."""
+        if group["weight_decay"] == 0 or not group["decoupled_weight_decay"]:
+            return updates
+        return list(torch._foreach_add(updates, self.params, alpha=group["weight_decay"]))
+
+
+SCOPES = ("global", "tensor")
+"""What a norm is over: all tensors of all groups with that scope, or each tensor."""
 
 Work = list[tuple[Group, list[Block]]]
 
@@ -63,6 +72,9 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
 
     first_state: ClassVar[str]
     """A name that `_new_state` gives to every parameter."""
+
+    wide_state: ClassVar[frozenset[str]] = frozenset()
+    """Names of tensors in the state whose dtype is not that of their parameter."""
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         super().__init__(params, defaults)
@@ -130,15 +142,20 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned; the next step is then the one that would have followed it.
 
-        Scalars keep their dtype: torch would round them to the dtype of the parameter.
+        Scalars, and `wide_state`, keep their dtype: torch would round them to the dtype of the parameter.
         """
         super().load_state_dict(state_dict)
         indices = [index for group in state_dict["param_groups"] for index in group["params"]]
         params = [param for group in self.param_groups for param in group["params"]]
         for index, param in zip(indices, params, strict=True):
             for key, value in state_dict["state"].get(index, {}).items():
-                if isinstance(value, Tensor) and value.dim() == 0 and param.dim() > 0:
+                if isinstance(value, Tensor) and (key in self.wide_state or value.dim() == 0 < param.dim()):
                     self.state[param][key] = value.detach().to(param.device, copy=True)
+
+    def _mean_of(self, name: str) -> dict[str, Tensor]:
+        """Return the mean of a scalar over the states that have it."""
+        found = [state[name] for state in self.state.values() if name in state]
+        return {name: torch.stack([value.to(found[0]) for value in found]).mean()} if found else {}
 
     def _count(self, group: Group) -> Tensor:
         """Return the number of this step of a group, from 1: a 0-d tensor, to be called once a step."""
@@ -200,6 +217,13 @@ def shared_scalar(optimizer: torch.optim.Optimizer, param: Tensor, name: str, in
     if name not in state:
         state[name] = torch.full((), initial, dtype=wide_dtype(param), device=param.device)
     return state[name]
+
+
+def global_scalar(optimizer: torch.optim.Optimizer, name: str) -> Tensor:
+    """Return the 0-d tensor that all groups of scope "global" share; at least one must be."""
+    groups = optimizer.param_groups
+    first = next(param for group in groups if group["scope"] == "global" for param in group["params"])
+    return shared_scalar(optimizer, first, name)
 
 
 def _runs(params: Sequence[Tensor], foreach: bool) -> list[list[Tensor]]:

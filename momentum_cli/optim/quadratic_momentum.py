@@ -9,10 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from momentum_cli.optim.multi_tensor import Factor, norms, total_norm, wide_dtype
-from momentum_cli.optim.optimizer import Block, Group, Work, require, shared_scalar
-
-SCOPES = ("global", "tensor")
+from momentum_cli.optim.multi_tensor import Factor, norms, scalar_like, total_norm
+from momentum_cli.optim.optimizer import SCOPES, Block, Group, Work, global_scalar, require
 
 
 def check_options(group: Group) -> None:
@@ -63,7 +61,7 @@ class QuadraticMomentum:
         """Return what a parameter contributes to the state at its first gradient: no change of gradient yet."""
         state = {"previous_grad": grad.clone(memory_format=torch.preserve_format)}
         if group["scope"] == "tensor":
-            state |= {name: torch.zeros((), dtype=wide_dtype(grad), device=grad.device) for name in ("change", "beta")}
+            state |= {"change": scalar_like(grad), "beta": scalar_like(grad)}
         return state
 
     def measure(self, work: Work) -> list[list[Factor]]:
@@ -97,12 +95,7 @@ class QuadraticMomentum:
             elif of_blocks:
                 shared.append(group["lr"] * total_norm([norm for found in of_blocks for norm in found]))
         if shared:
-            self._shared("change").copy_(total_norm(shared))
-
-    def diagnostics(self) -> dict[str, Tensor]:
-        """Return ``beta``: of the last step, the mean over tensors where each has its own."""
-        found = [state["beta"] for state in self._optimizer.state.values() if "beta" in state]
-        return {"beta": torch.stack([beta.to(found[0]) for beta in found]).mean()} if found else {}
+            global_scalar(self._optimizer, "change").copy_(total_norm(shared))
 
     def _momentum(self, group: Group, block: Block, found: list[Tensor], grad_change: Tensor | None) -> Factor:
         lr = group["lr"]
@@ -113,14 +106,10 @@ class QuadraticMomentum:
             torch._foreach_copy_(block.state("beta"), each)
             return each
         assert grad_change is not None
-        beta = quadratic_momentum(lr, grad_change, self._shared("change"), group["delta"], group["guard"])
-        self._shared("beta").copy_(beta)
+        change = global_scalar(self._optimizer, "change")
+        beta = quadratic_momentum(lr, grad_change, change, group["delta"], group["guard"])
+        global_scalar(self._optimizer, "beta").copy_(beta)
         return beta.to(block.params[0].device)
-
-    def _shared(self, name: str) -> Tensor:
-        groups = self._optimizer.param_groups
-        first = next(param for group in groups if group["scope"] == "global" for param in group["params"])
-        return shared_scalar(self._optimizer, first, name)
 
 
 def _replace_previous(block: Block) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The first steps of each optimizer against the formulas of its docstring, written out in numpy and float64."""
+"""SGD and Adam with adaptive heavy-ball momentum against their formulas, and on a quadratic."""
 
 from __future__ import annotations
 
@@ -8,46 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from optim_oracle import LR, SHAPES, STEPS, Array, compare, draw, norm
 
 from momentum_cli.optim import OPTIMIZERS
-
-Array = NDArray[np.float64]
-Step = Callable[[int, list[Array], list[Array]], None]
-"""A step of an oracle: its number from 1, the parameters (changed in place) and their gradients."""
-
-STEPS = 5
-LR = 0.07
-SHAPES = [(4, 3), (5,), (2, 3, 2)]
-
-
-def draw(seed: int) -> list[Array]:
-    rng = np.random.default_rng(seed)
-    return [rng.standard_normal(shape) for shape in SHAPES]
-
-
-def compare(
-    name: str, oracle: Step, lr: Callable[[int], float] = lambda step: LR, **options: Any
-) -> torch.optim.Optimizer:
-    """Run `name` and the oracle over the same gradients and compare the parameters after every step."""
-    expected = draw(0)
-    params = [torch.tensor(x, requires_grad=True) for x in expected]
-    optimizer = OPTIMIZERS[name](params, lr=LR, **options)
-    for step in range(1, STEPS + 1):
-        # Successive gradients are alike, as in training; otherwise every momentum rule sits at its bounds.
-        grads = [common + 0.3 * own for common, own in zip(draw(1), draw(1 + step), strict=True)]
-        for param, grad in zip(params, grads, strict=True):
-            param.grad = torch.tensor(grad)
-        optimizer.param_groups[0]["lr"] = lr(step)
-        optimizer.step()
-        oracle(step, expected, grads)
-        for param, x in zip(params, expected, strict=True):
-            np.testing.assert_allclose(param.detach().numpy(), x, rtol=1e-12, atol=1e-14)
-    return optimizer
-
-
-def norm(arrays: list[Array]) -> float:
-    return float(np.sqrt(sum(np.sum(array**2) for array in arrays)))
+from momentum_cli.optim.ahb_sgd import AHBSGD
 
 
 class QuadraticRule:
@@ -155,3 +119,72 @@ def test_ahb_adamw_is_ahb_adam_with_decoupled_decay() -> None:
         results.append([param.detach() for param in params])
     for left, right in zip(*results, strict=True):
         assert torch.equal(left, right)
+
+
+def descend(make: Callable[[list[torch.Tensor]], torch.optim.Optimizer], steps: int) -> tuple[list[float], list[float]]:
+    """Minimize x'Λx / 2 with eigenvalues from 1e-3 to 1 and return the loss and β after every step."""
+    eigenvalues = torch.logspace(-3, 0, 200, dtype=torch.float64)
+    x = torch.tensor(np.random.default_rng(0).standard_normal(200), requires_grad=True)
+    optimizer = make([x])
+    losses, betas = [], []
+    for _ in range(steps):
+        x.grad = eigenvalues * x.detach()
+        optimizer.step()
+        losses.append(0.5 * float((eigenvalues * x.detach() ** 2).sum()))
+        if isinstance(optimizer, AHBSGD):
+            betas.append(optimizer.diagnostics()["beta"].item())
+    return losses, betas
+
+
+def test_on_a_quadratic_the_momentum_becomes_the_best_one() -> None:
+    """β tends to (1 - sqrt(γ λ_min))², and the loss falls at the rates that theory gives each method.
+
+    In the direction of λ an error decays by the larger root of z² - (1 + β - γ λ) z + β a step, and the loss by its
+    square; the slowest direction is that of λ_min. At the best momentum the root is double, so k z^k and a little slower.
+    """
+    rate, smallest, steps = 0.5, 1e-3, 1200
+    best = (1 - np.sqrt(rate * smallest)) ** 2
+    losses, betas = descend(lambda x: AHBSGD(x, lr=rate), steps)
+    assert betas[0] == 0
+    assert abs(betas[-1] - best) < 0.25 * abs(betas[steps // 2] - best) < 0.25 * 3e-3
+    slope = {
+        beta: 2 * np.log10(max(abs(np.roots([1, -(1 + beta - rate * smallest), beta])))) for beta in (best, 0.9, 0)
+    }
+    assert np.log10(losses[-1] / losses[steps // 2 - 1]) / (steps // 2) == pytest.approx(slope[best], rel=0.15)
+    for beta, orders in ((0.9, 9), (0.0, 14)):
+        others, _ = descend(lambda x, beta=beta: torch.optim.SGD(x, lr=rate, momentum=beta), steps)
+        assert np.log10(others[-1] / losses[-1]) > max(orders, 0.75 * steps * (slope[beta] - slope[best]))
+
+
+def test_guard_decides_what_too_long_a_step_means() -> None:
+    """x'x / 2 with lr = 5 has r = 5: the literal rule gives the largest momentum, the guarded one none."""
+    betas = {}
+    for guard in (False, True):
+        x = torch.ones(3, dtype=torch.float64, requires_grad=True)
+        optimizer = AHBSGD([x], lr=5.0, guard=guard, delta=0.01)
+        for _ in range(2):
+            x.grad = x.detach().clone()
+            optimizer.step()
+        betas[guard] = optimizer.diagnostics()["beta"].item()
+    assert betas == {False: 0.99, True: 0.0}
+
+
+def test_global_norms_run_over_all_groups() -> None:
+    """The curvature is shared, the rate is the group's: β of each group by hand."""
+    first = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    second = torch.tensor([3.0], dtype=torch.float64, requires_grad=True)
+    optimizer = AHBSGD([{"params": [first]}, {"params": [second], "lr": 0.02}], lr=0.1)
+    first.grad, second.grad = torch.tensor([1.0, 1.0]).double(), torch.tensor([2.0]).double()
+    optimizer.step()
+    moved = np.sqrt(0.1**2 + 0.1**2 + 0.04**2)
+    first.grad, second.grad = torch.tensor([0.9, 1.2]).double(), torch.tensor([1.5]).double()
+    before = first.detach().clone(), second.detach().clone()
+    optimizer.step()
+    curvature = np.sqrt(0.1**2 + 0.2**2 + 0.5**2) / moved
+    for x, old, lr, last, grad in (
+        (first, before[0], 0.1, [1.0, 1.0], [0.9, 1.2]),
+        (second, before[1], 0.02, [2.0], [1.5]),
+    ):
+        beta = min((1 - np.sqrt(lr * curvature)) ** 2, 1 - 1e-3)
+        expected = old.numpy() - lr * (beta * np.array(last) + np.array(grad))
+        np.testing.assert_allclose(x.detach().numpy(), expected, rtol=1e-6)
