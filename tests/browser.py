@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,13 @@ import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome")
+# The browser reads descriptor 3 and writes descriptor 4. They are moved out of the way first: either may be the other.
+_WITH_PIPES = """
+import os, sys
+for old, new in ((int(sys.argv[1]), 100), (int(sys.argv[2]), 101), (100, 3), (101, 4)):
+    os.dup2(old, new)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Browser:
@@ -39,9 +47,8 @@ class Browser:
         self.messages: list[str] = []
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-        # The browser reads descriptor 3 and writes descriptor 4.
         command = [
-            *("/bin/sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh"),
+            *(sys.executable, "-c", _WITH_PIPES, str(to_browser), str(from_browser)),
             *(CHROMIUM, "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu"),
             *("--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run", f"--user-data-dir={profile}"),
         ]
