@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,54 @@ def load_model(run: Path, which: str = "best") -> Loaded:
     return Loaded(model.eval(), recipe, checkpoint, path)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: a function of inputs and lengths, and where it comes from."""
+
+    call: Callable[[Tensor, Tensor | None], Tensor]
+    recipe: Recipe
+    trained_on: dict[str, Any]
+    path: Path
+    step: int
+    device: torch.device
+    backend: Callable[[], str | None]
+
+
+def open_subject(run: Path) -> Subject:
+    """Load a run folder, a checkpoint or an exported file as a function.
+
+    Raises:
+        DataError: It is missing, damaged or of another kind.
+    """
+    if run.is_file():
+        from momentum_cli.export import is_exported, open_program, program_function
+
+        if is_exported(run):
+            program = open_program(run)
+            data = program.bundle.data
+            return Subject(
+                program_function(program),
+                Recipe.model_validate(data["recipe"]),
+                data["dataset"],
+                run,
+                data["metrics"]["step"],
+                torch.device("cpu"),
+                lambda: str(data["export"]["format"]),
+            )
+    loaded = load_model(run)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = loaded.model.to(device)
+    return Subject(
+        lambda inputs, lengths: model(inputs, lengths)[0],
+        loaded.recipe,
+        loaded.checkpoint.data["dataset"],
+        loaded.path,
+        loaded.checkpoint.data["progress"]["step"],
+        device,
+        lambda: model.layer.chosen_backend,
+    )
+
+
 def evaluate(
     run: Path,
     *,
@@ -75,7 +124,7 @@ def evaluate(
     """Evaluate a trained model on a split.
 
     Args:
-        run: A run folder (its best checkpoint is taken) or a checkpoint file.
+        run: A run folder (its best checkpoint is taken), a checkpoint, or a file of `momentum_cli.export`.
         split: ``"train"``, ``"validation"`` or ``"test"``.
         data_dir: Folder of the data sets, or None for the default.
         batch_size: Sequences at a time, or None for the recipe's ``eval_batch_size``.
@@ -95,24 +144,23 @@ def evaluate(
     shown: Ui = ui or NullUi()
     if split not in SPLITS:
         raise RecipeError(f"--split: got {split!r}, allowed is {', '.join(SPLITS)}")
-    loaded = load_model(run)
-    dataset = loaded.recipe.build_task().load(data_dir, shown)
+    subject = open_subject(run)
+    dataset = subject.recipe.build_task().load(data_dir, shown)
     data = _split_of(dataset, split)
-    trained_on = loaded.checkpoint.data["dataset"]
-    if trained_on["preprocessing"] != describe(dataset)["preprocessing"]:
-        raise DataError(f"{loaded.path}: the model was trained with other preprocessing than {dataset.name} has now")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, data = loaded.model.to(device), data.to(device)
+    if subject.trained_on["preprocessing"] != describe(dataset)["preprocessing"]:
+        raise DataError(f"{subject.path}: the model was trained with other preprocessing than {dataset.name} has now")
+    device = subject.device
+    data = data.to(device)
     objective = Objective.of(dataset)
     with_classes = objective.loss == "cross_entropy" and objective.output == "last"
     matrix = torch.zeros(dataset.output_size, dataset.output_size, dtype=torch.int64)
     totals = torch.zeros(4, dtype=torch.float64, device=device)
-    size = batch_size or loaded.recipe.train.eval_batch_size
+    size = batch_size or subject.recipe.train.eval_batch_size
     start = time.perf_counter()
     with torch.no_grad():
         for group in torch.split(torch.arange(len(data)), size):
             batch = data.batch(group)
-            outputs, _ = model(batch.inputs, batch.lengths)
+            outputs = subject.call(batch.inputs, batch.lengths)
             totals += objective.totals(outputs, batch.targets)
             if with_classes:
                 matrix += _confusion(outputs.argmax(1), batch.targets, dataset.output_size)
@@ -123,9 +171,9 @@ def evaluate(
     labels = list(dataset.labels) if dataset.labels else [str(k) for k in range(dataset.output_size)]
     result = {
         "run": str(run),
-        "checkpoint": str(loaded.path),
-        "step": loaded.checkpoint.data["progress"]["step"],
-        "cell": loaded.recipe.model.cell,
+        "checkpoint": str(subject.path),
+        "step": subject.step,
+        "cell": subject.recipe.model.cell,
         "task": dataset.name,
         "split": split,
         "samples": len(data),
@@ -134,7 +182,7 @@ def evaluate(
         "seconds": seconds,
         "samples_per_second": len(data) / seconds,
         "device": str(device),
-        "backend": model.layer.chosen_backend,
+        "backend": subject.backend(),
         "classes": class_table(matrix, labels) if with_classes else None,
         "confusion": matrix.tolist() if with_classes else None,
     }

@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from momentum_cli.checkpoint import FORMAT as CHECKPOINT
 from momentum_cli.errors import DataError, RecipeError, TargetError
 from momentum_cli.evaluate import load_model
 from momentum_cli.export import onnx, pt2, safetensors, torchscript
@@ -23,12 +22,12 @@ from momentum_cli.export.archive import kind
 from momentum_cli.export.bundle import Bundle, describe_model
 from momentum_cli.export.parity import Parity, case_text, check_parity
 from momentum_cli.export.program import Program
-from momentum_cli.export.score import score
+from momentum_cli.export.score import program_function, score
 from momentum_cli.lookup import unknown
 from momentum_cli.models import SequenceModel
 from momentum_cli.ui import NullUi, Ui
 
-__all__ = ["FORMATS", "Bundle", "Parity", "Program", "export", "open_program"]
+__all__ = ["FORMATS", "Bundle", "Parity", "Program", "export", "is_exported", "open_program", "program_function"]
 
 FORMATS: dict[str, Any] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2, "safetensors": safetensors}
 
@@ -74,6 +73,8 @@ def export(
     start = time.perf_counter()
     if format not in FORMATS:
         raise RecipeError(unknown("format", format, FORMATS))
+    if which not in ("best", "last"):
+        raise RecipeError(f"--checkpoint: got {which!r}, allowed is best or last")
     if aoti and format != "pt2":
         raise RecipeError(f"--aoti: got the format {format}, allowed is pt2")
     if as_torch_lstm and format != "safetensors":
@@ -119,6 +120,17 @@ def export(
     }
 
 
+def is_exported(path: Path) -> bool:
+    """Return whether a file is of `export` rather than a checkpoint of a run.
+
+    Raises:
+        DataError: It is damaged or of another kind.
+    """
+    if kind(path) != "safetensors":
+        return True
+    return bool(safetensors.describes_itself_as(path) != CHECKPOINT)
+
+
 def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
     """Load an exported file of any format; what it is, is read from its content.
 
@@ -144,9 +156,8 @@ def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
 
 
 def _compare_scores(program: Program, model: SequenceModel, dataset: Any, source: Any, ui: Ui) -> dict[str, Any]:
-    own = score(lambda x: model(x)[0], dataset, dataset.test, ui, source.recipe.train.eval_batch_size)
-    with torch.inference_mode():
-        got = score(lambda x: program.run(x)[0], dataset, dataset.test, ui, source.recipe.train.eval_batch_size)
+    own = score(lambda x, lengths: model(x, lengths)[0], dataset, dataset.test, ui, source.recipe.train.eval_batch_size)
+    got = score(program_function(program), dataset, dataset.test, ui, source.recipe.train.eval_batch_size)
     metric = dataset.metric
     # One sequence in ten thousand may lie on the border between two classes; of a small set, one sequence.
     allowed = max(1e-4, 1.0 / len(dataset.test)) if metric == "accuracy" else 1e-4 * max(1.0, abs(own[metric]))

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 FORMAT = "momentumrnn model"
 FORMAT_VERSION = 1
 KEY = "momentumrnn"
-_REQUIRED = ("export", "model", "inputs", "outputs", "state", "dataset", "recipe", "versions")
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "export": ("format", "stateful"),
+    "model": (),
+    "inputs": ("name", "shape", "dtype"),
+    "outputs": ("name", "shape", "dtype"),
+    "dataset": ("name", "input_size", "output_size", "output", "loss", "labels", "preprocessing", "licence"),
+    "metrics": ("step",),
+    "recipe": (),
+    "versions": (),
+}
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,10 @@ def decode_bundle(text: str | bytes | None, path: Path, export_format: str) -> B
             f"{path}: got format version {data.get('format_version')!r}, this program reads {FORMAT_VERSION}; "
             "use the version of momentumrnn that wrote it, or export the run again"
         )
-    missing = [key for key in _REQUIRED if key not in data]
+    missing = [] if isinstance(data.get("state"), list) else ["state"]
+    for section, keys in _REQUIRED.items():
+        found = data.get(section)
+        missing += [f"{section}.{key}" for key in keys if key not in found] if isinstance(found, dict) else [section]
     if missing:
         raise DataError(f"{path} is damaged: its description lacks {', '.join(missing)}; export it again")
     if data["export"].get("format") != export_format:
@@ -137,7 +149,7 @@ def describe_model(source: Loaded, export_format: str, *, stateful: bool, **opti
             "outputs": {"name": "outputs", "shape": [*out, model.head.out_features], "dtype": "float32"},
             "state": state_entries(layer) if stateful else [],
             "dataset": dataset,
-            "metrics": {"best": progress.get("best"), "last": progress.get("last")},
+            "metrics": {"step": progress["step"], "best": progress.get("best"), "last": progress.get("last")},
             "recipe": source.recipe.dump(),
             "versions": {"momentumrnn": __version__, "torch": torch.__version__},
         }

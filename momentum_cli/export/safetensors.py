@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -93,6 +94,15 @@ class EagerProgram:
         with torch.inference_mode():
             outputs, after = self.model(inputs, None, before)
         return outputs, dict(zip(names, after, strict=True)) if names else {}
+
+
+def describes_itself_as(path: Path) -> Any:
+    """Return the format that the description in a safetensors file names, or None."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})[KEY])["format"]
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def load(path: Path) -> EagerProgram:

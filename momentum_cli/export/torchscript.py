@@ -25,8 +25,6 @@ EXTRA = f"{KEY}.json"
 
 
 class _Program(nn.Module):
-    permutation: Tensor
-
     def __init__(self, model: SequenceModel, preprocessing: dict[str, Any], names: list[str]) -> None:
         super().__init__()
         self.model = ScriptableModel(model)
@@ -43,8 +41,8 @@ class _Program(nn.Module):
         if not self.pixels:
             raise ValueError("prepare: this model takes its inputs as they are")
         flat = images.reshape(images.size(0), -1)
-        if self.permutation.numel() > 0:
-            flat = flat.index_select(1, self.permutation)
+        if self.permutation.numel() > 0:  # type: ignore[operator]
+            flat = flat.index_select(1, self.permutation)  # type: ignore[arg-type]
         return (flat.float() * self.scale).view(images.size(0), -1, self.pixels_per_step)
 
 

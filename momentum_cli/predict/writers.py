@@ -1,0 +1,134 @@
+"""Writing predictions as they come: JSON lines, CSV, or NPZ by way of files on the disk.
+
+Axes: n samples, T time, O outputs.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+
+from momentum_cli.errors import DataError
+from momentum_cli.run_folder.files import json_text
+
+
+class Writer(Protocol):
+    """Takes one prediction after the other."""
+
+    def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
+        """Take a prediction: what people read, and the raw outputs (O,) or (T, O)."""
+        ...
+
+    def close(self) -> None:
+        """Finish the file."""
+        ...
+
+
+class JsonlWriter:
+    """One JSON object a line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
+        """Write a line."""
+        self._stream.write(json_text(record) + "\n")
+
+    def close(self) -> None:
+        """Hand everything on."""
+        self._stream.flush()
+
+
+class CsvWriter:
+    """A line a prediction: source, row, then label and probability of the best, the second, …, or the values."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._writer = csv.writer(stream, lineterminator="\n")
+        self._heading: list[str] | None = None
+
+    def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
+        """Write a line, and the heading before the first one."""
+        cells: dict[str, Any] = {"source": record["source"], "row": record["row"]}
+        if "top" in record:
+            for rank, entry in enumerate(record["top"], start=1):
+                end = "" if rank == 1 else f"_{rank}"
+                cells |= {f"label{end}": entry["label"], f"probability{end}": f"{entry['probability']:.6g}"}
+        elif "labels" in record:
+            cells["labels"] = " ".join(record["labels"])
+        else:
+            cells |= {f"value_{index}": f"{value:.9g}" for index, value in enumerate(outputs.reshape(-1))}
+        if self._heading is None:
+            self._heading = list(cells)
+            self._writer.writerow(self._heading)
+        self._writer.writerow(["" if value is None else value for value in cells.values()])
+
+    def close(self) -> None:
+        """Hand everything on."""
+        self._stream.flush()
+
+
+class NpzWriter:
+    """Arrays ``outputs`` (n, O) or (n, T, O) float32; for classes ``predicted`` (n,) or (n, T) int64; ``row`` (n,)
+    int64, -1 for a file that is one sample; ``source`` (n,) int64, the number in ``sources``.
+
+    Args:
+        path: The file; the arrays grow beside it until they are whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._folder = tempfile.TemporaryDirectory(prefix=".predict-", dir=path.parent)
+        self._files: dict[str, Any] = {}
+        self._kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        self._count = 0
+        self._sources: dict[str, int] = {}
+
+    def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
+        """Append to each array.
+
+        Raises:
+            DataError: The outputs have another shape than those before.
+        """
+        source = self._sources.setdefault(record["source"], len(self._sources))
+        self._append("outputs", outputs.astype(np.float32))
+        self._append("row", np.int64(-1 if record["row"] is None else record["row"]))
+        self._append("source", np.int64(source))
+        if "top" in record or "labels" in record:
+            self._append("predicted", outputs.argmax(-1).astype(np.int64))
+        self._count += 1
+
+    def close(self) -> None:
+        """Write the arrays into one NPZ file."""
+        with zipfile.ZipFile(self._path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, file in self._files.items():
+                dtype, shape = self._kinds[name]
+                file.seek(0)
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    header = {"descr": dtype.str, "fortran_order": False, "shape": (self._count, *shape)}
+                    np.lib.format.write_array_header_1_0(member, header)
+                    shutil.copyfileobj(file, member)
+                file.close()
+            text = io.BytesIO()
+            np.save(text, np.array(list(self._sources), dtype=np.str_))
+            archive.writestr("sources.npy", text.getvalue())
+        self._folder.cleanup()
+
+    def _append(self, name: str, value: Any) -> None:
+        array = np.asarray(value)
+        if name not in self._files:
+            self._files[name] = open(Path(self._folder.name) / name, "w+b")  # noqa: SIM115 - closed in `close`
+            self._kinds[name] = (array.dtype, array.shape)
+        elif self._kinds[name][1] != array.shape:
+            raise DataError(
+                f"npz: got outputs of the shapes {self._kinds[name][1]} and {array.shape}; one array holds one; "
+                "use --format jsonl or csv"
+            )
+        self._files[name].write(array.tobytes())
