@@ -48,8 +48,9 @@ class _Arguments(ctypes.Structure):
 
 @cache
 def _load() -> tuple[Any, str, str]:
-    """Return (library or None, its path, why it is not there)."""
-    found = sorted(Path(__file__).parent.glob("_cpu*.so")) + sorted(Path(__file__).parent.glob("_cpu*.pyd"))
+    """Return (library or None, its path, why it is not there); MOMENTUMRNN_KERNEL_LIBRARY names another build of it."""
+    here, other = Path(__file__).parent, os.environ.get("MOMENTUMRNN_KERNEL_LIBRARY")
+    found = [Path(other)] if other else [*sorted(here.glob("_cpu*.so")), *sorted(here.glob("_cpu*.pyd"))]
     if not found:
         reason = "the kernel library was not built: install a C++ compiler (g++ or clang++), then reinstall momentumrnn"
         return None, "", reason
@@ -78,9 +79,11 @@ def _lend_openmp(library: Any) -> None:
     library.mrnn_use_openmp(*(ctypes.cast(function, ctypes.c_void_p) for function in functions))
 
 
-def _isa() -> str:
-    """Return the instruction set in use: the best one, or what MOMENTUMRNN_ISA asks for."""
+def _isa(dtype: torch.dtype = torch.float32) -> str:
+    """Return the instruction set in use: the best one, or what MOMENTUMRNN_ISA asks for; float64 is portable only."""
     library, _, _ = _load()
+    if dtype == torch.float64:
+        return "generic"
     wanted = os.environ.get("MOMENTUMRNN_ISA")
     if wanted is None:
         best: int = library.mrnn_best_isa()
@@ -179,7 +182,7 @@ def run(
         h0, c0, v0, m0 = (None if s is None else s.index_select(0, order) for s in (h0, c0, v0, m0))
     tensors = (x, w_ih, weights.w_hh, b_ih, weights.b_hh, h0, c0, v0, m0)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    plan = [_RECURRENCES[recurrence.name], kind, _ISAS[_isa()], threads, parts, _chunk(x.shape[0], batch, parts, kind)]
+    plan = [_RECURRENCES[recurrence.name], kind, _ISAS[_isa(x.dtype)], threads, parts, _chunk(x.shape[0], batch, parts, kind)]
     output, hn, cn, vn, mn, _, _ = _fused_forward(*tensors, lengths, constants, plan, training)
     if order is not None:
         back = torch.argsort(order)
@@ -224,15 +227,19 @@ def _dense(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if t is None else t.detach().contiguous() for t in tensors]
 
 
-def _lanes(isa: int, dtype: torch.dtype) -> int:
-    return 2 * (16, 32, 64)[isa] // _DTYPES[dtype]
+@cache
+def _tile(isa: int, dtype: torch.dtype) -> int:
+    """Hidden units are padded to this many in what is saved: two vectors."""
+    lib = _load()[0]
+    vector_bytes: int = lib.mrnn_vector_bytes(ctypes.c_int64(isa)) if hasattr(lib, "mrnn_vector_bytes") else (16, 32, 64)[isa]
+    return 2 * vector_bytes // _DTYPES[dtype]
 
 
 def _allocate(x: Tensor, w_hh: Tensor, lengths: Tensor | None, plan: list[int], training: bool) -> list[Tensor]:
     recurrence, kind, isa, _, _, chunk = plan
     steps, batch, _ = x.shape
     hidden, gates = w_hh.shape[1], w_hh.shape[0]
-    width = _lanes(isa, x.dtype)
+    width = _tile(isa, x.dtype)
     padded = -(-hidden // width) * width
     output = x.new_empty(steps, batch, hidden) if lengths is None else x.new_zeros(steps, batch, hidden)
     hn = x.new_empty(batch, hidden)

@@ -1,16 +1,32 @@
-// What stands behind the matrix product: activations and state update forward, gate gradients backward, for one vector of hidden
-// units of one row. `pre` are the pre-activations, gate after gate `stride` apart; `saved` what backward needs.
+// What stands behind the matrix product: activations and state update forward, gate gradients backward.
+//
+// activate() turns the pre-activations of a tile (gates `stride` apart, `count` numbers each) into gates, in place. It is a pass of
+// its own because its chains are long: many independent ones keep the processor busy, one cell update at a time does not.
+// forward() and backward() treat one vector of hidden units of one row; `saved` is what backward needs.
 
 namespace MRNN_NS {
+
+template <class real> MRNN_INLINE void sigmoid_all(real* p, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i += LANES<real>) store(p + i, sigmoid(load(p + i)));
+}
+template <class real> MRNN_INLINE void tanh_all(real* p, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i += LANES<real>) store(p + i, tanh_(load(p + i)));
+}
 
 struct Lstm {
     static constexpr int GATES = 4, SAVED = 5;  // i f g o c
     static constexpr bool CELL = true, SPLIT = false, DIRECT = false;
 
+    template <class real> static MRNN_INLINE void activate(real* pre, ptrdiff_t stride, ptrdiff_t count) {
+        sigmoid_all(pre, count);
+        sigmoid_all(pre + stride, count);
+        tanh_all(pre + 2 * stride, count);
+        sigmoid_all(pre + 3 * stride, count);
+    }
+
     template <class real>
     static MRNN_INLINE Vec<real> forward(const real* pre, ptrdiff_t stride, real* cell, real* saved, ptrdiff_t saved_stride) {
-        const Vec<real> i = sigmoid(load(pre)), f = sigmoid(load(pre + stride));
-        const Vec<real> g = tanh_(load(pre + 2 * stride)), o = sigmoid(load(pre + 3 * stride));
+        const Vec<real> i = load(pre), f = load(pre + stride), g = load(pre + 2 * stride), o = load(pre + 3 * stride);
         const Vec<real> c = f * load(cell) + i * g;
         store(cell, c);
         if (saved) {
@@ -44,9 +60,14 @@ struct Gru {
     static constexpr int GATES = 3, SAVED = 5;  // r z n (W_hn h + b_hn) h_{t-1}
     static constexpr bool CELL = true, SPLIT = true, DIRECT = true;
 
+    template <class real> static MRNN_INLINE void activate(real* pre, ptrdiff_t stride, ptrdiff_t count) {
+        sigmoid_all(pre, count);
+        sigmoid_all(pre + stride, count);
+    }
+
     template <class real>
     static MRNN_INLINE Vec<real> forward(const real* pre, ptrdiff_t stride, real* cell, real* saved, ptrdiff_t saved_stride) {
-        const Vec<real> r = sigmoid(load(pre)), z = sigmoid(load(pre + stride)), hidden = load(pre + 2 * stride);
+        const Vec<real> r = load(pre), z = load(pre + stride), hidden = load(pre + 2 * stride);
         const Vec<real> n = tanh_(load(pre + 3 * stride) + r * hidden), before = load(cell);
         const Vec<real> h = n + z * (before - n);
         store(cell, h);
@@ -80,6 +101,8 @@ struct Gru {
 template <bool TANH> struct Rnn {
     static constexpr int GATES = 1, SAVED = 1;  // h
     static constexpr bool CELL = false, SPLIT = false, DIRECT = false;
+
+    template <class real> static MRNN_INLINE void activate(real*, ptrdiff_t, ptrdiff_t) {}
 
     template <class real>
     static MRNN_INLINE Vec<real> forward(const real* pre, ptrdiff_t, real*, real* saved, ptrdiff_t) {

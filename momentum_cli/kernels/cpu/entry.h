@@ -82,15 +82,22 @@ template <class Cell, class real> struct Run {
 // what: 0 forward, 1 backward, 2 size of the saved activations, 3 of the checkpoints
 template <class Cell> int64_t select_real(const mrnn_args& a, int what) {
     if (a.real_bytes == 4) return what < 2 ? Run<Cell, float>::call(a, what) : Run<Cell, float>::size(a, what == 3);
+#if defined(MRNN_DOUBLE)
     return what < 2 ? Run<Cell, double>::call(a, what) : Run<Cell, double>::size(a, what == 3);
+#else
+    return -MRNN_BAD_ARGUMENT;  // float64 is for checking: the portable build serves it
+#endif
 }
 
 int64_t select(const mrnn_args& a, int what) {
     switch (a.recurrence) {
         case MRNN_LSTM: return select_real<Lstm>(a, what);
+#if !defined(MRNN_ONLY_LSTM)  // a quarter of the compile time, while working on the kernel
         case MRNN_GRU: return select_real<Gru>(a, what);
         case MRNN_RNN_TANH: return select_real<Rnn<true>>(a, what);
-        default: return select_real<Rnn<false>>(a, what);
+        case MRNN_RNN_RELU: return select_real<Rnn<false>>(a, what);
+#endif
+        default: return -MRNN_BAD_ARGUMENT;
     }
 }
 

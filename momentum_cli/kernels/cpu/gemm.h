@@ -5,18 +5,29 @@
 
 namespace MRNN_NS {
 
+// acc[r][:] += a[r * row_stride] * b[:]
+template <class real, int M>
+MRNN_INLINE void multiply_one(Vec<real> (&acc)[M][2], const real* a, ptrdiff_t row_stride, const real* b) {
+    const Vec<real> b0 = load(b), b1 = load(b + LANES<real>);
+#pragma GCC unroll 16
+    for (int r = 0; r < M; r++) {
+        const Vec<real> value = a[r * row_stride] - Vec<real>{};  // x - 0 is x, so this is a broadcast; 0 + x is not
+        acc[r][0] += value * b0;
+        acc[r][1] += value * b1;
+    }
+}
+
 // acc[r][:] += sum_k a[r * row_stride + k * STEP] * b[k][:]
 template <class real, int M, int STEP>
 MRNN_INLINE void multiply(Vec<real> (&acc)[M][2], const real* a, ptrdiff_t row_stride, const real* b, ptrdiff_t depth) {
-    for (ptrdiff_t k = 0; k < depth; k++, a += STEP, b += WIDTH<real>) {
-        const Vec<real> b0 = load(b), b1 = load(b + LANES<real>);
-#pragma GCC unroll 16
-        for (int r = 0; r < M; r++) {
-            const Vec<real> value = (Vec<real>){} + a[r * row_stride];
-            acc[r][0] += value * b0;
-            acc[r][1] += value * b1;
-        }
+    constexpr int W = WIDTH<real>;
+    for (; depth >= 4; depth -= 4, a += 4 * STEP, b += 4 * W) {
+        multiply_one<real, M>(acc, a, row_stride, b);
+        multiply_one<real, M>(acc, a + STEP, row_stride, b + W);
+        multiply_one<real, M>(acc, a + 2 * STEP, row_stride, b + 2 * W);
+        multiply_one<real, M>(acc, a + 3 * STEP, row_stride, b + 3 * W);
     }
+    for (; depth > 0; depth--, a += STEP, b += W) multiply_one<real, M>(acc, a, row_stride, b);
 }
 
 template <class real, int M> MRNN_INLINE void load_tile(Vec<real> (&acc)[M][2], const real* p, ptrdiff_t row_stride) {

@@ -1,5 +1,7 @@
 // 16-byte vectors: SSE2, NEON, and whatever else the compiler targets.
+#include "momentum_rnn.h"
 #define MRNN_NS mrnn_generic
-#define MRNN_VECTOR_BYTES 16
-#define MRNN_ROWS 6
+#define MRNN_VECTOR_BYTES MRNN_GENERIC_VECTOR_BYTES
+#define MRNN_ROWS MRNN_GENERIC_ROWS
+#define MRNN_DOUBLE
 #include "kernels.h"

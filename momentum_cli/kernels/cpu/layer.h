@@ -20,6 +20,7 @@ struct Arena {
 
 template <class Cell, class real> struct Layer {
     static constexpr int W = WIDTH<real>, L = LANES<real>, G = Cell::GATES, S = Cell::SAVED;
+    static constexpr int LINE = 64 / sizeof(real);  // of the cache
     typedef Vec<real> V;
 
     const mrnn_args& a;
@@ -139,7 +140,7 @@ template <class Cell, class real> struct Layer {
         const real* h0() const { return a.h0 ? (const real*)a.h0 + b0 * H : nullptr; }
         const real* input(int64_t t) const { return (const real*)a.x + (t * B + b0) * D; }
         real* saved(int64_t t, int64_t tile, int64_t r) const {
-            return (real*)a.saved + ((t * B + b0) * tiles * S + (tile * S * n + r)) * W;
+            return (real*)a.saved + ((t * B + b0) * tiles + tile * n + r) * S * W;
         }
         real* checkpoint(int64_t t, int64_t which) const {
             return (real*)a.checkpoints + ((t / chunk * layer.states() + which) * B + b0) * panels * W;
@@ -165,22 +166,42 @@ template <class Cell, class real> struct Layer {
             m = beta * m + rest * (u * u);
         }
 
-        // u -> d in place, over the chunk, in registers
-        template <bool ADAM> void scan(int64_t t0, int64_t steps) {
-            const V eps = V{} + (real)a.eps;
+        static constexpr int FEW = 2;  // inputs: projected in registers, without a buffer
+        bool few() const { return D <= FEW; }
+
+        // u of one row and vector: from the buffer, or of few inputs on the spot
+        struct Source {
+            const real *x[2], *u;
+            int64_t x_step;
+            V w[2], bias;
+        };
+        MRNN_INLINE Source source(int64_t t0, int64_t p, int64_t lane) const {
+            const real* weight = layer.wx + p * D * W + lane;
+            return {{input(t0), input(t0) + (D > 1)}, nullptr, B * D, {load(weight), D > 1 ? load(weight + W) : V{}},
+                    load(layer.bias_in + p * W + lane)};
+        }
+        MRNN_INLINE V project_one(const Source& from, int64_t r, int64_t s) const {
+            const int64_t at = r * D + s * from.x_step;
+            return from.bias + from.x[0][at] * from.w[0] + from.x[1][at] * from.w[1];
+        }
+
+        // u -> d over the chunk, states in registers
+        template <bool ADAM, bool ON_THE_SPOT> void scan(int64_t t0, int64_t steps) {
+            const V eps = (real)a.eps - V{};
             for (int64_t p = 0; p < panels; p++)
-                for (int64_t r = 0; r < n; r++) {
-                    const int64_t end = active_steps(r, t0, steps);
-                    for (int64_t lane = 0; lane < W; lane += L) {
+                for (int64_t lane = 0; lane < W; lane += L) {
+                    const Source from = ON_THE_SPOT ? source(t0, p, lane) : Source{};
+                    for (int64_t r = 0; r < n; r++) {
                         const int64_t at = (p * rows + r) * W + lane, packed = (p * n + r) * W + lane;
                         V vv = ADAM ? load(v + at) : V{}, mm = load(m + at);
                         if (a.checkpoints) {
                             if (ADAM) store(checkpoint(t0, 1) + packed, vv);
                             store(checkpoint(t0, 0) + packed, mm);
                         }
+                        const int64_t end = active_steps(r, t0, steps);
                         for (int64_t s = 0; s < end; s++) {
                             real* d = drive + (p * capacity + offset[s] + r) * W + lane;
-                            advance<ADAM>(load(d), vv, mm);
+                            advance<ADAM>(ON_THE_SPOT ? project_one(from, r, s) : load(d), vv, mm);
                             store(d, vv * inverse_root(mm + eps));
                         }
                         if (ADAM) store(v + at, vv);
@@ -190,28 +211,32 @@ template <class Cell, class real> struct Layer {
         }
 
         // d/dd -> d/du in place over the chunk: the forward states are recomputed from the checkpoint, then run in reverse.
-        template <bool ADAM> void scan_back(int64_t t0, int64_t steps, real* scratch) {
+        template <bool ADAM, bool ON_THE_SPOT> void scan_back(int64_t t0, int64_t steps) {
             const real mu = a.momentum, step = a.step_size, beta = a.beta2, rest2 = 2 * (1 - a.beta2);
-            const V eps = V{} + (real)a.eps;
+            const V eps = (real)a.eps - V{};
             for (int64_t p = 0; p < panels; p++)
-                for (int64_t r = 0; r < n; r++) {
-                    const int64_t end = active_steps(r, t0, steps);
-                    for (int64_t lane = 0; lane < W; lane += L) {
+                for (int64_t lane = 0; lane < W; lane += L) {
+                    const Source from = ON_THE_SPOT ? source(t0, p, lane) : Source{};
+                    for (int64_t r = 0; r < n; r++) {
                         const int64_t at = (p * rows + r) * W + lane, packed = (p * n + r) * W + lane;
                         V vv = ADAM ? load(checkpoint(t0, 1) + packed) : V{}, mm = load(checkpoint(t0, 0) + packed);
+                        const int64_t end = active_steps(r, t0, steps);
                         for (int64_t s = 0; s < end; s++) {
-                            advance<ADAM>(load(drive + (p * capacity + offset[s] + r) * W + lane), vv, mm);
-                            store(scratch + s * W, vv);
-                            store(scratch + s * W + L, inverse_root(mm + eps));
+                            const V u = ON_THE_SPOT ? project_one(from, r, s)
+                                                    : load(drive + (p * capacity + offset[s] + r) * W + lane);
+                            advance<ADAM>(u, vv, mm);
+                            const V q = inverse_root(mm + eps);
+                            store(scratch + s * 4 * L, u);
+                            store(scratch + s * 4 * L + L, q);
+                            store(scratch + s * 4 * L + 2 * L, (V)((real)-0.5 * vv * (q * q)));
                         }
                         V gv = ADAM ? load(dv + at) : V{}, gm = load(dm + at);
                         for (int64_t s = end - 1; s >= 0; s--) {
-                            const int64_t place = (p * capacity + offset[s] + r) * W + lane;
-                            const V u = load(drive + place), dd = load(inputs + place), q = load(scratch + s * W + L);
-                            const V dq = dd * q;
+                            real* gradient = inputs + (p * capacity + offset[s] + r) * W + lane;
+                            const V dq = load(gradient) * load(scratch + s * 4 * L + L);
                             gv += dq;
-                            gm -= (real)0.5 * dq * load(scratch + s * W) * (q * q);
-                            store(inputs + place, gv * step + gm * u * rest2);
+                            gm += dq * load(scratch + s * 4 * L + 2 * L);
+                            store(gradient, gv * step + gm * load(scratch + s * 4 * L) * rest2);
                             gv = ADAM ? gv * mu : V{};
                             gm *= beta;
                         }
@@ -219,6 +244,21 @@ template <class Cell, class real> struct Layer {
                         store(dm + at, gm);
                     }
                 }
+        }
+
+        void run_dynamics(int64_t t0, int64_t steps) {
+            if (!few()) project(t0, steps, drive);
+            if (layer.adam)
+                few() ? scan<true, true>(t0, steps) : scan<true, false>(t0, steps);
+            else
+                few() ? scan<false, true>(t0, steps) : scan<false, false>(t0, steps);
+        }
+        void run_dynamics_back(int64_t t0, int64_t steps) {
+            if (!few()) project(t0, steps, drive);
+            if (layer.adam)
+                few() ? scan_back<true, true>(t0, steps) : scan_back<true, false>(t0, steps);
+            else
+                few() ? scan_back<false, true>(t0, steps) : scan_back<false, false>(t0, steps);
         }
 
         // -------------------------------------------------------------- forward
@@ -254,16 +294,20 @@ template <class Cell, class real> struct Layer {
         template <int M> void forward_tile(int64_t t, int64_t s, int64_t tile, int64_t r0) {
             alignas(64) real pre[(G + 1) * ROWS * W];
             const int joint = Cell::SPLIT ? G - 1 : G;
+            // The lines that this tile will write come from memory while the product is computed.
+            real* keep = a.saved ? saved(t, tile, r0) : nullptr;
+            for (int at = 0; keep && at < M * S * W; at += LINE) __builtin_prefetch(keep + at, 1, 3);
+            for (int r = 0; r < M; r++) __builtin_prefetch((real*)a.out + (t * B + b0 + r0 + r) * H + tile * W, 1, 3);
             for (int g = 0; g < joint; g++) gate_tile<M, false>(t, s, tile * G + g, r0, pre + g * ROWS * W, nullptr);
             if (Cell::SPLIT) gate_tile<M, true>(t, s, tile * G + joint, r0, pre + joint * ROWS * W, pre + G * ROWS * W);
-            real* keep = a.saved ? saved(t, tile, r0) : nullptr;
+            Cell::template activate<real>(pre, ROWS * W, M * W);
             real* state = Cell::CELL ? cell + (tile * rows + r0) * W : nullptr;
             real* out = (real*)a.out + ((t * B + b0 + r0) * H) + tile * W;
             for (int r = 0; r < M; r++)
                 for (int lane = 0; lane < W; lane += L) {
                     const int64_t at = r * W + lane;
                     const V value = Cell::template forward<real>(pre + at, ROWS * W, Cell::CELL ? state + at : nullptr,
-                                                                 keep ? keep + at : nullptr, n * W);
+                                                                 keep ? keep + r * S * W + lane : nullptr, W);
                     if (H - tile * W > lane) store_some(out + r * H + lane, value, H - tile * W - lane);
                 }
         }
@@ -283,10 +327,7 @@ template <class Cell, class real> struct Layer {
             for (int64_t t0 = 0; t0 < T; t0 += chunk) {
                 const int64_t steps = T - t0 < chunk ? T - t0 : chunk;
                 start_chunk(t0, steps);
-                if (layer.nonlinear) {
-                    project(t0, steps, drive);
-                    layer.adam ? scan<true>(t0, steps) : scan<false>(t0, steps);
-                }
+                if (layer.nonlinear) run_dynamics(t0, steps);
                 for (int64_t s = 0; s < steps; s++)
                     for (int64_t tile = 0; tile < tiles; tile++)
                         row_blocks(offset[s + 1] - offset[s], [&](auto count, int64_t r0) MRNN_LAMBDA {
@@ -313,9 +354,10 @@ template <class Cell, class real> struct Layer {
             offset = arena.take<int64_t>(chunk + 1);
             if (Cell::CELL && !Cell::DIRECT) cell = arena.take<real>(tiles * rows * W), d_cell = arena.take<real>(tiles * rows * W);
             dh = arena.take<real>(tiles * rows * W);
-            scratch = arena.take<real>(chunk * W);
+            scratch = arena.take<real>(chunk * 4 * L);
             if (layer.adam) dv = arena.take<real>(panels * rows * W);
-            if (layer.nonlinear) dm = arena.take<real>(panels * rows * W), drive = arena.take<real>(panels * capacity * W);
+            if (layer.nonlinear) dm = arena.take<real>(panels * rows * W);
+            if (layer.nonlinear && !few()) drive = arena.take<real>(panels * capacity * W);
             gates = arena.take<real>(panels * capacity * W);
             inputs = Cell::SPLIT ? arena.take<real>(panels * capacity * W) : gates;
             left = arena.take<real>(left_blocks() * ROWS * capacity);
@@ -336,19 +378,29 @@ template <class Cell, class real> struct Layer {
                         if (a.d_out && H - tile * W > lane)
                             d += load_some((const real*)a.d_out + (t * B + b0 + r) * H + tile * W + lane, H - tile * W - lane);
                         V past = {};
-                        if (Cell::CELL && !Cell::DIRECT) past = t ? load(saved(t - 1, tile, r) + 4 * n * W + lane) : load(cell + at);
+                        if (Cell::CELL && !Cell::DIRECT) past = t ? load(saved(t - 1, tile, r) + 4 * W + lane) : load(cell + at);
                         const V direct =
                             Cell::template backward<real>(d, Cell::CELL && !Cell::DIRECT ? d_cell + at : nullptr, past,
-                                                          saved(t, tile, r) + lane, n * W, gates + place, inputs + place, capacity * W);
+                                                          saved(t, tile, r) + lane, W, gates + place, inputs + place, capacity * W);
                         if (Cell::DIRECT) store(dh + at, direct);
                     }
         }
 
         // dh_{t-1} (+)= sum over panels of gates_t W_hh
-        void hidden_gradient(int64_t s) {
+        void hidden_gradient(int64_t t, int64_t s) {
             for (int64_t tile = 0; tile < tiles; tile++)
                 row_blocks(offset[s + 1] - offset[s], [&](auto count, int64_t r0) MRNN_LAMBDA {
                     constexpr int M = decltype(count)::value;
+                    if (t) {  // what the step before will read comes from memory while the product is computed
+                        const real* next = saved(t - 1, tile, r0);
+                        for (int at = 0; at < M * S * W; at += LINE) __builtin_prefetch(next + at, 0, 2);
+                        if (Cell::CELL && !Cell::DIRECT && t > 1)  // of the step before that, c alone
+                            for (int at = 4 * W; at < M * S * W; at += S * W)
+                                for (int k = 0; k < W; k += LINE) __builtin_prefetch(saved(t - 2, tile, r0) + at + k, 0, 2);
+                        const int64_t first = ((t - 1) * B + b0 + r0) * H + tile * W;
+                        for (int r = 0; r < M; r++) __builtin_prefetch((const real*)a.out + first + r * H, 0, 2);
+                        for (int r = 0; r < M && a.d_out; r++) __builtin_prefetch((const real*)a.d_out + first + r * H, 0, 2);
+                    }
                     V acc[M][2];
                     real* to = dh + (tile * rows + r0) * W;
                     if (Cell::DIRECT)
@@ -384,14 +436,17 @@ template <class Cell, class real> struct Layer {
             const int64_t blocks = ceil_div(columns1 + columns2 + 1, ROWS);
             for (int64_t s = 0; s < steps; s++) {
                 const real *h = columns1 ? before(t0 + s) : nullptr, *x = input(t0 + s);
-                for (int64_t r = 0; r < offset[s + 1] - offset[s]; r++)
-                    for (int64_t k = 0; k < blocks * ROWS; k++) {
-                        const int64_t second = k - columns1;
-                        const real value = k < columns1 ? (h ? h[r * H + k] : 0)
-                                           : second < columns2 ? x[r * D + second]
-                                           : second == columns2 ? 1 : 0;
-                        out[(k / ROWS * capacity + offset[s] + r) * ROWS + k % ROWS] = value;
-                    }
+                for (int64_t r = 0; r < offset[s + 1] - offset[s]; r++) {
+                    real* to = out + (offset[s] + r) * ROWS;
+                    const auto put = [&](int64_t k, real value) { to[k / ROWS * capacity * ROWS + k % ROWS] = value; };
+                    int64_t k = 0;
+                    for (; k + ROWS <= columns1; k += ROWS)
+                        for (int64_t i = 0; i < ROWS; i++) to[k / ROWS * capacity * ROWS + i] = h ? h[r * H + k + i] : 0;
+                    for (; k < columns1; k++) put(k, h ? h[r * H + k] : 0);
+                    for (int64_t i = 0; i < columns2; i++) put(k++, x[r * D + i]);
+                    put(k++, 1);
+                    while (k < blocks * ROWS) put(k++, 0);
+                }
             }
         }
 
@@ -419,14 +474,11 @@ template <class Cell, class real> struct Layer {
                 start_chunk(t0, steps);
                 for (int64_t s = steps - 1; s >= 0; s--) {
                     gate_gradients(t0 + s, s);
-                    hidden_gradient(s);
+                    hidden_gradient(t0 + s, s);
                 }
                 pack_left(t0, steps, H, apart() ? 0 : D, left);
                 weight_gradient(gates, left, left_blocks(), offset[steps], dw);
-                if (layer.nonlinear) {
-                    project(t0, steps, drive);
-                    layer.adam ? scan_back<true>(t0, steps, scratch) : scan_back<false>(t0, steps, scratch);
-                }
+                if (layer.nonlinear) run_dynamics_back(t0, steps);
                 if (apart()) {
                     pack_left(t0, steps, 0, D, left_inputs);
                     weight_gradient(inputs, left_inputs, input_blocks(), offset[steps], dw_inputs);

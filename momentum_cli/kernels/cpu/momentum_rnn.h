@@ -11,9 +11,15 @@
 
 #define MRNN_ABI 1
 
+// Vectors and register tile of the portable kernels. 64 and 12 give the shape of the AVX-512 kernels on any machine, slowly: for tests.
+#if !defined(MRNN_GENERIC_VECTOR_BYTES)
+#define MRNN_GENERIC_VECTOR_BYTES 16
+#define MRNN_GENERIC_ROWS 6
+#endif
+
 enum { MRNN_LSTM = 0, MRNN_GRU = 1, MRNN_RNN_TANH = 2, MRNN_RNN_RELU = 3 };
 enum { MRNN_LINEAR = 0, MRNN_ADAM = 1, MRNN_RMSPROP = 2 };
-enum { MRNN_ISA_GENERIC = 0, MRNN_ISA_AVX2 = 1, MRNN_ISA_AVX512 = 2, MRNN_ISA_WIDE = 3 };
+enum { MRNN_ISA_GENERIC = 0, MRNN_ISA_AVX2 = 1, MRNN_ISA_AVX512 = 2 };
 enum { MRNN_OK = 0, MRNN_BAD_ARGUMENT = 1, MRNN_NO_MEMORY = 2, MRNN_NO_ISA = 3 };
 
 // One layer, one direction. A null pointer means: absent (biases, states: zero; gradients: not asked for).
@@ -40,8 +46,10 @@ MRNN_API int64_t mrnn_abi(void);
 MRNN_API int64_t mrnn_args_bytes(void);
 MRNN_API int64_t mrnn_best_isa(void);
 MRNN_API int64_t mrnn_has_isa(int64_t isa);
-MRNN_API int64_t mrnn_saved_size(const mrnn_args* args);        // in reals
-MRNN_API int64_t mrnn_checkpoints_size(const mrnn_args* args);  // in reals
+MRNN_API int64_t mrnn_vector_bytes(int64_t isa);
+// In reals. Hidden units are padded to two vectors: the layout, and so these sizes, depend on the instruction set.
+MRNN_API int64_t mrnn_saved_size(const mrnn_args* args);
+MRNN_API int64_t mrnn_checkpoints_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_forward(const mrnn_args* args);
 MRNN_API int64_t mrnn_backward(const mrnn_args* args);
 // Borrow an OpenMP runtime that is in the process already (torch's), so that no second pool of threads competes with it.

@@ -68,25 +68,24 @@ template <class V> MRNN_INLINE V clamp(V x, V low, V high) {  // NaN passes thro
 }
 
 MRNN_INLINE VF sigmoid(VF x) {
-    const VF bound = (VF){} + 87.0f;
+    const VF bound = 87.0f - VF{};
     return 1.0f / (1.0f + exp_bounded(clamp<VF>(-x, -bound, bound)));
 }
 
-// Rational minimax approximation, 13 over 6 (the coefficients of Eigen's ptanh): 3 ulp, odd, exact at 0.
+// 1 - 2 / (exp(2|x|) + 1), and Cephes' odd polynomial below 0.625, where that cancels. 1 ulp also near saturation, where an
+// error of the last place of tanh is a large error of its derivative 1 - tanh^2.
 MRNN_INLINE VF tanh_(VF x) {
-    const VF bound = (VF){} + 7.90531110763549805f;  // |tanh| rounds to 1 beyond
-    x = clamp<VF>(x, -bound, bound);
+    const VF bound = 9.02f - VF{};  // tanh rounds to 1 beyond
+    const Simd<float>::I sign = (Simd<float>::I)x & (int32_t)0x80000000;
+    VF magnitude = (VF)((Simd<float>::I)x ^ sign);
     VF z = x * x;
-    VF p = z * -2.76076847742355e-16f + 2.00018790482477e-13f;
-    p = p * z + -8.60467152213735e-11f;
-    p = p * z + 5.12229709037114e-08f;
-    p = p * z + 1.48572235717979e-05f;
-    p = p * z + 6.37261928875436e-04f;
-    p = p * z + 4.89352455891786e-03f;
-    VF q = z * 1.19825839466702e-06f + 1.18534705686654e-04f;
-    q = q * z + 2.26843463243900e-03f;
-    q = q * z + 4.89352518554385e-03f;
-    return x * p / q;
+    VF small = z * -5.70498872745e-3f + 2.06390887954e-2f;
+    small = small * z + -5.37397155531e-2f;
+    small = small * z + 1.33314422036e-1f;
+    small = small * z + -3.33332819422e-1f;
+    small = small * (z * x) + x;
+    const VF large = 1.0f - 2.0f / (exp_bounded((magnitude > bound ? bound : magnitude) * 2.0f) + 1.0f);
+    return magnitude < 0.625f ? small : (VF)((Simd<float>::I)large ^ sign);
 }
 
 // float64 is for checking, not for speed: the C library lane by lane.
@@ -98,7 +97,8 @@ MRNN_INLINE VD tanh_(VD x) {
     for (int i = 0; i < LANES<double>; i++) x[i] = tanh(x[i]);
     return x;
 }
-MRNN_INLINE VF root(VF x) {
+
+MRNN_INLINE VF root(VF x) {  // compiled to one instruction where there is one (-fno-math-errno)
     for (int i = 0; i < LANES<float>; i++) x[i] = __builtin_sqrtf(x[i]);
     return x;
 }
@@ -106,7 +106,18 @@ MRNN_INLINE VD root(VD x) {
     for (int i = 0; i < LANES<double>; i++) x[i] = __builtin_sqrt(x[i]);
     return x;
 }
+
 // 1 / sqrt(x), and 0 at 0: without eps, a vanishing input makes a vanishing step.
-template <class V> MRNN_INLINE V inverse_root(V x) { return x > 0 ? 1 / root(x) : x * 0; }
+MRNN_INLINE VD inverse_root(VD x) { return x > 0 ? 1 / root(x) : x * 0; }
+MRNN_INLINE VF inverse_root(VF x) {
+#if defined(__AVX2__) && MRNN_VECTOR_BYTES == 32
+    // The 12-bit estimate and one step of third order: 1 ulp, at a third of the time of a root and a division.
+    const VF y = __builtin_ia32_rsqrtps256(x), e = 1.0f - x * y * y;  // (x y) y: y y would underflow for large x
+    const VF refined = x == __builtin_inff() ? VF{} : y + y * e * (0.375f * e + 0.5f);
+    return x >= 1.17549435e-38f ? refined : x * 0;  // NaN stays NaN
+#else
+    return x > 0 ? 1 / root(x) : x * 0;
+#endif
+}
 
 }  // namespace MRNN_NS
