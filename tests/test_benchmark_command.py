@@ -26,7 +26,7 @@ CELLS = "lstm,momentum"
 
 @pytest.fixture(autouse=True)
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "measure_memory", lambda *arguments: None)
+    monkeypatch.setattr(runner, "measure_memory", lambda runs, *rest: [None] * len(runs))
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_killed_bench_gives_the_table_of_one_that_was_not(tmp_path: Path) -> N
     script = (
         "import sys, torch; from pathlib import Path; import momentum_cli.benchmark.runner as runner;"
         "import momentum_cli.benchmark.contender as contender;"
-        "runner.measure_memory = lambda *a: None; contender.TURN_SECONDS = 0.001;"
+        "runner.measure_memory = lambda runs, *rest: [None] * len(runs); contender.TURN_SECONDS = 0.001;"
         "execute = contender.Contender.turn;"
         # every turn is saved, so that the kill leaves a run in the middle
         "contender.Contender.turn = lambda self, *a: (setattr(self, '_save_every', 0.0), execute(self, *a))[1];"

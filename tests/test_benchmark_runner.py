@@ -21,7 +21,7 @@ from momentum_cli.run_folder import read_metrics
 @pytest.fixture(autouse=True)
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measuring memory starts a process a cell; one test does that."""
-    monkeypatch.setattr(runner, "measure_memory", lambda *arguments: 2**20)
+    monkeypatch.setattr(runner, "measure_memory", lambda runs, *rest: [2**20] * len(runs))
 
 
 def setting(folder: Path, **options: Any) -> Setting:
@@ -194,7 +194,7 @@ def test_the_end_of_a_process_in_words() -> None:
 
 def test_memory_is_that_of_a_process_of_its_own(tmp_path: Path) -> None:
     run = small_plan(tmp_path, "lstm", "0").groups()[0][0]
-    value = measure_memory(run, None, "cpu")
+    (value,) = measure_memory([run], None, "cpu")
     assert value is not None
     # Python with torch: more than 64 MiB, and not the many GiB of a wrong unit
     assert 2**26 < value < 2**34

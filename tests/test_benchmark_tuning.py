@@ -62,7 +62,8 @@ def outcome(steps: int | None, value: float | None, metric: str = "mse") -> dict
         ([outcome(4, 0.3), outcome(4, 0.1)], 0),  # the first of equals
         ([outcome(None, None), outcome(None, 0.5)], 1),
         ([outcome(None, None)], None),
-        ([outcome(None, float("nan")), outcome(None, 0.5)], 0),
+        ([outcome(None, float("nan")), outcome(None, 0.5)], 1),
+        ([outcome(None, 0.5), outcome(None, float("nan"))], 0),
     ],
 )
 def test_the_best_trial(outcomes: list[dict[str, Any]], expected: int | None) -> None:
@@ -70,7 +71,7 @@ def test_the_best_trial(outcomes: list[dict[str, Any]], expected: int | None) ->
 
 
 def test_winners_are_compared_and_the_cost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "measure_memory", lambda *arguments: None)
+    monkeypatch.setattr(runner, "measure_memory", lambda runs, *rest: [None] * len(runs))
     monkeypatch.setattr("momentum_cli.benchmark.draw_bench", lambda *arguments: None)
     monkeypatch.setattr("momentum_cli.report.write_report", lambda *arguments: None)
     options: dict[str, Any] = {"cells": ["lstm,momentum"], "seeds": "0", "budget_steps": 8, "tuned": 3}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from momentum_cli.benchmark.plan import DEFAULT_CELLS, DEFAULT_SEEDS, Plan, make
 from momentum_cli.benchmark.runner import Setting, execute
 from momentum_cli.benchmark.summary import DEFINITIONS, summarise
 from momentum_cli.benchmark.workers import threads_of
-from momentum_cli.errors import MomentumError, RunError
+from momentum_cli.errors import MomentumError, RecipeError, RunError
 from momentum_cli.run_folder import environment
 from momentum_cli.ui.contest import BenchUi, NullBenchUi
 
@@ -71,6 +72,8 @@ def bench(
         Interrupted: SIGINT or SIGTERM arrived; unfinished runs are saved.
     """
     shown: BenchUi = ui or NullBenchUi()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RecipeError("a benchmark is started once, not by torchrun or srun; --jobs spreads its runs over processes")
     plan = make_plan(
         recipes,
         cells=cells,

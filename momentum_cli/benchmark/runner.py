@@ -100,7 +100,7 @@ def _in_turns(
                 dataset = first.recipe.build_task().load(setting.data_dir, setting.ui)
                 loaded = first.comparison
                 _warm_up(first, dataset, fabric)
-            memory = {run.id: _memory(run, setting) for run in group}
+            memory = _memory(group, setting)
             active, failed = _contenders(group, dataset, fabric, setting)
             for contender in active:
                 contender.memory_bytes = memory[contender.spec.id]
@@ -181,16 +181,18 @@ def _warm_up(run: RunSpec, dataset: Dataset, fabric: Fabric) -> None:
             trainer.step()
 
 
-def _memory(run: RunSpec, setting: Setting) -> int | None:
-    """Return the peak memory of a process with this cell alone, measured once a cell."""
+def _memory(group: Sequence[RunSpec], setting: Setting) -> dict[str, int | None]:
+    """Return the peak memory of a process with each run alone; it is measured once a cell and kept."""
     path = setting.folder / "memory.json"
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    key = f"{run.comparison} {run.label}"
-    if key not in known:
-        known[key] = measure_memory(run, setting.data_dir, setting.accelerator)
+    known: dict[str, int | None] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    keys = {run.id: f"{run.comparison} {run.label}" for run in group}
+    missing = [run for run in group if keys[run.id] not in known]
+    if missing:
+        setting.ui.note("measuring the memory of each cell in a process of its own")
+        values = measure_memory(missing, setting.data_dir, setting.accelerator)
+        known |= {keys[run.id]: value for run, value in zip(missing, values, strict=True)}
         write_json(path, known)
-    value = known[key]
-    return None if value is None else int(value)
+    return {run.id: known[keys[run.id]] for run in group}
 
 
 def _before(run: RunSpec, result: dict[str, Any] | None) -> RunState:

@@ -173,4 +173,4 @@ def _better(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     if steps[0] != steps[1]:
         return bool(steps[0] < steps[1])
     value, against = one["best"]["value"], other["best"]["value"]
-    return steps[0] == math.inf and better(one["best"]["metric"], value, against)
+    return steps[0] == math.inf and (math.isnan(against) or better(one["best"]["metric"], value, against))

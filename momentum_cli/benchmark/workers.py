@@ -109,22 +109,30 @@ def work_in_processes(
     return results
 
 
-def measure_memory(run: RunSpec, data_dir: Path | None, accelerator: str) -> int | None:
-    """Return the peak memory in bytes of a process that trains and evaluates this run alone, for a few steps.
+def measure_memory(runs: Sequence[RunSpec], data_dir: Path | None, accelerator: str) -> list[int | None]:
+    """Return for each run the peak memory in bytes of a process that trains and evaluates it alone, for a few steps.
 
     On the CPU resident memory (Python, torch and the data in it), on CUDA what torch allocated on the device; None when
-    it could not be measured.
+    it could not be measured. As many processes as there are cores work at a time: memory does not mind.
     """
-    receiving, sending = _SPAWN.Pipe(duplex=False)
-    process = _SPAWN.Process(target=_measure, args=(run, data_dir, accelerator, sending), daemon=True)
-    process.start()
-    sending.close()
-    try:
-        value: int | None = receiving.recv()
-    except EOFError:
-        value = None
-    process.join()
-    return value
+    values: list[int | None] = []
+    size = min(threads_of(1), 4)
+    for first in range(0, len(runs), size):
+        started = []
+        for run in runs[first : first + size]:
+            receiving, sending = _SPAWN.Pipe(duplex=False)
+            process = _SPAWN.Process(target=_measure, args=(run, data_dir, accelerator, sending), daemon=True)
+            process.start()
+            sending.close()
+            started.append((process, receiving))
+        for process, receiving in started:
+            try:
+                values.append(receiving.recv())
+            except EOFError:
+                values.append(None)
+            process.join()
+            receiving.close()
+    return values
 
 
 def _start(run: RunSpec, folder: Path, slot: int, options: _Options) -> _Worker:
