@@ -73,7 +73,7 @@ def bench(
     """
     shown: BenchUi = ui or NullBenchUi()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise RecipeError("a benchmark is started once, not by torchrun or srun; --jobs spreads its runs over processes")
+        raise RecipeError("start a benchmark once, not by torchrun or srun; --jobs spreads its runs over processes")
     plan = make_plan(
         recipes,
         cells=cells,
