@@ -1,0 +1,118 @@
+"""Measure the grid of docs/performance.md: ``benchmarks/step_time.py --out DIR`` writes JSON, a table and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import matplotlib as mpl
+
+from momentum_cli.step_time import (
+    CELLS,
+    GRID,
+    Shape,
+    StepTime,
+    as_json,
+    environment,
+    machine_gflops,
+    measure,
+    peak_bytes,
+)
+
+mpl.use("Agg")
+from matplotlib import pyplot
+
+
+def table(results: list[StepTime], roof: float) -> str:
+    """Return a Markdown table, a row a measurement."""
+    lines = [
+        "| T, B, D, N | work | cell | backend | ms | x torch (quartiles) | x loop | GFLOP/s (of roof) | peak memory |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        low, high = r.torch_ratio_quartiles
+        loop = "-" if r.loop_ratio is None else f"{r.loop_ratio:.1f}"
+        memory = "-"
+        if r.peak_bytes is not None and r.torch_peak_bytes:
+            memory = f"{r.peak_bytes / 2**20:.0f} MiB ({r.peak_bytes / r.torch_peak_bytes:.2f} x torch)"
+        lines.append(
+            f"| {', '.join(map(str, r.shape))} | {r.work} | {r.cell} | {r.backend} | {r.seconds * 1e3:.1f} "
+            f"| {r.torch_ratio:.2f} ({low:.2f}-{high:.2f}) | {loop} "
+            f"| {r.gflops:.0f} ({r.gflops / roof:.0%}) | {memory} |"
+        )
+    return "\n".join(lines)
+
+
+def picture(results: list[StepTime], path: Path) -> None:
+    """Draw the ratios to torch, a panel for each kind of work."""
+    works = list(dict.fromkeys(r.work for r in results))
+    cells = list(dict.fromkeys(r.cell for r in results))
+    figure, panels = pyplot.subplots(len(works), 1, figsize=(10, 4 * len(works)), squeeze=False, layout="constrained")
+    for panel, work in zip(panels[:, 0], works, strict=True):
+        shapes = list(dict.fromkeys(r.shape for r in results if r.work == work))
+        for number, cell in enumerate(cells):
+            own = [r for r in results if r.work == work and r.cell == cell]
+            places = [shapes.index(r.shape) + (number - (len(cells) - 1) / 2) * 0.8 / len(cells) for r in own]
+            errors = [[max(r.torch_ratio - r.torch_ratio_quartiles[0], 0.0) for r in own]]
+            errors.append([max(r.torch_ratio_quartiles[1] - r.torch_ratio, 0.0) for r in own])
+            panel.bar(places, [r.torch_ratio for r in own], 0.8 / len(cells), yerr=errors, label=cell)
+        panel.axhline(1.0, color="black", linewidth=1)
+        panel.set_xticks(range(len(shapes)), [", ".join(map(str, shape)) for shape in shapes])
+        panel.set_xlabel("T, B, D, N")
+        panel.set_ylabel(f"{work}: times faster than torch")
+        panel.legend(ncols=4)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Measure what the arguments name and write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for step_time.json, .md and .png")
+    parser.add_argument("--cells", default=",".join(CELLS))
+    parser.add_argument("--shapes", default="", help="T,B,D,N[;T,B,D,N…]; default is the whole grid")
+    parser.add_argument("--work", default="forward,training")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--loop-rounds", type=int, default=3, help="times of the plain loop; 0 leaves it out")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--cpu-time", action="store_true", help="processor time instead of wall time; for one thread")
+    parser.add_argument("--memory", action="store_true", help="peak memory too, a fresh process each")
+    options = parser.parse_args()
+    shapes = [Shape(*map(int, text.split(","))) for text in options.shapes.split(";") if text] or list(GRID)
+    cells = options.cells.split(",")
+    options.out.mkdir(parents=True, exist_ok=True)
+    roof = machine_gflops()
+    results: list[StepTime] = []
+    for shape in shapes:
+        for work in options.work.split(","):
+            found = measure(
+                shape,
+                cells,
+                work,
+                rounds=options.rounds,
+                loop_rounds=options.loop_rounds,
+                backend=options.backend,
+                clock=time.process_time if options.cpu_time else time.perf_counter,
+            )
+            if options.memory:
+                found = [
+                    StepTime(
+                        **vars(r)
+                        | {
+                            "peak_bytes": peak_bytes(r.cell, shape, work),
+                            "torch_peak_bytes": peak_bytes(r.cell, shape, work, native=True),
+                        }
+                    )
+                    for r in found
+                ]
+            results += found
+            document = {"environment": environment(), "machine_gflops": roof, "results": as_json(results)}
+            (options.out / "step_time.json").write_text(json.dumps(document, indent=1))
+            print(table(found, roof), flush=True)
+    (options.out / "step_time.md").write_text(table(results, roof) + "\n")
+    picture(results, options.out / "step_time.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""Time of one training step or inference pass of a layer, as a ratio to torch's own layer in the same interleaved run.
+
+A round times every contender once, in an order that rotates from round to round, and a ratio is taken within a round:
+what else the machine does in a round slows both sides. Reported are the median and the interquartile range over rounds.
+
+Axes: T time, B batch, D input, N hidden.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from momentum_cli.cells import parse_cell
+from momentum_cli.dynamics import DYNAMICS
+from momentum_cli.kernels import fused
+from momentum_cli.layers import GRU, LSTM, RNN, RecurrentLayer
+
+Pass = Literal["forward", "training"]
+
+
+class Shape(NamedTuple):
+    """Sizes of one measurement: T steps, B sequences, D input channels, N hidden units."""
+
+    steps: int
+    batch: int
+    inputs: int
+    hidden: int
+
+
+# Pixel MNIST at two sizes, with small batches and one sequence; short sequences; language modelling; long and narrow.
+GRID = (
+    Shape(784, 128, 1, 128),
+    Shape(784, 128, 1, 256),
+    Shape(784, 32, 1, 128),
+    Shape(784, 1, 1, 128),
+    Shape(64, 128, 1, 64),
+    Shape(28, 128, 28, 128),
+    Shape(70, 20, 512, 512),
+    Shape(512, 64, 64, 128),
+)
+CELLS = ("lstm", "momentum", "adam", "rmsprop", "sr", "gru", "momentum-gru")
+_GATES = {"lstm": 4, "gru": 3, "rnn": 1, "rnn_relu": 1}
+_LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+_TORCH: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What was measured for one cell, shape and pass. Times in seconds; ratios above 1 mean that the cell is faster.
+
+    ``torch_ratio`` is the time of `torch.nn.LSTM` or `GRU` over that of the cell, with its lower and upper quartile;
+    ``loop_ratio`` that of the plain PyTorch loop of the same cell, None when it was not timed.
+    """
+
+    cell: str
+    shape: Shape
+    work: Pass
+    backend: str
+    seconds: float
+    seconds_quartiles: tuple[float, float]
+    torch_seconds: float
+    torch_ratio: float
+    torch_ratio_quartiles: tuple[float, float]
+    loop_ratio: float | None
+    gflops: float  # of the matrix products, per second
+    rounds: int
+    peak_bytes: int | None = None
+    torch_peak_bytes: int | None = None
+
+
+def build(cell: str, shape: Shape, backend: str = "auto") -> RecurrentLayer:
+    """Return the layer of a cell with the default options of its dynamics."""
+    dynamics, recurrence = parse_cell(cell)
+    return _LAYERS[recurrence](shape.inputs, shape.hidden, dynamics=DYNAMICS[dynamics](), backend=backend)
+
+
+def build_torch(cell: str, shape: Shape) -> nn.RNNBase:
+    """Return torch's layer with the recurrence of a cell."""
+    return _TORCH[parse_cell(cell)[1]](shape.inputs, shape.hidden)
+
+
+def step(layer: nn.Module, x: torch.Tensor, cotangent: torch.Tensor, work: Pass) -> None:
+    """Run the layer once; for training also the gradients of its parameters."""
+    if work == "forward":
+        with torch.inference_mode():
+            layer(x)
+        return
+    output, _ = layer(x)
+    torch.autograd.grad(output, list(layer.parameters()), cotangent)
+
+
+def measure(
+    shape: Shape,
+    cells: Sequence[str] = CELLS,
+    work: Pass = "training",
+    *,
+    rounds: int = 20,
+    loop_rounds: int = 3,
+    backend: str = "auto",
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[StepTime]:
+    """Time cells on one shape against torch's layers and, in the first rounds, the plain loop.
+
+    Args:
+        shape: Sizes, each >= 1.
+        cells: Names of `momentum_cli.cells.CELLS` with an lstm, gru or rnn recurrence.
+        work: ``"forward"`` in inference mode, or ``"training"``: forward and backward.
+        rounds: Times of each contender, >= 1.
+        loop_rounds: Times of the plain loop, which is slow; 0 leaves it out.
+        backend: Of the cells.
+        clock: Seconds; replaced in tests.
+
+    Returns:
+        One `StepTime` a cell.
+
+    Raises:
+        KeyError: A cell has no layer in torch to be compared with.
+    """
+    torch.manual_seed(0)
+    x = torch.randn(shape.steps, shape.batch, shape.inputs)
+    cotangent = torch.randn(shape.steps, shape.batch, shape.hidden)
+    layers: dict[str, nn.Module] = {cell: build(cell, shape, backend) for cell in cells}
+    rivals = {cell: f"torch {parse_cell(cell)[1]}" for cell in cells}
+    layers |= {rivals[cell]: build_torch(cell, shape) for cell in cells}
+    loops: dict[str, nn.Module] = {f"loop {cell}": build(cell, shape, "reference") for cell in cells}
+    seconds: dict[str, list[float]] = {name: [] for name in (*layers, *loops)}
+    for layer in layers.values():  # warm up: code, allocator, threads
+        step(layer, x, cotangent, work)
+    for number in range(rounds):
+        names = [*layers, *(loops if number < loop_rounds else ())]
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            layer = layers.get(name) or loops[name]
+            start = clock()
+            step(layer, x, cotangent, work)
+            seconds[name].append(clock() - start)
+    results = []
+    for cell in cells:
+        own, rival, loop = seconds[cell], seconds[rivals[cell]], seconds[f"loop {cell}"]
+        ratios = [theirs / ours for theirs, ours in zip(rival, own, strict=True)]
+        layer = layers[cell]
+        assert isinstance(layer, RecurrentLayer)
+        median = statistics.median(own)
+        results.append(
+            StepTime(
+                cell=cell,
+                shape=shape,
+                work=work,
+                backend=layer.chosen_backend or layer.backend,
+                seconds=median,
+                seconds_quartiles=quartiles(own),
+                torch_seconds=statistics.median(rival),
+                torch_ratio=statistics.median(ratios),
+                torch_ratio_quartiles=quartiles(ratios),
+                loop_ratio=statistics.median([t / o for t, o in zip(loop, own, strict=False)]) if loop else None,
+                gflops=floating_point_operations(cell, shape, work) / median / 1e9,
+                rounds=rounds,
+            )
+        )
+    return results
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """Return the lower and upper quartile (inclusive method); of one value, twice itself."""
+    if len(values) < 2:
+        return values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, high
+
+
+def floating_point_operations(cell: str, shape: Shape, work: Pass) -> float:
+    """Return the operations of the matrix products: ``2 T B G (N + D)`` forward, and twice that backward.
+
+    The input is not asked for its gradient, so backward leaves out ``2 T B G D`` of it.
+    """
+    steps, batch, inputs, hidden = shape
+    gates = _GATES[parse_cell(cell)[1]] * hidden
+    forward = 2.0 * steps * batch * gates * (hidden + inputs)
+    return forward if work == "forward" else 3.0 * forward - 2.0 * steps * batch * gates * inputs
+
+
+def machine_gflops(seconds: float = 1.0) -> float:
+    """Return the best rate of a float32 matrix product of torch on the threads in use, the roof of the comparison."""
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - start)
+    return 2 * 1024**3 / best / 1e9
+
+
+def peak_bytes(cell: str, shape: Shape, work: Pass, *, native: bool = False) -> int | None:
+    """Return by how much one step raises the peak memory of a fresh process, or None where it cannot be told.
+
+    Args:
+        cell: As in `measure`.
+        shape: Sizes.
+        work: As in `measure`.
+        native: Ask for torch's layer instead of the cell.
+    """
+    if sys.platform not in ("linux", "darwin"):
+        return None
+    command = [sys.executable, "-m", "momentum_cli.step_time", cell, work, "torch" if native else "auto"]
+    done = subprocess.run([*command, *map(str, shape)], check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+def _report_peak(cell: str, work: Pass, which: str, shape: Shape) -> int:
+    import resource
+
+    def peak() -> int:
+        value = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return value * (1024 if sys.platform == "linux" else 1)
+
+    layer = build_torch(cell, shape) if which == "torch" else build(cell, shape)
+    x = torch.randn(shape.steps, shape.batch, shape.inputs)
+    cotangent = torch.randn(shape.steps, shape.batch, shape.hidden)
+    step(layer, x[:1, :1], cotangent[:1, :1], work)  # code and threads are not the step's
+    before = peak()
+    step(layer, x, cotangent, work)
+    return peak() - before
+
+
+def environment() -> dict[str, Any]:
+    """Return what a number depends on: processor, instruction set, threads, versions."""
+    return {
+        "processor": _processor(),
+        "isa": fused.status()["isa"],
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def as_json(results: Sequence[StepTime]) -> list[dict[str, Any]]:
+    """Return the results as plain dicts, with the shape by name."""
+    return [asdict(result) | {"shape": result.shape._asdict()} for result in results]
+
+
+if __name__ == "__main__":
+    name, kind, side, *sizes = sys.argv[1:]
+    assert kind in ("forward", "training")
+    sys.stdout.write(str(_report_peak(name, kind, side, Shape(*map(int, sizes)))))

@@ -1,0 +1,325 @@
+"""The fused kernel against the reference loop in float64, against torch, and against its own promises.
+
+Axes: T time, B batch, D input, H hidden, G gates * H.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
+from momentum_cli.kernels import Weights, fused, native, reference
+from momentum_cli.recurrence import RECURRENCES
+
+CPU = torch.device("cpu")
+built = pytest.mark.skipif(fused.status()["library"] is None, reason="the kernel library was not built")
+# eps well above rounding, so that comparisons measure the kernel and not the conditioning of u / sqrt(u² + eps)
+DYNAMICS: tuple[Dynamics, ...] = (
+    Identity(),
+    HeavyBall(0.6, 0.7),
+    Nesterov(0.5),
+    ScheduledRestart(0.8, 3),
+    RMSProp(0.6, 0.9, 1e-3),
+    Adam(0.6, 0.3, 0.9, 1e-3),
+)
+
+
+@dataclass
+class Case:
+    """Float64 numbers of one layer; ``run`` returns outputs, last states and gradients for one random cotangent."""
+
+    recurrence: str
+    dynamics: Dynamics
+    shape: tuple[int, int, int, int]
+    bias: bool = True
+    started: bool = True
+    ragged: bool = False
+    scale: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        generator = torch.Generator().manual_seed(self.seed)
+        steps, batch, inputs, hidden = self.shape
+        recurrence = RECURRENCES[self.recurrence]
+        gates = recurrence.gates * hidden
+
+        def draw(*size: int) -> Tensor:
+            return torch.randn(*size, generator=generator, dtype=torch.float64) * self.scale
+
+        self.x = draw(steps, batch, inputs)
+        biases = (draw(gates), draw(gates)) if self.bias else (None, None)
+        self.weights = (draw(gates, inputs), draw(gates, hidden) / hidden**0.5, *biases)
+        self.state = [draw(batch, hidden) * self.started for _ in recurrence.state_names]
+        self.drive: list[Tensor] | None = None
+        if self.started and isinstance(self.dynamics, Adam):
+            self.drive = [draw(batch, gates), draw(batch, gates).square()]
+        elif self.started and isinstance(self.dynamics, RMSProp):
+            self.drive = [draw(batch, gates).square()]
+        elif self.started and isinstance(self.dynamics, HeavyBall):
+            self.drive = [draw(batch, inputs + self.bias)]
+        self.lengths = torch.randint(1, steps + 1, (batch,), generator=generator) if self.ragged else None
+        self.generator = generator.get_state()
+
+    def run(self, backend: Any, dtype: torch.dtype) -> list[Tensor]:
+        def leaf(t: Tensor | None) -> Tensor | None:
+            return None if t is None else t.to(dtype).clone().requires_grad_()
+
+        x, weights = leaf(self.x), [leaf(t) for t in self.weights]
+        state = [leaf(t) for t in self.state]
+        drive = None if self.drive is None else tuple(leaf(t) for t in self.drive)
+        recurrence = RECURRENCES[self.recurrence]
+        output, last, moved = backend.run(
+            recurrence, self.dynamics, x, Weights(*weights), tuple(state), drive, self.lengths
+        )
+        results = [output, *last, *(t for t in moved if t.is_floating_point())]
+        generator = torch.Generator()
+        generator.set_state(self.generator)
+        loss = sum((r.double() * torch.randn(r.shape, generator=generator, dtype=torch.float64)).sum() for r in results)
+        leaves = [t for t in (x, *weights, *state, *(drive or ())) if t is not None]
+        return [t.detach().double() for t in (*results, *torch.autograd.grad(loss, leaves))]
+
+
+def error(expected: list[Tensor], got: list[Tensor]) -> float:
+    """Largest error, each tensor relative to its own largest value."""
+    assert [t.shape for t in expected] == [t.shape for t in got]
+    return max(float((e - g).abs().max() / e.abs().max().clamp(min=1e-300)) for e, g in zip(expected, got, strict=True))
+
+
+@built
+@pytest.mark.parametrize("dynamics", DYNAMICS, ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_float64_equals_the_reference_with_all_gradients(recurrence: str, dynamics: Dynamics) -> None:
+    for shape, bias, started, ragged in (
+        ((1, 1, 1, 1), True, True, False),
+        ((11, 5, 3, 7), True, True, True),
+        ((6, 3, 2, 5), False, False, False),
+    ):
+        case = Case(recurrence, dynamics, shape, bias, started, ragged)
+        assert error(case.run(reference, torch.float64), case.run(fused, torch.float64)) < 1e-11
+
+
+@built
+@pytest.mark.parametrize("dynamics", DYNAMICS, ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_float32_is_as_exact_as_the_reference_in_float32(recurrence: str, dynamics: Dynamics) -> None:
+    for shape, started, ragged in (((9, 13, 1, 33), True, False), ((12, 7, 20, 16), False, True)):
+        case = Case(recurrence, dynamics, shape, True, started, ragged)
+        exact = case.run(reference, torch.float64)
+        assert (
+            error(exact, case.run(fused, torch.float32)) < 4 * error(exact, case.run(reference, torch.float32)) + 1e-6
+        )
+
+
+@built
+@pytest.mark.parametrize("isa", ["generic", "avx2", "avx512"])
+def test_random_shapes_states_and_partitions(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOMENTUMRNN_ISA", isa)
+    try:
+        fused.status()
+    except ValueError as problem:
+        pytest.skip(str(problem))
+    draw = random.Random(isa)
+    for seed in range(24):
+        shape = (draw.randint(1, 40), draw.randint(1, 30), draw.randint(1, 9), draw.randint(1, 40))
+        options = [draw.random() < 0.7, draw.random() < 0.5, draw.random() < 0.4]
+        case = Case(draw.choice(list(RECURRENCES)), draw.choice(DYNAMICS), shape, *options, seed=seed)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: draw.randint(1, 4))
+        exact, got = case.run(reference, torch.float64), case.run(fused, torch.float32)
+        assert error(exact, got) < 2e-4, case
+
+
+@built
+def test_error_is_at_most_twice_that_of_torch() -> None:
+    # Mean over many numbers, not the worst one: the worst of so many is a lottery on both sides.
+    def total(case: Case, backend: Any) -> float:
+        exact, got = case.run(reference, torch.float64), case.run(backend, torch.float32)
+        return sum(float((e - g).pow(2).mean().sqrt() / e.abs().max()) for e, g in zip(exact, got, strict=True))
+
+    for recurrence, shape in itertools.product(("lstm", "gru", "rnn"), ((40, 24, 1, 32), (30, 9, 12, 20))):
+        case = Case(recurrence, Identity(), shape)
+        assert total(case, fused) <= 2 * total(case, native)
+
+
+@built
+@pytest.mark.parametrize("dynamics", [HeavyBall(0.6, 1.0), Adam(0.6, 0.01, 1.0), RMSProp(0.01, 1.0)], ids=repr)
+@pytest.mark.parametrize("recurrence", ["lstm", "gru", "rnn"])
+def test_saturated_gates_stay_finite(recurrence: str, dynamics: Dynamics) -> None:
+    case = Case(recurrence, dynamics, (20, 5, 2, 19), scale=1e4)
+    for result in case.run(fused, torch.float32):
+        assert torch.isfinite(result).all()
+
+
+@built
+def test_activations_are_accurate_over_their_whole_range() -> None:
+    # An RNN of one unit without recurrence is tanh of its input; with relative accuracy, also next to 0.
+    x = torch.cat([torch.linspace(-12, 12, 4001), torch.logspace(-30, 0, 500)]).view(-1, 1, 1)
+    one, zero = torch.ones(1, 1), torch.zeros(1, 1)
+    state = (torch.zeros(1, 1),)
+    output, _, _ = fused.run(RECURRENCES["rnn"], Identity(), x, Weights(one, zero, None, None), state, None, None)
+    torch.testing.assert_close(output.double(), torch.tanh(x.double()), rtol=3e-7, atol=0)
+
+
+@built
+def test_vanishing_input_without_eps_is_no_step() -> None:
+    case = Case("rnn", Adam(0.5, 0.5, 1.0, 0.0), (6, 3, 2, 5), bias=False, started=False)
+    case.x[:3] = 0
+    exact, got = case.run(reference, torch.float64), case.run(fused, torch.float64)
+    assert all(torch.isfinite(t).all() for t in got)
+    assert error(exact, got) < 1e-9
+
+
+@built
+def test_not_a_number_is_not_swallowed() -> None:
+    for dynamics in DYNAMICS:
+        case = Case("lstm", dynamics, (4, 3, 2, 5), started=False)
+        case.x[1, 1, 0] = float("nan")
+        output = case.run(fused, torch.float32)[0]
+        assert torch.isnan(output[1:, 1]).all()
+        assert torch.isfinite(output[:, ::2]).all()
+        assert torch.isfinite(output[0]).all()
+
+
+@built
+@pytest.mark.parametrize("dynamics", DYNAMICS, ids=lambda d: type(d).__name__)
+def test_chunks_equal_the_whole(dynamics: Dynamics) -> None:
+    case = Case("lstm", dynamics, (17, 4, 2, 9), started=False)
+    weights, x = Weights(*(t.float() for t in case.weights)), case.x.float()
+    recurrence, start = RECURRENCES["lstm"], tuple(s.float() for s in case.state)
+    whole, end, moved = fused.run(recurrence, dynamics, x, weights, start, None, None)
+    state, drive, pieces = start, None, []
+    for piece in x.split([5, 1, 11]):
+        output, state, drive = fused.run(recurrence, dynamics, piece, weights, state, drive, None)
+        pieces.append(output)
+    torch.testing.assert_close(torch.cat(pieces), whole, rtol=1e-5, atol=1e-6)
+    for got, expected in zip((*state, *(drive or ())), (*end, *moved), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
+@built
+def test_gradcheck() -> None:
+    for recurrence, dynamics in itertools.product(RECURRENCES, (Identity(), Adam(0.6, 0.3, 0.9, 0.1))):
+        if recurrence == "rnn_relu":
+            continue  # finite differences straddle the kink
+        case = Case(recurrence, dynamics, (4, 2, 2, 3))
+        inputs = [t.requires_grad_() for t in (case.x, *case.weights, *case.state, *(case.drive or ()))]
+
+        def flat(x: Tensor, *rest: Tensor, case: Case = case) -> tuple[Tensor, ...]:
+            states = len(case.state)
+            output, state, drive = fused.run(
+                RECURRENCES[case.recurrence],
+                case.dynamics,
+                x,
+                Weights(*rest[:4]),
+                rest[4 : 4 + states],
+                rest[4 + states :] or None,
+                None,
+            )
+            return (output, *state, *drive)
+
+        assert torch.autograd.gradcheck(flat, inputs)
+
+
+@built
+def test_same_threads_same_bits_and_inference_equals_training() -> None:
+    case = Case("lstm", Adam(0.6, 0.3, 0.9), (30, 21, 2, 17))
+    first, second = case.run(fused, torch.float32), case.run(fused, torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    weights = Weights(*(t.float() for t in case.weights))
+    assert case.drive is not None
+    output, _, _ = fused.run(
+        RECURRENCES["lstm"],
+        case.dynamics,
+        case.x.float(),
+        weights,
+        tuple(s.float() for s in case.state),
+        tuple(s.float() for s in case.drive),
+        None,
+    )
+    assert torch.equal(output.double(), first[0])
+
+
+@built
+def test_threads_change_nothing_but_the_order_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        results.append(Case("gru", HeavyBall(0.6, 1.0), (15, 11, 2, 17)).run(fused, torch.float32))
+    assert torch.equal(results[0][0], results[1][0])
+    assert error(*results) < 1e-5
+
+
+@built
+def test_padding_is_not_read_and_not_written() -> None:
+    case = Case("lstm", Adam(0.6, 0.3, 0.9, 1e-3), (9, 6, 3, 10), ragged=True)
+    assert case.lengths is not None
+    clean = case.run(fused, torch.float32)
+    beyond = torch.arange(9).unsqueeze(1) >= case.lengths
+    case.x[beyond] = float("nan")
+    dirty = case.run(fused, torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(clean, dirty, strict=True))
+    assert (clean[0][beyond] == 0).all()
+
+
+@built
+def test_the_callers_treatment_of_denormals_is_put_back() -> None:
+    tiny = torch.tensor([1e-40])
+    Case("rnn", Identity(), (3, 2, 1, 4)).run(fused, torch.float32)
+    assert (tiny * 1).item() > 0
+
+
+@built
+def test_second_backward_through_kept_activations_is_the_same() -> None:
+    case = Case("lstm", HeavyBall(0.6, 1.0), (7, 4, 2, 9))
+    weights = [t.float().requires_grad_() for t in case.weights]
+    state = tuple(s.float() for s in case.state)
+    output, _, _ = fused.run(RECURRENCES["lstm"], case.dynamics, case.x.float(), Weights(*weights), state, None, None)
+    first = torch.autograd.grad(output.sum(), weights, retain_graph=True)
+    second = torch.autograd.grad(output.sum(), weights)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@built
+def test_op_registration() -> None:
+    case = Case("lstm", Adam(0.6, 0.3, 0.9, 1e-3), (5, 3, 2, 4))
+    x, *weights = (t.float().requires_grad_() for t in (case.x, *case.weights))
+    plan = [0, 1, 0, 1, 1, 5]
+    nothing = (None, None, None, None, None)
+    arguments = (x, *weights, *nothing, [0.6, 0.9, 0.3, 1e-3], plan, True)
+    tests = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(fused._fused_forward, arguments, test_utils=tests)
+
+
+def test_what_the_kernel_cannot_do_it_refuses_with_the_reason() -> None:
+    lstm = RECURRENCES["lstm"]
+    assert "float16" in str(fused.supports(lstm, Identity(), CPU, torch.float16))
+    assert "cuda" in str(fused.supports(lstm, Identity(), torch.device("cuda"), torch.float32))
+
+
+def test_without_the_library_there_is_a_reason_a_remedy_and_a_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    fused._load.cache_clear()
+    monkeypatch.setenv("MOMENTUMRNN_KERNEL_LIBRARY", "/nowhere/_cpu.so")
+    try:
+        status = fused.status()
+        assert not status["available"]
+        assert "reinstall" in status["reason"]
+        assert status["cost"]
+        assert fused.supports(RECURRENCES["lstm"], Identity(), CPU, torch.float32) == status["reason"]
+        case = Case("rnn", Identity(), (2, 1, 1, 1))
+        with pytest.raises(RuntimeError, match="reinstall"):
+            case.run(fused, torch.float32)
+    finally:
+        fused._load.cache_clear()
+
+
+@built
+def test_an_instruction_set_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOMENTUMRNN_ISA", "neon")
+    with pytest.raises(ValueError, match="generic"):
+        fused.status()
