@@ -1,0 +1,23 @@
+"""Checkpoints with random parameters: everything of a run but its training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from momentum_cli.checkpoint import Checkpoint, save_checkpoint
+from momentum_cli.recipe import load_recipe
+from momentum_cli.trainer import Progress, build_model, describe
+
+
+def write_checkpoint(path: Path, *overrides: str, recipe: str = "digits") -> Path:
+    loaded = load_recipe(recipe, overrides)
+    dataset = loaded.build_task().load(None)
+    torch.manual_seed(0)
+    model = build_model(loaded, dataset.input_size, dataset.output_size, dataset.output)
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    data = {"recipe": loaded.dump(), "dataset": describe(dataset), "progress": asdict(Progress())}
+    save_checkpoint(path, Checkpoint(tensors, data))
+    return path
