@@ -265,6 +265,23 @@ def bench(
         int, typer.Option(min=1, help="Processes; above 1 optimizer steps are the scored clock, not seconds.")
     ] = 1,
     accelerator: Annotated[Accelerator, typer.Option(help="Where to compute.")] = Accelerator.auto,
+    speed: Annotated[
+        bool,
+        typer.Option("--speed", help="Only measure what a pass through each of --cells costs, against torch's layer."),
+    ] = False,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="T,B,D,N",
+            help="With --speed: steps, sequences, input channels, hidden units. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="With --speed: auto, reference, native or fused. May be repeated.", show_default=False),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=20, help="With --speed: repeats of each pass.")] = 20,
     data_dir: DataDir = None,
     out: Annotated[
         Path | None,
@@ -287,7 +304,27 @@ def bench(
     from momentum_cli.ui.contest import make_bench_ui
 
     given = arguments or []
+    if speed and given:
+        raise typer.BadParameter(f"takes no recipes and no changes, got {' '.join(given)}", param_hint="--speed")
+    if not speed and (shape or backend):
+        raise typer.BadParameter("belong to --speed; a recipe has model.backend", param_hint="--shape, --backend")
     with make_bench_ui(quiet=quiet, progress=not no_progress, json=json) as ui:
+        if speed:
+            from momentum_cli.benchmark.speed import speed as engine_speed
+
+            named = [cell for text in cells or () for cell in text.split(",")]
+            measured = engine_speed(
+                cells=named or None,
+                shapes=shape or (),
+                backends=backend or ("auto",),
+                rounds=rounds,
+                out=out,
+                overwrite=overwrite,
+                ui=ui,
+            )
+            if json:
+                terminal.print_json(measured)
+            return
         from momentum_cli.benchmark import bench as engine_bench
 
         result = engine_bench(

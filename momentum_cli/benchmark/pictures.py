@@ -6,11 +6,12 @@ with the printed one as fallback, so that it reads on a dark page too.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,24 @@ def draw_bench(summary: Mapping[str, Any], points: Points, folder: Path) -> None
                 )
         except Exception as error:
             raise RunError(f"could not draw {path}: {error}") from error
+
+
+@contextlib.contextmanager
+def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """A figure that is written to `path` as PNG at the end of the block, whole or not at all.
+
+    Raises:
+        RunError: it could not be drawn.
+    """
+    from matplotlib.figure import Figure
+
+    try:
+        with _style(), replacing(path) as temporary:
+            figure = Figure(figsize=(width, height), layout="constrained")
+            yield figure
+            figure.savefig(temporary, format="png", dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.15)
+    except Exception as error:
+        raise RunError(f"could not draw {path}: {error}") from error
 
 
 def svg_pictures(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from momentum_cli.ui.summary import target_text
@@ -18,6 +18,17 @@ class Table(NamedTuple):
     title: str
     columns: list[str]
     rows: list[list[str]]
+
+    def lines(self) -> Iterator[str]:
+        """The table as plain text after an empty line: names to the left, numbers to the right."""
+        yield ""
+        if self.title:
+            yield self.title
+        lines = [self.columns, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            cells = [text.ljust(widths[i]) if i == 0 else text.rjust(widths[i]) for i, text in enumerate(line)]
+            yield "  ".join(cells).rstrip()
 
 
 def comparison_table(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:

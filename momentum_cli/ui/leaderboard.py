@@ -49,15 +49,7 @@ def summary_text(summary: Mapping[str, Any], width: int = _PLAIN_WIDTH) -> Itera
         if table is None:
             continue
         for part in split_columns(table, width):
-            yield ""
-            if part.title:
-                yield part.title
-            lines = [part.columns, *part.rows]
-            widths = [max(len(line[i]) for line in lines) for i in range(len(part.columns))]
-            for line in lines:
-                # names to the left, numbers to the right
-                cells = [text.ljust(widths[i]) if i == 0 else text.rjust(widths[i]) for i, text in enumerate(line)]
-                yield "  ".join(cells).rstrip()
+            yield from part.lines()
     yield ""
     yield from remarks(summary)
     yield f"{total_text(summary)}; report: {short_path(summary['folder'])}/report.html"
@@ -129,7 +121,7 @@ class RichBenchUi(NullBenchUi):
             self._draw(now)
 
     def close(self) -> None:
-        self._stop(erase=False)
+        self._stop(erase=not self._states)
 
     def _draw(self, now: float) -> None:
         if self._live is None:

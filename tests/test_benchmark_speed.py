@@ -1,0 +1,71 @@
+"""`bench --speed`: what is measured is written, told and drawn; what cannot be is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from momentum_cli.benchmark.speed import speed, tables
+from momentum_cli.cli import app
+from momentum_cli.errors import RecipeError, RunError
+
+SHAPE = "3,2,1,4"
+
+
+def test_cells_and_backends_over_shapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--cells", "lstm,adam", "--shape", SHAPE, "--shape", "2,1,2,3", "--backend", "native"]
+    with pytest.raises(SystemExit) as ended:
+        app(["bench", "--speed", *arguments, "--backend", "reference", "--out", str(tmp_path / "out"), "--json"])
+    assert ended.value.code == 0
+    captured = capsys.readouterr()
+    content = json.loads(captured.out)
+    assert content == json.loads((tmp_path / "out" / "speed.json").read_text(encoding="utf-8"))
+    assert (tmp_path / "out" / "speed.png").read_bytes().startswith(b"\x89PNG")
+    rows = content["measurements"]
+    # per shape and pass: lstm on native; lstm and adam on reference
+    assert [(row["cell"], row["backend"]) for row in rows] == 4 * [
+        ("lstm", "native"),
+        ("lstm", "reference"),
+        ("adam", "reference"),
+    ]
+    assert [row["work"] for row in rows] == 2 * (3 * ["forward"] + 3 * ["training"])
+    assert all(row["rounds"] == 20 and row["torch_ratio"] > 0 for row in rows)
+    assert all(row["torch_ratio_quartiles"][0] <= row["torch_ratio"] <= row["torch_ratio_quartiles"][1] for row in rows)
+    assert len(content["left_out"]) == 1
+    assert content["left_out"][0].startswith("adam on native: ")
+    assert [table.title for table in tables(rows)][:2] == [
+        "T=3 B=2 D=1 N=4, forward",
+        "T=3 B=2 D=1 N=4, forward + backward",
+    ]
+    assert "left out: adam on native" in captured.err
+
+
+def test_mistakes_are_told(tmp_path: Path) -> None:
+    for options, message in (
+        ({"shapes": ["1,2,3"]}, "T,B,D,N"),
+        ({"shapes": ["1,2,0,4"]}, "T,B,D,N"),
+        ({"backends": ["cudnn"]}, "allowed are auto, reference"),
+        ({"rounds": 5}, "fewer than 20"),
+        ({"cells": ["rnn_relu"]}, "no layer to compare"),
+        ({"cells": ["lsmt"]}, "did you mean 'lstm'"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            speed(**options, out=tmp_path / "out")  # type: ignore[arg-type]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x").touch()
+    with pytest.raises(RecipeError, match="is not empty"):
+        speed(out=tmp_path / "mine", overwrite=True)
+    with pytest.raises(RunError, match="no backend serves"):
+        speed(cells=["adam"], shapes=[SHAPE], backends=["native"], out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--speed", "digits"], ["--shape", SHAPE], ["--backend", "native"], ["--rounds", "3", "--speed"]]
+)
+def test_options_that_do_not_go_together(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(["bench", *arguments])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err
