@@ -10,8 +10,9 @@ import torch
 from lightning_fabric import Fabric
 from small_bench import GRID, RecordingUi, small_plan
 
-from momentum_cli.benchmark.contender import Contender, describe_failure, stillborn
+from momentum_cli.benchmark.contender import Contender
 from momentum_cli.benchmark.files import read_points
+from momentum_cli.benchmark.outcome import describe_failure, stillborn
 from momentum_cli.benchmark.plan import RunSpec
 from momentum_cli.benchmark.statistics import first_crossing
 from momentum_cli.checkpoint import load_checkpoint

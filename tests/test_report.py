@@ -10,8 +10,9 @@ import pytest
 from browser import Browser, needs_chromium
 from small_bench import made_up, small_plan
 
+from momentum_cli.benchmark.definitions import DEFINITIONS
 from momentum_cli.benchmark.files import write_bench, write_curves
-from momentum_cli.benchmark.summary import DEFINITIONS, summarise
+from momentum_cli.benchmark.summary import summarise
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.report import report
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
+from momentum_cli.benchmark.definitions import DEFINITIONS
 from momentum_cli.benchmark.files import CURVES, read_points, write_bench, write_curves
 from momentum_cli.benchmark.folder import identity, locked, machine, open_bench_folder
 from momentum_cli.benchmark.pictures import draw_bench
 from momentum_cli.benchmark.plan import DEFAULT_CELLS, DEFAULT_SEEDS, Plan, make_plan
 from momentum_cli.benchmark.runner import Setting, execute
-from momentum_cli.benchmark.summary import DEFINITIONS, summarise
+from momentum_cli.benchmark.summary import summarise
 from momentum_cli.benchmark.workers import threads_of
 from momentum_cli.errors import MomentumError, RecipeError, RunError
 from momentum_cli.run_folder import environment

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from momentum_cli.benchmark.outcome import RESULT, describe_failure, result_of, used_budget
 from momentum_cli.checkpoint import SUFFIX, Checkpoint, load_checkpoint, save_checkpoint
 from momentum_cli.data import Dataset
-from momentum_cli.errors import MomentumError, RunError
 from momentum_cli.run_folder import MetricsLog, environment, new_run_folder, write_json, write_text
 from momentum_cli.train import device_name
 from momentum_cli.trainer import Trainer
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 TURN_SECONDS = 1.0
 SAVE_EVERY_SECONDS = 20.0
 _SHOW_EVERY_SECONDS = 0.1
-RESULT = "result.json"
 
 
 class Contender:
@@ -245,7 +244,7 @@ class Contender:
         inputs = trainer.dataset.train.inputs.shape
         shape = (inputs[1], min(recipe.train.batch_size, inputs[0]), inputs[2])
         best = progress.best
-        result = _result(self.spec, error) | {
+        result = result_of(self.spec, error) | {
             "run_dir": str(self.folder),
             "task": trainer.dataset.name,
             "parameters": trainer.parameter_count,
@@ -272,64 +271,7 @@ class Contender:
         if progress.target is not None and progress.target["reached"]:
             status, result["miss"] = "reached", None
         elif progress.target is not None and error is None:
-            status, result["miss"] = "missed", f"target not reached within {_budget(result)}"
+            status, result["miss"] = "missed", f"target not reached within {used_budget(result)}"
         write_json(self.folder / RESULT, result)
         self._show(self.state(status, result["miss"]))
         return result
-
-
-def stillborn(spec: RunSpec, folder: Path, error: BaseException) -> dict[str, Any]:
-    """Write and return the result of a run that could not even be set up."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
-    result = _result(spec, describe_failure(error))
-    write_json(folder / RESULT, result)
-    return result
-
-
-def describe_failure(error: BaseException) -> str:
-    """Return why a run was ended by an error: diverged, out of memory, or crashed."""
-    lines = str(error).strip().splitlines()
-    first = lines[0] if lines else ""
-    if isinstance(error, RunError):
-        return f"diverged: {first.partition('; the last checkpoint')[0]}" if "not finite" in first else first
-    if isinstance(error, MomentumError):
-        return first
-    short = ("out of memory", "can't allocate memory", "not enough memory")
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in short):
-        return f"out of memory: {first}" if first else "out of memory"
-    return f"crashed: {type(error).__name__}" + (f": {first}" if first else "")
-
-
-def _result(spec: RunSpec, error: str | None) -> dict[str, Any]:
-    """The keys that every result has, with what is known without training."""
-    unknown = ("run_dir", "task", "parameters", "device", "backend", "threads", "memory_bytes", "samples_per_second")
-    nothing = ("ms_per_step", "validation", "test", "best", "final", "selected_on", "target")
-    target = spec.recipe.target
-    return dict.fromkeys((*unknown, *nothing)) | {
-        "id": spec.id,
-        "comparison": spec.comparison,
-        "label": spec.label,
-        "cell": spec.recipe.model.cell,
-        "seed": spec.seed,
-        "precision": spec.recipe.train.precision,
-        "processes": 1,
-        "epochs": 0,
-        "steps": 0,
-        "samples": 0,
-        "train_seconds": 0.0,
-        "wall_seconds": 0.0,
-        "target": target and {"metric": target.metric, "value": target.value, "reached": False},
-        "stop_reason": "error",
-        "error": error,
-        "miss": error,
-        "recipe": spec.recipe.dump(),
-    }
-
-
-def _budget(result: dict[str, Any]) -> str:
-    if result["stop_reason"] == "max_seconds":
-        return f"{result['train_seconds']:.1f} training seconds"
-    count = result["epochs"] if result["stop_reason"] == "epochs" else result["steps"]
-    unit = "epoch" if result["stop_reason"] == "epochs" else "step"
-    return f"{count:,} {unit}{'' if count == 1 else 's'}"

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.benchmark.contender import RESULT
+from momentum_cli.benchmark.outcome import RESULT
 from momentum_cli.benchmark.plan import Plan, RunSpec
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.recipe import load_recipe

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from momentum_cli.benchmark.contender import SAVE_EVERY_SECONDS, Contender, stillborn
+from momentum_cli.benchmark.contender import SAVE_EVERY_SECONDS, Contender
 from momentum_cli.benchmark.folder import RUNS, kept_results
+from momentum_cli.benchmark.outcome import stillborn
 from momentum_cli.benchmark.plan import RunSpec
 from momentum_cli.benchmark.workers import measure_memory, work_in_processes
 from momentum_cli.data import Dataset
@@ -186,7 +187,8 @@ def _memory(group: Sequence[RunSpec], setting: Setting) -> dict[str, int | None]
     path = setting.folder / "memory.json"
     known: dict[str, int | None] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     keys = {run.id: f"{run.comparison} {run.label}" for run in group}
-    missing = [run for run in group if keys[run.id] not in known]
+    # What could not be measured once may be another time: a machine without free memory, say.
+    missing = [run for run in group if known.get(keys[run.id]) is None]
     if missing:
         setting.ui.note("measuring the memory of each cell in a process of its own")
         values = measure_memory(missing, setting.data_dir, setting.accelerator)

@@ -25,32 +25,6 @@ FORMAT_VERSION = 1
 CLOCKS = ("train_seconds", "steps", "samples", "wall_seconds")
 FEWEST_FOR_PROFILE = 3
 
-DEFINITIONS = {
-    "time to target": "The first evaluation at or past the target, on an evaluation grid that is the same for all "
-    "cells; nothing is interpolated. A run that does not get there has the time infinity and stays in every median.",
-    "training seconds": "Data, forward, backward and optimizer step, compilation included, with the device "
-    "synchronised; evaluations, logging and checkpoints are left out. What a process pays once (imports, thread pools) "
-    "is paid before the clock runs.",
-    "wall seconds": "Training seconds, evaluations, logging and checkpoints of the run itself.",
-    "interleaving": "The runs of one seed take turns of at most about a second in one process, in rotating order.",
-    "equal terms": "All cells have the same data, the same order of the data and the same initial seed for a seed; the "
-    "same batches, grid, budget and target. Options that are a cell's own are listed with it.",
-    "median and range": "Over seeds; the median of an even number is the mean of the middle two.",
-    "speed-up": "Median of the baseline over median of the cell on the scored clock: above 1 the cell is faster. 0: "
-    "the cell misses; infinity: the baseline does; no number: both do.",
-    "interval": "95 % percentile bootstrap of the speed-up over seeds, seeds drawn in pairs; all resamples up to five "
-    "seeds, 10,000 above.",
-    "best metric": "Mean and sample standard deviation over seeds of the best evaluation of each run. Runs stop at the "
-    "target unless --full is given, so it is then not what a cell can reach.",
-    "test": "The metric on the test set at the parameters of that best evaluation.",
-    "ms per step": "Training seconds over steps, median over seeds.",
-    "peak memory": "On the CPU the resident memory of a process that trains and evaluates this cell alone, Python, "
-    "torch and data included; on CUDA what torch allocated on the device. Without --jobs measured over two steps and "
-    "one batch of evaluation.",
-    "performance profile": "Part of the recipes on which a cell's median time is within a factor tau of the best "
-    "cell's; the score is its mean over tau from 1 to 4 (Dolan and Moré 2002; AlgoPerf 2023).",
-}
-
 
 def summarise(
     plan: Plan,

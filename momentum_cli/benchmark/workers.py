@@ -14,7 +14,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from momentum_cli.benchmark.contender import RESULT, Contender, stillborn
+from momentum_cli.benchmark.contender import Contender
+from momentum_cli.benchmark.outcome import RESULT, stillborn
 from momentum_cli.benchmark.plan import RunSpec
 from momentum_cli.data import NO_PROGRESS
 from momentum_cli.errors import RunError

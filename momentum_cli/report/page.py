@@ -12,8 +12,8 @@ from html import escape
 from typing import Any
 
 from momentum_cli import __version__
+from momentum_cli.benchmark.definitions import DEFINITIONS
 from momentum_cli.benchmark.pictures import svg_pictures
-from momentum_cli.benchmark.summary import DEFINITIONS
 from momentum_cli.benchmark.tables import (
     NOTHING,
     Table,
