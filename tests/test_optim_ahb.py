@@ -140,20 +140,22 @@ def test_on_a_quadratic_the_momentum_becomes_the_best_one() -> None:
     """β tends to (1 - sqrt(γ λ_min))², and the loss falls at the rates that theory gives each method.
 
     In the direction of λ an error decays by the larger root of z² - (1 + β - γ λ) z + β a step, and the loss by its
-    square; the slowest direction is that of λ_min. At the best momentum the root is double, so k z^k and a little slower.
+    square; the slowest direction is that of λ_min. At the best momentum the root is double, so an error goes as k z^k.
     """
-    rate, smallest, steps = 0.5, 1e-3, 1200
+    rate, smallest, steps = 0.5, 1e-3, 1600
     best = (1 - np.sqrt(rate * smallest)) ** 2
     losses, betas = descend(lambda x: AHBSGD(x, lr=rate), steps)
     assert betas[0] == 0
     assert abs(betas[-1] - best) < 0.25 * abs(betas[steps // 2] - best) < 0.25 * 3e-3
     slope = {
-        beta: 2 * np.log10(max(abs(np.roots([1, -(1 + beta - rate * smallest), beta])))) for beta in (best, 0.9, 0)
+        beta: 2 * np.log10(max(abs(np.roots([1, -(1 + beta - rate * smallest), beta])))) for beta in (best, 0.9, 0.0)
     }
     assert np.log10(losses[-1] / losses[steps // 2 - 1]) / (steps // 2) == pytest.approx(slope[best], rel=0.15)
-    for beta, orders in ((0.9, 9), (0.0, 14)):
+    for beta in (0.9, 0.0):
         others, _ = descend(lambda x, beta=beta: torch.optim.SGD(x, lr=rate, momentum=beta), steps)
-        assert np.log10(others[-1] / losses[-1]) > max(orders, 0.75 * steps * (slope[beta] - slope[best]))
+        orders = np.log10(others[-1] / losses[-1])
+        # It takes a while to find its momentum, so not all of what theory gives from the first step on.
+        assert orders > max(14, 0.6 * steps * (slope[beta] - slope[best]))
 
 
 def test_guard_decides_what_too_long_a_step_means() -> None:

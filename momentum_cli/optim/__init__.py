@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from momentum_cli.lookup import unknown
 from momentum_cli.optim.adarem import AdaRem
 from momentum_cli.optim.ahb_adam import AHBAdam, AHBAdamW
 from momentum_cli.optim.ahb_sgd import AHBSGD
@@ -12,10 +13,11 @@ from momentum_cli.optim.frsgd import FRSGD
 from momentum_cli.optim.hfac import HFac
 from momentum_cli.optim.mada import MADA
 from momentum_cli.optim.nhb import NHB
+from momentum_cli.optim.sgd import SGD
 from momentum_cli.optim.sign_grad import SigSignGrad, TanhSignGrad
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
+    "sgd": SGD,
     "rmsprop": torch.optim.RMSprop,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -31,3 +33,34 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "mada": MADA,
     "avgrad": AVGrad,
 }
+
+EXTERNAL = "pytorch_optimizer:"
+"""Prefix of the names of optimizers from the package pytorch-optimizer."""
+
+
+def resolve(name: str) -> type[torch.optim.Optimizer]:
+    """Return an optimizer class by name.
+
+    Args:
+        name: A name in `OPTIMIZERS`, or ``pytorch_optimizer:NAME``, in any case, for one of that package.
+
+    Raises:
+        ValueError: There is no such optimizer, and the message names the nearest one; or the package is not installed.
+    """
+    if not name.startswith(EXTERNAL):
+        if name not in OPTIMIZERS:
+            raise ValueError(unknown("optimizer", name, [*OPTIMIZERS, f"{EXTERNAL}NAME"]))
+        return OPTIMIZERS[name]
+    try:
+        from pytorch_optimizer import get_supported_optimizers, load_optimizer
+    except ImportError as error:
+        raise ValueError(
+            f"optimizer {name!r} needs the package pytorch-optimizer, which is not installed; "
+            'install it with: pip install "momentumrnn[optimizers]"'
+        ) from error
+    external = name.removeprefix(EXTERNAL).lower()
+    names = get_supported_optimizers()
+    if external not in names:
+        raise ValueError(unknown("optimizer", name, [f"{EXTERNAL}{each}" for each in names]))
+    cls: type[torch.optim.Optimizer] = load_optimizer(external)
+    return cls

@@ -86,6 +86,9 @@ class FRSGD(MultiTensorOptimizer):
         sizes = [[norms(block.grads) for block in blocks] for _, blocks in work]
         whole = self._whole(work, sizes)
         for (group, blocks), of_blocks in zip(work, sizes, strict=True):
+            shared = whole.clamp(max=1 - group["delta"])
+            if blocks and group["scope"] == "global":
+                global_scalar(self, "beta").copy_(shared)
             # The gradients that were measured last are still in the cache.
             for block, found in zip(reversed(blocks), reversed(of_blocks), strict=True):
                 beta: Factor
@@ -95,8 +98,7 @@ class FRSGD(MultiTensorOptimizer):
                     torch._foreach_copy_(block.state("grad_norm"), found)
                     torch._foreach_copy_(block.state("beta"), beta)
                 else:
-                    beta = whole.clamp(max=1 - group["delta"]).to(block.params[0].device)
-                    global_scalar(self, "beta").copy_(beta)
+                    beta = shared.to(block.params[0].device)
                 buffer = block.state("momentum_buffer")
                 accumulate_(buffer, beta, block.grads)
                 descend_(block.params, block.with_decay(buffer, group), group["lr"])

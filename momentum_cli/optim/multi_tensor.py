@@ -69,8 +69,11 @@ def total_norm(parts: Sequence[Tensor]) -> Tensor:
     Returns:
         0-d tensor on the device of the first part.
     """
-    wide = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize)
-    total: Tensor = torch.linalg.vector_norm(torch.stack([part.to(parts[0].device, wide) for part in parts]))
+    device, dtypes = parts[0].device, {part.dtype for part in parts}
+    wide = torch.float64 if torch.float64 in dtypes else torch.float32
+    if len(dtypes) > 1 or any(part.device != device for part in parts):
+        parts = [part.to(device, wide) for part in parts]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(list(parts)))
     return total
 
 

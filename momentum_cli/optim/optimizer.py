@@ -164,7 +164,9 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
     def _blocks(self, group: Group) -> list[Block]:
         params = [param for param in group["params"] if param.grad is not None]
         for param in params:
-            self._refuse(param)
+            grad = param.grad
+            if grad is not None and (grad.layout is not torch.strided or grad.dtype.is_complex):
+                self._refuse(grad)
         blocks = []
         for run in _runs(params, group["foreach"] is not False):
             grads = [param.grad for param in run if param.grad is not None]
@@ -172,23 +174,20 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
                 grads = list(torch._foreach_neg(grads))
             if group["weight_decay"] != 0 and not group["decoupled_weight_decay"]:
                 grads = list(torch._foreach_add(grads, run, alpha=group["weight_decay"]))
-            for param, grad in zip(run, grads, strict=True):
-                state = self.state[param]
+            states = [self.state[param] for param in run]
+            for param, grad, state in zip(run, grads, states, strict=True):
                 # A parameter may hold scalars of its group before its own first gradient.
                 if self.first_state not in state:
                     state.update(self._new_state(group, param, grad))
-            blocks.append(Block(run, grads, [self.state[param] for param in run]))
+            blocks.append(Block(run, grads, states))
         return blocks
 
-    def _refuse(self, param: Tensor) -> None:
-        grad = param.grad
-        assert grad is not None
-        what = "a complex" if grad.is_complex() else "" if grad.layout is torch.strided else f"a {grad.layout}"
-        if what:
-            raise RuntimeError(
-                f"{type(self).__name__}: got {what} gradient of shape {tuple(grad.shape)}, allowed are dense real "
-                "ones; use sparse=False in an embedding, and torch.view_as_real for complex parameters"
-            )
+    def _refuse(self, grad: Tensor) -> None:
+        what = "a complex" if grad.is_complex() else f"a {grad.layout}"
+        raise RuntimeError(
+            f"{type(self).__name__}: got {what} gradient of shape {tuple(grad.shape)}, allowed are dense real ones; "
+            "use sparse=False in an embedding, and torch.view_as_real for complex parameters"
+        )
 
 
 def require(name: str, value: object, condition: bool, allowed: str) -> None:
@@ -230,14 +229,23 @@ def _runs(params: Sequence[Tensor], foreach: bool) -> list[list[Tensor]]:
     """Split parameters into the lists of multi-tensor calls."""
     if not foreach:
         return [[param] for param in params]
-    runs: list[list[Tensor]] = []
-    current: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], int]] = {}
+    by_kind: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for param in params:
-        key = (param.device, param.dtype)
-        run, elements = current.get(key, ([], 0))
-        if not run or (param.device.type == "cpu" and elements + param.numel() > CPU_BLOCK_ELEMENTS):
-            run, elements = [], 0
-            runs.append(run)
-        run.append(param)
-        current[key] = (run, elements + param.numel())
+        by_kind.setdefault((param.device, param.dtype), []).append(param)
+    return [
+        run for (device, _), same in by_kind.items() for run in (_cached_runs(same) if device.type == "cpu" else [same])
+    ]
+
+
+def _cached_runs(params: list[Tensor]) -> list[list[Tensor]]:
+    """Split parameters into runs that stay in the cache."""
+    runs: list[list[Tensor]] = []
+    elements = 0
+    for param in params:
+        size = param.numel()
+        if not runs or elements + size > CPU_BLOCK_ELEMENTS:
+            runs.append([])
+            elements = 0
+        runs[-1].append(param)
+        elements += size
     return runs

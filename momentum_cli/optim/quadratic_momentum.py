@@ -76,8 +76,8 @@ class QuadraticMomentum:
         ]
         grad_change = total_norm(shared) if shared else None
         return [
-            [self._momentum(group, block, found, grad_change) for block, found in zip(blocks, of_blocks, strict=True)]
-            for (group, blocks), of_blocks in zip(work, changes, strict=True)
+            self._momentum(group, blocks, found, grad_change)
+            for (group, blocks), found in zip(work, changes, strict=True)
         ]
 
     def moved(self, work: Work, updates: list[list[list[Tensor]]]) -> None:
@@ -97,19 +97,24 @@ class QuadraticMomentum:
         if shared:
             global_scalar(self._optimizer, "change").copy_(total_norm(shared))
 
-    def _momentum(self, group: Group, block: Block, found: list[Tensor], grad_change: Tensor | None) -> Factor:
-        lr = group["lr"]
+    def _momentum(
+        self, group: Group, blocks: list[Block], changes: list[list[Tensor]], grad_change: Tensor | None
+    ) -> list[Factor]:
+        """Return β of each block of a group."""
+        lr, delta, guard = group["lr"], group["delta"], group["guard"]
         if group["scope"] == "tensor":
-            previous = torch.stack(block.state("change"))
-            beta = quadratic_momentum(lr, torch.stack(found).to(previous), previous, group["delta"], group["guard"])
-            each = list(beta.unbind())
-            torch._foreach_copy_(block.state("beta"), each)
-            return each
-        assert grad_change is not None
-        change = global_scalar(self._optimizer, "change")
-        beta = quadratic_momentum(lr, grad_change, change, group["delta"], group["guard"])
+            factors: list[Factor] = []
+            for block, found in zip(blocks, changes, strict=True):
+                beta = quadratic_momentum(lr, torch.stack(found), torch.stack(block.state("change")), delta, guard)
+                each = list(beta.unbind())
+                torch._foreach_copy_(block.state("beta"), each)
+                factors.append(each)
+            return factors
+        if grad_change is None:
+            return []
+        beta = quadratic_momentum(lr, grad_change, global_scalar(self._optimizer, "change"), delta, guard)
         global_scalar(self._optimizer, "beta").copy_(beta)
-        return beta.to(block.params[0].device)
+        return [beta.to(block.params[0].device) for block in blocks]
 
 
 def _replace_previous(block: Block) -> list[Tensor]:
