@@ -183,6 +183,14 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
 def _read_csv(source: str, file: IO[bytes], preparation: Preparation) -> Iterator[Sample | Broken]:
     """Read a sample a line; a first line that is not numbers is a heading."""
     lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", errors="replace")
+    try:
+        yield from _read_rows(source, lines, preparation)
+    finally:
+        # The file is the caller's to close, and standard input nobody's.
+        lines.detach()
+
+
+def _read_rows(source: str, lines: IO[str], preparation: Preparation) -> Iterator[Sample | Broken]:
     row = 0
     for number, cells in enumerate(csv.reader(lines)):
         if not cells:
