@@ -183,7 +183,8 @@ def test_not_a_number_is_not_swallowed() -> None:
         output = case.run(fused, torch.float32)[0]
         assert torch.isnan(output[1:, 1]).all()
         assert torch.isfinite(output[:, ::2]).all()
-        assert torch.isfinite(output[0]).all()
+        if isinstance(dynamics, Identity) or not dynamics.linear:  # the filter of the input multiplies blocks of time
+            assert torch.isfinite(output[0]).all()
 
 
 @built

@@ -7,8 +7,6 @@ and, backward, the weight gradients happen while a step is in cache. Linear dyna
 Axes: T time, B batch, D input, H hidden, G gates * H.
 """
 
-# ruff: noqa: PLR0917 (an op's schema is its argument list)
-
 from __future__ import annotations
 
 import ctypes
@@ -121,10 +119,14 @@ def supports(recurrence: Recurrence, dynamics: Dynamics, device: torch.device, d
     return None if library is not None else reason
 
 
+# Below this many rows times steps the fixed cost of a call (an op from Python, packed weights) outweighs what is saved.
+_ROW_STEPS_WORTHWHILE = 400
+
+
 def worthwhile(
     recurrence: Recurrence, dynamics: Dynamics, shape: tuple[int, int, int], hidden_size: int, training: bool
 ) -> bool:
-    """Return whether the kernel is the faster choice where `native` could serve too.
+    """Return whether the kernel is the faster choice where `native` could serve too (docs/performance.md).
 
     Args:
         recurrence: The sequential part.
@@ -133,7 +135,7 @@ def worthwhile(
         hidden_size: H.
         training: True when gradients are wanted.
     """
-    return True
+    return shape[0] * shape[1] >= _ROW_STEPS_WORTHWHILE
 
 
 def run(
@@ -155,7 +157,8 @@ def run(
         raise RuntimeError(reason)
     x = x.to(weights.w_hh.dtype)
     w_ih, b_ih = weights.w_ih, weights.b_ih
-    v0 = m0 = None
+    v0: Tensor | None = None
+    m0: Tensor | None = None
     constants = [0.0, 0.0, 0.0, 0.0]
     kind = 0
     if isinstance(dynamics, Adam):
@@ -168,7 +171,8 @@ def run(
         x, drive = filter_input(dynamics, x, b_ih is not None, drive, lengths)
         if not isinstance(dynamics, Identity) and b_ih is not None:
             w_ih, b_ih = weights.extended(), None
-    h0, c0 = state if len(state) == 2 else (state[0], None)
+    h0: Tensor | None = state[0]
+    c0 = state[1] if len(state) == 2 else None
     batch = x.shape[1]
     threads = torch.get_num_threads()
     parts = min(threads, batch)
@@ -182,7 +186,14 @@ def run(
         h0, c0, v0, m0 = (None if s is None else s.index_select(0, order) for s in (h0, c0, v0, m0))
     tensors = (x, w_ih, weights.w_hh, b_ih, weights.b_hh, h0, c0, v0, m0)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    plan = [_RECURRENCES[recurrence.name], kind, _ISAS[_isa(x.dtype)], threads, parts, _chunk(x.shape[0], batch, parts, kind)]
+    plan = [
+        _RECURRENCES[recurrence.name],
+        kind,
+        _ISAS[_isa(x.dtype)],
+        threads,
+        parts,
+        _chunk(x.shape[0], batch, parts, kind),
+    ]
     output, hn, cn, vn, mn, _, _ = _fused_forward(*tensors, lengths, constants, plan, training)
     if order is not None:
         back = torch.argsort(order)
@@ -230,8 +241,7 @@ def _dense(*tensors: Tensor | None) -> list[Tensor | None]:
 @cache
 def _tile(isa: int, dtype: torch.dtype) -> int:
     """Hidden units are padded to this many in what is saved: two vectors."""
-    lib = _load()[0]
-    vector_bytes: int = lib.mrnn_vector_bytes(ctypes.c_int64(isa)) if hasattr(lib, "mrnn_vector_bytes") else (16, 32, 64)[isa]
+    vector_bytes: int = _load()[0].mrnn_vector_bytes(ctypes.c_int64(isa))
     return 2 * vector_bytes // _DTYPES[dtype]
 
 

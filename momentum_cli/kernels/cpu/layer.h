@@ -450,15 +450,25 @@ template <class Cell, class real> struct Layer {
             }
         }
 
+        // Summed in batches of ROWS_SUMMED rows from zero, and batches to the total: a running total of T * B terms would lose
+        // the low bits of each of them.
+        static constexpr int64_t ROWS_SUMMED = 128;
         void weight_gradient(const real* right, const real* left_side, int64_t blocks, int64_t depth, real* to) const {
             for (int64_t p = 0; p < panels; p++)
-                for (int64_t block = 0; block < blocks; block++) {
-                    V acc[ROWS][2];
-                    real* tile = to + (p * blocks + block) * ROWS * W;
-                    load_tile<real, ROWS>(acc, tile, W);
-                    multiply<real, ROWS, ROWS>(acc, left_side + block * capacity * ROWS, 1, right + p * capacity * W, depth);
-                    store_tile<real, ROWS>(acc, tile, W);
-                }
+                for (int64_t block = 0; block < blocks; block++)
+                    for (int64_t k = 0; k < depth; k += ROWS_SUMMED) {
+                        V acc[ROWS][2];
+                        real* tile = to + (p * blocks + block) * ROWS * W;
+                        load_tile<real, ROWS>(acc, layer.zero(), 0);
+                        multiply<real, ROWS, ROWS>(acc, left_side + (block * capacity + k) * ROWS, 1, right + (p * capacity + k) * W,
+                                                   depth - k < ROWS_SUMMED ? depth - k : ROWS_SUMMED);
+#pragma GCC unroll 16
+                        for (int r = 0; r < ROWS; r++) {
+                            acc[r][0] += load(tile + r * W);
+                            acc[r][1] += load(tile + r * W + L);
+                        }
+                        store_tile<real, ROWS>(acc, tile, W);
+                    }
         }
 
         void backward() {

@@ -13,7 +13,7 @@ template <class real> struct Simd;
 template <> struct Simd<float> {
     typedef float V __attribute__((vector_size(MRNN_VECTOR_BYTES)));
     typedef float U __attribute__((vector_size(MRNN_VECTOR_BYTES), aligned(4), may_alias));
-    typedef int32_t I __attribute__((vector_size(MRNN_VECTOR_BYTES)));
+    typedef uint32_t I __attribute__((vector_size(MRNN_VECTOR_BYTES)));
 };
 template <> struct Simd<double> {
     typedef double V __attribute__((vector_size(MRNN_VECTOR_BYTES)));
@@ -76,7 +76,7 @@ MRNN_INLINE VF sigmoid(VF x) {
 // error of the last place of tanh is a large error of its derivative 1 - tanh^2.
 MRNN_INLINE VF tanh_(VF x) {
     const VF bound = 9.02f - VF{};  // tanh rounds to 1 beyond
-    const Simd<float>::I sign = (Simd<float>::I)x & (int32_t)0x80000000;
+    const Simd<float>::I sign = (Simd<float>::I)x & 0x80000000u;
     VF magnitude = (VF)((Simd<float>::I)x ^ sign);
     VF z = x * x;
     VF small = z * -5.70498872745e-3f + 2.06390887954e-2f;

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Builds the CPU kernels with the address and undefined-behaviour sanitizers and runs their tests on that build.
+# Usage: tests/sanitize_kernels.sh [pytest options]; PYTHON names the interpreter (default python), CXX the compiler (g++).
+# WIDE=1 builds the portable kernels in the shape of AVX-512 instead: 64-byte vectors and tiles of 12 rows.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+flags=(-std=c++17 -O1 -g -fPIC -fno-math-errno -fvisibility=hidden -pthread -Wall -Wextra -Werror)
+flags+=(-fsanitize=address,undefined -fno-sanitize-recover=undefined)
+if [[ ${WIDE:-0} == 1 ]]; then
+    flags+=(-DMRNN_GENERIC_VECTOR_BYTES=64 -DMRNN_GENERIC_ROWS=12)
+    export MOMENTUMRNN_ISA=generic
+fi
+"${CXX:-g++}" "${flags[@]}" -shared momentum_cli/kernels/cpu/*.cpp -o "$folder/_cpu.so"
+# The sanitizers' runtime must be the first library of the process; torch and Python themselves leak and are not our business.
+LD_PRELOAD="$("${CXX:-g++}" -print-file-name=libasan.so) $("${CXX:-g++}" -print-file-name=libstdc++.so)" \
+    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 MOMENTUMRNN_KERNEL_LIBRARY="$folder/_cpu.so" \
+    "${PYTHON:-python}" -m pytest tests/test_fused.py -q "$@"
