@@ -179,7 +179,8 @@ def train(
     elif dry_run:
         terminal.print_facts(result)
     target = result.get("target")
-    if not dry_run and target and not target["reached"]:
+    # One process says so: a launcher such as torchrun ends all the others when one of them fails.
+    if not dry_run and target and not target["reached"] and terminal.is_main_process():
         raise typer.Exit(TARGET_MISSED)
 
 
