@@ -3,8 +3,8 @@
     python killed_runs.py FOLDER MOMENT…
 
 A moment is ``replace:N:before`` or ``replace:N:after`` (around the N-th time a finished file takes its name),
-``step:N`` (in the middle of optimizer step N), or ``none``. Forks a process a training after importing torch once. Writes to
-stdout one JSON object: moment to {killed, resumed_from, digest of the parameters, metrics, result}.
+``step:N`` (in the middle of optimizer step N), or ``none``. Forks a process a training after importing torch once.
+Writes to stdout one JSON object: moment to {killed, status, resume_status, digest, metrics, result, files}.
 """
 
 from __future__ import annotations
