@@ -24,6 +24,7 @@ DEFINITIONS = {
     "peak memory": "On the CPU the resident memory of a process that trains and evaluates this cell alone, Python, "
     "torch and data included; on CUDA what torch allocated on the device. Without --jobs measured over two steps and "
     "one batch of evaluation.",
+    "geometric mean": "Of a cell's speed-ups over the recipes; no number when it and the baseline both miss on one.",
     "performance profile": "Part of the recipes on which a cell's median time is within a factor tau of the best "
     "cell's; the score is its mean over tau from 1 to 4 (Dolan and Moré 2002; AlgoPerf 2023).",
 }

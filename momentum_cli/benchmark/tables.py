@@ -194,8 +194,8 @@ def speed_up_text(cell: Mapping[str, Any], baseline: str) -> str:
     """`1.31x [0.98, 1.77]`."""
     if cell["label"] == baseline:
         return "baseline"
-    interval = cell["speed_up_interval"]
     text = times_text(cell["speed_up"])
+    interval = None if math.isnan(cell["speed_up"]) else cell["speed_up_interval"]
     return text if interval is None else f"{text} [{', '.join(_bound(value) for value in interval)}]"
 
 
