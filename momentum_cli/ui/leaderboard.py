@@ -23,6 +23,7 @@ from momentum_cli.ui.wording import bytes_text, clock_text, metric_text, printab
 _REDRAW_SECONDS = 1 / 6
 _LONGEST_BAR, _SHORTEST_BAR = 40, 6
 _PLAIN_WIDTH = 100
+_LONGEST_STATUS = len("training")
 _STYLE = {"reached": GOOD, "finished": GOOD, "missed": WARNING, "failed": ERROR, "training": "", "waiting": LABEL}
 
 
@@ -179,7 +180,8 @@ class RichBenchUi(NullBenchUi):
         hidden = len(states) - len(shown)
         if hidden:
             later = sum(state.status == "waiting" for state in states) - sum(s.status == "waiting" for s in shown)
-            yield Text(f"… {hidden - later} more over, {later} more waiting", style=LABEL)
+            counts = [f"{count} more {word}" for count, word in ((hidden - later, "over"), (later, "waiting")) if count]
+            yield Text(f"… {', '.join(counts)}", style=LABEL)
 
     def _name(self, state: RunState) -> str:
         recipe = f"{state.comparison} " if len(self._targets) > 1 else ""
@@ -190,7 +192,9 @@ class RichBenchUi(NullBenchUi):
         count = f"{state.step:,}" if state.total_steps is None else f"{state.step:,}/{state.total_steps:,}"
         value = metric_text(state.metric, state.value if state.value is not None else state.best)
         right = f" {count:>13} {value:>9}  best {metric_text(state.metric, state.best):>9}  {state.status}"
-        length = max(_SHORTEST_BAR, min(_LONGEST_BAR, width - names - len(right) - 1))
+        # every bar as long as that of the longest status, so that they stand below each other
+        room = width - names - len(right) - 1 - (_LONGEST_STATUS - len(state.status))
+        length = max(_SHORTEST_BAR, min(_LONGEST_BAR, room))
         # A run that is over has used what it needed; its bar is full, whatever was left of the budget.
         filled = length if state.status in OVER else round(length * (part or 0.0))
         text = Text.assemble(
