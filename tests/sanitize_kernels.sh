@@ -9,8 +9,10 @@ trap 'rm -rf "$folder"' EXIT
 flags=(-std=c++17 -O1 -g -fPIC -fno-math-errno -fvisibility=hidden -pthread -Wall -Wextra -Werror)
 flags+=(-fsanitize=address,undefined -fno-sanitize-recover=undefined)
 if [[ ${WIDE:-0} == 1 ]]; then
-    flags+=(-DMRNN_GENERIC_VECTOR_BYTES=64 -DMRNN_GENERIC_ROWS=12)
+    flags+=(-DMRNN_GENERIC_VECTOR_BYTES=64 -DMRNN_GENERIC_ROWS=12 -DMRNN_WITHOUT_AVX2)
     export MOMENTUMRNN_ISA=generic
+elif ! grep -qs avx512f /proc/cpuinfo; then
+    flags+=(-DMRNN_WITHOUT_AVX512) # could not run here, and takes the longest to compile
 fi
 "${CXX:-g++}" "${flags[@]}" -shared momentum_cli/kernels/cpu/*.cpp -o "$folder/_cpu.so"
 # The sanitizers' runtime must be the first library of the process; torch and Python themselves leak and are not our business.

@@ -10,8 +10,10 @@
     int64_t select(const mrnn_args& args, int what); \
     }
 MRNN_DECLARE(mrnn_generic)
-#if defined(__x86_64__)
+#if defined(MRNN_HAS_AVX2)
 MRNN_DECLARE(mrnn_avx2)
+#endif
+#if defined(MRNN_HAS_AVX512)
 MRNN_DECLARE(mrnn_avx512)
 #endif
 
@@ -21,8 +23,10 @@ int64_t mrnn_args_bytes(void) { return sizeof(mrnn_args); }
 int64_t mrnn_has_isa(int64_t isa) {
     switch (isa) {
         case MRNN_ISA_GENERIC: return 1;
-#if defined(__x86_64__)
+#if defined(MRNN_HAS_AVX2)
         case MRNN_ISA_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+#if defined(MRNN_HAS_AVX512)
         case MRNN_ISA_AVX512:
             return mrnn_has_isa(MRNN_ISA_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
@@ -58,8 +62,10 @@ static int64_t call(const mrnn_args* args, int what) {
     if (!known || a.steps < 1 || a.batch < 1 || a.input < 1 || a.hidden < 1 || a.parts < 1 || a.chunk < 1) return -MRNN_BAD_ARGUMENT;
     if (!mrnn_has_isa(a.isa)) return -MRNN_NO_ISA;
     switch (a.isa) {
-#if defined(__x86_64__)
+#if defined(MRNN_HAS_AVX2)
         case MRNN_ISA_AVX2: return mrnn_avx2::select(a, what);
+#endif
+#if defined(MRNN_HAS_AVX512)
         case MRNN_ISA_AVX512: return mrnn_avx512::select(a, what);
 #endif
         default: return mrnn_generic::select(a, what);

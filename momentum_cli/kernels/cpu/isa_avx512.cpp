@@ -1,4 +1,5 @@
-#if defined(__x86_64__)
+#include "momentum_rnn.h"
+#if defined(MRNN_HAS_AVX512)
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -22,6 +22,14 @@ enum { MRNN_LINEAR = 0, MRNN_ADAM = 1, MRNN_RMSPROP = 2 };
 enum { MRNN_ISA_GENERIC = 0, MRNN_ISA_AVX2 = 1, MRNN_ISA_AVX512 = 2 };
 enum { MRNN_OK = 0, MRNN_BAD_ARGUMENT = 1, MRNN_NO_MEMORY = 2, MRNN_NO_ISA = 3 };
 
+// Which instruction sets are compiled in. MRNN_WITHOUT_AVX512 and MRNN_WITHOUT_AVX2 shorten special builds (sanitizers).
+#if defined(__x86_64__) && !defined(MRNN_WITHOUT_AVX2)
+#define MRNN_HAS_AVX2
+#if !defined(MRNN_WITHOUT_AVX512)
+#define MRNN_HAS_AVX512
+#endif
+#endif
+
 // One layer, one direction. A null pointer means: absent (biases, states: zero; gradients: not asked for).
 typedef struct mrnn_args {
     int64_t abi;         // MRNN_ABI
