@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from momentum_cli.errors import DataError
+from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.run_folder import replacing
 
 FORMAT = "momentumrnn checkpoint"
@@ -105,15 +105,24 @@ def pack_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, 
 
     Returns:
         Tensors named ``PARAMETER.KEY``, and the param groups with the scalars of the state.
+
+    Raises:
+        RecipeError: The state holds something else than tensors, numbers and texts.
     """
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, dict[str, Any]] = {}
+    plain = (bool, int, float, str, type(None))
     for index, values in state["state"].items():
         for key, value in values.items():
             if isinstance(value, Tensor):
                 tensors[f"{index}.{key}"] = value
-            else:
+            elif isinstance(value, plain):
                 scalars.setdefault(str(index), {})[key] = value
+            else:
+                raise RecipeError(
+                    f"this optimizer keeps {key!r} as {type(value).__name__}, and a checkpoint holds tensors and "
+                    "numbers only; choose another optimizer"
+                )
     groups = [
         {key: value.item() if isinstance(value, Tensor) else value for key, value in group.items()}
         for group in state["param_groups"]

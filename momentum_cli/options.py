@@ -12,7 +12,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic.errors import PydanticSchemaGenerationError
 
 from momentum_cli.lookup import unknown
 
@@ -55,15 +56,16 @@ def dataclass_options(cls: type) -> tuple[Option, ...]:
 def signature_options(function: Callable[..., Any], leave_out: frozenset[str]) -> tuple[Option, ...]:
     """Return the options of a callable: the parameters of its signature except those in `leave_out`.
 
-    A tensor in a type annotation is dropped: YAML has no tensors.
+    A tensor in a type annotation is dropped, and so is a parameter of a type that YAML cannot write, such as a module.
     """
     options = []
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
         if parameter.name in leave_out or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         default = dataclasses.MISSING if parameter.default is parameter.empty else parameter.default
-        annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
-        options.append(Option(parameter.name, _without_tensor(annotation), default))
+        annotation = Any if parameter.annotation is parameter.empty else _without_tensor(parameter.annotation)
+        if _describable(annotation):
+            options.append(Option(parameter.name, annotation, default))
     return tuple(options)
 
 
@@ -158,6 +160,14 @@ def _refused(message: str, values: dict[str, Any]) -> Problem:
         if message.startswith((f"{key}:", f"{key} ")):
             return Problem((key,), message.removeprefix(f"{key}:").strip())
     return Problem(tuple(values) if len(values) == 1 else (), message)
+
+
+def _describable(annotation: Any) -> bool:
+    try:
+        TypeAdapter(annotation)
+    except PydanticSchemaGenerationError:
+        return False
+    return True
 
 
 def _without_tensor(annotation: Any) -> Any:

@@ -201,9 +201,9 @@ class Recipe(_Section):
 
     def build_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer over `parameters`."""
-        from momentum_cli.optim import OPTIMIZERS
+        from momentum_cli.optim import resolve
 
-        return OPTIMIZERS[self.optimizer.name](parameters, lr=self.optimizer.lr, **self.optimizer.options)  # type: ignore[call-arg]
+        return resolve(self.optimizer.name)(parameters, lr=self.optimizer.lr, **self.optimizer.options)  # type: ignore[call-arg]
 
     def override(self, *overrides: str) -> Recipe:
         """Return this recipe with `key.path=value` texts applied.

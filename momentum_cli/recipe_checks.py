@@ -187,12 +187,20 @@ def _check_task(data: Mapping[str, Any]) -> Checked:
 
 
 def _check_optimizer(data: Mapping[str, Any]) -> Checked:
-    from momentum_cli.optim import OPTIMIZERS
+    from momentum_cli.optim import EXTERNAL, OPTIMIZERS, resolve
 
-    name, problems = _check_name("optimizer", data, OPTIMIZERS)
+    # One of the optional package is not in our table; `resolve` knows both.
+    given_name = str(data.get("name"))
+    if given_name.startswith(EXTERNAL):
+        name: str | None = given_name
+    else:
+        name, problems = _check_name("optimizer", data, OPTIMIZERS)
     if name is None:
         return None, problems
-    optimizer = OPTIMIZERS[name]
+    try:
+        optimizer = resolve(name)
+    except ValueError as error:
+        return None, [Problem(("name",), str(error))]
 
     def build(**options: Any) -> None:
         # torch's optimizers check their options before they look at the parameters; without parameters nothing is

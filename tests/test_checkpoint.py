@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from momentum_cli.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
-from momentum_cli.errors import DataError
+from momentum_cli.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, pack_optimizer, save_checkpoint
+from momentum_cli.errors import DataError, RecipeError
 
 
 def example() -> Checkpoint:
@@ -134,3 +134,9 @@ def test_a_folder_stands_for_its_best_or_last_checkpoint(path: Path) -> None:
     save_checkpoint(path, Checkpoint({}, data))
     assert find_checkpoint(run) == path.with_name("best-000000007.safetensors")
     assert find_checkpoint(path) == path
+
+
+def test_an_optimizer_state_that_is_not_plain_is_refused() -> None:
+    state = {"state": {0: {"buffers": [torch.ones(2)]}}, "param_groups": []}
+    with pytest.raises(RecipeError, match="keeps 'buffers' as list"):
+        pack_optimizer(state)
