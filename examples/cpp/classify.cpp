@@ -3,6 +3,12 @@
 //     classify MODEL.pt HEIGHT WIDTH < images.raw          whole images
 //     classify MODEL-stateful.pt HEIGHT WIDTH < images.raw one time step a call
 //
+// Build it against the libtorch of a Python environment (or of a libtorch archive, with TORCH its folder):
+//
+//     TORCH=$(python -c 'import torch, os; print(os.path.dirname(torch.__file__))')
+//     c++ -std=c++20 -O2 -I$TORCH/include -I$TORCH/include/torch/csrc/api/include examples/cpp/classify.cpp
+//         -L$TORCH/lib -Wl,-rpath,$TORCH/lib -ltorch -ltorch_cpu -lc10 -o classify
+//
 // images.raw holds one byte a pixel, row by row, image after image. Prints one class number a line.
 #include <torch/script.h>
 

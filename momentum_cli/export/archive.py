@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ def check_zip(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             broken = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
         raise DataError(f"{path} is cut short or damaged ({error}); copy or export it again") from error
     if broken is not None:
         raise DataError(f"{path} is damaged: {broken} does not match its checksum; copy or export it again")
