@@ -207,6 +207,10 @@ class RecurrentLayer(nn.Module):
         self._check_input(x)
         if lengths is not None and not (int(lengths.min()) >= 1 and int(lengths.max()) <= len(x)):
             raise ValueError(f"lengths: got {int(lengths.min())} … {int(lengths.max())}, allowed is 1 … {len(x)}")
+        if lengths is not None:
+            # Whatever stands in the padding, NaN included, must not reach a step: the scan multiplies blocks of time.
+            steps = torch.arange(len(x), device=x.device).unsqueeze(1)
+            x = x.masked_fill((steps >= lengths.to(x.device)).unsqueeze(2), 0.0)
         return self._run(x, self._checked_state(state, x.shape[1], batched=True), lengths)
 
     def _run(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:

@@ -236,16 +236,17 @@ def test_packed_sequences_are_the_sequences_one_by_one(
             torch.testing.assert_close(actual[:, b], expected, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("poison", [1e6, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", DYNAMIC)
-def test_padding_cannot_reach_the_result(name: str) -> None:
+def test_padding_cannot_reach_the_result(name: str, poison: float) -> None:
     layer = LSTM(3, 5, bidirectional=True, dynamics=DYNAMIC[name], dtype=torch.float64)
     lengths = torch.tensor([6, 2])
     clean, poisoned = random(6, 2, 3), random(6, 2, 3)
-    poisoned[2:, 1] = 1e6
-    for a, b in zip(
-        layer.run_padded(clean, None, lengths)[1], layer.run_padded(poisoned, None, lengths)[1], strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=0.0, atol=0.0)
+    poisoned[2:, 1] = poison
+    expected, end = layer.run_padded(clean, None, lengths)
+    output, state = layer.run_padded(poisoned, None, lengths)
+    for actual, wanted in zip((output, *state), (expected, *end), strict=True):
+        torch.testing.assert_close(actual, wanted, rtol=0.0, atol=0.0)
 
 
 def test_batch_first_and_unbatched() -> None:
