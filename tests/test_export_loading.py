@@ -35,7 +35,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
-def refused(path: Path, message: str = "") -> None:
+def refused(path: Path, message: str = ".") -> None:
     """Opening must fail with our error, one line long enough to act on, and exit code 3."""
     with pytest.raises(DataError, match=message) as caught:
         predict(path, ["nothing.npy"])
