@@ -118,15 +118,16 @@ def test_float32_is_as_exact_as_the_reference_in_float32(recurrence: str, dynami
 
 
 @built
+@pytest.mark.parametrize("cases", [5, pytest.param(50, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("isa", ["generic", "avx2", "avx512"])
-def test_random_shapes_states_and_partitions(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_shapes_states_and_partitions(isa: str, cases: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOMENTUMRNN_ISA", isa)
     try:
         fused.status()
     except ValueError as problem:
         pytest.skip(str(problem))
-    draw = random.Random(isa)
-    for seed in range(24):
+    draw = random.Random(f"{isa} {cases}")
+    for seed in range(cases):
         shape = (draw.randint(1, 40), draw.randint(1, 30), draw.randint(1, 9), draw.randint(1, 40))
         options = [draw.random() < 0.7, draw.random() < 0.5, draw.random() < 0.4]
         case = Case(draw.choice(list(RECURRENCES)), draw.choice(DYNAMICS), shape, *options, seed=seed)
@@ -204,6 +205,7 @@ def test_chunks_equal_the_whole(dynamics: Dynamics) -> None:
 
 
 @built
+@pytest.mark.slow
 def test_gradcheck() -> None:
     for recurrence, dynamics in itertools.product(RECURRENCES, (Identity(), Adam(0.6, 0.3, 0.9, 0.1))):
         if recurrence == "rnn_relu":
