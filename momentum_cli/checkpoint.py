@@ -6,8 +6,8 @@ file under its final name is whole.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ FORMAT = "momentumrnn checkpoint"
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
 _HEADER = "momentumrnn"
+_CHECKSUM = "checksum"
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         DataError: The file cannot be written (no space, no permission).
     """
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in sorted(checkpoint.tensors.items())}
-    data = {"format": FORMAT, "format_version": FORMAT_VERSION, "checksum": _checksum(tensors), **checkpoint.data}
-    payload = save(tensors, {_HEADER: json.dumps(data, allow_nan=True, sort_keys=True)})
+    data = {"format": FORMAT, "format_version": FORMAT_VERSION, **checkpoint.data}
+    text = json.dumps(data, allow_nan=True, sort_keys=True)
+    payload = save(tensors, {_HEADER: text, _CHECKSUM: checksum(tensors, text)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
@@ -92,8 +94,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path}: got format version {data.get('format_version')!r}, this program reads {FORMAT_VERSION}; "
             "use the version of momentumrnn that wrote it"
         )
-    if data.get("checksum") != _checksum(tensors):
-        raise DataError(f"{path} is damaged: its tensors do not match their checksum; use another checkpoint")
+    if header.get(_CHECKSUM) != checksum(tensors, header[_HEADER]):
+        raise DataError(f"{path} is damaged: its content does not match its checksum; use another checkpoint")
     return Checkpoint(tensors, data)
 
 
@@ -163,10 +165,13 @@ def find_checkpoint(path: Path, which: str = "best") -> Path:
     return last if best is None else folder / best["file"]
 
 
-def _checksum(tensors: dict[str, Tensor]) -> int:
-    """CRC-32 over names and bytes: detects a damaged file, which safetensors itself does not."""
-    value = 0
+def checksum(tensors: dict[str, Tensor], text: str) -> str:
+    """Return the SHA-256 of a text and of names, shapes and bytes of tensors, as hexadecimal digits.
+
+    It detects a damaged file, which safetensors itself does not.
+    """
+    digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
-        value = zlib.crc32(name.encode(), value)
-        value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, value)
-    return value
+        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

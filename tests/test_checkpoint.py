@@ -54,14 +54,15 @@ def test_a_truncated_file_is_refused(path: Path, share: float) -> None:
         load_checkpoint(path)
 
 
-def test_every_flipped_bit_of_the_tensors_is_detected(path: Path) -> None:
+def test_every_flipped_bit_is_detected(path: Path) -> None:
+    """In the header, too: a flipped digit of the recipe is still JSON."""
     content = path.read_bytes()
-    start = 8 + struct.unpack("<Q", content[:8])[0]
-    for position in range(start, len(content)):
+    end = 8 + struct.unpack("<Q", content[:8])[0]
+    for position in range(len(content)):
         damaged = bytearray(content)
         damaged[position] ^= 1 << (position % 8)
         path.write_bytes(bytes(damaged))
-        with pytest.raises(DataError, match="checksum"):
+        with pytest.raises(DataError, match="checksum" if position >= end else "checksum|not a|format|version"):
             load_checkpoint(path)
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 import zlib
 from pathlib import Path
-
-import torch
-from torch import Tensor
 
 from momentum_cli.errors import DataError
 
@@ -75,12 +71,3 @@ def kind(path: Path) -> str:
         f"{path} is cut short, damaged or of another kind; allowed are run folders, checkpoints, and the TorchScript, "
         "ONNX, pt2 and safetensors files of momentumrnn export"
     )
-
-
-def checksum(tensors: dict[str, Tensor], text: str) -> str:
-    """Return the SHA-256 of a text and of names, shapes and bytes of tensors, as hexadecimal digits."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from momentum_cli.checkpoint import checksum
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.export.archive import checksum
 from momentum_cli.export.bundle import KEY, Bundle, build_layer_model, decode_bundle
 from momentum_cli.export.weights import plain_weights, suffixes
 from momentum_cli.models import SequenceModel
