@@ -1,0 +1,146 @@
+"""What is inspected: models, each with a name and the stage of its training, and the batch that goes through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from momentum_cli.cells import canonical_name
+from momentum_cli.data import Batch, Dataset, DownloadProgress, epoch_order
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.evaluate import load_model
+from momentum_cli.models import SequenceModel
+from momentum_cli.recipe import Recipe, load_recipe
+from momentum_cli.shipped import find_recipe
+from momentum_cli.trainer import build_model, describe
+
+INITIAL, TRAINED = "initial", "trained"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model.
+
+    Args:
+        label: What tables and pictures call it: its cell, or its run where two runs have the same cell.
+        stage: ``"initial"`` or ``"trained"``.
+        model: On the CPU.
+        recipe: What it was built from.
+    """
+
+    label: str
+    stage: str
+    model: SequenceModel
+    recipe: Recipe
+
+
+def is_run(name: str) -> bool:
+    """Return whether a name on the command line stands for a run: a folder or a checkpoint that exists."""
+    path = Path(name).expanduser()
+    return path.is_dir() or (path.is_file() and path.suffix == ".safetensors")
+
+
+def open_recipe(
+    name: str,
+    cells: Sequence[str],
+    overrides: Sequence[str],
+    seed: int | None,
+    data_dir: Path | None,
+    progress: DownloadProgress,
+) -> tuple[list[Subject], Dataset]:
+    """Build the cells of a recipe as a training would at its step 0.
+
+    Args:
+        name: A recipe.
+        cells: Names of cells; none: that of the recipe.
+        overrides: Changes to the recipe.
+        seed: Of the initial parameters, or None for ``train.seed``.
+        data_dir: Folder of the data sets.
+        progress: Told about downloads.
+
+    Raises:
+        RecipeError: There is no such recipe or cell, or it has mistakes.
+        DataError: The data are missing.
+    """
+    try:
+        path = find_recipe(name)
+    except RecipeError as error:
+        raise RecipeError(f"{error}; nor is it a run, which is a folder or a .safetensors checkpoint") from None
+    changes = [*overrides] if seed is None else [*overrides, f"train.seed={seed}"]
+    # Each cell is one override more, so that what a cell does not allow is reported like any other mistake.
+    named = list(dict.fromkeys(canonical_name(cell) for cell in cells))
+    recipes = [load_recipe(path, [*changes, f"model.cell={cell}"]) for cell in named]
+    recipes = recipes or [load_recipe(path, changes)]
+    dataset = recipes[0].build_task().load(data_dir, progress)
+    return [Subject(recipe.model.cell, INITIAL, initial_model(recipe, dataset), recipe) for recipe in recipes], dataset
+
+
+def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadProgress) -> tuple[list[Subject], Dataset]:
+    """Open runs of one task, each at its initialisation and at its best checkpoint.
+
+    Args:
+        names: Run folders or checkpoints.
+        data_dir: Folder of the data sets.
+        progress: Told about downloads.
+
+    Raises:
+        DataError: A run is damaged, was trained with other preprocessing, or data are missing.
+        RecipeError: The runs are of different tasks.
+    """
+    loaded = [load_model(Path(name).expanduser()) for name in names]
+    tasks = [run.recipe.task for run in loaded]
+    for name, task in zip(names, tasks, strict=True):
+        if task != tasks[0]:
+            raise RecipeError(
+                f"{name}: its task ({task.name}, {task.options}) is not that of {names[0]} "
+                f"({tasks[0].name}, {tasks[0].options}); runs are compared on one batch, so inspect them apart"
+            )
+    dataset = loaded[0].recipe.build_task().load(data_dir, progress)
+    cells = [run.recipe.model.cell for run in loaded]
+    subjects = []
+    for name, run in zip(names, loaded, strict=True):
+        if run.checkpoint.data["dataset"]["preprocessing"] != describe(dataset)["preprocessing"]:
+            raise DataError(f"{run.path}: the model was trained with other preprocessing than {dataset.name} has now")
+        cell = run.recipe.model.cell
+        label = cell if cells.count(cell) == 1 else Path(name).name
+        subjects += [
+            Subject(label, INITIAL, initial_model(run.recipe, dataset), run.recipe),
+            Subject(label, TRAINED, run.model, run.recipe),
+        ]
+    return subjects, dataset
+
+
+def initial_model(recipe: Recipe, dataset: Dataset) -> SequenceModel:
+    """Return the model that a training of this recipe starts from, without touching torch's generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.train.seed)
+        return build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
+
+
+def real_batch(dataset: Dataset, size: int, seed: int, length: int | None) -> Batch:
+    """Return the first sequences of the training's first epoch.
+
+    Args:
+        dataset: Where they come from.
+        size: B; all training sequences when there are fewer.
+        seed: Of the order.
+        length: Cut sequences after this many steps, or None for all of them. A sequence shorter than that stays
+            whole; the target of a sequence stays, targets of steps are cut.
+
+    Raises:
+        RecipeError: The length is larger than the sequences.
+    """
+    batch = dataset.train.batch(epoch_order(len(dataset.train), seed, 0)[:size])
+    longest = batch.inputs.shape[1]
+    if length is None or length == longest:
+        return batch
+    if length > longest:
+        raise RecipeError(
+            f"--length {length}: the sequences of {dataset.name} have {longest} steps; allowed is 1 … that"
+        )
+    targets = batch.targets if batch.targets.dim() == 1 else batch.targets[:, :length]
+    lengths = None if batch.lengths is None else batch.lengths.clamp(max=length)
+    return replace(batch, inputs=batch.inputs[:, :length], targets=targets, lengths=lengths)
