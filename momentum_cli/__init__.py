@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from momentum_cli.coupled import CoupledLSTM as CoupledLSTM
     from momentum_cli.dynamics import Adam as Adam
     from momentum_cli.dynamics import HeavyBall as HeavyBall
     from momentum_cli.dynamics import Identity as Identity
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     from momentum_cli.layers import RMSPropGRU as RMSPropGRU
     from momentum_cli.layers import RMSPropLSTM as RMSPropLSTM
     from momentum_cli.layers import RMSPropRNN as RMSPropRNN
+    from momentum_cli.orthogonal_layer import SRDTRIV as SRDTRIV
+    from momentum_cli.orthogonal_layer import AdamDTRIV as AdamDTRIV
+    from momentum_cli.orthogonal_layer import MomentumDTRIV as MomentumDTRIV
+    from momentum_cli.orthogonal_layer import NesterovDTRIV as NesterovDTRIV
+    from momentum_cli.orthogonal_layer import OrthogonalRNN as OrthogonalRNN
+    from momentum_cli.orthogonal_layer import RMSPropDTRIV as RMSPropDTRIV
 
 __version__ = "0.1.0"
 
@@ -47,6 +54,8 @@ _MODULES = {
         *(f"{dynamics}{r}" for r in ("LSTM", "GRU", "RNN") for dynamics in ("Momentum", "Nesterov", "SR")),
         *(f"{dynamics}{r}" for r in ("LSTM", "GRU", "RNN") for dynamics in ("RMSProp", "Adam")),
     ),
+    "orthogonal_layer": ("OrthogonalRNN", *(f"{d}DTRIV" for d in ("Momentum", "Nesterov", "SR", "RMSProp", "Adam"))),
+    "coupled": ("CoupledLSTM",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

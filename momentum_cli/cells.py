@@ -1,21 +1,23 @@
-"""Cell names, `lstm gru rnn rnn_relu` and `DYNAMICS[-RECURRENCE]`, and what stands behind each.
+"""Cell names, `lstm gru rnn rnn_relu dtriv exprnn`, `DYNAMICS[-RECURRENCE]` and `sr-coupled`, and what is behind each.
 
 The names are written out here, so that the command line completes and checks them without importing torch; a test
-holds them against `DYNAMICS` x `RECURRENCES`.
+holds them against `DYNAMICS` x `KINDS`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from momentum_cli import terminal
 from momentum_cli.errors import RecipeError
 from momentum_cli.lookup import unknown
 
+if TYPE_CHECKING:
+    from momentum_cli.options import Option
+
 
 class Cell(NamedTuple):
-    """A dynamics in front of a recurrence, by their names in `DYNAMICS` and `RECURRENCES`."""
+    """A dynamics in front of a recurrence, by their names in `DYNAMICS` and `KINDS`."""
 
     dynamics: str
     recurrence: str
@@ -26,26 +28,39 @@ CELLS: dict[str, Cell] = {
     "gru": Cell("identity", "gru"),
     "rnn": Cell("identity", "rnn"),
     "rnn_relu": Cell("identity", "rnn_relu"),
+    "dtriv": Cell("identity", "dtriv"),
+    "exprnn": Cell("identity", "exprnn"),
     "momentum": Cell("momentum", "lstm"),
     "momentum-gru": Cell("momentum", "gru"),
     "momentum-rnn": Cell("momentum", "rnn"),
     "momentum-rnn_relu": Cell("momentum", "rnn_relu"),
+    "momentum-dtriv": Cell("momentum", "dtriv"),
+    "momentum-exprnn": Cell("momentum", "exprnn"),
     "nesterov": Cell("nesterov", "lstm"),
     "nesterov-gru": Cell("nesterov", "gru"),
     "nesterov-rnn": Cell("nesterov", "rnn"),
     "nesterov-rnn_relu": Cell("nesterov", "rnn_relu"),
+    "nesterov-dtriv": Cell("nesterov", "dtriv"),
+    "nesterov-exprnn": Cell("nesterov", "exprnn"),
     "sr": Cell("sr", "lstm"),
     "sr-gru": Cell("sr", "gru"),
     "sr-rnn": Cell("sr", "rnn"),
     "sr-rnn_relu": Cell("sr", "rnn_relu"),
+    "sr-dtriv": Cell("sr", "dtriv"),
+    "sr-exprnn": Cell("sr", "exprnn"),
     "rmsprop": Cell("rmsprop", "lstm"),
     "rmsprop-gru": Cell("rmsprop", "gru"),
     "rmsprop-rnn": Cell("rmsprop", "rnn"),
     "rmsprop-rnn_relu": Cell("rmsprop", "rnn_relu"),
+    "rmsprop-dtriv": Cell("rmsprop", "dtriv"),
+    "rmsprop-exprnn": Cell("rmsprop", "exprnn"),
     "adam": Cell("adam", "lstm"),
     "adam-gru": Cell("adam", "gru"),
     "adam-rnn": Cell("adam", "rnn"),
     "adam-rnn_relu": Cell("adam", "rnn_relu"),
+    "adam-dtriv": Cell("adam", "dtriv"),
+    "adam-exprnn": Cell("adam", "exprnn"),
+    "sr-coupled": Cell("identity", "sr-coupled"),
 }
 
 # u is the projected input W_ih x_t + b_ih, d what the recurrence receives in its place.
@@ -58,13 +73,15 @@ EQUATIONS: dict[str, str] = {
     "adam": "v' = momentum v + step_size u; m' = beta2 m + (1 - beta2) u²; d = v' / sqrt(m' + eps)",
 }
 
-# The dataclasses of dynamics.py check these; a test tries the edges of each against them.
+# The dataclasses of dynamics.py and kinds.py check these; a test tries the edges of each against them.
 RANGES: dict[str, str] = {
     "momentum": "[0, 1)",
     "beta2": "[0, 1)",
     "step_size": "> 0",
     "eps": ">= 0",
     "restart_every": "integer >= 1",
+    "basis_every": "integer >= 1 or infty",
+    "orthogonal_init": "cayley or henaff",
 }
 
 
@@ -95,40 +112,53 @@ def parse_cell(name: str) -> Cell:
 def describe_cells() -> list[dict[str, Any]]:
     """Return one JSON-able entry a cell: name, dynamics, recurrence, equation, and options with default and range.
 
-    Imports torch, because defaults are read from the dataclasses of `DYNAMICS`.
+    Imports torch, because defaults are read from the dataclasses of `DYNAMICS` and `KINDS`.
     """
-    from momentum_cli.recurrence import RECURRENCES
+    from momentum_cli.kinds import KINDS, cell_options
 
     return [
         {
             "name": name,
             "dynamics": cell.dynamics,
             "recurrence": cell.recurrence,
-            "equation": f"{EQUATIONS[cell.dynamics]}; {RECURRENCES[cell.recurrence].equation}",
-            "options": dynamics_options(cell.dynamics),
+            "equation": f"{EQUATIONS[cell.dynamics]}; {KINDS[cell.recurrence].recurrence.equation}",
+            "options": _described(cell_options(name)),
         }
         for name, cell in CELLS.items()
     ]
 
 
-def dynamics_options(name: str) -> dict[str, dict[str, Any]]:
-    """Return the options of a dynamics, each with its default and its range."""
-    from momentum_cli.dynamics import DYNAMICS
-
-    fields = dataclasses.fields(DYNAMICS[name])  # type: ignore[arg-type]
-    return {field.name: {"default": field.default, "range": RANGES[field.name]} for field in fields}
-
-
 def print_cells() -> None:
     """Show the cells to people: the dynamics with their cells and options, then the recurrences behind them."""
-    from momentum_cli.recurrence import RECURRENCES
+    from momentum_cli.dynamics import DYNAMICS
+    from momentum_cli.kinds import KINDS
+    from momentum_cli.options import dataclass_options
 
     rows = []
     for dynamics, equation in EQUATIONS.items():
         names = [name for name, cell in CELLS.items() if cell.dynamics == dynamics]
-        options = dynamics_options(dynamics).items()
-        texts = [f"{option}: {entry['default']:g}, {entry['range']}" for option, entry in options]
-        rows.append(["\n".join(names), equation.replace("; ", "\n"), "\n".join(texts)])
+        rows.append(["\n".join(names), _lines(equation), _shown(dataclass_options(DYNAMICS[dynamics]))])
     terminal.print_table(["cell", "equation (u: projected input)", "options: default, range"], rows)
-    recurrences = [[name, recurrence.equation.replace("; ", "\n")] for name, recurrence in RECURRENCES.items()]
-    terminal.print_table(["recurrence", "equation (d: driven input)"], recurrences, "A name without one has lstm.")
+    recurrences = [
+        [name, _lines(kind.recurrence.equation), _shown(dataclass_options(kind.options))]
+        for name, kind in KINDS.items()
+    ]
+    terminal.print_table(
+        ["recurrence", "equation (d: driven input)", "options: default, range"],
+        recurrences,
+        "A name without one has lstm.",
+    )
+
+
+def _described(options: tuple[Option, ...]) -> dict[str, dict[str, Any]]:
+    return {option.name: {"default": option.default, "range": RANGES[option.name]} for option in options}
+
+
+def _shown(options: tuple[Option, ...]) -> str:
+    entries = _described(options).items()
+    defaults = {name: f"{e['default']:g}" if isinstance(e["default"], float) else e["default"] for name, e in entries}
+    return "\n".join(f"{name}: {defaults[name]}, {entry['range']}" for name, entry in entries)
+
+
+def _lines(equation: str) -> str:
+    return equation.replace("; ", "\n")

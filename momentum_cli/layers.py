@@ -72,19 +72,33 @@ class RecurrentLayer(nn.Module):
         self.bidirectional = bidirectional
         self.backend = backend
         self.chosen_backend: str | None = None if backend == "auto" else backend
-        gates = recurrence.gates * hidden_size
         for suffix, size in self._directions():
-            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, size), "weight_hh": (gates, hidden_size)}
-            if bias:
-                shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
-            for name, shape in shapes.items():
-                self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+            self._add_weights(suffix, size, device, dtype)
         self.reset_parameters()
+
+    def _add_weights(
+        self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> None:
+        """Register the parameters of one layer in one direction, not yet initialised."""
+        gates = self.recurrence.gates * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, input_size), "weight_hh": (gates, self.hidden_size)}
+        if self.bias:
+            shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
+        for name, shape in shapes.items():
+            self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
 
     @property
     def num_directions(self) -> int:
         """2 when bidirectional, else 1."""
         return 2 if self.bidirectional else 1
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the recurrence beside sizes and dynamics that decide what the layer computes."""
+        return {}
+
+    def after_step(self) -> None:
+        """Do what belongs after an optimizer step; nothing, except in `OrthogonalRNN`. Training calls it."""
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -114,7 +128,7 @@ class RecurrentLayer(nn.Module):
         """
         if init not in ("torch", "paper"):
             raise ValueError(f"init: got {init!r}, allowed is 'torch' or 'paper'")
-        has_forget_bias = self.recurrence.name == "lstm" and self.bias
+        has_forget_bias = self.recurrence.has_forget_gate and self.bias
         if forget_bias is not None and not has_forget_bias:
             raise ValueError(
                 f"forget_bias: got {forget_bias!r}, but only an LSTM with bias=True has a forget-gate bias"
@@ -145,7 +159,7 @@ class RecurrentLayer(nn.Module):
             The tuple that `state_names` describes.
         """
         shapes = self._state_shapes(1 if batch_size is None else batch_size)
-        weight = self.get_parameter("weight_hh_l0")
+        weight = self.get_parameter("weight_ih_l0")
         state = tuple(
             torch.zeros(shape, device=weight.device, dtype=torch.int64 if name == "k" else weight.dtype)
             for name, shape in zip(self.state_names, shapes, strict=True)
@@ -219,7 +233,7 @@ class RecurrentLayer(nn.Module):
         Under autocast the layer computes in the dtype of its parameters. Parameters below float32 are computed with in
         float32 on the CPU, whose kernels have no such type on most processors, and handed back in their own dtype.
         """
-        dtype = self.get_parameter("weight_hh_l0").dtype
+        dtype = self.get_parameter("weight_ih_l0").dtype
         compute = torch.float32 if dtype in (torch.bfloat16, torch.float16) and x.device.type == "cpu" else dtype
         mixed = torch.is_autocast_enabled(x.device.type)
         if not mixed and x.dtype != dtype:
@@ -246,7 +260,7 @@ class RecurrentLayer(nn.Module):
                 x = nn.functional.dropout(x, self.dropout, self.training)
                 outputs = []
             if state is None:
-                before: State = tuple(x.new_zeros(x.shape[1], self.hidden_size) for _ in recurrent)
+                before = self.recurrence.init(x[0], self.hidden_size)
                 drive = None
             else:
                 before = tuple(s[index] for s in state[: len(recurrent)])
@@ -254,7 +268,7 @@ class RecurrentLayer(nn.Module):
             run = self._backend(x).run
             source = _reversed(x, lengths) if backward else x
             output, end, drive = run(
-                self.recurrence, self.dynamics, source, self._weights(suffix, dtype), before, drive, lengths
+                self.recurrence, self.dynamics, source, self.weights(suffix, dtype), before, drive, lengths
             )
             outputs.append(_reversed(output, lengths) if backward else output)
             ends.append(end)
@@ -272,13 +286,13 @@ class RecurrentLayer(nn.Module):
         """
         if self.backend != "auto":
             return self.backend
-        weight = self.get_parameter("weight_hh_l0")
+        weight = self.get_parameter("weight_ih_l0")
         return self._choose(shape, weight.device, weight.dtype, training)
 
     def _backend(self, x: Tensor) -> kernels.Backend:
         if self.backend != "auto":
             return kernels.require(self.backend, self.recurrence, self.dynamics, x.device, x.dtype)
-        training = torch.is_grad_enabled() and (x.requires_grad or self.get_parameter("weight_hh_l0").requires_grad)
+        training = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))
         steps, batch, size = x.shape
         self.chosen_backend = self._choose((steps, batch, size), x.device, x.dtype, training)
         return kernels.BACKENDS[self.chosen_backend]
@@ -297,7 +311,14 @@ class RecurrentLayer(nn.Module):
     def _layer_input_size(self, layer: int) -> int:
         return self.input_size if layer == 0 else self.hidden_size * self.num_directions
 
-    def _weights(self, suffix: str, dtype: torch.dtype) -> Weights:
+    def weights(self, suffix: str, dtype: torch.dtype) -> Weights:
+        """Return what a backend needs of one layer in one direction.
+
+        Args:
+            suffix: End of the parameters' names: ``_l0``, ``_l0_reverse``, ``_l1``, …
+            dtype: Of the computation.
+        """
+
         def get(name: str) -> Tensor:
             return self.get_parameter(name).to(dtype)
 
@@ -324,7 +345,9 @@ class RecurrentLayer(nn.Module):
 
     def _state_shapes(self, batch: int) -> list[tuple[int, ...]]:
         layers = self.num_layers * self.num_directions
-        shapes: list[tuple[int, ...]] = [(layers, batch, self.hidden_size)] * len(self.recurrence.state_names)
+        shapes: list[tuple[int, ...]] = [
+            (layers, batch, *size) for size in self.recurrence.state_sizes(self.hidden_size)
+        ]
         for name in self.dynamics.state_names:
             if name == "k":
                 shapes.append((1, batch))
@@ -547,7 +570,7 @@ class RNN(RecurrentLayer):
 LAYERS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
-def _short(layer: type[RecurrentLayer], dynamics: type[Dynamics], name: str) -> Any:
+def short_name(layer: type[RecurrentLayer], dynamics: type[Dynamics], name: str) -> Any:
     """Return a function that builds ``layer`` with ``dynamics`` from the keywords of both."""
 
     def build(*args: Any, **options: Any) -> RecurrentLayer:
@@ -570,21 +593,21 @@ def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x.gather(0, source.unsqueeze(2).expand_as(x))
 
 
-MomentumLSTM = _short(LSTM, HeavyBall, "MomentumLSTM")
-NesterovLSTM = _short(LSTM, Nesterov, "NesterovLSTM")
-SRLSTM = _short(LSTM, ScheduledRestart, "SRLSTM")
-RMSPropLSTM = _short(LSTM, RMSProp, "RMSPropLSTM")
-AdamLSTM = _short(LSTM, Adam, "AdamLSTM")
-MomentumGRU = _short(GRU, HeavyBall, "MomentumGRU")
-NesterovGRU = _short(GRU, Nesterov, "NesterovGRU")
-SRGRU = _short(GRU, ScheduledRestart, "SRGRU")
-RMSPropGRU = _short(GRU, RMSProp, "RMSPropGRU")
-AdamGRU = _short(GRU, Adam, "AdamGRU")
-MomentumRNN = _short(RNN, HeavyBall, "MomentumRNN")
-NesterovRNN = _short(RNN, Nesterov, "NesterovRNN")
-SRRNN = _short(RNN, ScheduledRestart, "SRRNN")
-RMSPropRNN = _short(RNN, RMSProp, "RMSPropRNN")
-AdamRNN = _short(RNN, Adam, "AdamRNN")
+MomentumLSTM = short_name(LSTM, HeavyBall, "MomentumLSTM")
+NesterovLSTM = short_name(LSTM, Nesterov, "NesterovLSTM")
+SRLSTM = short_name(LSTM, ScheduledRestart, "SRLSTM")
+RMSPropLSTM = short_name(LSTM, RMSProp, "RMSPropLSTM")
+AdamLSTM = short_name(LSTM, Adam, "AdamLSTM")
+MomentumGRU = short_name(GRU, HeavyBall, "MomentumGRU")
+NesterovGRU = short_name(GRU, Nesterov, "NesterovGRU")
+SRGRU = short_name(GRU, ScheduledRestart, "SRGRU")
+RMSPropGRU = short_name(GRU, RMSProp, "RMSPropGRU")
+AdamGRU = short_name(GRU, Adam, "AdamGRU")
+MomentumRNN = short_name(RNN, HeavyBall, "MomentumRNN")
+NesterovRNN = short_name(RNN, Nesterov, "NesterovRNN")
+SRRNN = short_name(RNN, ScheduledRestart, "SRRNN")
+RMSPropRNN = short_name(RNN, RMSProp, "RMSPropRNN")
+AdamRNN = short_name(RNN, Adam, "AdamRNN")
 
 __all__ = [
     "GRU",

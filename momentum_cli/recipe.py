@@ -6,7 +6,7 @@ adds the sections that belong to no object. Every mistake of a recipe is reporte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from momentum_cli.data import Task
     from momentum_cli.dynamics import Dynamics
+    from momentum_cli.layers import RecurrentLayer
 
 __all__ = [
     "EarlyStoppingOptions",
@@ -91,9 +92,13 @@ class Named(_Section):
 
 
 class OptimizerOptions(Named):
-    """An optimizer by name; `lr` and the options of its class."""
+    """An optimizer by name; `lr`, the options of its class, and options of parameter groups that differ.
+
+    The groups are those of `momentum_cli.parameter_groups.GROUPS`.
+    """
 
     lr: float
+    groups: dict[str, dict[str, Any]] = {}
 
 
 class ModelOptions(_Section):
@@ -190,20 +195,43 @@ class Recipe(_Section):
 
     def build_dynamics(self, cell: str | None = None) -> Dynamics:
         """Return the dynamics of a cell, `model.cell` when none is named, with its options under `cells`."""
-        from momentum_cli.dynamics import DYNAMICS
-
-        name = canonical_name(cell or self.model.cell)
-        return DYNAMICS[parse_cell(name).dynamics](**self.cells.get(name, {}))
+        return self._cell_objects(cell)[0]
 
     def recurrence(self, cell: str | None = None) -> str:
         """Return the name of the recurrence of a cell, `model.cell` when none is named."""
         return parse_cell(cell or self.model.cell).recurrence
 
-    def build_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer over `parameters`."""
-        from momentum_cli.optim import resolve
+    def build_layer(self, input_size: int) -> RecurrentLayer:
+        """Return the recurrent layer of `model` with the options of its cell, for inputs of `input_size` channels."""
+        from momentum_cli.kinds import build_layer
 
-        return resolve(self.optimizer.name)(parameters, lr=self.optimizer.lr, **self.optimizer.options)  # type: ignore[call-arg]
+        options = self.model
+        return build_layer(
+            parse_cell(options.cell),
+            self._cell_objects(options.cell),
+            input_size,
+            options.hidden_size,
+            options.num_layers,
+            bias=options.bias,
+            dropout=options.dropout,
+            bidirectional=options.bidirectional,
+            backend=options.backend,
+        )
+
+    def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer over the parameters of a model; a group has a learning rate of its own if given one."""
+        from momentum_cli.optim import resolve
+        from momentum_cli.parameter_groups import parameter_groups
+
+        options = self.optimizer
+        groups = parameter_groups(model, options.groups)
+        return resolve(options.name)(groups, lr=options.lr, **options.options)  # type: ignore[call-arg]
+
+    def _cell_objects(self, cell: str | None) -> tuple[Dynamics, Any]:
+        from momentum_cli.kinds import cell_objects
+
+        name = canonical_name(cell or self.model.cell)
+        return cell_objects(name, self.cells.get(name, {}))
 
     def override(self, *overrides: str) -> Recipe:
         """Return this recipe with `key.path=value` texts applied.
@@ -215,7 +243,10 @@ class Recipe(_Section):
 
     def dump(self) -> dict[str, Any]:
         """Return the whole recipe as plain mappings, lists, texts and numbers, which `Recipe.model_validate` takes."""
-        return self.model_dump(mode="json")
+        content = self.model_dump(mode="json")
+        if not content["optimizer"]["groups"]:
+            del content["optimizer"]["groups"]
+        return content
 
     def save(self, path: Path) -> None:
         """Write the whole recipe as YAML, in one piece or not at all; `load_recipe` gives an equal recipe."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -101,7 +101,9 @@ def _with_text_keys(value: Any) -> Any:
 def describe_families() -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of the sections whose keys depend on a name: task, optimizer and cells."""
     from momentum_cli.data import TASKS
+    from momentum_cli.kinds import cell_options
     from momentum_cli.optim import OPTIMIZERS
+    from momentum_cli.parameter_groups import GROUPS
 
     def one_of(family: dict[str, tuple[Option, ...]]) -> dict[str, Any]:
         return {
@@ -111,10 +113,17 @@ def describe_families() -> dict[str, dict[str, Any]]:
             ]
         }
 
-    cells = {name: options_model(name, _cell_options(name)).model_json_schema() for name in CELLS}
+    optimizers = one_of({name: signature_options(cls, _NOT_OPTIONS) for name, cls in OPTIMIZERS.items()})
+    for entry in optimizers["oneOf"]:
+        options = {key: value for key, value in entry["properties"].items() if key != "name"}
+        group = {"type": "object", "properties": options, "additionalProperties": False}
+        groups = {"type": "object", "properties": dict.fromkeys(GROUPS, group), "additionalProperties": False}
+        entry["properties"]["groups"] = groups
+
+    cells = {name: options_model(name, cell_options(name)).model_json_schema() for name in CELLS}
     return {
         "task": one_of({name: dataclass_options(task) for name, task in TASKS.items()}),
-        "optimizer": one_of({name: signature_options(cls, _NOT_OPTIONS) for name, cls in OPTIMIZERS.items()}),
+        "optimizer": optimizers,
         "cells": {"type": "object", "properties": cells, "additionalProperties": False},
     }
 
@@ -211,22 +220,48 @@ def _check_optimizer(data: Mapping[str, Any]) -> Checked:
             if "empty parameter list" not in str(error):
                 raise
 
-    given = {key: value for key, value in data.items() if key != "name"}
-    values, problems = check_options(f"optimizer {name}", signature_options(optimizer, _NOT_OPTIONS), given, build)
+    given = {key: value for key, value in data.items() if key not in ("name", "groups")}
+    options = signature_options(optimizer, _NOT_OPTIONS)
+    values, problems = check_options(f"optimizer {name}", options, given, build)
     # torch allows 0, which trains nothing
     if values.get("lr") == 0:
         problems.append(Problem(("lr",), "got 0, allowed is > 0"))
-    return {"name": name, **values}, problems
+    groups, found = _check_groups(f"optimizer {name}", data.get("groups"), options, given, build)
+    problems += [Problem(("groups", *problem.path), problem.message) for problem in found]
+    return {"name": name, **values, **({"groups": groups} if groups else {})}, problems
 
 
-def _cell_options(cell: str) -> tuple[Option, ...]:
-    from momentum_cli.dynamics import DYNAMICS
+def _check_groups(
+    owner: str, data: Any, options: tuple[Option, ...], section: Mapping[str, Any], build: Callable[..., Any]
+) -> Checked:
+    """Check the options that parameter groups have of their own; what they do not give is that of the optimizer."""
+    from momentum_cli.parameter_groups import GROUPS
 
-    return dataclass_options(DYNAMICS[parse_cell(cell).dynamics])
+    if data is None:
+        return {}, []
+    if not isinstance(data, Mapping):
+        return None, [Problem((), f"got {describe_value(data)}, allowed is a mapping of groups")]
+    checked: dict[str, dict[str, Any]] = {}
+    problems = []
+    for name, given in data.items():
+        if name not in GROUPS:
+            problems.append(Problem((name,), unknown("parameter group", name, GROUPS)))
+        elif given is not None and not isinstance(given, Mapping):
+            problems.append(Problem((name,), f"got {describe_value(given)}, allowed is a mapping of options"))
+        else:
+            own = given or {}
+            values, found = check_options(f"group {name} of {owner}", options, {**section, **own}, build)
+            if values.get("lr") == 0:
+                found.append(Problem(("lr",), "got 0, allowed is > 0"))
+            # What is wrong in the section itself is reported there.
+            found = [problem for problem in found if problem.path and problem.path[0] in own]
+            problems += [Problem((name, *problem.path), problem.message) for problem in found]
+            checked[name] = {key: value for key, value in values.items() if key in own}
+    return checked, problems
 
 
 def _check_cells(data: Mapping[str, Any]) -> Checked:
-    from momentum_cli.dynamics import DYNAMICS
+    from momentum_cli.kinds import cell_objects, cell_options
 
     checked: dict[str, dict[str, Any]] = {}
     problems = []
@@ -241,8 +276,11 @@ def _check_cells(data: Mapping[str, Any]) -> Checked:
         elif given is not None and not isinstance(given, Mapping):
             problems.append(Problem((name,), f"got {describe_value(given)}, allowed is a mapping of options"))
         else:
-            dynamics = DYNAMICS[parse_cell(cell).dynamics]
-            checked[cell], found = check_options(f"cell {cell}", dataclass_options(dynamics), given or {}, dynamics)
+
+            def build(_cell: str = cell, **options: Any) -> None:
+                cell_objects(_cell, options)
+
+            checked[cell], found = check_options(f"cell {cell}", cell_options(cell), given or {}, build)
             problems += [Problem((name, *problem.path), problem.message) for problem in found]
     return checked, problems
 
@@ -250,9 +288,11 @@ def _check_cells(data: Mapping[str, Any]) -> Checked:
 def _complete_cells(checked: dict[str, Any]) -> None:
     """Write down the defaults of the chosen cell when the recipe does not name it."""
     cell = checked["model"].get("cell", ModelOptions.model_fields["cell"].default)
+    from momentum_cli.kinds import cell_options
+
     cells = checked.setdefault("cells", {})
     if cell not in cells:
-        defaults = {option.name: option.default for option in _cell_options(cell)}
+        defaults = {option.name: option.default for option in cell_options(cell)}
         if defaults:
             checked["cells"] = {**cells, cell: defaults}
 
@@ -277,7 +317,7 @@ def _contradictions(sound: Mapping[str, Any]) -> list[Problem]:
 
 def _model_contradictions(model: ModelOptions) -> list[Problem]:
     found = []
-    if model.forget_bias is not None and parse_cell(model.cell).recurrence != "lstm":
+    if model.forget_bias is not None and parse_cell(model.cell).recurrence not in ("lstm", "sr-coupled"):
         message = f"got {model.forget_bias}, but {model.cell} has no forget gate; leave it out or choose an LSTM cell"
         found.append(Problem(("model", "forget_bias"), message))
     elif model.forget_bias is not None and not model.bias:

@@ -19,6 +19,7 @@ import torch
 from momentum_cli.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from momentum_cli.data import Dataset
 from momentum_cli.errors import DataError, Interrupted, MomentumError, RecipeError
+from momentum_cli.parameter_groups import unused_groups
 from momentum_cli.plots import curves
 from momentum_cli.run_folder import MetricsLog, environment, new_run_folder, write_json
 from momentum_cli.trainer import Progress, StepResult, Trainer
@@ -152,6 +153,8 @@ class Run:
         """Train until the budget, the target or a signal ends it; return the result."""
         trainer, recipe = self.trainer, self.trainer.recipe
         self._announce()
+        for name in unused_groups(trainer.module, recipe.optimizer.groups):
+            self.ui.note(f"optimizer.groups.{name} has no effect: {recipe.model.cell} has no {name} parameters")
         reason = self._stop_reason()
         while reason is None:
             interrupted = self._advance(trainer.next_evaluation())

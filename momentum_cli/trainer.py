@@ -20,7 +20,6 @@ from torch import Tensor
 from momentum_cli.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
 from momentum_cli.data import Dataset, Split, epoch_order
 from momentum_cli.errors import RecipeError, RunError
-from momentum_cli.layers import LAYERS
 from momentum_cli.models import SequenceModel
 from momentum_cli.objective import Objective, better, reaches
 from momentum_cli.schedule import learning_rate_factor
@@ -97,19 +96,8 @@ def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) 
         output_size: Classes or values.
         output: ``"last"`` or ``"every"``.
     """
-    options = recipe.model
-    layer = LAYERS[recipe.recurrence()](
-        input_size,
-        options.hidden_size,
-        options.num_layers,
-        bias=options.bias,
-        dropout=options.dropout,
-        bidirectional=options.bidirectional,
-        dynamics=recipe.build_dynamics(),
-        backend=options.backend,
-    )
-    model = SequenceModel(layer, output_size, output)  # type: ignore[arg-type]
-    model.reset_parameters(options.init, options.forget_bias)
+    model = SequenceModel(recipe.build_layer(input_size), output_size, output)  # type: ignore[arg-type]
+    model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
     return model
 
 
@@ -182,8 +170,8 @@ class Trainer:
         with self._own_random_state(fresh=True):
             torch.manual_seed(options.seed)
             self.module = build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
-            self._base_lr = recipe.optimizer.lr
-            self.optimizer = recipe.build_optimizer(self.module.parameters())
+            self.optimizer = recipe.build_optimizer(self.module)
+            self._base_lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
             self._model, self._optimizer = fabric.setup(self.module, self.optimizer)
             torch.manual_seed((options.seed + _RANK_STRIDE * fabric.global_rank) % 2**32)
         self.progress = Progress()
@@ -258,6 +246,7 @@ class Trainer:
                 if self.recipe.train.clip_grad_norm is not None:
                     torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.train.clip_grad_norm, norm)
                 self._optimizer.step()
+                self.module.layer.after_step()
             self._optimizer.zero_grad(set_to_none=True)
             progress.step += 1
             progress.step_in_epoch += 1
@@ -293,11 +282,11 @@ class Trainer:
             total_steps=self.total_steps,
             every_n_steps=options.every_n_steps,
             gamma=options.gamma,
-            minimum=options.min_lr / self._base_lr,
+            minimum=options.min_lr / self._base_lrs[0],
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._base_lr * factor
-        return self._base_lr * factor
+        for group, base in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
+            group["lr"] = base * factor
+        return self._base_lrs[0] * factor
 
     def _backward(self, group: Tensor) -> float:
         """Accumulate the gradient of the mean loss over a group of all processes; return that loss."""

@@ -17,10 +17,13 @@ from momentum_cli.data import TASKS
 from momentum_cli.document import Document
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import RecipeError
+from momentum_cli.kinds import KINDS
 from momentum_cli.lookup import nearest, unknown
 from momentum_cli.objective import Objective
 from momentum_cli.optim import OPTIMIZERS
 from momentum_cli.options import Problem, describe_type
+from momentum_cli.orthogonal import orthogonal_parameters
+from momentum_cli.parameter_groups import unused_groups
 from momentum_cli.recipe import InvalidRecipeError, Recipe, find_recipe, load_recipe, recipe_schema, shipped_recipes
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.trainer import build_model
@@ -389,7 +392,7 @@ def test_every_shipped_recipe_builds(path: Path) -> None:
     assert isinstance(task, TASKS[recipe.task.name])
     for cell in {recipe.model.cell, *recipe.cells}:
         model = build_model(recipe.override(f"model.cell={cell}"), 2, 3, "last")
-        recipe.build_optimizer(model.parameters())
+        recipe.build_optimizer(model)
         assert model.layer.dynamics == recipe.build_dynamics(cell)
 
 
@@ -417,11 +420,72 @@ def test_authors_settings_on_permuted_mnist() -> None:
 def test_cells_are_dynamics_times_recurrences() -> None:
     expected = {}
     for dynamics in DYNAMICS:
-        for recurrence in RECURRENCES:
-            name = recurrence if dynamics == "identity" else f"{dynamics}-{recurrence}".removesuffix("-lstm")
-            expected[name] = Cell(dynamics, recurrence)
+        for kind, entry in KINDS.items():
+            if entry.filtered:
+                name = kind if dynamics == "identity" else f"{dynamics}-{kind}".removesuffix("-lstm")
+                expected[name] = Cell(dynamics, kind)
+            else:
+                expected[kind] = Cell("identity", kind)
     assert expected == CELLS
+    assert {entry.recurrence.name for entry in KINDS.values() if entry.filtered} == RECURRENCES.keys()
     assert [cell["name"] for cell in describe_cells()] == list(CELLS)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_builds_with_its_options(cell: str) -> None:
+    described = next(entry for entry in describe_cells() if entry["name"] == cell)
+    options = {name: option["default"] for name, option in described["options"].items()}
+    recipe = load_recipe("digits", [f"model.cell={cell}", "model.hidden_size=4", f"cells.{cell}={options}"])
+    model = build_model(recipe, 2, 3, "last")
+    assert model.layer.recurrence.name == KINDS[CELLS[cell].recurrence].recurrence.name
+    assert model(torch.zeros(1, 2, 2))[0].shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "message"),
+    [
+        ("cells.dtriv.basis_evry=3", "cells.dtriv.basis_evry", "did you mean 'basis_every'?"),
+        ("cells.dtriv.basis_every=0", "cells.dtriv.basis_every", "got 0, allowed is an integer >= 1 or 'infty'"),
+        ("cells.dtriv.basis_every=inf", "cells.dtriv.basis_every", "got 'inf', allowed is an integer or 'infty'"),
+        ("cells.dtriv.basis_every=true", "cells.dtriv.basis_every", "got True, allowed is an integer or 'infty'"),
+        ("cells.exprnn.basis_every=1", "cells.exprnn.basis_every", "unknown key"),
+        ("cells.momentum-dtriv.momentum=1", "cells.momentum-dtriv.momentum", "0 <= momentum < 1"),
+        ("cells.dtriv.orthogonal_init=haar", "cells.dtriv.orthogonal_init", "allowed is 'cayley' or 'henaff'"),
+        ("cells.sr-coupled.restart_every=0", "cells.sr-coupled.restart_every", "integer >= 1"),
+        ("model.cell=momentum-dtri", "model.cell", "did you mean 'momentum-dtriv'?"),
+        ("optimizer.groups={ortogonal: {lr: 1}}", "optimizer.groups.ortogonal", "did you mean 'orthogonal'?"),
+        ("optimizer.groups.orthogonal.lrr=1", "optimizer.groups.orthogonal.lrr", "did you mean 'lr'?"),
+        ("optimizer.groups.orthogonal.lr=-1", "optimizer.groups.orthogonal.lr", "-1"),
+        ("optimizer.groups.orthogonal.lr=0", "optimizer.groups.orthogonal.lr", "> 0"),
+        ("optimizer.groups.orthogonal.lr=x", "optimizer.groups.orthogonal.lr", "a number"),
+        ("optimizer.groups.orthogonal=3", "optimizer.groups.orthogonal", "a mapping of options"),
+        ("optimizer.groups=3", "optimizer.groups", "a mapping of groups"),
+    ],
+)
+def test_mistakes_in_options_of_recurrences_and_groups(tmp_path: Path, override: str, path: str, message: str) -> None:
+    found = mistakes(write(tmp_path, MINIMAL), override)
+    assert found.keys() == {path}
+    assert message in found[path][1]
+
+
+def test_a_group_has_its_own_options_and_takes_the_others_from_the_optimizer() -> None:
+    overrides = ["model.cell=momentum-dtriv", "cells.momentum-dtriv.basis_every=infty"]
+    optimizer = "optimizer={name: rmsprop, lr: 7e-4, alpha: 0.9, groups: {orthogonal: {lr: 2e-4, alpha: 0.99}}}"
+    recipe = load_recipe("digits", [*overrides, optimizer])
+    assert recipe.cells["momentum-dtriv"]["basis_every"] == "infty"
+    assert recipe.optimizer.groups == {"orthogonal": {"lr": 2e-4, "alpha": 0.99}}
+    assert Recipe.model_validate(recipe.dump()) == recipe
+    model = build_model(recipe, 2, 3, "last")
+    rest, orthogonal = recipe.build_optimizer(model).param_groups
+    assert [id(p) for p in orthogonal["params"]] == [id(p) for p in orthogonal_parameters(model)]
+    assert len(rest["params"]) == len(list(model.parameters())) - 1
+    assert [(g["lr"], g["alpha"], g["eps"]) for g in (rest, orthogonal)] == [(7e-4, 0.9, 1e-8), (2e-4, 0.99, 1e-8)]
+    # One recipe serves every cell.
+    other = recipe.override("model.cell=momentum")
+    plain = build_model(other, 2, 3, "last")
+    assert [len(g["params"]) for g in other.build_optimizer(plain).param_groups] == [len(list(plain.parameters()))]
+    assert unused_groups(plain, other.optimizer.groups) == ["orthogonal"]
+    assert unused_groups(model, other.optimizer.groups) == []
 
 
 @pytest.mark.parametrize("name", [name for name in DYNAMICS if name != "identity"])
@@ -477,7 +541,7 @@ def test_every_task_and_optimizer_has_options_that_recipes_can_give() -> None:
     assert recipe_checks.METRICS.keys() == TASKS.keys()
     for name in OPTIMIZERS:
         recipe = load_recipe("digits", [f"optimizer={{name: {name}, lr: 0.5}}"])
-        optimizer = recipe.build_optimizer([torch.nn.Parameter(torch.zeros(1))])
+        optimizer = recipe.build_optimizer(torch.nn.Linear(1, 1))
         assert isinstance(optimizer, OPTIMIZERS[name])
         assert optimizer.defaults["lr"] == 0.5
 

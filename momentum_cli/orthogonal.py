@@ -1,0 +1,262 @@
+"""Orthogonal matrices as ``B = base expm(A)`` with A skew-symmetric: static and dynamic trivialization.
+
+`torch.nn.utils.parametrizations.orthogonal` has the same map, but not the method: it computes the exponential at every
+access under ``no_grad``, keeps no count of optimizer steps and no projection, and a change of the basis through it goes
+by way of ``right_inverse``, which tests and re-factorises the matrix. It also changes the class of the layer, which
+then can neither be pickled nor compiled by TorchScript. What is needed is short, and is here.
+
+Reference: Lezcano-Casado, "Trivializations for Gradient-Based Optimization on Manifolds", NeurIPS 2019, arXiv
+1909.09501; Lezcano-Casado and Martínez-Rubio, "Cheap Orthogonal Constraints in Neural Networks", ICML 2019, arXiv
+1901.08428 (expRNN); their code, github.com/Lezcano/expRNN.
+
+Axes: N rows and columns, P = N (N - 1) / 2 entries above the diagonal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Changes of the basis between two projections; the authors' value, which they found to have no influence on training.
+PROJECT_EVERY = 100
+
+
+class Orthogonal(nn.Module):
+    """An orthogonal matrix ``B = base expm(A)`` whose parameter is what stands above the diagonal of A.
+
+    Static (``basis_every=None``, expRNN): ``base = I`` for ever, and A starts at the initial skew-symmetric matrix S.
+    Dynamic: ``base = expm(S)`` and A = 0 at the start; every ``basis_every`` optimizer steps ``base <- B, A <- 0``, so
+    that A stays where the exponential is nearly linear and the gradient is the Riemannian one. ``"infty"`` never
+    changes the basis; what then differs from static is the point at which the tangent space is taken: the initial
+    matrix, not the identity. B is the same at the start in all three.
+
+    The state that an optimizer keeps for A is left alone when the basis changes, as in the authors' code: tangent
+    vectors at base and at B are both given by skew-symmetric matrices, and are carried from one to the other by the
+    left translation. Where we differ from that code: it changes the basis between the forward and the backward pass, so
+    that the derivative is taken at the old A and applied at the new one; here the basis changes after the optimizer
+    step, and every gradient is that of the loss at the current parameters.
+
+    Args:
+        size: N, >= 1.
+        basis_every: Optimizer steps between changes of the basis, an integer >= 1; ``"infty"`` for no change, None for
+            a static trivialization.
+        init: Key of `INITS`.
+        project_every: Changes of the basis between two projections of the base to the nearest orthogonal matrix.
+        device: Of the parameter and the buffers.
+        dtype: Of the parameter and the base.
+
+    Attributes:
+        skew: (P,) parameter, the entries above the diagonal of A, row by row.
+        base: (N, N) buffer.
+        counters: (2,) int64 buffer: optimizer steps since the last change of the basis, and changes of the basis.
+
+    Raises:
+        ValueError: An option is outside its range.
+
+    Reference: arXiv 1909.09501, section 5; with None arXiv 1901.08428.
+    """
+
+    base: Tensor
+    counters: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        basis_every: int | str | None = 1,
+        init: str = "cayley",
+        *,
+        project_every: int = PROJECT_EVERY,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if basis_every is not None:
+            check_basis_every(basis_every)
+        if init not in INITS:
+            raise ValueError(f"orthogonal_init: got {init!r}, allowed is one of {', '.join(INITS)}")
+        self.size = size
+        self.basis_every = basis_every
+        self.init = init
+        self.project_every = project_every
+        self.skew = nn.Parameter(torch.zeros(size * (size - 1) // 2, device=device, dtype=dtype))
+        self.register_buffer("base", torch.eye(size, device=device, dtype=dtype))
+        self.register_buffer("counters", torch.zeros(2, dtype=torch.int64, device=device))
+        self._known: tuple[Tensor, Tensor, Tensor] | None = None  # copies of skew and base, and their matrix
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the initial matrix, and start counting."""
+        with torch.no_grad():
+            diagonal = INITS[self.init](self.size // 2)
+            start = torch.zeros(self.size, self.size)
+            rows = torch.arange(0, 2 * len(diagonal), 2)
+            start[rows, rows + 1] = diagonal
+            above = torch.triu_indices(self.size, self.size, 1)
+            self.skew.copy_(start[above[0], above[1]])
+            self.base.copy_(torch.eye(self.size))
+            if self.basis_every is not None:
+                self.base.copy_(self.matrix())
+                self.skew.zero_()
+            self.counters.zero_()
+
+    def matrix(self, dtype: torch.dtype | None = None) -> Tensor:
+        """Return B (N, N), computed in float32 or better.
+
+        With gradients each call computes the exponential anew, because its graph is used up by one backward pass.
+        Without, it is computed once for the current parameters and base, whatever changed them.
+
+        Args:
+            dtype: Of the result; None for that of the parameters.
+        """
+        dtype = dtype or self.skew.dtype
+        if torch.is_grad_enabled() and (self.skew.requires_grad or torch.compiler.is_compiling()):
+            return self._compute().to(dtype)
+        # Compared by value: a version number would miss what is written through `.data`.
+        known = self._known
+        if known is None or not (_same(known[0], self.skew) and _same(known[1], self.base)):
+            # A tensor made in inference mode could not be used by autograd later.
+            with torch.inference_mode(False), torch.no_grad():
+                known = (self.skew.detach().clone(), self.base.clone(), self._compute())
+            self._known = known
+        return known[2].to(dtype)
+
+    def forward(self) -> Tensor:
+        """Return B (N, N), see `matrix`."""
+        return self.matrix()
+
+    def after_step(self) -> None:
+        """Count an optimizer step, and change the basis when it is due. The same in every process."""
+        if self.basis_every is None:
+            return
+        self.counters[0] += 1
+        if self.basis_every != "infty" and int(self.counters[0]) >= int(self.basis_every):
+            self.change_basis()
+
+    @torch.no_grad()
+    def change_basis(self) -> None:
+        """Set ``base <- B, A <- 0``, which leaves B as it is; now and then project the base."""
+        base = self.matrix()
+        self.counters[0] = 0
+        self.counters[1] += 1
+        if int(self.counters[1]) % self.project_every == 0:
+            base = nearest_orthogonal(base)
+        self.base.copy_(base)
+        self.skew.zero_()
+
+    def _compute(self) -> Tensor:
+        # A = 0 after every change of the basis. There the exponential is known, and so are its derivatives: the second
+        # order term changes nothing but the second derivative. torch's derivative of the exponential is an exponential
+        # of a matrix of twice the size.
+        if not torch.compiler.is_compiling() and not self.skew.any():
+            base, skew = _at_least_float32(self.base), _at_least_float32(self.skew)
+            if not (torch.is_grad_enabled() and self.skew.requires_grad):
+                return base.clone()
+            a = skew_symmetric(skew, self.size)
+            return base + base @ (a + 0.5 * a @ a)
+        return trivialize(self.skew, self.base)
+
+    def extra_repr(self) -> str:
+        """Show size and method."""
+        return f"{self.size}, basis_every={self.basis_every!r}, init={self.init!r}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be computed again."""
+        return self.__dict__ | {"_known": None}
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Give `torch.jit.script` the same matrix without the memory of it."""
+        return PlainOrthogonal(self)
+
+
+class PlainOrthogonal(nn.Module):
+    """`Orthogonal` for TorchScript: the same parameter and buffers, and the exponential at every call.
+
+    Args:
+        original: What it stands for.
+    """
+
+    base: Tensor
+
+    def __init__(self, original: Orthogonal) -> None:
+        super().__init__()
+        self.skew = original.skew
+        self.register_buffer("base", original.base)
+        self.register_buffer("counters", original.counters)
+
+    def forward(self) -> Tensor:
+        """Return B (N, N) in the dtype of the parameters, computed in float32 or better."""
+        matrix: Tensor = trivialize(self.skew, self.base).to(self.skew.dtype)
+        return matrix
+
+
+def trivialize(skew: Tensor, base: Tensor) -> Tensor:
+    """Return ``base expm(A)`` (N, N), at least in float32, for what stands above the diagonal of A, (P,)."""
+    return _at_least_float32(base) @ torch.matrix_exp(skew_symmetric(_at_least_float32(skew), base.size(0)))
+
+
+def skew_symmetric(above: Tensor, size: int) -> Tensor:
+    """Return the skew-symmetric matrix (N, N) with these entries (P,) above its diagonal, row by row."""
+    index = torch.triu_indices(size, size, 1, device=above.device)
+    upper = torch.zeros([size, size], dtype=above.dtype, device=above.device).index_put([index[0], index[1]], above)
+    return upper - upper.t()
+
+
+def nearest_orthogonal(matrix: Tensor) -> Tensor:
+    """Return the orthogonal matrix (N, N) that is nearest in the Frobenius norm: U Vᵀ of the singular value
+    decomposition, the factor of the polar decomposition."""
+    u, _, vh = torch.linalg.svd(matrix.double())
+    return (u @ vh).to(matrix.dtype)
+
+
+def cayley(count: int) -> Tensor:
+    """Draw the entries of A for rotations ``-sqrt((1 - cos θ) / (1 + cos θ)) = -tan(θ / 2)``, θ ~ U(0, π/2); (count,).
+
+    Reference: Helfrich, Willmott, Ye, arXiv 1707.09520; ``cayley_init_`` of the code of expRNN.
+    """
+    return -torch.tan(torch.empty(count).uniform_(0.0, math.pi / 2.0) / 2.0)
+
+
+def henaff(count: int) -> Tensor:
+    """Draw the entries of A for rotations by angles ~ U(-π, π); (count,).
+
+    Reference: Henaff, Szlam, LeCun, arXiv 1602.06662; ``henaff_init_`` of the code of expRNN.
+    """
+    return torch.empty(count).uniform_(-math.pi, math.pi)
+
+
+# Blocks [[0, a], [-a, 0]] along the diagonal of A, so that expm(A) rotates N / 2 planes by the angles a.
+INITS: dict[str, Callable[[int], Tensor]] = {"cayley": cayley, "henaff": henaff}
+
+
+def check_basis_every(value: object) -> None:
+    """Check the number of optimizer steps between changes of the basis.
+
+    Raises:
+        ValueError: It is neither an integer >= 1 nor "infty".
+    """
+    if value != "infty" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"basis_every: got {value!r}, allowed is an integer >= 1 or 'infty'")
+
+
+def orthogonal_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the skew-symmetric parameters of every `Orthogonal` in a model."""
+    return [module.skew for module in model.modules() if isinstance(module, Orthogonal)]
+
+
+def fold(model: nn.Module) -> None:
+    """Write every B of a model into its base and set A to 0, for inference without an exponential."""
+    for module in model.modules():
+        if isinstance(module, Orthogonal):
+            module.change_basis()
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in [torch.bfloat16, torch.float16] else x
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)

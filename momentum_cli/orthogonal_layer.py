@@ -1,0 +1,153 @@
+"""The orthogonal recurrent layer: a recurrent matrix that keeps the length of the state at every step of training.
+
+Axes: T time, B batch, D input, H hidden, L layers * directions.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import nn
+
+from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Nesterov, RMSProp, ScheduledRestart
+from momentum_cli.kernels import Weights
+from momentum_cli.layers import RecurrentLayer, short_name
+from momentum_cli.orthogonal import Orthogonal
+from momentum_cli.recurrence import RECURRENCES
+
+# Half the width of the uniform distribution of modReLU's b, from the authors' code.
+_BIAS_BOUND = 0.01
+
+
+class OrthogonalRNN(RecurrentLayer):
+    """Orthogonal recurrent network whose input goes through a momentum dynamics; expRNN or DTRIV with `Identity`.
+
+    ``d_t = dynamics(W_ih x_t)``; ``h_t = modReLU(d_t + B h_{t-1}; b)``, ``modReLU(z; b) = sign(z) relu(|z| + b)``,
+    ``B = base expm(A)`` with A skew-symmetric. Call `after_step` after each step of the optimizer (training with a
+    recipe does): every ``basis_every``-th one changes the basis.
+
+    Args:
+        input_size: D, >= 1.
+        hidden_size: H, >= 1.
+        num_layers: Stacked layers, >= 1; each has a matrix and a dynamics of its own.
+        batch_first: Input and output are (B, T, ·); the state is not affected.
+        dropout: Probability in [0, 1] of zeroing an output between layers, while training.
+        bidirectional: Run each layer in both directions; each has a matrix and a dynamics of its own.
+        dynamics: One of `momentum_cli.dynamics`.
+        trivialization: ``"dynamic"`` (DTRIV) or ``"static"`` (expRNN, whose basis stays the identity).
+        basis_every: Optimizer steps between changes of the basis, an integer >= 1, or ``"infty"``; dynamic only.
+        orthogonal_init: ``"cayley"`` or ``"henaff"``, see `momentum_cli.orthogonal.INITS`.
+        backend: ``"auto"``, or one that has the recurrence ``modrelu``.
+        device: Of the parameters.
+        dtype: Of the parameters: float32, float64 or bfloat16.
+
+    Parameters and buffers are ``weight_ih_l0`` (H, D), ``orthogonal_hh_l0.skew`` (H (H - 1) / 2,), ``….base`` (H, H),
+    ``….counters`` and ``bias_hh_l0`` (H,), which is b of modReLU; there is no other bias. B of a layer is
+    ``layer.orthogonal_hh_l0.matrix()``. `forward`, its shapes and its state are those of `momentum_cli.RNN`.
+
+    Raises:
+        ValueError: An option is outside its range.
+
+    Reference: Lezcano-Casado, arXiv 1909.09501; with momentum arXiv 2006.06919. The authors multiply h by
+    B from the right; theirs is the transpose of ours, which is as good an orthogonal matrix.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dynamics: Dynamics = HeavyBall(),
+        trivialization: str = "dynamic",
+        basis_every: int | str = 1,
+        orthogonal_init: str = "cayley",
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if trivialization not in ("dynamic", "static"):
+            raise ValueError(f"trivialization: got {trivialization!r}, allowed is 'dynamic' or 'static'")
+        self._basis_every = basis_every if trivialization == "dynamic" else None
+        self._orthogonal_init = orthogonal_init
+        super().__init__(
+            RECURRENCES["modrelu"],
+            input_size,
+            hidden_size,
+            num_layers,
+            False,
+            batch_first,
+            dropout,
+            bidirectional,
+            dynamics,
+            backend,
+            device,
+            dtype,
+        )
+
+    def _add_weights(
+        self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> None:
+        hidden = self.hidden_size
+        matrix = Orthogonal(hidden, self._basis_every, self._orthogonal_init, device=device, dtype=dtype)
+        self.register_parameter(
+            "weight_ih" + suffix, nn.Parameter(torch.empty(hidden, input_size, device=device, dtype=dtype))
+        )
+        self.add_module("orthogonal_hh" + suffix, matrix)
+        self.register_parameter("bias_hh" + suffix, nn.Parameter(torch.empty(hidden, device=device, dtype=dtype)))
+
+    def orthogonal(self, suffix: str) -> Orthogonal:
+        """Return the orthogonal matrix of one layer in one direction, by the end of its parameters' names."""
+        return cast(Orthogonal, self.get_submodule("orthogonal_hh" + suffix))
+
+    def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
+        """Initialise the parameters: Kaiming-normal ``weight_ih``, b ~ U(-0.01, 0.01), B by ``orthogonal_init``.
+
+        Args:
+            init: ``"torch"`` or ``"paper"``, which are the same here: torch has no such layer.
+            forget_bias: Must be None; there is no forget gate.
+
+        Raises:
+            ValueError: ``init`` is unknown, or a forget bias was given.
+
+        Reference: The authors' code of arXiv 1909.09501 and 2006.06919.
+        """
+        if init not in ("torch", "paper"):
+            raise ValueError(f"init: got {init!r}, allowed is 'torch' or 'paper'")
+        if forget_bias is not None:
+            raise ValueError(f"forget_bias: got {forget_bias!r}, but an orthogonal RNN has no forget gate")
+        for suffix, _ in self._directions():
+            nn.init.kaiming_normal_(self.get_parameter("weight_ih" + suffix), nonlinearity="relu")
+            nn.init.uniform_(self.get_parameter("bias_hh" + suffix), -_BIAS_BOUND, _BIAS_BOUND)
+            self.orthogonal(suffix).reset_parameters()
+
+    def weights(self, suffix: str, dtype: torch.dtype) -> Weights:
+        """Return ``W_ih, B, None, b`` of one layer in one direction; see `RecurrentLayer.weights`."""
+        return Weights(
+            self.get_parameter("weight_ih" + suffix).to(dtype),
+            self.orthogonal(suffix).matrix(dtype),
+            None,
+            self.get_parameter("bias_hh" + suffix).to(dtype),
+        )
+
+    def after_step(self) -> None:
+        """Count an optimizer step, and change the basis of every matrix for which it is due."""
+        for suffix, _ in self._directions():
+            self.orthogonal(suffix).after_step()
+
+    def extra_repr(self) -> str:
+        """Show what differs from the defaults, and always the dynamics; there is no ``bias`` to speak of."""
+        return super().extra_repr().replace("bias=False, ", "")
+
+
+MomentumDTRIV = short_name(OrthogonalRNN, HeavyBall, "MomentumDTRIV")
+NesterovDTRIV = short_name(OrthogonalRNN, Nesterov, "NesterovDTRIV")
+SRDTRIV = short_name(OrthogonalRNN, ScheduledRestart, "SRDTRIV")
+RMSPropDTRIV = short_name(OrthogonalRNN, RMSProp, "RMSPropDTRIV")
+AdamDTRIV = short_name(OrthogonalRNN, Adam, "AdamDTRIV")
+
+__all__ = ["SRDTRIV", "AdamDTRIV", "MomentumDTRIV", "NesterovDTRIV", "OrthogonalRNN", "RMSPropDTRIV"]
