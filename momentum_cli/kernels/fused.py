@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from torch import Tensor
 
 from momentum_cli.dynamics import Adam, Dynamics, Identity, RMSProp, filter_input
 from momentum_cli.kernels.weights import State, Weights
+from momentum_cli.kernels.workspace import Workspace
 from momentum_cli.recurrence import Recurrence
 
-_ABI = 1
+_ABI = 2
 _ISAS = {"generic": 0, "avx2": 1, "avx512": 2}
-_RECURRENCES = {"lstm": 0, "gru": 1, "rnn": 2, "rnn_relu": 3}
-_GATES = (4, 3, 1, 1)
+_RECURRENCES = {"lstm": 0, "gru": 1, "rnn": 2, "rnn_relu": 3, "modrelu": 4}
+_GATES = (4, 3, 1, 1, 1)
 _DTYPES = {torch.float32: 4, torch.float64: 8}
+_WORKSPACE = Workspace()
 _COST = "linear dynamics run on torch's kernels, adam and rmsprop on a Python loop over time, both slower in training"
 
 
@@ -250,7 +253,10 @@ def _tile(isa: int, dtype: torch.dtype) -> int:
     return 2 * vector_bytes // _DTYPES[dtype]
 
 
-def _allocate(x: Tensor, w_hh: Tensor, lengths: Tensor | None, plan: list[int], training: bool) -> list[Tensor]:
+def _allocate(
+    x: Tensor, w_hh: Tensor, lengths: Tensor | None, plan: list[int], training: bool, large: Callable[[int], Tensor]
+) -> list[Tensor]:
+    """Return the outputs of a forward pass; ``large`` makes the flat buffers that only the backward pass reads."""
     recurrence, kind, isa, _, _, chunk = plan
     steps, batch, _ = x.shape
     hidden, gates = w_hh.shape[1], w_hh.shape[0]
@@ -261,10 +267,10 @@ def _allocate(x: Tensor, w_hh: Tensor, lengths: Tensor | None, plan: list[int], 
     cn = x.new_empty(batch, hidden) if recurrence == 0 else x.new_empty(0)
     vn = x.new_empty(batch, gates) if kind == 1 else x.new_empty(0)
     mn = x.new_empty(batch, gates) if kind else x.new_empty(0)
-    kept = (5, 5, 1, 1)[recurrence]
-    saved = x.new_empty(steps * batch * padded * kept if training else 0)
+    kept = (5, 5, 1, 1, 1)[recurrence]
+    saved = large(steps * batch * padded * kept if training else 0)
     states = (0, 2, 1)[kind] * _GATES[recurrence]
-    checkpoints = x.new_empty(-(-steps // chunk) * batch * padded * states if training else 0)
+    checkpoints = large(-(-steps // chunk) * batch * padded * states if training else 0)
     return [output, hn, cn, vn, mn, saved, checkpoints]
 
 
@@ -288,7 +294,8 @@ def _fused_forward(
     plan: list[int],
     training: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    output, hn, cn, vn, mn, saved, checkpoints = _allocate(x, w_hh, lengths, plan, training)
+    large = partial(_WORKSPACE.empty, dtype=x.dtype)
+    output, hn, cn, vn, mn, saved, checkpoints = _allocate(x, w_hh, lengths, plan, training, large)
     names = ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "v0", "m0", "lengths")
     inputs = dict(zip(names, _dense(x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0, m0, lengths), strict=True))
     outputs = {"out": output, "hn": hn, "cn": cn, "vn": vn, "mn": mn, "saved": saved, "checkpoints": checkpoints}
@@ -312,7 +319,7 @@ def _(
     plan: list[int],
     training: bool,
 ) -> tuple[Tensor, ...]:
-    return tuple(_allocate(x, w_hh, lengths, plan, training))
+    return tuple(_allocate(x, w_hh, lengths, plan, training, x.new_empty))
 
 
 @torch.library.custom_op("momentumrnn::fused_backward", mutates_args=(), device_types="cpu")

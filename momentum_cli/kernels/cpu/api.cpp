@@ -58,7 +58,7 @@ static void prefer_large_pages(const void* start, int64_t bytes) {
 static int64_t call(const mrnn_args* args, int what) {
     const mrnn_args& a = *args;
     const bool known = a.abi == MRNN_ABI && (a.real_bytes == 4 || a.real_bytes == 8) && a.recurrence >= 0 &&
-                       a.recurrence <= MRNN_RNN_RELU && a.dynamics >= 0 && a.dynamics <= MRNN_RMSPROP;
+                       a.recurrence <= MRNN_MODRELU && a.dynamics >= 0 && a.dynamics <= MRNN_RMSPROP;
     if (!known || a.steps < 1 || a.batch < 1 || a.input < 1 || a.hidden < 1 || a.parts < 1 || a.chunk < 1) return -MRNN_BAD_ARGUMENT;
     if (!mrnn_has_isa(a.isa)) return -MRNN_NO_ISA;
     switch (a.isa) {

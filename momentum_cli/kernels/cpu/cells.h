@@ -3,6 +3,7 @@
 // activate() turns the pre-activations of a tile (gates `stride` apart, `count` numbers each) into gates, in place. It is a pass of
 // its own because its chains are long: many independent ones keep the processor busy, one cell update at a time does not.
 // forward() and backward() treat one vector of hidden units of one row; `saved` is what backward needs.
+// THRESHOLD: the recurrent bias is not added to the product; it stands in pre's next slot, and its gradient is summed in d_bias.
 
 namespace MRNN_NS {
 
@@ -15,7 +16,7 @@ template <class real> MRNN_INLINE void tanh_all(real* p, ptrdiff_t count) {
 
 struct Lstm {
     static constexpr int GATES = 4, SAVED = 5;  // i f g o c
-    static constexpr bool CELL = true, SPLIT = false, DIRECT = false;
+    static constexpr bool CELL = true, SPLIT = false, DIRECT = false, THRESHOLD = false;
 
     template <class real> static MRNN_INLINE void activate(real* pre, ptrdiff_t stride, ptrdiff_t count) {
         sigmoid_all(pre, count);
@@ -58,7 +59,7 @@ struct Lstm {
 // cell: h itself. The third product W_hn h + b_hn is kept apart from its input d_n (SPLIT), which stands in pre's fourth slot.
 struct Gru {
     static constexpr int GATES = 3, SAVED = 5;  // r z n (W_hn h + b_hn) h_{t-1}
-    static constexpr bool CELL = true, SPLIT = true, DIRECT = true;
+    static constexpr bool CELL = true, SPLIT = true, DIRECT = true, THRESHOLD = false;
 
     template <class real> static MRNN_INLINE void activate(real* pre, ptrdiff_t stride, ptrdiff_t count) {
         sigmoid_all(pre, count);
@@ -100,7 +101,7 @@ struct Gru {
 
 template <bool TANH> struct Rnn {
     static constexpr int GATES = 1, SAVED = 1;  // h
-    static constexpr bool CELL = false, SPLIT = false, DIRECT = false;
+    static constexpr bool CELL = false, SPLIT = false, DIRECT = false, THRESHOLD = false;
 
     template <class real> static MRNN_INLINE void activate(real*, ptrdiff_t, ptrdiff_t) {}
 
@@ -125,6 +126,32 @@ template <bool TANH> struct Rnn {
         else
             store(gates, (Vec<real>)(h > 0 ? dh : Vec<real>{}));
         return Vec<real>{};
+    }
+};
+
+// h = sign(z) relu(|z| + b). Where h is not 0 its sign is z's, so h alone tells backward both derivatives.
+struct ModRelu {
+    static constexpr int GATES = 1, SAVED = 1;  // h
+    static constexpr bool CELL = false, SPLIT = false, DIRECT = false, THRESHOLD = true;
+
+    template <class real> static MRNN_INLINE void activate(real*, ptrdiff_t, ptrdiff_t) {}
+
+    template <class real>
+    static MRNN_INLINE Vec<real> forward(const real* pre, ptrdiff_t stride, real*, real* saved, ptrdiff_t) {
+        const Vec<real> z = load(pre), b = load(pre + stride), up = z + b, down = z - b, zero = {};
+        const Vec<real> above = up > 0 ? up : zero, below = down < 0 ? down : zero;
+        const Vec<real> h = z > 0 ? above : z < 0 ? below : z;  // NaN stays NaN
+        if (saved) store(saved, h);
+        return h;
+    }
+
+    template <class real>
+    static MRNN_INLINE Vec<real> backward(Vec<real> dh, real*, Vec<real>, const real* saved, ptrdiff_t, real* gates, real* d_bias,
+                                          ptrdiff_t) {
+        const Vec<real> h = load(saved), zero = {};
+        store(gates, (Vec<real>)(h != 0 ? dh : zero));
+        store(d_bias, load(d_bias) + (h > 0 ? dh : h < 0 ? -dh : zero));
+        return zero;
     }
 };
 

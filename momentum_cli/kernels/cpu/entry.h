@@ -96,6 +96,7 @@ int64_t select(const mrnn_args& a, int what) {
         case MRNN_GRU: return select_real<Gru>(a, what);
         case MRNN_RNN_TANH: return select_real<Rnn<true>>(a, what);
         case MRNN_RNN_RELU: return select_real<Rnn<false>>(a, what);
+        case MRNN_MODRELU: return select_real<ModRelu>(a, what);
 #endif
         default: return -MRNN_BAD_ARGUMENT;
     }

@@ -116,6 +116,7 @@ template <class Cell, class real> struct Layer {
         real *cell = nullptr, *v = nullptr, *m = nullptr, *drive = nullptr;
         real *dh = nullptr, *d_cell = nullptr, *dv = nullptr, *dm = nullptr, *gates = nullptr, *inputs = nullptr;
         real *left = nullptr, *left_inputs = nullptr, *dw = nullptr, *dw_inputs = nullptr, *scratch = nullptr;
+        real *d_bias = nullptr, *d_bias_chunk = nullptr;
 
         Part(const Layer& l, int64_t index)
             : layer(l), a(l.a), b0(l.B / a.parts * index + (index < l.B % a.parts ? index : l.B % a.parts)),
@@ -140,7 +141,7 @@ template <class Cell, class real> struct Layer {
         const real* h0() const { return a.h0 ? (const real*)a.h0 + b0 * H : nullptr; }
         const real* input(int64_t t) const { return (const real*)a.x + (t * B + b0) * D; }
         real* saved(int64_t t, int64_t tile, int64_t r) const {
-            return (real*)a.saved + ((t * B + b0) * tiles + tile * n + r) * S * W;
+            return (real*)a.saved + ((b0 * T + t * n) * tiles + tile * n + r) * S * W;
         }
         real* checkpoint(int64_t t, int64_t which) const {
             return (real*)a.checkpoints + ((t / chunk * layer.states() + which) * B + b0) * panels * W;
@@ -266,7 +267,7 @@ template <class Cell, class real> struct Layer {
         template <int M, bool SPLIT> MRNN_INLINE void gate_tile(int64_t t, int64_t s, int64_t p, int64_t r0, real* pre, real* apart) {
             const real* h = before(t);
             V acc[M][2];
-            load_tile<real, M>(acc, SPLIT ? layer.zero() : layer.bias_hidden + p * W, 0);
+            load_tile<real, M>(acc, SPLIT || Cell::THRESHOLD ? layer.zero() : layer.bias_hidden + p * W, 0);
             if (layer.nonlinear) {
                 const real* d = drive + (p * capacity + offset[s] + r0) * W;
 #pragma GCC unroll 16
@@ -300,6 +301,11 @@ template <class Cell, class real> struct Layer {
             for (int r = 0; r < M; r++) __builtin_prefetch((real*)a.out + (t * B + b0 + r0 + r) * H + tile * W, 1, 3);
             for (int g = 0; g < joint; g++) gate_tile<M, false>(t, s, tile * G + g, r0, pre + g * ROWS * W, nullptr);
             if (Cell::SPLIT) gate_tile<M, true>(t, s, tile * G + joint, r0, pre + joint * ROWS * W, pre + G * ROWS * W);
+            if (Cell::THRESHOLD) {
+                V bias[M][2];
+                load_tile<real, M>(bias, layer.bias_hidden + tile * W, 0);
+                store_tile<real, M>(bias, pre + G * ROWS * W, W);
+            }
             Cell::template activate<real>(pre, ROWS * W, M * W);
             real* state = Cell::CELL ? cell + (tile * rows + r0) * W : nullptr;
             real* out = (real*)a.out + ((t * B + b0 + r0) * H) + tile * W;
@@ -362,6 +368,7 @@ template <class Cell, class real> struct Layer {
             inputs = Cell::SPLIT ? arena.take<real>(panels * capacity * W) : gates;
             left = arena.take<real>(left_blocks() * ROWS * capacity);
             dw = arena.take<real>(panels * left_blocks() * ROWS * W);
+            if (Cell::THRESHOLD) d_bias = arena.take<real>(tiles * W), d_bias_chunk = arena.take<real>(tiles * W);
             if (apart()) {
                 left_inputs = arena.take<real>(input_blocks() * ROWS * capacity);
                 dw_inputs = arena.take<real>(panels * input_blocks() * ROWS * W);
@@ -379,9 +386,10 @@ template <class Cell, class real> struct Layer {
                             d += load_some((const real*)a.d_out + (t * B + b0 + r) * H + tile * W + lane, H - tile * W - lane);
                         V past = {};
                         if (Cell::CELL && !Cell::DIRECT) past = t ? load(saved(t - 1, tile, r) + 4 * W + lane) : load(cell + at);
+                        real* second = Cell::THRESHOLD ? d_bias_chunk + tile * W + lane : inputs + place;
                         const V direct =
                             Cell::template backward<real>(d, Cell::CELL && !Cell::DIRECT ? d_cell + at : nullptr, past,
-                                                          saved(t, tile, r) + lane, W, gates + place, inputs + place, capacity * W);
+                                                          saved(t, tile, r) + lane, W, gates + place, second, capacity * W);
                         if (Cell::DIRECT) store(dh + at, direct);
                     }
         }
@@ -486,6 +494,7 @@ template <class Cell, class real> struct Layer {
                     gate_gradients(t0 + s, s);
                     hidden_gradient(t0 + s, s);
                 }
+                for (int64_t i = 0; Cell::THRESHOLD && i < tiles * W; i++) d_bias[i] += d_bias_chunk[i], d_bias_chunk[i] = 0;
                 pack_left(t0, steps, H, apart() ? 0 : D, left);
                 weight_gradient(gates, left, left_blocks(), offset[steps], dw);
                 if (layer.nonlinear) run_dynamics_back(t0, steps);
@@ -504,6 +513,7 @@ template <class Cell, class real> struct Layer {
         void zero_all() {
             memset(dw, 0, sizeof(real) * panels * left_blocks() * ROWS * W);
             if (apart()) memset(dw_inputs, 0, sizeof(real) * panels * input_blocks() * ROWS * W);
+            for (int64_t i = 0; Cell::THRESHOLD && i < tiles * W; i++) d_bias[i] = d_bias_chunk[i] = 0;
         }
 
         // gradient[row of (panel, lane)][k] += this part's sum for column `first + k`
@@ -518,7 +528,10 @@ template <class Cell, class real> struct Layer {
         }
         void add_gradients() const {
             add_gradient(dw, left_blocks(), 0, H, (real*)a.dw_hh);
-            add_gradient(dw, left_blocks(), left_columns() - 1, 1, (real*)a.db_hh);
+            if (Cell::THRESHOLD)
+                for (int64_t unit = 0; unit < H && a.db_hh; unit++) ((real*)a.db_hh)[unit] += d_bias[unit];
+            else
+                add_gradient(dw, left_blocks(), left_columns() - 1, 1, (real*)a.db_hh);
             const real* sums = apart() ? dw_inputs : dw;
             const int64_t blocks = apart() ? input_blocks() : left_blocks(), first = apart() ? 0 : H;
             add_gradient(sums, blocks, first, D, (real*)a.dw_ih);

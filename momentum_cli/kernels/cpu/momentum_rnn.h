@@ -9,7 +9,7 @@
 #define MRNN_API extern "C" __attribute__((visibility("default")))
 #endif
 
-#define MRNN_ABI 1
+#define MRNN_ABI 2
 
 // Vectors and register tile of the portable kernels. 64 and 12 give the shape of the AVX-512 kernels on any machine, slowly: for tests.
 #if !defined(MRNN_GENERIC_VECTOR_BYTES)
@@ -17,7 +17,7 @@
 #define MRNN_GENERIC_ROWS 6
 #endif
 
-enum { MRNN_LSTM = 0, MRNN_GRU = 1, MRNN_RNN_TANH = 2, MRNN_RNN_RELU = 3 };
+enum { MRNN_LSTM = 0, MRNN_GRU = 1, MRNN_RNN_TANH = 2, MRNN_RNN_RELU = 3, MRNN_MODRELU = 4 };
 enum { MRNN_LINEAR = 0, MRNN_ADAM = 1, MRNN_RMSPROP = 2 };
 enum { MRNN_ISA_GENERIC = 0, MRNN_ISA_AVX2 = 1, MRNN_ISA_AVX512 = 2 };
 enum { MRNN_OK = 0, MRNN_BAD_ARGUMENT = 1, MRNN_NO_MEMORY = 2, MRNN_NO_ISA = 3 };

@@ -44,12 +44,24 @@ template <class real> MRNN_INLINE void store_some(real* p, Vec<real> v, int64_t 
     for (int64_t i = 0; i < valid; i++) p[i] = v[i];
 }
 
-// exp(x) for |x| <= 87: Cephes' expf (polynomial of degree 5 on [-ln2/2, ln2/2], 1 ulp), 2^n by the exponent bits.
-MRNN_INLINE VF exp_bounded(VF x) {
-    typedef Simd<float>::I VI;
+// x < y ? x : y in one instruction; of a NaN in y the NaN is kept.
+MRNN_INLINE VF smaller(VF x, VF y) {
+#if defined(__AVX2__) && MRNN_VECTOR_BYTES == 32
+    return __builtin_ia32_minps256(x, y);
+#else
+    return x < y ? x : y;
+#endif
+}
+
+// exp(x) - 1 = scale * p + (scale - 1) for |x| <= 87: Cephes' expf (x = n ln 2 + r, polynomial of degree 5 in r, 1 ulp).
+struct Exp {
+    VF p;                  // exp(r) - 1
+    Simd<float>::I shift;  // n, in the place of the exponent
+};
+MRNN_INLINE Exp exp_parts(VF x) {
     const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
     VF n = x * 1.44269504088896341f + magic;
-    VI exponent = ((VI)n) << 23;  // the low bits of n hold the integer; the bits of magic are shifted out
+    const Simd<float>::I shift = ((Simd<float>::I)n) << 23;  // the low bits of n hold the integer; those of magic are shifted out
     n -= magic;
     x = x - n * 0.693359375f;
     x = x + n * 2.12194440e-4f;
@@ -58,34 +70,23 @@ MRNN_INLINE VF exp_bounded(VF x) {
     y = y * x + 4.1665795894e-2f;
     y = y * x + 1.6666665459e-1f;
     y = y * x + 5.0000001201e-1f;
-    y = y * (x * x) + x + 1.0f;
-    return (VF)((VI)y + exponent);
-}
-
-template <class V> MRNN_INLINE V clamp(V x, V low, V high) {  // NaN passes through
-    x = x < low ? low : x;
-    return x > high ? high : x;
+    return {y * (x * x) + x, shift};
 }
 
 MRNN_INLINE VF sigmoid(VF x) {
     const VF bound = 87.0f - VF{};
-    return 1.0f / (1.0f + exp_bounded(clamp<VF>(-x, -bound, bound)));
+    const Exp e = exp_parts(-smaller(bound, -smaller(bound, -x)));
+    return 1.0f / (1.0f + (VF)((Simd<float>::I)(e.p + 1.0f) + e.shift));
 }
 
-// 1 - 2 / (exp(2|x|) + 1), and Cephes' odd polynomial below 0.625, where that cancels. 1 ulp also near saturation, where an
-// error of the last place of tanh is a large error of its derivative 1 - tanh^2.
+// m / (m + 2) with m = exp(2|x|) - 1, which does not cancel near 0, and near saturation, where an error of the last place of tanh
+// is a large error of its derivative 1 - tanh^2, is rounded only once.
 MRNN_INLINE VF tanh_(VF x) {
     const VF bound = 9.02f - VF{};  // tanh rounds to 1 beyond
     const Simd<float>::I sign = (Simd<float>::I)x & 0x80000000u;
-    VF magnitude = (VF)((Simd<float>::I)x ^ sign);
-    VF z = x * x;
-    VF small = z * -5.70498872745e-3f + 2.06390887954e-2f;
-    small = small * z + -5.37397155531e-2f;
-    small = small * z + 1.33314422036e-1f;
-    small = small * z + -3.33332819422e-1f;
-    small = small * (z * x) + x;
-    const VF large = 1.0f - 2.0f / (exp_bounded((magnitude > bound ? bound : magnitude) * 2.0f) + 1.0f);
-    return magnitude < 0.625f ? small : (VF)((Simd<float>::I)large ^ sign);
+    const Exp e = exp_parts(smaller(bound, (VF)((Simd<float>::I)x ^ sign)) * 2.0f);
+    const VF scale = (VF)(e.shift + 0x3f800000u), m = scale * e.p + (scale - 1.0f);
+    return (VF)((Simd<float>::I)(m / (m + 2.0f)) | sign);
 }
 
 // float64 is for checking, not for speed: the C library lane by lane.
@@ -110,9 +111,14 @@ MRNN_INLINE VD root(VD x) {
 // 1 / sqrt(x), and 0 at 0: without eps, a vanishing input makes a vanishing step.
 MRNN_INLINE VD inverse_root(VD x) { return x > 0 ? 1 / root(x) : x * 0; }
 MRNN_INLINE VF inverse_root(VF x) {
-#if defined(__AVX2__) && MRNN_VECTOR_BYTES == 32
-    // The 12-bit estimate and one step of third order: 1 ulp, at a third of the time of a root and a division.
-    const VF y = __builtin_ia32_rsqrtps256(x), e = 1.0f - x * y * y;  // (x y) y: y y would underflow for large x
+#if defined(__AVX2__) && MRNN_VECTOR_BYTES >= 32
+    // The estimate (12 or 14 bits) and one step of third order: 1 ulp, at a third of the time of a root and a division.
+#if MRNN_VECTOR_BYTES == 64
+    const VF y = __builtin_ia32_rsqrt14ps512_mask(x, VF{}, (unsigned short)-1);
+#else
+    const VF y = __builtin_ia32_rsqrtps256(x);
+#endif
+    const VF e = 1.0f - x * y * y;  // (x y) y: y y would underflow for large x
     const VF refined = x == __builtin_inff() ? VF{} : y + y * e * (0.375f * e + 0.5f);
     return x >= 1.17549435e-38f ? refined : x * 0;  // NaN stays NaN
 #else
