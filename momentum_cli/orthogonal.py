@@ -179,8 +179,6 @@ class PlainOrthogonal(nn.Module):
         original: What it stands for.
     """
 
-    base: Tensor
-
     def __init__(self, original: Orthogonal) -> None:
         super().__init__()
         self.skew = original.skew
@@ -189,8 +187,7 @@ class PlainOrthogonal(nn.Module):
 
     def forward(self) -> Tensor:
         """Return B (N, N) in the dtype of the parameters, computed in float32 or better."""
-        matrix: Tensor = trivialize(self.skew, self.base).to(self.skew.dtype)
-        return matrix
+        return trivialize(self.skew, self.base).to(self.skew.dtype)  # type: ignore[arg-type]
 
 
 def trivialize(skew: Tensor, base: Tensor) -> Tensor:
@@ -202,7 +199,8 @@ def skew_symmetric(above: Tensor, size: int) -> Tensor:
     """Return the skew-symmetric matrix (N, N) with these entries (P,) above its diagonal, row by row."""
     index = torch.triu_indices(size, size, 1, device=above.device)
     upper = torch.zeros([size, size], dtype=above.dtype, device=above.device).index_put([index[0], index[1]], above)
-    return upper - upper.t()
+    matrix: Tensor = upper - upper.t()
+    return matrix
 
 
 def nearest_orthogonal(matrix: Tensor) -> Tensor:

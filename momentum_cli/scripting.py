@@ -93,8 +93,10 @@ class ScriptableLayer(_StandIn):
                 f"torch.jit.script: got {type(dynamics).__name__} with the recurrence {layer.recurrence.name!r}; "
                 f"allowed are {', '.join(kind.__name__ for kind in _KINDS)} with {', '.join(RECURRENCES)}"
             )
-        for name, parameter in layer.named_parameters():
+        for name, parameter in layer.named_parameters(recurse=False):
             self.register_parameter(name, parameter)
+        for name, child in layer.named_children():
+            self.add_module(name, child.__prepare_scriptable__())  # type: ignore[operator]
         self.kind = _KINDS[type(dynamics)]
         self.filters = self.kind in (1, 2)
         self.momentum = float(getattr(dynamics, "momentum", 0.0))
@@ -110,12 +112,22 @@ class ScriptableLayer(_StandIn):
         self.num_layers = layer.num_layers
         self.directions = layer.num_directions
         self.bias = layer.bias
+        self.gates = layer.recurrence.gates
+        # modReLU has a bias of its own, and no other.
+        self.per = 3 if self.recurrence_name == "modrelu" else 4 if self.bias else 2
         self.batch_first = layer.batch_first
         self.dropout = layer.dropout
         self.stand_for(layer)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> ScriptableLayer:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        # Parameters are shared with the original, buffers are replaced: hand them over.
+        for name, child in self.original().named_children():
+            child._buffers.update(self.get_submodule(name)._buffers)
+        return self
+
     def weights(self) -> list[Tensor]:
-        """Return all parameters in order; `scriptable_layer` writes the method."""
+        """Return all weights in order; `scriptable_layer` writes the method."""
         raise NotImplementedError
 
     def forward(self, input: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -144,14 +156,13 @@ class ScriptableLayer(_StandIn):
     @torch.jit.export
     def zero_state(self, batch_size: int) -> list[Tensor]:
         """Return the state at the start of ``batch_size`` sequences."""
-        weights = self.weights()
-        gates, per = weights[0].size(0), 4 if self.bias else 2
+        gates = self.gates * self.hidden_size
         layers = self.num_layers * self.directions
-        options = weights[1].new_zeros(0)
+        options = self.weight_ih_l0.new_zeros(0)
         state = [options.new_zeros([layers, batch_size, self.hidden_size]) for _ in range(self.recurrent)]
         if self.filters:
             for layer in range(self.num_layers):
-                size = weights[layer * self.directions * per].size(1) + int(self.bias)
+                size = (self.input_size if layer == 0 else self.hidden_size * self.directions) + int(self.bias)
                 state.append(options.new_zeros([self.directions, batch_size, size]))
         if self.kind == 2:
             state.append(torch.zeros([1, batch_size], dtype=torch.int64, device=options.device))
@@ -177,7 +188,7 @@ class ScriptableLayer(_StandIn):
         # As the eager layer: no state below float32, and no kernels below float32 on most processors.
         compute = torch.float32 if dtype in [torch.bfloat16, torch.float16] and not x.is_cuda else dtype
         x = x.to(compute)
-        per, directions, recurrent = 4 if self.bias else 2, self.directions, self.recurrent
+        per, directions, recurrent = self.per, self.directions, self.recurrent
         ends: list[list[Tensor]] = [[] for _ in range(recurrent)]
         drives: list[list[Tensor]] = []
         k = before[-1] if self.kind == 2 else torch.zeros(0)
@@ -237,7 +248,7 @@ class ScriptableLayer(_StandIn):
             output, end = run_driven(self.recurrence_name, d, weights, state, lengths)
             return output, end, moments
         if self.kind == 0:
-            output, end = run_native(self.recurrence_name, x, weights, state, lengths)
+            output, end = self.run_plain(x, weights, state, lengths)
             return output, end, drive
         if self.bias:
             # The last channel is the filtered constant 1; its weight is the input bias.
@@ -253,8 +264,16 @@ class ScriptableLayer(_StandIn):
         if self.kind == 2:
             done = drive[1] + steps if lengths is None else drive[1] + lengths.to(x.device)
             after.append(done)
-        output, end = run_native(self.recurrence_name, y, weights, state, lengths)
+        output, end = self.run_plain(y, weights, state, lengths)
         return output, end, after
+
+    def run_plain(
+        self, y: Tensor, weights: list[Tensor], state: list[Tensor], lengths: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run the recurrence on the filtered input y (T, B, D)."""
+        if self.recurrence_name == "modrelu":
+            return run_driven(self.recurrence_name, linear(y, weights[0]), weights, state, lengths)
+        return run_native(self.recurrence_name, y, weights, state, lengths)
 
 
 class ScriptableModel(_StandIn):
@@ -299,12 +318,16 @@ def scriptable_layer(layer: RecurrentLayer) -> ScriptableLayer:
     Raises:
         TypeError: The dynamics or recurrence of the layer is not one of this package.
     """
-    return _class_for(tuple(name for name, _ in layer.named_parameters()))(layer)
+    names = [name for name, _ in layer.named_parameters(recurse=False)]
+    if layer.recurrence.name == "modrelu":
+        suffixes = [name.removeprefix("weight_ih") for name in names if name.startswith("weight_ih")]
+        names = [name for s in suffixes for name in (f"weight_ih{s}", f"orthogonal_hh{s}()", f"bias_hh{s}")]
+    return _class_for(tuple(names))(layer)
 
 
 @cache
 def _class_for(names: tuple[str, ...]) -> type[ScriptableLayer]:
-    """Return the subclass whose `weights` lists these parameters.
+    """Return the subclass whose `weights` lists these parameters or calls.
 
     TorchScript has no getattr by a computed name, and a list of parameters kept as an attribute would stay behind when
     the module moves to another device. It compiles from source, which linecache provides as for any module.

@@ -25,6 +25,7 @@ from momentum_cli.export.program import Program
 from momentum_cli.export.score import program_function, score
 from momentum_cli.lookup import unknown
 from momentum_cli.models import SequenceModel
+from momentum_cli.orthogonal import fold
 from momentum_cli.ui import NullUi, Ui
 
 __all__ = ["FORMATS", "Bundle", "Parity", "Program", "export", "is_exported", "open_program", "program_function"]
@@ -81,6 +82,7 @@ def export(
         raise RecipeError(f"--as-torch-lstm: got the format {format}, allowed is safetensors")
     source = load_model(run, which)
     model = source.model.float().eval().requires_grad_(False)
+    fold(model)
     if stateful and model.layer.bidirectional:
         raise RecipeError(
             "--stateful: the model is bidirectional, and its backward direction starts at the end of the sequence; "

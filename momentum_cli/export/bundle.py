@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from momentum_cli import __version__
+from momentum_cli.cells import Cell
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError
 from momentum_cli.layers import RecurrentLayer
 from momentum_cli.models import SequenceModel
-from momentum_cli.recurrence import RECURRENCES
 
 if TYPE_CHECKING:
     from momentum_cli.evaluate import Loaded
@@ -139,6 +139,7 @@ def describe_model(source: Loaded, export_format: str, *, stateful: bool, **opti
             "model": {
                 "cell": source.recipe.model.cell,
                 "recurrence": layer.recurrence.name,
+                **({"recurrence_options": layer.options} if layer.options else {}),
                 "dynamics": {"name": name, **dataclasses.asdict(layer.dynamics)},  # type: ignore[call-overload]
                 **{key: getattr(layer, key) for key in ("input_size", "hidden_size", "num_layers", "bidirectional")},
                 "bias": layer.bias,
@@ -176,19 +177,19 @@ def build_layer_model(description: dict[str, Any]) -> SequenceModel:
     Raises:
         DataError: The description is not one of ours.
     """
-    from momentum_cli.layers import LAYERS, RNN
+    from momentum_cli.kinds import KINDS, build_layer
 
+    # The first of those with this recurrence: how an orthogonal matrix was trained does not matter any more.
+    kinds = {kind.recurrence.name: name for name, kind in reversed(KINDS.items())}
     try:
         options = dict(description["dynamics"])
-        dynamics = DYNAMICS[options.pop("name")](**options)
-        shared = {key: description[key] for key in ("num_layers", "bidirectional", "bias")}
-        sizes = description["input_size"], description["hidden_size"]
-        recurrence = RECURRENCES[description["recurrence"]].name
-        layer: RecurrentLayer
-        if recurrence == "rnn_relu":
-            layer = RNN(*sizes, nonlinearity="relu", dynamics=dynamics, **shared)
-        else:
-            layer = LAYERS[recurrence](*sizes, dynamics=dynamics, **shared)
+        name = options.pop("name")
+        dynamics = DYNAMICS[name](**options)
+        shared = {key: description[key] for key in ("bidirectional", "bias")}
+        sizes = [description[key] for key in ("input_size", "hidden_size", "num_layers")]
+        kind = kinds[description["recurrence"]]
+        own = KINDS[kind].options(**description.get("recurrence_options", {}))
+        layer = build_layer(Cell(name, kind), (dynamics, own), *sizes, **shared)
         model = SequenceModel(layer, description["output_size"], description["output"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"the description of the model is not one of momentumrnn's ({error!r})") from error

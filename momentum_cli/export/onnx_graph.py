@@ -2,7 +2,8 @@
 
 A linear dynamics is filtered in blocks of time: one matrix product with the triangular matrix of decay products for all
 blocks at once, and a Scan of T / 32 turns that hands the last value of a block to the next. It is exact for any length
-and costs a few percent of the ordinary LSTM, GRU or RNN node behind it. Adam and RMSProp are a Scan over time.
+and costs a few percent of the ordinary LSTM, GRU or RNN node behind it. Adam, RMSProp and the recurrences that ONNX has
+no node for are a Scan over time.
 
 Axes: T time, B batch, C channels, D input, H hidden, G gates * H, N blocks, L steps of a block.
 """
@@ -106,6 +107,9 @@ def _direction(
         before = w.take(state[f"velocity_l{number}"], 0) if state else None
         count = w.take(state["k"], 0) if state and not isinstance(dynamics, HeavyBall) else None
         x, drive = filter_sequence(w, dynamics, x, weights.weight_ih.shape[1], before, count)
+    if recurrence.name not in _NODES:
+        output, end, _ = driven_recurrence(w, layer, weights, x, first, [])
+        return output, end, drive
     kind, options = _NODES[recurrence.name]
     inputs = [x, *_node_weights(w, recurrence.name, weights), ""]
     inputs += [w.op("Unsqueeze", [tensor, w.constant(np.array([0]))]) for tensor in first]

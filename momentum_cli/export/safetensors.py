@@ -46,6 +46,11 @@ def plain_tensors(model: SequenceModel) -> dict[str, Tensor]:
             f"--as-torch-lstm: {type(layer.dynamics).__name__} is not linear, so no plain torch layer equals it; "
             "export it as torchscript, onnx, pt2, or safetensors without that option"
         )
+    if layer.recurrence.name not in ("lstm", "gru", "rnn", "rnn_relu"):
+        raise RecipeError(
+            f"--as-torch-lstm: torch has no layer for the recurrence {layer.recurrence.name!r}; "
+            "export it as onnx, pt2, or safetensors without that option"
+        )
     tensors = {f"head.{name}": tensor for name, tensor in model.head.state_dict().items()}
     for number, ends in enumerate(suffixes(layer)):
         for suffix in ends:

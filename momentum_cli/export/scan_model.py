@@ -124,7 +124,7 @@ class ScanModel(nn.Module):
 
     def _zeros(self, x: Tensor, suffix: str) -> Carry:
         batch = x.shape[1]
-        carry = [x.new_zeros(batch, self.hidden_size) for _ in self.recurrence.state_names]
+        carry = list(self.recurrence.init(x.transpose(0, 1), self.hidden_size))
         width = getattr(self, "weight_ih" + suffix).shape[1 if self.dynamics.linear else 0]
         for name in self.dynamics.state_names:
             carry.append(

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from momentum_cli.errors import DataError
+from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.models import SequenceModel
+from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.scripting import ScriptableModel
 
 SUFFIX = ".pt"
@@ -71,7 +72,16 @@ class _Stateful(_Program):
 
 
 def write(model: SequenceModel, bundle: Bundle, path: Path) -> None:
-    """Write the model to ``path``; see `momentum_cli.export.export`."""
+    """Write the model to ``path``; see `momentum_cli.export.export`.
+
+    Raises:
+        RecipeError: The recurrence has no TorchScript form.
+    """
+    if model.layer.recurrence.name not in RECURRENCES:
+        raise RecipeError(
+            f"--format torchscript: the recurrence {model.layer.recurrence.name!r} has no TorchScript form; "
+            "export it as onnx, pt2 or safetensors"
+        )
     module = (_Stateful if bundle.stateful else _Whole)(model, bundle.dataset["preprocessing"], bundle.state_names)
     with warnings.catch_warnings():
         # Replaced by the line that `export` shows.

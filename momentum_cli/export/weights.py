@@ -12,7 +12,9 @@ from momentum_cli.layers import RecurrentLayer
 
 
 class PlainWeights(NamedTuple):
-    """Parameters of one layer in one direction of a plain `torch.nn` layer that runs on the filtered input.
+    """Parameters of one layer in one direction of a plain layer that runs on the filtered input.
+
+    As in `torch.nn`; of an orthogonal RNN ``weight_hh`` is B and ``bias_hh`` is b of modReLU.
 
     Axes: D channels of the filtered input, H hidden, G gates * H.
     """
@@ -29,12 +31,12 @@ def plain_weights(layer: RecurrentLayer, suffix: str) -> PlainWeights:
     A linear dynamics acts on the projected input with its bias, that is on the input and a constant 1: the bias becomes
     the weight of one more channel, and what is left of it is 0.
     """
-    get = layer.get_parameter
-    weight_ih, weight_hh = get("weight_ih" + suffix).detach(), get("weight_hh" + suffix).detach()
-    if not layer.bias:
-        return PlainWeights(weight_ih, weight_hh, None, None)
-    bias_ih, bias_hh = get("bias_ih" + suffix).detach(), get("bias_hh" + suffix).detach()
-    if layer.dynamics.linear and not isinstance(layer.dynamics, Identity):
+    with torch.no_grad():
+        weights = layer.weights(suffix, layer.get_parameter("weight_ih" + suffix).dtype)
+    weight_ih, weight_hh, bias_ih, bias_hh = (None if w is None else w.detach() for w in weights)
+    assert weight_ih is not None
+    assert weight_hh is not None
+    if bias_ih is not None and layer.dynamics.linear and not isinstance(layer.dynamics, Identity):
         weight_ih = torch.cat((weight_ih, bias_ih.unsqueeze(1)), 1)
         bias_ih = torch.zeros_like(bias_ih)
     return PlainWeights(weight_ih, weight_hh, bias_ih, bias_hh)

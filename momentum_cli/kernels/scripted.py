@@ -115,7 +115,10 @@ def run_native(
 def run_driven(
     recurrence: str, d: Tensor, weights: list[Tensor], state: list[Tensor], lengths: Tensor | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """Run a recurrence on a driven input d (T, B, G) step by step; see `run_native` for the rest."""
+    """Run a recurrence on a driven input d (T, B, G) step by step; see `run_native` for the rest.
+
+    Of ``modrelu`` the weights are ``weight_ih, B`` and b of modReLU.
+    """
     bias_hh: Tensor | None = None
     if len(weights) == 4:
         bias_hh = weights[3]
@@ -137,6 +140,9 @@ def run_driven(
             h = torch.lerp(n, h, torch.sigmoid(d_z + h_z))
         elif recurrence == "rnn":
             h = torch.tanh(d[t] + recurrent)
+        elif recurrence == "modrelu":
+            z = d[t] + recurrent
+            h = torch.sign(z) * torch.relu(torch.abs(z) + weights[2])
         else:
             h = torch.relu(d[t] + recurrent)
         output = h
