@@ -23,10 +23,9 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-State = tuple[Tensor, ...]
+from momentum_cli.scan import decay_scan
 
-# Rows of one triangular block of the scan. Blocks of sqrt(784) keep both levels of pixel-by-pixel MNIST small.
-_BLOCK = 32
+State = tuple[Tensor, ...]
 
 
 class Dynamics(Protocol):
@@ -119,7 +118,7 @@ class HeavyBall:
     def scan(self, u: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Run the whole sequence at once, see `Dynamics.scan`."""
         start = None if state is None else state[0]
-        velocity = decay_scan(_constant(self.momentum, u), u * self.step_size, start)
+        velocity = decay_scan(self.momentum, u * self.step_size, start)
         return velocity, (_last(velocity, lengths),)
 
 
@@ -238,7 +237,7 @@ class RMSProp:
     def scan(self, u: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Run the whole sequence at once, see `Dynamics.scan`."""
         start = None if state is None else state[0]
-        second = decay_scan(_constant(self.beta2, u), (1.0 - self.beta2) * u * u, start)
+        second = decay_scan(self.beta2, (1.0 - self.beta2) * u * u, start)
         return normalize(self.step_size * u, second, self.eps), (_last(second, lengths),)
 
 
@@ -287,8 +286,8 @@ class Adam:
     def scan(self, u: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Run the whole sequence at once, see `Dynamics.scan`."""
         velocity_start, second_start = (None, None) if state is None else state
-        velocity = decay_scan(_constant(self.momentum, u), u * self.step_size, velocity_start)
-        second = decay_scan(_constant(self.beta2, u), (1.0 - self.beta2) * u * u, second_start)
+        velocity = decay_scan(self.momentum, u * self.step_size, velocity_start)
+        second = decay_scan(self.beta2, (1.0 - self.beta2) * u * u, second_start)
         return normalize(velocity, second, self.eps), (_last(velocity, lengths), _last(second, lengths))
 
 
@@ -350,59 +349,6 @@ def counted_step(
 # The scan over a whole sequence.
 
 
-def decay_scan(decay: Tensor, x: Tensor, start: Tensor | None = None) -> Tensor:
-    """Return ``v`` with ``v_t = decay_t v_{t-1} + x_t``, without a Python loop over T.
-
-    Blocks of time are multiplied by the lower triangular matrix of decay products, and the blocks' last values go
-    through the same scan, so the depth is log(T) / log(block) and the work T * block * B * C. Differentiable in x and
-    start. Below float32 the work is done in float32.
-
-    Args:
-        decay: (T, 1) or (T, B) float64, each in [0, 1).
-        x: (T, B, C).
-        start: (B, C) value before the first step, or None for 0.
-
-    Returns:
-        (T, B, C), dtype of x.
-    """
-    if x.dtype in (torch.bfloat16, torch.float16):
-        return decay_scan(decay, x.float(), None if start is None else start.float()).to(x.dtype)
-    with torch.autocast(x.device.type, enabled=False):
-        return _decay_scan(decay, x, None if start is None else start.to(x.dtype))
-
-
-def _decay_scan(decay: Tensor, x: Tensor, start: Tensor | None) -> Tensor:
-    steps, batch, channels = x.shape
-    if steps <= 2 * _BLOCK:
-        blocks, rows = 1, steps
-    else:
-        blocks, rows = -(-steps // _BLOCK), _BLOCK
-        padding = blocks * rows - steps
-        x = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, padding))
-        decay = torch.nn.functional.pad(decay, (0, 0, 0, padding))
-    decay = decay.view(blocks, rows, -1)  # (N, L, 1 | B)
-    # products[n, i, j] = decay_{j+1} ... decay_i for j <= i. A running product, because decays may be 0.
-    row = torch.arange(rows, device=x.device)
-    factors = torch.where((row[:, None] > row)[None, :, :, None], decay.unsqueeze(2), 1.0)
-    products = factors.cumprod(1).mul((row[:, None] >= row)[None, :, :, None]).to(x.dtype)  # (N, L, L, 1 | B)
-    x = x.reshape(blocks, rows, batch, channels)
-    if decay.shape[2] == 1:
-        inner = torch.matmul(products.squeeze(3), x.reshape(blocks, rows, batch * channels))
-        inner = inner.view(blocks, rows, batch, channels)
-    else:
-        inner = torch.einsum("nijb,njbc->nibc", products, x)
-    from_start = decay.cumprod(1)  # (N, L, 1 | B)
-    if blocks > 1:
-        ends = _decay_scan(from_start[:, -1], inner[:, -1], start)
-        first = torch.zeros_like(ends[:1]) if start is None else start.unsqueeze(0)
-        before: Tensor | None = torch.cat((first, ends[:-1]))
-    else:
-        before = None if start is None else start.unsqueeze(0)
-    if before is not None:  # (N, B, C): the value at the end of the block before
-        inner = torch.addcmul(inner, from_start.to(x.dtype).unsqueeze(3), before.unsqueeze(1))
-    return inner.reshape(blocks * rows, batch, channels)[:steps]
-
-
 def filter_input(
     dynamics: Dynamics, x: Tensor, with_constant: bool, state: State | None = None, lengths: Tensor | None = None
 ) -> tuple[Tensor, State]:
@@ -426,10 +372,6 @@ def filter_input(
     if with_constant and not isinstance(dynamics, Identity):
         x = torch.nn.functional.pad(x, (0, 1), value=1.0)
     return dynamics.scan(x, state, lengths)
-
-
-def _constant(decay: float, u: Tensor) -> Tensor:
-    return torch.full((u.shape[0], 1), decay, dtype=torch.float64, device=u.device)
 
 
 def _last(values: Tensor, lengths: Tensor | None) -> Tensor:
