@@ -108,7 +108,13 @@ def status() -> dict[str, Any]:
     return {"available": True, "isa": _isa(), "library": path, "reason": None, "cost": None}
 
 
-def supports(recurrence: Recurrence, dynamics: Dynamics, device: torch.device, dtype: torch.dtype) -> str | None:
+def supports(
+    recurrence: Recurrence,
+    dynamics: Dynamics,
+    device: torch.device,
+    dtype: torch.dtype,
+    hidden_size: int | None = None,
+) -> str | None:
     """Return None if the kernel can run this, else the reason and what would help."""
     if device.type != "cpu":
         return f"the kernel runs on the CPU, not on {device.type}"
@@ -217,7 +223,7 @@ def run(
 def _chunk(steps: int, batch: int, parts: int, kind: int) -> int:
     """Time steps a chunk: enough rows for the weight gradient to be a real matrix product, few enough for the cache."""
     rows = -(-batch // parts)
-    return max(1, min(steps, max(256 // rows, 8 if kind else 1)))
+    return max(1, min(steps, max(256 // rows, 4 if kind else 1)))
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
