@@ -46,22 +46,20 @@ def recurrent_jacobian(recurrence: Recurrence, step: Step, sequence: int) -> Ten
     Returns:
         (N, N): row i is the gradient of the i-th number of the new state; integer counters are held, too.
     """
-    row = slice(sequence, sequence + 1)
-    before = [tensor[row].detach() for tensor in step.before]
+    before = [tensor[sequence].detach() for tensor in step.before]
     moving = [number for number, tensor in enumerate(before) if tensor.is_floating_point()]
-    sizes = [before[number].shape[1] for number in moving]
-    d, weight_hh = step.d[row].detach(), step.weight_hh.detach()
+    size = sum(before[number].numel() for number in moving)
+    # A step treats the rows of a batch apart: N copies of the sequence, each differentiated for one number of its new
+    # state, give the whole matrix in one pass back.
+    state = [tensor.expand(size, *tensor.shape).clone() for tensor in before]
+    inputs = [state[number].requires_grad_() for number in moving]
     bias_hh = None if step.bias_hh is None else step.bias_hh.detach()
-
-    def advance(flat: Tensor) -> Tensor:
-        state = list(before)
-        for number, part in zip(moving, torch.split(flat, sizes), strict=True):
-            state[number] = part.unsqueeze(0)
-        after = recurrence.step(d, tuple(state), weight_hh, bias_hh)
-        return torch.cat([after[number][0] for number in moving])
-
-    flat = torch.cat([before[number][0] for number in moving])
-    return torch.autograd.functional.jacobian(advance, flat)  # type: ignore[no-untyped-call, no-any-return]
+    with torch.enable_grad():
+        d = step.d[sequence].detach().expand(size, -1)
+        after = recurrence.step(d, tuple(state), step.weight_hh.detach(), bias_hh)
+        outputs = torch.cat([after[number] for number in moving], 1)
+    rows = torch.autograd.grad(outputs, inputs, torch.eye(size, dtype=outputs.dtype))
+    return torch.cat(rows, 1)
 
 
 def spectrum(recurrence: Recurrence, step: Step, t: int, sequences: int) -> Spectrum:

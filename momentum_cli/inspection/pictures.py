@@ -138,7 +138,7 @@ def _curve(axes: Axes, curve: Mapping[str, Sequence[float]], number: int, label:
     """Draw a median and its band; zeros have no place on a log scale and leave a gap."""
     times = range(1, len(curve["median"]) + 1)
     middle, low, high = ([v if v > 0 else math.nan for v in curve[key]] for key in ("median", "lower", "upper"))
-    mark = {"marker": "osD^vP*X"[number % 8], "markersize": 3.5} if len(times) <= 16 else {}
+    mark: dict[str, Any] = {"marker": "osD^vP*X"[number % 8], "markersize": 3.5} if len(times) <= 16 else {}
     style: dict[str, Any] = {"color": _color(number), "linestyle": LINES[number % len(LINES)], "linewidth": 1.4}
     axes.plot(times, middle, label=label.replace("$", r"\$"), **style, **mark)
     axes.fill_between(times, low, high, color=_color(number), alpha=0.15, linewidth=0)

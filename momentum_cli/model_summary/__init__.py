@@ -1,0 +1,81 @@
+"""`momentumrnn summary`: what the model of a recipe consists of and what a training step costs, before any training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from momentum_cli.model_summary.memory import estimate
+from momentum_cli.model_summary.operations import forward_operations, head_operations, training_operations
+from momentum_cli.model_summary.peak import measured_peak
+from momentum_cli.model_summary.sizes import sizes
+from momentum_cli.model_summary.tables import print_summary
+from momentum_cli.recipe import Recipe
+from momentum_cli.trainer import build_model
+from momentum_cli.ui import NullUi, Ui
+
+__all__ = ["print_summary", "summary"]
+
+
+def summary(
+    recipe: Recipe, *, measure: bool = False, data_dir: Path | None = None, ui: Ui | None = None
+) -> dict[str, Any]:
+    """Summarise the model of a recipe: parameters, state, operations and memory. Nothing is downloaded or written.
+
+    Args:
+        recipe: Whose model it is.
+        measure: Also measure the memory of a training step, in a process of its own.
+        data_dir: Folder of the data sets; used only by tasks whose sizes their options do not tell.
+        ui: Where progress is shown; None shows nothing.
+
+    Returns:
+        ``cell``, ``task``; ``length``, ``input_size``, ``output_size``, ``output``, ``batch_size``; ``layers`` (name,
+        shape and number of each parameter) and ``parameters`` (their sum); ``state`` (name, shape and bytes of each
+        tensor for one sequence) and ``state_bytes``; ``backend`` and ``asked_backend``; ``flops`` (``time_step``: the
+        layer, forward, one sequence; ``head``: one output; ``training_step``: forward and backward of a batch);
+        ``memory`` in bytes (`memory.Memory`, and with ``measure`` also ``measured``, None where it cannot be told).
+
+    Raises:
+        DataError: The data of a task had to be loaded and are missing.
+        RunError: The measurement failed.
+    """
+    shown: Ui = ui or NullUi()
+    size = sizes(recipe.build_task(), data_dir, shown)
+    batch = recipe.train.batch_size
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(recipe, size.input_size, size.output_size, size.output)
+        memory = estimate(recipe, size, batch).as_json()
+    layer = model.layer
+    if measure:
+        shown.note("measuring one training step in a process of its own")
+        memory["measured"] = measured_peak(recipe, size, batch)
+    state = [
+        {"name": name, "shape": [*tensor.shape], "bytes": tensor.numel() * tensor.element_size()}
+        for name, tensor in zip(layer.state_names, layer.zero_state(1), strict=True)
+    ]
+    return {
+        "cell": recipe.model.cell,
+        "task": recipe.task.name,
+        "length": size.length,
+        "input_size": size.input_size,
+        "output_size": size.output_size,
+        "output": size.output,
+        "batch_size": batch,
+        "layers": [
+            {"name": name, "shape": [*parameter.shape], "parameters": parameter.numel()}
+            for name, parameter in model.named_parameters()
+        ],
+        "parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        "state": state,
+        "state_bytes": sum(entry["bytes"] for entry in state),
+        "backend": layer.backend_for((size.length, batch, size.input_size), training=True),
+        "asked_backend": recipe.model.backend,
+        "flops": {
+            "time_step": forward_operations(model),
+            "head": head_operations(model),
+            "training_step": training_operations(model, size.length, batch),
+        },
+        "memory": memory,
+    }

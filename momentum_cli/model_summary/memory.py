@@ -1,0 +1,144 @@
+"""How much memory a training step takes on the CPU: from the tensors that autograd keeps, without the data.
+
+Axes: T time, B batch, D input.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.model_summary.sizes import Sizes
+from momentum_cli.models import SequenceModel
+from momentum_cli.objective import Objective
+from momentum_cli.recipe import Recipe
+from momentum_cli.trainer import build_model
+
+# Real steps in place of all T: multiples of the scan's block, past its first level.
+_SHORT, _LONG = 96, 192
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a training step.
+
+    Args:
+        parameters: Of the model, buffers included.
+        gradients: As large as what is trained.
+        optimizer: State of the recipe's optimizer after its first step.
+        batch: Inputs (B, T, D).
+        activations: What autograd keeps for the backward pass, inputs and parameters left out.
+        activations_from: ``"allocation"``: the shapes that the kernel asks for at the full length; ``"extrapolation"``:
+            two real passes of a part of the length, of which the kept memory is a linear function.
+    """
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    batch: int
+    activations: int
+    activations_from: str
+
+    @property
+    def peak(self) -> int:
+        """Their sum: all of it is there when the backward pass of the first layer begins."""
+        return self.parameters + self.gradients + self.optimizer + self.batch + self.activations
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it, with ``peak``, by name."""
+        return asdict(self) | {"peak": self.peak}
+
+
+def estimate(recipe: Recipe, sizes: Sizes, batch: int) -> Memory:
+    """Estimate the memory of a training step.
+
+    Temporaries are not in it: a buffer of an operation, the optimizer's intermediate tensors, packed weights of the
+    kernel. Nor is the process itself: Python and torch.
+
+    Args:
+        recipe: Model, optimizer and backend.
+        sizes: Of the task.
+        batch: B.
+    """
+    model = build_model(recipe, sizes.input_size, sizes.output_size, sizes.output)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    backend = model.layer.backend_for((sizes.length, batch, sizes.input_size), training=True)
+    activations, origin = _activations(recipe, sizes, batch, backend)
+    return Memory(
+        parameters=_bytes([*model.parameters(), *model.buffers()]),
+        gradients=_bytes(trained),
+        optimizer=_optimizer_state(recipe, model),
+        batch=4 * batch * sizes.length * sizes.input_size,
+        activations=activations,
+        activations_from=origin,
+    )
+
+
+def _activations(recipe: Recipe, sizes: Sizes, batch: int, backend: str) -> tuple[int, str]:
+    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+    if backend == "fused":
+        # Tensors that have a shape and no memory: our kernel then only allocates. A layer that looks at the numbers in
+        # its parameters, as the orthogonal one does, cannot be built of them.
+        with suppress(DataDependentOutputException), FakeTensorMode():
+            return _kept(recipe, sizes, batch, sizes.length, backend), "allocation"
+    # The time loop would be long without memory, too, and torch's kernels hide their workspace from such tensors.
+    if sizes.length <= _LONG:
+        return _kept(recipe, sizes, batch, sizes.length, backend), "allocation"
+    short = _kept(recipe, sizes, batch, _SHORT, backend)
+    slope = (_kept(recipe, sizes, batch, _LONG, backend) - short) / (_LONG - _SHORT)
+    return round(short + slope * (sizes.length - _SHORT)), "extrapolation"
+
+
+def _kept(recipe: Recipe, sizes: Sizes, batch: int, length: int, backend: str) -> int:
+    """Return the bytes that a forward pass with loss keeps for its backward pass.
+
+    Each part of a storage counts once, and not what else is in the storage: the kernel keeps buffers for later passes.
+    """
+    model = build_model(
+        recipe.override(f"model.backend={backend}"), sizes.input_size, sizes.output_size, sizes.output
+    ).train()
+    inputs = torch.zeros(batch, length, sizes.input_size)
+    targets = torch.zeros((batch, length) if sizes.output == "every" else (batch,))
+    own = {_key(t) for t in (inputs, *model.parameters(), *model.buffers())}
+    parts: dict[int, dict[Any, int]] = {}
+    whole: dict[int, int] = {}
+    alive: list[Tensor] = []  # a storage that was freed could give its address to another
+
+    def pack(tensor: Tensor) -> Tensor:
+        if (key := _key(tensor)) not in own:
+            parts.setdefault(key, {})[tensor.storage_offset(), tensor.shape] = _bytes([tensor])
+            whole[key] = tensor.untyped_storage().nbytes()
+            alive.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), torch.random.fork_rng(devices=[]):
+        outputs, _ = model(inputs)
+        Objective(sizes.loss, sizes.output).loss_sum(outputs, targets if sizes.loss == "mse" else targets.long())
+    return sum(min(whole[key], sum(parts[key].values())) for key in parts)
+
+
+def _key(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _optimizer_state(recipe: Recipe, model: SequenceModel) -> int:
+    """Return the bytes of the optimizer's state: made by a real step, because only the optimizer knows it."""
+    optimizer = recipe.build_optimizer(model)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        optimizer.step()
+    tensors = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
+    return _bytes(tensors)
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

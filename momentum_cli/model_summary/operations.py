@@ -1,0 +1,50 @@
+"""Floating-point operations of a model: those of its matrix products with weights, and nothing else.
+
+Activations, the dynamics, the head's loss and the optimizer are left out: they are a number of operations a unit, where
+a product with W_hh is 2 G. Left out, too, is what a backend multiplies for its own reasons (the blocks of a scan).
+
+Axes: T time, B batch, D input, H hidden, G gates * H, O outputs.
+"""
+
+from __future__ import annotations
+
+from momentum_cli.models import SequenceModel
+
+
+def forward_operations(model: SequenceModel) -> int:
+    """Return the operations of the layer for one time step of one sequence.
+
+    ``Σ 2 G (D + H)`` over layers and directions, D the input size of each: a multiplication and an addition a weight.
+    """
+    return sum(2 * (ours + theirs) for ours, theirs in _weights(model))
+
+
+def head_operations(model: SequenceModel) -> int:
+    """Return the operations of the head for each output that it gives: ``2 H O``."""
+    return 2 * model.head.in_features * model.head.out_features
+
+
+def training_operations(model: SequenceModel, length: int, batch: int) -> int:
+    """Return the operations of a training step, forward and backward.
+
+    Backward a product has two: for the gradient of what was multiplied and for that of the weight. The model's input
+    needs no gradient, so the first layer has only the second for W_ih.
+
+    Args:
+        model: What is trained.
+        length: T.
+        batch: B.
+    """
+    layer = model.layer
+    steps = length * batch
+    outputs = steps if model.output == "every" else batch
+    spared = sum(2 * ours for ours, _ in _weights(model)[: layer.num_directions])
+    return steps * (3 * forward_operations(model) - spared) + outputs * 3 * head_operations(model)
+
+
+def _weights(model: SequenceModel) -> list[tuple[int, int]]:
+    """Numbers in W_ih and in W_hh of each layer and direction."""
+    layer = model.layer
+    gates = layer.recurrence.gates * layer.hidden_size
+    inputs = [layer.input_size] + [layer.hidden_size * layer.num_directions] * (layer.num_layers - 1)
+    return [(gates * size, gates * layer.hidden_size) for size in inputs for _ in range(layer.num_directions)]
