@@ -291,7 +291,7 @@ class RecurrentLayer(nn.Module):
 
     def _backend(self, x: Tensor) -> kernels.Backend:
         if self.backend != "auto":
-            return kernels.require(self.backend, self.recurrence, self.dynamics, x.device, x.dtype)
+            return kernels.require(self.backend, self.recurrence, self.dynamics, self.hidden_size, x.device, x.dtype)
         training = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))
         steps, batch, size = x.shape
         self.chosen_backend = self._choose((steps, batch, size), x.device, x.dtype, training)
@@ -431,8 +431,8 @@ class LSTM(RecurrentLayer):
         dropout: Probability in [0, 1] of zeroing an output between layers, while training.
         bidirectional: Run each layer in both directions; each has a dynamics of its own.
         dynamics: One of `momentum_cli.dynamics`.
-        backend: ``"auto"`` (the fastest for the shape; `chosen_backend` tells which), ``"fused"``, ``"native"`` or
-            ``"reference"``.
+        backend: ``"auto"`` (the fastest for the shape; `chosen_backend` tells which), ``"fused"``, ``"native"``,
+            ``"triton"`` or ``"reference"``.
         device: Of the parameters.
         dtype: Of the parameters: float32, float64 or bfloat16.
 

@@ -112,7 +112,7 @@ class ModelOptions(_Section):
     bias: bool = True
     init: Literal["torch", "paper"] = "torch"
     forget_bias: Number | None = None
-    backend: Literal["auto", "reference", "native", "fused"] = "auto"
+    backend: Literal["auto", "reference", "native", "fused", "triton"] = "auto"
 
 
 class ScheduleOptions(_Section):

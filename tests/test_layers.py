@@ -350,7 +350,10 @@ def test_the_papers_initialisation() -> None:
         (lambda: LSTM(0, 5), "input_size: got 0"),
         (lambda: LSTM(3, 5, dropout=1.5, num_layers=2), "dropout: got 1.5"),
         (lambda: LSTM(3, 5, dropout=0.5), "dropout: got 0.5 with num_layers=1"),
-        (lambda: LSTM(3, 5, backend="cudnn"), "backend: got 'cudnn', allowed is one of auto, reference, native, fused"),
+        (
+            lambda: LSTM(3, 5, backend="cudnn"),
+            "backend: got 'cudnn', allowed is one of auto, reference, native, fused, ",
+        ),
         (lambda: RNN(3, 5, nonlinearity="sin"), "nonlinearity: got 'sin'"),
         (lambda: LSTM(3, 5)(torch.zeros(2, 1, 4)), "input: got 4 channels, allowed is input_size=3"),
         (lambda: LSTM(3, 5)(torch.zeros(3)), "input: got 1 dimensions"),

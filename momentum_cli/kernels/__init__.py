@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.dynamics import Dynamics
-from momentum_cli.kernels import fused, native, reference
+from momentum_cli.kernels import fused, native, reference, triton
 from momentum_cli.kernels.weights import State, Weights
 from momentum_cli.recurrence import Recurrence
 
@@ -25,9 +25,14 @@ class Backend(Protocol):
     """What each file of this package offers."""
 
     def supports(
-        self, recurrence: Recurrence, dynamics: Dynamics, device: torch.device, dtype: torch.dtype
+        self,
+        recurrence: Recurrence,
+        dynamics: Dynamics,
+        device: torch.device,
+        dtype: torch.dtype,
+        hidden_size: int | None = None,
     ) -> str | None:
-        """Return None if the backend can run this, else the reason why not."""
+        """Return None if the backend can run this, else the reason why not; without a hidden size for a small one."""
         ...
 
     def run(
@@ -61,7 +66,7 @@ class Backend(Protocol):
         ...
 
 
-BACKENDS: dict[str, Backend] = {"reference": reference, "native": native, "fused": fused}
+BACKENDS: dict[str, Backend] = {"reference": reference, "native": native, "fused": fused, "triton": triton}
 
 
 def choose(
@@ -74,6 +79,9 @@ def choose(
     training: bool,
 ) -> str:
     """Return the name of the fastest backend for this work, from measured crossovers (docs/performance.md).
+
+    On the CPU `fused` or, where that does not pay, `native`. On CUDA, where nothing has been measured, `native` (cuDNN)
+    for linear dynamics and `triton` for what cuDNN cannot run.
 
     Args:
         recurrence: The sequential part.
@@ -94,18 +102,29 @@ def choose(
         return "fused"
     if native.supports(recurrence, dynamics, device, dtype) is None:
         return "native"
+    # Elsewhere Triton only interprets its kernels, to test them.
+    if device.type == "cuda" and triton.supports(recurrence, dynamics, device, dtype, hidden_size) is None:
+        return "triton"
     return "reference"
 
 
-def require(name: str, recurrence: Recurrence, dynamics: Dynamics, device: torch.device, dtype: torch.dtype) -> Backend:
+def require(
+    name: str,
+    recurrence: Recurrence,
+    dynamics: Dynamics,
+    hidden_size: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Backend:
     """Return the backend that was asked for by name.
 
     Raises:
         ValueError: It cannot run this; the message says why and which ones can.
     """
+    work = (recurrence, dynamics, device, dtype, hidden_size)
     backend = BACKENDS[name]
-    reason = backend.supports(recurrence, dynamics, device, dtype)
+    reason = backend.supports(*work)
     if reason is not None:
-        able = [other for other, it in BACKENDS.items() if it.supports(recurrence, dynamics, device, dtype) is None]
+        able = [other for other, it in BACKENDS.items() if it.supports(*work) is None]
         raise ValueError(f"backend {name!r} cannot run this: {reason}; these can: {', '.join(able)} (or 'auto')")
     return backend

@@ -27,7 +27,13 @@ _FUNCTIONS: dict[str, Any] = {
 }
 
 
-def supports(recurrence: Recurrence, dynamics: Dynamics, device: torch.device, dtype: torch.dtype) -> str | None:
+def supports(
+    recurrence: Recurrence,
+    dynamics: Dynamics,
+    device: torch.device,
+    dtype: torch.dtype,
+    hidden_size: int | None = None,
+) -> str | None:
     """Return None if torch's kernels can run this, else the reason."""
     if not dynamics.linear:
         return f"{type(dynamics).__name__} is not linear, and torch's kernels take an input, not a driven projection"

@@ -14,7 +14,13 @@ from momentum_cli.kernels.weights import State, Weights
 from momentum_cli.recurrence import Recurrence
 
 
-def supports(recurrence: Recurrence, dynamics: Dynamics, device: torch.device, dtype: torch.dtype) -> str | None:
+def supports(
+    recurrence: Recurrence,
+    dynamics: Dynamics,
+    device: torch.device,
+    dtype: torch.dtype,
+    hidden_size: int | None = None,
+) -> str | None:
     """Return None: the loop serves everything."""
     return None
 

@@ -1,0 +1,162 @@
+"""Our own CUDA kernels, in Triton: what torch has no kernel for, foremost Adam and RMSProp, without a Python loop.
+
+The projection of the input is one matrix product of torch; the dynamics and the recurrence are one kernel over all
+steps (`triton_kernels`). Linear dynamics filter the input beforehand, as for `native`.
+
+Where W_hh is: every step reads it whole, and a multiprocessor of an H100 or H200 has 256 KB of L1, of which 228 KB can
+be shared memory, and 64 K registers of 4 B (256 KB), which hold the tiles in use. In float32 an LSTM's W_hh has
+``16 N²`` bytes: 64 KB at N = 64, which stays in L1; 256 KB at N = 128 and 1 MB at N = 256, which come from L2 (50 MB) a
+step, once for the 4 to 16 sequences of a program. A plain RNN's is a quarter of that.
+
+float32 products are computed in float32 (``input_precision="ieee"``): TensorFloat-32 would keep 10 bits of the mantissa
+of h at every step. cuDNN's LSTM uses it by default in torch, so it has the tensor cores to itself.
+
+None of this has been timed: docs/performance.md.
+
+Axes: T time, B batch, D input, H hidden, G gates * H.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from momentum_cli.dynamics import Adam, Dynamics, Identity, RMSProp, filter_input
+from momentum_cli.kernels import triton_ops
+from momentum_cli.kernels.weights import State, Weights
+from momentum_cli.recurrence import Recurrence
+
+# A tile of W_hh with all gates of all units stands in shared memory, and the moments of all gates in registers.
+MAX_HIDDEN = 256
+_DTYPES = (torch.float32, torch.float64)
+_COST = "on CUDA adam and rmsprop run on a Python loop over time, much slower"
+
+
+@cache
+def _load() -> str | None:
+    """Import triton and the kernels; return why that failed. Called only where they could run: it takes a second."""
+    try:
+        import_module("momentum_cli.kernels.triton_kernels")
+    except ImportError as error:
+        return f"triton cannot be imported ({error}); torch's CUDA wheels for Linux bring it: pip install triton"
+    return None
+
+
+def _interpreting() -> bool:
+    """Return whether Triton's interpreter runs the kernels, on any device.
+
+    Triton reads TRITON_INTERPRET where a kernel is defined, so what counts is its value when the kernels were imported.
+    """
+    if os.environ.get("TRITON_INTERPRET", "0").lower() not in ("1", "true", "on", "yes", "y") or _load() is not None:
+        return False
+    kernels = import_module("momentum_cli.kernels.triton_kernels")
+    return type(kernels.recurrence_forward).__name__ == "InterpretedFunction"
+
+
+def status() -> dict[str, Any]:
+    """Describe the backend for `doctor`; triton itself is not imported.
+
+    Returns:
+        ``available`` (bool), ``triton`` (its version or None), ``reason`` (why not; None when available), ``cost``
+        (what running without it costs; None when available).
+    """
+    try:
+        found: str | None = version("triton")
+    except PackageNotFoundError:
+        found = None
+    if not torch.cuda.is_available():
+        reason: str | None = "no CUDA device"
+    elif found is None:
+        reason = "triton is not installed"
+    else:
+        reason = _load()
+    return {"available": reason is None, "triton": found, "reason": reason, "cost": _COST if reason else None}
+
+
+def supports(
+    recurrence: Recurrence,
+    dynamics: Dynamics,
+    device: torch.device,
+    dtype: torch.dtype,
+    hidden_size: int | None = None,
+) -> str | None:
+    """Return None if the kernels can run this, else the reason and what would help."""
+    if device.type != "cuda" and not _interpreting():
+        return f"the Triton kernels run on CUDA devices, not on {device.type}"
+    if dtype not in _DTYPES:
+        return f"the Triton kernels compute in float32 or float64, not in {str(dtype).removeprefix('torch.')}"
+    if recurrence.name not in triton_ops.GATES:
+        return f"the Triton kernels have the recurrences {', '.join(triton_ops.GATES)}, not {recurrence.name!r}"
+    if not (dynamics.linear or isinstance(dynamics, Adam | RMSProp)):
+        return f"the Triton kernels have no {type(dynamics).__name__}, only linear dynamics, Adam and RMSProp"
+    if hidden_size is not None and hidden_size > MAX_HIDDEN:
+        return f"the Triton kernels have room for {MAX_HIDDEN} hidden units, not for {hidden_size}"
+    return _load()
+
+
+def run(
+    recurrence: Recurrence,
+    dynamics: Dynamics,
+    x: Tensor,
+    weights: Weights,
+    state: State,
+    drive: State | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, State, State]:
+    """See `momentum_cli.kernels.Backend.run`.
+
+    Raises:
+        RuntimeError: `supports` says no.
+    """
+    hidden = weights.w_hh.shape[1]
+    reason = supports(recurrence, dynamics, x.device, weights.w_hh.dtype, hidden)
+    if reason is not None:
+        raise RuntimeError(reason)
+    w_ih, b_ih, b_hh, gates = weights.w_ih, weights.b_ih, weights.b_hh, recurrence.gates
+    v0: Tensor | None = None
+    m0: Tensor | None = None
+    constants: list[float] = []
+    if isinstance(dynamics, Adam):
+        constants = [dynamics.momentum, dynamics.step_size, dynamics.beta2, dynamics.eps]
+        if drive is not None:
+            v0, m0 = (_beside(moment, gates) for moment in drive)
+    elif isinstance(dynamics, RMSProp):  # Adam without momentum
+        constants = [0.0, dynamics.step_size, dynamics.beta2, dynamics.eps]
+        if drive is not None:
+            m0 = _beside(drive[0], gates)
+            v0 = torch.zeros_like(m0)
+    else:
+        x, drive = filter_input(dynamics, x, b_ih is not None, drive, lengths)
+        if not isinstance(dynamics, Identity) and b_ih is not None:
+            w_ih, b_ih = weights.extended(), None
+    u = linear(x, _beside(w_ih.t(), gates).t(), None if b_ih is None else _beside(b_ih, gates))
+    w_t = _beside(weights.w_hh.t(), gates)
+    b_hh = None if b_hh is None else _beside(b_hh, gates)
+    h0, c0 = state[0], state[1] if len(state) == 2 else None
+    lengths = None if lengths is None else lengths.to(x.device)
+    tensors = (u, w_t, b_hh, h0, c0, v0, m0)
+    training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    states, _, _, h_n, c_n, v_n, m_n, _, _ = triton_ops.forward(*tensors, lengths, recurrence.name, constants, training)
+    after = (h_n, c_n) if c0 is not None else (h_n,)
+    if not constants:
+        assert drive is not None
+        return states[1:], after, drive
+    moments = (v_n, m_n) if isinstance(dynamics, Adam) else (m_n,)
+    return states[1:], after, tuple(_apart(moment, gates) for moment in moments)
+
+
+def _beside(tensor: Tensor, gates: int) -> Tensor:
+    """Bring the gates of a hidden unit side by side, in the last dimension (G): from gate-major to unit-major."""
+    return tensor.reshape(*tensor.shape[:-1], gates, -1).transpose(-1, -2).flatten(-2)
+
+
+def _apart(tensor: Tensor, gates: int) -> Tensor:
+    """Invert `_beside`."""
+    return tensor.reshape(*tensor.shape[:-1], -1, gates).transpose(-1, -2).flatten(-2)
