@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
+import torch
 
 from momentum_cli.step_time import (
     CELLS,
@@ -76,13 +79,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--loop-rounds", type=int, default=3, help="times of the plain loop; 0 leaves it out")
     parser.add_argument("--backend", default="auto")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--cpu-time", action="store_true", help="processor time instead of wall time; for one thread")
-    parser.add_argument("--memory", action="store_true", help="peak memory too, a fresh process each")
+    parser.add_argument("--memory", action="store_true", help="peak memory too, on the CPU a fresh process each")
     options = parser.parse_args()
+    if options.device != "cpu" and options.cpu_time:
+        parser.error("--cpu-time: the processor does not see the work of another device")
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error(f"--device {options.device}: no CUDA device was found")
     shapes = [Shape(*map(int, text.split(","))) for text in options.shapes.split(";") if text] or list(GRID)
     cells = options.cells.split(",")
     options.out.mkdir(parents=True, exist_ok=True)
-    roof = machine_gflops()
+    roof = machine_gflops(device=options.device)
     results: list[StepTime] = []
     for shape in shapes:
         for work in options.work.split(","):
@@ -93,21 +101,21 @@ def main() -> None:
                 rounds=options.rounds,
                 loop_rounds=options.loop_rounds,
                 backend=options.backend,
+                device=options.device,
                 clock=time.process_time if options.cpu_time else time.perf_counter,
             )
             if options.memory:
+                peak = partial(peak_bytes, shape=shape, work=work, device=options.device)
                 found = [
-                    StepTime(
-                        **vars(r)
-                        | {
-                            "peak_bytes": peak_bytes(r.cell, shape, work),
-                            "torch_peak_bytes": peak_bytes(r.cell, shape, work, native=True),
-                        }
+                    replace(
+                        r,
+                        peak_bytes=peak(r.cell, backend=options.backend),
+                        torch_peak_bytes=peak(r.cell, native=True),
                     )
                     for r in found
                 ]
             results += found
-            document = {"environment": environment(), "machine_gflops": roof, "results": as_json(results)}
+            document = {"environment": environment(options.device), "machine_gflops": roof, "results": as_json(results)}
             (options.out / "step_time.json").write_text(json.dumps(document, indent=1))
             print(table(found, roof), flush=True)
     (options.out / "step_time.md").write_text(table(results, roof) + "\n")

@@ -22,7 +22,7 @@ from torch import nn
 
 from momentum_cli.cells import parse_cell
 from momentum_cli.dynamics import DYNAMICS
-from momentum_cli.kernels import fused
+from momentum_cli.kernels import fused, triton
 from momentum_cli.layers import GRU, LSTM, RNN, RecurrentLayer
 
 Pass = Literal["forward", "training"]
@@ -78,15 +78,16 @@ class StepTime:
     torch_peak_bytes: int | None = None
 
 
-def build(cell: str, shape: Shape, backend: str = "auto") -> RecurrentLayer:
+def build(cell: str, shape: Shape, backend: str = "auto", device: str = "cpu") -> RecurrentLayer:
     """Return the layer of a cell with the default options of its dynamics."""
     dynamics, recurrence = parse_cell(cell)
-    return _LAYERS[recurrence](shape.inputs, shape.hidden, dynamics=DYNAMICS[dynamics](), backend=backend)
+    options = {"dynamics": DYNAMICS[dynamics](), "backend": backend, "device": device}
+    return _LAYERS[recurrence](shape.inputs, shape.hidden, **options)
 
 
-def build_torch(cell: str, shape: Shape) -> nn.RNNBase:
+def build_torch(cell: str, shape: Shape, device: str = "cpu") -> nn.RNNBase:
     """Return torch's layer with the recurrence of a cell."""
-    return _TORCH[parse_cell(cell)[1]](shape.inputs, shape.hidden)
+    return _TORCH[parse_cell(cell)[1]](shape.inputs, shape.hidden, device=device)
 
 
 def step(layer: nn.Module, x: torch.Tensor, cotangent: torch.Tensor, work: Pass) -> None:
@@ -107,6 +108,7 @@ def measure(
     rounds: int = 20,
     loop_rounds: int = 3,
     backend: str = "auto",
+    device: str = "cpu",
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[StepTime]:
     """Time cells on one shape against torch's layers and, in the first rounds, the plain loop.
@@ -118,6 +120,7 @@ def measure(
         rounds: Times of each contender, >= 1.
         loop_rounds: Times of the plain loop, which is slow; 0 leaves it out.
         backend: Of the cells.
+        device: ``"cpu"``, or ``"cuda"``, which is waited for before and after each step.
         clock: Seconds; replaced in tests.
 
     Returns:
@@ -127,15 +130,15 @@ def measure(
         KeyError: A cell has no layer in torch to be compared with.
     """
     torch.manual_seed(0)
-    x = torch.randn(shape.steps, shape.batch, shape.inputs)
-    cotangent = torch.randn(shape.steps, shape.batch, shape.hidden)
-    layers: dict[str, nn.Module] = {cell: build(cell, shape, backend) for cell in cells}
+    x, cotangent = _tensors(shape, device)
+    layers: dict[str, nn.Module] = {cell: build(cell, shape, backend, device) for cell in cells}
     rivals = {cell: f"torch {parse_cell(cell)[1]}" for cell in cells}
-    layers |= {rivals[cell]: build_torch(cell, shape) for cell in cells}
-    loops: dict[str, nn.Module] = {f"loop {cell}": build(cell, shape, "reference") for cell in cells}
+    layers |= {rivals[cell]: build_torch(cell, shape, device) for cell in cells}
+    loops: dict[str, nn.Module] = {f"loop {cell}": build(cell, shape, "reference", device) for cell in cells}
     seconds: dict[str, list[float]] = {name: [] for name in (*layers, *loops)}
-    for layer in layers.values():  # warm up: code, allocator, threads
+    for layer in layers.values():  # warm up: code, allocator, threads; Triton compiles here
         step(layer, x, cotangent, work)
+    _wait(device)
     for number in range(rounds):
         names = [*layers, *(loops if number < loop_rounds else ())]
         first = number % len(names)
@@ -143,6 +146,7 @@ def measure(
             layer = layers.get(name) or loops[name]
             start = clock()
             step(layer, x, cotangent, work)
+            _wait(device)
             seconds[name].append(clock() - start)
     results = []
     for cell in cells:
@@ -170,6 +174,18 @@ def measure(
     return results
 
 
+def _tensors(shape: Shape, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an input and the gradient of an output."""
+    x = torch.randn(shape.steps, shape.batch, shape.inputs, device=device)
+    return x, torch.randn(shape.steps, shape.batch, shape.hidden, device=device)
+
+
+def _wait(device: str) -> None:
+    """Wait until a CUDA device has done what it was given; the CPU always has."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
     """Return the lower and upper quartile (inclusive method); of one value, twice itself."""
     if len(values) < 2:
@@ -189,31 +205,56 @@ def floating_point_operations(cell: str, shape: Shape, work: Pass) -> float:
     return forward if work == "forward" else 3.0 * forward - 2.0 * steps * batch * gates * inputs
 
 
-def machine_gflops(seconds: float = 1.0) -> float:
+def machine_gflops(seconds: float = 1.0, device: str = "cpu") -> float:
     """Return the best rate of a float32 matrix product of torch on the threads in use, the roof of the comparison."""
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    size = 8192 if torch.device(device).type == "cuda" else 1024
+    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    torch.mm(a, b)
+    _wait(device)
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
         start = time.perf_counter()
         torch.mm(a, b)
+        _wait(device)
         best = min(best, time.perf_counter() - start)
-    return 2 * 1024**3 / best / 1e9
+    return 2 * size**3 / best / 1e9
 
 
-def peak_bytes(cell: str, shape: Shape, work: Pass, *, native: bool = False) -> int | None:
-    """Return by how much one step raises the peak memory of a fresh process, or None where it cannot be told.
+def peak_bytes(
+    cell: str, shape: Shape, work: Pass, *, native: bool = False, backend: str = "auto", device: str = "cpu"
+) -> int | None:
+    """Return by how much one step raises the peak memory, or None where it cannot be told.
+
+    On the CPU of a fresh process; on CUDA of the tensors that torch allocates.
 
     Args:
         cell: As in `measure`.
         shape: Sizes.
         work: As in `measure`.
         native: Ask for torch's layer instead of the cell.
+        backend: Of the cell.
+        device: As in `measure`.
     """
+    side = "torch" if native else backend
+    if torch.device(device).type == "cuda":
+        return _cuda_peak(cell, work, side, shape, device)
     if sys.platform not in ("linux", "darwin"):
         return None
-    command = [sys.executable, "-m", "momentum_cli.step_time", cell, work, "torch" if native else "auto"]
+    command = [sys.executable, "-m", "momentum_cli.step_time", cell, work, side]
     done = subprocess.run([*command, *map(str, shape)], check=True, capture_output=True, text=True)
     return int(done.stdout)
+
+
+def _cuda_peak(cell: str, work: Pass, which: str, shape: Shape, device: str) -> int:
+    layer = build_torch(cell, shape, device) if which == "torch" else build(cell, shape, which, device)
+    x, cotangent = _tensors(shape, device)
+    step(layer, x, cotangent, work)  # libraries keep workspaces that are not the step's
+    _wait(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    step(layer, x, cotangent, work)
+    _wait(device)
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 def _report_peak(cell: str, work: Pass, which: str, shape: Shape) -> int:
@@ -223,18 +264,28 @@ def _report_peak(cell: str, work: Pass, which: str, shape: Shape) -> int:
         value = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return value * (1024 if sys.platform == "linux" else 1)
 
-    layer = build_torch(cell, shape) if which == "torch" else build(cell, shape)
-    x = torch.randn(shape.steps, shape.batch, shape.inputs)
-    cotangent = torch.randn(shape.steps, shape.batch, shape.hidden)
+    layer = build_torch(cell, shape) if which == "torch" else build(cell, shape, which)
+    x, cotangent = _tensors(shape, "cpu")
     step(layer, x[:1, :1], cotangent[:1, :1], work)  # code and threads are not the step's
     before = peak()
     step(layer, x, cotangent, work)
     return peak() - before
 
 
-def environment() -> dict[str, Any]:
-    """Return what a number depends on: processor, instruction set, threads, versions."""
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Return what a number depends on: processor, instruction set, threads, versions; with CUDA also the device."""
+    cuda: dict[str, Any] = {}
+    if torch.device(device).type == "cuda":
+        cuda = {
+            "device": torch.cuda.get_device_name(device),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            # Products of torch's own layer in TensorFloat-32; our kernels compute them in float32.
+            "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+            "triton": triton.status()["triton"],
+        }
     return {
+        **cuda,
         "processor": _processor(),
         "isa": fused.status()["isa"],
         "threads": torch.get_num_threads(),
