@@ -281,7 +281,7 @@ def bench(
     ] = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option(help="With --speed: auto, reference, native or fused. May be repeated.", show_default=False),
+        typer.Option(help="With --speed: auto, reference, native, fused, triton. May be repeated.", show_default=False),
     ] = None,
     rounds: Annotated[int, typer.Option(min=20, help="With --speed: repeats of each pass.")] = 20,
     data_dir: DataDir = None,
