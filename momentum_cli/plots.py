@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.errors import MomentumError, RunError
-from momentum_cli.run_folder import read_metrics, replacing
+from momentum_cli.run_folder import diagnostic_names, read_metrics, replacing
 from momentum_cli.run_folder.metrics_log import LEADING, TRAILING
 from momentum_cli.ui.wording import metric_text
 
@@ -63,6 +63,8 @@ def curves(
 ) -> None:
     """Draw the loss and the headline metric of a run against its optimizer steps.
 
+    What the optimizer told of itself, such as the momentum β that an adaptive one chose, has a panel of its own.
+
     The training loss is shown as it was read and smoothed; evaluations are marked, the best one with a star, the target
     is a dashed line.
 
@@ -81,13 +83,17 @@ def curves(
     if not rows:
         raise RunError(f"could not draw {path}: there are no metrics yet")
     name = metric or _headline(rows, target)
-    with _drawing(path, 10.5 if name else 5.5, 4.2) as figure:
-        panels = figure.subplots(1, 2 if name else 1, squeeze=False)[0]
+    told = diagnostic_names(rows)
+    count = 1 + bool(name) + bool(told)
+    with _drawing(path, 0.5 + 5.0 * count, 4.2) as figure:
+        panels = figure.subplots(1, count, squeeze=False)[0]
         if title:
             figure.suptitle(_literal(title), x=0.01, ha="left", fontsize=12, fontweight="bold")
         _loss_panel(panels[0], rows)
         if name:
             _metric_panel(panels[1], rows, name, target[1] if target is not None and target[0] == name else None)
+        if told:
+            _diagnostics_panel(panels[-1], rows, told)
         for axes in panels:
             _step_axis(axes, rows)
 
@@ -281,6 +287,18 @@ def _metric_panel(axes: Axes, rows: Sequence[Row], name: str, target: float | No
             zorder=5,
         )
     axes.legend()
+
+
+def _diagnostics_panel(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
+    for number, name in enumerate(names):
+        steps, values = _series(rows, "train", None, name)
+        color = PALETTE[(number + 2) % len(PALETTE)]
+        if values:
+            axes.plot(steps, values, color=color, alpha=0.3, linewidth=0.8)
+            axes.plot(steps, _smoothed(values), color=color, label=_literal(f"{name} (smoothed)"))
+    axes.set_title("chosen by the optimizer")
+    if axes.get_lines():
+        axes.legend()
 
 
 def _step_axis(axes: Axes, rows: Sequence[Row]) -> None:

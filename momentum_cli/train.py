@@ -145,7 +145,8 @@ class Run:
                 ui.note(f"{folder} holds no checkpoint yet: the run starts from its beginning", "warning")
         self._wall_before = trainer.progress.wall_seconds
         self._wall_start = time.perf_counter()
-        self.log = MetricsLog(folder, trainer.objective.metrics) if self.first else None
+        metrics, diagnostics = trainer.objective.metrics, trainer.diagnostic_names
+        self.log = MetricsLog(folder, metrics, diagnostics) if self.first else None
         if self.log is not None:
             self.log.resume(trainer.progress.step, keep_evaluation=self._evaluated_here())
 
@@ -204,18 +205,7 @@ class Run:
         progress, trainer = self.trainer.progress, self.trainer
         if not self.first:
             return
-        at_end = progress.step_in_epoch == 0
-        info = StepInfo(
-            step=progress.step,
-            epoch=progress.epoch if at_end else progress.epoch + 1,
-            step_in_epoch=trainer.steps_per_epoch if at_end else progress.step_in_epoch,
-            loss=result.loss,
-            grad_norm=result.grad_norm,
-            lr=result.lr,
-            samples=progress.samples,
-            train_seconds=progress.train_seconds,
-            memory_bytes=memory_bytes(trainer.device) if trainer.device.type == "cuda" else None,
-        )
+        info = step_info(trainer, result)
         self.ui.step(info)
         if result.skipped:
             self.ui.note(
@@ -223,9 +213,8 @@ class Run:
                 f"the step was skipped ({progress.nonfinite_steps} of {trainer.recipe.train.max_nonfinite} allowed)",
                 "warning",
             )
-        if self.log is not None and (progress.step % trainer.recipe.train.log_every_n_steps == 0 or at_end):
-            speed = progress.samples / progress.train_seconds if progress.train_seconds > 0 else None
-            self.log.train(info, wall_seconds=self._wall(), samples_per_second=speed)
+        if self.log is not None and logged(trainer):
+            log_step(self.log, trainer, info, self._wall())
 
     def _evaluate(self) -> None:
         trainer, split = self.trainer, self.trainer.selection_split
@@ -380,6 +369,39 @@ class Run:
         }
 
 
+# One step in the log.
+
+
+def logged(trainer: Trainer) -> bool:
+    """Return whether the step that was just made has a row in the metrics: every n-th, and the last of an epoch."""
+    progress = trainer.progress
+    return progress.step % trainer.recipe.train.log_every_n_steps == 0 or progress.step_in_epoch == 0
+
+
+def step_info(trainer: Trainer, result: StepResult) -> StepInfo:
+    """Return what a display and a log are told of the step that was just made."""
+    progress = trainer.progress
+    at_end = progress.step_in_epoch == 0
+    return StepInfo(
+        step=progress.step,
+        epoch=progress.epoch if at_end else progress.epoch + 1,
+        step_in_epoch=trainer.steps_per_epoch if at_end else progress.step_in_epoch,
+        loss=result.loss,
+        grad_norm=result.grad_norm,
+        lr=result.lr,
+        samples=progress.samples,
+        train_seconds=progress.train_seconds,
+        memory_bytes=memory_bytes(trainer.device) if trainer.device.type == "cuda" else None,
+    )
+
+
+def log_step(log: MetricsLog, trainer: Trainer, info: StepInfo, wall_seconds: float) -> None:
+    """Write the row of the step that was just made; only here the values of the optimizer's diagnostics are read."""
+    progress = trainer.progress
+    speed = progress.samples / progress.train_seconds if progress.train_seconds > 0 else None
+    log.train(info, wall_seconds=wall_seconds, samples_per_second=speed, diagnostics=trainer.diagnostics())
+
+
 # Devices and processes.
 
 
@@ -519,4 +541,17 @@ def _head(dataset: Dataset, count: int) -> Dataset:
     return replace(dataset, validation=cut(dataset.validation), test=cut(dataset.test))
 
 
-__all__ = ["Progress", "Run", "determinism", "device_name", "dry_run", "launch", "memory_bytes", "signals", "train"]
+__all__ = [
+    "Progress",
+    "Run",
+    "determinism",
+    "device_name",
+    "dry_run",
+    "launch",
+    "log_step",
+    "logged",
+    "memory_bytes",
+    "signals",
+    "step_info",
+    "train",
+]

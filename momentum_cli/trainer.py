@@ -211,6 +211,18 @@ class Trainer:
         """Trainable parameters."""
         return sum(p.numel() for p in self.module.parameters() if p.requires_grad)
 
+    @property
+    def diagnostic_names(self) -> tuple[str, ...]:
+        """What `diagnostics` returns after a step; () for most optimizers."""
+        return tuple(getattr(self.optimizer, "diagnostic_names", ()))
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return what the optimizer tells of its last step, such as the momentum it chose; waits for the device."""
+        if not self.diagnostic_names:
+            return {}
+        found: dict[str, Tensor] = self.optimizer.diagnostics()  # type: ignore[attr-defined]
+        return {name: float(value) for name, value in found.items()}
+
     def next_evaluation(self) -> int:
         """Return the next step of the evaluation grid, the end of the run included."""
         every = self.recipe.train.eval_every_n_steps or self.steps_per_epoch

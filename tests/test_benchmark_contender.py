@@ -86,9 +86,10 @@ def test_a_run_that_is_cut_anywhere_ends_the_same(
     resumed = finish(Contender(spec, cut, dataset, fabric))
     same = ("steps", "samples", "best", "test", "validation", "final", "stop_reason", "miss", "target")
     assert {key: resumed[key] for key in same} == {key: whole[key] for key in same}
-    kept = ("step", "samples", "mse", "loss", "split")
-    rows = [[{key: row[key] for key in kept} for row in read_metrics(tmp_path / name)] for name in ("whole", "cut")]
+    kept = ("kind", "step", "samples", "mse", "loss", "split", "grad_norm", "lr")
+    rows = [[{key: row.get(key) for key in kept} for row in read_metrics(tmp_path / name)] for name in ("whole", "cut")]
     assert rows[0] == rows[1]
+    assert {row["kind"] for row in rows[0]} == {"train", "eval"}
     ends = [load_checkpoint(tmp_path / name / "checkpoints" / "last.safetensors").tensors for name in ("whole", "cut")]
     assert ends[0].keys() == ends[1].keys()
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])

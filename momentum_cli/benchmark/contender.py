@@ -18,7 +18,7 @@ from momentum_cli.benchmark.outcome import RESULT, describe_failure, result_of, 
 from momentum_cli.checkpoint import SUFFIX, Checkpoint, load_checkpoint, save_checkpoint
 from momentum_cli.data import Dataset
 from momentum_cli.run_folder import MetricsLog, environment, new_run_folder, write_json, write_text
-from momentum_cli.train import device_name
+from momentum_cli.train import device_name, log_step, logged, step_info
 from momentum_cli.trainer import Trainer
 from momentum_cli.ui import Evaluation
 from momentum_cli.ui.contest import RunState, Status
@@ -75,7 +75,7 @@ class Contender:
         write_json(folder / "environment.json", environment())
         if self._last_path.is_file():
             self.trainer.restore(load_checkpoint(self._last_path))
-        self._log = MetricsLog(folder, self.trainer.objective.metrics)
+        self._log = MetricsLog(folder, self.trainer.objective.metrics, self.trainer.diagnostic_names)
         self._log.resume(self.trainer.progress.step, keep_evaluation=self._evaluated_here())
         self._wall_since = self._saved_at = self._shown_at = now()
 
@@ -95,7 +95,10 @@ class Contender:
         start = self._wall_since = self._now()
         until = trainer.next_evaluation()
         while self.stop_reason() is None and not stopped():
-            trainer.step()
+            result = trainer.step()
+            if logged(trainer):
+                self._wall()
+                log_step(self._log, trainer, step_info(trainer, result), progress.wall_seconds)
             now = self._now()
             if progress.step == until:
                 self._evaluate()

@@ -52,6 +52,7 @@ class AHBAdam(MultiTensorOptimizer):
     """
 
     first_state: ClassVar[str] = "exp_avg"
+    diagnostic_names: ClassVar[tuple[str, ...]] = ("beta",)
 
     def __init__(
         self,

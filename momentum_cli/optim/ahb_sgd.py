@@ -48,6 +48,7 @@ class AHBSGD(MultiTensorOptimizer):
     """
 
     first_state: ClassVar[str] = "momentum_buffer"
+    diagnostic_names: ClassVar[tuple[str, ...]] = ("beta",)
 
     def __init__(
         self,

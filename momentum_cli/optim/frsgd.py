@@ -44,6 +44,7 @@ class FRSGD(MultiTensorOptimizer):
     """
 
     first_state: ClassVar[str] = "momentum_buffer"
+    diagnostic_names: ClassVar[tuple[str, ...]] = ("beta",)
 
     def __init__(
         self,

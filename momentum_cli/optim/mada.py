@@ -65,6 +65,7 @@ class MADA(MultiTensorOptimizer):
     """
 
     first_state: ClassVar[str] = "exp_avg"
+    diagnostic_names: ClassVar[tuple[str, ...]] = COEFFICIENTS
 
     def __init__(
         self,

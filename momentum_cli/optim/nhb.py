@@ -42,6 +42,7 @@ class NHB(MultiTensorOptimizer):
     """
 
     first_state: ClassVar[str] = "momentum_buffer"
+    diagnostic_names: ClassVar[tuple[str, ...]] = ("beta",)
 
     def __init__(
         self,

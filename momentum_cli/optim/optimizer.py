@@ -73,6 +73,9 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
     first_state: ClassVar[str]
     """A name that `_new_state` gives to every parameter."""
 
+    diagnostic_names: ClassVar[tuple[str, ...]] = ()
+    """What `diagnostics` returns from the first step on; known before it, for the columns of a log."""
+
     wide_state: ClassVar[frozenset[str]] = frozenset()
     """Names of tensors in the state whose dtype is not that of their parameter."""
 
@@ -92,7 +95,10 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         """Make the step."""
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Return what is worth a curve besides the loss, such as ``beta``: 0-d tensors by name, {} before a step."""
+        """Return what is worth a curve besides the loss, such as ``beta``: 0-d tensors by name, {} before a step.
+
+        Nothing here waits for the device; reading the value of a tensor does.
+        """
         return {}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

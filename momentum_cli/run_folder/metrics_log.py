@@ -34,14 +34,16 @@ class MetricsLog:
     Args:
         folder: the run folder; rows that are there already are kept (see `resume`).
         metrics: names of the task's metrics, for example ("accuracy",); "loss" has its column already.
+        diagnostics: names of what the optimizer tells of itself, for example ("beta",); the last columns.
 
     Raises:
         RunError: the folder holds metrics with other columns.
     """
 
-    def __init__(self, folder: Path, metrics: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, metrics: Sequence[str] = (), diagnostics: Sequence[str] = ()) -> None:
         self._folder = folder
-        self.columns = (*LEADING, *(name for name in metrics if name not in (*LEADING, *TRAILING)), *TRAILING)
+        own = (name for name in metrics if name not in (*LEADING, *TRAILING))
+        self.columns = (*LEADING, *own, *TRAILING, *diagnostics)
         rows = read_metrics(folder) if _has_metrics(folder) else []
         foreign = sorted({name for row in rows for name in row} - set(self.columns))
         if foreign:
@@ -65,7 +67,14 @@ class MetricsLog:
         self.close()
         self._rewrite(rows)
 
-    def train(self, info: StepInfo, *, wall_seconds: float, samples_per_second: float | None = None) -> None:
+    def train(
+        self,
+        info: StepInfo,
+        *,
+        wall_seconds: float,
+        samples_per_second: float | None = None,
+        diagnostics: Mapping[str, float] | None = None,
+    ) -> None:
         """Append the row of an optimizer step."""
         self.append(
             {
@@ -80,6 +89,7 @@ class MetricsLog:
                 "samples_per_second": samples_per_second,
                 "train_seconds": info.train_seconds,
                 "wall_seconds": wall_seconds,
+                **(diagnostics or {}),
             }
         )
 
@@ -161,6 +171,15 @@ def read_metrics(folder: Path, kind: Literal["train", "eval"] | None = None) -> 
     else:
         raise DataError(f"{folder} holds neither metrics.jsonl nor metrics.csv; name the folder of a run")
     return [row for row in rows if kind is None or row.get("kind") == kind]
+
+
+def diagnostic_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the columns in which an optimizer told of itself, such as ``beta``; only rows of steps have them."""
+    return list(
+        dict.fromkeys(
+            name for row in rows if row.get("kind") == "train" for name in row if name not in (*LEADING, *TRAILING)
+        )
+    )
 
 
 def _has_metrics(folder: Path) -> bool:
