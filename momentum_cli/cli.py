@@ -234,7 +234,25 @@ def bench(
         list[str] | None,
         typer.Option(
             help="Cells to compare, a,b,c; a cell with options of its own is CELL@NAME:key=value,key=value. May be "
-            "repeated. Default: lstm,momentum,adam.",
+            "repeated. Default: lstm,momentum,adam; with --optimizers or --lr-grid the recipe's own.",
+            show_default=False,
+        ),
+    ] = None,
+    optimizers: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Optimizers to compare with each cell, a,b,c; one with options of its own is "
+            "NAME@ALIAS:key=value,key=value. May be repeated. Default: the recipe's.",
+            show_default=False,
+        ),
+    ] = None,
+    lr_grid: Annotated[
+        str | None,
+        typer.Option(
+            "--lr-grid",
+            metavar="LR,LR,…",
+            help="Learning rates, as 1e-3,1e-2,1e-1: all of them for each cell and optimizer, and how wide a range "
+            "reaches the target.",
             show_default=False,
         ),
     ] = None,
@@ -256,7 +274,10 @@ def bench(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="The cell that speed-ups are relative to; by default the first.", show_default=False),
+        typer.Option(
+            help='The cell that speed-ups are relative to, with --optimizers "CELL OPTIMIZER"; by default the first.',
+            show_default=False,
+        ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Train on to the end of the budget past the target.")] = False,
     tuned: Annotated[
@@ -281,7 +302,9 @@ def bench(
     ] = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option(help="With --speed: auto, reference, native, fused, triton. May be repeated.", show_default=False),
+        typer.Option(
+            help="With --speed: auto, reference, native, fused, triton. May be repeated.", show_default=False
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=20, help="With --speed: repeats of each pass.")] = 20,
     data_dir: DataDir = None,
@@ -308,6 +331,8 @@ def bench(
     given = arguments or []
     if speed and given:
         raise typer.BadParameter(f"takes no recipes and no changes, got {' '.join(given)}", param_hint="--speed")
+    if speed and (optimizers or lr_grid):
+        raise typer.BadParameter("do not go with --speed, which trains nothing", param_hint="--optimizers, --lr-grid")
     if not speed and (shape or backend):
         raise typer.BadParameter("belong to --speed; a recipe has model.backend", param_hint="--shape, --backend")
     with make_bench_ui(quiet=quiet, progress=not no_progress, json=json) as ui:
@@ -331,7 +356,9 @@ def bench(
 
         result = engine_bench(
             [text for text in given if not _is_override(text)],
-            cells=cells or ("lstm,momentum,adam",),
+            cells=cells or (),
+            optimizers=optimizers or (),
+            lr_grid=lr_grid,
             seeds=seeds,
             target=target,
             budget_epochs=budget_epochs,

@@ -10,10 +10,18 @@ from typing import Any
 import torch
 
 from momentum_cli.benchmark.definitions import DEFINITIONS
-from momentum_cli.benchmark.files import CURVES, read_points, write_bench, write_curves
-from momentum_cli.benchmark.folder import identity, locked, machine, open_bench_folder
+from momentum_cli.benchmark.files import (
+    CURVES,
+    TRACES,
+    read_points,
+    read_trace,
+    write_bench,
+    write_curves,
+    write_traces,
+)
+from momentum_cli.benchmark.folder import RUNS, identity, locked, machine, open_bench_folder
 from momentum_cli.benchmark.pictures import draw_bench
-from momentum_cli.benchmark.plan import DEFAULT_CELLS, DEFAULT_SEEDS, Plan, make_plan
+from momentum_cli.benchmark.plan import DEFAULT_SEEDS, Plan, make_plan
 from momentum_cli.benchmark.runner import Setting, execute
 from momentum_cli.benchmark.summary import summarise
 from momentum_cli.benchmark.workers import threads_of
@@ -27,7 +35,9 @@ __all__ = ["bench"]
 def bench(
     recipes: Sequence[str] = (),
     *,
-    cells: Sequence[str] = (DEFAULT_CELLS,),
+    cells: Sequence[str] = (),
+    optimizers: Sequence[str] = (),
+    lr_grid: str | None = None,
     seeds: str = DEFAULT_SEEDS,
     target: str | None = None,
     budget_epochs: int | None = None,
@@ -50,11 +60,14 @@ def bench(
 
     Args:
         recipes: files or names of shipped recipes; none: digits.
-        cells: lists of cells, see `momentum_cli.benchmark.variants`.
+        cells: lists of cells, see `momentum_cli.benchmark.variants`; none: lstm, momentum and adam, or the recipe's own
+            cell where optimizers or learning rates are compared.
+        optimizers: lists of optimizers, see `momentum_cli.benchmark.optimizers`; none: the recipe's.
+        lr_grid: learning rates ``1e-3,1e-2,…``, all of them for each cell and optimizer; None: one.
         seeds: ``0-4`` or ``0,3,7``.
         target: ``0.9`` or ``metric=0.9``; None: the recipe's.
         budget_epochs, budget_steps, budget_seconds: in place of the recipe's budget.
-        baseline: what speed-ups are relative to; None: the first cell.
+        baseline: what speed-ups are relative to, a cell, or ``"CELL OPTIMIZER"``; None: the first.
         full: train to the end of the budget, also past the target.
         tuned: trials of hyperparameters a cell before the runs; 0: none.
         jobs: processes; above 1 steps are the scored clock, because processes slow each other down.
@@ -75,9 +88,13 @@ def bench(
     shown: BenchUi = ui or NullBenchUi()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RecipeError("start a benchmark once, not by torchrun or srun; --jobs spreads its runs over processes")
+    if tuned and lr_grid is not None:
+        raise RecipeError("--tuned chooses a learning rate and --lr-grid compares them: give one of the two")
     plan = make_plan(
         recipes,
         cells=cells,
+        optimizers=optimizers,
+        lr_grid=lr_grid,
         seeds=seeds,
         target=target,
         epochs=budget_epochs,
@@ -119,14 +136,17 @@ def _report(
             if result["comparison"] == comparison.name:
                 metric = comparison.target[0] if comparison.target else (result["best"] or {}).get("metric", "loss")
                 points[run_id] = read_points(folder, run_id, metric)
-    content: dict[str, Any] = {"folder": str(folder), **summarise(plan, results, points, scored=scored), **facts}
+    traces = {run_id: trace for run_id in results if (trace := read_trace(folder / RUNS / run_id))}
+    summary = summarise(plan, results, points, traces, scored=scored)
+    content: dict[str, Any] = {"folder": str(folder), **summary, **facts}
     content |= {"definitions": DEFINITIONS, "environment": environment()}
     write_curves(folder / CURVES, content["comparisons"], points)
+    write_traces(folder / TRACES, traces)
     from momentum_cli.report import write_report  # here, because the report is made of this package
 
     content = write_bench(folder, content)
     try:
-        draw_bench(content, points, folder)
+        draw_bench(content, points, folder, traces)
         write_report(folder)
     except MomentumError as error:
         # The numbers are there; `momentumrnn report` makes the rest again.

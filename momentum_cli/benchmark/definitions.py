@@ -24,6 +24,13 @@ DEFINITIONS = {
     "peak memory": "On the CPU the resident memory of a process that trains and evaluates this cell alone, Python, "
     "torch and data included; on CUDA what torch allocated on the device. Without --jobs measured over two steps and "
     "one batch of evaluation.",
+    "learning rates": "Every cell and optimizer with every rate of the grid, on equal terms. Its best rate is that "
+    "with the fewest median steps to the target, of equals and where none reaches it that with the best mean metric. "
+    "It is chosen by the runs that are then reported at it.",
+    "robustness": "A rate reaches the target when its median run does. The width is log10(highest / lowest) of the "
+    "longest run of neighbouring rates of the grid that all reach it: no number where none does, 0 for a single one; a "
+    "rate in between that misses ends the range. It is a lower bound where the range ends with the grid.",
+    "beta": "The momentum that an adaptive optimizer chose, as logged every n-th step (train.log_every_n_steps).",
     "geometric mean": "Of a cell's speed-ups over the recipes; no number when it and the baseline both miss on one.",
     "performance profile": "Part of the recipes on which a cell's median time is within a factor tau of the best "
     "cell's; the score is its mean over tau from 1 to 4 (Dolan and Moré 2002; AlgoPerf 2023).",

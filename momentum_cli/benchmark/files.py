@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.benchmark.folder import BENCH, RUNS
-from momentum_cli.benchmark.statistics import Point
+from momentum_cli.benchmark.statistics import Point, Traces
 from momentum_cli.benchmark.summary import FORMAT, FORMAT_VERSION
 from momentum_cli.errors import DataError
-from momentum_cli.run_folder import read_metrics, write_json, write_text
+from momentum_cli.run_folder import diagnostic_names, read_metrics, write_json, write_text
 
 CURVES = "runs.csv"
+TRACES = "diagnostics.csv"
 _COLUMNS = (
     *("run", "comparison", "cell", "seed", "step", "samples"),
     *("train_seconds", "wall_seconds", "metric", "metric_name"),
@@ -32,6 +33,56 @@ def read_points(folder: Path, run_id: str, metric: str) -> list[Point]:
         for row in read_metrics(home, "eval")
         if metric in row
     ]
+
+
+def read_trace(home: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return what the optimizer of a run told of itself: name -> (step, value); {} for most optimizers.
+
+    Args:
+        home: the run folder.
+    """
+    rows = read_metrics(home, "train") if (home / "metrics.jsonl").is_file() else []
+    names = diagnostic_names(rows)
+    return {name: [(row["step"], row[name]) for row in rows if name in row] for name in names}
+
+
+def write_traces(path: Path, traces: Traces) -> None:
+    """Write ``diagnostics.csv``, one row a logged step and name; no file when no optimizer told anything."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("run", "step", "name", "value"))
+    rows = [
+        (run, step, name, value)
+        for run, trace in traces.items()
+        for name, values in trace.items()
+        for step, value in values
+    ]
+    if rows:
+        writer.writerows(rows)
+        write_text(path, buffer.getvalue())
+    else:
+        path.unlink(missing_ok=True)
+
+
+def read_traces(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Return what is in ``diagnostics.csv``; {} without it.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    traces: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                trace = traces.setdefault(row["run"], {}).setdefault(row["name"], [])
+                trace.append((int(row["step"]), float(row["value"])))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}); run the benchmark again to write it anew") from error
+    return traces
 
 
 def write_curves(path: Path, comparisons: Sequence[Mapping[str, Any]], points: Mapping[str, Sequence[Point]]) -> None:

@@ -2,7 +2,7 @@
 
 plan.json       what is compared, on which machine
 runs/ID/        a run folder a training
-bench.json, runs.csv, *.png, report.html    the result, written at the end
+bench.json, runs.csv, diagnostics.csv, *.png, report.html    the result, written at the end
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from momentum_cli.run_folder import environment, write_json
 BENCH = "bench.json"
 PLAN = "plan.json"
 RUNS = "runs"
-_FILES = (BENCH, PLAN, "memory.json", "tuning.json", "runs.csv", "report.html", "*.png", ".*.tmp", ".lock")
+_FILES = (
+    *(BENCH, PLAN, "memory.json", "tuning.json", "runs.csv", "diagnostics.csv", "report.html"),
+    *("*.png", ".*.tmp", ".lock"),
+)
 _FORMAT = "momentumrnn bench plan"
 
 

@@ -1,5 +1,7 @@
 """Pictures of a benchmark: curves, times to target, performance profile; as PNG files and as SVG inside the report.
 
+Those of a grid of learning rates are in `momentum_cli.benchmark.rate_pictures`.
+
 Drawn with the colours of `momentum_cli.plots`. An SVG in a page takes the colours of the page: each is a CSS variable
 with the printed one as fallback, so that it reads on a dark page too.
 """
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from momentum_cli.benchmark.statistics import LARGEST_RATIO, Point, median, performance_profile
+from momentum_cli.benchmark.statistics import LARGEST_RATIO, Point, Traces, median, performance_profile
 from momentum_cli.benchmark.tables import INFINITY, comparison_title, time_text
 from momentum_cli.errors import RunError
 from momentum_cli.plots import GREY, PALETTE, STYLE
@@ -31,21 +33,25 @@ WIDTH = 7.2
 _MARKS = "osD^vP*X"
 _LINES = ("-", "--", "-.", ":")
 _TEXT, _GRID = "#222222", "#e3e3e3"
+_MOST_NAMES_INSIDE = 7
+# A panel with this label keeps its title in a page: several panels of one comparison have names of their own.
+KEEP_TITLE = "named"
 _AXIS_NAMES = {"train_seconds": "training seconds", "steps": "optimizer steps"}
 
 
-def draw_bench(summary: Mapping[str, Any], points: Points, folder: Path) -> None:
-    """Write ``curves.png``, ``time_to_target.png`` and, for three or more recipes, ``profile.png``.
+def draw_bench(summary: Mapping[str, Any], points: Points, folder: Path, traces: Traces | None = None) -> None:
+    """Write the pictures that `figures` names, each as a PNG file.
 
     Args:
         summary: the content of bench.json.
         points: id of a run -> its evaluations.
         folder: where to.
+        traces: id of a run -> what its optimizer told of itself.
 
     Raises:
         RunError: a picture could not be drawn.
     """
-    for name, figure in figures(summary, points).items():
+    for name, figure in figures(summary, points, traces=traces).items():
         path = folder / f"{name}.png"
         try:
             with _style(), replacing(path) as temporary:
@@ -75,7 +81,12 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
 
 
 def svg_pictures(
-    summary: Mapping[str, Any], points: Points, prefix: str, width: float | None = None, only: str = ""
+    summary: Mapping[str, Any],
+    points: Points,
+    prefix: str,
+    width: float | None = None,
+    only: str = "",
+    traces: Traces | None = None,
 ) -> dict[str, str]:
     """Return the pictures as SVG elements for a page.
 
@@ -85,25 +96,40 @@ def svg_pictures(
         only: name of the picture that is wanted; "" for all.
     """
     pictures = {}
-    for name, figure in figures(summary, points, width or WIDTH).items():
+    for name, figure in figures(summary, points, width or WIDTH, traces).items():
         if only not in ("", name):
             continue
         buffer = io.StringIO()
         with _style():
             drawn = figure()
             for axes in drawn.axes:
-                axes.set_title("")  # the page has headings
+                if axes.get_label() != KEEP_TITLE:
+                    axes.set_title("")  # the page has headings
             drawn.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.05)
         pictures[name] = _for_page(buffer.getvalue(), f"{prefix}-{name}", name.replace("_", " "))
     return pictures
 
 
-def figures(summary: Mapping[str, Any], points: Points, width: float = WIDTH) -> dict[str, Callable[[], Figure]]:
-    """Return what draws each picture that this benchmark has."""
+def figures(
+    summary: Mapping[str, Any], points: Points, width: float = WIDTH, traces: Traces | None = None
+) -> dict[str, Callable[[], Figure]]:
+    """Return what draws each picture that this benchmark has.
+
+    ``curves`` always; ``time_to_target`` with a target; ``profile`` for three or more recipes; ``rates`` and
+    ``heat_map`` with a grid of learning rates; ``diagnostics`` where optimizers told of themselves.
+    """
+    from momentum_cli.benchmark.rate_pictures import draw_diagnostics, draw_heat_map, draw_rates, has_diagnostics
+
     comparisons, scored = summary["comparisons"], summary["scored"]
-    pictures: dict[str, Callable[[], Figure]] = {"curves": lambda: _curves(comparisons, points, scored, width)}
+    pictures: dict[str, Callable[[], Figure]] = {}
+    if any(comparison.get("arms") for comparison in comparisons):
+        pictures["heat_map"] = lambda: draw_heat_map(comparisons, width)
+        pictures["rates"] = lambda: draw_rates(comparisons, width)
+    pictures["curves"] = lambda: _curves(comparisons, points, scored, width)
     if any(comparison["target"] for comparison in comparisons):
         pictures["time_to_target"] = lambda: _times(comparisons, scored, width)
+    if traces and has_diagnostics(comparisons, traces):
+        pictures["diagnostics"] = lambda: draw_diagnostics(comparisons, traces, width)
     aggregate = summary["aggregate"]
     if aggregate is not None and any(cell["score"] is not None for cell in aggregate["cells"]):
         pictures["profile"] = lambda: _profile(aggregate, width)
@@ -142,32 +168,42 @@ def band(curves: Sequence[Sequence[Point]], clock: str) -> tuple[list[float], li
 
 
 def _curves(comparisons: Sequence[Mapping[str, Any]], points: Points, scored: str, width: float) -> Figure:
-    figure, panels = _panels(len(comparisons), width, 3.9)
+    rows = max(len(comparison["cells"]) for comparison in comparisons)
+    figure, panels = panels_of(len(comparisons), width, 3.9 + (0.1 * rows if rows > _MOST_NAMES_INSIDE else 0))
     for axes, comparison in zip(panels, comparisons, strict=True):
-        for number, cell in enumerate(comparison["cells"]):
+        places = places_of(comparison)
+        for cell in comparison["cells"]:
             runs = [run for run in comparison["runs"] if run["label"] == cell["label"]]
             xs, middle, low, high = band([points.get(run["id"], ()) for run in runs], scored)
-            color, line, mark = _look(number)
+            color, line, mark = look(places[cell["label"]])
             # time goes on monotonically in each run, the median over those still running need not
             order = sorted(range(len(xs)), key=lambda i: xs[i])
             sort = [[values[i] for i in order] for values in (xs, middle, low, high)]
             every = max(1, len(xs) // 12)
-            label = _literal(cell["label"])
+            label = literal(cell["label"])
             axes.plot(sort[0], sort[1], line, color=color, marker=mark, markersize=4, markevery=every, label=label)
             axes.fill_between(sort[0], sort[2], sort[3], color=color, alpha=0.15, linewidth=0)
         _metric_axis(axes, comparison)
         axes.set_xlabel(_AXIS_NAMES[scored])
         axes.set_xlim(left=0)
-        axes.set_title(_literal(comparison_title(comparison)))
-        axes.legend(loc="best", fontsize=9)
+        axes.set_title(literal(comparison_title(comparison)))
+        legend(axes, len(comparison["cells"]))
     return figure
+
+
+def legend(axes: Axes, count: int) -> None:
+    """Name the curves: inside where there is room for their names, else below in columns."""
+    if count <= _MOST_NAMES_INSIDE:
+        axes.legend(loc="best", fontsize=9)
+    else:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, handlelength=3.2)
 
 
 def _metric_axis(axes: Axes, comparison: Mapping[str, Any]) -> None:
     from matplotlib.ticker import PercentFormatter
 
     metric, target = comparison["metric"], comparison["target"]
-    axes.set_ylabel(_literal(f"{comparison['split']} {metric}"))
+    axes.set_ylabel(literal(f"{comparison['split']} {metric}"))
     if metric.endswith("accuracy"):
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     else:
@@ -178,14 +214,14 @@ def _metric_axis(axes: Axes, comparison: Mapping[str, Any]) -> None:
             axes.set_ylim(min(drawn) / 1.5, high if low < high else None)
     if target is not None:
         label = f"target {metric_text(metric, target['value'])}"
-        axes.axhline(target["value"], color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=_literal(label))
+        axes.axhline(target["value"], color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=literal(label))
 
 
 def _times(comparisons: Sequence[Mapping[str, Any]], scored: str, width: float) -> Figure:
     """A dot a seed, a bar at the median; misses stand at the right edge."""
     chosen = [comparison for comparison in comparisons if comparison["target"]]
     rows = max(len(comparison["cells"]) for comparison in chosen)
-    figure, panels = _panels(len(chosen), width, 1.3 + 0.42 * rows)
+    figure, panels = panels_of(len(chosen), width, 1.3 + 0.42 * rows)
     for axes, comparison in zip(panels, chosen, strict=True):
         cells = comparison["cells"]
         times = {
@@ -195,8 +231,9 @@ def _times(comparisons: Sequence[Mapping[str, Any]], scored: str, width: float) 
         finite = [time for row in times.values() for time in row if math.isfinite(time)]
         edge = 1.12 * max(finite, default=1.0)
         any_miss = False
+        places = places_of(comparison)
         for number, cell in enumerate(cells):
-            color, _, mark = _look(number)
+            color, _, mark = look(places[cell["label"]])
             row = times[cell["label"]]
             hits = [time for time in row if math.isfinite(time)]
             axes.plot(hits, [number] * len(hits), mark, color=color, markersize=6, alpha=0.75)
@@ -215,25 +252,25 @@ def _times(comparisons: Sequence[Mapping[str, Any]], scored: str, width: float) 
                 )
                 text = time_text(middle) if scored == "train_seconds" else f"{middle:,.0f}"
                 axes.annotate(text, (middle, number - 0.34), ha="center", va="bottom", fontsize=8)
-        axes.set_yticks(range(len(cells)), [_literal(cell["label"]) for cell in cells])
+        axes.set_yticks(range(len(cells)), [literal(cell["label"]) for cell in cells])
         axes.set_ylim(len(cells) - 0.4, -0.75)
         axes.set_xlim(0, edge if any_miss or not finite else 1.06 * max(finite))
         axes.set_xlabel(
             f"{_AXIS_NAMES[scored]} to target (bar: median" + (f", arrow: {INFINITY})" if any_miss else ")")
         )
-        axes.set_title(_literal(comparison_title(comparison)))
+        axes.set_title(literal(comparison_title(comparison)))
         axes.grid(axis="y", visible=False)
     return figure
 
 
 def _profile(aggregate: Mapping[str, Any], width: float) -> Figure:
-    figure, (axes,) = _panels(1, width, 3.6)
+    figure, (axes,) = panels_of(1, width, 3.6)
     largest = aggregate["largest_ratio"] or LARGEST_RATIO
     for number, cell in enumerate(aggregate["cells"]):
-        color, line, mark = _look(number)
+        color, line, mark = look(number)
         jumps = sorted({1.0, *(ratio for ratio in cell["ratios"] if 1 < ratio <= largest), largest})
         heights = [performance_profile(cell["ratios"], factor) for factor in jumps]
-        label = _literal(f"{cell['label']} ({cell['score']:.2f})")
+        label = literal(f"{cell['label']} ({cell['score']:.2f})")
         axes.step(jumps, heights, line, where="post", color=color, marker=mark, markersize=4, label=label)
     axes.set_xlim(1, largest)
     axes.set_ylim(-0.03, 1.05)
@@ -244,19 +281,33 @@ def _profile(aggregate: Mapping[str, Any], width: float) -> Figure:
     return figure
 
 
-def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def places_of(comparison: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of each row for `look`, by label: optimizers differ in colour, cells with them in the line."""
+    cells = comparison["cells"]
+    names = [list(dict.fromkeys(cell.get(key) for cell in cells)) for key in ("cell_label", "optimizer_label")]
+    if 1 < len(names[1]) <= len(PALETTE):
+        return {
+            cell["label"]: names[1].index(cell["optimizer_label"]) + len(PALETTE) * names[0].index(cell["cell_label"])
+            for cell in cells
+        }
+    return {cell["label"]: number for number, cell in enumerate(cells)}
+
+
+def panels_of(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels below each other."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height * count), layout="constrained")
     return figure, list(figure.subplots(count, 1, squeeze=False)[:, 0])
 
 
-def _look(number: int) -> tuple[str, str, str]:
+def look(number: int) -> tuple[str, str, str]:
     """Colour, line and mark of the n-th cell: told apart without colour too."""
     return PALETTE[number % len(PALETTE)], _LINES[number // len(PALETTE) % len(_LINES)], _MARKS[number % len(_MARKS)]
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """User text as it is: matplotlib would read `$…$` as mathematics."""
     return text.replace("$", r"\$")
 
 

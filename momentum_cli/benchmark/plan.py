@@ -1,7 +1,8 @@
-"""What is compared: recipes, cells and seeds, resolved and checked before anything runs.
+"""What is compared: recipes, cells, optimizers, learning rates and seeds, resolved and checked before anything runs.
 
-A comparison is one recipe and several entries (cells with their options) that share everything else: data and their
-order, initial seeds, batches, evaluation grid, budget and target.
+A comparison is one recipe and several entries that share everything else: data and their order, initial seeds, batches,
+evaluation grid, budget and target. An entry is a cell; with optimizers and learning rates every one of their
+combinations. All learning rates of one cell and optimizer are an arm.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from momentum_cli.benchmark.optimizers import OptimizerVariant, parse_optimizers, parse_rates, rate_text
 from momentum_cli.benchmark.variants import Variant, parse_cells
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe import Recipe, load_recipe
@@ -31,15 +33,34 @@ _TAKEN = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One contestant of a comparison: a variant with its whole recipe (of the first seed)."""
+    """One contestant of a comparison with its whole recipe (of the first seed).
+
+    Args:
+        variant: the cell.
+        recipe: everything that it trains with.
+        optimizer: None: the recipe's, which is then not a part of the name.
+        rate: learning rate, where there is a grid of them.
+    """
 
     variant: Variant
     recipe: Recipe
+    optimizer: OptimizerVariant | None = None
+    rate: float | None = None
+
+    @property
+    def arm(self) -> str:
+        """Its name without the learning rate."""
+        return self.variant.label if self.optimizer is None else f"{self.variant.label} {self.optimizer.label}"
 
     @property
     def label(self) -> str:
         """Its name in tables."""
-        return self.variant.label
+        return self.arm if self.rate is None else f"{self.arm} lr={rate_text(self.rate)}"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What it has of its own besides its names."""
+        return (*self.variant.options, *(() if self.optimizer is None else self.optimizer.options))
 
     def seeded(self, seed: int) -> Recipe:
         """Return the recipe of one of its runs."""
@@ -56,12 +77,14 @@ class RunSpec:
         comparison: name of its comparison.
         label: of its entry.
         recipe: what is trained, seed included.
+        arm: its label without the learning rate; "" for one without a grid.
     """
 
     id: str
     comparison: str
     label: str
     recipe: Recipe
+    arm: str = ""
 
     @property
     def seed(self) -> int:
@@ -95,14 +118,16 @@ class Plan:
     Args:
         comparisons: one a recipe.
         seeds: the same for every entry.
-        baseline: label that speed-ups are relative to.
+        baseline: arm that speed-ups are relative to.
         full: train to the end of the budget, also past the target.
+        rates: the grid of learning rates, from the smallest to the largest; () without one.
     """
 
     comparisons: tuple[Comparison, ...]
     seeds: tuple[int, ...]
     baseline: str
     full: bool = False
+    rates: tuple[float, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
     def groups(self) -> list[tuple[RunSpec, ...]]:
@@ -122,13 +147,15 @@ class Plan:
 def run_spec(comparison: str, entry: Entry, seed: int, suffix: str | None = None) -> RunSpec:
     """Return the run of an entry with a seed; `suffix` names it instead of the seed."""
     name = f"{comparison}-{entry.label}-{suffix or f'seed{seed}'}"
-    return RunSpec(re.sub(r"[^\w.+@=-]+", "-", name), comparison, entry.label, entry.seeded(seed))
+    return RunSpec(re.sub(r"[^\w.+@=-]+", "-", name), comparison, entry.label, entry.seeded(seed), entry.arm)
 
 
 def make_plan(
     recipes: Sequence[str],
     *,
-    cells: Sequence[str] = (DEFAULT_CELLS,),
+    cells: Sequence[str] = (),
+    optimizers: Sequence[str] = (),
+    lr_grid: str | None = None,
     seeds: str = DEFAULT_SEEDS,
     target: str | None = None,
     epochs: int | None = None,
@@ -142,11 +169,15 @@ def make_plan(
 
     Args:
         recipes: files or names of shipped recipes; none: digits.
-        cells: lists ``a,b,c`` of cells, each ``CELL``, ``CELL@NAME:key=value,…`` or ``CELL:key=value,…``.
+        cells: lists ``a,b,c`` of cells, each ``CELL``, ``CELL@NAME:key=value,…`` or ``CELL:key=value,…``; none:
+            ``lstm,momentum,adam``, or the (first) recipe's own cell where optimizers or learning rates are compared.
+        optimizers: lists of optimizers in the same form; none: the recipe's.
+        lr_grid: learning rates ``a,b,c``, all of them for each cell and optimizer; None: the recipe's, or an
+            optimizer's own option ``lr``.
         seeds: ``0-4``, ``0,3,7`` or ``5``.
         target: ``0.9`` or ``metric=0.9``, in place of the recipe's.
         epochs, steps, seconds: a budget; one that is given replaces all budgets of the recipe.
-        baseline: label of the entry that speed-ups are relative to, None for the first.
+        baseline: what speed-ups are relative to, a cell, with optimizers ``"CELL OPTIMIZER"``; None for the first.
         full: see `Plan`.
         overrides: ``key.path=value`` for all recipes.
 
@@ -157,7 +188,14 @@ def make_plan(
         key = text.partition("=")[0].strip()
         if key in _TAKEN:
             raise RecipeError(f"{text}: not in a benchmark; {_TAKEN[key]}")
+    swept = bool(optimizers) or lr_grid is not None
+    if not cells:
+        first = load_recipe((*recipes, DEFAULT_RECIPE)[0], overrides) if swept else None
+        cells = (DEFAULT_CELLS,) if first is None else (first.model.cell,)
     variants = parse_cells(cells)
+    contenders = _contenders(optimizers, lr_grid)
+    if swept:
+        _check_one_rate(overrides, variants, contenders, optimizers, lr_grid)
     numbers = parse_seeds(seeds)
     shared = [*overrides, *_budget(epochs, steps, seconds)]
     comparisons: list[Comparison] = []
@@ -168,12 +206,13 @@ def make_plan(
                 f"two recipes are called {name}; a benchmark compares cells, not recipes: rename one file"
             )
         comparisons.append(
-            Comparison(name, _entries(name_or_path, variants, numbers[0], shared, target=target, full=full))
+            Comparison(name, _entries(name_or_path, variants, contenders, numbers[0], shared, target=target, full=full))
         )
-    labels = [variant.label for variant in variants]
-    if baseline is not None and baseline not in labels:
-        raise RecipeError(f"--baseline {baseline}: not one of the cells {', '.join(labels)}")
-    plan = Plan(tuple(comparisons), numbers, baseline or labels[0], full)
+    arms = list(dict.fromkeys(entry.arm for entry in comparisons[0].entries))
+    if baseline is not None and baseline not in arms:
+        kind = "cells" if not optimizers else "cells with their optimizers"
+        raise RecipeError(f"--baseline {baseline}: not one of the {kind} {', '.join(arms)}")
+    plan = Plan(tuple(comparisons), numbers, baseline or arms[0], full, parse_rates(lr_grid) if lr_grid else ())
     ids = [run.id for group in plan.groups() for run in group]
     if len(ids) != len(set(ids)):
         twice = sorted({i for i in ids if ids.count(i) > 1})
@@ -201,9 +240,35 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
+def _contenders(optimizers: Sequence[str], lr_grid: str | None) -> list[tuple[OptimizerVariant | None, float | None]]:
+    """Return every optimizer with every learning rate; None is the recipe's."""
+    named: Sequence[OptimizerVariant | None] = parse_optimizers(optimizers) if optimizers else (None,)
+    rates: Sequence[float | None] = (None,) if lr_grid is None else parse_rates(lr_grid)
+    return [(optimizer, rate) for optimizer in named for rate in rates]
+
+
+def _check_one_rate(
+    overrides: Sequence[str],
+    variants: Sequence[Variant],
+    contenders: Sequence[tuple[OptimizerVariant | None, float | None]],
+    optimizers: Sequence[str],
+    lr_grid: str | None,
+) -> None:
+    """Raise RecipeError where an optimizer or a learning rate is given in two places."""
+    flags = (["--optimizers"] if optimizers else []) + (["--lr-grid"] if lr_grid is not None else [])
+    for text in [*overrides, *(option for variant in variants for option in variant.options)]:
+        key = text.partition("=")[0].strip()
+        if key in {"optimizer", "optimizer.lr"} or (optimizers and key.startswith("optimizer.")):
+            raise RecipeError(f"{text}: not together with {' and '.join(flags)}, which decide it")
+    for optimizer, rate in contenders:
+        if optimizer is not None and optimizer.own_rate and rate is not None:
+            raise RecipeError(f"--optimizers {optimizer.label}: lr is given by --lr-grid; leave one of them out")
+
+
 def _entries(
     name_or_path: str,
     variants: Sequence[Variant],
+    contenders: Sequence[tuple[OptimizerVariant | None, float | None]],
     seed: int,
     shared: Sequence[str],
     *,
@@ -218,7 +283,16 @@ def _entries(
         plain = load_recipe(name_or_path, [*common, *first.overrides()])
     if plain.target is not None and not full:
         common.append("train.stop_at_target=true")
-    return tuple(Entry(v, load_recipe(name_or_path, [*common, *v.overrides()])) for v in variants)
+    entries = []
+    for variant in variants:
+        for optimizer, rate in contenders:
+            own = variant.overrides()
+            if optimizer is not None:
+                own += optimizer.overrides(plain.optimizer.name, plain.optimizer.lr)
+            if rate is not None:
+                own.append(f"optimizer.lr={rate!r}")
+            entries.append(Entry(variant, load_recipe(name_or_path, [*common, *own]), optimizer, rate))
+    return tuple(entries)
 
 
 def _target(text: str, recipe: Recipe) -> list[str]:

@@ -186,9 +186,10 @@ def _memory(group: Sequence[RunSpec], setting: Setting) -> dict[str, int | None]
     """Return the peak memory of a process with each run alone; it is measured once a cell and kept."""
     path = setting.folder / "memory.json"
     known: dict[str, int | None] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    keys = {run.id: f"{run.comparison} {run.label}" for run in group}
+    # A learning rate does not change what a step needs.
+    keys = {run.id: f"{run.comparison} {run.arm or run.label}" for run in group}
     # What could not be measured once may be another time: a machine without free memory, say.
-    missing = [run for run in group if known.get(keys[run.id]) is None]
+    missing = list({keys[run.id]: run for run in group if known.get(keys[run.id]) is None}.values())
     if missing:
         setting.ui.note("measuring the memory of each cell in a process of its own")
         values = measure_memory(missing, setting.data_dir, setting.accelerator)

@@ -39,6 +39,10 @@ class Point:
     value: float
 
 
+# id of a run -> name -> (step, value): what an optimizer told of itself, at the steps that were logged
+Traces = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
+
+
 def first_crossing(points: Iterable[Point], metric: str, target: float) -> Point | None:
     """Return the first evaluation at or past the target, or None.
 
@@ -64,6 +68,25 @@ def median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     middle = len(ordered) // 2
     return float(ordered[middle]) if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper quartile, linear between order statistics.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not values:
+        raise ValueError("the quartiles of nothing")
+    ordered = sorted(values)
+
+    def at(place: float) -> float:
+        below = math.floor(place)
+        above = min(below + 1, len(ordered) - 1)
+        return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+    low, middle, high = (at(part * (len(ordered) - 1)) for part in (0.25, 0.5, 0.75))
+    return low, middle, high
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:

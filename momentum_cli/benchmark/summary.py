@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from momentum_cli.benchmark.plan import FEWEST_SEEDS, Comparison, Plan, run_spec
+from momentum_cli.benchmark.plan import FEWEST_SEEDS, Comparison, Entry, Plan, run_spec
+from momentum_cli.benchmark.rates import best_rate, robustness
 from momentum_cli.benchmark.statistics import (
     LARGEST_RATIO,
     Point,
+    Traces,
     bootstrap_interval,
     first_crossing,
     geometric_mean,
@@ -17,6 +20,7 @@ from momentum_cli.benchmark.statistics import (
     median,
     performance_ratios,
     profile_score,
+    quartiles,
     speed_up,
 )
 
@@ -30,25 +34,32 @@ def summarise(
     plan: Plan,
     results: Mapping[str, Mapping[str, Any]],
     points: Mapping[str, Sequence[Point]],
+    traces: Traces | None = None,
     *,
     scored: str = "train_seconds",
 ) -> dict[str, Any]:
     """Return the comparisons and their aggregate.
 
+    With a grid of learning rates ``cells`` of a comparison are the arms at their best rate, and ``arms`` has them at
+    every rate.
+
     Args:
         plan: what was run.
         results: id of a run -> its result.json.
         points: id of a run -> its evaluations in the metric that is watched.
+        traces: id of a run -> what its optimizer told of itself.
         scored: the clock of speed-ups, "train_seconds" or "steps".
 
     Returns:
-        JSON-able (infinities aside): ``scored``, ``seeds``, ``baseline``, ``anecdotal``, ``comparisons``,
+        JSON-able (infinities aside): ``scored``, ``seeds``, ``rates``, ``baseline``, ``anecdotal``, ``comparisons``,
         ``aggregate``.
     """
-    comparisons = [_comparison(plan, comparison, results, points, scored) for comparison in plan.comparisons]
+    told = traces or {}
+    comparisons = [_comparison(plan, comparison, results, points, told, scored) for comparison in plan.comparisons]
     return {
         "scored": scored,
         "seeds": list(plan.seeds),
+        "rates": list(plan.rates),
         "baseline": plan.baseline,
         "full": plan.full,
         "anecdotal": len(plan.seeds) < FEWEST_SEEDS,
@@ -116,6 +127,7 @@ def _comparison(
     comparison: Comparison,
     results: Mapping[str, Mapping[str, Any]],
     points: Mapping[str, Sequence[Point]],
+    traces: Traces,
     scored: str,
 ) -> dict[str, Any]:
     runs = [
@@ -124,29 +136,77 @@ def _comparison(
         for spec in (run_spec(comparison.name, entry, seed) for seed in plan.seeds)
     ]
     metric, split = _watched(comparison, results, runs)
-    cells = []
-    baseline = [run["to_target"][scored] for run in runs if run["label"] == plan.baseline]
+    arms: dict[str, list[dict[str, Any]]] = {}
     for entry in comparison.entries:
-        row = _cell([run for run in runs if run["label"] == entry.label])
-        options = {"options": list(entry.variant.options), "dynamics": entry.recipe.cells.get(entry.variant.cell, {})}
-        cells.append({"label": entry.label, "cell": entry.variant.cell, **options, **row})
-        if comparison.target is not None:
-            times = [run["to_target"][scored] for run in runs if run["label"] == entry.label]
-            cells[-1]["speed_up"] = speed_up(baseline, times)
-            interval = None if entry.label == plan.baseline else bootstrap_interval(baseline, times)
-            cells[-1]["speed_up_interval"] = None if interval is None else list(interval)
+        mine = [run for run in runs if run["label"] == entry.label]
+        arms.setdefault(entry.arm, []).append({**_names(entry), **_cell(mine), **_told(mine, traces)})
+    chosen = {arm: best_rate(rows, metric) for arm, rows in arms.items()}
+    cells = [arms[arm][index] for arm, index in chosen.items()]
+    baseline = arms[plan.baseline][chosen[plan.baseline]]["label"]
     target = comparison.target
+    if target is not None:
+        base = [run["to_target"][scored] for run in runs if run["label"] == baseline]
+        for row in cells:
+            times = [run["to_target"][scored] for run in runs if run["label"] == row["label"]]
+            row["speed_up"] = speed_up(base, times)
+            interval = None if row["label"] == baseline else bootstrap_interval(base, times)
+            row["speed_up_interval"] = None if interval is None else list(interval)
     return {
         "name": comparison.name,
         "task": comparison.recipe.task.name,
         "metric": metric,
         "split": split,
         "target": None if target is None else {"metric": target[0], "value": target[1]},
+        "baseline": baseline,
         "recipe": comparison.recipe.dump(),
         "recipes": {entry.label: entry.recipe.dump() for entry in comparison.entries},
         "cells": cells,
+        "arms": [_arm(plan.rates, rows, chosen[arm], target is not None) for arm, rows in arms.items()]
+        if plan.rates
+        else None,
         "runs": runs,
     }
+
+
+def _names(entry: Entry) -> dict[str, Any]:
+    optimizer = entry.optimizer
+    return {
+        "label": entry.label,
+        "arm": entry.arm,
+        "cell": entry.variant.cell,
+        "cell_label": entry.variant.label,
+        "optimizer": entry.recipe.optimizer.name,
+        "optimizer_label": None if optimizer is None else optimizer.label,
+        "lr": entry.recipe.optimizer.lr,
+        "options": list(entry.options),
+        "dynamics": entry.recipe.cells.get(entry.variant.cell, {}),
+    }
+
+
+def _arm(rates: Sequence[float], rows: Sequence[Mapping[str, Any]], best: int, targeted: bool) -> dict[str, Any]:
+    """Return a cell with its optimizer at every learning rate."""
+    same = ("arm", "cell", "cell_label", "optimizer", "optimizer_label", "options")
+    reached = [math.isfinite(row["steps"]["median"]) for row in rows]
+    return {key: rows[0][key] for key in same} | {
+        "best": rows[best]["label"],
+        "best_lr": rates[best],
+        "robustness": asdict(robustness(rates, reached)) if targeted else None,
+        "rates": [
+            {key: row[key] for key in ("label", "lr", "runs", "hits", "best", "steps", "train_seconds")}
+            | {"reached": hit}
+            for row, hit in zip(rows, reached, strict=True)
+        ],
+    }
+
+
+def _told(runs: Sequence[Mapping[str, Any]], traces: Traces) -> dict[str, Any]:
+    """Return median and quartiles of what the optimizer told of itself, over all logged steps of all seeds."""
+    values: dict[str, list[float]] = {}
+    for run in runs:
+        for name, trace in traces.get(run["id"], {}).items():
+            values.setdefault(name, []).extend(value for _, value in trace if math.isfinite(value))
+    found = {name: quartiles(row) for name, row in values.items() if row}
+    return {"diagnostics": {name: dict(zip(("q1", "median", "q3"), row, strict=True)) for name, row in found.items()}}
 
 
 def _watched(
@@ -213,7 +273,7 @@ def _aggregate(comparisons: Sequence[Mapping[str, Any]], scored: str) -> dict[st
     """Return the comparison over recipes, or None for one recipe or when a recipe has no target."""
     if len(comparisons) < 2 or any(comparison["target"] is None for comparison in comparisons):
         return None
-    labels = [cell["label"] for cell in comparisons[0]["cells"]]
+    labels = [cell["arm"] for cell in comparisons[0]["cells"]]
     column = {label: [_row(comparison, label) for comparison in comparisons] for label in labels}
     times = {label: [row[scored]["median"] for row in rows] for label, rows in column.items()}
     ratios = performance_ratios(times)
@@ -236,6 +296,6 @@ def _aggregate(comparisons: Sequence[Mapping[str, Any]], scored: str) -> dict[st
     }
 
 
-def _row(comparison: Mapping[str, Any], label: str) -> Mapping[str, Any]:
-    row: Mapping[str, Any] = next(cell for cell in comparison["cells"] if cell["label"] == label)
+def _row(comparison: Mapping[str, Any], arm: str) -> Mapping[str, Any]:
+    row: Mapping[str, Any] = next(cell for cell in comparison["cells"] if cell["arm"] == arm)
     return row

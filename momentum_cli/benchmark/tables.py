@@ -51,7 +51,7 @@ def comparison_table(comparison: Mapping[str, Any], summary: Mapping[str, Any]) 
         if target is not None:
             row += [f"{cell['hits']} of {cell['runs']}", range_text(cell["train_seconds"], time_text)]
             row += [range_text(cell["steps"], count_text), range_text(cell["samples"], count_text)]
-            row.append(speed_up_text(cell, summary["baseline"]))
+            row.append(speed_up_text(cell, baseline_of(comparison, summary)))
         row.append(mean_text(metric, cell["best"]))
         if comparison["split"] != "test":
             row.append(mean_text(metric, cell["test"]))
@@ -59,6 +59,11 @@ def comparison_table(comparison: Mapping[str, Any], summary: Mapping[str, Any]) 
         row.append(NOTHING if cell["memory_bytes"] is None else bytes_text(cell["memory_bytes"]))
         rows.append(row)
     return Table(comparison_title(comparison), columns, rows)
+
+
+def baseline_of(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """Return the label of the row that speed-ups are relative to."""
+    return str(comparison.get("baseline", summary["baseline"]))
 
 
 def aggregate_table(summary: Mapping[str, Any]) -> Table | None:
@@ -125,7 +130,7 @@ def verdicts(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> list[
     """Return one sentence a cell on how it stands against the baseline, with its doubt."""
     if comparison["target"] is None:
         return []
-    baseline = summary["baseline"]
+    baseline = baseline_of(comparison, summary)
     known = {cell["label"]: cell for cell in comparison["cells"]}
     if baseline not in known:
         baseline = comparison["cells"][0]["label"]

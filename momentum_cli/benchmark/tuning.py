@@ -70,6 +70,8 @@ def points(count: int) -> list[dict[str, float]]:
 def trial(entry: Entry, point: Mapping[str, float]) -> tuple[Entry, dict[str, float | int]]:
     """Return an entry with the options of a trial, and these; what its variant fixes stays as it is."""
     fixed = {text.partition("=")[0] for text in entry.variant.options}
+    if entry.optimizer is not None and entry.optimizer.own_rate:
+        fixed.add("optimizer.lr")
     cell = entry.variant.cell
     own = entry.recipe.cells.get(cell, {})
     chosen: dict[str, float | int] = {}

@@ -11,7 +11,7 @@ from momentum_cli.errors import RecipeError
 
 # What an entry may have of its own besides the options of its cell; everything else is shared.
 _OWN_SECTIONS = ("model", "optimizer", "schedule")
-_VARIANT = re.compile(r"(?P<cell>[^@:=]+)(?:@(?P<name>[^:=]+))?(?::(?P<options>.+))?")
+_VARIANT = re.compile(r"(?P<name>[^@:=]+)(?:@(?P<alias>[^:=]+))?(?::(?P<options>.+))?")
 
 
 @dataclass(frozen=True)
@@ -42,46 +42,88 @@ def parse_cells(texts: Sequence[str]) -> tuple[Variant, ...]:
     Raises:
         RecipeError: A cell does not exist, a variant is malformed, or a label comes twice.
     """
+    pieces = split_list("--cells", "cell", texts)
+    if not pieces:
+        raise RecipeError("--cells: no cell was named; try --cells lstm,momentum")
+    variants = [_variant(piece) for piece in pieces]
+    require_different("--cells", [variant.label for variant in variants], "momentum=0.9")
+    return tuple(variants)
+
+
+def split_list(flag: str, kind: str, texts: Sequence[str]) -> list[str]:
+    """Split lists at commas, except before a ``key=value``, which belongs to the variant before it.
+
+    Args:
+        flag: option of the command line, for messages.
+        kind: what is listed, likewise.
+        texts: of the option, as often as it was given.
+
+    Raises:
+        RecipeError: An option stands alone.
+    """
     pieces: list[str] = []
     for text in texts:
-        fresh = True  # an option cannot belong to a variant of an earlier --cells
+        fresh = True  # an option cannot belong to a variant of an earlier text
         for piece in filter(None, (part.strip() for part in text.split(","))):
             key, equals, _ = piece.partition("=")
             if equals and not set(key) & set("@:"):
                 if fresh or ":" not in pieces[-1]:
-                    raise RecipeError(f"--cells {text}: {piece!r} is an option without a cell; write CELL:{piece}")
+                    raise RecipeError(
+                        f"{flag} {text}: {piece!r} is an option without {_article(kind)}; write {kind.upper()}:{piece}"
+                    )
                 pieces[-1] += f",{piece}"
             else:
                 pieces.append(piece)
             fresh = False
-    if not pieces:
-        raise RecipeError("--cells: no cell was named; try --cells lstm,momentum")
-    variants = [_variant(piece) for piece in pieces]
-    labels = [variant.label for variant in variants]
+    return pieces
+
+
+def take_apart(flag: str, kind: str, text: str) -> tuple[str, str | None, tuple[str, ...]]:
+    """Return what is named, its alias and its options ``key=value``.
+
+    Raises:
+        RecipeError: The text is malformed.
+    """
+    match = _VARIANT.fullmatch(text)
+    if match is None or (match["alias"] and not re.fullmatch(r"[\w.+-]+", match["alias"])):
+        word = kind.upper()
+        raise RecipeError(
+            f"{flag} {text}: allowed is {word}, {word}:key=value,… or {word}@NAME:key=value,… with a NAME of letters, "
+            "digits, _ . + -"
+        )
+    options = tuple(piece.strip() for piece in (match["options"] or "").split(",") if piece.strip())
+    for option in options:
+        if "=" not in option:
+            raise RecipeError(f"{flag} {text}: {option!r} is not key=value")
+    return match["name"], match["alias"], options
+
+
+def label_of(name: str, alias: str | None, options: Sequence[str]) -> str:
+    """Return how a variant is called in tables."""
+    if alias:
+        return f"{name}@{alias}"
+    return f"{name}:{','.join(options)}" if options else name
+
+
+def require_different(flag: str, labels: Sequence[str], option: str) -> None:
+    """Raise RecipeError when a label comes twice."""
     for label in labels:
         if labels.count(label) > 1:
-            raise RecipeError(f"--cells: {label} comes twice; name one of them, as {label}@other:momentum=0.9")
-    return tuple(variants)
+            raise RecipeError(f"{flag}: {label} comes twice; name one of them, as {label}@other:{option}")
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def _variant(text: str) -> Variant:
-    match = _VARIANT.fullmatch(text)
-    if match is None or (match["name"] and not re.fullmatch(r"[\w.+-]+", match["name"])):
-        raise RecipeError(
-            f"--cells {text}: allowed is CELL, CELL:key=value,… or CELL@NAME:key=value,… with a NAME of letters, "
-            "digits, _ . + -"
-        )
-    cell = canonical_name(match["cell"])
-    options = tuple(piece.strip() for piece in (match["options"] or "").split(",") if piece.strip())
+    name, alias, options = take_apart("--cells", "cell", text)
+    cell = canonical_name(name)
     for option in options:
-        key, equals, _ = option.partition("=")
-        if not equals:
-            raise RecipeError(f"--cells {text}: {option!r} is not key=value")
+        key = option.partition("=")[0]
         if "." in key and (key.split(".")[0] not in _OWN_SECTIONS or key == "model.cell"):
             raise RecipeError(
                 f"--cells {text}: {key} cannot differ between cells, or they would not be compared on equal terms; "
                 f"allowed are options of the cell and of {', '.join(_OWN_SECTIONS)}"
             )
-    if match["name"]:
-        return Variant(f"{cell}@{match['name']}", cell, options)
-    return Variant(f"{cell}:{','.join(options)}" if options else cell, cell, options)
+    return Variant(label_of(cell, alias, options), cell, options)

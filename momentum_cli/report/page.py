@@ -13,7 +13,8 @@ from typing import Any
 
 from momentum_cli import __version__
 from momentum_cli.benchmark.definitions import DEFINITIONS
-from momentum_cli.benchmark.pictures import svg_pictures
+from momentum_cli.benchmark.pictures import places_of, svg_pictures
+from momentum_cli.benchmark.rates_table import diagnostics_table, rates_remarks, rates_table
 from momentum_cli.benchmark.tables import (
     NOTHING,
     Table,
@@ -29,6 +30,7 @@ from momentum_cli.benchmark.tables import (
     tuning_table,
     verdicts,
 )
+from momentum_cli.plots import PALETTE
 from momentum_cli.recipe import to_yaml
 from momentum_cli.report.sources import Source
 from momentum_cli.report.style import STYLE
@@ -38,6 +40,10 @@ MARK = "<!-- momentumrnn report -->"
 _NARROW_INCHES = 4.7
 _CAPTIONS = {
     "curves": "Median over seeds and, shaded, the range. A run that has stopped is held at its last value.",
+    "heat_map": "Each cell with its optimizer at every learning rate.",
+    "rates": "Median over seeds and, shaded, the range; dashed the target. A rate at which the median run misses has "
+    "no mark on the right.",
+    "diagnostics": "What the optimizers chose, as it was logged: median over seeds and, shaded, the range.",
     "time_to_target": "A mark a seed, a bar at the median.",
     "profile": "Higher is better: the part of the recipes on which a cell is within τ of the best one.",
 }
@@ -99,7 +105,7 @@ def _source(source: Source, number: int, *, several: bool) -> Iterator[str]:
     summary = source.summary
     if several:
         yield f"<h2>{escape(source.name)}</h2>"
-    notes = remarks(summary)
+    notes = rates_remarks(summary) + remarks(summary)
     if notes:
         yield f'<div class="note">{"".join(f"<p>{escape(text)}</p>" for text in notes)}</div>'
     pictures = _pictures(source, number)
@@ -108,14 +114,20 @@ def _source(source: Source, number: int, *, several: bool) -> Iterator[str]:
         yield f"<h2>Tuning</h2><p class='sub'>{escape(tuning.title)}</p>{_table(tuning)}"
     total = aggregate_table(summary)
     if total is not None:
-        yield f"<h2>Over {escape(total.title)}</h2>{_table(total, keys=_keys(summary))}"
+        yield f"<h2>Over {escape(total.title)}</h2>{_table(total, keys=_keys(summary['comparisons'][0]))}"
         yield from pictures.pop("profile", [])
     for comparison in summary["comparisons"]:
         yield f"<h2>{escape(_title(comparison))}</h2>"
         sentences = verdicts(comparison, summary)
         if sentences:
             yield f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in sentences)}</ul>"
-        yield _table(comparison_table(comparison, summary), keys=_keys(summary))
+        grid, chosen = rates_table(comparison), diagnostics_table(comparison)
+        if grid is not None:
+            yield f"<h3>Over learning rates</h3>{_table(grid, keys=_keys(comparison))}"
+            yield "<h3>At the best learning rates</h3>"
+        yield _table(comparison_table(comparison, summary), keys=_keys(comparison))
+        if chosen is not None:
+            yield f"<h3>What optimizers chose</h3>{_table(chosen, keys=_keys(comparison))}"
         yield from pictures.pop(comparison["name"], [])
         yield from _details(comparison)
     yield "<h2>Where and how</h2>"
@@ -137,7 +149,7 @@ def _pictures(source: Source, number: int) -> dict[str, list[str]]:
 
 def _figures(summary: Mapping[str, Any], source: Source, prefix: str, only: str = "") -> list[str]:
     sizes = {
-        size: svg_pictures(summary, source.points, f"{prefix}{size}", width, only)
+        size: svg_pictures(summary, source.points, f"{prefix}{size}", width, only, source.traces)
         for size, width in (("wide", None), ("narrow", _NARROW_INCHES))
     }
     return [
@@ -183,9 +195,11 @@ def _title(comparison: Mapping[str, Any]) -> str:
     return comparison_title(comparison).replace(">=", "≥").replace("<=", "≤")
 
 
-def _keys(summary: Mapping[str, Any]) -> dict[str, int]:
-    comparison = summary["comparisons"][0]
-    return {cell["label"]: number % 7 for number, cell in enumerate(comparison["cells"])}
+def _keys(comparison: Mapping[str, Any]) -> dict[str, int]:
+    """Return the colour of each row, by its label and by its name without the learning rate."""
+    places = places_of(comparison)
+    colors = {label: number % len(PALETTE) for label, number in places.items()}
+    return colors | {cell["arm"]: colors[cell["label"]] for cell in comparison["cells"] if "arm" in cell}
 
 
 def _details(comparison: Mapping[str, Any]) -> Iterator[str]:
@@ -213,9 +227,12 @@ def _details(comparison: Mapping[str, Any]) -> Iterator[str]:
     ]
     columns = ["label", "cell", "dynamics", "options of its own", "backend"]
     yield f"<details><summary>Options and backends</summary>{_table(Table('', columns, options), words=True)}</details>"
+    # Those of other learning rates differ in this one number, and there may be hundreds.
+    shown = {cell["label"] for cell in comparison["cells"]}
     recipes = "".join(
         f"<h3>{escape(label)}</h3><pre>{escape(to_yaml(recipe).rstrip())}</pre>"
         for label, recipe in comparison["recipes"].items()
+        if label in shown
     )
     yield f"<details><summary>Recipes</summary>{recipes}</details>"
 

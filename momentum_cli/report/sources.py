@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.benchmark.files import CURVES, read_bench, read_curves, read_numbers
+from momentum_cli.benchmark.files import CURVES, TRACES, read_bench, read_curves, read_numbers, read_trace, read_traces
 from momentum_cli.benchmark.folder import BENCH
-from momentum_cli.benchmark.statistics import Point
+from momentum_cli.benchmark.statistics import Point, Traces
 from momentum_cli.benchmark.summary import summarise_runs
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.run_folder import read_metrics
@@ -29,6 +29,7 @@ class Source:
         points: id of a run -> its evaluations.
         machine: what times depend on.
         environment: of the process that measured.
+        traces: id of a run -> what its optimizer told of itself.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     points: dict[str, list[Point]]
     machine: dict[str, Any]
     environment: dict[str, Any]
+    traces: Traces = field(default_factory=dict)
 
 
 def read_sources(paths: Sequence[Path]) -> list[Source]:
@@ -90,12 +92,14 @@ def require_one_machine(sources: Sequence[Source]) -> None:
 def _bench(folder: Path) -> Source:
     content = read_bench(folder)
     curves = read_curves(folder / CURVES)
-    return Source(str(folder), content, curves, content["machine"], content["environment"])
+    traces = read_traces(folder / TRACES)
+    return Source(str(folder), content, curves, content["machine"], content["environment"], traces)
 
 
 def _runs(folders: Sequence[Path]) -> Source:
     results: list[dict[str, Any]] = []
     points: dict[str, list[Point]] = {}
+    traces: dict[str, dict[str, list[tuple[int, float]]]] = {}
     machines: dict[str, dict[str, Any]] = {}
     for folder in folders:
         result = _result(folder)
@@ -110,10 +114,12 @@ def _runs(folders: Sequence[Path]) -> Source:
             for row in read_metrics(folder, "eval")
             if metric in row and row.get("split") == split
         ]
+        if trace := read_trace(folder):
+            traces[name] = trace
         environment = result.get("environment") or _environment(folder)
         machines[name] = _machine(environment, result["threads"])
     summary = summarise_runs(results, points) | {"machines": machines}
-    return Source("runs", summary, points, machines[results[0]["id"]], _environment(folders[0]))
+    return Source("runs", summary, points, machines[results[0]["id"]], _environment(folders[0]), traces)
 
 
 def _result(folder: Path) -> dict[str, Any]:

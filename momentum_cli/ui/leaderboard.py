@@ -23,6 +23,7 @@ from momentum_cli.ui.wording import bytes_text, clock_text, metric_text, printab
 _REDRAW_SECONDS = 1 / 6
 _LONGEST_BAR, _SHORTEST_BAR = 40, 6
 _PLAIN_WIDTH = 100
+_MOST_PLACES = 12
 _LONGEST_STATUS = len("training")
 _STYLE = {"reached": GOOD, "finished": GOOD, "missed": WARNING, "failed": ERROR, "training": "", "waiting": LABEL}
 
@@ -34,6 +35,7 @@ def summary_text(summary: Mapping[str, Any], width: int = _PLAIN_WIDTH) -> Itera
         summary: the content of bench.json.
         width: tables that are wider are continued below.
     """
+    from momentum_cli.benchmark.rates_table import diagnostics_table, rates_remarks, rates_table
     from momentum_cli.benchmark.tables import (
         aggregate_table,
         comparison_table,
@@ -44,7 +46,8 @@ def summary_text(summary: Mapping[str, Any], width: int = _PLAIN_WIDTH) -> Itera
     )
 
     tables = [tuning_table(summary)]
-    tables += [comparison_table(comparison, summary) for comparison in summary["comparisons"]]
+    for comparison in summary["comparisons"]:
+        tables += [rates_table(comparison), comparison_table(comparison, summary), diagnostics_table(comparison)]
     tables.append(aggregate_table(summary))
     for table in tables:
         if table is None:
@@ -52,6 +55,7 @@ def summary_text(summary: Mapping[str, Any], width: int = _PLAIN_WIDTH) -> Itera
         for part in split_columns(table, width):
             yield from part.lines()
     yield ""
+    yield from rates_remarks(summary)
     yield from remarks(summary)
     yield f"{total_text(summary)}; report: {short_path(summary['folder'])}/report.html"
 
@@ -209,9 +213,13 @@ class RichBenchUi(NullBenchUi):
         return text
 
     def _board(self, width: int) -> Iterator[Text]:
-        """The leader board of each comparison with a run that is over: fastest median first, misses are infinite."""
+        """The leader board of each comparison with a run that is over: fastest median first, misses are infinite.
+
+        A grid of learning rates has hundreds of entries, so only the first places are shown.
+        """
         from momentum_cli.benchmark.statistics import median
         from momentum_cli.benchmark.tables import count_text, time_text
+        from momentum_cli.objective import HIGHER_IS_BETTER
 
         for name, target in self._targets.items():
             states = [s for s in self._states.values() if s.comparison == name and s.status in OVER]
@@ -227,15 +235,23 @@ class RichBenchUi(NullBenchUi):
                 seconds = median([s.target_seconds for s in finished] + missed)
                 steps = median([float(s.target_steps) for s in finished] + missed)
                 best = [state.best for state in mine if state.best is not None]
-                mean = metric_text(mine[0].metric, math.fsum(best) / len(best) if best else None)
+                average = math.fsum(best) / len(best) if best else None
+                mean = metric_text(mine[0].metric, average)
+                sign = -1 if HIGHER_IS_BETTER.get(mine[0].metric, False) else 1
+                # Where all miss, the metric tells who comes first.
+                rank = math.inf if average is None or math.isnan(average) else sign * average
                 counts = f"{len(hits)} of {len(mine)}" if target else f"{len(mine)}"
-                rows.append((seconds, [label, counts, f"{time_text(seconds)} s", f"{count_text(steps)} steps", mean]))
-            rows.sort(key=lambda row: row[0])
-            columns = list(zip(*(texts for _, texts in rows), strict=True))
+                rows.append(
+                    (seconds, rank, [label, counts, f"{time_text(seconds)} s", f"{count_text(steps)} steps", mean])
+                )
+            rows.sort(key=lambda row: row[:2])
+            columns = list(zip(*(texts for _, _, texts in rows[:_MOST_PLACES]), strict=True))
             widths = [max(map(len, column)) for column in columns]
-            for place, (_, texts) in enumerate(rows, start=1):
+            for place, (_, _, texts) in enumerate(rows[:_MOST_PLACES], start=1):
                 label, *numbers = texts
                 cells = "  ".join(text.rjust(w) for text, w in zip(numbers, widths[1:], strict=True))
                 line = Text.assemble((f"{place} ", LABEL), (printable(label).ljust(widths[0]), VALUE), f"  {cells}")
                 line.truncate(width, overflow="ellipsis")
                 yield line
+            if len(rows) > _MOST_PLACES:
+                yield Text(f"… {len(rows) - _MOST_PLACES} more", style=LABEL)

@@ -1,0 +1,90 @@
+"""What a grid of learning rates says of an arm, a cell with its optimizer: its best rate, and how wide a range works.
+
+Pure functions of numbers. A learning rate *reaches* the target when the median run over seeds does, with misses as
+infinities, so the same medians decide here as in every other table.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from momentum_cli.objective import better
+
+
+@dataclass(frozen=True, slots=True)
+class Robustness:
+    """The widest range of learning rates that reach the target without a hole.
+
+    Args:
+        decades: log10(high / low), >= 0: 0 for a single rate, None when no rate reaches the target.
+        low, high: its ends, which are points of the grid; None when there is none.
+        reached: rates of the whole grid that reach the target, also those beyond a hole.
+        open_below, open_above: the range ends where the grid does, so it may really be wider.
+    """
+
+    decades: float | None
+    low: float | None
+    high: float | None
+    reached: int
+    open_below: bool
+    open_above: bool
+
+
+def robustness(rates: Sequence[float], reached: Sequence[bool]) -> Robustness:
+    """Return the width in decades of the learning rates that reach the target.
+
+    The width is that of the longest run of neighbouring points of the grid that all reach it, from the first to the
+    last of them: nothing is added for the gaps to the neighbours that miss, so one point alone has the width 0. A rate
+    in between that misses is a hole and ends the range: what works at 0.01 and at 1 but not at 0.1 has to be tuned. Of
+    ranges of the same width the one with the smaller rates counts.
+
+    Args:
+        rates: the grid, increasing, > 0.
+        reached: whether the median run at each rate reaches the target.
+
+    Raises:
+        ValueError: the two differ in length, or the grid does not increase.
+    """
+    if len(rates) != len(reached) or any(one >= other for one, other in itertools.pairwise(rates)):
+        raise ValueError(f"got {len(reached)} results for the rates {list(rates)}, which must increase")
+    best: tuple[float, int, int] | None = None
+    start: int | None = None
+    for index, hit in enumerate(reached):
+        if not hit:
+            start = None
+            continue
+        start = index if start is None else start
+        width = math.log10(rates[index] / rates[start])
+        # 1e-9: two decades are two decades whatever the rounding of their ends.
+        if best is None or width > best[0] + 1e-9:
+            best = (width, start, index)
+    if best is None:
+        return Robustness(None, None, None, 0, False, False)
+    width, first, last = best
+    return Robustness(width, rates[first], rates[last], sum(reached), first == 0, last == len(rates) - 1)
+
+
+def best_rate(rows: Sequence[Mapping[str, Any]], metric: str) -> int:
+    """Return the index of the best learning rate of an arm.
+
+    Fewest median steps to the target, and not seconds, so that the choice is the same on a busy machine; of equals, and
+    where none reaches it, the best mean of the metric. A mean over fewer runs, because others ended before their first
+    evaluation, comes after every mean over more. The smaller of equal rates wins.
+
+    Args:
+        rows: one a rate, from the smallest: ``steps`` with its ``median`` and ``best`` with ``mean`` and ``runs``.
+        metric: its name decides whether more or less is better.
+    """
+
+    def key(index: int) -> tuple[float, int, float]:
+        row = rows[index]
+        mean = row["best"]["mean"]
+        known = mean is not None and not math.isnan(mean)
+        rank = math.inf if not known else -mean if better(metric, 1.0, 0.0) else mean
+        return row["steps"]["median"], -row["best"]["runs"], rank
+
+    return min(range(len(rows)), key=key)
