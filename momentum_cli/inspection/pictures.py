@@ -85,8 +85,8 @@ def draw_spectra(entries: Sequence[Entry], path: Path) -> None:
                     axes.plot(ranks, moduli, linestyle=LINES[number % len(LINES)], color=_color(number))
                 axes.axhline(1.0, color=GREY, linestyle=(0, (5, 3)), linewidth=1.0)
                 axes.set_title(f"{stage}, t = {mine[0]['jacobian'][column]['t']}", fontsize=10)
-                axes.set_ylim(bottom=0)
             row[0].set_ylabel("modulus")
+        panels[0][0].set_ylim(0, None)  # all panels share it
         for axes in panels[-1]:
             axes.set_xlabel("rank in %")
         figure.suptitle("eigenvalues of the recurrent Jacobian, largest first", x=0.01, ha="left", fontsize=11)

@@ -67,8 +67,7 @@ def print_inspection(result: Mapping[str, Any]) -> None:
     arrival = result["impulses"][0]["arrival"]
     terminal.print_table(columns, rows, f"impulse at t = {arrival} of {result['length']}")
     _gap()
-    losses = ", ".join(f"{head} {entry['loss']:.4f}" for head, entry in zip(heads, entries, strict=True))
-    terminal.print_lines(f"loss: {losses}")
+    terminal.print_facts({f"loss {head}": entry["loss"] for head, entry in zip(heads, entries, strict=True)})
     terminal.print_lines(f"{result['batch']} training sequences of {result['task']}, float64; {result['folder']}")
 
 
