@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from momentum_cli.optim.multi_tensor import accumulate_, descend_, norms
+from momentum_cli.optim.multi_tensor import accumulate_, accumulate_and_descend_, descend_, norms
 from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work
 from momentum_cli.optim.quadratic_momentum import QuadraticMomentum, check_options
 
@@ -93,9 +93,13 @@ class AHBSGD(MultiTensorOptimizer):
             # The gradients that were measured last are still in the cache.
             for block, beta in zip(reversed(blocks), reversed(factors), strict=True):
                 buffer = block.state("momentum_buffer")
-                accumulate_(buffer, beta, block.grads)
-                update = block.with_decay(buffer, group)
+                if group["decoupled_weight_decay"]:
+                    accumulate_(buffer, beta, block.grads)
+                    update = block.with_decay(buffer, group)
+                    descend_(block.params, update, group["lr"])
+                else:
+                    update = buffer
+                    accumulate_and_descend_(buffer, beta, block.grads, block.params, group["lr"])
                 of_group.append(norms(update))
-                descend_(block.params, update, group["lr"])
             updates.append(of_group[::-1])
         momentum.moved(work, updates)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +13,14 @@ Factor = Tensor | list[Tensor]
 """One 0-d tensor for all tensors of a list, or one for each."""
 
 
+def on_host(tensors: list[Tensor]) -> bool:
+    """Return whether a tensor at a time costs no launch, and reading a number of one makes nobody wait."""
+    return tensors[0].device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def accumulate_(sums: list[Tensor], factor: Factor, terms: list[Tensor]) -> None:
     """Replace each of `sums` by factor * sum + term."""
-    if sums[0].device.type == "cpu" and not torch.compiler.is_compiling():
+    if on_host(sums):
         # One pass over memory where the two calls below make two.
         factors = factor if isinstance(factor, list) else [factor] * len(sums)
         for total, scale, term in zip(sums, factors, terms, strict=True):
@@ -29,7 +35,7 @@ def average_(averages: list[Tensor], factor: Factor | float, terms: list[Tensor]
     if not isinstance(factor, Tensor | list):
         torch._foreach_lerp_(averages, terms, 1 - factor)
         return
-    if averages[0].device.type == "cpu" and not torch.compiler.is_compiling():
+    if on_host(averages):
         factors = factor if isinstance(factor, list) else [factor] * len(averages)
         for average, keep, term in zip(averages, factors, terms, strict=True):
             average.lerp_(term, (1 - keep).to(average.dtype))
@@ -53,6 +59,32 @@ def descend_(params: list[Tensor], updates: list[Tensor], lr: float | Tensor) ->
         torch._foreach_sub_(params, torch._foreach_mul(updates, lr.to(params[0].device)))
     else:
         torch._foreach_add_(params, updates, alpha=-lr)
+
+
+def accumulate_and_descend_(
+    sums: list[Tensor], factor: Factor, terms: list[Tensor], params: list[Tensor], lr: float | Tensor
+) -> None:
+    """Replace each of `sums` by factor * sum + term, then subtract lr * sum from each parameter."""
+    if on_host(sums) and all(t.is_contiguous() and t.dtype == sums[0].dtype for t in (*sums, *terms, *params)):
+        # The kernel of torch.optim.SGD(fused=True): one pass over memory. It takes numbers, which are free on the CPU,
+        # and refuses a factor of 0; in a first step it replaces the sum by the term whatever the factor.
+        lists = (
+            [(sums, factor, terms, params)]
+            if isinstance(factor, Tensor)
+            else [
+                ([total], scale, [term], [param])
+                for total, scale, term, param in zip(sums, factor, terms, params, strict=True)
+            ]
+        )
+        rest: dict[str, Any] = {"weight_decay": 0.0, "dampening": 0.0, "nesterov": False, "maximize": False}
+        for totals, scale, gradients, moved in lists:
+            number = float(scale)
+            torch._fused_sgd_(
+                moved, gradients, totals, momentum=number or 1.0, lr=float(lr), is_first_step=number == 0, **rest
+            )
+        return
+    accumulate_(sums, factor, terms)
+    descend_(params, sums, lr)
 
 
 def norms(tensors: list[Tensor]) -> list[Tensor]:

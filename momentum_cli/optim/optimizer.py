@@ -24,7 +24,7 @@ Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tenso
 
 # A CPU runs a multi-tensor call as a loop, so all tensors in one call would stream through memory once an operation.
 # Runs of about this many elements stay in the cache from one operation to the next.
-CPU_BLOCK_ELEMENTS = 1 << 18
+CPU_BLOCK_ELEMENTS = 1 << 19
 
 
 @dataclass(frozen=True)
