@@ -49,12 +49,21 @@ def _load() -> str | None:
     return None
 
 
+def _problem() -> str | None:
+    """Return why the kernels cannot be imported; not while torch.compile traces, which cannot follow an import."""
+    return None if torch.compiler.is_compiling() else _load()
+
+
 def _interpreting() -> bool:
     """Return whether Triton's interpreter runs the kernels, on any device.
 
     Triton reads TRITON_INTERPRET where a kernel is defined, so what counts is its value when the kernels were imported.
     """
-    if os.environ.get("TRITON_INTERPRET", "0").lower() not in ("1", "true", "on", "yes", "y") or _load() is not None:
+    if os.environ.get("TRITON_INTERPRET", "0").lower() not in ("1", "true", "on", "yes", "y"):
+        return False
+    if torch.compiler.is_compiling():
+        return True
+    if _load() is not None:
         return False
     kernels = import_module("momentum_cli.kernels.triton_kernels")
     return type(kernels.recurrence_forward).__name__ == "InterpretedFunction"
@@ -98,7 +107,7 @@ def supports(
         return f"the Triton kernels have no {type(dynamics).__name__}, only linear dynamics, Adam and RMSProp"
     if hidden_size is not None and hidden_size > MAX_HIDDEN:
         return f"the Triton kernels have room for {MAX_HIDDEN} hidden units, not for {hidden_size}"
-    return _load()
+    return _problem()
 
 
 def run(
