@@ -47,7 +47,11 @@ class ScanModel(nn.Module):
         for directions in self.suffixes:
             for suffix in directions:
                 for name, tensor in plain_weights(layer, suffix)._asdict().items():
-                    self.register_buffer(name + suffix, None if tensor is None else tensor.clone())
+                    # Not a buffer that is None: torch.export would count it among those it looks for.
+                    if tensor is None:
+                        setattr(self, name + suffix, None)
+                    else:
+                        self.register_buffer(name + suffix, tensor.clone())
 
     def _named_forward(self) -> Callable[..., dict[str, Tensor]]:
         """Return `run` with one parameter for each state by its name: torch.export names inputs after parameters."""
