@@ -279,7 +279,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         cuda = {
             "device": torch.cuda.get_device_name(device),
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             # Products of torch's own layer in TensorFloat-32; our kernels compute them in float32.
             "cudnn_tf32": torch.backends.cudnn.allow_tf32,
             "triton": triton.status()["triton"],
