@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from momentum_cli.data import Dataset, Split
+from momentum_cli.data import Dataset, Sequences
 from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.models import SequenceModel
 from momentum_cli.objective import Objective
@@ -229,8 +229,8 @@ def _confusion(predicted: Tensor, true: Tensor, classes: int) -> Tensor:
     return counts.reshape(classes, classes).cpu()
 
 
-def _split_of(dataset: Dataset, split: str) -> Split:
-    chosen: Split | None = getattr(dataset, split)
+def _split_of(dataset: Dataset, split: str) -> Sequences:
+    chosen: Sequences | None = getattr(dataset, split)
     if chosen is None:
         raise RecipeError(
             f"--split {split}: the run used validation: none, so there is no such split; use train or test"

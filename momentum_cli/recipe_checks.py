@@ -42,7 +42,7 @@ METRICS: dict[str, tuple[str, ...]] = {
     "digits": ("accuracy", "loss"),
     "mnist": ("accuracy", "loss"),
     "pmnist": ("accuracy", "loss"),
-    "adding": ("mse", "loss"),
+    "adding": ("mse", "mae", "loss"),
     "copying": ("accuracy", "loss"),
 }
 

@@ -293,14 +293,12 @@ class Run:
         trainer, recipe = self.trainer, self.trainer.recipe
         layer, target = trainer.module.layer, trainer.progress.target
         # The backend is chosen when the first batch is seen; find it out with the shape of that batch.
-        batch = trainer.dataset.train.inputs.shape
-        shape = (batch[1], min(recipe.train.batch_size, batch[0]), batch[2])
         self.ui.start(
             RunStart(
                 name=self.folder.name,
                 run_dir=str(self.folder),
                 cell=recipe.model.cell,
-                backend=layer.backend_for(shape, training=True),
+                backend=layer.backend_for(trainer.batch_shape, training=True),
                 device=device_name(trainer.device),
                 precision=recipe.train.precision,
                 parameters=trainer.parameter_count,
@@ -335,7 +333,6 @@ class Run:
                 trainer.module.load_state_dict(load_checkpoint(self.last_path.with_name(best["file"])).group("model"))
                 test = trainer.evaluate("test", self.ui.evaluation_progress)
                 trainer.module.load_state_dict(final)
-        batch = trainer.dataset.train.inputs.shape
         layer = trainer.module.layer
         return {
             "run_dir": str(self.folder),
@@ -344,7 +341,7 @@ class Run:
             "parameters": trainer.parameter_count,
             "seed": recipe.train.seed,
             "device": device_name(trainer.device),
-            "backend": layer.backend_for((batch[1], min(recipe.train.batch_size, batch[0]), batch[2]), training=True),
+            "backend": layer.backend_for(trainer.batch_shape, training=True),
             "precision": recipe.train.precision,
             "processes": trainer.fabric.world_size,
             "threads": torch.get_num_threads(),
@@ -532,13 +529,8 @@ def _head(dataset: Dataset, count: int) -> Dataset:
     """Return the data set with its evaluation splits cut to their first sequences."""
     from dataclasses import replace
 
-    def cut(split: Any) -> Any:
-        if split is None:
-            return None
-        lengths = None if split.lengths is None else split.lengths[:count]
-        return replace(split, inputs=split.inputs[:count], targets=split.targets[:count], lengths=lengths)
-
-    return replace(dataset, validation=cut(dataset.validation), test=cut(dataset.test))
+    validation = None if dataset.validation is None else dataset.validation.head(count)
+    return replace(dataset, validation=validation, test=dataset.test.head(count))
 
 
 __all__ = [

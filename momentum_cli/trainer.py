@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
-from momentum_cli.data import Dataset, Split, epoch_order
+from momentum_cli.data import Dataset, Sequences, training_order
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.models import SequenceModel
 from momentum_cli.objective import Objective, better, reaches
@@ -162,9 +162,12 @@ class Trainer:
         self.device: torch.device = fabric.device
         self.dataset = dataset
         self.objective = Objective.of(dataset)
-        self._scored = self.objective.scored(dataset.train.targets)
+        self._scored = dataset.train.scored
         self._random_state: dict[str, Tensor] = {}
-        self._splits: dict[str, Split] = {"train": dataset.train.to(self.device), "test": dataset.test.to(self.device)}
+        self._splits: dict[str, Sequences] = {
+            "train": dataset.train.to(self.device),
+            "test": dataset.test.to(self.device),
+        }
         if dataset.validation is not None:
             self._splits["validation"] = dataset.validation.to(self.device)
         with self._own_random_state(fresh=True):
@@ -192,6 +195,12 @@ class Trainer:
     def group_size(self) -> int:
         """Sequences an optimizer step, over all processes."""
         return self.recipe.train.batch_size * self.recipe.train.accumulate * self.fabric.world_size
+
+    @property
+    def batch_shape(self) -> tuple[int, int, int]:
+        """(T, B, D) of the largest batch of a process."""
+        train = self.dataset.train
+        return train.longest, min(self.recipe.train.batch_size, len(train)), self.dataset.input_size
 
     @property
     def steps_per_epoch(self) -> int:
@@ -280,7 +289,8 @@ class Trainer:
     def _next_group(self) -> Tensor:
         progress = self.progress
         if self._order[0] != progress.epoch:
-            order = epoch_order(len(self.dataset.train), self.recipe.train.seed, progress.epoch)
+            train, seed = self.dataset.train, self.recipe.train.seed
+            order = training_order(train.lengths, len(train), self.group_size, seed, progress.epoch)
             self._order = (progress.epoch, order)
         start = progress.step_in_epoch * self.group_size
         return self._order[1][start : start + self.group_size]

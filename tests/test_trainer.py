@@ -246,7 +246,7 @@ def test_objective_per_step_counts_only_scored_steps() -> None:
 def test_objective_of_a_regression() -> None:
     objective = Objective("mse", "last")
     results = objective.results(objective.totals(torch.tensor([[1.0], [3.0]]), torch.tensor([2.0, 3.0])))
-    assert results == {"loss": 0.5, "mse": 0.5}
+    assert results == {"loss": 0.5, "mse": 0.5, "mae": 0.5}
 
 
 def test_better_and_reached_know_the_direction() -> None:

@@ -243,16 +243,14 @@ class Contender:
         self, reason: str | None, *, test: dict[str, float] | None = None, error: str | None = None
     ) -> dict[str, Any]:
         self._log.close()
-        trainer, progress, recipe = self.trainer, self.trainer.progress, self.spec.recipe
-        inputs = trainer.dataset.train.inputs.shape
-        shape = (inputs[1], min(recipe.train.batch_size, inputs[0]), inputs[2])
+        trainer, progress = self.trainer, self.trainer.progress
         best = progress.best
         result = result_of(self.spec, error) | {
             "run_dir": str(self.folder),
             "task": trainer.dataset.name,
             "parameters": trainer.parameter_count,
             "device": device_name(trainer.device),
-            "backend": trainer.module.layer.backend_for(shape, training=True),
+            "backend": trainer.module.layer.backend_for(trainer.batch_shape, training=True),
             "threads": torch.get_num_threads(),
             "memory_bytes": self.memory_bytes,
             "epochs": progress.epoch,

@@ -24,8 +24,6 @@ from momentum_cli.ui.contest import RunState
 if TYPE_CHECKING:
     import torch
 
-    from momentum_cli.data import Split
-
 # fork would copy a process with threads in it, whose locks nobody opens again
 _SPAWN = multiprocessing.get_context("spawn")
 _MEMORY_STEPS = 2
@@ -193,8 +191,8 @@ def _measure(run: RunSpec, data_dir: Path | None, accelerator: str, connection: 
     with suppress(Exception):
         dataset = run.recipe.build_task().load(data_dir, NO_PROGRESS)
         count = run.recipe.train.eval_batch_size
-        validation = None if dataset.validation is None else _head(dataset.validation, count)
-        dataset = replace(dataset, validation=validation, test=_head(dataset.test, count))
+        validation = None if dataset.validation is None else dataset.validation.head(count)
+        dataset = replace(dataset, validation=validation, test=dataset.test.head(count))
         trainer = Trainer(run.recipe, dataset, launch(run.recipe, 1, 1, accelerator))
         for _ in range(_MEMORY_STEPS):
             trainer.step()
@@ -209,11 +207,6 @@ def _peak(device: torch.device, memory_bytes: Callable[[torch.device], int]) -> 
         with suppress(OSError, ValueError, IndexError), open("/proc/self/status", encoding="ascii") as file:
             return 1024 * int(next(line for line in file if line.startswith("VmHWM")).split()[1])
     return memory_bytes(device)
-
-
-def _head(split: Split, count: int) -> Split:
-    lengths = None if split.lengths is None else split.lengths[:count]
-    return replace(split, inputs=split.inputs[:count], targets=split.targets[:count], lengths=lengths)
 
 
 def _choose_gpu(slot: int) -> None:

@@ -9,13 +9,15 @@ from momentum_cli.data.dataset import (
     Dataset,
     DownloadProgress,
     NoProgress,
+    Sequences,
     Split,
     Task,
     default_data_dir,
+    scored_terms,
 )
 from momentum_cli.data.digits import Digits
 from momentum_cli.data.mnist import MNIST, PermutedMNIST
-from momentum_cli.data.sampling import epoch_order
+from momentum_cli.data.sampling import epoch_order, training_order
 from momentum_cli.data.synthetic import Adding, Copying
 
 TASKS: dict[str, type[Task]] = {
@@ -39,8 +41,11 @@ __all__ = [
     "DownloadProgress",
     "NoProgress",
     "PermutedMNIST",
+    "Sequences",
     "Split",
     "Task",
     "default_data_dir",
     "epoch_order",
+    "scored_terms",
+    "training_order",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -44,7 +45,8 @@ class Batch:
 
     Args:
         inputs: (B, T, D) float32.
-        targets: (B,) int64 classes, (B,) float32 values or (B, T) int64 classes a step.
+        targets: int64 classes, (B,) or (B, T), `NOT_SCORED` (-100) where a step does not count; or float32 values,
+            (B,) or (B, K) or a step (B, T, K), NaN where a value does not count.
         lengths: (B,) int64 on the CPU, or None when every sequence has T steps.
     """
 
@@ -53,9 +55,43 @@ class Batch:
     lengths: Tensor | None
 
 
+class Sequences(Protocol):
+    """What training, evaluation and export need of a split, wherever its numbers lie."""
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """(n,) int64 on the CPU, valid steps of each sequence; None when all have the same."""
+
+    @property
+    def longest(self) -> int:
+        """T, steps of the longest sequence."""
+
+    @property
+    def scored(self) -> Tensor:
+        """(n,) int64 on the CPU, terms of the loss that each sequence has."""
+
+    def __len__(self) -> int:
+        """Return n, the number of sequences."""
+
+    def batch(self, index: Tensor) -> Batch:
+        """Return the sequences `index`, (B,) int64 in [0, n), padded to the longest of them."""
+
+    def to(self, device: torch.device | str) -> Sequences:
+        """Return the split with batches on `device`."""
+
+    def head(self, count: int) -> Sequences:
+        """Return the first `count` sequences."""
+
+
+def scored_terms(targets: Tensor) -> Tensor:
+    """Return how many terms of the loss each sequence has, (n,) int64, for targets as in `Batch`."""
+    counted = ~targets.isnan() if targets.is_floating_point() else targets != NOT_SCORED
+    return counted.long() if counted.ndim == 1 else counted.flatten(1).sum(1)
+
+
 @dataclass(frozen=True)
 class Split:
-    """The sequences of one split, whole in memory.
+    """The sequences of one split, whole in memory: a `Sequences`.
 
     Args:
         inputs: (n, T, D) float32, or uint8 which `batch` turns into float32 and multiplies by `scale`. Bytes make a
@@ -89,6 +125,16 @@ class Split:
     def __len__(self) -> int:
         return int(self.inputs.shape[0])
 
+    @property
+    def longest(self) -> int:
+        """T."""
+        return int(self.inputs.shape[1])
+
+    @cached_property
+    def scored(self) -> Tensor:
+        """(n,) int64 on the CPU, terms of the loss that each sequence has."""
+        return scored_terms(self.targets).cpu()
+
     def batch(self, index: Tensor) -> Batch:
         """Take the sequences `index`: one gather and, for uint8, one conversion; no work per sequence in Python.
 
@@ -110,6 +156,11 @@ class Split:
         """Return the split with inputs and targets on `device`; lengths stay on the CPU, where packing wants them."""
         return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
 
+    def head(self, count: int) -> Split:
+        """Return the first `count` sequences."""
+        lengths = None if self.lengths is None else self.lengths[:count]
+        return replace(self, inputs=self.inputs[:count], targets=self.targets[:count], lengths=lengths)
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -123,7 +174,7 @@ class Dataset:
         output_size: number of classes, or of regressed values.
         output: whether the head reads the "last" valid step or "every" step.
         loss: "cross_entropy" (mean over scored steps) or "mse".
-        metric: headline metric, "accuracy" (a fraction 0 to 1) or "mse".
+        metric: headline metric, "accuracy" (a fraction 0 to 1), "mse" or "mae".
         labels: name of each class, or None.
         preprocessing: JSON-able description of the way from raw input to model input (see docs/data.md).
         licence: licence and source of the data.
@@ -131,12 +182,14 @@ class Dataset:
             The loss always covers every scored step.
         baseline: loss of the best predictor that remembers nothing, in the unit of `loss`, where the literature names
             one; a model at this value has not learned the task.
+        target_scale: with normalised targets (…, K), the size of 1 in each of the K original units; mse and mae are
+            those of the original units then. None: targets are in their own unit. The loss is never rescaled.
     """
 
     name: str
-    train: Split
-    validation: Split | None
-    test: Split
+    train: Sequences
+    validation: Sequences | None
+    test: Sequences
     input_size: int
     output_size: int
     output: Literal["last", "every"]
@@ -147,6 +200,7 @@ class Dataset:
     licence: str = ""
     metric_steps: slice | None = None
     baseline: float | None = None
+    target_scale: tuple[float, ...] | None = None
 
 
 class Task(Protocol):

@@ -51,6 +51,40 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n, generator=stream("epoch", seed, epoch))
 
 
+POOL = 64
+"""Groups whose sequences are sorted by length together: enough that a group is even, few enough that it is random."""
+
+
+def training_order(lengths: Tensor | None, n: int, group_size: int, seed: int, epoch: int) -> Tensor:
+    """Return the order in which the sequences of a split are drawn in one epoch, those of like length together.
+
+    Sequences of one length come as in `epoch_order`. Otherwise the groups of an optimizer step are made even, so that
+    little is padded: that order is cut into pools of `POOL` groups, each pool sorted by length and cut into groups, and
+    the groups are shuffled. A last group that is not full stays last. Every sequence is drawn once an epoch.
+
+    Args:
+        lengths: (n,) int64, steps of each sequence; None when all have the same.
+        n: number of sequences, >= 1.
+        group_size: sequences of an optimizer step, >= 1.
+        seed: training seed, >= 0.
+        epoch: number of the epoch, >= 0.
+
+    Returns:
+        (n,) int64 on the CPU; the same for the same arguments, whatever happened before, so a resume in the middle of
+        an epoch goes on with the same groups.
+    """
+    import torch
+
+    order = epoch_order(n, seed, epoch)
+    full = n // group_size * group_size
+    if lengths is None or full <= group_size:
+        return order
+    pools = [pool[torch.argsort(lengths[pool], stable=True)] for pool in torch.split(order[:full], POOL * group_size)]
+    groups = torch.cat(pools).reshape(-1, group_size)
+    shuffled = groups[torch.randperm(len(groups), generator=stream("groups", seed, epoch))]
+    return torch.cat((shuffled.flatten(), order[full:]))
+
+
 def stratified_holdout(classes: Tensor, held: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Hold out `held` sequences so that each class keeps its share.
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.data import Split
+from momentum_cli.data import Sequences
 from momentum_cli.errors import TargetError
 from momentum_cli.export.program import Program
 from momentum_cli.models import SequenceModel
@@ -74,7 +74,7 @@ class Parity:
         return {"max_abs": self.max_abs, "max_rel": self.max_rel, "tolerance": TOLERANCE, "cases": cases}
 
 
-def check_parity(program: Program, model: SequenceModel, samples: Split | None, seed: int = 0) -> Parity:
+def check_parity(program: Program, model: SequenceModel, samples: Sequences | None, seed: int = 0) -> Parity:
     """Compare a program with the checkpoint it was made from.
 
     Args:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from momentum_cli.data import Dataset, Split
+from momentum_cli.data import Dataset, Sequences
 from momentum_cli.export.program import Program
 from momentum_cli.objective import Objective
 from momentum_cli.ui import Ui
 
 
 def score(
-    call: Callable[[Tensor, Tensor | None], Tensor], dataset: Dataset, split: Split, ui: Ui, batch_size: int = 1000
+    call: Callable[[Tensor, Tensor | None], Tensor], dataset: Dataset, split: Sequences, ui: Ui, batch_size: int = 1000
 ) -> dict[str, float]:
     """Return the metrics of a function on a split.
 

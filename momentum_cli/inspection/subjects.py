@@ -141,6 +141,6 @@ def real_batch(dataset: Dataset, size: int, seed: int, length: int | None) -> Ba
         raise RecipeError(
             f"--length {length}: the sequences of {dataset.name} have {longest} steps; allowed is 1 … that"
         )
-    targets = batch.targets if batch.targets.dim() == 1 else batch.targets[:, :length]
+    targets = batch.targets[:, :length] if dataset.output == "every" else batch.targets
     lengths = None if batch.lengths is None else batch.lengths.clamp(max=length)
     return replace(batch, inputs=batch.inputs[:, :length], targets=targets, lengths=lengths)

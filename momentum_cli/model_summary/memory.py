@@ -105,7 +105,9 @@ def _kept(recipe: Recipe, sizes: Sizes, batch: int, length: int, backend: str) -
         recipe.override(f"model.backend={backend}"), sizes.input_size, sizes.output_size, sizes.output
     ).train()
     inputs = torch.zeros(batch, length, sizes.input_size)
-    targets = torch.zeros((batch, length) if sizes.output == "every" else (batch,))
+    shape = (batch, length) if sizes.output == "every" else (batch,)
+    values = sizes.loss == "mse"
+    targets = torch.zeros((*shape, sizes.output_size)) if values else torch.zeros(shape, dtype=torch.int64)
     own = {_key(t) for t in (inputs, *model.parameters(), *model.buffers())}
     parts: dict[int, dict[Any, int]] = {}
     whole: dict[int, int] = {}
@@ -120,7 +122,7 @@ def _kept(recipe: Recipe, sizes: Sizes, batch: int, length: int, backend: str) -
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), torch.random.fork_rng(devices=[]):
         outputs, _ = model(inputs)
-        Objective(sizes.loss, sizes.output).loss_sum(outputs, targets if sizes.loss == "mse" else targets.long())
+        Objective(sizes.loss, sizes.output).loss_sum(outputs, targets)
     return sum(min(whole[key], sum(parts[key].values())) for key in parts)
 
 

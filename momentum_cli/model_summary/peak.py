@@ -59,7 +59,8 @@ def _train_once(recipe: Recipe, sizes: Sizes, batch: int) -> None:
     optimizer = recipe.build_optimizer(model)
     inputs = torch.rand(batch, sizes.length, sizes.input_size)
     shape = (batch, sizes.length) if sizes.output == "every" else (batch,)
-    targets = torch.rand(shape) if sizes.loss == "mse" else torch.zeros(shape, dtype=torch.int64)
+    values = (*shape, sizes.output_size)
+    targets = torch.rand(values) if sizes.loss == "mse" else torch.zeros(shape, dtype=torch.int64)
     outputs, _ = model(inputs)
     loss = Objective(sizes.loss, sizes.output).loss_sum(outputs, targets) / targets.numel()
     loss.backward()  # type: ignore[no-untyped-call]

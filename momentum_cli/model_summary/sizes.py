@@ -33,8 +33,7 @@ class Sizes:
     @classmethod
     def of(cls, dataset: Dataset) -> Sizes:
         """Return the sizes of a loaded data set."""
-        _, length, channels = dataset.train.inputs.shape
-        return cls(length, channels, dataset.output_size, dataset.output, dataset.loss)
+        return cls(dataset.train.longest, dataset.input_size, dataset.output_size, dataset.output, dataset.loss)
 
 
 def sizes(task: Task, data_dir: Path | None, progress: DownloadProgress) -> Sizes:
