@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the CPU kernels with the address and undefined-behaviour sanitizers and runs their tests on that build.
-# Usage: tests/sanitize_kernels.sh [pytest options]; PYTHON names the interpreter (default python), CXX the compiler (g++).
+# Usage: tests/sanitize_kernels.sh [pytest options]; PYTHON names the interpreter (default that of .venv), CXX the compiler (g++).
 # WIDE=1 builds the portable kernels in the shape of AVX-512 instead: 64-byte vectors and tiles of 12 rows.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,4 +18,4 @@ fi
 # The sanitizers' runtime must be the first library of the process; torch and Python themselves leak and are not our business.
 LD_PRELOAD="$("${CXX:-g++}" -print-file-name=libasan.so) $("${CXX:-g++}" -print-file-name=libstdc++.so)" \
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 MOMENTUMRNN_KERNEL_LIBRARY="$folder/_cpu.so" \
-    "${PYTHON:-python}" -m pytest tests/test_fused.py -q "$@"
+    "${PYTHON:-.venv/bin/python}" -m pytest tests/test_fused.py -q "$@"
