@@ -46,8 +46,10 @@ def run(
         extended, outer = x, ()
         inner = dynamics.init(u[0]) if drive is None else drive
     outputs = []
+    # Not u[t]: backward, each index would make a gradient as large as all of u.
+    projected = u.unbind(0)
     for t in range(len(x)):
-        d, next_inner = dynamics.step(u[t], inner)
+        d, next_inner = dynamics.step(projected[t], inner)
         next_state = recurrence.step(d, state, weights.w_hh, weights.b_hh)
         next_outer = dynamics.step(extended[t], outer)[1] if dynamics.linear else ()
         output = next_state[0]
