@@ -109,6 +109,7 @@ class ScanModel(nn.Module):
         recurrent = len(recurrence.state_names)
         if self._extends() and self.bias:
             x = nn.functional.pad(x, (0, 1), value=1.0)
+        batch, hidden = x.shape[1], weight_hh.shape[1]
 
         def step(before: Carry, x_t: Tensor) -> tuple[Carry, Tensor]:
             state, drive = tuple(before[:recurrent]), tuple(before[recurrent:])
@@ -118,8 +119,10 @@ class ScanModel(nn.Module):
             else:
                 d, drive = dynamics.step(linear(x_t, weight_ih, bias_ih), drive)
             state = recurrence.step(d, state, weight_hh, bias_hh)
-            # The operator forbids that two of its results are one tensor.
-            return [*state, *(tensor.clone() for tensor in drive)], state[0].clone()
+            # The operator forbids that two of its results are one tensor. Inductor can only size its results by what
+            # reaches the step as a number, which the batch does here.
+            output = state[0].clone().view(batch, hidden)
+            return [*state, *(tensor.clone() for tensor in drive)], output
 
         return _operator()(step, carry, x, dim=0)  # type: ignore[no-any-return]
 
