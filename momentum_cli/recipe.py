@@ -40,6 +40,7 @@ __all__ = [
     "ModelOptions",
     "Named",
     "OptimizerOptions",
+    "PublishedOptions",
     "Recipe",
     "ScheduleOptions",
     "TargetOptions",
@@ -160,6 +161,21 @@ class TargetOptions(_Section):
     value: Number
 
 
+class PublishedOptions(_Section):
+    """What a paper or its authors' logs report for a cell under this recipe: only what is published, the rest is null.
+
+    `std` is the standard deviation over `seeds` runs of `epochs` epochs each.
+    """
+
+    metric: str
+    value: Number
+    std: NaturalFloat | None = None
+    seeds: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+    split: Literal["validation", "test"] = "test"
+    source: str
+
+
 class Recipe(_Section):
     """A checked recipe with all defaults filled in; build one with `load_recipe` or `Recipe.model_validate(mapping)`.
 
@@ -174,6 +190,7 @@ class Recipe(_Section):
     schedule: ScheduleOptions = ScheduleOptions()
     train: TrainOptions
     target: TargetOptions | None = None
+    published: dict[str, PublishedOptions] = {}
 
     @model_validator(mode="wrap")
     @classmethod
@@ -246,6 +263,8 @@ class Recipe(_Section):
         content = self.model_dump(mode="json")
         if not content["optimizer"]["groups"]:
             del content["optimizer"]["groups"]
+        if not content["published"]:
+            del content["published"]
         return content
 
     def save(self, path: Path) -> None:
@@ -292,7 +311,9 @@ def recipe_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     for section, description in describe_families().items():
         schema["properties"][section] = description
-    schema["$defs"]["ModelOptions"]["properties"]["cell"]["enum"] = list(schema["properties"]["cells"]["properties"])
+    cells = list(schema["properties"]["cells"]["properties"])
+    schema["$defs"]["ModelOptions"]["properties"]["cell"]["enum"] = cells
+    schema["properties"]["published"]["propertyNames"] = {"enum": cells}
     for unused in ("Named", "OptimizerOptions"):
         del schema["$defs"][unused]
     return schema

@@ -22,6 +22,7 @@ from momentum_cli.options import (
 from momentum_cli.recipe import (
     EarlyStoppingOptions,
     ModelOptions,
+    PublishedOptions,
     Recipe,
     ScheduleOptions,
     TargetOptions,
@@ -35,6 +36,7 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("train",): TrainOptions,
     ("train", "early_stopping"): EarlyStoppingOptions,
     ("target",): TargetOptions,
+    ("published", "*"): PublishedOptions,
 }
 
 # Metrics of each task's evaluations; a test holds the headline metric against the loaded data.
@@ -137,6 +139,8 @@ def _check_section(name: str, data: Any) -> Checked:
         return _check_optimizer(data)
     if name == "cells":
         return _check_cells(data)
+    if name == "published":
+        return _check_published(data)
     checked, problems = _check_fields((name,), data)
     if name == "train" and all(data.get(budget) is None for budget in _BUDGETS):
         problems.append(Problem((), f"no budget; give one or more of {', '.join(_BUDGETS)}"))
@@ -285,6 +289,27 @@ def _check_cells(data: Mapping[str, Any]) -> Checked:
     return checked, problems
 
 
+def _check_published(data: Mapping[str, Any]) -> Checked:
+    """Check what is published, a mapping of cells."""
+    checked: dict[str, Any] = {}
+    problems = []
+    for name, given in data.items():
+        try:
+            cell = canonical_name(name)
+        except RecipeError as error:
+            problems.append(Problem((name,), str(error)))
+            continue
+        if cell in checked:
+            problems.append(Problem((name,), f"the same cell as {cell!r}, which is there already"))
+        elif not isinstance(given, Mapping):
+            message = f"got {describe_value(given)}, allowed is a mapping of metric, value, source and more"
+            problems.append(Problem((name,), message))
+        else:
+            checked[cell], found = _check_fields(("published", "*"), given)
+            problems += [Problem((name, *problem.path), problem.message) for problem in found]
+    return checked, problems
+
+
 def _complete_cells(checked: dict[str, Any]) -> None:
     """Write down the defaults of the chosen cell when the recipe does not name it."""
     cell = checked["model"].get("cell", ModelOptions.model_fields["cell"].default)
@@ -311,7 +336,11 @@ def _contradictions(sound: Mapping[str, Any]) -> list[Problem]:
             ScheduleOptions(**sound.get("schedule", {})), train, float(sound["optimizer"]["lr"])
         )
     if "target" in sound and "task" in sound:
-        found += _target_contradictions(TargetOptions(**sound["target"]), sound["task"]["name"])
+        found += _metric_contradictions(("target",), TargetOptions(**sound["target"]), sound["task"]["name"])
+    if "task" in sound:
+        for cell, given in sound.get("published", {}).items():
+            place = ("published", cell)
+            found += _metric_contradictions(place, PublishedOptions(**given), sound["task"]["name"])
     return found
 
 
@@ -353,13 +382,14 @@ def _schedule_contradictions(schedule: ScheduleOptions, train: TrainOptions, lr:
     return found
 
 
-def _target_contradictions(target: TargetOptions, task: str) -> list[Problem]:
+def _metric_contradictions(place: tuple[str, ...], given: TargetOptions | PublishedOptions, task: str) -> list[Problem]:
+    """Find a metric that the task has not, and a value that the metric cannot have."""
     metrics = METRICS[task]
-    if target.metric not in metrics:
-        return [Problem(("target", "metric"), unknown("metric", target.metric, metrics, f"task {task}"))]
-    if target.metric == "accuracy" and not 0 < target.value <= 1:
-        percent = f"; did you mean {target.value / 100:g}?" if 1 < target.value <= 100 else ""
-        return [Problem(("target", "value"), f"got {target.value:g}, allowed is a fraction in (0, 1]{percent}")]
-    if target.metric != "accuracy" and target.value <= 0:
-        return [Problem(("target", "value"), f"got {target.value:g}, allowed is > 0")]
+    if given.metric not in metrics:
+        return [Problem((*place, "metric"), unknown("metric", given.metric, metrics, f"task {task}"))]
+    if given.metric == "accuracy" and not 0 < given.value <= 1:
+        percent = f"; did you mean {given.value / 100:g}?" if 1 < given.value <= 100 else ""
+        return [Problem((*place, "value"), f"got {given.value:g}, allowed is a fraction in (0, 1]{percent}")]
+    if given.metric != "accuracy" and given.value <= 0:
+        return [Problem((*place, "value"), f"got {given.value:g}, allowed is > 0")]
     return []

@@ -265,6 +265,46 @@ def test_contradictions_and_wrong_values(tmp_path: Path, overrides: list[str], p
         assert where.startswith("override ")
 
 
+PUBLISHED = """\
+published:
+  momentum-lstm: {metric: accuracy, value: 0.9472, std: 1e-3, seeds: 5, epochs: 150, source: a paper}
+  lstm: {metric: loss, value: 2, source: a log, split: validation}
+"""
+
+
+def test_published_numbers_are_kept_by_cell_and_nothing_is_made_up(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL + PUBLISHED))
+    assert list(recipe.published) == ["momentum", "lstm"]
+    momentum, lstm = recipe.published.values()
+    assert (momentum.value, momentum.std, momentum.seeds, momentum.epochs) == (0.9472, 0.001, 5, 150)
+    assert (lstm.value, lstm.std, lstm.seeds, lstm.epochs) == (2.0, None, None, None)
+    assert (momentum.split, lstm.split) == ("test", "validation")
+    recipe.save(tmp_path / "saved.yaml")
+    assert load_recipe(tmp_path / "saved.yaml") == recipe
+    assert "published" not in load_recipe(write(tmp_path, MINIMAL)).dump()
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "message"),
+    [
+        ("published.momentun=null", "published.momentun", "did you mean 'momentum'?"),
+        ("published.lstm=0.9", "published.lstm", "got 0.9, allowed is a mapping"),
+        ("published.lstm.sdt=0.1", "published.lstm.sdt", "did you mean 'std'?"),
+        ("published.momentum={metric: loss, value: 1, source: x}", "published.momentum", "the same cell"),
+        ("published.lstm={metric: loss, source: x}", "published.lstm.value", "missing"),
+        ("published.lstm={metric: loss, value: 1}", "published.lstm.source", "missing"),
+        ("published.lstm.std=-1", "published.lstm.std", "got -1, allowed is >= 0"),
+        ("published.lstm.epochs=0", "published.lstm.epochs", "got 0, allowed is >= 1"),
+        ("published.lstm.metric=mse", "published.lstm.metric", "unknown metric 'mse' of task digits"),
+        ("published.lstm={metric: accuracy, value: 94.7, source: x}", "published.lstm.value", "did you mean 0.947?"),
+    ],
+)
+def test_mistakes_in_published_numbers(tmp_path: Path, override: str, path: str, message: str) -> None:
+    found = mistakes(write(tmp_path, MINIMAL + PUBLISHED), override)
+    assert list(found) == [path]
+    assert message in found[path][1]
+
+
 def test_a_key_written_twice_is_a_mistake(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "  epochs: 2\n1: 2\n")
     found = mistakes(path, "cells.adam={2: 3}")
@@ -566,6 +606,7 @@ def test_schema_knows_every_option() -> None:
     assert optimizers == OPTIMIZERS.keys()
     assert schema["properties"]["cells"]["properties"].keys() == CELLS.keys()
     assert schema["$defs"]["ModelOptions"]["properties"]["cell"]["enum"] == list(CELLS)
+    assert schema["properties"]["published"]["propertyNames"]["enum"] == list(CELLS)
     references = set(re.findall(r"#/\$defs/(\w+)", str(schema)))
     assert references == schema["$defs"].keys()
 
