@@ -118,7 +118,8 @@ def check_options(
         for option in options
         if option.name in known or option.default is not None
     }
-    problems += _own_checks(build, {key: value for key, value in values.items() if key not in wrong}, known)
+    required = [option.name for option in options if option.default is dataclasses.MISSING]
+    problems += _own_checks(build, {key: value for key, value in values.items() if key not in wrong}, known, required)
     return values, problems
 
 
@@ -139,15 +140,23 @@ def describe_type(annotation: Any) -> str:
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
-def _own_checks(build: Callable[..., Any], values: dict[str, Any], given: dict[str, Any]) -> list[Problem]:
+def _own_checks(
+    build: Callable[..., Any], values: dict[str, Any], given: dict[str, Any], required: list[str]
+) -> list[Problem]:
     """Build the object; when it refuses, find every option it refuses, not only the first."""
     try:
         build(**values)
     except (ValueError, TypeError) as error:
+        base = {key: values[key] for key in required if key in values}
+        try:
+            build(**base)
+        except (ValueError, TypeError):
+            # What has to be given does not go together as it is, so the others cannot be looked at one by one.
+            return [_refused(str(error), values)]
         alone = []
-        for key in given:
+        for key in [name for name in given if name not in base]:
             try:
-                build(**{key: values[key]})
+                build(**base, **{key: values[key]})
             except (ValueError, TypeError) as single:
                 alone.append(_refused(str(single), {key: values[key]}))
         return alone or [_refused(str(error), values)]

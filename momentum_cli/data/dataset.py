@@ -219,14 +219,16 @@ class Task(Protocol):
 
 
 def default_data_dir() -> Path:
-    """Return the folder for data sets when none is given.
-
-    The environment variable MOMENTUMRNN_DATA, else `momentumrnn` in the user's cache folder: $XDG_CACHE_HOME or
-    ~/.cache, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows.
-    """
+    """Return the folder for data sets when none is given: $MOMENTUMRNN_DATA, else `cache_dir`."""
     chosen = os.environ.get("MOMENTUMRNN_DATA")
-    if chosen:
-        return Path(chosen).expanduser()
+    return Path(chosen).expanduser() if chosen else cache_dir()
+
+
+def cache_dir() -> Path:
+    """Return `momentumrnn` in the user's cache folder.
+
+    That is $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows.
+    """
     if sys.platform == "win32":
         cache = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":

@@ -1,0 +1,218 @@
+"""NPZ and NPY files, read a sequence, or a stretch of a series, at a time.
+
+Axes: n sequences, t steps, D features, K targets.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from momentum_cli.data.files.columns import words
+from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.files.schema import Piece, Schema, Source
+from momentum_cli.errors import DataError
+from momentum_cli.lookup import unknown
+
+_STEPS = 1 << 16
+
+
+def open_arrays(path: Path, schema: Schema, problems: Problems) -> Source:
+    """Open an NPZ or NPY file: (n, t, D) or (n, t) features, or one series (t, D) or (t,) for forecasting.
+
+    Features are read a sequence, or a stretch of the series, at a time.
+
+    Raises:
+        DataError: An array is missing, holds objects, or does not fit the features.
+    """
+    if schema.order is not None:
+        raise DataError(f"{path}: order: arrays are in order; leave task.order out")
+    present = _array_names(path, schema)
+    name = _feature_array(path, schema, present)
+    shape, dtype = _header(path, name)
+    series = schema.kind == "forecasting" and len(shape) <= 2
+    if not 1 <= len(shape) <= 3 or (len(shape) == 1 and not series):
+        raise DataError(f"{path}: the features have the shape {shape}, allowed is (n, T, D) or (n, T)")
+    channels = 1 if len(shape) == (1 if series else 2) else shape[-1]
+    label = name or "x"
+    names = (label,) if channels == 1 else tuple(f"{label}[{index}]" for index in range(channels))
+    count = 1 if series else shape[0]
+    own = {key: _small(path, array, count) for key, array in _companions(schema).items()}
+    forecast = _forecast_channels(path, schema, channels) if schema.kind == "forecasting" else None
+    pieces = (
+        _series(path, name, shape, dtype, forecast)
+        if series
+        else _samples(path, name, shape, dtype, schema, own, forecast)
+    )
+    return Source(str(path), names, pieces, channels)
+
+
+def _array_names(path: Path, schema: Schema) -> list[str]:
+    if schema.format == "npy":
+        return [""]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{path}: not a readable NPZ file ({error})") from error
+
+
+def _feature_array(path: Path, schema: Schema, present: list[str]) -> str:
+    """Return the name of the array of features, "" in an NPY file."""
+    if schema.format == "npy":
+        if schema.features:
+            raise DataError(f"{path}: features: an NPY file has one array without a name; leave task.features out")
+        return ""
+    forecast_targets = schema.target if schema.kind != "forecasting" else ()
+    for wanted in (*forecast_targets, *(schema.features or ()), schema.lengths, schema.split_column, schema.sequence):
+        if wanted is not None and wanted not in present:
+            raise DataError(f"{path}: {unknown('array', wanted, present)}")
+    taken = {*forecast_targets, schema.lengths, schema.split_column, schema.sequence}
+    left = list(schema.features) if schema.features else [name for name in present if name not in taken]
+    if len(left) != 1:
+        held = ", ".join(left) or "none"
+        raise DataError(f"{path}: features: one array holds them; got {held}; name it in task.features")
+    return left[0]
+
+
+def _companions(schema: Schema) -> dict[str, str]:
+    found = {"sequence": schema.sequence, "split": schema.split_column, "lengths": schema.lengths}
+    if schema.target and schema.kind != "forecasting":
+        found["target"] = schema.target[0]
+    return {key: name for key, name in found.items() if name is not None}
+
+
+def _small(path: Path, name: str, count: int) -> np.ndarray:
+    """Load an array that stands beside the features: of an NPZ file by name, beside an NPY file by path."""
+    try:
+        with _open_array(path, name) as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: {name}: not a readable array ({error})") from error
+    if array.ndim < 1 or len(array) != count:
+        raise DataError(f"{path}: {name}: has the shape {array.shape}, the features are {count} sequences")
+    return np.asarray(array)
+
+
+class _open_array:  # noqa: N801 - used as a function
+    """An array as a stream: of an NPZ file by name; an NPY file itself for "", another one beside it by path."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path, self._name = path, name
+        self._stack = ExitStack()
+
+    def __enter__(self) -> IO[bytes]:
+        if self._path.suffix.lower() == ".npz":
+            archive = self._stack.enter_context(zipfile.ZipFile(self._path))
+            return self._stack.enter_context(archive.open(f"{self._name}.npy"))
+        file = self._path if not self._name else self._path.parent / self._name
+        return self._stack.enter_context(open(file, "rb"))
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def _header(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with _open_array(path, name) as file:
+        return _read_header(path, file)
+
+
+def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    try:
+        version = np.lib.format.read_magic(file)
+        read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: not a readable array ({error})") from error
+    if dtype.hasobject or dtype.kind not in "buif":
+        raise DataError(
+            f"{path}: the features are of type {dtype}, allowed are numbers; lists of sequences of several "
+            "lengths belong into JSON lines, or padded with an array of lengths"
+        )
+    if fortran and len(shape) > 1:
+        raise DataError(f"{path}: the array is stored column by column; save it in C order (numpy.ascontiguousarray)")
+    return shape, dtype
+
+
+def _read(path: Path, file: IO[bytes], count: int, dtype: np.dtype[Any]) -> np.ndarray:
+    data = file.read(count * dtype.itemsize)
+    if len(data) != count * dtype.itemsize:
+        raise DataError(f"{path}: the file is cut short: {count * dtype.itemsize - len(data)} bytes are missing")
+    found = np.frombuffer(data, dtype).astype(np.float64)
+    # As in tables: what is not finite counts as missing, and is refused unless a policy is named.
+    found[np.isinf(found)] = np.nan
+    return found
+
+
+def _forecast_channels(path: Path, schema: Schema, channels: int) -> list[int]:
+    if not schema.target:
+        return list(range(channels))
+    found = []
+    for text in schema.target:
+        if not text.isdecimal() or int(text) >= channels:
+            raise DataError(f"{path}: target: got {text!r}, allowed are channels 0 … {channels - 1} of the features")
+        found.append(int(text))
+    return found
+
+
+def _series(
+    path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], target: list[int] | None
+) -> Iterator[Piece]:
+    channels = shape[1] if len(shape) == 2 else 1
+    with _open_array(path, name) as file:
+        _read_header(path, file)
+        for start in range(0, shape[0], _STEPS):
+            count = min(_STEPS, shape[0] - start)
+            steps = _read(path, file, count * channels, dtype).reshape(count, channels)
+            yield Piece("all", steps, np.arange(start, start + count), None, steps[:, target])
+
+
+def _samples(
+    path: Path,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    schema: Schema,
+    own: dict[str, np.ndarray],
+    forecast: list[int] | None,
+) -> Iterator[Piece]:
+    length, channels = shape[1], shape[2] if len(shape) == 3 else 1
+    names = words(own["sequence"]) if "sequence" in own else None
+    splits = words(own["split"]) if "split" in own else None
+    with _open_array(path, name) as file:
+        _read_header(path, file)
+        for row in range(shape[0]):
+            steps = _read(path, file, length * channels, dtype).reshape(length, channels)
+            here = int(own["lengths"][row]) if "lengths" in own else length
+            if not 1 <= here <= length:
+                raise DataError(f"{path}: {schema.lengths}: row {row} has {here}, allowed is 1 … {length}")
+            steps = steps[:here]
+            target = steps[:, forecast] if forecast is not None else None
+            if "target" in own:
+                target = _array_target(path, schema, own["target"][row], here)
+            yield Piece(
+                str(row) if names is None else str(names[row]),
+                steps,
+                np.array([row], np.int64),
+                None,
+                target,
+                None if splits is None else splits[row : row + 1],
+            )
+
+
+def _array_target(path: Path, schema: Schema, value: Any, length: int) -> np.ndarray:
+    found = np.asarray(value)
+    if schema.target_every_step:
+        if found.ndim != 1 or len(found) < length:
+            raise DataError(f"{path}: {schema.target[0]}: has the shape (n, {found.shape}), allowed is (n, T)")
+        return words(found[:length])
+    if schema.target_is_class:
+        if found.ndim:
+            raise DataError(f"{path}: {schema.target[0]}: one class a sequence, (n,), is allowed")
+        return words(found.reshape(1))
+    return found.astype(np.float64).reshape(1, -1)

@@ -1,0 +1,152 @@
+"""Reading a file once: into memory, or, when it is large, into arrays on the disk that later runs use again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.data.dataset import cache_dir
+from momentum_cli.data.files.arrays import open_arrays
+from momentum_cli.data.files.folders import folder_files, open_folder
+from momentum_cli.data.files.gathering import Gathered, Gatherer
+from momentum_cli.data.files.json_sequences import has_lists, open_json_sequences
+from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.files.rows import open_table
+from momentum_cli.data.files.schema import FOLDERS, Schema, Source
+from momentum_cli.data.files.steps import Steps
+from momentum_cli.errors import DataError
+
+LARGE = 256 << 20
+"""Bytes of a file from which on it is not held in memory."""
+VERSION = 1
+
+
+def open_source(path: Path, schema: Schema, problems: Problems, *, whole: bool = True) -> Source:
+    """Open a file of any format; see the readers.
+
+    Raises:
+        DataError: It cannot be read, or does not have what the schema names.
+        RecipeError: An optional package is missing.
+    """
+    try:
+        if schema.format in FOLDERS:
+            return open_folder(path, schema, problems)
+        if schema.format in ("npz", "npy"):
+            return open_arrays(path, schema, problems)
+        if schema.format == "jsonl" and has_lists(path):
+            return open_json_sequences(path, schema, problems)
+        return open_table(path, schema, problems, whole=whole)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def gather(path: Path, schema: Schema, missing: str, problems: Problems) -> Gathered:
+    """Read a file.
+
+    A file of `LARGE` bytes or more is read in blocks and kept as arrays in the user's cache folder, in a folder named
+    after a fingerprint of the file (path, size, time of change) and of the schema. It is written whole or not at all.
+
+    Args:
+        path: File or folder.
+        schema: What is in it.
+        missing: What to do with missing values.
+        problems: Told what is wrong; then nothing is kept.
+
+    Raises:
+        DataError: The file cannot be read at all.
+        RecipeError: An optional package is missing.
+    """
+    files = folder_files(path, schema.format) if schema.format in FOLDERS else [path]
+    if sum(file.stat().st_size for file in files) < LARGE:
+        source = open_source(path, schema, problems)
+        return Gatherer(schema, missing, source, problems, None, whole=True).gather()
+    kept = cache_dir() / "files" / _fingerprint(path, files, schema, missing)
+    return _read(kept) if kept.is_dir() else _write(kept, path, schema, missing, problems)
+
+
+def _write(kept: Path, path: Path, schema: Schema, missing: str, problems: Problems) -> Gathered:
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".files-", dir=kept.parent))
+    except OSError as error:
+        raise DataError(
+            f"{path} is too large for the memory, and {kept.parent} cannot be written ({error.strerror or error}); "
+            "give another cache folder in XDG_CACHE_HOME"
+        ) from error
+    try:
+        source = open_source(path, schema, problems, whole=False)
+        gathered = Gatherer(schema, missing, source, problems, folder, whole=False).gather()
+        if not problems:
+            _write_index(folder, gathered)
+            # Another process may have been faster; what it wrote is the same.
+            with suppress(OSError):
+                folder.rename(kept)
+        # The files are open; where the system allows it they can be read to the end although they have no name.
+        return gathered
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_index(folder: Path, gathered: Gathered) -> None:
+    arrays: dict[str, Any] = {
+        "names": gathered.names.astype(str),
+        "rows": gathered.rows,
+        "starts": gathered.starts,
+        "lengths": gathered.lengths,
+        "missing": gathered.missing,
+    }
+    if gathered.targets is not None:
+        arrays["targets"] = gathered.targets
+    if gathered.splits is not None:
+        arrays["splits"] = gathered.splits.astype(str)
+    np.savez(folder / "index.npz", **arrays)
+    steps = gathered.step_targets
+    description = {
+        "feature_names": gathered.feature_names,
+        "columns": gathered.features.columns,
+        "step_targets": None if steps is None else [steps.dtype.str, steps.columns],
+        "labels": gathered.labels,
+        "facts": gathered.facts,
+    }
+    (folder / "index.json").write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
+
+
+def _read(folder: Path) -> Gathered:
+    try:
+        description = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        with np.load(folder / "index.npz", allow_pickle=False) as arrays:
+            found = dict(arrays)
+        steps = description["step_targets"]
+        features = Steps(folder / "features.bin", np.float32, description["columns"])
+        step_targets = None if steps is None else Steps(folder / "targets.bin", steps[0], steps[1])
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{folder}: damaged ({error}); delete this folder, it is made again from the data") from error
+    return Gathered(
+        features,
+        step_targets,
+        tuple(description["feature_names"]),
+        found["names"].astype(object),
+        found["rows"],
+        found["starts"],
+        found["lengths"],
+        found.get("targets"),
+        found["splits"].astype(object) if "splits" in found else None,
+        tuple(description["labels"]),
+        found["missing"],
+        description["facts"],
+    )
+
+
+def _fingerprint(path: Path, files: list[Path], schema: Schema, missing: str) -> str:
+    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    content = json.dumps([VERSION, str(path.resolve()), stamps, schema.dump(), missing], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]

@@ -1,0 +1,98 @@
+"""Columns as numbers, words and times, whatever the file had them as; what cannot be read is named, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
+"""Words of a text file that stand for a missing value, in lower case."""
+
+Values = Sequence[Any] | np.ndarray
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value stands for nothing."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return value.strip().lower() in MISSING
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def numbers(values: Values) -> tuple[np.ndarray, list[int]]:
+    """Return values as numbers.
+
+    Args:
+        values: Texts, numbers or nothing.
+
+    Returns:
+        (n,) float64, NaN for what is missing; and the places of what is there and is no finite number (NaN, too).
+    """
+    if isinstance(values, np.ndarray) and values.dtype.kind in "buif":
+        found = values.astype(np.float64)
+        return _finite(found, [])
+    try:
+        # One conversion in C; the slow way finds out what is wrong.
+        return _finite(np.array(values, np.float64), [])
+    except (TypeError, ValueError):
+        pass
+    found = np.full(len(values), np.nan)
+    bad = []
+    for place, value in enumerate(values):
+        if is_missing(value):
+            continue
+        try:
+            found[place] = float(value)
+        except (TypeError, ValueError):
+            bad.append(place)
+    return _finite(found, bad)
+
+
+def _finite(found: np.ndarray, bad: list[int]) -> tuple[np.ndarray, list[int]]:
+    infinite = np.flatnonzero(np.isinf(found))
+    if len(infinite):
+        found[infinite] = np.nan
+        bad = sorted([*bad, *infinite.tolist()])
+    return found, bad
+
+
+def words(values: Values) -> np.ndarray:
+    """Return values as texts, (n,) object, None for what is missing; a whole number has no point."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biu":
+        return values.astype(str).astype(object)
+    found = np.empty(len(values), object)
+    for place, value in enumerate(values):
+        if is_missing(value):
+            found[place] = None
+        elif isinstance(value, float | np.floating) and float(value).is_integer():
+            found[place] = str(int(value))
+        else:
+            found[place] = str(value).strip()
+    return found
+
+
+def times(values: Values) -> tuple[np.ndarray, list[int]]:
+    """Return what orders steps: numbers as they are, dates and times (ISO 8601) as nanoseconds.
+
+    Returns:
+        (n,) float64 or int64, and the places of what is missing or neither.
+    """
+    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        stamps = values.astype("datetime64[ns]")
+        return stamps.astype(np.int64), np.flatnonzero(np.isnat(stamps)).tolist()
+    found, bad = numbers(values)
+    if not bad:
+        return found, np.flatnonzero(np.isnan(found)).tolist()
+    stamps = np.full(len(values), np.datetime64("NaT", "ns"))
+    for place, value in enumerate(values):
+        try:
+            # numpy has no time zones; Z is what it takes every time to be in.
+            stamps[place] = np.datetime64(str(value).strip().removesuffix("Z"), "ns")
+        except ValueError:
+            continue
+    if np.isnat(stamps).all():
+        return found, np.flatnonzero(np.isnan(found)).tolist()
+    return stamps.astype(np.int64), np.flatnonzero(np.isnat(stamps)).tolist()

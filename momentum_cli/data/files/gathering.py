@@ -1,0 +1,364 @@
+"""Pieces of sequences put together: order and duplicates, missing values, targets, splits. Every mistake is collected.
+
+Axes: n sequences, S steps of all of them, D features, K targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.files.schema import Piece, Schema, Source
+from momentum_cli.data.files.steps import Steps, StepWriter
+
+POLICIES = ("refuse", "forward_fill", "mean", "drop_step")
+
+
+@dataclass
+class Gathered:
+    """All sequences of a file.
+
+    Attributes:
+        features: (S, D) float32 steps; NaN where the mean of the training data is to stand.
+        step_targets: (S, 1) int64 classes or (S, K) float32 values of every step, or None.
+        feature_names: D names; of a wide table and of text one.
+        names: (n,) texts.
+        rows: (n,) int64, the first row of each.
+        starts, lengths: (n,) int64, where its steps are.
+        targets: (n,) int64 classes, (n, K) float32 values, or None.
+        splits: (n,) texts, or None.
+        labels: Names of the classes, sorted; () without classes.
+        missing: Missing values of each feature, before the policy.
+        facts: What the reader found.
+    """
+
+    features: Steps
+    step_targets: Steps | None
+    feature_names: tuple[str, ...]
+    names: np.ndarray
+    rows: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    targets: np.ndarray | None
+    splits: np.ndarray | None
+    labels: tuple[str, ...]
+    missing: np.ndarray
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+@dataclass
+class _Current:
+    """What has to be known of the sequence whose pieces are coming."""
+
+    name: str
+    last_time: Any = None
+    last_values: np.ndarray | None = None
+    last_target: np.ndarray | None = None
+    target: Any = None
+    split: Any = None
+    first_row: int = 0
+
+
+class Gatherer:
+    """Takes the pieces of a source and checks them.
+
+    Args:
+        schema: What the columns mean.
+        missing: One of `POLICIES`.
+        source: Where the pieces come from.
+        problems: Told what is wrong.
+        folder: Where to keep the steps as files; None keeps them in memory.
+        whole: A piece is a whole sequence, so its steps may be sorted.
+    """
+
+    def __init__(
+        self, schema: Schema, missing: str, source: Source, problems: Problems, folder: Path | None, *, whole: bool
+    ) -> None:
+        self.schema, self.missing, self.source, self.problems, self.whole = schema, missing, source, problems, whole
+        self._folder = folder
+        self._features = StepWriter(source.channels, np.float32, None if folder is None else folder / "features.bin")
+        self._targets: StepWriter | None = None
+        self._codes: dict[str, int] = {}
+        self._seen: set[str] = set()
+        self._names: list[str] = []
+        self._rows: list[int] = []
+        self._lengths: list[int] = []
+        self._sequence_targets: list[Any] = []
+        self._splits: list[str] = []
+        self._current: _Current | None = None
+        self._missing = np.zeros(source.channels, np.int64)
+
+    def gather(self) -> Gathered:
+        """Take in everything; what is wrong is in the problems then."""
+        for piece in self.source.pieces:
+            self._take(piece)
+        lengths = np.array(self._lengths, np.int64)
+        for place in np.flatnonzero(lengths == 0):
+            name = self._names[place]
+            self.problems.add("empty", f"sequence {name!r} has no step", [self._rows[place]], sequence=name)
+        if not len(lengths):
+            self.problems.add("empty", "the file holds no sequence")
+        labels = tuple(sorted(self._codes, key=_sort_key))
+        recode = np.empty(len(labels), np.int64)
+        for code, label in enumerate(labels):
+            recode[self._codes[label]] = code
+        features = self._features.close()
+        step_targets = None if self._targets is None else self._targets.close()
+        targets = None
+        if self._sequence_targets and self.schema.target_is_class:
+            targets = recode[np.array(self._sequence_targets, np.int64)] if labels else None
+        elif self._sequence_targets:
+            targets = np.array(self._sequence_targets, np.float32)
+        if self.schema.kind == "labelling" and self._targets is not None:
+            step_targets = self._recoded(step_targets, recode)
+        if self._folder is not None:
+            features = Steps(self._folder / "features.bin", np.float32, self.source.channels)
+            if self.schema.kind == "forecasting" and self._targets is not None:
+                step_targets = Steps(self._folder / "targets.bin", np.float32, self._targets.columns)
+        assert features is not None
+        return Gathered(
+            features,
+            step_targets,
+            self.source.features,
+            np.array(self._names, dtype=object),
+            np.array(self._rows, np.int64),
+            np.cumsum(lengths) - lengths,
+            lengths,
+            targets,
+            np.array(self._splits, dtype=object) if self._splits else None,
+            labels,
+            self._missing,
+            self.source.facts,
+        )
+
+    def _recoded(self, steps: Steps | None, recode: np.ndarray) -> Steps:
+        """Return classes of steps in the order of the sorted labels."""
+        if steps is not None:
+            assert steps.array is not None
+            return Steps(recode[steps.array] if len(recode) else steps.array)
+        assert self._folder is not None
+        path = self._folder / "targets.bin"
+        raw = Steps(path, np.int64, 1)
+        writer = StepWriter(1, np.int64, path.with_name("labels.bin"))
+        for start in range(0, len(raw), 1 << 20):
+            writer.append(recode[raw.read(start, min(start + (1 << 20), len(raw)))])
+        writer.close()
+        path.with_name("labels.bin").replace(path)
+        return Steps(path, np.int64, 1)
+
+    def _take(self, piece: Piece) -> None:
+        current = self._current
+        if current is None or current.name != piece.sequence:
+            if piece.sequence in self._seen:
+                self._apart(piece)
+                return
+            self._seen.add(piece.sequence)
+            current = self._current = _Current(piece.sequence, first_row=int(piece.rows[0]) if len(piece.rows) else 0)
+            self._names.append(piece.sequence)
+            self._rows.append(current.first_row)
+            self._lengths.append(0)
+            if piece.split is not None:
+                self._splits.append("")
+            if piece.target is not None and not self.schema.target_every_step:
+                self._sequence_targets.append(0 if self.schema.target_is_class else [np.nan] * piece.target.shape[1])
+        if piece.order is not None:
+            piece = self._ordered(piece, current)
+        piece = self._filled(piece, current)
+        self._take_split(piece, current)
+        if piece.target is not None:
+            take = self._take_step_targets if self.schema.target_every_step else self._take_target
+            take(piece, current)
+        self._features.append(piece.features)
+        self._lengths[-1] += len(piece.features)
+
+    def _apart(self, piece: Piece) -> None:
+        """Say that a name comes back after another one."""
+        if self.whole:
+            text = f"the name {piece.sequence!r} stands for two sequences"
+        else:
+            text = (
+                f"sequence {piece.sequence!r}: its rows are not together, as they must be in a file too large for the "
+                "memory; sort the file by sequence and time"
+            )
+        self.problems.add("apart", text, piece.rows[:1], sequence=piece.sequence)
+
+    def _ordered(self, piece: Piece, current: _Current) -> Piece:
+        """Return the piece in order of time, and find times that stand twice."""
+        assert piece.order is not None
+        if self.whole and bool((piece.order[1:] < piece.order[:-1]).any()):
+            piece = _pick(piece, np.argsort(piece.order, kind="stable"))
+        order = piece.order
+        assert order is not None
+        if not len(order):
+            return piece
+        last = current.last_time
+        same = np.concatenate(([last is not None and order[0] == last], order[1:] == order[:-1]))
+        back = np.concatenate(([last is not None and order[0] < last], order[1:] < order[:-1]))
+        column, name = self.schema.order, piece.sequence
+        if same.any():
+            # Both rows of a pair, as far as they are in this piece.
+            rows = piece.rows[same | np.append(same[1:], False)]
+            text = f"sequence {name!r}: the same {column} twice"
+            self.problems.add("duplicate_time", text, rows, column=column, sequence=name)
+        if back.any():
+            text = (
+                f"sequence {name!r}: {column} goes back, which it must not in a file too large for the memory; "
+                "sort the file by sequence and time"
+            )
+            self.problems.add("unordered", text, piece.rows[back], column=column, sequence=name)
+        current.last_time = order[-1]
+        return piece
+
+    def _filled(self, piece: Piece, current: _Current) -> Piece:
+        """Apply the policy for missing values to the features, and to what is forecast."""
+        absent = np.isnan(piece.features)
+        if absent.any():
+            self._missing += absent.sum(0)
+            if self.missing == "refuse":
+                self._refuse_missing(piece, absent)
+            elif self.missing == "drop_step":
+                keep = ~absent.any(1)
+                piece = _pick(piece, np.flatnonzero(keep))
+            elif self.missing == "forward_fill":
+                piece.features = _forward_filled(piece.features, current.last_values)
+        if self.schema.kind == "forecasting" and piece.target is not None:
+            gaps = np.isnan(piece.target)
+            if gaps.any() and self.missing == "forward_fill":
+                piece.target = _forward_filled(piece.target, current.last_target)
+            if len(piece.target):
+                current.last_target = piece.target[-1]
+        if len(piece.features):
+            current.last_values = piece.features[-1]
+        return piece
+
+    def _refuse_missing(self, piece: Piece, absent: np.ndarray) -> None:
+        wide = self.schema.wide
+        for column in range(absent.shape[1]):
+            places = np.flatnonzero(absent[:, column])
+            if not len(places):
+                continue
+            rows = np.broadcast_to(piece.rows, len(absent)) if len(piece.rows) == 1 else piece.rows
+            if wide:
+                for place in places:
+                    self._missing_value(self.source.features[place], piece.rows, piece.sequence)
+            else:
+                name = self.source.features[min(column, len(self.source.features) - 1)]
+                self._missing_value(name, rows[places], piece.sequence)
+
+    def _missing_value(self, column: str, rows: np.ndarray, sequence: str) -> None:
+        self.problems.add("missing", f"column {column!r}: missing value", rows, column=column, sequence=sequence)
+
+    def _take_split(self, piece: Piece, current: _Current) -> None:
+        if piece.split is None or _all_are(piece.split, current.split):
+            return
+        for place, word in enumerate(piece.split):
+            if word is None:
+                text = f"column {self.schema.split_column!r}: missing value"
+                self.problems.add(
+                    "missing",
+                    text,
+                    piece.rows[place : place + 1],
+                    column=self.schema.split_column,
+                    sequence=piece.sequence,
+                )
+            elif current.split is None:
+                current.split = word
+                self._splits[-1] = word
+                if _all_are(piece.split, word):
+                    return
+            elif word != current.split:
+                text = f"sequence {piece.sequence!r} is in two splits, {current.split} and {word}"
+                known = any(p.kind == "two_splits" and p.text == text for p in self.problems.all)
+                rows = [] if known else [current.first_row]
+                self.problems.add(
+                    "two_splits",
+                    text,
+                    [*rows, int(piece.rows[place])],
+                    column=self.schema.split_column,
+                    sequence=piece.sequence,
+                )
+
+    def _take_target(self, piece: Piece, current: _Current) -> None:
+        """Take the target of a sequence, which all its rows must agree on."""
+        assert piece.target is not None
+        if _all_are(piece.target, current.target):
+            return
+        names = ", ".join(map(repr, self.schema.target)) or "'class'"
+        for place, value in enumerate(piece.target):
+            rows = piece.rows[place : place + 1]
+            gone = value is None if self.schema.target_is_class else bool(np.isnan(value).any())
+            if gone:
+                self.problems.add("missing", f"target {names}: missing value", rows, sequence=piece.sequence)
+            elif current.target is None:
+                current.target = value
+                if self.schema.target_is_class:
+                    self._sequence_targets[-1] = self._code(value)
+                else:
+                    self._sequence_targets[-1] = value
+                if _all_are(piece.target, value):
+                    return
+            elif not np.array_equal(value, current.target):
+                text = f"sequence {piece.sequence!r}: the target {names} changes within the sequence"
+                self.problems.add("target_changes", text, rows, sequence=piece.sequence)
+
+    def _take_step_targets(self, piece: Piece, current: _Current) -> None:
+        assert piece.target is not None
+        names = ", ".join(map(repr, self.schema.target)) or "'x'"
+        if self.schema.target_is_class:
+            gone = np.array([value is None for value in piece.target], bool)
+            codes = [[0 if value is None else self._code(value)] for value in piece.target]
+            found = np.array(codes, np.int64).reshape(-1, 1)
+        else:
+            gone = np.isnan(piece.target).any(1)
+            found = piece.target
+        if gone.any():
+            rows = piece.rows[gone] if len(piece.rows) == len(gone) else piece.rows
+            self.problems.add("missing", f"target {names}: missing value", rows, sequence=piece.sequence)
+        if self._targets is None:
+            path = None if self._folder is None else self._folder / "targets.bin"
+            self._targets = StepWriter(found.shape[1], np.int64 if self.schema.target_is_class else np.float32, path)
+        self._targets.append(found)
+
+    def _code(self, label: str) -> int:
+        return self._codes.setdefault(label, len(self._codes))
+
+
+def _all_are(values: np.ndarray, known: Any) -> bool:
+    """Return whether all values are the known one; a loop over rows would be slow where nothing is wrong."""
+    return known is not None and bool(np.all(values == known))
+
+
+def _pick(piece: Piece, places: np.ndarray) -> Piece:
+    """Return some steps of a piece; what is one for the sequence stays."""
+    steps = len(piece.features)
+
+    def of(values: Any) -> Any:
+        return values if values is None or len(values) != steps or (len(values) == 1 and steps != 1) else values[places]
+
+    return Piece(
+        piece.sequence, piece.features[places], of(piece.rows), of(piece.order), of(piece.target), of(piece.split)
+    )
+
+
+def _forward_filled(values: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    """Return (t, C) values with each NaN replaced by the last number before it; there may be none before the first."""
+    whole = values if before is None else np.concatenate((before[None], values))
+    places = np.where(np.isnan(whole), 0, np.arange(len(whole))[:, None])
+    np.maximum.accumulate(places, axis=0, out=places)
+    filled = np.take_along_axis(whole, places, 0)
+    return filled if before is None else filled[1:]
+
+
+def _sort_key(label: str) -> tuple[int, float, str]:
+    """Sort numbers by value and before words."""
+    try:
+        return (0, float(label), label)
+    except ValueError:
+        return (1, 0.0, label)

@@ -1,0 +1,107 @@
+"""What is wrong with a file: every mistake with its rows, not only the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from momentum_cli.errors import DataError
+
+SHOWN = 20
+"""Rows that are kept of each problem; the others are counted."""
+
+
+@dataclass
+class Problem:
+    """One kind of mistake in one place.
+
+    Attributes:
+        kind: A word for programs: missing, not_a_number, duplicate_time, two_splits, …
+        text: What is wrong, for people.
+        rows: Its first rows, numbered as the file's own tools do (see docs/data.md); empty when rows have no meaning.
+        count: How many rows there are.
+        column: The column, or None.
+        sequence: The sequence, when it is one.
+    """
+
+    kind: str
+    text: str
+    rows: list[int] = field(default_factory=list)
+    count: int = 0
+    column: str | None = None
+    sequence: str | None = None
+
+    def __str__(self) -> str:
+        if not self.rows:
+            return self.text
+        more = f" and {self.count - len(self.rows)} more" if self.count > len(self.rows) else ""
+        return f"{self.text}: row{'s' if self.count > 1 else ''} {', '.join(map(str, self.rows))}{more}"
+
+    def dump(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "kind": self.kind,
+            "column": self.column,
+            "sequence": self.sequence,
+            "rows": self.rows,
+            "count": self.count,
+            "message": str(self),
+        }
+
+
+class Problems:
+    """Mistakes met while a file is read; the same mistake in the same place is one `Problem` with more rows."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], Problem] = {}
+        self.sequences: set[str] = set()
+        """Names of the sequences that something is wrong with."""
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    @property
+    def all(self) -> list[Problem]:
+        """Every problem, in the order in which they were met."""
+        return list(self._found.values())
+
+    def add(
+        self,
+        kind: str,
+        text: str,
+        rows: Iterable[int] = (),
+        *,
+        column: str | None = None,
+        sequence: str | None = None,
+    ) -> None:
+        """Take in a mistake.
+
+        Args:
+            kind: See `Problem`.
+            text: What is wrong, the same for all rows of one problem.
+            rows: Where.
+            column: Column, if it is one.
+            sequence: Sequence, if it is one; it makes no problem of its own.
+        """
+        problem = self._found.setdefault((kind, text), Problem(kind, text, column=column, sequence=sequence))
+        if problem.sequence != sequence:
+            problem.sequence = None
+        for row in rows:
+            problem.count += 1
+            if len(problem.rows) < SHOWN:
+                problem.rows.append(int(row))
+        if sequence is not None:
+            self.sequences.add(sequence)
+
+    def refuse(self, path: str) -> None:
+        """Do nothing without a problem.
+
+        Raises:
+            DataError: There is one; the message has a line for each.
+        """
+        found = self.all
+        if len(found) == 1:
+            raise DataError(f"{path}: {found[0]}")
+        if found:
+            raise DataError("\n".join([f"{path}: {len(found)} problems", *map(str, found)]))

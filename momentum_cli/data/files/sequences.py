@@ -1,0 +1,157 @@
+"""A split of a file: batches are read, scaled and padded when they are asked for.
+
+Axes: n sequences of a split, B sequences of a batch, T longest of them, W channels, K targets, h horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from momentum_cli.data.dataset import NOT_SCORED, Batch
+from momentum_cli.data.files.normalisation import OneHot, Scaling
+from momentum_cli.data.files.steps import Steps
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the inputs of each sequence of a split are.
+
+    Stretches of a series give many windows; only the stretches are kept.
+
+    Args:
+        first: (m,) int64, the first step of the first window of each stretch.
+        counts: (m,) int64, windows of each stretch.
+        stride: Steps between windows of a stretch.
+        lengths: (m,) int64, steps of the windows of each stretch.
+    """
+
+    first: np.ndarray
+    counts: np.ndarray
+    stride: int
+    lengths: np.ndarray
+    _ends: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ends", np.cumsum(self.counts))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first steps and the lengths of windows."""
+        stretch = np.searchsorted(self._ends, index, side="right")
+        before = index - (self._ends[stretch] - self.counts[stretch])
+        return self.first[stretch] + before * self.stride, self.lengths[stretch]
+
+    def head(self, count: int) -> Windows:
+        """Return the first `count` windows."""
+        left = np.clip(count - (self._ends - self.counts), 0, self.counts)
+        return Windows(self.first, left, self.stride, self.lengths)
+
+
+@dataclass(frozen=True)
+class FileSplit:
+    """A split of a file, see `momentum_cli.data.Sequences`.
+
+    Args:
+        features: Steps of all sequences.
+        windows: Which of them are the inputs.
+        prepare: From stored steps to float32 channels.
+        channels: W.
+        targets: (n,) int64 classes or (n, K) float32 scaled values; or steps: (S, 1) int64 classes of the steps of
+            the inputs, or (S, K) values of which the `horizon` after the inputs are forecast.
+        horizon: h; 0 unless forecasting.
+        target_scaling: Of values that are read from steps.
+        where: Device of batches.
+    """
+
+    features: Steps
+    windows: Windows
+    prepare: Scaling | OneHot | Callable[[np.ndarray], np.ndarray]
+    channels: int
+    targets: Tensor | Steps
+    horizon: int = 0
+    target_scaling: Scaling | None = None
+    where: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @property
+    def longest(self) -> int:
+        """T."""
+        return int(self.windows.lengths[self.windows.counts > 0].max(initial=0))
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """(n,) int64 on the CPU, or None when all are the same."""
+        import torch
+
+        found = self.windows.lengths[self.windows.counts > 0]
+        if len(found) == 0 or (found == found[0]).all():
+            return None
+        return torch.from_numpy(np.repeat(self.windows.lengths, self.windows.counts))
+
+    @property
+    def scored(self) -> Tensor:
+        """(n,) int64 on the CPU, terms of the loss of each sequence: its targets, or its steps."""
+        import torch
+
+        if isinstance(self.targets, Steps) and not self.horizon:
+            return torch.from_numpy(np.repeat(self.windows.lengths, self.windows.counts))
+        if isinstance(self.targets, Steps):
+            terms = self.horizon * self.targets.columns
+        else:
+            terms = self.targets.shape[1] if self.targets.ndim == 2 else 1
+        return torch.tensor(terms).expand(len(self))
+
+    def batch(self, index: Tensor) -> Batch:
+        """Read the sequences `index`, (B,) int64.
+
+        Returns:
+            Batch with inputs (B, T, W) float32, 0 after the end of a sequence; targets (B,), (B, K), (B, T) with
+            `NOT_SCORED` after the end, or (B, h * K), the values of the first step of the horizon first.
+        """
+        import torch
+
+        places = index.cpu().numpy()
+        starts, lengths = self.windows[places]
+        longest = int(lengths.max())
+        inputs = self.prepare(self.features.padded(starts, lengths))
+        same = bool((lengths == longest).all())
+        if not same:
+            inputs[np.arange(longest) >= lengths[:, None]] = 0.0
+        return Batch(
+            torch.from_numpy(inputs).to(self.where),
+            self._targets(index, starts, lengths).to(self.where),
+            None if same else torch.from_numpy(lengths.astype(np.int64)),
+        )
+
+    def _targets(self, index: Tensor, starts: np.ndarray, lengths: np.ndarray) -> Tensor:
+        import torch
+
+        if not isinstance(self.targets, Steps):
+            return self.targets.index_select(0, index.cpu())
+        ends = starts + lengths
+        if self.horizon:
+            ahead = self.targets.padded(ends, np.full(len(ends), self.horizon))
+            assert self.target_scaling is not None
+            return torch.from_numpy(self.target_scaling(ahead).reshape(len(ends), -1))
+        return torch.from_numpy(self.targets.padded(starts, lengths, NOT_SCORED)[:, :, 0])
+
+    def to(self, device: torch.device | str) -> FileSplit:
+        """Return the split with batches on `device`; the data stay where they are."""
+        return replace(self, where=device)
+
+    def head(self, count: int) -> FileSplit:
+        """Return the first `count` sequences."""
+        targets = self.targets if isinstance(self.targets, Steps) else self.targets[:count]
+        return replace(self, windows=self.windows.head(count), targets=targets)

@@ -1,0 +1,107 @@
+"""Which sequences, or which part of each series, are for training, validation and test.
+
+Axes: n sequences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.sampling import stratified_holdout, stream
+from momentum_cli.errors import DataError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of a file is one split.
+
+    Args:
+        sequences: (m,) int64, the sequences.
+        begins, ends: (m,) int64, the steps of each that belong to the split.
+        reaches_back: (m,) int64, the first step that may be an input: before `begins` where the past is known.
+    """
+
+    sequences: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+    reaches_back: np.ndarray
+
+    @classmethod
+    def whole(cls, sequences: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Part:
+        """Return whole sequences."""
+        begins = starts[sequences]
+        return cls(sequences, begins, begins + lengths[sequences], begins)
+
+
+def by_column(names: np.ndarray, rows: np.ndarray, sequences: np.ndarray, problems: Problems) -> dict[str, np.ndarray]:
+    """Return the sequences of each split as the file names them: train, validation, test.
+
+    Args:
+        names: (n,) what the column says.
+        rows: (n,) first row of each sequence, for messages.
+        sequences: (n,) their names, for messages.
+        problems: Told about other words, and when there is nothing to train on or to test.
+    """
+    for place in np.flatnonzero(~np.isin(names.astype(str), (*SPLITS, ""))):
+        text = f"the split {str(names[place])[:40]!r} is not one of {', '.join(SPLITS)}"
+        problems.add("split_name", text, [rows[place]], sequence=str(sequences[place]))
+    found = {split: np.flatnonzero(names.astype(str) == split) for split in SPLITS}
+    for split in ("train", "test"):
+        if not len(found[split]):
+            problems.add("empty_split", f"no sequence is in the split {split}")
+    return found
+
+
+def by_fraction(
+    n: int, classes: np.ndarray | None, validation: float | Literal["none"], test: float, seed: int
+) -> dict[str, np.ndarray]:
+    """Draw whole sequences for each split, the classes in proportion.
+
+    Args:
+        n: Sequences.
+        classes: (n,) int64, or None when sequences have no class.
+        validation, test: Fractions, in (0, 1); at least one sequence each.
+        seed: Decides which.
+
+    Raises:
+        DataError: There are too few sequences.
+    """
+    import torch
+
+    needed = 2 if validation == "none" else 3
+    if n < needed:
+        raise DataError(f"{n} sequence(s) cannot be divided among {needed} splits; for one series use task.split=time")
+    codes = torch.from_numpy(classes) if classes is not None else torch.zeros(n, dtype=torch.int64)
+    held = min(max(1, round(n * test)), n - needed + 1)
+    rest, tested = stratified_holdout(codes, held, stream("files", seed, "test"))
+    found = {"train": rest.numpy(), "validation": np.empty(0, np.int64), "test": tested.numpy()}
+    if validation != "none":
+        held = min(max(1, round(n * validation)), len(rest) - 1)
+        kept, chosen = stratified_holdout(codes[rest], held, stream("files", seed, "validation"))
+        found |= {"train": rest[kept].numpy(), "validation": rest[chosen].numpy()}
+    return found
+
+
+def by_time(
+    starts: np.ndarray, lengths: np.ndarray, validation: float | Literal["none"], test: float
+) -> dict[str, Part]:
+    """Cut each series at the same fractions of its steps: first train, then validation, the end is test.
+
+    What is predicted lies in the split; what it is predicted from may reach back before it.
+    """
+    share = 0.0 if validation == "none" else validation
+    ends = starts + lengths
+    test_at = ends - np.round(lengths * test).astype(np.int64)
+    validation_at = test_at - np.round(lengths * share).astype(np.int64)
+    everything = np.arange(len(starts))
+    return {
+        "train": Part(everything, starts, validation_at, starts),
+        "validation": Part(everything, validation_at, test_at, starts),
+        "test": Part(everything, test_at, ends, starts),
+    }

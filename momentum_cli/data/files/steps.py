@@ -1,0 +1,102 @@
+"""The steps of all sequences one after the other, in memory or in a file of which only what is asked for is read.
+
+Axes: S steps of all sequences, C columns.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Steps:
+    """(S, C) numbers.
+
+    A file is read by position instead of being mapped: the pages of a mapping count as memory of the process, and after
+    an epoch all of the file would be among them.
+
+    Args:
+        source: The array, or a file that holds nothing but the array in C order.
+        dtype: Of the file.
+        columns: C of the file.
+    """
+
+    def __init__(self, source: np.ndarray | Path, dtype: Any = np.float32, columns: int = 1) -> None:
+        self.array: np.ndarray | None = None
+        if isinstance(source, np.ndarray):
+            self.array = source
+            self.dtype, self.columns = source.dtype, source.shape[1]
+            return
+        self.path = source
+        self.dtype, self.columns = np.dtype(dtype), columns
+        self._file = open(source, "rb", buffering=0)  # noqa: SIM115 - open as long as the data are used
+
+    def __len__(self) -> int:
+        if self.array is not None:
+            return len(self.array)
+        return int(os.fstat(self._file.fileno()).st_size // (self.dtype.itemsize * self.columns))
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return steps `start` … `stop` - 1, (stop - start, C); not to be written to."""
+        if self.array is not None:
+            return self.array[start:stop]
+        size = self.dtype.itemsize * self.columns
+        if hasattr(os, "pread"):
+            # It leaves the position alone, so that processes may share the file.
+            data = os.pread(self._file.fileno(), (stop - start) * size, start * size)
+        else:
+            self._file.seek(start * size)
+            data = self._file.read((stop - start) * size)
+        return np.frombuffer(data, self.dtype).reshape(stop - start, self.columns)
+
+    def padded(self, starts: np.ndarray, lengths: np.ndarray, fill: float = 0) -> np.ndarray:
+        """Return (B, T, C) steps `starts` … `starts` + `lengths` - 1, T the longest, `fill` after the end of each."""
+        longest = int(lengths.max())
+        if self.array is not None and (lengths == longest).all():
+            return np.asarray(self.array[starts[:, None] + np.arange(longest)])
+        found = np.full((len(starts), longest, self.columns), fill, self.dtype)
+        for row, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
+            found[row, :length] = self.read(start, start + length)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_file"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.array is None:
+            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - as above
+
+
+class StepWriter:
+    """Takes steps as they come and gives them back as `Steps`.
+
+    Args:
+        columns: C.
+        dtype: What to keep them as.
+        path: File to write; None keeps them in memory.
+    """
+
+    def __init__(self, columns: int, dtype: Any, path: Path | None) -> None:
+        self.columns, self._dtype = columns, np.dtype(dtype)
+        self._parts: list[np.ndarray] = []
+        self._file = None if path is None else open(path, "wb")  # noqa: SIM115 - closed in `close`
+
+    def append(self, steps: np.ndarray) -> None:
+        """Take (m, C) steps."""
+        kept = np.ascontiguousarray(steps, self._dtype)
+        if self._file is not None:
+            self._file.write(kept.data)
+        else:
+            self._parts.append(kept)
+
+    def close(self) -> Steps | None:
+        """Return the steps; None when they are in the file, which may yet be renamed."""
+        if self._file is not None:
+            self._file.close()
+            return None
+        empty = np.empty((0, self.columns), self._dtype)
+        return Steps(np.concatenate(self._parts) if self._parts else empty)

@@ -1,0 +1,374 @@
+"""The task `files`: the user's own data, from a file on the disk to splits that can be trained on.
+
+Axes: n sequences, S steps of all of them, D features, W channels of the model, K targets, h horizon.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from momentum_cli.data.dataset import NO_PROGRESS, Dataset, DownloadProgress, default_data_dir
+from momentum_cli.data.sampling import check_seed
+from momentum_cli.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from momentum_cli.data.files.gathering import Gathered
+    from momentum_cli.data.files.normalisation import OneHot, Scaling
+    from momentum_cli.data.files.problems import Problems
+    from momentum_cli.data.files.schema import Schema
+    from momentum_cli.data.files.sequences import FileSplit
+    from momentum_cli.data.files.splitting import Part
+
+METRICS = {
+    "classification": ("accuracy", "loss"),
+    "labelling": ("accuracy", "loss"),
+    "regression": ("mse", "mae", "loss"),
+    "forecasting": ("mse", "mae", "loss"),
+}
+"""Metrics of each kind, the headline one first."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Learn from a file, or a folder of files, of one's own; docs/data.md describes formats and layouts.
+
+    Args:
+        path: File or folder; looked for from the recipe's folder, then in the folder of data sets.
+        kind: ``"classification"`` or ``"regression"`` of whole sequences, ``"labelling"`` of every step, or
+            ``"forecasting"`` of the steps that come next.
+        format: ``"csv"``, ``"parquet"``, ``"jsonl"``, ``"npz"``, ``"npy"``, ``"wav"`` or ``"text"`` (folders); None:
+            by the ending of the path.
+        sequence: Column with the name of the sequence that a row belongs to. None: with classification and regression
+            a row is a sequence and its features are the steps; with forecasting all rows are one series.
+        order: Column of times, by which the steps of a sequence are sorted; None: as they stand.
+        features: Columns of inputs; None: all that are nothing else.
+        target: Column, or columns, of what is predicted; folders are their own classes.
+        window: Forecasting: steps that a forecast is made from, >= 1.
+        horizon: Forecasting: steps that are forecast, >= 1, all at once.
+        stride: Forecasting: steps from one window to the next, >= 1.
+        split: ``"fraction"``: whole sequences are drawn for each split, the classes in proportion; ``"time"``, for
+            forecasting: the beginning of each series is for training, the end for test. None: time for forecasting,
+            else fraction.
+        split_column: Column with the words train, validation and test, in place of `split`; of folders the level above
+            the classes.
+        validation_fraction, test_fraction: Of the sequences, or of each series; >= 0 and > 0, their sum < 1. Without
+            validation the test set chooses, and the result is labelled so.
+        split_seed: Which sequences are drawn, in [0, 2**32).
+        normalise: ``"standard"`` (mean 0, standard deviation 1), ``"range"`` (0 to 1) or ``"none"``; fitted to the
+            training data alone, for features and for predicted values.
+        missing: ``"refuse"``; ``"forward_fill"``: the last value of the sequence, before the first one the training
+            mean; ``"mean"``: the training mean; ``"drop_step"``: leave the step out. Forecasting takes the first two.
+        lengths: NPZ and NPY: array with the number of valid steps of each sequence.
+        samples_per_step: WAV: samples that are one step, >= 1.
+
+    Raises:
+        ValueError: An option is out of its range, or does not go with another one.
+    """
+
+    path: str
+    kind: Literal["classification", "regression", "labelling", "forecasting"]
+    format: Literal["csv", "parquet", "jsonl", "npz", "npy", "wav", "text"] | None = None
+    sequence: str | None = None
+    order: str | None = None
+    features: list[str] | None = None
+    target: str | list[str] | None = None
+    window: int | None = None
+    horizon: int = 1
+    stride: int = 1
+    split: Literal["fraction", "time"] | None = None
+    split_column: str | None = None
+    validation_fraction: float = 0.15
+    test_fraction: float = 0.15
+    split_seed: int = 0
+    normalise: Literal["standard", "range", "none"] = "standard"
+    missing: Literal["refuse", "forward_fill", "mean", "drop_step"] = "refuse"
+    lengths: str | None = None
+    samples_per_step: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("path: got '', allowed is a file or a folder")
+        check_seed("split_seed", self.split_seed)
+        for name in ("horizon", "stride", "samples_per_step"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is >= 1")
+        if not 0.0 <= self.validation_fraction < 1.0:
+            raise ValueError(f"validation_fraction: got {self.validation_fraction}, allowed is 0 <= … < 1")
+        if not 0.0 < self.test_fraction < 1.0:
+            raise ValueError(f"test_fraction: got {self.test_fraction}, allowed is 0 < … < 1")
+        if self.validation_fraction + self.test_fraction >= 1.0:
+            raise ValueError("test_fraction: with validation_fraction it leaves nothing to train on")
+        if self.features is not None and not self.features:
+            raise ValueError("features: got an empty list; leave it out to take every column that is nothing else")
+        self._check_kind()
+
+    def _check_kind(self) -> None:
+        forecasting = self.kind == "forecasting"
+        if forecasting and self.window is None:
+            raise ValueError("window: missing; forecasting needs the number of steps that a forecast is made from")
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"window: got {self.window}, allowed is >= 1")
+        if not forecasting:
+            for name, default in (("window", None), ("horizon", 1), ("stride", 1)):
+                if getattr(self, name) != default:
+                    raise ValueError(f"{name}: got {getattr(self, name)}, allowed with kind forecasting only")
+        if self.split == "time" and not forecasting:
+            raise ValueError("split: got 'time', allowed with kind forecasting only; sequences are split by fraction")
+        if self.split is not None and self.split_column is not None:
+            raise ValueError("split: got a split_column too; give one of them")
+        if forecasting and self.missing in ("mean", "drop_step"):
+            raise ValueError(f"missing: got {self.missing!r}, allowed with forecasting are refuse and forward_fill")
+        if isinstance(self.target, list) and len(self.target) != 1 and self.kind in ("classification", "labelling"):
+            raise ValueError(f"target: got {self.target}, allowed with {self.kind} is one column")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics of an evaluation, the headline one first."""
+        return METRICS[self.kind]
+
+    def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
+        """Read the file; nothing is downloaded.
+
+        Returns:
+            Dataset whose splits are `FileSplit`.
+
+        Raises:
+            DataError: The file is missing, cannot be read, or something is wrong in it: every problem is named.
+            RecipeError: An optional package is missing.
+        """
+        from momentum_cli.data.files.problems import Problems
+
+        problems = Problems()
+        path = self.find(data_dir)
+        gathered = self.gather(path, problems)
+        problems.refuse(str(path))
+        parts = self.parts(gathered, problems)
+        problems.refuse(str(path))
+        dataset = self.dataset(self.schema(path), gathered, parts, problems)
+        problems.refuse(str(path))
+        return dataset
+
+    def find(self, data_dir: Path | None) -> Path:
+        """Return the file or folder.
+
+        Raises:
+            DataError: There is none; the message says where it was looked for.
+        """
+        wanted, folder = Path(self.path).expanduser(), data_dir or default_data_dir()
+        # A run that was moved to another machine finds its file by name in the folder of data sets.
+        places = [wanted, folder / wanted.name] if wanted.is_absolute() else [folder / wanted, wanted]
+        for place in places:
+            if place.exists():
+                return place
+        raise DataError(
+            f"task.path: there is no {places[0]} and no {places[1]}; a path is looked for from the recipe's folder, "
+            "then in --data-dir, then in the current folder"
+        )
+
+    def schema(self, path: Path) -> Schema:
+        """Return what the columns mean.
+
+        Raises:
+            DataError: The format is not known, or needs another option.
+        """
+        from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, TABLES, Schema
+
+        target = () if self.target is None else (self.target,) if isinstance(self.target, str) else tuple(self.target)
+        found = self.format or SUFFIXES.get(path.suffix.lower())
+        if found is None:
+            what = "a folder" if path.is_dir() else f"a file ending in {path.suffix or 'nothing'!r}"
+            raise DataError(
+                f"{path}: {what}: name its format in task.format (csv, parquet, jsonl, npz, npy, wav, text)"
+            )
+        if found in FOLDERS and (not path.is_dir() or self.kind != "classification"):
+            raise DataError(f"{path}: the format {found} is a folder of files, one folder a class, for classification")
+        if found in FOLDERS:
+            target = ("class",)
+        elif not target and (self.kind != "forecasting" or found in TABLES):
+            raise DataError(f"{path}: name what is predicted in task.target")
+        if self.kind == "labelling" and found in ("csv", "parquet") and self.sequence is None:
+            raise DataError(f"{path}: name the column of sequences in task.sequence; labelling splits whole sequences")
+        return Schema(
+            found,
+            self.kind,
+            self.sequence,
+            self.order,
+            None if self.features is None else tuple(self.features),
+            target,
+            self.split_column,
+            self.lengths,
+            self.samples_per_step,
+        )
+
+    def gather(self, path: Path, problems: Problems) -> Gathered:
+        """Return all sequences of the file; what is wrong with them is in the problems then."""
+        from momentum_cli.data.files.cache import gather
+
+        return gather(path, self.schema(path), self.missing, problems)
+
+    def parts(self, gathered: Gathered, problems: Problems) -> dict[str, Part]:
+        """Return what of the file each split is.
+
+        Raises:
+            DataError: There are too few sequences.
+        """
+        from momentum_cli.data.files.splitting import Part, by_column, by_fraction, by_time
+
+        share: float | Literal["none"] = self.validation_fraction or "none"
+        if gathered.splits is not None:
+            chosen = by_column(gathered.splits, gathered.rows, gathered.names, problems)
+        elif self.split == "time" or (self.split is None and self.kind == "forecasting"):
+            return by_time(gathered.starts, gathered.lengths, share, self.test_fraction)
+        else:
+            classes = gathered.targets if self.kind == "classification" else None
+            chosen = by_fraction(len(gathered), classes, share, self.test_fraction, self.split_seed)
+        return {split: Part.whole(index, gathered.starts, gathered.lengths) for split, index in chosen.items()}
+
+    def dataset(self, schema: Schema, gathered: Gathered, parts: dict[str, Part], problems: Problems) -> Dataset:
+        """Return the splits, normalised by the training data."""
+        prepare, channels, description = self._inputs(schema, gathered, parts["train"])
+        names, target_scaling = self._targets(gathered, parts["train"])
+        splits = {
+            split: self._split(gathered, part, prepare, channels, target_scaling) for split, part in parts.items()
+        }
+        for split in ("train", "test"):
+            if not len(splits[split]):
+                longest = int((parts[split].ends - parts[split].begins).max(initial=0))
+                text = f"the split {split} holds nothing to learn from"
+                if self.window is not None:
+                    text += f": {self.window} + {self.horizon} steps are needed, its longest series has {longest}"
+                problems.add("empty_split", text)
+        values = target_scaling is not None
+        preprocessing = description | {
+            "horizon": self.horizon,
+            "targets": None if target_scaling is None else {"names": names, **target_scaling.dump()},
+        }
+        scale = None if target_scaling is None else tuple(target_scaling.scale.tolist()) * self.horizon
+        return Dataset(
+            name="files",
+            train=splits["train"],
+            validation=splits["validation"] if len(splits["validation"]) else None,
+            test=splits["test"],
+            input_size=channels,
+            output_size=len(names) * self.horizon if values else len(gathered.labels),
+            output="every" if self.kind == "labelling" else "last",
+            loss="mse" if values else "cross_entropy",
+            metric=self.metrics[0],
+            labels=None if values else gathered.labels,
+            preprocessing=preprocessing,
+            licence="that of the data",
+            target_scale=scale,
+        )
+
+    def _inputs(self, schema: Schema, gathered: Gathered, train: Part) -> tuple[Scaling | OneHot, int, dict[str, Any]]:
+        import numpy as np
+
+        from momentum_cli.data.files.normalisation import OTHER, OneHot, fit
+
+        description = {
+            "kind": "files",
+            "schema": _resolved(schema, gathered).dump(),
+            "missing": self.missing,
+            "window": self.window,
+            "features": list(gathered.feature_names),
+            "facts": {key: value for key, value in gathered.facts.items() if key != "characters"},
+        }
+        met = gathered.facts.get("characters")
+        if met is not None:
+            used = np.zeros(len(met), bool)
+            for block in _blocks(gathered.features, train):
+                used[block[:, 0].astype(np.int64)] = True
+            known = sorted(character for character, here in zip(met, used.tolist(), strict=True) if here)
+            encoding = OneHot.of(met, known)
+            return encoding, encoding.size, description | {"scaling": None, "tokens": [*known, OTHER]}
+        scaling = fit(_blocks(gathered.features, train), gathered.features.columns, self.normalise)
+        return scaling, gathered.features.columns, description | {"scaling": scaling.dump(), "tokens": None}
+
+    def _targets(self, gathered: Gathered, train: Part) -> tuple[list[str], Scaling | None]:
+        """Return the names of the predicted values and their scaling; [] and None for classes."""
+        from momentum_cli.data.files.normalisation import fit
+
+        if self.kind in ("classification", "labelling"):
+            if len(gathered.labels) < 2:
+                raise DataError(f"{self.path}: the target has {len(gathered.labels)} class; allowed are two or more")
+            return [], None
+        given = [self.target] if isinstance(self.target, str) else list(self.target or gathered.feature_names)
+        if self.kind == "regression":
+            assert gathered.targets is not None
+            columns = gathered.targets.shape[1]
+            scaling = fit([gathered.targets[train.sequences]], columns, self.normalise)
+        else:
+            assert gathered.step_targets is not None
+            columns = gathered.step_targets.columns
+            scaling = fit(_blocks(gathered.step_targets, train), columns, self.normalise)
+        names = given if len(given) == columns else [f"{given[0]}[{index}]" for index in range(columns)]
+        return names, scaling
+
+    def _split(
+        self,
+        gathered: Gathered,
+        part: Part,
+        prepare: Scaling | OneHot,
+        channels: int,
+        target_scaling: Scaling | None,
+    ) -> FileSplit:
+        import numpy as np
+        import torch
+
+        from momentum_cli.data.files.sequences import FileSplit, Windows
+
+        if self.window is not None:
+            first = np.maximum(part.reaches_back, part.begins - self.window)
+            room = part.ends - self.horizon - self.window - first
+            counts = np.where(room >= 0, room // self.stride + 1, 0)
+            windows = Windows(first, counts, self.stride, np.full(len(first), self.window, np.int64))
+            assert gathered.step_targets is not None
+            return FileSplit(
+                gathered.features, windows, prepare, channels, gathered.step_targets, self.horizon, target_scaling
+            )
+        count = np.ones(len(part.sequences), np.int64)
+        windows = Windows(part.begins, count, 1, part.ends - part.begins)
+        if gathered.targets is None:
+            assert gathered.step_targets is not None
+            return FileSplit(gathered.features, windows, prepare, channels, gathered.step_targets)
+        chosen = gathered.targets[part.sequences]
+        targets = torch.from_numpy(chosen if target_scaling is None else target_scaling(chosen))
+        return FileSplit(gathered.features, windows, prepare, channels, targets)
+
+
+def _resolved(schema: Schema, gathered: Gathered) -> Schema:
+    """Return the schema with the features that were found, which other files have to have, too."""
+    import dataclasses
+
+    from momentum_cli.data.files.schema import TABLES
+
+    if schema.format not in TABLES or schema.features is not None or schema.wide:
+        return schema
+    # A column of lists gives the features name[0], name[1], …
+    lists = schema.format == "jsonl"
+    names = dict.fromkeys(name.partition("[")[0] if lists else name for name in gathered.feature_names)
+    return dataclasses.replace(schema, features=tuple(names))
+
+
+def _blocks(steps: Any, part: Part, size: int = 1 << 16) -> Iterator[np.ndarray]:
+    """Yield the steps of a split, sequence by sequence; of neighbours together, as one read is cheaper than many."""
+    begin = end = 0
+    for start, stop in zip(part.begins.tolist(), part.ends.tolist(), strict=True):
+        if start == end and stop - begin <= size:
+            end = stop
+            continue
+        yield from _in_blocks(steps, begin, end, size)
+        begin, end = start, stop
+    yield from _in_blocks(steps, begin, end, size)
+
+
+def _in_blocks(steps: Any, begin: int, end: int, size: int) -> Iterator[np.ndarray]:
+    for index in range(math.ceil((end - begin) / size)):
+        at = begin + index * size
+        yield steps.read(at, min(at + size, end))
