@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
-from momentum_cli.kernels import Weights, fused, native, reference
+from momentum_cli.kernels import Weights, cpu_library, fused, fused_ops, native, reference
 from momentum_cli.recurrence import RECURRENCES
 
 CPU = torch.device("cpu")
@@ -296,7 +296,7 @@ def test_op_registration() -> None:
     nothing = (None, None, None, None, None)
     arguments = (x, *weights, *nothing, [0.6, 0.9, 0.3, 1e-3], plan, True)
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(fused._fused_forward, arguments, test_utils=tests)
+    torch.library.opcheck(fused_ops.fused_forward, arguments, test_utils=tests)
 
 
 def test_what_the_kernel_cannot_do_it_refuses_with_the_reason() -> None:
@@ -306,7 +306,7 @@ def test_what_the_kernel_cannot_do_it_refuses_with_the_reason() -> None:
 
 
 def test_without_the_library_there_is_a_reason_a_remedy_and_a_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    fused._load.cache_clear()
+    cpu_library.load.cache_clear()
     monkeypatch.setenv("MOMENTUMRNN_KERNEL_LIBRARY", "/nowhere/_cpu.so")
     try:
         status = fused.status()
@@ -318,7 +318,7 @@ def test_without_the_library_there_is_a_reason_a_remedy_and_a_cost(monkeypatch: 
         with pytest.raises(RuntimeError, match="reinstall"):
             case.run(fused, torch.float32)
     finally:
-        fused._load.cache_clear()
+        cpu_library.load.cache_clear()
 
 
 @built

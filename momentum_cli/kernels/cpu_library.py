@@ -1,0 +1,90 @@
+"""The C++ library of the CPU kernels: found, loaded by ctypes, and described for `doctor`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ABI = 2
+ISAS = {"generic": 0, "avx2": 1, "avx512": 2}
+_COST = "linear dynamics run on torch's kernels, adam and rmsprop on a Python loop over time, both slower in training"
+
+
+class Arguments(ctypes.Structure):
+    """`mrnn_args` of kernels/cpu/momentum_rnn.h, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("abi", "isa", "real_bytes", "recurrence", "dynamics", "threads")),
+        *((name, ctypes.c_int64) for name in ("parts", "chunk", "steps", "batch", "input", "hidden")),
+        *((name, ctypes.c_double) for name in ("momentum", "step_size", "beta2", "eps")),
+        *((name, ctypes.c_void_p) for name in ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "v0", "m0", "lengths")),
+        *((name, ctypes.c_void_p) for name in ("out", "hn", "cn", "vn", "mn", "saved", "checkpoints")),
+        *((name, ctypes.c_void_p) for name in ("d_out", "d_hn", "d_cn", "d_vn", "d_mn")),
+        *((name, ctypes.c_void_p) for name in ("dx", "dw_ih", "dw_hh", "db_ih", "db_hh", "dh0", "dc0", "dv0", "dm0")),
+    ]
+
+
+@cache
+def load() -> tuple[Any, str, str]:
+    """Return (library or None, its path, why it is not there); MOMENTUMRNN_KERNEL_LIBRARY names another build of it."""
+    here, other = Path(__file__).parent, os.environ.get("MOMENTUMRNN_KERNEL_LIBRARY")
+    found = [Path(other)] if other else [*sorted(here.glob("_cpu*.so")), *sorted(here.glob("_cpu*.pyd"))]
+    if not found:
+        reason = "the kernel library was not built: install a C++ compiler (g++ or clang++), then reinstall momentumrnn"
+        return None, "", reason
+    path = str(found[0])
+    try:
+        library = ctypes.CDLL(path)
+        current = library.mrnn_abi() == ABI and library.mrnn_args_bytes() == ctypes.sizeof(Arguments)
+    except (OSError, AttributeError) as error:
+        return None, path, f"the kernel library cannot be loaded ({error}); reinstall momentumrnn"
+    if not current:
+        return None, path, "the kernel library was built from other sources than this package; reinstall momentumrnn"
+    for name in ("mrnn_forward", "mrnn_backward"):
+        getattr(library, name).restype = ctypes.c_int64
+        getattr(library, name).argtypes = [ctypes.POINTER(Arguments)]
+    _lend_openmp(library)
+    return library, path, ""
+
+
+def _lend_openmp(library: Any) -> None:
+    """Let the kernel run on torch's OpenMP team if torch has one of GNU's; otherwise it starts threads of its own."""
+    try:
+        process = ctypes.CDLL(None)
+        functions = [getattr(process, n) for n in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")]
+    except (AttributeError, OSError, TypeError):
+        return
+    library.mrnn_use_openmp(*(ctypes.cast(function, ctypes.c_void_p) for function in functions))
+
+
+def chosen_isa(dtype: torch.dtype = torch.float32) -> str:
+    """Return the instruction set in use: the best one, or what MOMENTUMRNN_ISA asks for; float64 is portable only."""
+    library, _, _ = load()
+    if dtype == torch.float64:
+        return "generic"
+    wanted = os.environ.get("MOMENTUMRNN_ISA")
+    if wanted is None:
+        best: int = library.mrnn_best_isa()
+        return list(ISAS)[best]
+    able = [name for name, number in ISAS.items() if library.mrnn_has_isa(ctypes.c_int64(number))]
+    if wanted not in able:
+        raise ValueError(f"MOMENTUMRNN_ISA: got {wanted!r}, this machine allows {', '.join(able)}")
+    return wanted
+
+
+def status() -> dict[str, Any]:
+    """Describe the kernel library for `doctor`.
+
+    Returns:
+        ``available`` (bool), ``isa`` ("generic", "avx2", "avx512" or None), ``library`` (path or None), ``reason``
+        (why not, with the remedy; None when available), ``cost`` (what running without it costs; None when available).
+    """
+    library, path, reason = load()
+    if library is None:
+        return {"available": False, "isa": None, "library": path or None, "reason": reason, "cost": _COST}
+    return {"available": True, "isa": chosen_isa(), "library": path, "reason": None, "cost": None}

@@ -1,0 +1,198 @@
+"""The fused kernel as custom ops with autograd and fake kernels: one layer in one direction.
+
+Axes: T time, B batch, D input, H hidden, G gates * H.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.kernels.cpu_library import ABI, Arguments, load
+from momentum_cli.kernels.workspace import Workspace
+
+DTYPES = {torch.float32: 4, torch.float64: 8}
+# Numbers of the recurrences in momentum_rnn.h.
+RECURRENCES = {"lstm": 0, "gru": 1, "rnn": 2, "rnn_relu": 3, "modrelu": 4}
+_GATES = (4, 3, 1, 1, 1)
+_KEPT = (5, 5, 1, 1, 1)  # what backward needs of each hidden unit and step
+_WORKSPACE = Workspace()
+_INPUTS = ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "v0", "m0", "lengths")
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None or tensor.numel() == 0 else tensor.data_ptr()
+
+
+def _call(name: str, plan: list[int], constants: list[float], shape: tuple[int, ...], **tensors: Tensor | None) -> None:
+    library, _, reason = load()
+    if library is None:
+        raise RuntimeError(reason)
+    recurrence, kind, isa, threads, parts, chunk = plan
+    dtype = next(t for t in tensors.values() if t is not None).dtype
+    arguments = Arguments(
+        ABI, isa, DTYPES[dtype], recurrence, kind, threads, parts, chunk, *shape, *constants
+    )  # fmt: skip
+    for field, tensor in tensors.items():
+        assert tensor is None or tensor.is_contiguous(), field
+        setattr(arguments, field, _pointer(tensor))
+    code = getattr(library, name)(ctypes.byref(arguments))
+    if code:
+        problem = {-1: "bad argument", -2: "out of memory", -3: "instruction set not available"}.get(code, str(code))
+        raise RuntimeError(f"{name}: {problem} (T, B, D, H = {shape})")
+
+
+def _dense(*tensors: Tensor | None) -> list[Tensor | None]:
+    return [None if t is None else t.detach().contiguous() for t in tensors]
+
+
+@cache
+def _tile(isa: int, dtype: torch.dtype) -> int:
+    """Hidden units are padded to this many in what is saved: two vectors."""
+    vector_bytes: int = load()[0].mrnn_vector_bytes(ctypes.c_int64(isa))
+    return 2 * vector_bytes // DTYPES[dtype]
+
+
+def _allocate(
+    x: Tensor, w_hh: Tensor, lengths: Tensor | None, plan: list[int], training: bool, large: Callable[[int], Tensor]
+) -> list[Tensor]:
+    """Return the outputs of a forward pass; ``large`` makes the flat buffers that only the backward pass reads."""
+    recurrence, kind, isa, _, _, chunk = plan
+    steps, batch, _ = x.shape
+    hidden, gates = w_hh.shape[1], w_hh.shape[0]
+    width = _tile(isa, x.dtype)
+    padded = -(-hidden // width) * width
+    output = x.new_empty(steps, batch, hidden) if lengths is None else x.new_zeros(steps, batch, hidden)
+    hn = x.new_empty(batch, hidden)
+    cn = x.new_empty(batch, hidden) if recurrence == 0 else x.new_empty(0)
+    vn = x.new_empty(batch, gates) if kind == 1 else x.new_empty(0)
+    mn = x.new_empty(batch, gates) if kind else x.new_empty(0)
+    saved = large(steps * batch * padded * _KEPT[recurrence] if training else 0)
+    states = (0, 2, 1)[kind] * _GATES[recurrence]
+    checkpoints = large(-(-steps // chunk) * batch * padded * states if training else 0)
+    return [output, hn, cn, vn, mn, saved, checkpoints]
+
+
+Seven = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+Nine = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+@torch.library.custom_op("momentumrnn::fused_forward", mutates_args=(), device_types="cpu")
+def fused_forward(
+    x: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    v0: Tensor | None,
+    m0: Tensor | None,
+    lengths: Tensor | None,
+    constants: list[float],
+    plan: list[int],
+    training: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    large = partial(_WORKSPACE.empty, dtype=x.dtype)
+    output, hn, cn, vn, mn, saved, checkpoints = _allocate(x, w_hh, lengths, plan, training, large)
+    inputs = dict(zip(_INPUTS, _dense(x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0, m0, lengths), strict=True))
+    outputs = {"out": output, "hn": hn, "cn": cn, "vn": vn, "mn": mn, "saved": saved, "checkpoints": checkpoints}
+    _call("mrnn_forward", plan, constants, (*x.shape, w_hh.shape[1]), **inputs, **outputs)
+    return output, hn, cn, vn, mn, saved, checkpoints
+
+
+@fused_forward.register_fake
+def _(x: Tensor, _: Tensor, w_hh: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    *_states, lengths, _constants, plan, training = rest
+    return tuple(_allocate(x, w_hh, lengths, plan, training, x.new_empty))
+
+
+@torch.library.custom_op("momentumrnn::fused_backward", mutates_args=(), device_types="cpu")
+def fused_backward(
+    x: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    v0: Tensor | None,
+    m0: Tensor | None,
+    lengths: Tensor | None,
+    out: Tensor,
+    saved: Tensor,
+    checkpoints: Tensor,
+    d_out: Tensor | None,
+    d_hn: Tensor | None,
+    d_cn: Tensor | None,
+    d_vn: Tensor | None,
+    d_mn: Tensor | None,
+    constants: list[float],
+    plan: list[int],
+    wants_dx: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    gradients = _allocate_gradients(x, w_ih, w_hh, b_ih, b_hh, plan, lengths, wants_dx)
+    inputs = dict(zip(_INPUTS, _dense(x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0, m0, lengths), strict=True))
+    kept = {"out": out, "saved": saved, "checkpoints": checkpoints}
+    incoming_names = ("d_out", "d_hn", "d_cn", "d_vn", "d_mn")
+    incoming = dict(zip(incoming_names, _dense(d_out, d_hn, d_cn, d_vn, d_mn), strict=True))
+    results = ("dx", "dw_ih", "dw_hh", "db_ih", "db_hh", "dh0", "dc0", "dv0", "dm0")
+    outputs = dict(zip(results, gradients, strict=True))
+    _call("mrnn_backward", plan, constants, (*x.shape, w_hh.shape[1]), **inputs, **kept, **incoming, **outputs)
+    return gradients
+
+
+def _allocate_gradients(
+    x: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    plan: list[int],
+    lengths: Tensor | None,
+    wants_dx: bool,
+) -> Nine:
+    """Weight gradients are sums that the kernel adds to, so they start at 0; dx beyond a sequence's end stays 0."""
+    recurrence, kind = plan[:2]
+    batch, hidden, gates = x.shape[1], w_hh.shape[1], w_hh.shape[0]
+    dx = x.new_empty(0) if not wants_dx else x.new_empty(x.shape) if lengths is None else x.new_zeros(x.shape)
+    return (
+        dx,
+        w_ih.new_zeros(w_ih.shape),
+        w_hh.new_zeros(w_hh.shape),
+        x.new_empty(0) if b_ih is None else b_ih.new_zeros(b_ih.shape),
+        x.new_empty(0) if b_hh is None else b_hh.new_zeros(b_hh.shape),
+        x.new_empty(batch, hidden),
+        x.new_empty(batch, hidden) if recurrence == 0 else x.new_empty(0),
+        x.new_empty(batch, gates) if kind == 1 else x.new_empty(0),
+        x.new_empty(batch, gates) if kind else x.new_empty(0),
+    )
+
+
+@fused_backward.register_fake
+def _(
+    x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None, *rest: Any
+) -> tuple[Tensor, ...]:
+    lengths, (plan, wants_dx) = rest[4], rest[-2:]
+    return _allocate_gradients(x, w_ih, w_hh, b_ih, b_hh, plan, lengths, wants_dx)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Seven) -> None:
+    *tensors, constants, plan, _ = inputs
+    ctx.set_materialize_grads(False)  # else a zero gradient as large as all saved activations would be made
+    ctx.save_for_backward(*tensors, output[0], output[5], output[6])
+    ctx.constants, ctx.plan = constants, plan
+
+
+def _backward(ctx: Any, d_out: Any, d_hn: Any, d_cn: Any, d_vn: Any, d_mn: Any, *_: Any) -> tuple[Any, ...]:
+    wanted = ctx.needs_input_grad
+    gradients = fused_backward(*ctx.saved_tensors, d_out, d_hn, d_cn, d_vn, d_mn, ctx.constants, ctx.plan, wanted[0])
+    return (*(g if w else None for g, w in zip(gradients, wanted, strict=False)), None, None, None, None)
+
+
+fused_forward.register_autograd(_backward, setup_context=_setup)
