@@ -14,10 +14,12 @@ from torch import Tensor
 
 from momentum_cli.dynamics import Adam, Dynamics, Identity, RMSProp, filter_input
 from momentum_cli.kernels import cpu_library
-from momentum_cli.kernels.cpu_library import status as status  # what `doctor` asks a backend for
+from momentum_cli.kernels.cpu_library import status
 from momentum_cli.kernels.fused_ops import DTYPES, RECURRENCES, fused_forward
 from momentum_cli.kernels.weights import State, Weights
 from momentum_cli.recurrence import Recurrence
+
+__all__ = ["run", "status", "supports", "worthwhile"]
 
 
 def supports(
