@@ -31,6 +31,7 @@ SPLIT_STYLE = {"train": (PALETTE[0], "-", ""), "validation": (PALETTE[1], "-", "
 GREY = "#666666"
 MOST_MARKS = 40
 MOST_NUMBERED_CLASSES = 20
+MOST_LINES = 8
 MOST_NAMED_CLASSES = 60
 
 STYLE: Any = {
@@ -149,6 +150,35 @@ def confusion(
         bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
         bar.set_label("share of the true class")
         bar.outline.set_visible(False)
+
+
+def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path) -> None:
+    """Draw some sequences as a model takes them in: channels as lines, many channels as an image.
+
+    Args:
+        sequences: (T, D) arrays, at most a dozen.
+        titles: Above each, such as its class.
+        path: the picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
+
+    Raises:
+        RunError: drawing failed.
+    """
+    columns = min(3, len(sequences))
+    rows = math.ceil(len(sequences) / columns)
+    with _drawing(path, 3.6 * columns, 0.4 + 2.3 * rows) as figure:
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, sequence, title in zip(panels, sequences, titles, strict=False):
+            if sequence.shape[1] > MOST_LINES:
+                axes.imshow(sequence.T, aspect="auto", origin="lower", interpolation="nearest", cmap="viridis")
+                axes.set_ylabel("channel")
+            else:
+                for channel, colour in zip(range(sequence.shape[1]), itertools.cycle(PALETTE), strict=False):
+                    mark = "o" if len(sequence) == 1 else ""
+                    axes.plot(sequence[:, channel], color=colour, linewidth=1.2, marker=mark)
+            axes.set_title(_literal(title))
+            axes.set_xlabel("step")
+        for axes in panels[len(sequences) :]:
+            axes.set_axis_off()
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from torch import Tensor
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import open_subject
 from momentum_cli.lookup import unknown
+from momentum_cli.predict.files import ENDINGS, FileInputs
 from momentum_cli.predict.inputs import Broken, Sample, find_inputs, read_samples
 from momentum_cli.predict.preparation import Preparation
 from momentum_cli.predict.writers import CsvWriter, JsonlWriter, NpzWriter, Writer
@@ -71,14 +72,19 @@ def predict(
             raise RecipeError(f"{name}: got {value}, allowed is at least 1")
     subject = open_subject(model)
     dataset = subject.trained_on
-    preparation = Preparation(dataset["preprocessing"], dataset["input_size"])
-    sources = find_inputs(inputs)
+    files: FileInputs | None = None
+    if dataset["preprocessing"].get("kind") == "files":
+        files = FileInputs(dataset["preprocessing"])
+        read, sources = files.read, find_inputs(inputs, ENDINGS)
+    else:
+        preparation = Preparation(dataset["preprocessing"], dataset["input_size"])
+        read, sources = lambda source: read_samples(source, preparation), find_inputs(inputs)
     problems: list[Broken] = []
     broken = predicted = 0
     with ExitStack() as stack:
         target = stack.enter_context(replacing(out)) if out is not None else None
         writer = _open_writer(format, target, stack)
-        for batch in _batches(sources, preparation, batch_size, shown):
+        for batch in _batches(sources, read, batch_size, shown):
             if isinstance(batch, Broken):
                 broken += 1
                 if broken <= _SHOWN:
@@ -87,7 +93,11 @@ def predict(
                 continue
             outputs = _run(subject.call, batch, subject.device)
             for sample, output in zip(batch, outputs, strict=True):
-                writer.write(_record(sample, output, dataset, top), output)
+                if files is not None and dataset["loss"] == "mse":
+                    restored, named = files.restore(output)
+                    writer.write(_who(sample) | {"values": named}, restored)
+                else:
+                    writer.write(_record(sample, output, dataset, top), output)
             predicted += len(batch)
         writer.close()
     result = {
@@ -105,12 +115,14 @@ def predict(
     return result
 
 
-def _batches(sources: list[str], preparation: Preparation, batch_size: int, ui: Ui) -> Iterator[list[Sample] | Broken]:
+def _batches(
+    sources: list[str], read: Callable[[str], Iterator[Sample | Broken]], batch_size: int, ui: Ui
+) -> Iterator[list[Sample] | Broken]:
     """Yield samples of one length, in order, `batch_size` at a time; what is broken as soon as it is met."""
     waiting: list[Sample] = []
     done = 0
     for number, source in enumerate(sources):
-        for item in read_samples(source, preparation):
+        for item in read(source):
             done += 1
             if isinstance(item, Broken):
                 yield item
@@ -134,9 +146,15 @@ def _run(call: Callable[[Tensor, Tensor | None], Tensor], batch: list[Sample], d
         return call(stacked.to(device), None).float().cpu().numpy()
 
 
+def _who(sample: Sample) -> dict[str, Any]:
+    """Return where a prediction is from."""
+    named = {} if sample.sequence is None else {"sequence": sample.sequence}
+    return {"source": sample.source, "row": sample.row, **named}
+
+
 def _record(sample: Sample, outputs: np.ndarray, dataset: dict[str, Any], top: int) -> dict[str, Any]:
     """Return what people read of one prediction: labels with probabilities, labels of each step, or values."""
-    record: dict[str, Any] = {"source": sample.source, "row": sample.row}
+    record = _who(sample)
     if dataset["loss"] != "cross_entropy":
         return record | {"values": outputs.tolist()}
     labels = dataset["labels"] or [str(index) for index in range(outputs.shape[-1])]

@@ -33,11 +33,13 @@ class Sample:
         source: File it is from, or ``-``.
         row: Its number in the file from 0, or None when the file is one sample.
         inputs: (T, D) float32.
+        sequence: Its name, where it has one.
     """
 
     source: str
     row: int | None
     inputs: np.ndarray
+    sequence: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,12 @@ class Broken:
     reason: str
 
 
-def find_inputs(names: list[str]) -> list[str]:
+def find_inputs(names: list[str], endings: tuple[str, ...] = IMAGES + ARRAYS) -> list[str]:
     """Return the files that names stand for: files as they are, folders and globs expanded in sorted order.
+
+    Args:
+        names: As on the command line.
+        endings: Of the files of a folder.
 
     Raises:
         DataError: A glob matches nothing, or a folder has nothing that can be read.
@@ -67,9 +73,9 @@ def find_inputs(names: list[str]) -> list[str]:
         if name == "-" or path.is_file():
             found.append(name)
         elif path.is_dir():
-            files = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in IMAGES + ARRAYS and p.is_file())
+            files = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in endings and p.is_file())
             if not files:
-                raise DataError(f"{name}: the folder holds no {', '.join(s[1:] for s in IMAGES + ARRAYS)} files")
+                raise DataError(f"{name}: the folder holds no {', '.join(s[1:] for s in endings)} files")
             found += files
         elif glob.has_magic(name):
             files = sorted(p for p in glob.glob(name, recursive=True) if Path(p).is_file())

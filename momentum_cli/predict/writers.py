@@ -56,13 +56,18 @@ class CsvWriter:
 
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
         """Write a line, and the heading before the first one."""
-        cells: dict[str, Any] = {"source": record["source"], "row": record["row"]}
+        cells: dict[str, Any] = {key: record[key] for key in ("source", "row", "sequence") if key in record}
         if "top" in record:
             for rank, entry in enumerate(record["top"], start=1):
                 end = "" if rank == 1 else f"_{rank}"
                 cells |= {f"label{end}": entry["label"], f"probability{end}": f"{entry['probability']:.6g}"}
         elif "labels" in record:
             cells["labels"] = " ".join(record["labels"])
+        elif isinstance(record["values"], dict):
+            for name, value in record["values"].items():
+                steps = enumerate(value, start=1) if isinstance(value, list) else ()
+                cells |= {f"{name}[t+{step}]": f"{one:.9g}" for step, one in steps}
+                cells |= {} if isinstance(value, list) else {name: f"{value:.9g}"}
         else:
             cells |= {f"value_{index}": f"{value:.9g}" for index, value in enumerate(outputs.reshape(-1))}
         if self._heading is None:

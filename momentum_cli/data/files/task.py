@@ -348,10 +348,10 @@ def _resolved(schema: Schema, gathered: Gathered) -> Schema:
 
     from momentum_cli.data.files.schema import TABLES
 
-    if schema.format not in TABLES or schema.features is not None or schema.wide:
+    if schema.format not in (*TABLES, "npz") or schema.features is not None:
         return schema
-    # A column of lists gives the features name[0], name[1], …
-    lists = schema.format == "jsonl"
+    # A column of lists, or an array, gives the features name[0], name[1], …
+    lists = schema.format in ("jsonl", "npz")
     names = dict.fromkeys(name.partition("[")[0] if lists else name for name in gathered.feature_names)
     return dataclasses.replace(schema, features=tuple(names))
 

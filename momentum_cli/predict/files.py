@@ -1,0 +1,135 @@
+"""Predicting files of the task `files`: read by the schema that travels with the model, answered in original units.
+
+Axes: t steps, D features, W channels of the model, O outputs, K targets, h horizon.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.data.files.cache import open_source
+from momentum_cli.data.files.gathering import Gathered, Gatherer
+from momentum_cli.data.files.normalisation import OneHot, Scaling
+from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema
+from momentum_cli.errors import DataError
+from momentum_cli.predict.inputs import Broken, Sample
+
+ENDINGS = (*SUFFIXES, ".wav", ".flac", ".txt")
+"""Endings of files that can be predicted."""
+
+
+class FileInputs:
+    """Reads what the model was trained on, without targets.
+
+    Args:
+        preprocessing: Of kind ``files``, as checkpoints and exported files carry it.
+    """
+
+    def __init__(self, preprocessing: dict[str, Any]) -> None:
+        schema = Schema.of(preprocessing["schema"])
+        self._schema = schema.for_inputs(schema.features)
+        self._missing: str = preprocessing["missing"]
+        self._window: int | None = preprocessing["window"]
+        self._horizon: int = preprocessing["horizon"]
+        self._features: list[str] = preprocessing["features"]
+        self._facts: dict[str, Any] = preprocessing["facts"]
+        self._tokens: list[str] | None = preprocessing["tokens"]
+        self._scaling = None if preprocessing["scaling"] is None else Scaling.of(preprocessing["scaling"])
+        targets = preprocessing["targets"]
+        self._names: list[str] = [] if targets is None else targets["names"]
+        self._targets = None if targets is None else Scaling.of(targets)
+
+    def read(self, source: str) -> Iterator[Sample | Broken]:
+        """Read a file, or standard input (CSV or JSON lines) for ``-``.
+
+        Yields:
+            A sample for each sequence; of a forecasting model the last steps of each series. What is broken follows.
+        """
+        if source == "-":
+            with tempfile.TemporaryDirectory(prefix="momentumrnn-") as folder:
+                path = Path(folder) / "input"
+                with open(path, "wb") as file:
+                    shutil.copyfileobj(sys.stdin.buffer, file)
+                first = path.read_bytes()[:1]
+                yield from self._read(path.rename(path.with_suffix(".jsonl" if first == b"{" else ".csv")), "-")
+            return
+        yield from self._read(Path(source), source)
+
+    def restore(self, outputs: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return predicted values in their original units.
+
+        Args:
+            outputs: (K,), or (h K,) of a forecast.
+
+        Returns:
+            The same shape in original units, and the values by name, a list of h values of a forecast.
+        """
+        assert self._targets is not None
+        steps = outputs.astype(np.float64).reshape(-1, len(self._names))
+        values = steps * self._targets.scale + self._targets.offset
+        forecast = self._window is not None
+        named = {
+            name: values[:, index].tolist() if forecast else float(values[0, index])
+            for index, name in enumerate(self._names)
+        }
+        return values.reshape(outputs.shape), named
+
+    def _read(self, path: Path, source: str) -> Iterator[Sample | Broken]:
+        problems = Problems()
+        try:
+            if not path.is_file():
+                raise DataError("there is no such file")
+            gathered = self._gather(path, problems)
+        except (DataError, OSError) as error:
+            yield Broken(source, None, str(error).removeprefix(f"{path}: "))
+            return
+        for place in range(len(gathered)):
+            name = str(gathered.names[place])
+            if name in problems.sequences:
+                continue
+            start, length = int(gathered.starts[place]), int(gathered.lengths[place])
+            row = int(gathered.rows[place])
+            if self._window is not None and length < self._window:
+                text = f"sequence {name!r}: has {length} steps, a forecast is made from {self._window}"
+                yield Broken(source, row, text)
+                continue
+            begin = start if self._window is None else start + length - self._window
+            yield Sample(source, row, self._inputs(gathered, begin, start + length), name)
+        for problem in problems.all:
+            yield Broken(source, None, str(problem))
+
+    def _gather(self, path: Path, problems: Problems) -> Gathered:
+        import dataclasses
+
+        trained_on = self._schema.format
+        found = trained_on if trained_on in FOLDERS else SUFFIXES.get(path.suffix.lower())
+        if found is None:
+            raise DataError(f"unknown kind of file; allowed are {', '.join(SUFFIXES)}")
+        schema = dataclasses.replace(self._schema, format=found)
+        if found == "npy":
+            schema = dataclasses.replace(schema, features=None)
+        opened = open_source(path, schema, problems)
+        if opened.channels != len(self._features) and not schema.wide:
+            raise DataError(
+                f"has {opened.channels} features ({', '.join(opened.features)}), the model takes {len(self._features)} "
+                f"({', '.join(self._features)})"
+            )
+        for fact, value in self._facts.items():
+            if opened.facts.get(fact) != value:
+                raise DataError(f"{fact}: got {opened.facts.get(fact)}, the model was trained with {value}")
+        return Gatherer(schema, self._missing, opened, problems, None, whole=True).gather()
+
+    def _inputs(self, gathered: Gathered, start: int, stop: int) -> np.ndarray:
+        steps = gathered.features.read(start, stop)
+        if self._tokens is not None:
+            return OneHot.of(gathered.facts["characters"], self._tokens[:-1])(steps)
+        assert self._scaling is not None
+        return self._scaling(steps)
