@@ -35,6 +35,8 @@ class RecurrentLayer(nn.Module):
 
     recurrence: Recurrence
     dynamics: Dynamics
+    weight_dropout: float = 0.0
+    """Probability of zeroing an entry of ``weight_hh``, one mask a call, while training; `RecurrentStack` sets it."""
 
     def __init__(
         self,
@@ -323,7 +325,8 @@ class RecurrentLayer(nn.Module):
             return self.get_parameter(name).to(dtype)
 
         biases = (get("bias_ih" + suffix), get("bias_hh" + suffix)) if self.bias else (None, None)
-        return Weights(get("weight_ih" + suffix), get("weight_hh" + suffix), *biases)
+        weight_hh = nn.functional.dropout(get("weight_hh" + suffix), self.weight_dropout, self.training)
+        return Weights(get("weight_ih" + suffix), weight_hh, *biases)
 
     def _drive(self, state: State, layer: int, backward: int, index: int) -> State:
         """Take the part of one layer and direction out of the dynamics' part of the state."""

@@ -5,6 +5,8 @@ Axes: B batch, T time, O outputs.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +15,13 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from momentum_cli.data import NOT_SCORED, Dataset, scored_terms
 
-HIGHER_IS_BETTER = {"accuracy": True, "loss": False, "mse": False, "mae": False}
+# Of the cross-entropy of a token in nats: e to it, or it in bits.
+TOKEN_METRICS: dict[str, Callable[[float], float]] = {
+    "perplexity": lambda nats: math.exp(nats) if nats < 700.0 else math.inf,
+    "bits_per_character": lambda nats: nats / math.log(2.0),
+    "bits_per_byte": lambda nats: nats / math.log(2.0),
+}
+HIGHER_IS_BETTER = {"accuracy": True, "loss": False, "mse": False, "mae": False} | dict.fromkeys(TOKEN_METRICS, False)
 
 
 def better(metric: str, new: float, old: float) -> bool:
@@ -35,21 +43,26 @@ class Objective:
         output: ``"last"`` or ``"every"``.
         metric_steps: With output ``"every"``, the steps over which accuracy is taken; None for every scored one.
         target_scale: Size of 1 in the original unit of each of K targets, for mse and mae; None for 1.
+        token_metric: One of `TOKEN_METRICS`, in place of accuracy, or None.
     """
 
     loss: str
     output: str
     metric_steps: slice | None = None
     target_scale: tuple[float, ...] | None = None
+    token_metric: str | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Objective:
         """Return the objective of a data set."""
-        return cls(dataset.loss, dataset.output, dataset.metric_steps, dataset.target_scale)
+        token_metric = dataset.metric if dataset.metric in TOKEN_METRICS else None
+        return cls(dataset.loss, dataset.output, dataset.metric_steps, dataset.target_scale, token_metric)
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics of an evaluation."""
+        if self.token_metric is not None:
+            return ("loss", self.token_metric)
         return ("loss", "mse", "mae") if self.loss == "mse" else ("loss", "accuracy")
 
     def scored(self, targets: Tensor) -> Tensor:
@@ -96,6 +109,8 @@ class Objective:
         loss, count, third, fourth = totals.tolist()
         if self.loss == "mse":
             return {"loss": loss / count, "mse": third / count, "mae": fourth / count}
+        if self.token_metric is not None:
+            return {"loss": loss / count, self.token_metric: TOKEN_METRICS[self.token_metric](loss / count)}
         return {"loss": loss / count, "accuracy": third / fourth}
 
 

@@ -32,11 +32,15 @@ if TYPE_CHECKING:
 
     from momentum_cli.data import Task
     from momentum_cli.dynamics import Dynamics
+    from momentum_cli.language_model import LanguageModel
     from momentum_cli.layers import RecurrentLayer
 
 __all__ = [
+    "AveragingOptions",
+    "BpttOptions",
     "EarlyStoppingOptions",
     "InvalidRecipeError",
+    "LanguageModelOptions",
     "ModelOptions",
     "Named",
     "OptimizerOptions",
@@ -102,6 +106,20 @@ class OptimizerOptions(Named):
     groups: dict[str, dict[str, Any]] = {}
 
 
+class LanguageModelOptions(_Section):
+    """What a language model has beside its recurrent layers, see `momentum_cli.language_model`."""
+
+    embedding_size: PositiveInt | None = None
+    tied: bool = False
+    embedding_dropout: UnitInterval = 0.0
+    input_dropout: UnitInterval = 0.0
+    hidden_dropout: UnitInterval = 0.0
+    output_dropout: UnitInterval = 0.0
+    weight_dropout: UnitInterval = 0.0
+    cutoffs: list[PositiveInt] = []
+    div_value: PositiveFloat = 4.0
+
+
 class ModelOptions(_Section):
     """The model: which cell, how large, how initialised."""
 
@@ -114,6 +132,7 @@ class ModelOptions(_Section):
     init: Literal["torch", "paper"] = "torch"
     forget_bias: Number | None = None
     backend: Literal["auto", "reference", "native", "fused", "triton"] = "auto"
+    language: LanguageModelOptions | None = None
 
 
 class ScheduleOptions(_Section):
@@ -133,6 +152,21 @@ class EarlyStoppingOptions(_Section):
     min_delta: NaturalFloat = 0.0
 
 
+class BpttOptions(_Section):
+    """Truncated back-propagation through time over a text, see `momentum_cli.data.groups`; AR and TAR penalties."""
+
+    length: PositiveInt = 70
+    variable: bool = False
+    ar: NaturalFloat = 0.0
+    tar: NaturalFloat = 0.0
+
+
+class AveragingOptions(_Section):
+    """Average the parameters once the validation metric has not improved for `patience` evaluations (NT-ASGD)."""
+
+    patience: PositiveInt = 5
+
+
 class TrainOptions(_Section):
     """Budget, batches, seed, evaluation grid and checkpoints. The first budget that runs out ends the run."""
 
@@ -149,6 +183,8 @@ class TrainOptions(_Section):
     eval_batch_size: PositiveInt = 1000
     checkpoint_every_n_steps: PositiveInt | None = None
     early_stopping: EarlyStoppingOptions | None = None
+    bptt: BpttOptions | None = None
+    averaging: AveragingOptions | None = None
     max_nonfinite: NaturalInt = 3
     stop_at_target: bool = False
     log_every_n_steps: PositiveInt = 10
@@ -235,6 +271,37 @@ class Recipe(_Section):
             backend=options.backend,
         )
 
+    def build_language_model(self, vocabulary_size: int) -> LanguageModel:
+        """Return the language model of `model`, whose last layer has the size of a tied embedding.
+
+        Raises:
+            RecipeError: The vocabulary is too small for the cutoffs.
+        """
+        from momentum_cli.kinds import build_layer
+        from momentum_cli.language_model import LanguageModel
+        from momentum_cli.stack import RecurrentStack
+
+        options, language = self.model, self.model.language or LanguageModelOptions()
+        embedding = language.embedding_size or options.hidden_size
+        inner = [options.hidden_size] * (options.num_layers - 1)
+        sizes = [embedding, *inner, embedding if language.tied else options.hidden_size]
+        cell, objects = parse_cell(options.cell), self._cell_objects(options.cell)
+        shared = {"bias": options.bias, "backend": options.backend}
+        layers = [build_layer(cell, objects, size, sizes[i + 1], **shared) for i, size in enumerate(sizes[:-1])]
+        try:
+            return LanguageModel(
+                RecurrentStack(layers, language.hidden_dropout, language.weight_dropout),
+                vocabulary_size,
+                tied=language.tied,
+                embedding_dropout=language.embedding_dropout,
+                input_dropout=language.input_dropout,
+                output_dropout=language.output_dropout,
+                cutoffs=language.cutoffs,
+                div_value=language.div_value,
+            )
+        except ValueError as error:
+            raise RecipeError(f"model.language.{error}") from error
+
     def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer over the parameters of a model; a group has a learning rate of its own if given one."""
         from momentum_cli.optim import resolve
@@ -295,7 +362,19 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise RecipeError(f"{shown}: cannot be read: {reason}") from error
-    return _from_document(Document(text, shown), overrides)
+    return _with_paths(_from_document(Document(text, shown), overrides), path.parent)
+
+
+def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe with ``task.path`` absolute when the file stands beside the recipe, so that a run finds it."""
+    given = recipe.task.options.get("path")
+    if not isinstance(given, str) or not given or Path(given).expanduser().is_absolute():
+        return recipe
+    place = (folder / given).resolve()
+    if not place.exists():
+        return recipe
+    task = Named(name=recipe.task.name, **{**recipe.task.options, "path": str(place)})
+    return recipe.model_copy(update={"task": task})
 
 
 def to_yaml(content: dict[str, Any]) -> str:

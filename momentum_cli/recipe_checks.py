@@ -20,7 +20,10 @@ from momentum_cli.options import (
     signature_options,
 )
 from momentum_cli.recipe import (
+    AveragingOptions,
+    BpttOptions,
     EarlyStoppingOptions,
+    LanguageModelOptions,
     ModelOptions,
     PublishedOptions,
     Recipe,
@@ -32,9 +35,12 @@ from momentum_cli.recipe import (
 # Sections that belong to no object, by path.
 SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("model",): ModelOptions,
+    ("model", "language"): LanguageModelOptions,
     ("schedule",): ScheduleOptions,
     ("train",): TrainOptions,
     ("train", "early_stopping"): EarlyStoppingOptions,
+    ("train", "bptt"): BpttOptions,
+    ("train", "averaging"): AveragingOptions,
     ("target",): TargetOptions,
     ("published", "*"): PublishedOptions,
 }
@@ -46,6 +52,10 @@ METRICS: dict[str, tuple[str, ...]] = {
     "pmnist": ("accuracy", "loss"),
     "adding": ("mse", "mae", "loss"),
     "copying": ("accuracy", "loss"),
+    # One of the three, by task.level; see `metrics_of`.
+    "language": ("bits_per_character", "bits_per_byte", "perplexity", "loss"),
+    # By task.kind, likewise.
+    "files": ("accuracy", "mse", "mae", "loss"),
 }
 
 # Arguments of torch's optimizers that are no settings of a training: the first is the model, the others would train
@@ -90,6 +100,8 @@ def check_recipe(data: Any) -> tuple[dict[str, Any], list[Problem]]:
     problems += _contradictions(sound)
     if "model" in sound and "cells" not in checked.keys() - sound.keys():
         _complete_cells(checked)
+    if not problems and checked["task"]["name"] == "language":
+        _complete_language(checked)
     return checked, problems
 
 
@@ -322,6 +334,33 @@ def _complete_cells(checked: dict[str, Any]) -> None:
             checked["cells"] = {**cells, cell: defaults}
 
 
+def _complete_language(checked: dict[str, Any]) -> None:
+    """Write down the defaults of a language model that the recipe does not name."""
+    model, train = dict(checked["model"]), dict(checked["train"])
+    model["language"] = LanguageModelOptions(**(model.get("language") or {})).model_dump()
+    train["bptt"] = BpttOptions(**(train.get("bptt") or {})).model_dump()
+    # Each of the sequences evaluated side by side is a stream that starts without context.
+    train.setdefault("eval_batch_size", 1)
+    checked |= {"model": model, "train": train}
+
+
+def metrics_of(task: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the metrics of a task's evaluations, the headline one first.
+
+    Args:
+        task: A section of a checked recipe: ``name`` and all options.
+    """
+    if task["name"] == "language":
+        from momentum_cli.data import Language
+
+        return (Language(**{key: value for key, value in task.items() if key != "name"}).metric, "loss")
+    if task["name"] == "files":
+        from momentum_cli.data.files import METRICS as METRICS_OF_KIND
+
+        return METRICS_OF_KIND[task["kind"]]
+    return METRICS[task["name"]]
+
+
 def _contradictions(sound: Mapping[str, Any]) -> list[Problem]:
     """Find values that are fine alone and not together; only sections without problems are looked at."""
     found: list[Problem] = []
@@ -331,16 +370,19 @@ def _contradictions(sound: Mapping[str, Any]) -> list[Problem]:
         found.append(Problem(("train", "stop_at_target"), message))
     if "model" in sound:
         found += _model_contradictions(ModelOptions(**sound["model"]))
+    if "task" in sound:
+        model = ModelOptions(**sound["model"]) if "model" in sound else None
+        found += _language_contradictions(sound["task"]["name"], model, train)
     if train and "optimizer" in sound:
         found += _schedule_contradictions(
             ScheduleOptions(**sound.get("schedule", {})), train, float(sound["optimizer"]["lr"])
         )
     if "target" in sound and "task" in sound:
-        found += _metric_contradictions(("target",), TargetOptions(**sound["target"]), sound["task"]["name"])
+        found += _metric_contradictions(("target",), TargetOptions(**sound["target"]), sound["task"])
     if "task" in sound:
         for cell, given in sound.get("published", {}).items():
             place = ("published", cell)
-            found += _metric_contradictions(place, PublishedOptions(**given), sound["task"]["name"])
+            found += _metric_contradictions(place, PublishedOptions(**given), sound["task"])
     return found
 
 
@@ -354,6 +396,44 @@ def _model_contradictions(model: ModelOptions) -> list[Problem]:
     if model.dropout > 0 and model.num_layers == 1:
         message = f"got {model.dropout} with one layer; it acts between layers, so num_layers must be 2 or more"
         found.append(Problem(("model", "dropout"), message))
+    return found
+
+
+def _language_contradictions(task: str, model: ModelOptions | None, train: TrainOptions | None) -> list[Problem]:
+    found = []
+    if task != "language":
+        for path, given in (
+            (("model", "language"), model and model.language),
+            (("train", "bptt"), train and train.bptt),
+        ):
+            if given is not None:
+                found.append(Problem(path, f"belongs to the task language, and the task is {task}; leave it out"))
+        return found
+    if train is not None and train.bptt is not None and train.bptt.variable and train.bptt.length < 20:
+        message = f"got {train.bptt.length}; windows of variable length have a standard deviation of 5: use 20 or more"
+        found.append(Problem(("train", "bptt", "length"), message))
+    if model is None:
+        return found
+    language = model.language or LanguageModelOptions()
+    for name in LanguageModelOptions.model_fields:
+        if name.endswith("dropout") and getattr(language, name) == 1.0:
+            found.append(Problem(("model", "language", name), "got 1.0, allowed is < 1"))
+    if model.bidirectional:
+        found.append(Problem(("model", "bidirectional"), "a token must not be predicted from itself; leave it out"))
+    if model.dropout > 0:
+        message = "a language model has model.language.hidden_dropout between its layers instead"
+        found.append(Problem(("model", "dropout"), message))
+    if language.hidden_dropout > 0 and model.num_layers == 1:
+        message = f"got {language.hidden_dropout} with one layer; it acts between layers; see output_dropout"
+        found.append(Problem(("model", "language", "hidden_dropout"), message))
+    if language.weight_dropout > 0 and parse_cell(model.cell).recurrence in ("dtriv", "exprnn"):
+        message = f"got {language.weight_dropout}, but the recurrent matrix of {model.cell} must stay orthogonal"
+        found.append(Problem(("model", "language", "weight_dropout"), message))
+    if language.tied and language.cutoffs:
+        message = "an adaptive softmax has no matrix of the embedding's shape; leave out tied or cutoffs"
+        found.append(Problem(("model", "language", "cutoffs"), message))
+    if language.cutoffs != sorted(set(language.cutoffs)):
+        found.append(Problem(("model", "language", "cutoffs"), f"got {language.cutoffs}, allowed is ascending numbers"))
     return found
 
 
@@ -382,11 +462,13 @@ def _schedule_contradictions(schedule: ScheduleOptions, train: TrainOptions, lr:
     return found
 
 
-def _metric_contradictions(place: tuple[str, ...], given: TargetOptions | PublishedOptions, task: str) -> list[Problem]:
+def _metric_contradictions(
+    place: tuple[str, ...], given: TargetOptions | PublishedOptions, task: Mapping[str, Any]
+) -> list[Problem]:
     """Find a metric that the task has not, and a value that the metric cannot have."""
-    metrics = METRICS[task]
+    metrics = metrics_of(task)
     if given.metric not in metrics:
-        return [Problem((*place, "metric"), unknown("metric", given.metric, metrics, f"task {task}"))]
+        return [Problem((*place, "metric"), unknown("metric", given.metric, metrics, f"task {task['name']}"))]
     if given.metric == "accuracy" and not 0 < given.value <= 1:
         percent = f"; did you mean {given.value / 100:g}?" if 1 < given.value <= 100 else ""
         return [Problem((*place, "value"), f"got {given.value:g}, allowed is a fraction in (0, 1]{percent}")]

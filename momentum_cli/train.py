@@ -329,10 +329,8 @@ class Run:
                 validation = best["metrics"]
                 # Only the first process writes the checkpoint that all of them read here.
                 trainer.fabric.barrier()
-                final = {name: t.clone() for name, t in trainer.module.state_dict().items()}
-                trainer.module.load_state_dict(load_checkpoint(self.last_path.with_name(best["file"])).group("model"))
-                test = trainer.evaluate("test", self.ui.evaluation_progress)
-                trainer.module.load_state_dict(final)
+                chosen = load_checkpoint(self.last_path.with_name(best["file"])).group("model")
+                test = trainer.evaluate("test", self.ui.evaluation_progress, chosen)
         layer = trainer.module.layer
         return {
             "run_dir": str(self.folder),

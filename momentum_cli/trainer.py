@@ -17,9 +17,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from momentum_cli.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
-from momentum_cli.data import Dataset, Sequences, training_order
+from momentum_cli.data import (
+    Batch,
+    Dataset,
+    Groups,
+    Sequences,
+    ShuffledGroups,
+    TokenText,
+    WindowGroups,
+    evaluation_groups,
+)
 from momentum_cli.errors import RecipeError, RunError
+from momentum_cli.language_model import LanguageModel
+from momentum_cli.layers import State
 from momentum_cli.models import SequenceModel
 from momentum_cli.objective import Objective, better, reaches
 from momentum_cli.schedule import learning_rate_factor
@@ -50,6 +62,9 @@ class Progress:
         bad_evaluations: Evaluations since the headline metric improved by more than min_delta.
         stopping_value: Value that early stopping compares with.
         nonfinite_steps: Steps in a row that were skipped because loss or gradient was not finite.
+        values: The headline metric of each evaluation, kept with ``train.averaging`` only.
+        averaging_from: Step after which parameters are averaged, or None.
+        averaged: Steps in the average.
     """
 
     step: int = 0
@@ -64,6 +79,9 @@ class Progress:
     bad_evaluations: int = 0
     stopping_value: float | None = None
     nonfinite_steps: int = 0
+    values: list[float] = field(default_factory=list)
+    averaging_from: int | None = None
+    averaged: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,16 +105,20 @@ class StepResult:
     train_seconds: float
 
 
-def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel:
+def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel | LanguageModel:
     """Build the model of a recipe, initialised from torch's global generator.
 
     Args:
-        recipe: What to build.
+        recipe: What to build; with ``model.language`` a `LanguageModel`.
         input_size: D.
-        output_size: Classes or values.
+        output_size: Classes or values; of a language model the size of the vocabulary.
         output: ``"last"`` or ``"every"``.
     """
-    model = SequenceModel(recipe.build_layer(input_size), output_size, output)  # type: ignore[arg-type]
+    model: SequenceModel | LanguageModel
+    if recipe.model.language is not None:
+        model = recipe.build_language_model(output_size)
+    else:
+        model = SequenceModel(recipe.build_layer(input_size), output_size, output)  # type: ignore[arg-type]
     model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
     return model
 
@@ -163,6 +185,10 @@ class Trainer:
         self.dataset = dataset
         self.objective = Objective.of(dataset)
         self._scored = dataset.train.scored
+        self._groups = training_groups(recipe, dataset.train, self.group_size)
+        # State of each part of a group, where it goes on from a group to the next.
+        self._carried: list[State] = []
+        self._average: ParameterAverage | None = None
         self._random_state: dict[str, Tensor] = {}
         self._splits: dict[str, Sequences] = {
             "train": dataset.train.to(self.device),
@@ -182,7 +208,6 @@ class Trainer:
             target = {"metric": recipe.target.metric, "value": recipe.target.value, "reached": False}
             self.progress.target = target | dict.fromkeys(("steps", "samples", "train_seconds", "wall_seconds"))
         self.clock = Clock(self.device)
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     # What the run consists of.
 
@@ -198,14 +223,14 @@ class Trainer:
 
     @property
     def batch_shape(self) -> tuple[int, int, int]:
-        """(T, B, D) of the largest batch of a process."""
-        train = self.dataset.train
-        return train.longest, min(self.recipe.train.batch_size, len(train)), self.dataset.input_size
+        """(T, B, D) that the recurrent layer sees of the largest batch of a process."""
+        rows = min(self.recipe.train.batch_size, len(self.dataset.train))
+        return self._groups.longest, rows, self.module.layer.input_size
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps an epoch; the last one may be smaller."""
-        return -(-len(self.dataset.train) // self.group_size)
+        return self._groups.steps
 
     @property
     def total_steps(self) -> int | None:
@@ -258,20 +283,25 @@ class Trainer:
             self._model.train()
             group = self._next_group()
             rate = self._set_learning_rate()
-            loss = self._backward(group)
+            loss, carried = self._backward(group)
             parameters = [p for p in self.module.parameters() if p.grad is not None]
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
             grad_norm = float(norm)
             finite = math.isfinite(loss) and math.isfinite(grad_norm)
             if finite:
+                # The state of a step that was not finite would spoil all that follow.
+                self._carried = carried
                 if self.recipe.train.clip_grad_norm is not None:
                     torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.train.clip_grad_norm, norm)
                 self._optimizer.step()
                 self.module.layer.after_step()
+                if self._average is not None:
+                    self._average.update()
+                    progress.averaged = self._average.count
             self._optimizer.zero_grad(set_to_none=True)
             progress.step += 1
             progress.step_in_epoch += 1
-            progress.samples += len(group)
+            progress.samples += group.numel()
             if progress.step_in_epoch >= self.steps_per_epoch:
                 progress.epoch += 1
                 progress.step_in_epoch = 0
@@ -287,13 +317,7 @@ class Trainer:
         return StepResult(loss, grad_norm, rate, not finite, stop, progress.train_seconds)
 
     def _next_group(self) -> Tensor:
-        progress = self.progress
-        if self._order[0] != progress.epoch:
-            train, seed = self.dataset.train, self.recipe.train.seed
-            order = training_order(train.lengths, len(train), self.group_size, seed, progress.epoch)
-            self._order = (progress.epoch, order)
-        start = progress.step_in_epoch * self.group_size
-        return self._order[1][start : start + self.group_size]
+        return self._groups.group(self.progress.epoch, self.progress.step_in_epoch)
 
     def _set_learning_rate(self) -> float:
         options = self.recipe.schedule
@@ -306,30 +330,54 @@ class Trainer:
             gamma=options.gamma,
             minimum=options.min_lr / self._base_lrs[0],
         )
+        factor *= self._groups.rate(self.progress.epoch, self.progress.step_in_epoch)
         for group, base in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = base * factor
         return self._base_lrs[0] * factor
 
-    def _backward(self, group: Tensor) -> float:
-        """Accumulate the gradient of the mean loss over a group of all processes; return that loss."""
+    def _backward(self, group: Tensor) -> tuple[float, list[State]]:
+        """Accumulate the gradient of the mean loss over a group of all processes.
+
+        Returns:
+            That loss, and the state after each part of the group, for the next one.
+        """
         fabric, rank, world = self.fabric, self.fabric.global_rank, self.fabric.world_size
         count = int(self._scored[group].sum())
         parts = torch.split(group, self.recipe.train.batch_size * world)
+        goes_on = self._groups.carried and self.progress.step_in_epoch > 0 and bool(self._carried)
+        carried: list[State] = []
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for number, part in enumerate(parts, start=1):
+        for number, part in enumerate(parts):
             mine = part[rank::world]
             # A process without a sequence still takes part in the exchange of gradients, with weight 0.
             weight = 1.0 if len(mine) else 0.0
             batch = self._splits["train"].batch(mine if len(mine) else part[:1])
-            with fabric.no_backward_sync(self._model, enabled=number < len(parts)):
-                outputs, _ = self._model(batch.inputs, batch.lengths)
-                loss = self.objective.loss_sum(outputs, batch.targets) * (weight / count)
+            with fabric.no_backward_sync(self._model, enabled=number + 1 < len(parts)):
+                before = self._carried[number] if goes_on else None
+                summed, penalty, after = self._loss(batch, before)
+                loss = summed * (weight / count)
+                whole = loss if penalty is None else loss + penalty * (len(mine) / len(group))
                 # Processes average their gradients, and the sum over them is wanted.
-                fabric.backward(loss * world if world > 1 else loss)
+                fabric.backward(whole * world if world > 1 else whole)
             total += loss.detach()
+            if self._groups.carried:
+                carried.append(tuple(tensor.detach() for tensor in after))
         if world > 1:
             total = fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
-        return float(total)
+        return float(total), carried
+
+    def _loss(self, batch: Batch, state: State | None) -> tuple[Tensor, Tensor | None, State]:
+        """Return the sum of the loss, the penalty on activations or None, and the state after the batch."""
+        if not isinstance(self.module, LanguageModel):
+            outputs, after = self._model(batch.inputs, batch.lengths)
+            return self.objective.loss_sum(outputs, batch.targets), None, after
+        # Through the wrapper, which exchanges gradients; the targets go in so that an adaptive softmax need not
+        # compute all of the distribution.
+        terms, after = self._model(batch.inputs, None, state, batch.targets)
+        options = self.recipe.train.bptt
+        if options is None or (options.ar == 0.0 and options.tar == 0.0):
+            return terms.loss, None, after
+        return terms.loss, options.ar * terms.activation + options.tar * terms.slowness, after
 
     def _agree(self, stop_requested: bool) -> bool:
         """Stop the clock, and give all processes the same time and the same answer to whether to stop."""
@@ -344,13 +392,17 @@ class Trainer:
     # Evaluation.
 
     def evaluate(
-        self, split: str, on_progress: Callable[[int, int, str], None] = lambda done, total, split: None
+        self,
+        split: str,
+        on_progress: Callable[[int, int, str], None] = lambda done, total, split: None,
+        parameters: dict[str, Tensor] | None = None,
     ) -> dict[str, float]:
-        """Evaluate the current parameters; the scored clock does not run.
+        """Evaluate parameters; the scored clock does not run.
 
         Args:
             split: ``"validation"``, ``"test"`` or ``"train"``.
             on_progress: Called with sequences done, their number, and the split.
+            parameters: A state_dict of the model; None: the current parameters, or their average once there is one.
 
         Returns:
             Metrics over the whole split, the same in every process.
@@ -359,14 +411,18 @@ class Trainer:
         size, rank, world = self.recipe.train.eval_batch_size, self.fabric.global_rank, self.fabric.world_size
         totals = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.module.eval()
-        with torch.no_grad(), self.fabric.autocast():
-            for group in torch.split(torch.arange(len(data)), size * world):
+        state: State | None = None
+        done = 0
+        with swapped(self.module, parameters or self._averaged()), torch.no_grad(), self.fabric.autocast():
+            for group in evaluation_groups(data, size * world):
                 mine = group[rank::world]
                 if len(mine):
                     batch = data.batch(mine)
-                    outputs, _ = self.module(batch.inputs, batch.lengths)
+                    outputs, after = self.module(batch.inputs, batch.lengths, state)
+                    state = after if self._groups.carried else None
                     totals += self.objective.totals(outputs, batch.targets)
-                on_progress(int(group[-1]) + 1, len(data), split)
+                done = min(done + group.numel(), len(data))
+                on_progress(done, len(data), split)
         if world > 1:
             totals = self.fabric.all_reduce(totals, reduce_op="sum")  # type: ignore[assignment]
         return self.objective.results(totals)
@@ -393,6 +449,12 @@ class Trainer:
                 position = {"steps": progress.step, "samples": progress.samples}
                 clocks = {"train_seconds": progress.train_seconds, "wall_seconds": progress.wall_seconds}
                 progress.target = target | {"reached": True} | position | clocks
+        averaging = self.recipe.train.averaging
+        if averaging is not None:
+            progress.values.append(value)
+            if self._average is None and stopped_improving(metric, progress.values, averaging.patience):
+                progress.averaging_from = progress.step
+                self._average = ParameterAverage(self.module)
         stopping = self.recipe.train.early_stopping
         if stopping is not None:
             margin = stopping.min_delta if better(metric, 1.0, 0.0) else -stopping.min_delta
@@ -408,6 +470,16 @@ class Trainer:
         """Return everything that decides how the run goes on. Every process must call it."""
         optimizer_tensors, optimizer_data = pack_optimizer(self.optimizer.state_dict())
         tensors = {f"model.{name}": t for name, t in self.module.state_dict().items()}
+        averaged = self._averaged()
+        if averaged is not None:
+            # A consumer of the checkpoint takes the average, the training goes on from what it had.
+            tensors |= {f"training.{name}": t for name, t in self.module.named_parameters()}
+            with swapped(self.module, averaged):
+                tensors |= {f"model.{name}": t.clone() for name, t in self.module.state_dict().items()}
+        for number, part in enumerate(self._carried if self.progress.step_in_epoch > 0 else []):
+            for index, state in enumerate(part):
+                everyone = self.fabric.all_gather(state) if self.fabric.world_size > 1 else state[None]
+                tensors |= {f"carried.{rank}.{number}.{index}": row for rank, row in enumerate(everyone)}
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors.items()}
         for name, state in self._random_state.items():
             everyone = self.fabric.all_gather(state.to(self.device)) if self.fabric.world_size > 1 else state[None]
@@ -442,8 +514,20 @@ class Trainer:
                 f"the run stopped in the middle of an epoch with {data['group_size']} sequences a step; "
                 f"got {self.group_size}: resume with the same batch_size and accumulate"
             )
+        own, saved_options = self.recipe.train.bptt, data["recipe"]["train"].get("bptt")
+        if progress.step_in_epoch > 0 and own is not None and saved_options is not None:
+            windows = {"length": own.length, "variable": own.variable}
+            if windows != {key: saved_options[key] for key in windows}:
+                raise RecipeError(
+                    f"the run stopped in the middle of an epoch with other windows; got {windows}: resume with the "
+                    "same train.bptt.length and train.bptt.variable"
+                )
         try:
             self.module.load_state_dict(checkpoint.group("model"))
+            if progress.averaging_from is not None:
+                self._average = ParameterAverage(self.module, progress.averaged)
+            if progress.averaged > 0:
+                self.module.load_state_dict(checkpoint.group("training"), strict=False)
             self.optimizer.load_state_dict(unpack_optimizer(checkpoint.group("optimizer"), data["optimizer"]))
         except (RuntimeError, ValueError, KeyError) as error:
             raise RecipeError(f"the checkpoint does not fit the recipe: {error}") from error
@@ -452,8 +536,17 @@ class Trainer:
         self.progress = progress
         self.clock.seconds = progress.train_seconds
         rank = self.fabric.global_rank
+        carried: dict[int, dict[int, Tensor]] = {}
+        for name, tensor in checkpoint.group(f"carried.{rank}").items():
+            number, index = map(int, name.split("."))
+            carried.setdefault(number, {})[index] = tensor.to(self.device)
+        self._carried = [tuple(part[i] for i in sorted(part)) for _, part in sorted(carried.items())]
         saved = checkpoint.group("rng")
         self._random_state = {name: saved[f"{name}.{rank}"] for name in self._random_state}
+
+    def _averaged(self) -> dict[str, Tensor] | None:
+        """Return the averaged parameters by name, or None as long as there are none."""
+        return self._average.mean if self._average is not None and self._average.count > 0 else None
 
     @contextmanager
     def _own_random_state(self, fresh: bool = False) -> Iterator[None]:
@@ -477,6 +570,21 @@ class Trainer:
         torch.set_rng_state(state["cpu"])
         if "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.device)
+
+
+def training_groups(recipe: Recipe, train: Sequences, size: int) -> Groups:
+    """Return what each optimizer step of a recipe looks at.
+
+    Args:
+        recipe: For the seed and the windows of a text.
+        train: The training split.
+        size: Sequences, or streams of a text, of an optimizer step over all processes.
+    """
+    if isinstance(train, TokenText):
+        options = recipe.train.bptt
+        assert options is not None
+        return WindowGroups(train, size, options.length, options.variable, recipe.train.seed)
+    return ShuffledGroups(train, size, recipe.train.seed)
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

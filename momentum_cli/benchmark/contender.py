@@ -157,8 +157,7 @@ class Contender:
             test = best["metrics"]
         elif best is not None:
             chosen = load_checkpoint(self._last_path.with_name(best["file"]))
-            trainer.module.load_state_dict(chosen.group("model"))
-            test = trainer.evaluate("test")
+            test = trainer.evaluate("test", parameters=chosen.group("model"))
         return self._close(self.stop_reason(), test=test)
 
     def fail(self, error: BaseException) -> dict[str, Any]:

@@ -16,9 +16,14 @@ from momentum_cli.data.dataset import (
     scored_terms,
 )
 from momentum_cli.data.digits import Digits
+from momentum_cli.data.files import Files
+from momentum_cli.data.groups import Groups, ShuffledGroups, WindowGroups, evaluation_groups
+from momentum_cli.data.language import Language
 from momentum_cli.data.mnist import MNIST, PermutedMNIST
 from momentum_cli.data.sampling import epoch_order, training_order
 from momentum_cli.data.synthetic import Adding, Copying
+from momentum_cli.data.token_text import TokenText
+from momentum_cli.data.vocabulary import Vocabulary
 
 TASKS: dict[str, type[Task]] = {
     "digits": Digits,
@@ -26,6 +31,8 @@ TASKS: dict[str, type[Task]] = {
     "pmnist": PermutedMNIST,
     "adding": Adding,
     "copying": Copying,
+    "language": Language,
+    "files": Files,
 }
 
 __all__ = [
@@ -39,13 +46,21 @@ __all__ = [
     "Dataset",
     "Digits",
     "DownloadProgress",
+    "Files",
+    "Groups",
+    "Language",
     "NoProgress",
     "PermutedMNIST",
     "Sequences",
+    "ShuffledGroups",
     "Split",
     "Task",
+    "TokenText",
+    "Vocabulary",
+    "WindowGroups",
     "default_data_dir",
     "epoch_order",
+    "evaluation_groups",
     "scored_terms",
     "training_order",
 ]

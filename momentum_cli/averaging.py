@@ -1,0 +1,65 @@
+"""Averages of parameters over the last part of a training, begun when the validation metric stops to improve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from momentum_cli.objective import better
+
+
+class ParameterAverage:
+    """The mean of a model's parameters after each step since it was begun: ``mean += (parameter - mean) / n``.
+
+    Args:
+        model: Whose parameters.
+        count: n, steps so far.
+        mean: The mean so far by name, for `count` above 0.
+
+    Reference: Polyak and Juditsky, SIAM J. Control Optim. 30(4), 1992. `torch.optim.ASGD` with ``lambd=0`` steps like
+    plain SGD and has this mean, but for leaving out the first step.
+    """
+
+    def __init__(self, model: nn.Module, count: int = 0, mean: Mapping[str, Tensor] | None = None) -> None:
+        self._parameters = dict(model.named_parameters())
+        self.count = count
+        self.mean = {name: p.detach().clone() for name, p in self._parameters.items()}
+        for name, value in (mean or {}).items():
+            if name in self.mean:
+                self.mean[name].copy_(value)
+
+    def update(self) -> None:
+        """Take in the parameters as they are now."""
+        self.count += 1
+        means = list(self.mean.values())
+        torch._foreach_lerp_(means, [p.detach() for p in self._parameters.values()], 1.0 / self.count)
+
+
+def stopped_improving(metric: str, values: Sequence[float], patience: int) -> bool:
+    """Return whether the newest value is worse than the best of those more than ``patience`` evaluations ago.
+
+    Args:
+        metric: Name of the metric.
+        values: Its values, oldest first.
+        patience: n, >= 1.
+
+    Reference: the non-monotonic criterion of NT-ASGD, arXiv 1708.02182, algorithm 1.
+    """
+    return any(better(metric, value, values[-1]) for value in values[: -patience - 1])
+
+
+@contextmanager
+def swapped(model: nn.Module, parameters: Mapping[str, Tensor] | None) -> Iterator[None]:
+    """Run with other parameters (and buffers) in a model, by name; None: with its own."""
+    if parameters is None:
+        yield
+        return
+    own = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(dict(parameters), strict=False)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)

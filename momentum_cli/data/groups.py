@@ -1,0 +1,177 @@
+"""Groups: which sequences, or which positions of a text, an optimizer step or an evaluation looks at.
+
+A group is an index tensor for `Sequences.batch`: (B,) sequences, or (B, T) positions of B streams of a text. Each is a
+pure function of its arguments, so a resume in the middle of an epoch is exact without storing any.
+
+Axes: B sequences or streams of a group, T steps of a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from momentum_cli.data.dataset import Sequences
+from momentum_cli.data.sampling import stream, training_order
+from momentum_cli.data.token_text import TokenText
+from momentum_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# AWD-LSTM's draw of a window: half as long once in twenty times, a standard deviation of 5 steps, at least 5 steps.
+_HALVED, _SPREAD, _SHORTEST = 0.05, 5.0, 5
+
+
+class Groups(Protocol):
+    """The optimizer steps of an epoch.
+
+    Attributes:
+        steps: Optimizer steps an epoch, the same in all.
+        longest: T, the largest number of steps that a batch may have.
+        carried: Whether state goes on from a group to the next one of the epoch.
+    """
+
+    steps: int
+    longest: int
+    carried: bool
+
+    def group(self, epoch: int, step: int) -> Tensor:
+        """Return the index of a step, 0 … steps - 1, of an epoch, over all processes."""
+
+    def rate(self, epoch: int, step: int) -> float:
+        """Return the factor on the learning rate of that step."""
+
+
+class ShuffledGroups:
+    """Sequences in a new order each epoch; see `training_order`. The last group may be smaller.
+
+    Args:
+        data: The training split.
+        size: Sequences of a group, >= 1.
+        seed: Training seed.
+    """
+
+    carried = False
+
+    def __init__(self, data: Sequences, size: int, seed: int) -> None:
+        self.steps = -(-len(data) // size)
+        self.longest = data.longest
+        self._data, self._size, self._seed = data, size, seed
+        self._order: tuple[int, Tensor | None] = (-1, None)
+
+    def group(self, epoch: int, step: int) -> Tensor:
+        """Return (B,) sequences."""
+        if self._order[0] != epoch:
+            order = training_order(self._data.lengths, len(self._data), self._size, self._seed, epoch)
+            self._order = (epoch, order)
+        order = self._order[1]
+        assert order is not None
+        return order[step * self._size : (step + 1) * self._size]
+
+    def rate(self, epoch: int, step: int) -> float:
+        """Return 1."""
+        return 1.0
+
+
+class WindowGroups:
+    """Windows of a text that follow one another, for truncated back-propagation through time with carried state.
+
+    The text is cut into as many streams as a group has rows, each N // streams steps long, read side by side from
+    their beginnings; a rest shorter than a row a stream is left out.
+
+    Args:
+        data: The training text.
+        streams: B, over all processes, >= 1.
+        length: Steps of a window, >= 1.
+        variable: Draw the lengths anew each epoch, normally distributed around `length`, or around half of it once in
+            twenty times, as AWD-LSTM does. An epoch always has the same number of windows: the ends are
+            stretched by a common factor so that the last one is the end of the text. The learning rate of a step is
+            multiplied by its length over `length`.
+        seed: Training seed.
+
+    Raises:
+        DataError: The text is shorter than one step a stream.
+
+    Reference: Merity, Keskar, Socher, Regularizing and Optimizing LSTM Language Models, arXiv 1708.02182, section 5;
+    there the number of windows of an epoch is random.
+    """
+
+    carried = True
+
+    def __init__(self, data: TokenText, streams: int, length: int, variable: bool, seed: int) -> None:
+        self._stream_steps = len(data) // streams
+        if self._stream_steps < 1:
+            raise DataError(
+                f"the training text has {len(data) + 1} tokens, too few for {streams} parallel streams; "
+                "use a smaller train.batch_size"
+            )
+        # The mean of AWD-LSTM's draw; what its lower bound adds does not matter to the number of windows.
+        mean = length * (1.0 - _HALVED / 2) if variable else length
+        self.steps = max(1, -(-self._stream_steps // length) if not variable else round(self._stream_steps / mean))
+        self._streams, self._length, self._variable, self._seed = streams, length, variable, seed
+        self.longest = min(length, self._stream_steps)
+        self._ends: tuple[int, list[int]] = (-1, [])
+
+    def group(self, epoch: int, step: int) -> Tensor:
+        """Return (B, T) positions."""
+        import torch
+
+        start, end = self._window(epoch, step)
+        row = torch.arange(start, end)
+        return torch.arange(self._streams).unsqueeze(1) * self._stream_steps + row
+
+    def rate(self, epoch: int, step: int) -> float:
+        """Return T / length for windows of variable length, else 1."""
+        if not self._variable:
+            return 1.0
+        start, end = self._window(epoch, step)
+        return (end - start) / self._length
+
+    def _window(self, epoch: int, step: int) -> tuple[int, int]:
+        if not self._variable:
+            start = step * self._length
+            return start, min(start + self._length, self._stream_steps)
+        if self._ends[0] != epoch:
+            self._ends = (epoch, self._draw(epoch))
+        ends = self._ends[1]
+        return (ends[step - 1] if step else 0), ends[step]
+
+    def _draw(self, epoch: int) -> list[int]:
+        """Return where each window of an epoch ends; the last is the end of the streams."""
+        import torch
+
+        generator = stream("windows", self._seed, epoch)
+        halved = torch.rand(self.steps, generator=generator) < _HALVED
+        around = torch.where(halved, self._length / 2, float(self._length))
+        drawn = (around + _SPREAD * torch.randn(self.steps, generator=generator)).clamp(min=_SHORTEST)
+        ends = drawn.double().cumsum(0)
+        # In float64 and with each end at least one step after the one before.
+        stretched = (ends * (self._stream_steps / ends[-1])).round().long()
+        least = torch.arange(1, self.steps + 1)
+        return torch.maximum(stretched, least).clamp(max=self._stream_steps - least.flip(0) + 1).tolist()
+
+
+def evaluation_groups(data: Sequences, size: int) -> Iterator[Tensor]:
+    """Yield groups that together hold every sequence, or every position of a text, once and in order.
+
+    Args:
+        data: Any split.
+        size: Sequences at a time; of a text, streams side by side. Each stream starts without context, so 1 reads the
+            text as a whole.
+
+    Yields:
+        (B,) sequences, or (B, T) positions; positions beyond the text fill the last stream.
+    """
+    import torch
+
+    if not isinstance(data, TokenText):
+        yield from torch.split(torch.arange(len(data)), size)
+        return
+    streams = min(size, len(data))
+    steps = -(-len(data) // streams)
+    starts = torch.arange(streams).unsqueeze(1) * steps
+    window = data.evaluation_steps(streams)
+    # Positions of one stream never run into the next one; the last ends where the text does, or beyond.
+    for start in range(0, steps, window):
+        yield starts + torch.arange(start, min(start + window, steps))

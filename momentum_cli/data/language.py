@@ -1,0 +1,175 @@
+"""Text to model: words, characters or bytes of files of the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from momentum_cli.data.dataset import NO_PROGRESS, Dataset, DownloadProgress, default_data_dir
+from momentum_cli.data.token_text import TokenText
+from momentum_cli.data.vocabulary import Level, Vocabulary
+from momentum_cli.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SPLITS = ("train", "valid", "test")
+# Names of the three files in use: ours, Mikolov's Penn Treebank, WikiText.
+_PATTERNS = ("{}.txt", "ptb.{}.txt", "wiki.{}.tokens")
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Language:
+    """Predict each token of a text from all before it.
+
+    Args:
+        level: ``"character"``, ``"byte"`` or ``"word"``, see `Vocabulary`.
+        path: A file, which is split by fraction, contiguously: first train, then validation, the last part test. Or a
+            folder with ``train.txt``, ``valid.txt`` and ``test.txt`` (or ``ptb.train.txt`` …, ``wiki.train.tokens``
+            …), or with one file ``*.txt``. A path that is not absolute is looked for from the current folder, then
+            under the folder of data sets.
+        validation_fraction, test_fraction: Of the bytes of a single file, each > 0, their sum < 1; a cut is moved to
+            the next beginning of a character, at word level of a line.
+        min_count: Tokens seen less often in the training part become ``<unk>``, >= 1; not at byte level.
+        max_size: Size of the vocabulary, >= 2; less frequent tokens become ``<unk>``. None: no limit.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    level: Level = "character"
+    path: str = "tinyshakespeare"
+    validation_fraction: float = 0.05
+    test_fraction: float = 0.1
+    min_count: int = 1
+    max_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("validation_fraction", "test_fraction"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is 0 < {name} < 1")
+        if self.validation_fraction + self.test_fraction >= 1.0:
+            raise ValueError(
+                f"test_fraction: got {self.test_fraction}, which with validation_fraction = "
+                f"{self.validation_fraction} leaves nothing to train on"
+            )
+        if self.min_count < 1:
+            raise ValueError(f"min_count: got {self.min_count}, allowed is >= 1")
+        if self.max_size is not None and self.max_size < 2:
+            raise ValueError(f"max_size: got {self.max_size}, allowed is >= 2")
+        if self.level == "byte" and (self.min_count > 1 or self.max_size is not None):
+            name = "min_count" if self.min_count > 1 else "max_size"
+            raise ValueError(f"{name}: the vocabulary of bytes is all 256 of them; leave it out")
+
+    @property
+    def metric(self) -> str:
+        """The headline metric: perplexity of words, bits of a character or byte."""
+        return Vocabulary(self.level).metric
+
+    def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
+        """Read the text and build the vocabulary of its training part; nothing is downloaded.
+
+        Returns:
+            Dataset whose splits are `TokenText`.
+
+        Raises:
+            DataError: The text is missing, is not UTF-8, is too short, or has characters outside the vocabulary.
+        """
+        texts = self._read(self._find(data_dir or default_data_dir()))
+        vocabulary = Vocabulary.of(texts["train"][1], self.level, self.min_count, self.max_size)
+        splits = {split: self._encoded(vocabulary, name, text) for split, (name, text) in texts.items()}
+        return Dataset(
+            name="language",
+            train=splits["train"],
+            validation=splits["valid"],
+            test=splits["test"],
+            input_size=len(vocabulary),
+            output_size=len(vocabulary),
+            output="every",
+            loss="cross_entropy",
+            metric=vocabulary.metric,
+            labels=None,
+            preprocessing=vocabulary.preprocessing(),
+            licence="that of the text",
+        )
+
+    def _find(self, data_dir: Path) -> dict[str, Path]:
+        """Return the file of each split, or one file for all under the key ``""``."""
+        wanted = Path(self.path).expanduser()
+        places = [wanted] if wanted.is_absolute() else [wanted, data_dir / wanted]
+        place = next((path for path in places if path.exists()), None)
+        if place is None:
+            raise DataError(
+                f"task.path: there is no {' and no '.join(str(path) for path in places)}; give a text file, or a "
+                "folder with train.txt, valid.txt and test.txt"
+            )
+        if place.is_file():
+            return {"": place}
+        for pattern in _PATTERNS:
+            files = {split: place / pattern.format(split) for split in SPLITS}
+            if files["train"].is_file():
+                missing = [path.name for path in files.values() if not path.is_file()]
+                if missing:
+                    raise DataError(f"{place}: has {files['train'].name} and no {', '.join(missing)}")
+                return files
+        single = sorted(place.glob("*.txt"))
+        if len(single) != 1:
+            raise DataError(
+                f"{place}: the folder has no train.txt, valid.txt and test.txt, and {len(single)} files *.txt; "
+                "name the file in task.path"
+            )
+        return {"": single[0]}
+
+    def _read(self, files: dict[str, Path]) -> dict[str, tuple[str, bytes]]:
+        """Return name and text of each split."""
+        texts = {}
+        for split, path in files.items():
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+            if self.level != "byte":
+                try:
+                    content.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    found = content[error.start : error.start + 1].hex()
+                    raise DataError(
+                        f"{path}: not UTF-8 text at byte {error.start} (0x{found}); convert it, or use task.level=byte"
+                    ) from error
+            texts[split] = (str(path), content)
+        if "" not in texts:
+            return texts
+        name, content = texts[""]
+        cuts = [1.0 - self.test_fraction - self.validation_fraction, 1.0 - self.test_fraction]
+        first, second = (self._cut(content, round(fraction * len(content))) for fraction in cuts)
+        parts = (content[:first], content[first:second], content[second:])
+        return {split: (f"{name} ({split})", part) for split, part in zip(SPLITS, parts, strict=True)}
+
+    def _cut(self, content: bytes, at: int) -> int:
+        """Return the next place at or after `at` where a token may begin."""
+        if self.level == "word":
+            return len(content) if (end := content.find(b"\n", max(at - 1, 0))) < 0 else end + 1
+        if self.level == "character":
+            # Bytes 10xxxxxx continue a character.
+            while at < len(content) and content[at] & 0xC0 == 0x80:
+                at += 1
+        return at
+
+    def _encoded(self, vocabulary: Vocabulary, name: str, text: bytes) -> TokenText:
+        import numpy as np
+        import torch
+
+        numbers, missing = vocabulary.encode(text)
+        if len(numbers) < 2:
+            raise DataError(f"{name}: has {len(numbers)} tokens, at least 2 are needed: one to read, one to predict")
+        if missing and vocabulary.unknown is None:
+            shown = " ".join(repr(token) for token in missing[:_SHOWN]) + (" …" if len(missing) > _SHOWN else "")
+            raise DataError(
+                f"{name}: {len(missing)} characters are not in the training text: {shown}; with task.min_count=2 rare "
+                "and unseen ones become <unk>, and task.level=byte knows them all"
+            )
+        size = len(vocabulary)
+        dtype: type[np.generic] = np.uint8 if size <= 256 else np.int16 if size <= 2**15 else np.int32
+        return TokenText(torch.from_numpy(numbers.astype(dtype)), size)

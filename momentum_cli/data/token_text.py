@@ -1,0 +1,84 @@
+"""A text as one long sequence of tokens, read in windows of several parallel streams.
+
+Axes: N tokens, B streams, T steps of a window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from momentum_cli.data.dataset import NOT_SCORED, Batch
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# Logits of a window in evaluation: 64 MiB of float32. How a text is cut does not change what is computed.
+_EVALUATION_LOGITS = 1 << 24
+_EVALUATION_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class TokenText:
+    """A text of which each token is predicted from all before it: a `Sequences` of one-token sequences.
+
+    The index of a batch is a table of positions (B, T), consecutive along T: position p stands for the input token p
+    and the target p + 1. State goes on from a batch to the next one, whose positions go on where those ended.
+
+    Args:
+        tokens: (N,) integers in [0, vocabulary_size), N >= 2.
+        vocabulary_size: Different tokens.
+    """
+
+    tokens: Tensor
+    vocabulary_size: int
+
+    @property
+    def lengths(self) -> None:
+        """None: a window has no padding."""
+        return None
+
+    @property
+    def longest(self) -> int:
+        """1: a position is one step; windows are made by `momentum_cli.data.groups`."""
+        return 1
+
+    @property
+    def scored(self) -> Tensor:
+        """(N - 1,) ones: every position is one term of the loss."""
+        import torch
+
+        return torch.ones(1, dtype=torch.int64).expand(len(self))
+
+    def __len__(self) -> int:
+        return max(len(self.tokens) - 1, 0)
+
+    def batch(self, index: Tensor) -> Batch:
+        """Read windows.
+
+        Args:
+            index: (B, T) positions >= 0; those beyond the text give token 0 and are not scored.
+
+        Returns:
+            Batch with inputs (B, T) and targets (B, T), both int64, on the device of the tokens.
+        """
+        there = index.to(self.tokens.device, non_blocking=True)
+        beyond = there >= len(self)
+        place = there.clamp(max=len(self) - 1)
+        # Index in the compact dtype of the text, then widen the batch alone.
+        inputs, targets = self.tokens[place].long(), self.tokens[place + 1].long()
+        return Batch(inputs.masked_fill(beyond, 0), targets.masked_fill(beyond, NOT_SCORED), None)
+
+    def to(self, device: torch.device | str) -> TokenText:
+        """Return the text on a device."""
+        return replace(self, tokens=self.tokens.to(device))
+
+    def head(self, count: int) -> TokenText:
+        """Return the first `count` predicted tokens."""
+        return replace(self, tokens=self.tokens[: count + 1])
+
+    def evaluation_steps(self, streams: int) -> int:
+        """Return T of the windows in which `streams` streams are evaluated: few enough logits to be held at once."""
+        tokens = min(_EVALUATION_TOKENS, _EVALUATION_LOGITS // self.vocabulary_size)
+        return max(1, tokens // streams)

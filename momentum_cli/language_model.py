@@ -1,0 +1,178 @@
+"""Language models: embedding, recurrent layers, and a distribution over the next token.
+
+Axes: T time, B batch, V vocabulary, E embedding, H hidden of the last layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, embedding
+
+from momentum_cli.data import NOT_SCORED
+from momentum_cli.layers import State
+from momentum_cli.stack import RecurrentStack, locked_dropout
+
+# Half the width of the uniform distribution of embedding and decoder, from the code of AWD-LSTM.
+_INIT_RANGE = 0.1
+
+
+class TrainingTerms(NamedTuple):
+    """What the loss of a training step is made of; scalars.
+
+    Args:
+        loss: Sum of ``-log p(target)`` over everything scored.
+        activation: Mean of the squared output of the last layer after dropout; AR is its multiple.
+        slowness: Mean of the squared difference of that output, without dropout, from step to step, 0 for one step;
+            TAR is its multiple.
+    """
+
+    loss: Tensor
+    activation: Tensor
+    slowness: Tensor
+
+
+class LanguageModel(nn.Module):
+    """Predicts the next token at every step.
+
+    ``e_t = embedding[x_t]``; ``h_t`` = the recurrent layers on e; ``log p(x_{t+1}) = log_softmax(W h_t + b)``.
+
+    Args:
+        layer: The recurrent layers, of input size E.
+        vocabulary_size: V, >= 2.
+        tied: W is the embedding itself, which needs H = E.
+        embedding_dropout: Probability in [0, 1) of leaving a token out of the embedding matrix, one draw a call.
+        input_dropout: Locked dropout of what the first layer reads, in [0, 1).
+        output_dropout: Locked dropout of what the head reads, in [0, 1).
+        cutoffs: First numbers of the clusters of an adaptive softmax, ascending in 1 … V - 1; tokens must be numbered
+            by falling frequency. Empty for the ordinary softmax.
+        div_value: By what the width of each further cluster is divided.
+
+    `forward` is in training mode what AWD-LSTM does; all dropouts are nothing in evaluation mode.
+
+    Raises:
+        ValueError: An option is outside its range, or options contradict each other.
+
+    Reference: Merity, Keskar, Socher, Regularizing and Optimizing LSTM Language Models, arXiv 1708.02182; adaptive
+    softmax: Grave et al., arXiv 1609.04309, as in `torch.nn.AdaptiveLogSoftmaxWithLoss`.
+    """
+
+    output: Literal["every"] = "every"
+
+    def __init__(
+        self,
+        layer: RecurrentStack,
+        vocabulary_size: int,
+        *,
+        tied: bool = False,
+        embedding_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        cutoffs: Sequence[int] = (),
+        div_value: float = 4.0,
+    ) -> None:
+        super().__init__()
+        dropouts = {"embedding_dropout": embedding_dropout, "input_dropout": input_dropout}
+        for name, value in (dropouts | {"output_dropout": output_dropout}).items():
+            if not 0.0 <= value < 1.0:
+                raise ValueError(f"{name}: got {value!r}, allowed is 0 <= {name} < 1")
+        if tied and layer.hidden_size != layer.input_size:
+            raise ValueError(
+                f"tied: the last layer has {layer.hidden_size} channels and the embedding {layer.input_size}; "
+                "they must be equal"
+            )
+        if tied and cutoffs:
+            raise ValueError("tied: an adaptive softmax has no matrix of the embedding's shape; use one of the two")
+        if cutoffs and (list(cutoffs) != sorted(set(cutoffs)) or cutoffs[0] < 1 or cutoffs[-1] >= vocabulary_size):
+            raise ValueError(f"cutoffs: got {list(cutoffs)}, allowed is ascending in 1 … {vocabulary_size - 1}")
+        self.embedding = nn.Embedding(vocabulary_size, layer.input_size)
+        self.layer = layer
+        self.head: nn.Linear | nn.AdaptiveLogSoftmaxWithLoss
+        if cutoffs:
+            self.head = nn.AdaptiveLogSoftmaxWithLoss(
+                layer.hidden_size, vocabulary_size, list(cutoffs), div_value=div_value
+            )
+        else:
+            self.head = nn.Linear(layer.hidden_size, vocabulary_size)
+            if tied:
+                self.head.weight = self.embedding.weight
+        self.tied = tied
+        self.embedding_dropout = embedding_dropout
+        self.input_dropout = input_dropout
+        self.output_dropout = output_dropout
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self.embedding.num_embeddings
+
+    def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
+        """Initialise: the layers as `RecurrentLayer.reset_parameters`, embedding and decoder uniform in ±0.1, bias 0.
+
+        An adaptive softmax has torch's initialisation.
+        """
+        self.layer.reset_parameters(init, forget_bias)
+        nn.init.uniform_(self.embedding.weight, -_INIT_RANGE, _INIT_RANGE)
+        if isinstance(self.head, nn.Linear):
+            nn.init.uniform_(self.head.weight, -_INIT_RANGE, _INIT_RANGE)
+            nn.init.zeros_(self.head.bias)
+        else:
+            self.head.reset_parameters()
+
+    def forward(
+        self,
+        inputs: Tensor,
+        lengths: Tensor | None = None,
+        state: State | None = None,
+        targets: Tensor | None = None,
+    ) -> tuple[Tensor | TrainingTerms, State]:
+        """Run the model.
+
+        Args:
+            inputs: (B, T) int64 tokens.
+            lengths: None; a window of a text has no padding.
+            state: What an earlier call returned, or None at the start of the text.
+            targets: (B, T) int64 tokens, `NOT_SCORED` where none counts; None to get the distribution itself.
+
+        Returns:
+            Logits, or log-probabilities of an adaptive softmax, (B, T, V), or with targets the `TrainingTerms`; and
+            the state after the last step.
+        """
+        hidden, after = self.layer(self._embedded(inputs.t()), state)
+        read = locked_dropout(hidden, self.output_dropout, self.training)
+        if targets is None:
+            return self.distribution(read.transpose(0, 1)), after
+        # Time first, as the layers have it: the large tensor of logits is not transposed.
+        loss = self._loss_sum(read.flatten(0, 1), targets.t().flatten())
+        slowness = (hidden[1:] - hidden[:-1]).square().mean() if len(hidden) > 1 else hidden.new_zeros(())
+        return TrainingTerms(loss, read.square().mean(), slowness), after
+
+    def distribution(self, hidden: Tensor) -> Tensor:
+        """Return logits, or log-probabilities of an adaptive softmax, (…, V) for (…, H)."""
+        if isinstance(self.head, nn.AdaptiveLogSoftmaxWithLoss):
+            return self.head.log_prob(hidden.flatten(0, -2)).unflatten(0, hidden.shape[:-1])
+        return self.head(hidden)  # type: ignore[no-any-return]
+
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        """Return (T, B, E) for tokens (T, B)."""
+        weight = self.embedding.weight
+        if self.training and self.embedding_dropout > 0.0:
+            weight = weight * nn.functional.dropout(torch.ones_like(weight[:, :1]), self.embedding_dropout, True)
+        return locked_dropout(embedding(tokens, weight), self.input_dropout, self.training)
+
+    def _loss_sum(self, read: Tensor, targets: Tensor) -> Tensor:
+        if isinstance(self.head, nn.AdaptiveLogSoftmaxWithLoss):
+            counts = targets != NOT_SCORED
+            return -self.head(read[counts], targets[counts]).output.sum()  # type: ignore[no-any-return]
+        logits = self.head(read)
+        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+        return cross_entropy(logits, targets, ignore_index=NOT_SCORED, reduction="sum")
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.language_scripting`."""
+        from momentum_cli.language_scripting import ScriptableLanguageModel
+
+        return ScriptableLanguageModel(self)

@@ -1,0 +1,201 @@
+"""Recurrent layers one on another, each of a size of its own, with one dropout mask a sequence between them.
+
+Axes: T time, B batch, D input, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from momentum_cli.dynamics import Dynamics
+from momentum_cli.layers import RecurrentLayer, State
+from momentum_cli.recurrence import Recurrence
+
+
+def locked_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
+    """Zero channels of whole sequences: one mask (B, C) for all time steps of ``x`` (T, B, C).
+
+    ``y_tbc = x_tbc m_bc / (1 - p)``, m Bernoulli(1 - p); x itself when not training.
+
+    Reference: Gal and Ghahramani, arXiv 1512.05287; `LockedDropout` of AWD-LSTM.
+    """
+    if not training or probability == 0.0:
+        return x
+    return x * nn.functional.dropout(torch.ones_like(x[:1]), probability, training=True)
+
+
+class RecurrentStack(nn.Module):
+    """Unidirectional recurrent layers one on another, with locked dropout between them.
+
+    A `RecurrentLayer` stacks layers of one size with independent dropout; here the sizes may differ, as the last layer
+    of a model with tied embeddings has that of the embedding.
+
+    Args:
+        layers: One-layer `RecurrentLayer`s of the same kind, each reading what the one before gives.
+        dropout: Probability in [0, 1) of zeroing a channel between layers, while training.
+        weight_dropout: Probability in [0, 1) of zeroing an entry of each ``weight_hh``, one mask a call, while
+            training (DropConnect).
+
+    The state is flat, layer after layer; `state_names` are those of the layers with ``_l0``, ``_l1``, … at the end.
+
+    Raises:
+        ValueError: Layers do not fit together, or a probability is outside its range.
+
+    Reference: Merity, Keskar, Socher, arXiv 1708.02182, sections 2 and 4.2 (weight and variational dropout).
+    """
+
+    def __init__(self, layers: Sequence[RecurrentLayer], dropout: float = 0.0, weight_dropout: float = 0.0) -> None:
+        super().__init__()
+        if not layers:
+            raise ValueError("layers: got none, allowed is one or more")
+        for name, value in (("dropout", dropout), ("weight_dropout", weight_dropout)):
+            if not 0.0 <= value < 1.0:
+                raise ValueError(f"{name}: got {value!r}, allowed is 0 <= {name} < 1")
+        for number, layer in enumerate(layers):
+            if layer.num_layers != 1 or layer.bidirectional:
+                raise ValueError(f"layers: number {number} has more than one layer or direction, allowed is one")
+            if number and layer.input_size != layers[number - 1].hidden_size:
+                raise ValueError(
+                    f"layers: number {number} reads {layer.input_size} channels, the one before gives "
+                    f"{layers[number - 1].hidden_size}"
+                )
+            if weight_dropout > 0.0 and layer.recurrence.name == "modrelu":
+                raise ValueError("weight_dropout: an orthogonal matrix would not stay one; allowed is 0")
+            layer.weight_dropout = weight_dropout
+        self.layers = nn.ModuleList(layers)
+        self.dropout = dropout
+
+    def __getitem__(self, number: int) -> RecurrentLayer:
+        return cast(RecurrentLayer, self.layers[number])
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @property
+    def recurrence(self) -> Recurrence:
+        """That of every layer."""
+        return self[0].recurrence
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """That of every layer."""
+        return self[0].dynamics
+
+    @property
+    def input_size(self) -> int:
+        """D of the first layer."""
+        return self[0].input_size
+
+    @property
+    def hidden_size(self) -> int:
+        """H of the last layer."""
+        return self[-1].hidden_size
+
+    @property
+    def num_layers(self) -> int:
+        """How many."""
+        return len(self)
+
+    @property
+    def num_directions(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def bidirectional(self) -> bool:
+        """False: a token must not be predicted from itself."""
+        return False
+
+    @property
+    def bias(self) -> bool:
+        """Whether the layers have biases."""
+        return self[0].bias
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the recurrence, as those of a layer."""
+        return self[0].options
+
+    @property
+    def backend(self) -> str:
+        """The backend that was asked for; setting it sets that of every layer."""
+        return self[0].backend
+
+    @backend.setter
+    def backend(self, name: str) -> None:
+        for number in range(len(self)):
+            self[number].backend = name
+
+    @property
+    def chosen_backend(self) -> str | None:
+        """The backends that ran last, joined by ``+`` where layers have different ones; None before the first run."""
+        names = [self[number].chosen_backend for number in range(len(self))]
+        return None if None in names else "+".join(dict.fromkeys(str(name) for name in names))
+
+    def backend_for(self, shape: tuple[int, int, int], *, training: bool) -> str:
+        """Return the backends that serve the layers, as `chosen_backend`; see `RecurrentLayer.backend_for`."""
+        steps, batch, _ = shape
+        layers = [self[number] for number in range(len(self))]
+        names = [layer.backend_for((steps, batch, layer.input_size), training=training) for layer in layers]
+        return "+".join(dict.fromkeys(names))
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """One name for each tensor of the state: ``h_l0, c_l0, velocity_l0, k_l0, h_l1, …``."""
+        return tuple(
+            f"{name.removesuffix('_l0')}_l{number}" for number in range(len(self)) for name in self[number].state_names
+        )
+
+    def zero_state(self, batch_size: int) -> State:
+        """Return the state at the start of ``batch_size`` sequences."""
+        return tuple(tensor for number in range(len(self)) for tensor in self[number].zero_state(batch_size))
+
+    def split_state(self, state: State | None) -> list[State | None]:
+        """Return the state of each layer."""
+        if state is None:
+            return [None] * len(self)
+        parts: list[State | None] = []
+        at = 0
+        for number in range(len(self)):
+            count = len(self[number].state_names)
+            parts.append(tuple(state[at : at + count]))
+            at += count
+        if at != len(state):
+            raise ValueError(f"state: got {len(state)} tensors, allowed are {at} ({', '.join(self.state_names)})")
+        return parts
+
+    def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
+        """Initialise every layer, see `RecurrentLayer.reset_parameters`."""
+        for number in range(len(self)):
+            self[number].reset_parameters(init, forget_bias)
+
+    def after_step(self) -> None:
+        """Do what belongs after an optimizer step, in every layer."""
+        for number in range(len(self)):
+            self[number].after_step()
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run the layers.
+
+        Args:
+            x: (T, B, D).
+            state: What an earlier call returned, or None for zeros.
+
+        Returns:
+            Output of the last layer, (T, B, H), without dropout; and the state after the last step.
+        """
+        after: State = ()
+        for number, before in enumerate(self.split_state(state)):
+            if number:
+                x = locked_dropout(x, self.dropout, self.training)
+            x, end = self[number].run_padded(x, before)
+            after += end
+        return x, after
+
+    def extra_repr(self) -> str:
+        """Show the dropouts."""
+        return f"dropout={self.dropout}, weight_dropout={self[0].weight_dropout}"
