@@ -18,6 +18,7 @@ REQUIRED = (
     "torchaudio",
     "lightning-fabric",
     "safetensors",
+    "soundfile",
     "numpy",
     "matplotlib",
     "typer",
@@ -116,7 +117,8 @@ def _data(data_dir: Path | None) -> dict[str, Any]:
     folder = data_dir or default_data_dir()
     # Tasks not named here are embedded or generated.
     mnist = _mnist_state(folder)
-    tasks = {name: {"mnist": mnist, "pmnist": mnist}.get(name, "ready, needs no files") for name in TASKS}
+    known = {"mnist": mnist, "pmnist": mnist, "files": "ready, reads files of your own"}
+    tasks = {name: known.get(name, "ready, needs no files") for name in TASKS}
     return {"folder": str(folder), "exists": folder.is_dir(), "tasks": tasks}
 
 

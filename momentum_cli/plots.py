@@ -177,6 +177,7 @@ def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path) -> None
                     axes.plot(sequence[:, channel], color=colour, linewidth=1.2, marker=mark)
             axes.set_title(_literal(title))
             axes.set_xlabel("step")
+            axes.xaxis.get_major_locator().set_params(integer=True)
         for axes in panels[len(sequences) :]:
             axes.set_axis_off()
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import MISSING, FrozenInstanceError, fields
 from pathlib import Path
 
 import pytest
@@ -103,7 +103,8 @@ def test_the_table_lists_exactly_the_tasks_and_the_manual_describes_each() -> No
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_options_cannot_change_after_they_were_checked(task: type) -> None:
-    built = task()
+    required = {option.name: "x" for option in fields(task) if option.default is MISSING}  # type: ignore[arg-type]
+    built = task(**required)
     with pytest.raises(FrozenInstanceError):
         setattr(built, fields(task)[0].name, -1)
 

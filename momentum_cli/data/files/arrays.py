@@ -32,7 +32,7 @@ def open_arrays(path: Path, schema: Schema, problems: Problems) -> Source:
     """
     if schema.order is not None:
         raise DataError(f"{path}: order: arrays are in order; leave task.order out")
-    present = _array_names(path, schema)
+    present = array_names(path)
     name = _feature_array(path, schema, present)
     shape, dtype = _header(path, name)
     series = schema.kind == "forecasting" and len(shape) <= 2
@@ -52,8 +52,13 @@ def open_arrays(path: Path, schema: Schema, problems: Problems) -> Source:
     return Source(str(path), names, pieces, channels)
 
 
-def _array_names(path: Path, schema: Schema) -> list[str]:
-    if schema.format == "npy":
+def array_names(path: Path) -> list[str]:
+    """Return the arrays of an NPZ file; an NPY file has one without a name.
+
+    Raises:
+        DataError: It is damaged or no NPZ file.
+    """
+    if path.suffix.lower() == ".npy":
         return [""]
     try:
         with zipfile.ZipFile(path) as archive:
@@ -120,6 +125,22 @@ class _open_array:  # noqa: N801 - used as a function
 def _header(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     with _open_array(path, name) as file:
         return _read_header(path, file)
+
+
+def array_shape(path: Path, name: str) -> tuple[int, ...]:
+    """Return the shape of an array, of any type.
+
+    Raises:
+        DataError: It is no array.
+    """
+    try:
+        with _open_array(path, name) as file:
+            version = np.lib.format.read_magic(file)
+            first = version == (1, 0)
+            read: Any = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+            return tuple(read(file)[0])
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not a readable array ({error})") from error
 
 
 def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -88,6 +88,7 @@ def _write(kept: Path, path: Path, schema: Schema, missing: str, problems: Probl
             # Another process may have been faster; what it wrote is the same.
             with suppress(OSError):
                 folder.rename(kept)
+            return _read(kept)
         # The files are open; where the system allows it they can be read to the end although they have no name.
         return gathered
     except OSError as error:

@@ -19,6 +19,11 @@ from momentum_cli.errors import DataError, RecipeError
 _ENDINGS = {"wav": (".wav", ".flac"), "text": (".txt",)}
 
 
+def folder_endings() -> dict[str, tuple[str, ...]]:
+    """Return the endings of the files of each format of folders."""
+    return dict(_ENDINGS)
+
+
 def folder_files(path: Path, kind: str) -> list[Path]:
     """Return the files of a folder of WAV or text files, sorted.
 

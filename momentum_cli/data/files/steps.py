@@ -6,6 +6,7 @@ Axes: S steps of all sequences, C columns.
 from __future__ import annotations
 
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,12 @@ class Steps:
             return
         self.path = source
         self.dtype, self.columns = np.dtype(dtype), columns
-        self._file = open(source, "rb", buffering=0)  # noqa: SIM115 - open as long as the data are used
+        self._open()
 
     def __len__(self) -> int:
         if self.array is not None:
             return len(self.array)
-        return int(os.fstat(self._file.fileno()).st_size // (self.dtype.itemsize * self.columns))
+        return int(os.fstat(self._file).st_size // (self.dtype.itemsize * self.columns))
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return steps `start` … `stop` - 1, (stop - start, C); not to be written to."""
@@ -46,10 +47,10 @@ class Steps:
         size = self.dtype.itemsize * self.columns
         if hasattr(os, "pread"):
             # It leaves the position alone, so that processes may share the file.
-            data = os.pread(self._file.fileno(), (stop - start) * size, start * size)
+            data = os.pread(self._file, (stop - start) * size, start * size)
         else:
-            self._file.seek(start * size)
-            data = self._file.read((stop - start) * size)
+            os.lseek(self._file, start * size, os.SEEK_SET)
+            data = os.read(self._file, (stop - start) * size)
         return np.frombuffer(data, self.dtype).reshape(stop - start, self.columns)
 
     def padded(self, starts: np.ndarray, lengths: np.ndarray, fill: float = 0) -> np.ndarray:
@@ -68,7 +69,12 @@ class Steps:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if self.array is None:
-            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - as above
+            self._open()
+
+    def _open(self) -> None:
+        self._file = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        # Open as long as the data are used.
+        weakref.finalize(self, os.close, self._file)
 
 
 class StepWriter:
