@@ -65,7 +65,7 @@ def accumulate_and_descend_(
     sums: list[Tensor], factor: Factor, terms: list[Tensor], params: list[Tensor], lr: float | Tensor
 ) -> None:
     """Replace each of `sums` by factor * sum + term, then subtract lr * sum from each parameter."""
-    if on_host(sums) and all(t.is_contiguous() and t.dtype == sums[0].dtype for t in (*sums, *terms, *params)):
+    if on_host(sums) and all(map(Tensor.is_contiguous, (*sums, *terms, *params))):
         # The kernel of torch.optim.SGD(fused=True): one pass over memory. It takes numbers, which are free on the CPU,
         # and refuses a factor of 0; in a first step it replaces the sum by the term whatever the factor.
         lists = (
