@@ -210,7 +210,8 @@ def nearest_orthogonal(matrix: Tensor) -> Tensor:
     """Return the orthogonal matrix (N, N) that is nearest in the Frobenius norm: U Vᵀ of the singular value
     decomposition, the factor of the polar decomposition."""
     u, _, vh = torch.linalg.svd(matrix.double())
-    return (u @ vh).to(matrix.dtype)
+    nearest: Tensor = (u @ vh).to(matrix.dtype)
+    return nearest
 
 
 def cayley(count: int) -> Tensor:

@@ -122,7 +122,7 @@ def test_initialisation_and_parameter_count() -> None:
     layer = OrthogonalRNN(50, 170)
     # W_ih, A, b: what the published parameter counts are made of.
     assert sum(p.numel() for p in layer.parameters()) == 170 * 50 + 170 * 169 // 2 + 170
-    weight, bias = layer.get_parameter("weight_ih_l0"), layer.get_parameter("bias_hh_l0")
+    weight, bias = layer.get_parameter("weight_ih_l0").detach(), layer.get_parameter("bias_hh_l0").detach()
     assert float(weight.std()) == pytest.approx((2 / 50) ** 0.5, rel=0.05)
     assert 0.005 < float(bias.abs().max()) <= 0.01
     before = layer.orthogonal("_l0").matrix().detach().clone()
