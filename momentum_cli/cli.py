@@ -234,7 +234,8 @@ def bench(
         list[str] | None,
         typer.Option(
             help="Cells to compare, a,b,c; a cell with options of its own is CELL@NAME:key=value,key=value. May be "
-            "repeated. Default: lstm,momentum,adam; with --optimizers or --lr-grid the recipe's own.",
+            "repeated. Default: lstm,momentum,adam; with --optimizers, --lr-grid or --grid the "
+            "recipe's own; with --paper all that are published.",
             show_default=False,
         ),
     ] = None,
@@ -264,13 +265,38 @@ def bench(
         ),
     ] = None,
     budget_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs a run, in place of the recipe's budget.", show_default=False)
+        int | None,
+        typer.Option(
+            "--budget-epochs",
+            "--epochs",
+            min=1,
+            help="Epochs a run, in place of the recipe's budget.",
+            show_default=False,
+        ),
     ] = None,
     budget_steps: Annotated[
         int | None, typer.Option(min=1, help="Optimizer steps a run, likewise.", show_default=False)
     ] = None,
     budget_seconds: Annotated[
         float | None, typer.Option(min=0, help="Training seconds a run, likewise.", show_default=False)
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            metavar="'KEY=N,N,…; KEY=N,N,…'",
+            help="One or two options of the cells with their values, as 'momentum=0,0.6; step_size=0.3,1': every "
+            "combination, with a heat map.",
+            show_default=False,
+        ),
+    ] = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="In place of recipes: those of a published table, as table1 (momentumrnn recipes list shows paper/…), "
+            "and ours beside theirs.",
+            show_default=False,
+        ),
+    ] = None,
     ] = None,
     baseline: Annotated[
         str | None,
@@ -331,8 +357,10 @@ def bench(
     given = arguments or []
     if speed and given:
         raise typer.BadParameter(f"takes no recipes and no changes, got {' '.join(given)}", param_hint="--speed")
-    if speed and (optimizers or lr_grid):
-        raise typer.BadParameter("do not go with --speed, which trains nothing", param_hint="--optimizers, --lr-grid")
+    if speed and (optimizers or lr_grid or grid or paper):
+        raise typer.BadParameter(
+            "do not go with --speed, which trains nothing", param_hint="--optimizers, --lr-grid, --grid, --paper"
+        )
     if not speed and (shape or backend):
         raise typer.BadParameter("belong to --speed; a recipe has model.backend", param_hint="--shape, --backend")
     with make_bench_ui(quiet=quiet, progress=not no_progress, json=json) as ui:
@@ -372,6 +400,8 @@ def bench(
             data_dir=data_dir,
             out=out,
             overwrite=overwrite,
+            grid=grid,
+            paper=paper,
             overrides=[text for text in given if _is_override(text)],
             ui=ui,
         )

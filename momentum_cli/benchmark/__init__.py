@@ -38,6 +38,8 @@ def bench(
     cells: Sequence[str] = (),
     optimizers: Sequence[str] = (),
     lr_grid: str | None = None,
+    grid: str | None = None,
+    paper: str | None = None,
     seeds: str = DEFAULT_SEEDS,
     target: str | None = None,
     budget_epochs: int | None = None,
@@ -64,6 +66,8 @@ def bench(
             cell where optimizers or learning rates are compared.
         optimizers: lists of optimizers, see `momentum_cli.benchmark.optimizers`; none: the recipe's.
         lr_grid: learning rates ``1e-3,1e-2,…``, all of them for each cell and optimizer; None: one.
+        grid: options of the cells and their values, ``momentum=0,0.6; step_size=0.1,1``; None: no grid.
+        paper: a published table such as ``table1`` in place of recipes; ours are put beside it.
         seeds: ``0-4`` or ``0,3,7``.
         target: ``0.9`` or ``metric=0.9``; None: the recipe's.
         budget_epochs, budget_steps, budget_seconds: in place of the recipe's budget.
@@ -90,11 +94,15 @@ def bench(
         raise RecipeError("start a benchmark once, not by torchrun or srun; --jobs spreads its runs over processes")
     if tuned and lr_grid is not None:
         raise RecipeError("--tuned chooses a learning rate and --lr-grid compares them: give one of the two")
+    if tuned and (grid is not None or paper is not None):
+        raise RecipeError("--tuned chooses options that --grid compares and --paper has fixed: give one of them")
     plan = make_plan(
         recipes,
         cells=cells,
         optimizers=optimizers,
         lr_grid=lr_grid,
+        grid=grid,
+        paper=paper,
         seeds=seeds,
         target=target,
         epochs=budget_epochs,

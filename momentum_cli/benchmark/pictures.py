@@ -1,6 +1,6 @@
 """Pictures of a benchmark: curves, times to target, performance profile; as PNG files and as SVG inside the report.
 
-Those of a grid of learning rates are in `momentum_cli.benchmark.rate_pictures`.
+Those of a grid of learning rates are in `momentum_cli.benchmark.rate_pictures`, of one over options in `grid_pictures`.
 
 Drawn with the colours of `momentum_cli.plots`. An SVG in a page takes the colours of the page: each is a CSS variable
 with the printed one as fallback, so that it reads on a dark page too.
@@ -116,8 +116,10 @@ def figures(
     """Return what draws each picture that this benchmark has.
 
     ``curves`` always; ``time_to_target`` with a target; ``profile`` for three or more recipes; ``rates`` and
-    ``heat_map`` with a grid of learning rates; ``diagnostics`` where optimizers told of themselves.
+    ``heat_map`` with a grid of learning rates; ``grid`` with one over options; ``diagnostics`` where optimizers told of
+    themselves.
     """
+    from momentum_cli.benchmark.grid_pictures import draw_grid
     from momentum_cli.benchmark.rate_pictures import draw_diagnostics, draw_heat_map, draw_rates, has_diagnostics
 
     comparisons, scored = summary["comparisons"], summary["scored"]
@@ -125,6 +127,8 @@ def figures(
     if any(comparison.get("arms") for comparison in comparisons):
         pictures["heat_map"] = lambda: draw_heat_map(comparisons, width)
         pictures["rates"] = lambda: draw_rates(comparisons, width)
+    if any(comparison.get("grids") for comparison in comparisons):
+        pictures["grid"] = lambda: draw_grid(comparisons, width)
     pictures["curves"] = lambda: _curves(comparisons, points, scored, width)
     if any(comparison["target"] for comparison in comparisons):
         pictures["time_to_target"] = lambda: _times(comparisons, scored, width)

@@ -1,18 +1,21 @@
 """What is compared: recipes, cells, optimizers, learning rates and seeds, resolved and checked before anything runs.
 
 A comparison is one recipe and several entries that share everything else: data and their order, initial seeds, batches,
-evaluation grid, budget and target. An entry is a cell; with optimizers and learning rates every one of their
-combinations. All learning rates of one cell and optimizer are an arm.
+evaluation grid, budget and target. An entry is a cell; with optimizers and learning rates, or a grid over options of
+the cell, every one of their combinations. All learning rates or points of a grid of one cell and optimizer are an arm.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from momentum_cli.benchmark.grid import GRID_FLAG, Axis, check_axes, grid_points, parse_grid
 from momentum_cli.benchmark.optimizers import OptimizerVariant, parse_optimizers, parse_rates, rate_text
+from momentum_cli.benchmark.paper import check_unchanged, paper_recipes, published_variants
 from momentum_cli.benchmark.variants import Variant, parse_cells
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe import Recipe, load_recipe
@@ -40,27 +43,30 @@ class Entry:
         recipe: everything that it trains with.
         optimizer: None: the recipe's, which is then not a part of the name.
         rate: learning rate, where there is a grid of them.
+        point: texts ``key=value``, where there is a grid over options of the cell.
     """
 
     variant: Variant
     recipe: Recipe
     optimizer: OptimizerVariant | None = None
     rate: float | None = None
+    point: tuple[str, ...] = ()
 
     @property
     def arm(self) -> str:
-        """Its name without the learning rate."""
+        """Its name without the learning rate and the point of the grid."""
         return self.variant.label if self.optimizer is None else f"{self.variant.label} {self.optimizer.label}"
 
     @property
     def label(self) -> str:
         """Its name in tables."""
-        return self.arm if self.rate is None else f"{self.arm} lr={rate_text(self.rate)}"
+        parts = [self.arm, ",".join(self.point), "" if self.rate is None else f"lr={rate_text(self.rate)}"]
+        return " ".join(filter(None, parts))
 
     @property
     def options(self) -> tuple[str, ...]:
         """What it has of its own besides its names."""
-        return (*self.variant.options, *(() if self.optimizer is None else self.optimizer.options))
+        return (*self.variant.options, *self.point, *(() if self.optimizer is None else self.optimizer.options))
 
     def seeded(self, seed: int) -> Recipe:
         """Return the recipe of one of its runs."""
@@ -121,6 +127,8 @@ class Plan:
         baseline: arm that speed-ups are relative to.
         full: train to the end of the budget, also past the target.
         rates: the grid of learning rates, from the smallest to the largest; () without one.
+        axes: the grid over options of cells; () without one.
+        paper: results are put beside what is published.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -128,6 +136,8 @@ class Plan:
     baseline: str
     full: bool = False
     rates: tuple[float, ...] = ()
+    axes: tuple[Axis, ...] = ()
+    paper: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def groups(self) -> list[tuple[RunSpec, ...]]:
@@ -156,6 +166,8 @@ def make_plan(
     cells: Sequence[str] = (),
     optimizers: Sequence[str] = (),
     lr_grid: str | None = None,
+    grid: str | None = None,
+    paper: str | None = None,
     seeds: str = DEFAULT_SEEDS,
     target: str | None = None,
     epochs: int | None = None,
@@ -174,6 +186,9 @@ def make_plan(
         optimizers: lists of optimizers in the same form; none: the recipe's.
         lr_grid: learning rates ``a,b,c``, all of them for each cell and optimizer; None: the recipe's, or an
             optimizer's own option ``lr``.
+        grid: options of the cells and their values, see `momentum_cli.benchmark.grid`; None: no grid.
+        paper: a published table in place of recipes, see `momentum_cli.benchmark.paper`; runs go to the end of the
+            budget, and cells without a published number are left out.
         seeds: ``0-4``, ``0,3,7`` or ``5``.
         target: ``0.9`` or ``metric=0.9``, in place of the recipe's.
         epochs, steps, seconds: a budget; one that is given replaces all budgets of the recipe.
@@ -188,14 +203,24 @@ def make_plan(
         key = text.partition("=")[0].strip()
         if key in _TAKEN:
             raise RecipeError(f"{text}: not in a benchmark; {_TAKEN[key]}")
+    if paper is not None:
+        if recipes:
+            raise RecipeError(f"--paper {paper}: its recipes are known; leave {', '.join(recipes)} out")
+        for flag, given in (("--optimizers", optimizers), ("--lr-grid", lr_grid), (GRID_FLAG, grid)):
+            if given:
+                raise RecipeError(f"--paper {paper}: not together with {flag}, the published numbers have one setting")
+        check_unchanged(overrides)
+        recipes, full = paper_recipes(paper), True
+    if lr_grid is not None and grid is not None:
+        raise RecipeError(f"--lr-grid and {GRID_FLAG}: give one of the two; a grid may have optimizer.lr as an option")
+    axes = () if grid is None else parse_grid(grid)
     swept = bool(optimizers) or lr_grid is not None
-    if not cells:
-        first = load_recipe((*recipes, DEFAULT_RECIPE)[0], overrides) if swept else None
-        cells = (DEFAULT_CELLS,) if first is None else (first.model.cell,)
-    variants = parse_cells(cells)
+    variants = _variants(recipes, cells, overrides, swept=swept or bool(axes), paper=paper is not None)
     contenders = _contenders(optimizers, lr_grid)
     if swept:
-        _check_one_rate(overrides, variants, contenders, optimizers, lr_grid)
+        _check_one_rate(overrides, variants or (), contenders, optimizers, lr_grid)
+    if axes:
+        check_axes(axes, variants or ())
     numbers = parse_seeds(seeds)
     shared = [*overrides, *_budget(epochs, steps, seconds)]
     comparisons: list[Comparison] = []
@@ -205,14 +230,34 @@ def make_plan(
             raise RecipeError(
                 f"two recipes are called {name}; a benchmark compares cells, not recipes: rename one file"
             )
+        here = variants or ()
+        if paper is not None:
+            here = published_variants(name, load_recipe(name_or_path), variants)
+            if not here:
+                continue
         comparisons.append(
-            Comparison(name, _entries(name_or_path, variants, contenders, numbers[0], shared, target=target, full=full))
+            Comparison(
+                name,
+                _entries(
+                    name_or_path, here, contenders, grid_points(axes), numbers[0], shared, target=target, full=full
+                ),
+            )
         )
-    arms = list(dict.fromkeys(entry.arm for entry in comparisons[0].entries))
+    if not comparisons:
+        raise RecipeError(f"--paper {paper}: no number is published for {', '.join(v.label for v in variants or ())}")
+    arms = list(dict.fromkeys(entry.arm for comparison in comparisons for entry in comparison.entries))
     if baseline is not None and baseline not in arms:
         kind = "cells" if not optimizers else "cells with their optimizers"
         raise RecipeError(f"--baseline {baseline}: not one of the {kind} {', '.join(arms)}")
-    plan = Plan(tuple(comparisons), numbers, baseline or arms[0], full, parse_rates(lr_grid) if lr_grid else ())
+    plan = Plan(
+        tuple(comparisons),
+        numbers,
+        baseline or arms[0],
+        full,
+        parse_rates(lr_grid) if lr_grid else (),
+        axes,
+        paper is not None,
+    )
     ids = [run.id for group in plan.groups() for run in group]
     if len(ids) != len(set(ids)):
         twice = sorted({i for i in ids if ids.count(i) > 1})
@@ -238,6 +283,19 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if len(seeds) != len(set(seeds)):
         raise RecipeError(f"--seeds {text}: a seed comes twice, which would count one run as two")
     return tuple(seeds)
+
+
+def _variants(
+    recipes: Sequence[str], cells: Sequence[str], overrides: Sequence[str], *, swept: bool, paper: bool
+) -> tuple[Variant, ...] | None:
+    """Return the cells; None: those that something is published for, which each recipe knows."""
+    if cells:
+        return parse_cells(cells)
+    if paper:
+        return None
+    if swept:
+        return parse_cells([load_recipe((*recipes, DEFAULT_RECIPE)[0], overrides).model.cell])
+    return parse_cells([DEFAULT_CELLS])
 
 
 def _contenders(optimizers: Sequence[str], lr_grid: str | None) -> list[tuple[OptimizerVariant | None, float | None]]:
@@ -269,6 +327,7 @@ def _entries(
     name_or_path: str,
     variants: Sequence[Variant],
     contenders: Sequence[tuple[OptimizerVariant | None, float | None]],
+    points: Sequence[tuple[str, ...]],
     seed: int,
     shared: Sequence[str],
     *,
@@ -285,13 +344,13 @@ def _entries(
         common.append("train.stop_at_target=true")
     entries = []
     for variant in variants:
-        for optimizer, rate in contenders:
-            own = variant.overrides()
+        for (optimizer, rate), point in itertools.product(contenders, points):
+            own = replace(variant, options=(*variant.options, *point)).overrides()
             if optimizer is not None:
                 own += optimizer.overrides(plain.optimizer.name, plain.optimizer.lr)
             if rate is not None:
                 own.append(f"optimizer.lr={rate!r}")
-            entries.append(Entry(variant, load_recipe(name_or_path, [*common, *own]), optimizer, rate))
+            entries.append(Entry(variant, load_recipe(name_or_path, [*common, *own]), optimizer, rate, point))
     return tuple(entries)
 
 

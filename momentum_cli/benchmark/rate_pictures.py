@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from momentum_cli.benchmark.heat_map import is_better_higher, metric_scale, metric_square, paint_heat_map
 from momentum_cli.benchmark.optimizers import rate_text
 from momentum_cli.benchmark.pictures import KEEP_TITLE, literal, look, panels_of, places_of
 from momentum_cli.benchmark.statistics import Traces, median
 from momentum_cli.benchmark.tables import comparison_title
-from momentum_cli.objective import HIGHER_IS_BETTER
 from momentum_cli.plots import GREY
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Comparison = Mapping[str, Any]
-# On the colours of a heat map, which are the same on a light and on a dark page; not the colours that a page replaces.
-_DARK, _LIGHT, _FRAME = "#111111", "#fefefe", "#c00000"
 
 
 def draw_heat_map(comparisons: Sequence[Comparison], width: float) -> Figure:
@@ -29,54 +27,32 @@ def draw_heat_map(comparisons: Sequence[Comparison], width: float) -> Figure:
         comparisons: of bench.json; those without a grid are left out.
         width: of the figure in inches.
     """
-    from matplotlib import colormaps
-    from matplotlib.colors import Normalize
-    from matplotlib.patches import Rectangle
-
     chosen = [comparison for comparison in comparisons if comparison.get("arms")]
     tallest = max(len(comparison["arms"]) for comparison in chosen)
     figure, panels = panels_of(len(chosen), width, 1.1 + 0.36 * tallest)
     for axes, comparison in zip(panels, chosen, strict=True):
         arms, metric, targeted = comparison["arms"], comparison["metric"], comparison["target"] is not None
         percent = metric.endswith("accuracy")
-        table = [[row["best"]["mean"] for row in arm["rates"]] for arm in arms]
-        known = [value for row in table for value in row if value is not None and math.isfinite(value)]
-        ends = (_scale(min(known), percent), _scale(max(known), percent)) if known else (0.0, 1.0)
-        norm = Normalize(*ends)
-        colors = colormaps["cividis" if HIGHER_IS_BETTER.get(metric, False) else "cividis_r"]
-        for y, arm in enumerate(arms):
-            for x, (row, value) in enumerate(zip(arm["rates"], table[y], strict=True)):
-                there = value is not None and math.isfinite(value)
-                color = colors(norm(_scale(value, percent))) if there else (0.8, 0.8, 0.8, 1.0)
-                axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=color, edgecolor="none"))
-                bright = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] > 0.5
-                number = "–" if not there else f"{100 * value:.1f}" if percent else f"{value:.2g}"
-                text = f"{number}\n{row['hits']}/{row['runs']}" if targeted else number
-                ink = _DARK if bright else _LIGHT
-                axes.text(x, y, text, ha="center", va="center", fontsize=7, color=ink, linespacing=0.95)
-        for y, arm in enumerate(arms):
-            for x, row in enumerate(arm["rates"]):
-                if targeted and row["reached"]:
-                    frame = Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor=_FRAME, linewidth=1.6)
-                    axes.add_patch(frame)
-        axes.set_xlim(-0.5, len(arms[0]["rates"]) - 0.5)
-        axes.set_ylim(len(arms) - 0.5, -0.5)
-        axes.set_xticks(range(len(arms[0]["rates"])), [rate_text(row["lr"]) for row in arms[0]["rates"]])
-        axes.set_yticks(range(len(arms)), [literal(arm["arm"]) for arm in arms])
-        axes.tick_params(length=0)
-        axes.grid(visible=False)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        values = [[row["best"]["mean"] for row in arm["rates"]] for arm in arms]
+        hits = [[f"{row['hits']}/{row['runs']}" if targeted else "" for row in arm["rates"]] for arm in arms]
+        paint_heat_map(
+            axes,
+            values,
+            [
+                [metric_square(metric, *square) for square in zip(*row, strict=True)]
+                for row in zip(values, hits, strict=True)
+            ],
+            [[targeted and row["reached"] for row in arm["rates"]] for arm in arms],
+            rows=[literal(arm["arm"]) for arm in arms],
+            columns=[rate_text(row["lr"]) for row in arms[0]["rates"]],
+            higher_is_better=is_better_higher(metric),
+            scale=metric_scale(percent),
+        )
         unit = ", %" if percent else ""
         framed = "; framed: the median run reaches the target" if targeted else ""
         axes.set_xlabel(f"learning rate (mean best {literal(metric)}{unit}{framed})", fontsize=9)
         axes.set_title(literal(comparison_title(comparison)))
     return figure
-
-
-def _scale(value: float, percent: bool) -> float:
-    """Where a value lies among the colours: an error spans decades, an accuracy does not."""
-    return value if percent else math.log10(max(value, 1e-300))
 
 
 def draw_rates(comparisons: Sequence[Comparison], width: float) -> Figure:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from momentum_cli.benchmark.grid import Axis
 from momentum_cli.benchmark.plan import FEWEST_SEEDS, Comparison, Entry, Plan, run_spec
 from momentum_cli.benchmark.rates import best_rate, robustness
 from momentum_cli.benchmark.statistics import (
@@ -41,7 +43,7 @@ def summarise(
     """Return the comparisons and their aggregate.
 
     With a grid of learning rates ``cells`` of a comparison are the arms at their best rate, and ``arms`` has them at
-    every rate.
+    every rate; with a grid over options ``grids`` has them at every point. ``published`` has what a paper reports.
 
     Args:
         plan: what was run.
@@ -60,6 +62,7 @@ def summarise(
         "scored": scored,
         "seeds": list(plan.seeds),
         "rates": list(plan.rates),
+        "axes": [asdict(axis) for axis in plan.axes],
         "baseline": plan.baseline,
         "full": plan.full,
         "anecdotal": len(plan.seeds) < FEWEST_SEEDS,
@@ -142,7 +145,9 @@ def _comparison(
         arms.setdefault(entry.arm, []).append({**_names(entry), **_cell(mine), **_told(mine, traces)})
     chosen = {arm: best_rate(rows, metric) for arm, rows in arms.items()}
     cells = [arms[arm][index] for arm, index in chosen.items()]
-    baseline = arms[plan.baseline][chosen[plan.baseline]]["label"]
+    # Of a published table not every recipe has every cell.
+    first = plan.baseline if plan.baseline in arms else next(iter(arms))
+    baseline = arms[first][chosen[first]]["label"]
     target = comparison.target
     if target is not None:
         base = [run["to_target"][scored] for run in runs if run["label"] == baseline]
@@ -164,6 +169,8 @@ def _comparison(
         "arms": [_arm(plan.rates, rows, chosen[arm], target is not None) for arm, rows in arms.items()]
         if plan.rates
         else None,
+        "grids": [_grid(plan.axes, rows, chosen[arm]) for arm, rows in arms.items()] if plan.axes else None,
+        "published": _published(comparison) if plan.paper else None,
         "runs": runs,
     }
 
@@ -185,17 +192,39 @@ def _names(entry: Entry) -> dict[str, Any]:
 
 def _arm(rates: Sequence[float], rows: Sequence[Mapping[str, Any]], best: int, targeted: bool) -> dict[str, Any]:
     """Return a cell with its optimizer at every learning rate."""
-    same = ("arm", "cell", "cell_label", "optimizer", "optimizer_label", "options")
-    reached = [math.isfinite(row["steps"]["median"]) for row in rows]
-    return {key: rows[0][key] for key in same} | {
-        "best": rows[best]["label"],
+    points = _points(rows)
+    return _swept(rows, best) | {
+        "options": rows[0]["options"],
         "best_lr": rates[best],
-        "robustness": asdict(robustness(rates, reached)) if targeted else None,
-        "rates": [
-            {key: row[key] for key in ("label", "lr", "runs", "hits", "best", "steps", "train_seconds")}
-            | {"reached": hit}
-            for row, hit in zip(rows, reached, strict=True)
-        ],
+        "robustness": asdict(robustness(rates, [point["reached"] for point in points])) if targeted else None,
+        "rates": points,
+    }
+
+
+def _grid(axes: Sequence[Axis], rows: Sequence[Mapping[str, Any]], best: int) -> dict[str, Any]:
+    """Return a cell with its optimizer at every point of a grid over its options; the last option changes fastest."""
+    values = itertools.product(*(axis.values for axis in axes))
+    points = [point | {"values": list(at)} for point, at in zip(_points(rows), values, strict=True)]
+    return _swept(rows, best) | {"axes": [asdict(axis) for axis in axes], "points": points}
+
+
+def _swept(rows: Sequence[Mapping[str, Any]], best: int) -> dict[str, Any]:
+    same = ("arm", "cell", "cell_label", "optimizer", "optimizer_label")
+    return {key: rows[0][key] for key in same} | {"best": rows[best]["label"]}
+
+
+def _points(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    keys = ("label", "lr", "runs", "hits", "best", "steps", "train_seconds")
+    return [{key: row[key] for key in keys} | {"reached": math.isfinite(row["steps"]["median"])} for row in rows]
+
+
+def _published(comparison: Comparison) -> dict[str, Any]:
+    """Return what is published of each entry; a cell with options of its own is another one than theirs."""
+    known = comparison.recipe.published
+    return {
+        entry.label: known[entry.variant.cell].model_dump()
+        for entry in comparison.entries
+        if entry.variant.cell in known and not entry.options
     }
 
 
@@ -273,7 +302,10 @@ def _aggregate(comparisons: Sequence[Mapping[str, Any]], scored: str) -> dict[st
     """Return the comparison over recipes, or None for one recipe or when a recipe has no target."""
     if len(comparisons) < 2 or any(comparison["target"] is None for comparison in comparisons):
         return None
-    labels = [cell["arm"] for cell in comparisons[0]["cells"]]
+    held = [{cell["arm"] for cell in comparison["cells"]} for comparison in comparisons]
+    labels = [cell["arm"] for cell in comparisons[0]["cells"] if all(cell["arm"] in arms for arms in held)]
+    if not labels:
+        return None
     column = {label: [_row(comparison, label) for comparison in comparisons] for label in labels}
     times = {label: [row[scored]["median"] for row in rows] for label, rows in column.items()}
     ratios = performance_ratios(times)

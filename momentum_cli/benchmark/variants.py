@@ -10,7 +10,7 @@ from momentum_cli.cells import canonical_name
 from momentum_cli.errors import RecipeError
 
 # What an entry may have of its own besides the options of its cell; everything else is shared.
-_OWN_SECTIONS = ("model", "optimizer", "schedule")
+OWN_SECTIONS = ("model", "optimizer", "schedule")
 _VARIANT = re.compile(r"(?P<name>[^@:=]+)(?:@(?P<alias>[^:=]+))?(?::(?P<options>.+))?")
 
 
@@ -121,9 +121,9 @@ def _variant(text: str) -> Variant:
     cell = canonical_name(name)
     for option in options:
         key = option.partition("=")[0]
-        if "." in key and (key.split(".")[0] not in _OWN_SECTIONS or key == "model.cell"):
+        if "." in key and (key.split(".")[0] not in OWN_SECTIONS or key == "model.cell"):
             raise RecipeError(
                 f"--cells {text}: {key} cannot differ between cells, or they would not be compared on equal terms; "
-                f"allowed are options of the cell and of {', '.join(_OWN_SECTIONS)}"
+                f"allowed are options of the cell and of {', '.join(OWN_SECTIONS)}"
             )
     return Variant(label_of(cell, alias, options), cell, options)

@@ -13,6 +13,8 @@ from typing import Any
 
 from momentum_cli import __version__
 from momentum_cli.benchmark.definitions import DEFINITIONS
+from momentum_cli.benchmark.grid_table import grid_remarks, grid_tables
+from momentum_cli.benchmark.paper_table import paper_remarks, paper_table
 from momentum_cli.benchmark.pictures import places_of, svg_pictures
 from momentum_cli.benchmark.rates_table import diagnostics_table, rates_remarks, rates_table
 from momentum_cli.benchmark.tables import (
@@ -43,6 +45,8 @@ _CAPTIONS = {
     "heat_map": "Each cell with its optimizer at every learning rate.",
     "rates": "Median over seeds and, shaded, the range; dashed the target. A rate at which the median run misses has "
     "no mark on the right.",
+    "grid": "Each square one point of the grid, mean and median over seeds; framed where the median run reaches the "
+    "target.",
     "diagnostics": "What the optimizers chose, as it was logged: median over seeds and, shaded, the range.",
     "time_to_target": "A mark a seed, a bar at the median.",
     "profile": "Higher is better: the part of the recipes on which a cell is within τ of the best one.",
@@ -105,7 +109,7 @@ def _source(source: Source, number: int, *, several: bool) -> Iterator[str]:
     summary = source.summary
     if several:
         yield f"<h2>{escape(source.name)}</h2>"
-    notes = rates_remarks(summary) + remarks(summary)
+    notes = paper_remarks(summary) + rates_remarks(summary) + grid_remarks(summary) + remarks(summary)
     if notes:
         yield f'<div class="note">{"".join(f"<p>{escape(text)}</p>" for text in notes)}</div>'
     pictures = _pictures(source, number)
@@ -121,10 +125,18 @@ def _source(source: Source, number: int, *, several: bool) -> Iterator[str]:
         sentences = verdicts(comparison, summary)
         if sentences:
             yield f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in sentences)}</ul>"
-        grid, chosen = rates_table(comparison), diagnostics_table(comparison)
-        if grid is not None:
-            yield f"<h3>Over learning rates</h3>{_table(grid, keys=_keys(comparison))}"
+        rates, chosen = rates_table(comparison), diagnostics_table(comparison)
+        theirs = paper_table(comparison)
+        if theirs is not None:
+            yield f"<h3>Ours and published</h3>{_table(theirs, keys=_keys(comparison))}<h3>Ours</h3>"
+        if rates is not None:
+            yield f"<h3>Over learning rates</h3>{_table(rates, keys=_keys(comparison))}"
             yield "<h3>At the best learning rates</h3>"
+        grids = list(grid_tables(comparison))
+        for grid in grids:
+            yield f"<h3>{escape(grid.title)}</h3>{_table(grid)}"
+        if grids:
+            yield "<h3>At the best points</h3>"
         yield _table(comparison_table(comparison, summary), keys=_keys(comparison))
         if chosen is not None:
             yield f"<h3>What optimizers chose</h3>{_table(chosen, keys=_keys(comparison))}"
@@ -220,7 +232,11 @@ def _details(comparison: Mapping[str, Any]) -> Iterator[str]:
     yield f"<details><summary>Every run</summary>{_table(Table('', columns, rows))}</details>"
     options = [
         [
-            *(cell["label"], cell["cell"], ", ".join(f"{k}={v:g}" for k, v in cell["dynamics"].items()) or NOTHING),
+            *(
+                cell["label"],
+                cell["cell"],
+                ", ".join(f"{k}={_option(v)}" for k, v in cell["dynamics"].items()) or NOTHING,
+            ),
             *(" ".join(cell["options"]) or NOTHING, f"{cell['backend']} on {cell['device']}"),
         ]
         for cell in comparison["cells"]
@@ -235,6 +251,10 @@ def _details(comparison: Mapping[str, Any]) -> Iterator[str]:
         if label in shown
     )
     yield f"<details><summary>Recipes</summary>{recipes}</details>"
+
+
+def _option(value: Any) -> str:
+    return str(value) if isinstance(value, str) else f"{value:g}"
 
 
 def _overview(sources: Sequence[Source]) -> Iterator[str]:
