@@ -20,6 +20,7 @@ from momentum_cli.command_group import CommandGroup
 from momentum_cli.completion import complete_override, complete_recipe, complete_run
 
 TARGET_MISSED = 4
+DATA_WRONG = 3
 
 app = typer.Typer(
     name="momentumrnn",
@@ -34,8 +35,10 @@ recipes_app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, help="Look at the recipes that come with the package."
 )
 cells_app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Look at the cells.")
+data_app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Look at the data of a recipe.")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(cells_app, name="cells")
+app.add_typer(data_app, name="data")
 
 
 class Accelerator(StrEnum):
@@ -88,8 +91,20 @@ def _program(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     _debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.py",
+            help="Run this file, which adds cells of your own, see docs/plugins.md. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Options of the whole program; `CommandGroup` reads ``--debug``."""
+    """Options of the whole program, which may stand anywhere; `CommandGroup` reads ``--debug``."""
+    if plugin:
+        from momentum_cli.plugins import load_plugins
+
+        load_plugins(plugin)
 
 
 @app.command()
@@ -257,6 +272,24 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            metavar="'KEY=N,N,…; KEY=N,N,…'",
+            help="One or two options of the cells with their values, as 'momentum=0,0.6; step_size=0.3,1': every "
+            "combination, with a heat map.",
+            show_default=False,
+        ),
+    ] = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="In place of recipes: those of a published table, as table1 (momentumrnn recipes list shows paper/…), "
+            "and ours beside theirs.",
+            show_default=False,
+        ),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of each cell: 0-4, or 0,3,7.")] = "0-2",
     target: Annotated[
         str | None,
@@ -279,24 +312,6 @@ def bench(
     ] = None,
     budget_seconds: Annotated[
         float | None, typer.Option(min=0, help="Training seconds a run, likewise.", show_default=False)
-    grid: Annotated[
-        str | None,
-        typer.Option(
-            metavar="'KEY=N,N,…; KEY=N,N,…'",
-            help="One or two options of the cells with their values, as 'momentum=0,0.6; step_size=0.3,1': every "
-            "combination, with a heat map.",
-            show_default=False,
-        ),
-    ] = None,
-    paper: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TABLE",
-            help="In place of recipes: those of a published table, as table1 (momentumrnn recipes list shows paper/…), "
-            "and ours beside theirs.",
-            show_default=False,
-        ),
-    ] = None,
     ] = None,
     baseline: Annotated[
         str | None,
@@ -328,9 +343,7 @@ def bench(
     ] = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option(
-            help="With --speed: auto, reference, native, fused, triton. May be repeated.", show_default=False
-        ),
+        typer.Option(help="With --speed: auto, reference, native, fused, triton. May be repeated.", show_default=False),
     ] = None,
     rounds: Annotated[int, typer.Option(min=20, help="With --speed: repeats of each pass.")] = 20,
     data_dir: DataDir = None,
@@ -387,6 +400,8 @@ def bench(
             cells=cells or (),
             optimizers=optimizers or (),
             lr_grid=lr_grid,
+            grid=grid,
+            paper=paper,
             seeds=seeds,
             target=target,
             budget_epochs=budget_epochs,
@@ -400,8 +415,6 @@ def bench(
             data_dir=data_dir,
             out=out,
             overwrite=overwrite,
-            grid=grid,
-            paper=paper,
             overrides=[text for text in given if _is_override(text)],
             ui=ui,
         )
@@ -625,7 +638,7 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT …", help="Files, folders, globs or -: images for pixel tasks; NPY, NPZ or CSV arrays."
+            metavar="INPUT …", help="Files, folders, globs or -: what the model was trained on; images, NPY, NPZ or CSV for pixel tasks."
         ),
     ],
     *,
@@ -648,6 +661,145 @@ def predict(
     # Predictions go to standard output, everything else to standard error.
     with _ui(True, quiet, no_progress) as ui:
         engine_predict(model, inputs, format=format.value, out=out, batch_size=batch_size, top=top, ui=ui)
+
+
+class Kind(StrEnum):
+    """What is predicted from a file; a test holds them against `momentum_cli.data.files.METRICS`."""
+
+    classification = "classification"
+    regression = "regression"
+    labelling = "labelling"
+    forecasting = "forecasting"
+
+
+@app.command()
+def init(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="CSV, Parquet, JSON lines, NPZ or NPY; or a folder of WAV or text files."),
+    ],
+    *,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Column, or array, to predict. May be repeated. Guessed by default.", show_default=False),
+    ] = None,
+    kind: Annotated[Kind | None, typer.Option(help="What to predict; guessed by default.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The recipe; by default DATA.yaml in this folder.", dir_okay=False, show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a first recipe for a file of your own, with comments."""
+    from momentum_cli.data.files.first_recipe import write_first_recipe
+
+    path = write_first_recipe(data, out, target=target, kind=None if kind is None else kind.value, overwrite=overwrite)
+    if json:
+        terminal.print_json({"path": str(path)})
+    else:
+        terminal.print_lines(str(path))
+
+
+@data_app.command("describe")
+def data_describe(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    *,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw some training sequences to this file (PNG, SVG, PDF).", dir_okay=False, show_default=False
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Show what the data of a recipe are: splits, lengths, ranges, missing values, classes."""
+    from momentum_cli.data_report import describe_data, print_description
+    from momentum_cli.recipe import load_recipe
+
+    checked = load_recipe(recipe, overrides or [])
+    with _ui(json, quiet, no_progress) as ui:
+        result = describe_data(checked, data_dir=data_dir, picture=picture, progress=ui)
+    if json:
+        terminal.print_json(result)
+    elif not quiet:
+        print_description(result)
+
+
+@data_app.command("check")
+def data_check(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    *,
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Find what is wrong with the data of a recipe, all of it, with rows: missing values, duplicate times, leaks.
+
+    Exits with 3 when something is.
+    """
+    from momentum_cli.data_report import check_data, print_problems
+    from momentum_cli.recipe import load_recipe
+
+    checked = load_recipe(recipe, overrides or [])
+    with _ui(json, quiet, no_progress) as ui:
+        result = check_data(checked, data_dir=data_dir, progress=ui)
+    if json:
+        terminal.print_json(result)
+    elif not quiet or not result["ok"]:
+        print_problems(result)
+    if not result["ok"]:
+        raise typer.Exit(DATA_WRONG)
+
+
+@app.command()
+def generate(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, a checkpoint or a file exported with --stateful, of the task language.",
+            autocompletion=complete_run,
+        ),
+    ],
+    *,
+    prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "",
+    length: Annotated[int, typer.Option(min=1, help="Characters, bytes or words to add.")] = 200,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="0 takes the most probable token, 1 draws from the model as it is.")
+    ] = 0.8,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Draw from this many most probable tokens.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the draws.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Continue a text with a trained language model; the text is written as it comes."""
+    from momentum_cli.generate import generate as engine_generate
+
+    # The text goes to standard output, everything else to standard error.
+    with _ui(True, quiet, True) as ui:
+        result = engine_generate(
+            run,
+            prompt=prompt,
+            length=length,
+            temperature=temperature,
+            top_k=top_k,
+            seed=seed,
+            write=(lambda text: None) if json else terminal.write_text,
+            ui=ui,
+        )
+    if json:
+        terminal.print_json(result)
+    else:
+        terminal.write_text("\n")
 
 
 @app.command()
