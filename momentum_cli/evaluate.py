@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from momentum_cli.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from momentum_cli.data import Dataset, Sequences
+from momentum_cli.data import Dataset, Sequences, TokenText, evaluation_groups
 from momentum_cli.errors import DataError, MomentumError, RecipeError
+from momentum_cli.language_model import LanguageModel
 from momentum_cli.models import SequenceModel
 from momentum_cli.objective import Objective
 from momentum_cli.plots import confusion
@@ -22,6 +23,7 @@ from momentum_cli.run_folder import is_run_folder, write_json
 from momentum_cli.trainer import build_model, describe
 from momentum_cli.ui import NullUi, Ui
 
+Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
 SPLITS = ("train", "validation", "test")
 
 
@@ -36,7 +38,7 @@ class Loaded:
         path: The file.
     """
 
-    model: SequenceModel
+    model: SequenceModel | LanguageModel
     recipe: Recipe
     checkpoint: Checkpoint
     path: Path
@@ -66,9 +68,16 @@ def load_model(run: Path, which: str = "best") -> Loaded:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated: a function of inputs and lengths, and where it comes from."""
+    """What is evaluated: a function of inputs and lengths, and where it comes from.
+
+    Args:
+        call: Inputs and lengths to outputs.
+        advance: Inputs, and the state of an earlier call or None, to outputs and state; None for an exported program
+            that keeps no state.
+    """
 
     call: Callable[[Tensor, Tensor | None], Tensor]
+    advance: Step | None
     recipe: Recipe
     trained_on: dict[str, Any]
     path: Path
@@ -91,6 +100,7 @@ def open_subject(run: Path) -> Subject:
             data = program.bundle.data
             return Subject(
                 program_function(program),
+                program.run if program.bundle.stateful else None,
                 Recipe.model_validate(data["recipe"]),
                 data["dataset"],
                 run,
@@ -103,6 +113,7 @@ def open_subject(run: Path) -> Subject:
     model = loaded.model.to(device)
     return Subject(
         lambda inputs, lengths: model(inputs, lengths)[0],
+        lambda inputs, state: model(inputs, None, state),
         loaded.recipe,
         loaded.checkpoint.data["dataset"],
         loaded.path,
@@ -157,14 +168,26 @@ def evaluate(
     totals = torch.zeros(4, dtype=torch.float64, device=device)
     size = batch_size or subject.recipe.train.eval_batch_size
     start = time.perf_counter()
+    text = isinstance(data, TokenText)
+    if text and subject.advance is None:
+        raise RecipeError(
+            f"{run}: exported without --stateful, it cannot carry its state through a text; export it with --stateful, "
+            "or evaluate the checkpoint"
+        )
+    state: Any = None
+    done = 0
     with torch.no_grad():
-        for group in torch.split(torch.arange(len(data)), size):
+        for group in evaluation_groups(data, size):
             batch = data.batch(group)
-            outputs = subject.call(batch.inputs, batch.lengths)
+            if text and subject.advance is not None:
+                outputs, state = subject.advance(batch.inputs, state)
+            else:
+                outputs = subject.call(batch.inputs, batch.lengths)
             totals += objective.totals(outputs, batch.targets)
             if with_classes:
                 matrix += _confusion(outputs.argmax(1), batch.targets, dataset.output_size)
-            shown.evaluation_progress(int(group[-1]) + 1, len(data), split)
+            done = min(done + group.numel(), len(data))
+            shown.evaluation_progress(done, len(data), split)
     # Reading the totals waits for the device.
     metrics = objective.results(totals)
     seconds = time.perf_counter() - start

@@ -16,7 +16,7 @@ from momentum_cli.data import NOT_SCORED
 from momentum_cli.layers import State
 from momentum_cli.stack import RecurrentStack, locked_dropout
 
-# Half the width of the uniform distribution of embedding and decoder, from the code of AWD-LSTM.
+# Half the width of the uniform distribution of a tied embedding, from the code of AWD-LSTM.
 _INIT_RANGE = 0.1
 
 
@@ -88,6 +88,11 @@ class LanguageModel(nn.Module):
             raise ValueError("tied: an adaptive softmax has no matrix of the embedding's shape; use one of the two")
         if cutoffs and (list(cutoffs) != sorted(set(cutoffs)) or cutoffs[0] < 1 or cutoffs[-1] >= vocabulary_size):
             raise ValueError(f"cutoffs: got {list(cutoffs)}, allowed is ascending in 1 … {vocabulary_size - 1}")
+        if cutoffs and layer.hidden_size < div_value ** len(cutoffs):
+            raise ValueError(
+                f"div_value: got {div_value:g}; its power {len(cutoffs)} leaves none of {layer.hidden_size} channels "
+                "for the last cluster; use a smaller one or fewer cutoffs"
+            )
         self.embedding = nn.Embedding(vocabulary_size, layer.input_size)
         self.layer = layer
         self.head: nn.Linear | nn.AdaptiveLogSoftmaxWithLoss
@@ -110,17 +115,17 @@ class LanguageModel(nn.Module):
         return self.embedding.num_embeddings
 
     def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
-        """Initialise: the layers as `RecurrentLayer.reset_parameters`, embedding and decoder uniform in ±0.1, bias 0.
+        """Initialise: the layers as `RecurrentLayer.reset_parameters`, embedding and head as torch does.
 
-        An adaptive softmax has torch's initialisation.
+        A tied embedding is uniform in ±0.1 with a bias of 0, as in AWD-LSTM: torch's embedding, of variance 1, would
+        make large logits.
         """
         self.layer.reset_parameters(init, forget_bias)
-        nn.init.uniform_(self.embedding.weight, -_INIT_RANGE, _INIT_RANGE)
-        if isinstance(self.head, nn.Linear):
-            nn.init.uniform_(self.head.weight, -_INIT_RANGE, _INIT_RANGE)
+        self.embedding.reset_parameters()
+        self.head.reset_parameters()
+        if self.tied and isinstance(self.head, nn.Linear):
+            nn.init.uniform_(self.embedding.weight, -_INIT_RANGE, _INIT_RANGE)
             nn.init.zeros_(self.head.bias)
-        else:
-            self.head.reset_parameters()
 
     def forward(
         self,
@@ -153,7 +158,7 @@ class LanguageModel(nn.Module):
     def distribution(self, hidden: Tensor) -> Tensor:
         """Return logits, or log-probabilities of an adaptive softmax, (…, V) for (…, H)."""
         if isinstance(self.head, nn.AdaptiveLogSoftmaxWithLoss):
-            return self.head.log_prob(hidden.flatten(0, -2)).unflatten(0, hidden.shape[:-1])
+            return self.head.log_prob(hidden.flatten(0, -2)).view(*hidden.shape[:-1], -1)
         return self.head(hidden)  # type: ignore[no-any-return]
 
     def _embedded(self, tokens: Tensor) -> Tensor:

@@ -76,8 +76,8 @@ class ScriptableLanguageModel(_StandIn):
             x = self.embedding(inputs.transpose(0, 1))
             at = 0
             for layer in self.layers:
-                x, end = layer.run_padded(x, before[at : at + layer.states], None)
-                at += layer.states
+                x, end = layer.run_padded(x, before[at : at + layer.states], None)  # type: ignore[operator]
+                at += layer.states  # type: ignore[assignment, operator]
                 after += end
             return self.distribution(x.transpose(0, 1)), after
         return self.original()(inputs, lengths, state)  # type: ignore[no-any-return]
@@ -87,5 +87,5 @@ class ScriptableLanguageModel(_StandIn):
         """Return the state at the start of ``batch_size`` texts."""
         state: list[Tensor] = []
         for layer in self.layers:
-            state += layer.zero_state(batch_size)
+            state += layer.zero_state(batch_size)  # type: ignore[operator]
         return state

@@ -30,6 +30,14 @@ def print_lines(text: str) -> None:
     print(text)
 
 
+def write_text(text: str) -> None:
+    """Write a piece of text to stdout at once, without a new line; a terminal is spared its control characters."""
+    from momentum_cli.ui.wording import printable
+
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """Write a table to stdout: with frame and colour on a terminal, aligned columns elsewhere.
 

@@ -114,11 +114,16 @@ def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) 
         output_size: Classes or values; of a language model the size of the vocabulary.
         output: ``"last"`` or ``"every"``.
     """
-    model: SequenceModel | LanguageModel
-    if recipe.model.language is not None:
-        model = recipe.build_language_model(output_size)
-    else:
-        model = SequenceModel(recipe.build_layer(input_size), output_size, output)  # type: ignore[arg-type]
+    if recipe.model.language is None:
+        return build_sequence_model(recipe, input_size, output_size, output)
+    model = recipe.build_language_model(output_size)
+    model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
+    return model
+
+
+def build_sequence_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel:
+    """Build the model of a recipe that is not one of language; see `build_model`."""
+    model = SequenceModel(recipe.build_layer(input_size), output_size, output)  # type: ignore[arg-type]
     model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
     return model
 

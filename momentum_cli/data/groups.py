@@ -65,9 +65,9 @@ class ShuffledGroups:
         if self._order[0] != epoch:
             order = training_order(self._data.lengths, len(self._data), self._size, self._seed, epoch)
             self._order = (epoch, order)
-        order = self._order[1]
-        assert order is not None
-        return order[step * self._size : (step + 1) * self._size]
+        drawn = self._order[1]
+        assert drawn is not None
+        return drawn[step * self._size : (step + 1) * self._size]
 
     def rate(self, epoch: int, step: int) -> float:
         """Return 1."""

@@ -20,9 +20,11 @@ from momentum_cli.evaluate import load_model
 from momentum_cli.export import onnx, pt2, safetensors, torchscript
 from momentum_cli.export.archive import kind
 from momentum_cli.export.bundle import Bundle, describe_model
+from momentum_cli.export.custom import check_exportable
 from momentum_cli.export.parity import Parity, case_text, check_parity
 from momentum_cli.export.program import Program
 from momentum_cli.export.score import program_function, score
+from momentum_cli.language_model import LanguageModel
 from momentum_cli.lookup import unknown
 from momentum_cli.models import SequenceModel
 from momentum_cli.orthogonal import fold
@@ -81,6 +83,7 @@ def export(
     if as_torch_lstm and format != "safetensors":
         raise RecipeError(f"--as-torch-lstm: got the format {format}, allowed is safetensors")
     source = load_model(run, which)
+    check_exportable(format, source.recipe.model.cell)
     model = source.model.float().eval().requires_grad_(False)
     fold(model)
     if stateful and model.layer.bidirectional:
@@ -157,9 +160,13 @@ def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
     return program
 
 
-def _compare_scores(program: Program, model: SequenceModel, dataset: Any, source: Any, ui: Ui) -> dict[str, Any]:
-    own = score(lambda x, lengths: model(x, lengths)[0], dataset, dataset.test, ui, source.recipe.train.eval_batch_size)
-    got = score(program_function(program), dataset, dataset.test, ui, source.recipe.train.eval_batch_size)
+def _compare_scores(
+    program: Program, model: SequenceModel | LanguageModel, dataset: Any, source: Any, ui: Ui
+) -> dict[str, Any]:
+    size, carried = source.recipe.train.eval_batch_size, program.bundle.stateful
+    own_step = (lambda x, state: model(x, None, state)) if carried else None
+    own = score(lambda x, lengths: model(x, lengths)[0], dataset, dataset.test, ui, size, own_step)
+    got = score(program_function(program), dataset, dataset.test, ui, size, program.run if carried else None)
     metric = dataset.metric
     # One sequence in ten thousand may lie on the border between two classes; of a small set, one sequence.
     allowed = max(1e-4, 1.0 / len(dataset.test)) if metric == "accuracy" else 1e-4 * max(1.0, abs(own[metric]))

@@ -7,20 +7,23 @@ data to the model's input, label names, the metric the model was chosen by, the 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from momentum_cli import __version__
 from momentum_cli.cells import Cell
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError
+from momentum_cli.language_model import LanguageModel
 from momentum_cli.layers import RecurrentLayer
 from momentum_cli.models import SequenceModel
+from momentum_cli.stack import RecurrentStack
 
 if TYPE_CHECKING:
     from momentum_cli.evaluate import Loaded
@@ -131,6 +134,9 @@ def describe_model(source: Loaded, export_format: str, *, stateful: bool, **opti
     name = next(key for key, kind in DYNAMICS.items() if type(layer.dynamics) is kind)
     out: list[int | str] = ["batch", "time"] if model.output == "every" else ["batch"]
     progress = source.checkpoint.data["progress"]
+    text = isinstance(model, LanguageModel)
+    channels = [] if text else [layer.input_size]
+    output_size = model.vocabulary_size if isinstance(model, LanguageModel) else model.head.out_features
     return Bundle(
         {
             "format": FORMAT,
@@ -144,10 +150,15 @@ def describe_model(source: Loaded, export_format: str, *, stateful: bool, **opti
                 **{key: getattr(layer, key) for key in ("input_size", "hidden_size", "num_layers", "bidirectional")},
                 "bias": layer.bias,
                 "output": model.output,
-                "output_size": model.head.out_features,
+                "output_size": output_size,
+                **({"language": describe_language(model)} if isinstance(model, LanguageModel) else {}),
             },
-            "inputs": {"name": "inputs", "shape": ["batch", "time", layer.input_size], "dtype": "float32"},
-            "outputs": {"name": "outputs", "shape": [*out, model.head.out_features], "dtype": "float32"},
+            "inputs": {
+                "name": "inputs",
+                "shape": ["batch", "time", *channels],
+                "dtype": "int64" if text else "float32",
+            },
+            "outputs": {"name": "outputs", "shape": [*out, output_size], "dtype": "float32"},
             "state": state_entries(layer) if stateful else [],
             "dataset": dataset,
             "metrics": {"step": progress["step"], "best": progress.get("best"), "last": progress.get("last")},
@@ -157,7 +168,20 @@ def describe_model(source: Loaded, export_format: str, *, stateful: bool, **opti
     )
 
 
-def state_entries(layer: RecurrentLayer) -> list[dict[str, Any]]:
+def describe_language(model: LanguageModel) -> dict[str, Any]:
+    """Return what a bundle's ``model`` holds beside what every model has."""
+    head = model.head
+    adaptive = head if isinstance(head, nn.AdaptiveLogSoftmaxWithLoss) else None
+    return {
+        "hidden_sizes": [model.layer[number].hidden_size for number in range(len(model.layer))],
+        "tied": model.tied,
+        "cutoffs": adaptive.cutoffs[:-1] if adaptive else [],
+        "div_value": adaptive.div_value if adaptive else 4.0,
+        "outputs": "log-probabilities" if adaptive else "logits",
+    }
+
+
+def state_entries(layer: RecurrentLayer | RecurrentStack) -> list[dict[str, Any]]:
     """Return name, input, output, shape and dtype of each tensor of a layer's state; the batch is dimension 1."""
     return [
         {
@@ -171,7 +195,7 @@ def state_entries(layer: RecurrentLayer) -> list[dict[str, Any]]:
     ]
 
 
-def build_layer_model(description: dict[str, Any]) -> SequenceModel:
+def build_layer_model(description: dict[str, Any]) -> SequenceModel | LanguageModel:
     """Build the model that a bundle's ``model`` describes, its parameters not yet set.
 
     Raises:
@@ -189,8 +213,17 @@ def build_layer_model(description: dict[str, Any]) -> SequenceModel:
         sizes = [description[key] for key in ("input_size", "hidden_size", "num_layers")]
         kind = kinds[description["recurrence"]]
         own = KINDS[kind].options(**description.get("recurrence_options", {}))
-        layer = build_layer(Cell(name, kind), (dynamics, own), *sizes, **shared)
-        model = SequenceModel(layer, description["output_size"], description["output"])
+        cell, objects = Cell(name, kind), (dynamics, own)
+        model: SequenceModel | LanguageModel
+        if "language" in description:
+            language = description["language"]
+            widths = [description["input_size"], *language["hidden_sizes"]]
+            layers = [build_layer(cell, objects, d, h, **shared) for d, h in itertools.pairwise(widths)]
+            more = {key: language[key] for key in ("tied", "cutoffs", "div_value")}
+            model = LanguageModel(RecurrentStack(layers), description["output_size"], **more)
+        else:
+            layer = build_layer(cell, objects, *sizes, **shared)
+            model = SequenceModel(layer, description["output_size"], description["output"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"the description of the model is not one of momentumrnn's ({error!r})") from error
     return model.eval().requires_grad_(False)

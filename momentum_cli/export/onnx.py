@@ -16,6 +16,7 @@ from torch import Tensor
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import read
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
+from momentum_cli.language_model import LanguageModel
 from momentum_cli.models import SequenceModel
 
 SUFFIX = ".onnx"
@@ -23,7 +24,7 @@ SUFFIX = ".onnx"
 _TRAILER = bytes([0xC2, 0x3E, 32])
 
 
-def write(model: SequenceModel, bundle: Bundle, path: Path) -> None:
+def write(model: SequenceModel | LanguageModel, bundle: Bundle, path: Path) -> None:
     """Write the model to ``path``; see `momentum_cli.export.export`.
 
     Raises:

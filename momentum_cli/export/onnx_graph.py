@@ -20,10 +20,12 @@ from torch import Tensor
 from momentum_cli import __version__
 from momentum_cli.dynamics import HeavyBall, Identity
 from momentum_cli.export.bundle import Bundle
+from momentum_cli.export.language import write_language
 from momentum_cli.export.onnx_filter import filter_sequence
 from momentum_cli.export.onnx_scan import driven_recurrence
 from momentum_cli.export.onnx_writer import Writer
 from momentum_cli.export.weights import PlainWeights, plain_weights, suffixes
+from momentum_cli.language_model import LanguageModel
 from momentum_cli.layers import RecurrentLayer
 from momentum_cli.models import SequenceModel
 
@@ -39,35 +41,15 @@ _NODES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def build(model: SequenceModel, bundle: Bundle) -> onnx.ModelProto:
+def build(model: SequenceModel | LanguageModel, bundle: Bundle) -> onnx.ModelProto:
     """Return the model as ONNX, names and shapes as in the bundle; the batch and time sizes are free."""
     w = Writer()
-    layer = model.layer
-    state = {entry["name"]: entry["input"] for entry in bundle.data["state"]}
-    x = w.op("Transpose", ["inputs"], perm=[1, 0, 2])
-    ends: list[list[str]] = []
-    drives: list[list[str]] = []
-    for number, directions in enumerate(suffixes(layer)):
-        outputs = []
-        for backward, suffix in enumerate(directions):
-            source = w.reverse(x) if backward else x
-            index = number * len(directions) + backward
-            output, end, drive = _direction(w, layer, suffix, source, number, index, state)
-            outputs.append(w.reverse(output) if backward else output)
-            ends.append(end)
-            drives.append(drive)
-        x = outputs[0] if len(outputs) == 1 else w.op("Concat", outputs, axis=2)
-    if model.output == "every":
-        read = w.op("Transpose", [x], perm=[1, 0, 2])
+    if isinstance(model, LanguageModel):
+        write_language(w, model, bundle)
     else:
-        last = [end[0] for end in ends[-layer.num_directions :]]
-        read = last[0] if len(last) == 1 else w.op("Concat", last, axis=1)
-    head = {name: parameter.detach().numpy() for name, parameter in model.head.named_parameters()}
-    product = w.op("MatMul", [read, w.constant(np.ascontiguousarray(head["weight"].T))])
-    w.op("Add", [product, w.constant(head["bias"])], outputs=["outputs"])
-    if bundle.stateful:
-        _write_state(w, layer, ends, drives, bundle)
-    values = [helper.make_tensor_value_info("inputs", TensorProto.FLOAT, bundle.data["inputs"]["shape"])]
+        _write_sequence_model(w, model, bundle)
+    read = TensorProto.INT64 if isinstance(model, LanguageModel) else TensorProto.FLOAT
+    values = [helper.make_tensor_value_info("inputs", read, bundle.data["inputs"]["shape"])]
     results = [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, bundle.data["outputs"]["shape"])]
     for entry in bundle.data["state"]:
         kind = TensorProto.INT64 if entry["dtype"] == "int64" else TensorProto.FLOAT
@@ -84,7 +66,37 @@ def build(model: SequenceModel, bundle: Bundle) -> onnx.ModelProto:
     )
 
 
-def _direction(
+def _write_sequence_model(w: Writer, model: SequenceModel, bundle: Bundle) -> None:
+    """Write the nodes from ``inputs`` (B, T, D) to ``outputs`` and, when stateful, ``state_out_…``."""
+    layer = model.layer
+    state = {entry["name"]: entry["input"] for entry in bundle.data["state"]}
+    x = w.op("Transpose", ["inputs"], perm=[1, 0, 2])
+    ends: list[list[str]] = []
+    drives: list[list[str]] = []
+    for number, directions in enumerate(suffixes(layer)):
+        outputs = []
+        for backward, suffix in enumerate(directions):
+            source = w.reverse(x) if backward else x
+            index = number * len(directions) + backward
+            output, end, drive = write_direction(w, layer, suffix, source, number, index, state)
+            outputs.append(w.reverse(output) if backward else output)
+            ends.append(end)
+            drives.append(drive)
+        x = outputs[0] if len(outputs) == 1 else w.op("Concat", outputs, axis=2)
+    if model.output == "every":
+        read = w.op("Transpose", [x], perm=[1, 0, 2])
+    else:
+        last = [end[0] for end in ends[-layer.num_directions :]]
+        read = last[0] if len(last) == 1 else w.op("Concat", last, axis=1)
+    head = {name: parameter.detach().numpy() for name, parameter in model.head.named_parameters()}
+    product = w.op("MatMul", [read, w.constant(np.ascontiguousarray(head["weight"].T))])
+    w.op("Add", [product, w.constant(head["bias"])], outputs=["outputs"])
+    if bundle.stateful:
+        outputs_of = {entry["name"]: entry["output"] for entry in bundle.data["state"]}
+        write_state(w, layer, ends, drives, outputs_of)
+
+
+def write_direction(
     w: Writer, layer: RecurrentLayer, suffix: str, x: str, number: int, index: int, state: dict[str, str]
 ) -> tuple[str, list[str], list[str]]:
     """Write one layer in one direction.
@@ -133,11 +145,18 @@ def _node_weights(w: Writer, recurrence: str, weights: PlainWeights) -> list[str
     return [*names, w.constant(biases)]
 
 
-def _write_state(
-    w: Writer, layer: RecurrentLayer, ends: list[list[str]], drives: list[list[str]], bundle: Bundle
+def write_state(
+    w: Writer, layer: RecurrentLayer, ends: list[list[str]], drives: list[list[str]], outputs: dict[str, str]
 ) -> None:
-    """Write the outputs ``state_out_…``: recurrent tensors and moments stacked over layers, one velocity a layer."""
-    outputs = {entry["name"]: entry["output"] for entry in bundle.data["state"]}
+    """Write the outputs ``state_out_…``: recurrent tensors and moments stacked over layers, one velocity a layer.
+
+    Args:
+        w: Takes the nodes.
+        layer: Whose state it is.
+        ends: Recurrent tensors of each layer and direction.
+        drives: State of the dynamics of each layer and direction.
+        outputs: Name of the graph's output for each of ``layer.state_names``.
+    """
     for position, name in enumerate(layer.recurrence.state_names):
         w.stack([end[position] for end in ends], outputs[name])
     for position, name in enumerate(layer.dynamics.state_names):

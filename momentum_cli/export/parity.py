@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.data import Sequences
+from momentum_cli.data import Sequences, TokenText
 from momentum_cli.errors import TargetError
 from momentum_cli.export.program import Program
+from momentum_cli.language_model import LanguageModel
 from momentum_cli.models import SequenceModel
 
 TOLERANCE = 1e-4
@@ -23,6 +24,7 @@ SLACK = 8.0
 """A difference this many times that of the layer's own float32 is allowed too: Adam and RMSProp divide by a root that
 may be as small as sqrt(eps), and then float32 itself is far from float64."""
 REAL_SAMPLES = 8
+REAL_TOKENS = 40
 # (batch, length): other than the example's (3, 5), batch 1 and length 1 among them, and more than a block of filter.
 SHAPES = ((1, 1), (4, 1), (1, 37), (2, 70), (5, 33))
 
@@ -74,7 +76,9 @@ class Parity:
         return {"max_abs": self.max_abs, "max_rel": self.max_rel, "tolerance": TOLERANCE, "cases": cases}
 
 
-def check_parity(program: Program, model: SequenceModel, samples: Sequences | None, seed: int = 0) -> Parity:
+def check_parity(
+    program: Program, model: SequenceModel | LanguageModel, samples: Sequences | None, seed: int = 0
+) -> Parity:
     """Compare a program with the checkpoint it was made from.
 
     Args:
@@ -92,9 +96,11 @@ def check_parity(program: Program, model: SequenceModel, samples: Sequences | No
     generator = torch.Generator().manual_seed(seed)
     reference = copy.deepcopy(model).double()
     reference.layer.backend = "reference"
-    size = model.layer.input_size
-    cases = [("random", torch.rand(b, t, size, generator=generator)) for b, t in SHAPES]
-    if samples is not None:
+    cases = [("random", _random(model, b, t, generator)) for b, t in SHAPES]
+    if isinstance(samples, TokenText):
+        table = torch.arange(REAL_SAMPLES).unsqueeze(1) * REAL_TOKENS + torch.arange(REAL_TOKENS)
+        cases.append(("test samples", samples.batch(table).inputs))
+    elif samples is not None:
         count = min(REAL_SAMPLES, len(samples))
         batch = samples.batch(torch.arange(count))
         for index in range(count if batch.lengths is not None else 1):
@@ -120,12 +126,24 @@ def case_text(case: Case) -> str:
     )
 
 
+def _random(model: SequenceModel | LanguageModel, batch: int, steps: int, generator: torch.Generator) -> Tensor:
+    """Return random inputs: (B, T, D), or tokens (B, T)."""
+    if isinstance(model, LanguageModel):
+        return torch.randint(model.vocabulary_size, (batch, steps), generator=generator)
+    return torch.rand(batch, steps, model.layer.input_size, generator=generator)
+
+
 def _compare(
-    name: str, program: Program, model: SequenceModel, reference: SequenceModel, x: Tensor, generator: torch.Generator
+    name: str,
+    program: Program,
+    model: SequenceModel | LanguageModel,
+    reference: SequenceModel | LanguageModel,
+    x: Tensor,
+    generator: torch.Generator,
 ) -> Case:
     stateful = program.bundle.stateful
     with torch.no_grad():
-        expected, state = reference(x.double())
+        expected, state = reference(x.double() if x.is_floating_point() else x)
         own, own_state = model(x)
     if stateful:
         got, after, chunks = _in_chunks(program, x, model.output == "every", generator)

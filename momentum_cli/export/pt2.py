@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
+from momentum_cli.export.language import LanguageScanModel
 from momentum_cli.export.scan_model import ScanModel
+from momentum_cli.language_model import LanguageModel
 from momentum_cli.models import SequenceModel
 
 SUFFIX = ".pt2"
@@ -30,7 +32,7 @@ _EXPRESSION = re.compile(
 )
 
 
-def write(model: SequenceModel, bundle: Bundle, path: Path) -> None:
+def write(model: SequenceModel | LanguageModel, bundle: Bundle, path: Path) -> None:
     """Write the model to ``path``; see `momentum_cli.export.export`.
 
     Raises:
@@ -44,14 +46,18 @@ def write(model: SequenceModel, bundle: Bundle, path: Path) -> None:
             torch.export.save(program, file, extra_files={EXTRA: bundle.encode()})
 
 
-def trace(model: SequenceModel, bundle: Bundle) -> torch.export.ExportedProgram:
+def trace(model: SequenceModel | LanguageModel, bundle: Bundle) -> torch.export.ExportedProgram:
     """Return the exported program; the sizes "batch" and "time" of its inputs are free."""
     batch, time = torch.export.Dim("batch", min=1), torch.export.Dim("time", min=1)
     # Sizes of 0 and 1 are specialised by the tracer, so the example has others.
     state = {entry["input"]: bundle.zero_state(3)[entry["name"]] for entry in bundle.data["state"]}
-    inputs = torch.zeros(3, 5, model.layer.input_size)
+    if isinstance(model, LanguageModel):
+        module: nn.Module = LanguageScanModel(model, bundle)
+        inputs = torch.zeros(3, 5, dtype=torch.int64)
+    else:
+        module, inputs = ScanModel(model, bundle), torch.zeros(3, 5, model.layer.input_size)
     return torch.export.export(
-        ScanModel(model, bundle).eval(),
+        module.eval(),
         (inputs,),
         state,
         dynamic_shapes={"inputs": {0: batch, 1: time}} | {name: {1: batch} for name in state},

@@ -19,12 +19,13 @@ from momentum_cli.checkpoint import checksum
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.bundle import KEY, Bundle, build_layer_model, decode_bundle
 from momentum_cli.export.weights import plain_weights, suffixes
+from momentum_cli.language_model import LanguageModel
 from momentum_cli.models import SequenceModel
 
 SUFFIX = ".safetensors"
 
 
-def write(model: SequenceModel, bundle: Bundle, path: Path) -> None:
+def write(model: SequenceModel | LanguageModel, bundle: Bundle, path: Path) -> None:
     """Write the model to ``path``; see `momentum_cli.export.export`.
 
     Raises:
@@ -38,8 +39,13 @@ def write(model: SequenceModel, bundle: Bundle, path: Path) -> None:
     path.write_bytes(save(tensors, header))
 
 
-def plain_tensors(model: SequenceModel) -> dict[str, Tensor]:
+def plain_tensors(model: SequenceModel | LanguageModel) -> dict[str, Tensor]:
     """Return ``rnn.LAYER[_reverse].NAME`` with the names of a one-layer `torch.nn.LSTM`, and ``head.NAME``."""
+    if isinstance(model, LanguageModel):
+        raise RecipeError(
+            "--as-torch-lstm: a language model is more than a torch layer and a head; export it as torchscript, onnx, "
+            "pt2, or safetensors without that option"
+        )
     layer = model.layer
     if not layer.dynamics.linear:
         raise RecipeError(
@@ -88,7 +94,7 @@ class EagerProgram:
         model: In evaluation mode.
     """
 
-    def __init__(self, bundle: Bundle, model: SequenceModel) -> None:
+    def __init__(self, bundle: Bundle, model: SequenceModel | LanguageModel) -> None:
         self.bundle = bundle
         self.model = model
 

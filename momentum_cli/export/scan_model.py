@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from momentum_cli.dynamics import Nesterov, ScheduledRestart
 from momentum_cli.export.bundle import Bundle
 from momentum_cli.export.weights import plain_weights, suffixes
 from momentum_cli.models import SequenceModel
@@ -40,10 +39,10 @@ class ScanModel(nn.Module):
         self.directions = layer.num_directions
         self.dynamics, self.recurrence = layer.dynamics, layer.recurrence
         self.hidden_size, self.bias = layer.hidden_size, layer.bias
-        self.counted = isinstance(layer.dynamics, Nesterov | ScheduledRestart)
+        self.counted = "k" in layer.dynamics.state_names
         self.names = list(bundle.state_names)
         self.suffixes = suffixes(layer)
-        self.forward = self._named_forward()
+        self.forward = named_forward(self.run, self.names)
         for directions in self.suffixes:
             for suffix in directions:
                 for name, tensor in plain_weights(layer, suffix)._asdict().items():
@@ -52,19 +51,6 @@ class ScanModel(nn.Module):
                         setattr(self, name + suffix, None)
                     else:
                         self.register_buffer(name + suffix, tensor.clone())
-
-    def _named_forward(self) -> Callable[..., dict[str, Tensor]]:
-        """Return `run` with one parameter for each state by its name: torch.export names inputs after parameters."""
-        names = ["inputs", *(f"state_in_{name}" for name in self.names)]
-        signature = inspect.Signature(
-            [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-        )
-
-        def forward(*args: Tensor, **kwargs: Tensor) -> dict[str, Tensor]:
-            return self.run(**signature.bind(*args, **kwargs).arguments)
-
-        forward.__signature__ = signature  # type: ignore[attr-defined]
-        return forward
 
     def run(self, inputs: Tensor, **state: Tensor) -> dict[str, Tensor]:
         """Return ``outputs`` and, when ``state_in_…`` are given, ``state_out_…``.
@@ -150,6 +136,18 @@ class ScanModel(nn.Module):
             return [torch.stack(tensors) for tensors in zip(*drives, strict=True)]
         velocities = [drive[0].unsqueeze(0) for drive in drives]
         return velocities + ([drives[0][1].unsqueeze(0)] if self.counted else [])
+
+
+def named_forward(run: Callable[..., dict[str, Tensor]], names: list[str]) -> Callable[..., dict[str, Tensor]]:
+    """Return ``run`` with one parameter for each state by its name: torch.export names inputs after parameters."""
+    listed = ["inputs", *(f"state_in_{name}" for name in names)]
+    signature = inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in listed])
+
+    def forward(*args: Tensor, **kwargs: Tensor) -> dict[str, Tensor]:
+        return run(**signature.bind(*args, **kwargs).arguments)
+
+    forward.__signature__ = signature  # type: ignore[attr-defined]
+    return forward
 
 
 def _operator() -> Callable[..., Any]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from momentum_cli.data import Dataset, Sequences
+from momentum_cli.data import Dataset, Sequences, TokenText, evaluation_groups
 from momentum_cli.export.program import Program
 from momentum_cli.objective import Objective
 from momentum_cli.ui import Ui
 
 
 def score(
-    call: Callable[[Tensor, Tensor | None], Tensor], dataset: Dataset, split: Sequences, ui: Ui, batch_size: int = 1000
+    call: Callable[[Tensor, Tensor | None], Tensor],
+    dataset: Dataset,
+    split: Sequences,
+    ui: Ui,
+    batch_size: int = 1000,
+    step: Callable[[Tensor, Any], tuple[Tensor, Any]] | None = None,
 ) -> dict[str, float]:
     """Return the metrics of a function on a split.
 
@@ -23,15 +29,24 @@ def score(
         dataset: For loss and metric.
         split: What to evaluate on.
         ui: Told about progress.
-        batch_size: Sequences at a time.
+        batch_size: Sequences at a time, or streams of a text side by side.
+        step: For a text, takes inputs and the state of the call before, or None, and returns outputs and state. Without
+            it each window of a text starts without context.
     """
     objective = Objective.of(dataset)
     totals = torch.zeros(4, dtype=torch.float64)
+    state: Any = None
+    done = 0
     with torch.no_grad():
-        for group in torch.split(torch.arange(len(split)), batch_size):
+        for group in evaluation_groups(split, batch_size):
             batch = split.batch(group)
-            totals += objective.totals(call(batch.inputs, batch.lengths), batch.targets)
-            ui.evaluation_progress(int(group[-1]) + 1, len(split), "test")
+            if step is not None and isinstance(split, TokenText):
+                outputs, state = step(batch.inputs, state)
+            else:
+                outputs = call(batch.inputs, batch.lengths)
+            totals += objective.totals(outputs, batch.targets)
+            done = min(done + group.numel(), len(split))
+            ui.evaluation_progress(done, len(split), "test")
     return objective.results(totals)
 
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
+from momentum_cli.language_model import LanguageModel
+from momentum_cli.language_scripting import ScriptableLanguageModel
 from momentum_cli.models import SequenceModel
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.scripting import ScriptableModel
@@ -26,9 +28,9 @@ EXTRA = f"{KEY}.json"
 
 
 class _Program(nn.Module):
-    def __init__(self, model: SequenceModel, preprocessing: dict[str, Any], names: list[str]) -> None:
+    def __init__(self, model: SequenceModel | LanguageModel, preprocessing: dict[str, Any], names: list[str]) -> None:
         super().__init__()
-        self.model = ScriptableModel(model)
+        self.model: Any = ScriptableLanguageModel(model) if isinstance(model, LanguageModel) else ScriptableModel(model)
         self.names = list(names)
         self.pixels = preprocessing.get("kind") == "pixels"
         permutation = preprocessing.get("permutation")
@@ -71,7 +73,7 @@ class _Stateful(_Program):
         return named
 
 
-def write(model: SequenceModel, bundle: Bundle, path: Path) -> None:
+def write(model: SequenceModel | LanguageModel, bundle: Bundle, path: Path) -> None:
     """Write the model to ``path``; see `momentum_cli.export.export`.
 
     Raises:

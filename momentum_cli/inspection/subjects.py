@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -15,7 +16,7 @@ from momentum_cli.evaluate import load_model
 from momentum_cli.models import SequenceModel
 from momentum_cli.recipe import Recipe, load_recipe
 from momentum_cli.shipped import find_recipe
-from momentum_cli.trainer import build_model, describe
+from momentum_cli.trainer import build_sequence_model, describe
 
 INITIAL, TRAINED = "initial", "trained"
 
@@ -74,6 +75,7 @@ def open_recipe(
     named = list(dict.fromkeys(canonical_name(cell) for cell in cells))
     recipes = [load_recipe(path, [*changes, f"model.cell={cell}"]) for cell in named]
     recipes = recipes or [load_recipe(path, changes)]
+    _check_inspectable(recipes[0])
     dataset = recipes[0].build_task().load(data_dir, progress)
     return [Subject(recipe.model.cell, INITIAL, initial_model(recipe, dataset), recipe) for recipe in recipes], dataset
 
@@ -98,6 +100,7 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
                 f"{name}: its task ({task.name}, {task.options}) is not that of {names[0]} "
                 f"({tasks[0].name}, {tasks[0].options}); runs are compared on one batch, so inspect them apart"
             )
+    _check_inspectable(loaded[0].recipe)
     dataset = loaded[0].recipe.build_task().load(data_dir, progress)
     cells = [run.recipe.model.cell for run in loaded]
     subjects = []
@@ -108,16 +111,24 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
         label = cell if cells.count(cell) == 1 else Path(name).name
         subjects += [
             Subject(label, INITIAL, initial_model(run.recipe, dataset), run.recipe),
-            Subject(label, TRAINED, run.model, run.recipe),
+            Subject(label, TRAINED, cast(SequenceModel, run.model), run.recipe),
         ]
     return subjects, dataset
+
+
+def _check_inspectable(recipe: Recipe) -> None:
+    if recipe.model.language is not None:
+        raise RecipeError(
+            "inspect: got a language model, whose inputs are tokens, which have no gradient; inspect the cell on "
+            "another task"
+        )
 
 
 def initial_model(recipe: Recipe, dataset: Dataset) -> SequenceModel:
     """Return the model that a training of this recipe starts from, without touching torch's generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
-        return build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
+        return build_sequence_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
 
 
 def real_batch(dataset: Dataset, size: int, seed: int, length: int | None) -> Batch:

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
+from momentum_cli.errors import RecipeError
 from momentum_cli.model_summary.memory import estimate
 from momentum_cli.model_summary.operations import forward_operations, head_operations, training_operations
 from momentum_cli.model_summary.peak import measured_peak
 from momentum_cli.model_summary.sizes import sizes
 from momentum_cli.model_summary.tables import print_summary
 from momentum_cli.recipe import Recipe
-from momentum_cli.trainer import build_model
+from momentum_cli.trainer import build_sequence_model
 from momentum_cli.ui import NullUi, Ui
 
 __all__ = ["print_summary", "summary"]
@@ -42,10 +43,15 @@ def summary(
         RunError: The measurement failed.
     """
     shown: Ui = ui or NullUi()
+    if recipe.model.language is not None:
+        raise RecipeError(
+            "summary: got a language model, whose embedding and windows it does not count; use momentumrnn train "
+            "--dry-run, which measures a step and the memory"
+        )
     size = sizes(recipe.build_task(), data_dir, shown)
     batch = recipe.train.batch_size
     with torch.random.fork_rng(devices=[]):
-        model = build_model(recipe, size.input_size, size.output_size, size.output)
+        model = build_sequence_model(recipe, size.input_size, size.output_size, size.output)
         memory = estimate(recipe, size, batch).as_json()
     layer = model.layer
     if measure:

@@ -18,7 +18,7 @@ from momentum_cli.model_summary.sizes import Sizes
 from momentum_cli.models import SequenceModel
 from momentum_cli.objective import Objective
 from momentum_cli.recipe import Recipe
-from momentum_cli.trainer import build_model
+from momentum_cli.trainer import build_sequence_model
 
 # Real steps in place of all T: multiples of the scan's block, past its first level.
 _SHORT, _LONG = 96, 192
@@ -66,7 +66,7 @@ def estimate(recipe: Recipe, sizes: Sizes, batch: int) -> Memory:
         sizes: Of the task.
         batch: B.
     """
-    model = build_model(recipe, sizes.input_size, sizes.output_size, sizes.output)
+    model = build_sequence_model(recipe, sizes.input_size, sizes.output_size, sizes.output)
     trained = [p for p in model.parameters() if p.requires_grad]
     backend = model.layer.backend_for((sizes.length, batch, sizes.input_size), training=True)
     activations, origin = _activations(recipe, sizes, batch, backend)
@@ -101,7 +101,7 @@ def _kept(recipe: Recipe, sizes: Sizes, batch: int, length: int, backend: str) -
 
     Each part of a storage counts once, and not what else is in the storage: the kernel keeps buffers for later passes.
     """
-    model = build_model(
+    model = build_sequence_model(
         recipe.override(f"model.backend={backend}"), sizes.input_size, sizes.output_size, sizes.output
     ).train()
     inputs = torch.zeros(batch, length, sizes.input_size)

@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.evaluate import open_subject
+from momentum_cli.evaluate import Subject, open_subject
 from momentum_cli.lookup import unknown
 from momentum_cli.predict.files import ENDINGS, FileInputs
 from momentum_cli.predict.inputs import Broken, Sample, find_inputs, read_samples
 from momentum_cli.predict.preparation import Preparation
+from momentum_cli.predict.text import ENDINGS as TEXT_ENDINGS
+from momentum_cli.predict.text import text_predictions
 from momentum_cli.predict.writers import CsvWriter, JsonlWriter, NpzWriter, Writer
 from momentum_cli.run_folder.files import replacing
 from momentum_cli.ui import NullUi, Ui
@@ -48,7 +50,8 @@ def predict(
 
     Args:
         model: A run folder, a checkpoint or an exported file.
-        inputs: Files, folders, globs, or ``-`` for standard input: images for pixel tasks, NPY, NPZ and CSV arrays.
+        inputs: Files, folders, globs, or ``-`` for standard input: images for pixel tasks, NPY, NPZ and CSV
+            arrays; text files for language models, a prediction a line.
         format: One of `OUTPUT_FORMATS`.
         out: Where to write, whole or not at all; None: standard output, for jsonl and csv.
         batch_size: Samples at a time, >= 1.
@@ -72,10 +75,14 @@ def predict(
             raise RecipeError(f"{name}: got {value}, allowed is at least 1")
     subject = open_subject(model)
     dataset = subject.trained_on
+    text = dataset["preprocessing"].get("kind") == "tokens"
     files: FileInputs | None = None
+    read: Callable[[str], Iterator[Sample | Broken]]
     if dataset["preprocessing"].get("kind") == "files":
         files = FileInputs(dataset["preprocessing"])
         read, sources = files.read, find_inputs(inputs, ENDINGS)
+    elif text:
+        sources = find_inputs(inputs, TEXT_ENDINGS)
     else:
         preparation = Preparation(dataset["preprocessing"], dataset["input_size"])
         read, sources = lambda source: read_samples(source, preparation), find_inputs(inputs)
@@ -84,7 +91,16 @@ def predict(
     with ExitStack() as stack:
         target = stack.enter_context(replacing(out)) if out is not None else None
         writer = _open_writer(format, target, stack)
-        for batch in _batches(sources, read, batch_size, shown):
+        for item in _lines(subject, sources, top) if text else ():
+            if isinstance(item, Broken):
+                broken += 1
+                if broken <= _SHOWN:
+                    problems.append(item)
+                    shown.note(_problem_text(item), "error")
+                continue
+            writer.write(*item)
+            predicted += 1
+        for batch in () if text else _batches(sources, read, batch_size, shown):
             if isinstance(batch, Broken):
                 broken += 1
                 if broken <= _SHOWN:
@@ -138,6 +154,12 @@ def _batches(
                 ui.evaluation_progress(number if len(sources) > 1 else done, max(len(sources), done), "inputs")
     if waiting:
         yield waiting
+
+
+def _lines(subject: Subject, sources: list[str], top: int) -> Iterator[tuple[dict[str, Any], np.ndarray] | Broken]:
+    """Yield the prediction of every line of some text files."""
+    for source in sources:
+        yield from text_predictions(subject, source, top)
 
 
 def _run(call: Callable[[Tensor, Tensor | None], Tensor], batch: list[Sample], device: torch.device) -> np.ndarray:

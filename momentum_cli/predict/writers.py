@@ -16,6 +16,7 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 
 from momentum_cli.errors import DataError
+from momentum_cli.objective import TOKEN_METRICS
 from momentum_cli.run_folder.files import json_text
 
 
@@ -57,6 +58,9 @@ class CsvWriter:
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
         """Write a line, and the heading before the first one."""
         cells: dict[str, Any] = {key: record[key] for key in ("source", "row", "sequence") if key in record}
+        # What a line of text is scored by.
+        scores = {key: value for key, value in record.items() if key == "tokens" or key in TOKEN_METRICS}
+        cells |= {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in scores.items()}
         if "top" in record:
             for rank, entry in enumerate(record["top"], start=1):
                 end = "" if rank == 1 else f"_{rank}"

@@ -1,0 +1,146 @@
+"""`momentumrnn generate`: a text that goes on where a prompt ends, token by token, with the state carried."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.data import Vocabulary
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.evaluate import Subject, open_subject
+from momentum_cli.ui import NullUi, Ui
+
+_SHOWN = 20
+
+
+def generate(
+    run: Path,
+    *,
+    prompt: str = "",
+    length: int = 200,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    seed: int = 0,
+    write: Callable[[str], None] = lambda text: None,
+    ui: Ui | None = None,
+) -> dict[str, Any]:
+    """Continue a prompt with a language model.
+
+    ``p(x_{t+1}) ∝ exp(logits / temperature)`` over the `top_k` most probable tokens; temperature 0 takes the most
+    probable one (the first of equals).
+
+    Args:
+        run: A run folder (its best checkpoint is taken), a checkpoint, or a file exported with ``--stateful``.
+        prompt: What the text begins with; without one it begins as after the end of a line.
+        length: Tokens to add, >= 1: characters, bytes or words.
+        temperature: >= 0.
+        top_k: >= 1, or None for the whole vocabulary.
+        seed: Of the draws, in [0, 2**32): the same seed, prompt and model give the same text.
+        write: Takes the prompt, then the text piece by piece as it comes.
+        ui: Where notes are shown.
+
+    Returns:
+        ``prompt``, ``text`` (what was added), ``tokens`` (their number), ``level``, ``unknown`` (tokens of the prompt
+        that stand as ``<unk>``), ``temperature``, ``top_k``, ``seed``, ``checkpoint``, ``step``.
+
+    Raises:
+        RecipeError: An option is out of its range, or the file keeps no state.
+        DataError: There is no such model, it is not one of text, or the prompt has characters it does not know.
+    """
+    shown: Ui = ui or NullUi()
+    for name, value, least in (("--length", length, 1), ("--top-k", top_k, 1), ("--temperature", temperature, 0.0)):
+        if value is not None and not value >= least:
+            raise RecipeError(f"{name}: got {value}, allowed is >= {least:g}")
+    if not 0 <= seed < 2**32:
+        raise RecipeError(f"--seed: got {seed}, allowed is 0 … {2**32 - 1}")
+    subject = open_subject(run)
+    vocabulary = Vocabulary.from_preprocessing(subject.trained_on["preprocessing"])
+    if subject.advance is None:
+        raise RecipeError(f"{run}: exported without --stateful, it keeps no state from token to token; export it again")
+    numbers, unknown = encode_prompt(vocabulary, prompt)
+    if unknown:
+        shown.note(f"not in the vocabulary, read as <unk>: {' '.join(unknown[:_SHOWN])}", "warning")
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    # A word of the prompt is followed by a space, as every generated one is.
+    write(prompt + (" " if vocabulary.level == "word" and prompt and not prompt[-1].isspace() else ""))
+    pieces = []
+    for number in _continue(subject, numbers, length, temperature, top_k, seed):
+        piece = decoder.decode(vocabulary.text(number))
+        pieces.append(piece)
+        write(piece)
+    pieces.append(decoder.decode(b"", final=True))
+    write(pieces[-1])
+    return {
+        "prompt": prompt,
+        "text": "".join(pieces),
+        "tokens": length,
+        "level": vocabulary.level,
+        "unknown": unknown,
+        "temperature": temperature,
+        "top_k": top_k,
+        "seed": seed,
+        "checkpoint": str(subject.path),
+        "step": subject.step,
+    }
+
+
+def encode_prompt(vocabulary: Vocabulary, prompt: str) -> tuple[list[int], list[str]]:
+    """Return the tokens of a prompt, and those that stand as ``<unk>``.
+
+    Raises:
+        DataError: The prompt has characters that the model does not know, or is empty and the model knows no end of a
+            line to begin after.
+    """
+    try:
+        encoded, unknown = vocabulary.encode(prompt.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise DataError("--prompt: not Unicode text; check the encoding of the terminal") from error
+    if unknown and vocabulary.unknown is None:
+        known = "".join(sorted(vocabulary.tokens))
+        raise DataError(
+            f"--prompt: the model does not know {' '.join(map(repr, unknown[:_SHOWN]))}; allowed are {known!r}"
+        )
+    numbers = encoded.tolist()
+    if not numbers:
+        if vocabulary.line_end is None:
+            raise DataError("--prompt: give one; the training text has no end of a line to begin after")
+        numbers = [vocabulary.line_end]
+    return numbers, unknown
+
+
+def _continue(
+    subject: Subject, numbers: list[int], length: int, temperature: float, top_k: int | None, seed: int
+) -> Iterator[int]:
+    """Yield the tokens that are added, each as soon as it is drawn."""
+    assert subject.advance is not None
+    generator = torch.Generator().manual_seed(seed)
+    state: Any = None
+    read = torch.tensor([numbers])
+    with torch.inference_mode():
+        for _ in range(length):
+            outputs, state = subject.advance(read.to(subject.device), state)
+            number = draw(outputs[0, -1].double().cpu(), temperature, top_k, generator)
+            yield number
+            read = torch.tensor([[number]])
+
+
+def draw(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
+    """Draw a token.
+
+    Args:
+        logits: (V,) logits or log-probabilities.
+        temperature: >= 0; 0 takes the largest.
+        top_k: How many of the largest are drawn from, or None.
+        generator: Of the draw.
+    """
+    if temperature == 0.0:
+        return int(logits.argmax())
+    chosen, places = logits.topk(min(top_k or len(logits), len(logits)))
+    # From the largest down, so that a small temperature overflows nothing.
+    shares = ((chosen - chosen[0]) / temperature).softmax(0)
+    return int(places[torch.multinomial(shares, 1, generator=generator)])

@@ -1,0 +1,184 @@
+"""Text to tokens and tokens to windows: `momentum_cli.data.vocabulary`, `language`, `token_text` and `groups`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from momentum_cli.data import NOT_SCORED, Language, TokenText, Vocabulary, WindowGroups, evaluation_groups
+from momentum_cli.errors import DataError
+
+
+def text(n: int = 103) -> TokenText:
+    return TokenText(torch.arange(n, dtype=torch.int16), n)
+
+
+# Vocabularies.
+
+
+def test_words_are_what_space_separates_and_a_line_ends_with_eos() -> None:
+    vocabulary = Vocabulary.of(b"b a b\n\nc b <unk>\n", "word")
+    # three ends of line and three b, in order of appearance when equal
+    assert vocabulary.tokens[:2] == ("b", "<eos>")
+    assert set(vocabulary.tokens[2:]) == {"a", "c", "<unk>"}
+    numbers, missing = vocabulary.encode(b"a  zebra b\nb")
+    assert [vocabulary.tokens[n] for n in numbers] == ["a", "<unk>", "b", "<eos>", "b"]
+    assert missing == ["zebra"]
+    assert b"".join(map(vocabulary.text, numbers.tolist())) == b"a <unk> b \nb "
+
+
+def test_rare_words_become_unk_and_max_size_counts_it() -> None:
+    train = b"a a a b b c\n"
+    assert set(Vocabulary.of(train, "word", min_count=2).tokens) == {"a", "b", "<unk>"}
+    assert Vocabulary.of(train, "word", max_size=2).tokens == ("a", "<unk>")
+    assert "<unk>" in Vocabulary.of(train, "word").tokens
+
+
+def test_characters_are_code_points_and_unk_exists_only_when_asked_for() -> None:
+    vocabulary = Vocabulary.of("aäa€\n😀a".encode(), "character")
+    assert vocabulary.tokens[0] == "a"
+    assert set(vocabulary.tokens) == set("aä€\n😀")
+    numbers, missing = vocabulary.encode("😀ä\n".encode())
+    assert b"".join(map(vocabulary.text, numbers.tolist())).decode() == "😀ä\n"
+    assert missing == []
+    assert vocabulary.unknown is None
+    assert vocabulary.encode(b"xyx")[1] == ["x", "y"]
+    rare = Vocabulary.of(b"aab", "character", min_count=2)
+    assert [rare.tokens[n] for n in rare.encode(b"ba?")[0]] == ["<unk>", "a", "<unk>"]
+
+
+def test_bytes_are_their_own_numbers() -> None:
+    vocabulary = Vocabulary.of(b"", "byte")
+    everything = bytes(range(256))
+    assert len(vocabulary) == 256
+    assert vocabulary.encode(everything)[0].tolist() == list(range(256))
+    assert b"".join(map(vocabulary.text, range(256))) == everything
+
+
+@pytest.mark.parametrize("level", ["word", "character", "byte"])
+def test_a_vocabulary_survives_the_checkpoint(level: str) -> None:
+    one = Vocabulary.of(b"to be or not\nto be", level)  # type: ignore[arg-type]
+    assert Vocabulary.from_preprocessing(one.preprocessing()) == one
+
+
+# Files.
+
+
+def test_a_file_is_cut_in_order_without_a_gap(tmp_path: Path) -> None:
+    content = "".join(f"{n}: äöü\n" for n in range(200))
+    path = tmp_path / "text.txt"
+    path.write_text(content, encoding="utf-8")
+    data = Language(path=str(path)).load()
+    vocabulary = Vocabulary.from_preprocessing(data.preprocessing)
+    assert data.validation is not None
+    parts = [
+        b"".join(map(vocabulary.text, split.tokens.tolist())).decode()  # type: ignore[attr-defined]
+        for split in (data.train, data.validation, data.test)
+    ]
+    assert "".join(parts) == content
+    sizes = [len(part.encode()) / len(content.encode()) for part in parts]
+    assert sizes == pytest.approx([0.85, 0.05, 0.1], abs=0.002)
+    assert data.metric == "bits_per_character"
+
+
+def test_words_are_cut_at_lines_and_a_folder_has_its_own_splits(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("a b c\n" * 50)
+    data = Language(level="word", path=str(tmp_path)).load()
+    vocabulary = Vocabulary.from_preprocessing(data.preprocessing)
+    for split in (data.train, data.test):
+        assert vocabulary.tokens[int(split.tokens[0])] == "a"  # type: ignore[attr-defined]
+    for split, content in (("train", "a b\n" * 9), ("valid", "a\na\n"), ("test", "b new\n")):
+        (tmp_path / f"ptb.{split}.txt").write_text(content)
+    data = Language(level="word", path=str(tmp_path)).load()
+    assert [len(split) + 1 for split in (data.train, data.validation, data.test) if split is not None] == [27, 4, 3]
+    assert data.metric == "perplexity"
+
+
+def test_what_is_wrong_with_a_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no-such-text.*train\.txt"):
+        Language(path="no-such-text").load(tmp_path)
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes(b"abc\xe4" * 30)
+    with pytest.raises(DataError, match=r"not UTF-8 text at byte 3 .*task\.level=byte"):
+        Language(path=str(latin)).load()
+    assert len(Language(path=str(latin), level="byte").load().train) == 101
+    new = tmp_path / "new.txt"
+    new.write_text("ab" * 100 + "xyz" * 4)
+    with pytest.raises(DataError, match=r"3 characters are not in the training text: .*min_count=2"):
+        Language(path=str(new)).load()
+    (tmp_path / "split").mkdir()
+    (tmp_path / "split" / "train.txt").write_text("abc")
+    with pytest.raises(DataError, match=r"has train\.txt and no valid\.txt, test\.txt"):
+        Language(path=str(tmp_path / "split")).load()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_count": 0},
+        {"max_size": 1},
+        {"test_fraction": 0.96},
+        {"validation_fraction": 0.0},
+        {"level": "byte", "min_count": 2},
+    ],
+)
+def test_options_outside_their_range_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(name for name in options if name != "level")):
+        Language(**options)  # type: ignore[arg-type]
+
+
+# Windows.
+
+
+def test_windows_read_the_streams_side_by_side_once() -> None:
+    data = text()
+    groups = WindowGroups(data, streams=4, length=10, variable=False, seed=0)
+    assert groups.steps == 3
+    windows = [data.batch(groups.group(0, step)) for step in range(groups.steps)]
+    inputs, targets = (torch.cat([getattr(w, name) for w in windows], 1) for name in ("inputs", "targets"))
+    # 102 predictions, 25 a stream, two left out
+    assert torch.equal(inputs, torch.arange(100).view(4, 25))
+    assert torch.equal(targets, inputs + 1)
+    assert [groups.rate(0, step) for step in range(3)] == [1.0] * 3
+
+
+def test_variable_windows_cover_the_text_and_the_rate_follows_their_length() -> None:
+    data = text(20_001)
+    groups = WindowGroups(data, streams=2, length=50, variable=True, seed=1)
+    lengths = []
+    for epoch in range(2):
+        windows = [groups.group(epoch, step) for step in range(groups.steps)]
+        assert torch.equal(torch.cat(windows, 1), torch.arange(20_000).view(2, -1))
+        lengths.append([window.shape[1] for window in windows])
+        assert [groups.rate(epoch, step) for step in range(groups.steps)] == [n / 50 for n in lengths[-1]]
+    assert lengths[0] != lengths[1]
+    assert lengths[0] == [WindowGroups(data, 2, 50, True, 1).group(0, step).shape[1] for step in range(groups.steps)]
+    both = torch.tensor(lengths[0] + lengths[1]).double()
+    long = both[both > 37]
+    assert 0.01 < 1 - len(long) / len(both) < 0.12
+    assert long.mean() == pytest.approx(50, abs=1.5)
+    assert long.std() == pytest.approx(5, abs=1.2)
+
+
+def test_a_text_shorter_than_its_streams_is_refused() -> None:
+    with pytest.raises(DataError, match=r"too few for 8 parallel streams.*train\.batch_size"):
+        WindowGroups(text(8), 8, 5, False, 0)
+
+
+@pytest.mark.parametrize("streams", [1, 3, 8, 500])
+def test_an_evaluation_scores_every_token_once(streams: int) -> None:
+    data = text()
+    targets = torch.cat([data.batch(group).targets.flatten() for group in evaluation_groups(data, streams)])
+    scored = targets[targets != NOT_SCORED]
+    assert sorted(scored.tolist()) == list(range(1, 103))
+
+
+def test_a_large_vocabulary_is_evaluated_in_short_windows() -> None:
+    assert TokenText(torch.zeros(9), 10).evaluation_steps(4) == 1024
+    # 2^24 logits of 2^18 tokens: 64 at a time
+    assert TokenText(torch.zeros(9), 2**18).evaluation_steps(4) == 16
+    assert TokenText(torch.zeros(9), 2**18).evaluation_steps(1000) == 1
+    assert math.prod((16, 4, 2**18)) == 2**24
