@@ -638,7 +638,8 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT …", help="Files, folders, globs or -: what the model was trained on; images, NPY, NPZ or CSV for pixel tasks."
+            metavar="INPUT …",
+            help="Files, folders, globs or -: what the model was trained on; images, NPY, NPZ or CSV for pixel tasks.",
         ),
     ],
     *,
