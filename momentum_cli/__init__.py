@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from momentum_cli.coupled import CoupledLSTM as CoupledLSTM
+    from momentum_cli.custom_layer import CustomRNN as CustomRNN
     from momentum_cli.dynamics import Adam as Adam
     from momentum_cli.dynamics import HeavyBall as HeavyBall
     from momentum_cli.dynamics import Identity as Identity
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from momentum_cli.orthogonal_layer import NesterovDTRIV as NesterovDTRIV
     from momentum_cli.orthogonal_layer import OrthogonalRNN as OrthogonalRNN
     from momentum_cli.orthogonal_layer import RMSPropDTRIV as RMSPropDTRIV
+    from momentum_cli.recurrence import Recurrence as Recurrence
 
 __version__ = "0.1.0"
 
@@ -56,6 +58,8 @@ _MODULES = {
     ),
     "orthogonal_layer": ("OrthogonalRNN", *(f"{d}DTRIV" for d in ("Momentum", "Nesterov", "SR", "RMSProp", "Adam"))),
     "coupled": ("CoupledLSTM",),
+    "custom_layer": ("CustomRNN",),
+    "recurrence": ("Recurrence",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -97,7 +97,13 @@ def canonical_name(name: str) -> str:
         return short
     if name in CELLS:
         return name
-    raise RecipeError(unknown("cell", name, CELLS))
+    from momentum_cli.plugins import load_installed
+
+    load_installed()
+    if name in CELLS:
+        return name
+    message = unknown("cell", name, CELLS)
+    raise RecipeError(f"{message}; a cell of your own needs --plugin FILE.py")
 
 
 def parse_cell(name: str) -> Cell:
@@ -115,7 +121,9 @@ def describe_cells() -> list[dict[str, Any]]:
     Imports torch, because defaults are read from the dataclasses of `DYNAMICS` and `KINDS`.
     """
     from momentum_cli.kinds import KINDS, cell_options
+    from momentum_cli.plugins import load_installed
 
+    load_installed()
     return [
         {
             "name": name,
@@ -133,7 +141,9 @@ def print_cells() -> None:
     from momentum_cli.dynamics import DYNAMICS
     from momentum_cli.kinds import KINDS
     from momentum_cli.options import dataclass_options
+    from momentum_cli.plugins import load_installed
 
+    load_installed()
     rows = []
     for dynamics, equation in EQUATIONS.items():
         names = [name for name, cell in CELLS.items() if cell.dynamics == dynamics]

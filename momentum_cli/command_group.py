@@ -30,7 +30,8 @@ class CommandGroup(TyperGroup):
         """Run a command and exit.
 
         Args:
-            args: Arguments, those of the process when None. ``--debug`` may stand anywhere in them.
+            args: Arguments, those of the process when None. ``--debug`` and ``--plugin FILE`` may stand anywhere
+                in them.
         """
         given = list(sys.argv[1:] if args is None else args)
         as_json, debug = _has(given, "--json"), _has(given, "--debug")
@@ -103,12 +104,17 @@ def _has(args: Sequence[str], option: str) -> bool:
 
 
 def _before_command(args: list[str]) -> list[str]:
-    """Move ``--debug``, an option of the whole program, in front of the command."""
-    if not _has(args, "--debug"):
-        return args
-    rest = list(args)
-    rest.remove("--debug")
-    return ["--debug", *rest]
+    """Move ``--debug`` and ``--plugin FILE``, options of the whole program, in front of the command."""
+    end = args.index("--") if "--" in args else len(args)
+    front: list[str] = []
+    rest: list[str] = []
+    index = 0
+    while index < end:
+        width = 2 if args[index] == "--plugin" else 1
+        own = args[index] in ("--debug", "--plugin") or args[index].startswith("--plugin=")
+        (front if own else rest).extend(args[index : min(index + width, end)])
+        index += width
+    return [*front, *rest, *args[end:]]
 
 
 def _silence_stdout() -> None:

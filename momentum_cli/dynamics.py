@@ -374,6 +374,35 @@ def filter_input(
     return dynamics.scan(x, state, lengths)
 
 
+def stepwise_scan(
+    self: Dynamics, u: Tensor, state: State | None = None, lengths: Tensor | None = None
+) -> tuple[Tensor, State]:
+    """Run a whole sequence step by step: ``scan = stepwise_scan`` in a dynamics that has no faster way.
+
+    Args:
+        self: A dynamics.
+        u: (T, B, C).
+        state: State before the first step, or None for zeros.
+        lengths: (B,) int64 valid steps, or None for T.
+
+    Returns:
+        ``d`` (T, B, C), and the state after each sequence's own last step.
+    """
+    before = self.init(u[0]) if state is None else state
+    outputs = []
+    for t, u_t in enumerate(u.unbind(0)):
+        d, after = self.step(u_t, before)
+        if lengths is not None:
+            running = (t < lengths).to(u.device)
+            after = tuple(
+                torch.where(running.view(-1, *[1] * (new.dim() - 1)), new, old)
+                for new, old in zip(after, before, strict=True)
+            )
+        outputs.append(d)
+        before = after
+    return torch.stack(outputs), before
+
+
 def _last(values: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return values[-1]

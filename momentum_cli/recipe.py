@@ -227,6 +227,7 @@ class Recipe(_Section):
     train: TrainOptions
     target: TargetOptions | None = None
     published: dict[str, PublishedOptions] = {}
+    plugins: list[str] = []
 
     @model_validator(mode="wrap")
     @classmethod
@@ -330,8 +331,9 @@ class Recipe(_Section):
         content = self.model_dump(mode="json")
         if not content["optimizer"]["groups"]:
             del content["optimizer"]["groups"]
-        if not content["published"]:
-            del content["published"]
+        for section in ("published", "plugins"):
+            if not content[section]:
+                del content[section]
         return content
 
     def save(self, path: Path) -> None:

@@ -85,6 +85,9 @@ def check_recipe(data: Any) -> tuple[dict[str, Any], list[Problem]]:
     if not isinstance(data, Mapping):
         return {}, [Problem((), f"got {describe_value(data)}, allowed is a mapping of sections")]
     data = _with_text_keys(data)
+    if lacking := _check_plugins(data.get("plugins"))[1]:
+        # Without the plugin its cells are unknown, and that is not the mistake.
+        return {}, lacking
     names = list(Recipe.model_fields)
     problems = [Problem((key,), unknown("section", key, names)) for key in data if key not in names]
     checked: dict[str, Any] = {}
@@ -92,6 +95,9 @@ def check_recipe(data: Any) -> tuple[dict[str, Any], list[Problem]]:
         required = Recipe.model_fields[name].is_required()
         if name not in data and required:
             problems.append(Problem((name,), "missing; this section is required"))
+        elif name == "plugins" and name in data:
+            checked[name], found = _check_plugins(data[name])
+            problems += found
         elif name in data and not (data[name] is None and not required):
             checked[name], found = _check_section(name, data[name])
             problems += [Problem((name, *problem.path), problem.message) for problem in found]
@@ -102,6 +108,8 @@ def check_recipe(data: Any) -> tuple[dict[str, Any], list[Problem]]:
         _complete_cells(checked)
     if not problems and checked["task"]["name"] == "language":
         _complete_language(checked)
+    if not problems:
+        _complete_plugins(checked)
     return checked, problems
 
 
@@ -332,6 +340,27 @@ def _complete_cells(checked: dict[str, Any]) -> None:
         defaults = {option.name: option.default for option in cell_options(cell)}
         if defaults:
             checked["cells"] = {**cells, cell: defaults}
+
+
+def _check_plugins(data: Any) -> Checked:
+    """Check the names of plugins, all of which have to be loaded: a recipe never runs one."""
+    from momentum_cli.plugins import is_loaded, missing_plugin
+
+    if data is None:
+        return [], []
+    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+        return None, [Problem(("plugins",), f"got {describe_value(data)}, allowed is a list of names of plugins")]
+    return list(data), [Problem(("plugins",), missing_plugin(name)) for name in data if not is_loaded(name)]
+
+
+def _complete_plugins(checked: dict[str, Any]) -> None:
+    """Write down which plugins the cells of the recipe are from."""
+    from momentum_cli.plugins import plugins_of
+
+    cell = checked["model"].get("cell", ModelOptions.model_fields["cell"].default)
+    used = plugins_of([cell, *checked.get("cells", {}), *checked.get("published", {})])
+    if used:
+        checked["plugins"] = sorted({*checked.get("plugins", []), *used})
 
 
 def _complete_language(checked: dict[str, Any]) -> None:

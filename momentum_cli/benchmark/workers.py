@@ -19,6 +19,7 @@ from momentum_cli.benchmark.outcome import RESULT, stillborn
 from momentum_cli.benchmark.plan import RunSpec
 from momentum_cli.data import NO_PROGRESS
 from momentum_cli.errors import RunError
+from momentum_cli.plugins import load_plugins, loaded_files
 from momentum_cli.ui.contest import RunState
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class _Options:
     accelerator: str
     threads: int
     save_every_seconds: float
+    plugins: tuple[str, ...]
 
 
 @dataclass
@@ -74,7 +76,7 @@ def work_in_processes(
     Returns:
         (id, result) of every run that is over.
     """
-    options = _Options(data_dir, accelerator, threads_of(jobs), save_every_seconds)
+    options = _Options(data_dir, accelerator, threads_of(jobs), save_every_seconds, loaded_files())
     waiting = list(runs)
     active: list[_Worker] = []
     results: list[tuple[str, dict[str, Any]]] = []
@@ -120,7 +122,9 @@ def measure_memory(runs: Sequence[RunSpec], data_dir: Path | None, accelerator: 
         started = []
         for run in runs[first : first + size]:
             receiving, sending = _SPAWN.Pipe(duplex=False)
-            process = _SPAWN.Process(target=_measure, args=(run, data_dir, accelerator, sending), daemon=True)
+            process = _SPAWN.Process(
+                target=_measure, args=(run, data_dir, accelerator, sending, loaded_files()), daemon=True
+            )
             process.start()
             sending.close()
             started.append((process, receiving))
@@ -164,6 +168,7 @@ def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, option
             return bool(received) or os.getppid() != parent
 
         try:
+            load_plugins(options.plugins)
             fabric = launch(run.recipe, 1, 1, options.accelerator)
             dataset = run.recipe.build_task().load(options.data_dir, NO_PROGRESS)
             every = options.save_every_seconds
@@ -182,13 +187,16 @@ def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, option
             contender.fail(error)
 
 
-def _measure(run: RunSpec, data_dir: Path | None, accelerator: str, connection: Connection) -> None:
+def _measure(
+    run: RunSpec, data_dir: Path | None, accelerator: str, connection: Connection, plugins: tuple[str, ...]
+) -> None:
     """Train and evaluate a little and send the peak memory; the body of a process."""
     from momentum_cli.train import launch, memory_bytes
     from momentum_cli.trainer import Trainer
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too; the parent decides
     with suppress(Exception):
+        load_plugins(plugins)
         dataset = run.recipe.build_task().load(data_dir, NO_PROGRESS)
         count = run.recipe.train.eval_batch_size
         validation = None if dataset.validation is None else dataset.validation.head(count)

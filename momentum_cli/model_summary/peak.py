@@ -13,6 +13,7 @@ from typing import Any
 
 from momentum_cli.errors import RunError
 from momentum_cli.model_summary.sizes import Sizes
+from momentum_cli.plugins import load_plugins, loaded_files
 from momentum_cli.recipe import Recipe
 
 
@@ -35,7 +36,7 @@ def measured_peak(recipe: Recipe, sizes: Sizes, batch: int) -> int | None:
     """
     if not Path("/proc/self/clear_refs").exists():
         return None
-    work = {"recipe": recipe.dump(), "sizes": vars(sizes), "batch": batch}
+    work = {"recipe": recipe.dump(), "sizes": vars(sizes), "batch": batch, "plugins": loaded_files()}
     done = subprocess.run(
         [sys.executable, "-m", "momentum_cli.model_summary.peak"],
         input=json.dumps(work),
@@ -86,6 +87,7 @@ def _resident(name: str) -> int:
 
 def _main() -> None:
     work: dict[str, Any] = json.load(sys.stdin)
+    load_plugins(work["plugins"])
     growth = _growth(Recipe.model_validate(work["recipe"]), Sizes(**work["sizes"]), work["batch"])
     sys.stdout.write(str(growth))
 

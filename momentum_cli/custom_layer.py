@@ -1,0 +1,56 @@
+"""The layer around a recurrence of one's own."""
+
+from __future__ import annotations
+
+import torch
+
+from momentum_cli.dynamics import Dynamics, HeavyBall
+from momentum_cli.layers import RecurrentLayer
+from momentum_cli.recurrence import Recurrence
+
+
+class CustomRNN(RecurrentLayer):
+    """A recurrence of one's own whose input goes through a momentum dynamics.
+
+    ``d_t = dynamics(W_ih x_t + b_ih)``; ``state_t = recurrence.step(d_t, state_{t-1}, W_hh, b_hh)``. It runs on the
+    backend ``reference``.
+
+    Args:
+        recurrence: A step function, the number of gates and the names of the state; see `momentum_cli.Recurrence`.
+        input_size: D, >= 1.
+        hidden_size: H, >= 1.
+
+    The other arguments, parameters, shapes and errors are those of `momentum_cli.LSTM`; ``weight_hh`` is
+    (gates * H, H). The state begins with that of the recurrence.
+    """
+
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dynamics: Dynamics = HeavyBall(),
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            recurrence,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dynamics,
+            backend,
+            device,
+            dtype,
+        )

@@ -1,0 +1,192 @@
+"""Plugins: recurrences and dynamics of the user, from a file or from an installed package.
+
+A plugin is a module with one or both of
+
+    RECURRENCES = {"mgu": Recurrence("mgu", 2, ("h",), mgu_step, "…")}
+    DYNAMICS = {"lazy": LazyBall}
+
+Every recurrence gets a cell of its own name and one for each dynamics, every dynamics one for each recurrence. A file
+is run only when the user names it (``--plugin FILE.py``, `load_plugin`), an installed package when a cell is asked for
+that is not known (entry point group `GROUP`). Recipes, and with them checkpoints and exported files, name the plugin
+that their cell is from, and never run it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from momentum_cli.cells import CELLS, EQUATIONS, Cell
+from momentum_cli.errors import RecipeError
+
+GROUP = "momentumrnn.plugins"
+_FAMILIES = ("RECURRENCES", "DYNAMICS")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What is loaded.
+
+    Args:
+        name: The file's name, or that of the entry point; recipes name the plugin by it.
+        path: The file; None of an installed package.
+        names: Of its recurrences and dynamics.
+    """
+
+    name: str
+    path: Path | None
+    names: tuple[str, ...]
+
+
+LOADED: dict[str, Plugin] = {}
+_searched: list[bool] = []
+
+
+def load_plugin(path: Path | str) -> Plugin:
+    """Run a plugin file and register what is in it; a file that is loaded already stays as it is.
+
+    Raises:
+        RecipeError: There is no such file, it ends with an error, or what it offers is not one; with file and line.
+    """
+    file = Path(path).expanduser().resolve()
+    known = LOADED.get(file.name)
+    if known is not None and known.path == file:
+        return known
+    if known is not None:
+        raise RecipeError(f"--plugin {path}: a plugin called {file.name} is loaded already, from {known.path}")
+    if not file.is_file():
+        raise RecipeError(f"--plugin {path}: there is no such file")
+    name = f"momentumrnn_plugin_{re.sub(r'[^0-9A-Za-z_]', '_', file.stem)}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"--plugin {path}: not a Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their annotations up in the module, and pickle its functions.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        return _register(file.name, file, module)
+    except RecipeError:
+        del sys.modules[name]
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise RecipeError(f"{_place(error, file)}: the plugin ended with {type(error).__name__}: {error}") from error
+
+
+def load_plugins(paths: Iterable[Path | str]) -> None:
+    """Load several files, see `load_plugin`."""
+    for path in paths:
+        load_plugin(path)
+
+
+def load_installed() -> None:
+    """Load the plugins of installed packages, once; costs what importing them costs, and nothing without any.
+
+    Raises:
+        RecipeError: One of them cannot be imported, or what it offers is not one.
+    """
+    if _searched:
+        return
+    _searched.append(True)
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        try:
+            module = entry.load()
+        except Exception as error:
+            raise RecipeError(
+                f"the installed plugin {entry.name} ({entry.value}) cannot be imported, {type(error).__name__}: "
+                f"{error}; repair or uninstall its package"
+            ) from error
+        _register(entry.name, None, module)
+
+
+def loaded_files() -> tuple[str, ...]:
+    """Return the plugin files that are loaded, which another process has to load too."""
+    return tuple(str(plugin.path) for plugin in LOADED.values() if plugin.path is not None)
+
+
+def plugins_of(cells: Iterable[str]) -> list[str]:
+    """Return the names of the plugins that cells are from, sorted; built-in and unknown cells have none."""
+    parts = {part for cell in cells if cell in CELLS for part in CELLS[cell]}
+    return sorted(plugin.name for plugin in LOADED.values() if parts & set(plugin.names))
+
+
+def is_loaded(name: str) -> bool:
+    """Return whether a plugin of that name is loaded; looks for an installed one."""
+    if name not in LOADED:
+        load_installed()
+    return name in LOADED
+
+
+def _register(name: str, path: Path | None, module: ModuleType) -> Plugin:
+    """Check everything a plugin offers, then add all of it."""
+    from functools import partial
+
+    from momentum_cli.custom_layer import CustomRNN
+    from momentum_cli.dynamics import DYNAMICS
+    from momentum_cli.kinds import KINDS, Kind
+    from momentum_cli.plugin_checks import check_dynamics, check_recurrence, describe_options, located
+
+    where = str(path or name)
+    found = {family: getattr(module, family, {}) for family in _FAMILIES}
+    for family, entries in found.items():
+        if not isinstance(entries, dict):
+            raise RecipeError(f"{where}: {family} is {type(entries).__name__}, allowed is a dict of name and object")
+    recurrences, dynamics = found["RECURRENCES"], found["DYNAMICS"]
+    if not recurrences and not dynamics:
+        raise RecipeError(f"{where}: defines neither of {' and '.join(_FAMILIES)}; see docs/plugins.md")
+    for key in (*recurrences, *dynamics):
+        line = located(where, module, key)
+        if not isinstance(key, str) or not _NAME.fullmatch(key):
+            raise RecipeError(f"{line}: got the name {key!r}, allowed are lower-case letters, digits and _")
+        if _taken(key) or (key in recurrences and key in dynamics):
+            raise RecipeError(f"{line}: the name {key!r} is taken; choose another one")
+    for key, recurrence in recurrences.items():
+        check_recurrence(located(where, module, key), key, recurrence)
+    for key, cls in dynamics.items():
+        check_dynamics(located(where, module, key), key, cls)
+    for key, recurrence in recurrences.items():
+        KINDS[key] = Kind(partial(CustomRNN, recurrence), recurrence)
+        CELLS[key] = Cell("identity", key)
+        CELLS.update({f"{other}-{key}": Cell(other, key) for other in DYNAMICS if other != "identity"})
+    for key, cls in dynamics.items():
+        DYNAMICS[key] = cls
+        EQUATIONS[key] = getattr(cls, "equation", (cls.__doc__ or key).partition("\n")[0])
+        describe_options(cls)
+        for kind in (kind for kind, entry in KINDS.items() if entry.filtered):
+            CELLS[f"{key}-{kind}".removesuffix("-lstm")] = Cell(key, kind)
+    LOADED[name] = Plugin(name, path, (*recurrences, *dynamics))
+    return LOADED[name]
+
+
+def _taken(key: str) -> bool:
+    from momentum_cli.dynamics import DYNAMICS
+    from momentum_cli.kinds import KINDS
+    from momentum_cli.recurrence import RECURRENCES
+
+    return key in CELLS or key in KINDS or key in DYNAMICS or key in RECURRENCES
+
+
+def _place(error: BaseException, file: Path) -> str:
+    """Return FILE:LINE of an error: where the plugin itself was last, or where it cannot be read."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return f"{file}:{error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"{file}:{lines[-1]}" if lines else str(file)
+
+
+def missing_plugin(name: Any) -> str:
+    """Return the message for a recipe whose plugin is not loaded."""
+    return (
+        f"needs the plugin {name}, which is not loaded: add --plugin PATH/{name} if it is a file that you trust, or "
+        "install its package; recipes and checkpoints never run one by themselves"
+    )
