@@ -16,6 +16,7 @@ import torch
 from momentum_cli import terminal
 from momentum_cli.data import NO_PROGRESS, Dataset, DownloadProgress, Files, Sequences
 from momentum_cli.data.files.problems import Problem, Problems
+from momentum_cli.data.files.tables import rows_of_block
 from momentum_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from momentum_cli.data.files.splitting import Part
     from momentum_cli.recipe import Recipe
 
-_ROWS = 256
 # Classes of a table; more are only counted.
 _SHOWN_CLASSES = 30
 
@@ -160,8 +160,9 @@ def _features(gathered: Gathered) -> list[dict[str, Any]]:
     """Return the range of each feature in original units; of a wide table and of text of all steps together."""
     columns, steps = gathered.features.columns, len(gathered.features)
     low, high, total, count = (np.full(columns, value) for value in (np.inf, -np.inf, 0.0, 0.0))
-    for start in range(0, steps, 1 << 16):
-        block = gathered.features.read(start, min(start + (1 << 16), steps)).astype(np.float64)
+    size = rows_of_block(columns)
+    for start in range(0, steps, size):
+        block = gathered.features.read(start, min(start + size, steps)).astype(np.float64)
         present = ~np.isnan(block)
         low = np.minimum(low, np.where(present, block, np.inf).min(0, initial=np.inf))
         high = np.maximum(high, np.where(present, block, -np.inf).max(0, initial=-np.inf))

@@ -19,8 +19,8 @@ from momentum_cli.data.files.columns import Values
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.errors import DataError, RecipeError
 
-ROWS = 1 << 16
-"""Rows of a block."""
+CELLS = 1 << 20
+"""Cells of a block: 8 MB as numbers, some ten times that as texts of a CSV file."""
 DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -35,6 +35,11 @@ class Block:
 
     columns: dict[str, Values]
     rows: np.ndarray
+
+
+def rows_of_block(columns: int) -> int:
+    """Return how many rows of so many columns are read together."""
+    return max(64, CELLS // max(columns, 1))
 
 
 def csv_columns(path: Path) -> list[str]:
@@ -59,7 +64,7 @@ def csv_blocks(path: Path, names: Sequence[str], problems: Problems) -> Iterator
         heading = [name.strip() for name in next(reader)]
         places = [heading.index(name) for name in names]
         number = 1
-        while lines := list(itertools.islice(reader, ROWS)):
+        while lines := list(itertools.islice(reader, rows_of_block(len(heading)))):
             kept, rows = [], []
             for cells in lines:
                 number += 1
@@ -86,7 +91,8 @@ def parquet_blocks(path: Path, names: Sequence[str]) -> Iterator[Block]:
     """Yield the columns `names`, a part of a row group at a time; rows are numbered from 0, as pandas does."""
     file = _open_parquet(path)
     number = 0
-    for batch in file.iter_batches(batch_size=ROWS, columns=list(dict.fromkeys(names))):
+    wanted = list(dict.fromkeys(names))
+    for batch in file.iter_batches(batch_size=rows_of_block(len(wanted)), columns=wanted):
         columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
         yield Block(columns, np.arange(number, number + batch.num_rows))
         number += batch.num_rows
@@ -119,7 +125,7 @@ def json_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str
 def json_blocks(path: Path, names: Sequence[str], problems: Problems) -> Iterator[Block]:
     """Yield the columns `names` of lines that are steps; a name that a line lacks is a missing value."""
     lines = json_objects(path, problems)
-    while block := list(itertools.islice(lines, ROWS)):
+    while block := list(itertools.islice(lines, rows_of_block(len(names)))):
         columns: dict[str, Values] = {name: [content.get(name) for _, content in block] for name in names}
         yield Block(columns, np.array([number for number, _ in block], np.int64))
 

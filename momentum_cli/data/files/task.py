@@ -356,8 +356,11 @@ def _resolved(schema: Schema, gathered: Gathered) -> Schema:
     return dataclasses.replace(schema, features=tuple(names))
 
 
-def _blocks(steps: Any, part: Part, size: int = 1 << 16) -> Iterator[np.ndarray]:
+def _blocks(steps: Any, part: Part) -> Iterator[np.ndarray]:
     """Yield the steps of a split, sequence by sequence; of neighbours together, as one read is cheaper than many."""
+    from momentum_cli.data.files.tables import rows_of_block
+
+    size = rows_of_block(steps.columns)
     begin = end = 0
     for start, stop in zip(part.begins.tolist(), part.ends.tolist(), strict=True):
         if start == end and stop - begin <= size:

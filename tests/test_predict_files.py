@@ -1,0 +1,163 @@
+"""Models of files of one's own: trained, evaluated, exported, and predicting files with the same columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from momentum_cli.data import Files
+from momentum_cli.errors import DataError
+from momentum_cli.evaluate import evaluate, load_model
+from momentum_cli.export import export
+from momentum_cli.predict import predict
+from momentum_cli.recipe import Recipe
+from momentum_cli.train import train
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def series(count: int = 120) -> list[dict[str, Any]]:
+    return [{"day": t, "load": 500 + 100 * math.sin(t / 3), "wind": math.cos(t / 5)} for t in range(count)]
+
+
+def walks() -> list[dict[str, Any]]:
+    noise = np.random.default_rng(0)
+    return [
+        {"id": f"w{s}", "x": float(noise.normal(s % 2, 1)), "sum": 40.0 + s, "cold": -s, "kind": "ab"[s % 2]}
+        for s in range(24)
+        for _ in range(3 + s % 4)
+    ]
+
+
+def trained(folder: Path, **task: Any) -> Path:
+    recipe = Recipe.model_validate(
+        {
+            "task": {"name": "files", **task},
+            "model": {"hidden_size": 6},
+            "optimizer": {"name": "adam", "lr": 0.02},
+            "train": {"max_steps": 3, "batch_size": 8},
+        }
+    )
+    train(recipe, out=folder / "run")
+    return folder / "run"
+
+
+def predicted(model: Path, source: Path, folder: Path, format: str = "jsonl") -> list[dict[str, Any]]:
+    out = folder / f"out.{format}"
+    predict(model, [str(source)], format=format, out=out)
+    text = out.read_text(encoding="utf-8")
+    if format == "csv":
+        return list(csv.DictReader(io.StringIO(text)))
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_forecast_is_in_original_units_and_from_the_last_window(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.csv", series())
+    task = {"path": str(path), "kind": "forecasting", "order": "day", "target": "load", "window": 10, "horizon": 2}
+    run = trained(tmp_path, **task)
+    rows = series()
+    model = load_model(run)
+    fitted = np.array([[row["load"], row["wind"]] for row in rows[:84]])  # the first 70 %
+    mean, deviation = fitted.mean(0), fitted.std(0)
+
+    def forecast(last: list[dict[str, Any]]) -> np.ndarray:
+        raw = np.array([[row["load"], row["wind"]] for row in last])
+        inputs = torch.tensor((raw - mean) / deviation, dtype=torch.float32)[None]
+        with torch.no_grad():
+            return model.model(inputs)[0][0].double().numpy() * deviation[0] + mean[0]
+
+    (record,) = predicted(run, path, tmp_path)
+    assert record["values"]["load"] == pytest.approx(forecast(rows[-10:]).tolist(), rel=1e-5)
+    assert (record["sequence"], record["row"]) == ("all", 2)
+    file = Path(export(run, format="onnx", out=tmp_path / "m.onnx")["file"])
+    (row,) = predicted(file, write(tmp_path / "short.csv", rows[40:50]), tmp_path, "csv")
+    assert [float(row[f"load[t+{step}]"]) for step in (1, 2)] == pytest.approx(forecast(rows[40:50]).tolist(), rel=1e-5)
+    np.save(tmp_path / "s.npy", [[row["load"], row["wind"]] for row in rows[30:40]])
+    with pytest.raises(DataError, match="order"):
+        predicted(file, tmp_path / "s.npy", tmp_path)  # arrays have no column of times
+    with pytest.raises(DataError, match="has 4 steps, a forecast is made from 10"):
+        predicted(run, write(tmp_path / "few.csv", rows[:4]), tmp_path)
+
+    result = evaluate(run)
+    ends = range(102, 119)
+    errors = np.array([forecast(rows[end - 10 : end]) - [row["load"] for row in rows[end : end + 2]] for end in ends])
+    assert result["samples"] == len(ends)
+    assert result["mse"] == pytest.approx((errors**2).mean(), rel=1e-4)
+    assert result["mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-4)
+    assert result["loss"] == pytest.approx((errors**2).mean() / deviation[0] ** 2, rel=1e-4)
+    assert evaluate(file)["mse"] == pytest.approx(result["mse"], rel=1e-4)
+
+
+@pytest.mark.parametrize("format", ["torchscript", "safetensors"])
+def test_values_of_sequences_by_name_from_every_kind_of_input(format: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "w.csv", walks())
+    options = {"kind": "regression", "sequence": "id", "features": ["x"], "target": ["sum", "cold"]}
+    run = trained(tmp_path, path=str(path), **options)
+    table = predicted(run, path, tmp_path)
+    assert [record["sequence"] for record in table] == [f"w{s}" for s in range(24)]
+    assert table[0]["values"].keys() == {"sum", "cold"}
+    assert all(35 < record["values"]["sum"] < 70 for record in table)
+    bare = write(tmp_path / "bare.csv", [{"id": row["id"], "x": row["x"]} for row in walks()])
+    file = Path(export(run, format=format, out=tmp_path / "m")["file"])
+    groups: dict[str, list[float]] = {}
+    for row in walks():
+        groups.setdefault(row["id"], []).append(row["x"])
+    lists = tmp_path / "w.jsonl"
+    lists.write_text("\n".join(json.dumps({"id": name, "x": x}) for name, x in groups.items()), encoding="utf-8")
+    for source in (bare, lists):
+        records = predicted(file, source, tmp_path)
+        for one, other in zip(table, records, strict=True):
+            assert one["values"] == pytest.approx(other["values"], rel=1e-4)
+    named = predicted(file, bare, tmp_path, "csv")
+    assert float(named[3]["cold"]) == pytest.approx(table[3]["values"]["cold"], rel=1e-4)
+
+
+def test_a_broken_sequence_is_named_and_the_rest_is_predicted(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.csv", walks())
+    task: dict[str, Any] = {"kind": "classification", "sequence": "id", "features": ["x"], "target": "kind"}
+    run = trained(tmp_path, path=str(path), **task)
+    rows = [{"id": row["id"], "x": row["x"]} for row in walks()]
+    rows[4]["x"] = ""
+    broken = write(tmp_path / "broken.csv", rows)
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(DataError, match=r"1 of 24 .*column 'x': missing value: row 6\); the other 23 were"):
+        predict(run, [str(broken)], out=out)
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 23
+    with pytest.raises(DataError, match="unknown column 'x'"):
+        predict(run, [str(write(tmp_path / "other.csv", [{"id": "a", "z": 1}]))], out=out)
+
+
+def test_every_step_is_labelled_and_scored(tmp_path: Path) -> None:
+    rows = [row | {"mark": "high" if row["x"] > 0.5 else "low"} for row in walks()]
+    path = write(tmp_path / "w.csv", rows)
+    task: dict[str, Any] = {"kind": "labelling", "sequence": "id", "features": ["x"], "target": "mark"}
+    run = trained(tmp_path, path=str(path), **task)
+    records = predicted(run, path, tmp_path)
+    by_name = {record["sequence"]: record["labels"] for record in records}
+    steps = {f"w{s}": 3 + s % 4 for s in range(24)}
+    assert {name: len(labels) for name, labels in by_name.items()} == steps
+    dataset = Files(path=str(path), **task).load()
+    batch = dataset.test.batch(torch.arange(len(dataset.test)))
+    assert batch.lengths is not None
+    model = load_model(run).model
+    with torch.no_grad():
+        guesses = model(batch.inputs, batch.lengths)[0].argmax(2)
+    right = total = 0
+    for row, length in enumerate(batch.lengths.tolist()):
+        right += int((guesses[row, :length] == batch.targets[row, :length]).sum())
+        total += length
+    assert evaluate(run)["accuracy"] == pytest.approx(right / total)
