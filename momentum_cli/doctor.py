@@ -117,7 +117,8 @@ def _data(data_dir: Path | None) -> dict[str, Any]:
     folder = data_dir or default_data_dir()
     # Tasks not named here are embedded or generated.
     mnist = _mnist_state(folder)
-    known = {"mnist": mnist, "pmnist": mnist, "files": "ready, reads files of your own"}
+    own = {"files": "ready, reads files of your own", "language": "ready, reads text of your own"}
+    known = {"mnist": mnist, "pmnist": mnist, **own}
     tasks = {name: known.get(name, "ready, needs no files") for name in TASKS}
     return {"folder": str(folder), "exists": folder.is_dir(), "tasks": tasks}
 

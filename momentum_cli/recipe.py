@@ -287,7 +287,7 @@ class Recipe(_Section):
         inner = [options.hidden_size] * (options.num_layers - 1)
         sizes = [embedding, *inner, embedding if language.tied else options.hidden_size]
         cell, objects = parse_cell(options.cell), self._cell_objects(options.cell)
-        shared = {"bias": options.bias, "backend": options.backend}
+        shared: dict[str, Any] = {"bias": options.bias, "backend": options.backend}
         layers = [build_layer(cell, objects, size, sizes[i + 1], **shared) for i, size in enumerate(sizes[:-1])]
         try:
             return LanguageModel(

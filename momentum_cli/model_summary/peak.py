@@ -54,9 +54,9 @@ def _train_once(recipe: Recipe, sizes: Sizes, batch: int) -> None:
     import torch
 
     from momentum_cli.objective import Objective
-    from momentum_cli.trainer import build_model
+    from momentum_cli.trainer import build_sequence_model
 
-    model = build_model(recipe, sizes.input_size, sizes.output_size, sizes.output).train()
+    model = build_sequence_model(recipe, sizes.input_size, sizes.output_size, sizes.output).train()
     optimizer = recipe.build_optimizer(model)
     inputs = torch.rand(batch, sizes.length, sizes.input_size)
     shape = (batch, sizes.length) if sizes.output == "every" else (batch,)
