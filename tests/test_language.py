@@ -22,7 +22,7 @@ from momentum_cli.generate import draw, generate
 from momentum_cli.language_model import LanguageModel
 from momentum_cli.predict import predict
 from momentum_cli.recipe import Recipe
-from momentum_cli.train import launch, train
+from momentum_cli.train import dry_run, launch, train
 from momentum_cli.trainer import Trainer
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "then", "runs", "home", "to", "sleep"]
@@ -349,3 +349,10 @@ def test_commands_that_know_no_text_refuse_it(run: Path) -> None:
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 2
         assert "language model" in result.stderr
+
+
+def test_a_dry_run_tells_time_and_backend(text: Path) -> None:
+    found = dry_run(recipe(text))
+    assert found["steps"] == 12
+    assert found["train_samples"] == len(recipe(text).build_task().load().train)
+    assert found["backend"] in ("fused", "native")
