@@ -288,6 +288,8 @@ class Trainer:
             self._model.train()
             group = self._next_group()
             rate = self._set_learning_rate()
+            if progress.step_in_epoch == 0:
+                self._carried = []
             loss, carried = self._backward(group)
             parameters = [p for p in self.module.parameters() if p.grad is not None]
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -349,7 +351,7 @@ class Trainer:
         fabric, rank, world = self.fabric, self.fabric.global_rank, self.fabric.world_size
         count = int(self._scored[group].sum())
         parts = torch.split(group, self.recipe.train.batch_size * world)
-        goes_on = self._groups.carried and self.progress.step_in_epoch > 0 and bool(self._carried)
+        goes_on = bool(self._carried)
         carried: list[State] = []
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, part in enumerate(parts):

@@ -100,6 +100,20 @@ def test_a_step_goes_on_with_the_state_of_the_one_before_and_an_epoch_starts_ane
     assert one.progress.samples == len(data) // 3 * 3 + 2 * 3 * 20
 
 
+def test_a_step_that_is_not_finite_leaves_the_state_alone(text: Path) -> None:
+    one = trainer(recipe(text))
+    one.step()
+    before = one._carried
+    weight = one.module.head.weight  # type: ignore[union-attr]
+    kept = weight.detach().clone()
+    weight.data.fill_(math.nan)
+    assert one.step().skipped
+    assert one._carried is before
+    weight.data.copy_(kept)
+    assert not one.step().skipped
+    assert one._carried is not before
+
+
 def test_penalties_move_the_gradient_and_not_the_reported_loss(text: Path) -> None:
     plain = trainer(recipe(text))
     punished = trainer(recipe(text, train={"bptt": {"length": 20, "ar": 2.0, "tar": 3.0}}))

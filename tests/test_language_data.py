@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from momentum_cli.data import NOT_SCORED, Language, TokenText, Vocabulary, WindowGroups, evaluation_groups
+from momentum_cli.data import (
+    NOT_SCORED,
+    Language,
+    TokenText,
+    Vocabulary,
+    WindowGroups,
+    default_data_dir,
+    evaluation_groups,
+)
 from momentum_cli.errors import DataError
 
 
@@ -128,6 +136,18 @@ def test_what_is_wrong_with_a_text_is_named(tmp_path: Path) -> None:
 def test_options_outside_their_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(name for name in options if name != "level")):
         Language(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(
+    not (default_data_dir() / "tinyshakespeare" / "input.txt").is_file(), reason="needs tinyshakespeare/input.txt"
+)
+def test_shakespeare_is_cut_as_its_recipe_says() -> None:
+    data = Language().load(default_data_dir())
+    assert data.validation is not None
+    sizes = [len(split) + 1 for split in (data.train, data.validation, data.test)]
+    assert sum(sizes) == 1_115_394
+    assert sizes[2] == 111_539
+    assert data.output_size == 65
 
 
 # Windows.
