@@ -25,14 +25,18 @@ from momentum_cli.recipe import Recipe
 from momentum_cli.trainer import Trainer
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_gated_unit.py"
+LAZY = Path(__file__).parent / "lazy_average.py"
+FILTERED = [*(kind for kind, entry in KINDS.items() if entry.filtered), "mgu"]
 PLUGIN = ["mgu", *(f"{name}-mgu" for name in DYNAMICS if name != "identity")]
+PLUGIN += [f"lazy-{kind}".removesuffix("-lstm") for kind in FILTERED]
 NAMES = [*CELLS, *PLUGIN]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def minimal_gated_unit() -> Iterator[None]:
+def plugins() -> Iterator[None]:
     with unregistered():
         load_plugin(EXAMPLE)
+        load_plugin(LAZY)
         yield
 
 
@@ -80,12 +84,12 @@ def test_padding_and_lengths_are_the_sequences_one_by_one(cell: str) -> None:
             torch.testing.assert_close(actual[:, row : row + 1], expected, rtol=1e-9, atol=1e-10)
 
 
-FILTERED = [kind for kind, entry in KINDS.items() if entry.filtered] + ["mgu"]
 # What a cell becomes without its momentum: dynamics with options -> the dynamics and the options of the same cell.
 LIMITS = {
     "momentum": ({"momentum": 0.0, "step_size": 1.0}, "identity", {}),
     "sr": ({"step_size": 1.0, "restart_every": 1}, "identity", {}),
     "adam": ({"momentum": 0.0, "beta2": 0.3, "step_size": 0.7}, "rmsprop", {"beta2": 0.3, "step_size": 0.7}),
+    "lazy": ({"pace": 1.0}, "identity", {}),
     # no restart within the sequence
     "nesterov": ({"step_size": 0.7}, "sr", {"step_size": 0.7, "restart_every": 100}),
 }

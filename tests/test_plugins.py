@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,39 +30,8 @@ from momentum_cli.recurrence import RECURRENCES
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_gated_unit.py"
 
-LAZY = '''
-from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-
-from momentum_cli.dynamics import stepwise_scan
-
-
-@dataclass(frozen=True)
-class Lazy:
-    """m' = (1 - pace) m + pace u; d = m'"""
-
-    pace: float = 0.5
-    linear: ClassVar[bool] = True
-    state_names: ClassVar[tuple[str, ...]] = ("average",)
-
-    def __post_init__(self):
-        if not 0 < self.pace <= 1:
-            raise ValueError(f"pace: got {self.pace}, allowed is 0 < pace <= 1")
-
-    def init(self, u):
-        return (torch.zeros_like(u),)
-
-    def step(self, u, state):
-        m = (1 - self.pace) * state[0] + self.pace * u
-        return m, (m,)
-
-    scan = stepwise_scan
-
-
-DYNAMICS = {"lazy": Lazy}
-'''
+LAZY = (Path(__file__).parent / "lazy_average.py").read_text(encoding="utf-8")
+DOCS = Path(__file__).parent.parent / "docs" / "plugins.md"
 
 
 @pytest.fixture(autouse=True)
@@ -294,6 +264,13 @@ def test_a_broken_installed_plugin_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     plugins._searched.clear()
     with pytest.raises(RecipeError, match=r"the installed plugin bad \(no_such_module_anywhere\) cannot be imported"):
         parse_cell("mgu")
+
+
+def test_the_document_shows_plugins_that_load(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert EXAMPLE.read_text(encoding="utf-8").endswith(blocks[0])
+    names = [load_plugin(write(tmp_path, block, f"block{i}.py")).names for i, block in enumerate(blocks)]
+    assert names == [("mgu",), ("lazy",)]
 
 
 # Exports.
