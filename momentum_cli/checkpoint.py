@@ -155,14 +155,20 @@ def find_checkpoint(path: Path, which: str = "best") -> Path:
         return path
     if not path.is_dir():
         raise DataError(f"{path}: there is no such run or checkpoint; give a run folder or a {SUFFIX} file")
-    folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+    is_run = (path / "checkpoints").is_dir() or (path / "recipe.yaml").is_file()
+    folder = path / "checkpoints" if is_run else path
     last = folder / f"last{SUFFIX}"
     if not last.is_file():
         raise DataError(f"{path}: no checkpoint found (expected {last}); the run may have stopped before its first one")
     if which == "last":
         return last
     best = load_checkpoint(last).data["progress"]["best"]
-    return last if best is None else folder / best["file"]
+    if best is None:
+        return last
+    chosen = folder / str(best["file"])
+    if not chosen.is_file():
+        raise DataError(f"{chosen}: the run's best checkpoint is missing; its last one is there: --checkpoint last")
+    return chosen
 
 
 def checksum(tensors: dict[str, Tensor], text: str) -> str:

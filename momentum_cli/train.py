@@ -9,26 +9,25 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from momentum_cli.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
+from momentum_cli.checkpoint import SUFFIX, find_checkpoint, load_checkpoint, save_checkpoint
 from momentum_cli.data import Dataset
 from momentum_cli.errors import DataError, Interrupted, MomentumError, RecipeError
 from momentum_cli.parameter_groups import unused_groups
 from momentum_cli.plots import curves
-from momentum_cli.run_folder import MetricsLog, environment, new_run_folder, write_json
+from momentum_cli.recipe import Recipe, load_recipe
+from momentum_cli.run_folder import MetricsLog, environment, locked, new_run_folder, write_json
 from momentum_cli.trainer import Progress, StepResult, Trainer
 from momentum_cli.ui import Evaluation, NullUi, RunStart, StepInfo, Ui
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-    from momentum_cli.recipe import Recipe
 
 _PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
 _T = TypeVar("_T")
@@ -70,11 +69,22 @@ def train(
     """
     fabric = launch(recipe, devices, nodes, accelerator)
     shown: Ui = ui if ui is not None and fabric.global_rank == 0 else NullUi()
-    with signals() as received, determinism(recipe.train.deterministic):
+    with signals() as received, determinism(recipe.train.deterministic), ExitStack() as held:
+        if resume is not None:
+            _on_first(fabric, lambda: _check_resumed(recipe, resume))
         dataset = _first_then_all(fabric, lambda: recipe.build_task().load(data_dir, shown))
         trainer = Trainer(recipe, dataset, fabric)
-        folder = _on_first(fabric, lambda: _open_folder(recipe, out, overwrite, resume, source))
-        return Run(trainer, folder, shown, received, resumed=resume is not None).execute()
+
+        def open_and_lock() -> Path:
+            folder = _open_folder(recipe, out, overwrite, resume, source)
+            held.enter_context(locked(folder, "training"))
+            return folder
+
+        folder = _on_first(fabric, open_and_lock)
+        run = Run(trainer, folder, shown, received, resumed=resume is not None)
+        if resume is not None:  # only now: a refused resume must leave the run as it was
+            _on_first(fabric, lambda: _record_start(recipe, folder))
+        return run.execute()
 
 
 def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = None) -> dict[str, Any]:
@@ -141,6 +151,9 @@ class Run:
         if resumed:
             if self.last_path.is_file():
                 trainer.restore(load_checkpoint(self.last_path))
+                find_checkpoint(folder)  # the best one is read at the end of the run: it must not be missing then
+            elif (folder / "result.json").is_file() or any(self.last_path.parent.glob(f"best-*{SUFFIX}")):
+                raise DataError(f"{self.last_path} is missing, and the run can not go on without it; put it back")
             else:
                 ui.note(f"{folder} holds no checkpoint yet: the run starts from its beginning", "warning")
         self._wall_before = trainer.progress.wall_seconds
@@ -485,21 +498,41 @@ def determinism(mode: str) -> Iterator[None]:
 def _open_folder(recipe: Recipe, out: Path | None, overwrite: bool, resume: Path | None, source: Path | None) -> Path:
     """Make or reopen the run folder and write what is known before training."""
     if resume is not None:
-        folder = resume
-        if not (folder / "recipe.yaml").is_file():
-            raise DataError(f"--resume {folder}: not a run folder (it has no recipe.yaml)")
-        # What a killed process was writing when it died.
-        for orphan in (*folder.glob(".*.tmp"), *folder.glob("checkpoints/.*.tmp")):
-            orphan.unlink(missing_ok=True)
-    else:
-        stem = f"{source.stem if source else recipe.task.name}-{recipe.model.cell}"
-        folder = new_run_folder(out, stem=stem, overwrite=overwrite)
-        if source is not None:
-            with suppress(OSError):
-                (folder / "source.yaml").write_bytes(source.read_bytes())
+        return resume
+    stem = f"{source.stem if source else recipe.task.name}-{recipe.model.cell}"
+    folder = new_run_folder(out, stem=stem, overwrite=overwrite)
+    if source is not None:
+        with suppress(OSError):
+            (folder / "source.yaml").write_bytes(source.read_bytes())
+    _record_start(recipe, folder)
+    return folder
+
+
+def _record_start(recipe: Recipe, folder: Path) -> None:
+    # What a killed process was writing when it died.
+    for orphan in (*folder.glob(".*.tmp"), *folder.glob("checkpoints/.*.tmp")):
+        orphan.unlink(missing_ok=True)
     recipe.save(folder / "recipe.yaml")
     write_json(folder / "environment.json", environment())
-    return folder
+
+
+def _check_resumed(recipe: Recipe, folder: Path) -> None:
+    """Refuse, before anything is loaded or written, what a run cannot change on its way."""
+    if not (folder / "recipe.yaml").is_file():
+        raise DataError(f"--resume {folder}: not a run folder (it has no recipe.yaml)")
+    before, now = (each.dump() for each in (load_recipe(str(folder / "recipe.yaml")), recipe))
+    fixed = {"task.name": (before["task"]["name"], now["task"]["name"])}
+    fixed |= {
+        f"model.{key}": (before["model"].get(key), value)
+        for key, value in now["model"].items()
+        if key not in ("backend", "dropout")
+    }
+    for key, (old, new) in fixed.items():
+        if old != new:
+            raise RecipeError(
+                f"--resume {folder}: {key} of this run is {old!r}, got {new!r}; a resumed run keeps its data and its "
+                "model: start a new run for others"
+            )
 
 
 def _on_first(fabric: Fabric, work: Callable[[], _T]) -> _T:

@@ -240,8 +240,10 @@ class Trainer:
     @property
     def total_steps(self) -> int | None:
         """Planned optimizer steps, or None when only time limits the run."""
-        options = self.recipe.train
-        planned = [] if options.epochs is None else [options.epochs * self.steps_per_epoch]
+        options, progress = self.recipe.train, self.progress
+        # From the start of this epoch on: a resumed run may have had other batches in the epochs before.
+        started = progress.step - progress.step_in_epoch
+        planned = [] if options.epochs is None else [started + (options.epochs - progress.epoch) * self.steps_per_epoch]
         planned += [] if options.max_steps is None else [options.max_steps]
         return min(planned, default=None)
 
@@ -266,7 +268,7 @@ class Trainer:
         """Return the next step of the evaluation grid, the end of the run included."""
         every = self.recipe.train.eval_every_n_steps or self.steps_per_epoch
         step = (self.progress.step // every + 1) * every
-        return step if self.total_steps is None else min(step, self.total_steps)
+        return step if self.total_steps is None else max(min(step, self.total_steps), self.progress.step + 1)
 
     # Training.
 
@@ -509,8 +511,16 @@ class Trainer:
             RecipeError: The run had other processes or, in the middle of an epoch, another batch size; or the
                 parameters do not fit the recipe.
         """
-        data = checkpoint.data
+        data, options = checkpoint.data, self.recipe.train
         progress = Progress(**data["progress"])
+        for name, planned, done in (
+            ("epochs", options.epochs, progress.epoch),
+            ("max_steps", options.max_steps, progress.step),
+        ):
+            if planned is not None and planned < done:
+                raise RecipeError(
+                    f"train.{name}: got {planned}, but the run has made {done} already; give a larger one"
+                )
         if data["processes"] != self.fabric.world_size:
             raise RecipeError(
                 f"the run was trained by {data['processes']} processes and is resumed by {self.fabric.world_size}; "

@@ -198,9 +198,10 @@ def test_folders_that_are_something_else(tmp_path: Path) -> None:
 
 
 def test_two_at_a_time_do_not_share_a_folder(tmp_path: Path) -> None:
-    from momentum_cli.benchmark.folder import locked
+    from momentum_cli.run_folder import locked
 
-    with locked(tmp_path), pytest.raises(RecipeError, match="another benchmark is running"), locked(tmp_path):
+    both = locked(tmp_path, "benchmark"), locked(tmp_path, "benchmark")
+    with both[0], pytest.raises(RecipeError, match="another benchmark is running"), both[1]:
         pass
 
 

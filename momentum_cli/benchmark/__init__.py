@@ -19,14 +19,14 @@ from momentum_cli.benchmark.files import (
     write_curves,
     write_traces,
 )
-from momentum_cli.benchmark.folder import RUNS, identity, locked, machine, open_bench_folder
+from momentum_cli.benchmark.folder import RUNS, identity, machine, open_bench_folder
 from momentum_cli.benchmark.pictures import draw_bench
 from momentum_cli.benchmark.plan import DEFAULT_SEEDS, Plan, make_plan
 from momentum_cli.benchmark.runner import Setting, execute
 from momentum_cli.benchmark.summary import summarise
 from momentum_cli.benchmark.workers import threads_of
 from momentum_cli.errors import MomentumError, RecipeError, RunError
-from momentum_cli.run_folder import environment
+from momentum_cli.run_folder import environment, locked
 from momentum_cli.ui.contest import BenchUi, NullBenchUi
 
 __all__ = ["bench"]
@@ -116,7 +116,7 @@ def bench(
     where = machine(torch.get_num_threads() if jobs == 1 else threads_of(jobs))
     wanted = identity(plan, scored=scored, tuned=tuned, where=where)
     folder, again = open_bench_folder(out, wanted, overwrite=overwrite)
-    with locked(folder):
+    with locked(folder, "benchmark"):
         shown.note(f"{'going on in' if again else 'benchmark folder:'} {folder}")
         setting = Setting(folder, data_dir, accelerator, jobs, shown)
         if tuned:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ PLAN = "plan.json"
 RUNS = "runs"
 _FILES = (
     *(BENCH, PLAN, "memory.json", "tuning.json", "runs.csv", "diagnostics.csv", "report.html"),
-    *("*.png", ".*.tmp", ".lock"),
+    *("*.png", ".*.tmp"),
 )
 _FORMAT = "momentumrnn bench plan"
 
@@ -101,28 +100,6 @@ def open_bench_folder(
             "with --out"
         ) from error
     return folder, earlier is not None
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a second benchmark out of the folder; the lock ends with the process, however it ends.
-
-    Raises:
-        RecipeError: Another process is at work in it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
-    with open(folder / ".lock", "w", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RecipeError(f"{folder}: another benchmark is running in this folder; name another --out") from error
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ last line may be torn by a kill and is repaired when they are opened again.
 from momentum_cli.run_folder.environment import environment
 from momentum_cli.run_folder.files import json_text, replacing, write_json, write_text
 from momentum_cli.run_folder.folder import RUN_DIRECTORIES, RUN_FILES, is_run_folder, new_run_folder
+from momentum_cli.run_folder.lock import locked
 from momentum_cli.run_folder.metrics_log import MetricsLog, diagnostic_names, read_metrics
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "environment",
     "is_run_folder",
     "json_text",
+    "locked",
     "new_run_folder",
     "read_metrics",
     "replacing",

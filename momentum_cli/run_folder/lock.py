@@ -1,0 +1,39 @@
+"""One process at a time in a folder of results."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from momentum_cli.errors import RecipeError
+
+
+@contextlib.contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Keep a second process out of a folder; the lock ends with this process, however it ends, and leaves no file.
+
+    Args:
+        folder: An existing folder.
+        what: What is done in it, for the message: "training".
+
+    Raises:
+        RecipeError: Another process is at work in it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RecipeError(f"{folder}: another {what} is running in this folder; name another --out") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,85 @@
+"""What a resumed run may change, what it refuses, and that a refusal leaves the run as it was."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.evaluate import load_model
+from momentum_cli.recipe import Recipe, load_recipe
+from momentum_cli.run_folder import locked
+from momentum_cli.train import train
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    recipe: dict[str, Any] = {
+        "task": {"name": "digits", "pixels_per_step": 8},
+        "model": {"cell": "momentum", "hidden_size": 8},
+        "optimizer": {"name": "adam", "lr": 0.01},
+        "train": {"epochs": 3, "batch_size": 128, "seed": 0},
+    }
+    train(Recipe.model_validate(recipe), out=folder)
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def resume(run: Path, *overrides: str) -> dict[str, Any]:
+    return train(load_recipe(str(run / "recipe.yaml"), overrides), resume=run)
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+# 1,257 training sequences: 10 steps an epoch with 128, 5 with 256. The planned steps fall below the steps made.
+def test_other_batches_from_an_epoch_on(run: Path) -> None:
+    result = resume(run, "train.epochs=4", "train.batch_size=256")
+    assert (result["epochs"], result["steps"], result["stop_reason"]) == (4, 35, "epochs")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["train.epochs=4", "model.hidden_size=9"], "model.hidden_size of this run is 8, got 9"),
+        (["train.epochs=4", "model.cell=adam"], "model.cell of this run is 'momentum', got 'adam'"),
+        (["train.epochs=4", "task={name: adding}"], "task.name of this run is 'digits', got 'adding'"),
+        (["train.epochs=2"], "train.epochs: got 2, but the run has made 3 already"),
+        (["train.max_steps=20"], "train.max_steps: got 20, but the run has made 30 already"),
+    ],
+)
+def test_a_refusal_changes_nothing(run: Path, overrides: list[str], message: str) -> None:
+    before = contents(run)
+    with pytest.raises(RecipeError, match=message):
+        resume(run, *overrides)
+    assert contents(run) == before
+    assert resume(run, "train.epochs=4")["epochs"] == 4
+
+
+def test_one_training_at_a_time(run: Path) -> None:
+    with locked(run, "training"), pytest.raises(RecipeError, match="another training is running in this folder"):
+        resume(run, "train.epochs=4")
+    assert resume(run, "train.epochs=4")["epochs"] == 4
+
+
+def test_a_lost_checkpoint_is_noticed_before_anything_is_trained(run: Path) -> None:
+    best = next(run.glob("checkpoints/best-*"))
+    best.unlink()
+    before = contents(run)
+    with pytest.raises(DataError, match="its last one is there: --checkpoint last"):
+        resume(run, "train.epochs=4")
+    with pytest.raises(DataError, match="--checkpoint last"):
+        load_model(run)
+    (run / "checkpoints" / "last.safetensors").unlink()
+    with pytest.raises(DataError, match="last.safetensors is missing"):
+        resume(run, "train.epochs=4")
+    assert contents(run) == {name: text for name, text in before.items() if "last.safetensors" not in name}
