@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.dynamics import Adam, Dynamics, Identity, RMSProp, filter_input
-from momentum_cli.kernels import cpu_library
+from momentum_cli.kernels import cpu_library, reference
 from momentum_cli.kernels.cpu_library import status
 from momentum_cli.kernels.fused_ops import DTYPES, RECURRENCES, fused_forward
 from momentum_cli.kernels.weights import State, Weights
@@ -83,6 +83,8 @@ def run(
     reason = supports(recurrence, dynamics, x.device, weights.w_hh.dtype)
     if reason is not None:
         raise RuntimeError(reason)
+    if x.shape[1] == 0:  # no row, no thread: the loop has the shapes and the gradients of nothing
+        return reference.run(recurrence, dynamics, x, weights, state, drive, lengths)
     x = x.to(weights.w_hh.dtype)
     w_ih, b_ih = weights.w_ih, weights.b_ih
     v0: Tensor | None = None

@@ -196,3 +196,12 @@ def _backward(ctx: Any, d_out: Any, d_hn: Any, d_cn: Any, d_vn: Any, d_mn: Any, 
 
 
 fused_forward.register_autograd(_backward, setup_context=_setup)
+
+
+def _refuse(ctx: Any, *_: Any) -> Any:
+    raise RuntimeError(
+        "the fused kernel has first derivatives only; for second ones give the layer backend='native' or 'reference'"
+    )
+
+
+fused_backward.register_autograd(_refuse)

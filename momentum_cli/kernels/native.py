@@ -42,6 +42,8 @@ def supports(
     return None
 
 
+# torch.compile leaves torch.nn.LSTM, GRU and RNN to eager mode; Inductor cannot compile the functions behind them.
+@torch._disable_dynamo
 def run(
     recurrence: Recurrence,
     dynamics: Dynamics,
