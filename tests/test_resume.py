@@ -80,6 +80,6 @@ def test_a_lost_checkpoint_is_noticed_before_anything_is_trained(run: Path) -> N
     with pytest.raises(DataError, match="--checkpoint last"):
         load_model(run)
     (run / "checkpoints" / "last.safetensors").unlink()
-    with pytest.raises(DataError, match="last.safetensors is missing"):
+    with pytest.raises(DataError, match=r"last\.safetensors is missing"):
         resume(run, "train.epochs=4")
     assert contents(run) == {name: text for name, text in before.items() if "last.safetensors" not in name}
