@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from small_bench import made_up
 
-from momentum_cli.benchmark import paper
+from momentum_cli.benchmark import bench, paper
 from momentum_cli.benchmark.paper import paper_recipes
 from momentum_cli.benchmark.paper_table import paper_remarks, paper_table
 from momentum_cli.benchmark.plan import Plan, make_plan
@@ -172,6 +172,19 @@ def test_the_terminal_shows_both(summary: dict[str, Any], width: int) -> None:
     assert any(line.startswith("small: published after 150 epochs") for line in lines)
     title = next(i for i, line in enumerate(lines) if "ours and published" in line)
     assert all(len(line) <= width for line in lines[title : title + 5])
+
+
+def test_a_published_table_is_run_and_reported(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("momentum_cli.benchmark.runner.measure_memory", lambda runs, *_: [None] * len(runs))
+    out = tmp_path / "bench"
+    content = bench(paper="small", cells=["momentum"], seeds="0", budget_steps=8, out=out)
+    (comparison,) = content["comparisons"]
+    # the target does not end the runs
+    assert [run["steps"] for run in comparison["runs"]] == [8]
+    assert comparison["published"] == {"momentum": plan.comparisons[0].recipe.published["momentum"].model_dump()}
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "Ours and published" in report
+    assert "its log" in report
 
 
 def test_other_benchmarks_show_no_published_numbers(tmp_path: Path) -> None:
