@@ -5,7 +5,7 @@ Axes: T time, B batch, V vocabulary, H hidden.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,8 @@ class ScriptableLanguageModel(_StandIn):
     def __init__(self, model: LanguageModel) -> None:
         super().__init__()
         self.embedding = model.embedding
-        self.layers = nn.ModuleList(scriptable_layer(model.layer[number]) for number in range(len(model.layer)))
+        # Any, because TorchScript takes a comment on types behind an assignment for its own.
+        self.layers: Any = nn.ModuleList(scriptable_layer(model.layer[number]) for number in range(len(model.layer)))
         self.distribution = distribution(model)
         self.stand_for(model)
 
@@ -76,8 +77,8 @@ class ScriptableLanguageModel(_StandIn):
             x = self.embedding(inputs.transpose(0, 1))
             at = 0
             for layer in self.layers:
-                x, end = layer.run_padded(x, before[at : at + layer.states], None)  # type: ignore[operator]
-                at += layer.states  # type: ignore[assignment, operator]
+                x, end = layer.run_padded(x, before[at : at + layer.states], None)
+                at += layer.states
                 after += end
             return self.distribution(x.transpose(0, 1)), after
         return self.original()(inputs, lengths, state)  # type: ignore[no-any-return]
@@ -87,5 +88,5 @@ class ScriptableLanguageModel(_StandIn):
         """Return the state at the start of ``batch_size`` texts."""
         state: list[Tensor] = []
         for layer in self.layers:
-            state += layer.zero_state(batch_size)  # type: ignore[operator]
+            state += layer.zero_state(batch_size)
         return state
