@@ -92,10 +92,12 @@ def parquet_blocks(path: Path, names: Sequence[str]) -> Iterator[Block]:
     file = _open_parquet(path)
     number = 0
     wanted = list(dict.fromkeys(names))
-    for batch in file.iter_batches(batch_size=rows_of_block(len(wanted)), columns=wanted):
-        columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-        yield Block(columns, np.arange(number, number + batch.num_rows))
-        number += batch.num_rows
+    # Asked for all row groups at once, pyarrow keeps what it has read of them until the last one.
+    for group in range(file.num_row_groups):
+        for batch in file.iter_batches(rows_of_block(len(wanted)), row_groups=[group], columns=wanted):
+            columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+            yield Block(columns, np.arange(number, number + batch.num_rows))
+            number += batch.num_rows
 
 
 def json_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -148,7 +150,7 @@ def _open_parquet(path: Path) -> Any:
     from pyarrow import ArrowInvalid
 
     try:
-        return parquet.ParquetFile(path)
+        return parquet.ParquetFile(path, pre_buffer=False)
     except (ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file ({error})") from error
 
