@@ -152,7 +152,7 @@ class Run:
             if self.last_path.is_file():
                 trainer.restore(load_checkpoint(self.last_path))
                 find_checkpoint(folder)  # the best one is read at the end of the run: it must not be missing then
-            elif (folder / "result.json").is_file() or any(self.last_path.parent.glob(f"best-*{SUFFIX}")):
+            elif (folder / "result.json").is_file():  # a best one alone may be left by a kill in the first evaluation
                 raise DataError(f"{self.last_path} is missing, and the run can not go on without it; put it back")
             else:
                 ui.note(f"{folder} holds no checkpoint yet: the run starts from its beginning", "warning")

@@ -57,9 +57,11 @@ def test_evaluations_are_not_on_the_clock(spec: RunSpec, dataset: Dataset, fabri
             t[0] += 0.5
             return group()
 
-        def slow_evaluation(*a: Any, t: list[float] = time, cost: float = cost, evaluate: Any = evaluate) -> Any:
+        def slow_evaluation(
+            *a: Any, t: list[float] = time, cost: float = cost, evaluate: Any = evaluate, **named: Any
+        ) -> Any:
             t[0] += cost
-            return evaluate(*a)
+            return evaluate(*a, **named)
 
         trainer._next_group, trainer.evaluate = slow_group, slow_evaluation  # type: ignore[method-assign]
         results.append(finish(contender))
