@@ -124,7 +124,9 @@ def test_killed_at_any_moment_a_resumed_run_is_the_run_left_alone(tmp_path: Path
     Before its first file, the recipe, a run does not exist.
     """
     draw = random.Random()
-    moments = EVERY_STEP + EVERY_NAME[1:] if all_moments else [*draw.sample(EVERY_STEP, 2), *draw.sample(EVERY_NAME[2:], 3)]
+    moments = (
+        EVERY_STEP + EVERY_NAME[1:] if all_moments else [*draw.sample(EVERY_STEP, 2), *draw.sample(EVERY_NAME[2:], 3)]
+    )
     driver = Path(__file__).with_name("killed_runs.py")
     done = subprocess.run(
         [sys.executable, driver, tmp_path, "none", *moments], capture_output=True, text=True, timeout=1800, check=False

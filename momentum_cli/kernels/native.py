@@ -43,7 +43,7 @@ def supports(
 
 
 # torch.compile leaves torch.nn.LSTM, GRU and RNN to eager mode; Inductor cannot compile the functions behind them.
-@torch._disable_dynamo  # type: ignore[attr-defined,untyped-decorator]
+@torch._disable_dynamo  # type: ignore[attr-defined]
 def run(
     recurrence: Recurrence,
     dynamics: Dynamics,
