@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, model_validator
 
 from momentum_cli.cells import canonical_name, parse_cell
 from momentum_cli.document import Document, visible
@@ -176,7 +176,7 @@ class TrainOptions(_Section):
     batch_size: PositiveInt = 128
     accumulate: PositiveInt = 1
     clip_grad_norm: PositiveFloat | None = None
-    seed: NaturalInt = 0
+    seed: Annotated[NaturalInt, Field(le=2**32 - 1)] = 0
     precision: Literal["fp32", "bf16-mixed"] = "fp32"
     deterministic: Literal["off", "warn", "strict"] = "off"
     eval_every_n_steps: PositiveInt | None = None

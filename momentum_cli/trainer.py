@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from momentum_cli import kernels
 from momentum_cli.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
 from momentum_cli.data import (
@@ -31,7 +32,7 @@ from momentum_cli.data import (
 )
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.language_model import LanguageModel
-from momentum_cli.layers import State
+from momentum_cli.layers import RecurrentLayer, State
 from momentum_cli.models import SequenceModel
 from momentum_cli.objective import Objective, better, reaches
 from momentum_cli.schedule import learning_rate_factor
@@ -103,6 +104,17 @@ class StepResult:
     skipped: bool
     stop: bool
     train_seconds: float
+
+
+def _check_backends(module: nn.Module, device: torch.device) -> None:
+    """Refuse a backend that was asked for by name and cannot serve, before a run folder is made."""
+    for layer in module.modules():
+        if isinstance(layer, RecurrentLayer) and layer.backend != "auto":
+            work = (layer.recurrence, layer.dynamics, layer.hidden_size, device, torch.float32)
+            try:
+                kernels.require(layer.backend, *work)
+            except ValueError as error:
+                raise RecipeError(f"model.backend: {error}") from error
 
 
 def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel | LanguageModel:
@@ -204,6 +216,7 @@ class Trainer:
         with self._own_random_state(fresh=True):
             torch.manual_seed(options.seed)
             self.module = build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
+            _check_backends(self.module, self.device)
             self.optimizer = recipe.build_optimizer(self.module)
             self._base_lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
             self._model, self._optimizer = fabric.setup(self.module, self.optimizer)

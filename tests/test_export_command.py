@@ -116,16 +116,30 @@ class Wrong:
 def test_a_wrong_program_is_not_written(
     checkpoint: Path, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    out = tmp_path / "model.safetensors"
+    export(checkpoint, format="safetensors", out=out, check_accuracy=False)
+    before = out.read_bytes()
     right = safetensors.load
     monkeypatch.setattr(safetensors, "load", lambda path: Wrong(right(path), error))
-    out = tmp_path / "model.safetensors"
-    out.write_text("what was there before")
     stateful = error == "forgets its state"
     with pytest.raises(TargetError) as caught:
         export(checkpoint, format="safetensors", stateful=stateful, out=out)
     assert caught.value.exit_code == 4
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
-    assert out.read_text() == "what was there before"
+    assert out.read_bytes() == before
+
+
+def test_only_an_export_is_written_over(checkpoint: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("what was there before")
+    for out, message in (
+        (notes, "is not an exported model"),
+        (checkpoint, "is not an exported model"),
+        (tmp_path, "folder"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            export(checkpoint, format="safetensors", out=out, check_accuracy=False)
+    assert notes.read_text() == "what was there before"
 
 
 def test_parity_prints_every_case(checkpoint: Path, tmp_path: Path) -> None:

@@ -83,3 +83,15 @@ def test_a_lost_checkpoint_is_noticed_before_anything_is_trained(run: Path) -> N
     with pytest.raises(DataError, match=r"last\.safetensors is missing"):
         resume(run, "train.epochs=4")
     assert contents(run) == {name: text for name, text in before.items() if "last.safetensors" not in name}
+
+
+def test_a_backend_that_cannot_serve_is_refused_before_there_is_a_folder(finished: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(str(finished / "recipe.yaml"), ["model.cell=adam", "model.backend=native"])
+    with pytest.raises(RecipeError, match=r"model\.backend: backend .native. cannot run this"):
+        train(recipe, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_seeds_have_a_range(finished: Path) -> None:
+    with pytest.raises(RecipeError, match=r"train\.seed"):
+        load_recipe(str(finished / "recipe.yaml"), ["train.seed=4294967296"])

@@ -82,6 +82,8 @@ def export(
         raise RecipeError(f"--aoti: got the format {format}, allowed is pt2")
     if as_torch_lstm and format != "safetensors":
         raise RecipeError(f"--as-torch-lstm: got the format {format}, allowed is safetensors")
+    if out is not None:
+        _check_target(out)
     source = load_model(run, which)
     check_exportable(format, source.recipe.model.cell)
     model = source.model.float().eval().requires_grad_(False)
@@ -123,6 +125,18 @@ def export(
         "test": test,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _check_target(path: Path) -> None:
+    """Refuse to write over what is no export, before any work is done."""
+    if path.is_dir():
+        raise RecipeError(f"--out {path} is a folder; name a file")
+    try:
+        other = path.exists() and not is_exported(path)
+    except DataError:
+        other = True
+    if other:
+        raise RecipeError(f"--out {path} is there and is not an exported model; name another file")
 
 
 def is_exported(path: Path) -> bool:
