@@ -333,8 +333,8 @@ class Trainer:
         if progress.nonfinite_steps > self.recipe.train.max_nonfinite:
             raise RunError(
                 f"step {progress.step}: loss {loss}, gradient norm {grad_norm}: not finite "
-                f"{progress.nonfinite_steps} steps in a row (learning rate {rate:g}); the last checkpoint is from "
-                "before. Try a smaller optimizer.lr, train.clip_grad_norm=1.0 or a larger eps of the dynamics"
+                f"{progress.nonfinite_steps} steps in a row (learning rate {rate:g}); a checkpoint, if the run "
+                "has one by now, is from before. Try a smaller optimizer.lr, train.clip_grad_norm=1.0 or a larger eps of the dynamics"
             )
         return StepResult(loss, grad_norm, rate, not finite, stop, progress.train_seconds)
 

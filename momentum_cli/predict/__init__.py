@@ -70,6 +70,8 @@ def predict(
         raise RecipeError(unknown("format", format, OUTPUT_FORMATS))
     if format == "npz" and out is None:
         raise RecipeError("--format npz is binary and needs --out FILE")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise RecipeError(f"--out {out}: name a file in a folder that exists")
     for name, value in (("--batch-size", batch_size), ("--top", top)):
         if value < 1:
             raise RecipeError(f"{name}: got {value}, allowed is at least 1")
