@@ -334,7 +334,8 @@ class Trainer:
             raise RunError(
                 f"step {progress.step}: loss {loss}, gradient norm {grad_norm}: not finite "
                 f"{progress.nonfinite_steps} steps in a row (learning rate {rate:g}); a checkpoint, if the run "
-                "has one by now, is from before. Try a smaller optimizer.lr, train.clip_grad_norm=1.0 or a larger eps of the dynamics"
+                "has one by now, is from before. Try a smaller optimizer.lr, train.clip_grad_norm=1.0 or a larger eps "
+                "of the dynamics"
             )
         return StepResult(loss, grad_norm, rate, not finite, stop, progress.train_seconds)
 
