@@ -133,7 +133,11 @@ def test_a_folder_stands_for_its_best_or_last_checkpoint(path: Path) -> None:
     assert find_checkpoint(run) == path
     data = {"progress": {"best": {"file": "best-000000007.safetensors"}}}
     save_checkpoint(path, Checkpoint({}, data))
-    assert find_checkpoint(run) == path.with_name("best-000000007.safetensors")
+    best = path.with_name("best-000000007.safetensors")
+    with pytest.raises(DataError, match="--checkpoint last"):
+        find_checkpoint(run)
+    save_checkpoint(best, example())
+    assert find_checkpoint(run) == best
     assert find_checkpoint(path) == path
 
 
