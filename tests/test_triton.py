@@ -24,10 +24,13 @@ with_triton = pytest.mark.skipif(triton.status()["triton"] is None, reason="trit
 on_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 
+# The interpreter is slow: by default what an LSTM runs, which is most of the code.
 @with_triton
-def test_interpreted_kernels_equal_the_reference() -> None:
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("chosen", ["lstm", pytest.param("", marks=pytest.mark.slow)])
+def test_interpreted_kernels_equal_the_reference(chosen: str) -> None:
     file = Path(__file__).with_name("triton_interpreted.py")
-    command = [sys.executable, "-m", "pytest", str(file), "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", str(file), "-q", "-p", "no:cacheprovider", "-k", chosen]
     done = subprocess.run(
         command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False
     )
