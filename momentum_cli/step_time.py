@@ -21,9 +21,9 @@ import torch
 from torch import nn
 
 from momentum_cli.cells import parse_cell
-from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.kernels import fused, triton
-from momentum_cli.layers import GRU, LSTM, RNN, RecurrentLayer
+from momentum_cli.kinds import KINDS, build_layer, cell_objects
+from momentum_cli.layers import RecurrentLayer
 
 Pass = Literal["forward", "training"]
 
@@ -48,18 +48,17 @@ GRID = (
     Shape(70, 20, 512, 512),
     Shape(512, 64, 64, 128),
 )
-CELLS = ("lstm", "momentum", "adam", "rmsprop", "sr", "gru", "momentum-gru")
-_GATES = {"lstm": 4, "gru": 3, "rnn": 1, "rnn_relu": 1}
-_LAYERS: dict[str, Callable[..., RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
-_TORCH: dict[str, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+CELLS = ("lstm", "momentum", "adam", "rmsprop", "sr", "gru", "momentum-gru", "momentum-dtriv")
+# Torch's layer with as many gates: the same matrix products.
+TORCH_LAYERS: dict[int, Callable[..., nn.RNNBase]] = {4: nn.LSTM, 3: nn.GRU, 1: nn.RNN}
 
 
 @dataclass(frozen=True)
 class StepTime:
     """What was measured for one cell, shape and pass. Times in seconds; ratios above 1 mean that the cell is faster.
 
-    ``torch_ratio`` is the time of `torch.nn.LSTM` or `GRU` over that of the cell, with its lower and upper quartile;
-    ``loop_ratio`` that of the plain PyTorch loop of the same cell, None when it was not timed.
+    ``torch_ratio`` is the time of torch's layer (`build_torch`) over that of the cell, with its lower and upper
+    quartile; ``loop_ratio`` that of the plain PyTorch loop of the same cell, None when it was not timed.
     """
 
     cell: str
@@ -79,15 +78,24 @@ class StepTime:
 
 
 def build(cell: str, shape: Shape, backend: str = "auto", device: str = "cpu") -> RecurrentLayer:
-    """Return the layer of a cell with the default options of its dynamics."""
-    dynamics, recurrence = parse_cell(cell)
-    options = {"dynamics": DYNAMICS[dynamics](), "backend": backend, "device": device}
-    return _LAYERS[recurrence](shape.inputs, shape.hidden, **options)
+    """Return the layer of a cell with its default options."""
+    return build_layer(
+        parse_cell(cell), cell_objects(cell, {}), shape.inputs, shape.hidden, backend=backend, device=device
+    )
+
+
+def gates(cell: str) -> int:
+    """Return the number of gates of a cell's recurrence."""
+    return KINDS[parse_cell(cell).recurrence].recurrence.gates
 
 
 def build_torch(cell: str, shape: Shape, device: str = "cpu") -> nn.RNNBase:
-    """Return torch's layer with the recurrence of a cell."""
-    return _TORCH[parse_cell(cell)[1]](shape.inputs, shape.hidden, device=device)
+    """Return torch's layer with as many gates as a cell: LSTM for 4, GRU for 3, RNN for 1.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return TORCH_LAYERS[gates(cell)](shape.inputs, shape.hidden, device=device)
 
 
 def step(layer: nn.Module, x: torch.Tensor, cotangent: torch.Tensor, work: Pass) -> None:
@@ -115,7 +123,7 @@ def measure(
 
     Args:
         shape: Sizes, each >= 1.
-        cells: Names of `momentum_cli.cells.CELLS` with an lstm, gru or rnn recurrence.
+        cells: Names of cells with 1, 3 or 4 gates.
         work: ``"forward"`` in inference mode, or ``"training"``: forward and backward.
         rounds: Times of each contender, >= 1.
         loop_rounds: Times of the plain loop, which is slow; 0 leaves it out.
@@ -132,7 +140,7 @@ def measure(
     torch.manual_seed(0)
     x, cotangent = _tensors(shape, device)
     layers: dict[str, nn.Module] = {cell: build(cell, shape, backend, device) for cell in cells}
-    rivals = {cell: f"torch {parse_cell(cell)[1]}" for cell in cells}
+    rivals = {cell: f"torch with {gates(cell)} gates" for cell in cells}
     layers |= {rivals[cell]: build_torch(cell, shape, device) for cell in cells}
     loops: dict[str, nn.Module] = {f"loop {cell}": build(cell, shape, "reference", device) for cell in cells}
     seconds: dict[str, list[float]] = {name: [] for name in (*layers, *loops)}
@@ -200,9 +208,9 @@ def floating_point_operations(cell: str, shape: Shape, work: Pass) -> float:
     The input is not asked for its gradient, so backward leaves out ``2 T B G D`` of it.
     """
     steps, batch, inputs, hidden = shape
-    gates = _GATES[parse_cell(cell)[1]] * hidden
-    forward = 2.0 * steps * batch * gates * (hidden + inputs)
-    return forward if work == "forward" else 3.0 * forward - 2.0 * steps * batch * gates * inputs
+    columns = gates(cell) * hidden
+    forward = 2.0 * steps * batch * columns * (hidden + inputs)
+    return forward if work == "forward" else 3.0 * forward - 2.0 * steps * batch * columns * inputs
 
 
 def machine_gflops(seconds: float = 1.0, device: str = "cpu") -> float:

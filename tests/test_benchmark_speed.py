@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from momentum_cli import step_time
 from momentum_cli.benchmark.speed import speed, tables
 from momentum_cli.cli import app
 from momentum_cli.errors import RecipeError, RunError
@@ -48,7 +50,6 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         ({"shapes": ["1,2,0,4"]}, "T,B,D,N"),
         ({"backends": ["cudnn"]}, "allowed are auto, reference"),
         ({"rounds": 5}, "fewer than 20"),
-        ({"cells": ["rnn_relu"]}, "no layer to compare"),
         ({"cells": ["lsmt"]}, "did you mean 'lstm'"),
     ):
         with pytest.raises(RecipeError, match=message):
@@ -59,6 +60,22 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         speed(out=tmp_path / "mine", overwrite=True)
     with pytest.raises(RunError, match="no backend serves"):
         speed(cells=["adam"], shapes=[SHAPE], backends=["native"], out=tmp_path / "out")
+
+
+def test_a_cell_that_torch_has_nothing_like_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_time, "TORCH_LAYERS", {4: nn.LSTM})
+    with pytest.raises(RecipeError, match="got a cell of 3 gates, and torch has only layers of 4 gates"):
+        speed(cells=["gru"], shapes=[SHAPE], out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("cell", ["lstm", "momentum-gru", "momentum-dtriv", "sr-coupled"])
+def test_cells_are_compared_with_the_same_matrix_products(cell: str) -> None:
+    shape = step_time.Shape(2, 3, 4, 5)
+    own, rival = step_time.build(cell, shape), step_time.build_torch(cell, shape)
+    assert own.get_parameter("weight_ih_l0").shape == rival.get_parameter("weight_ih_l0").shape
+    (result,) = step_time.measure(shape, [cell], rounds=2, loop_rounds=1)
+    assert result.seconds > 0
+    assert result.loop_ratio is not None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 from momentum_cli import step_time
 from momentum_cli.benchmark.pictures import drawing
 from momentum_cli.benchmark.tables import NOTHING, Table, split_columns
-from momentum_cli.cells import canonical_name, parse_cell
+from momentum_cli.cells import canonical_name
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.plots import PALETTE
 from momentum_cli.run_folder import environment, write_json
@@ -43,7 +43,7 @@ def speed(
     taken within each round.
 
     Args:
-        cells: names of cells with an lstm, gru or rnn recurrence; None: those of `step_time.CELLS`.
+        cells: names of cells with 1, 3 or 4 gates; None: those of `step_time.CELLS`.
         shapes: texts ``T,B,D,N`` (steps, sequences, input channels, hidden units); none: `SHAPES`.
         backends: each is measured in a run of its own; one that cannot serve a cell is told and left out.
         rounds: repeats, >= 20.
@@ -164,8 +164,12 @@ def _serves(cell: str, shape: Shape, backend: str, left_out: list[str]) -> bool:
 
 def _comparable(name: str) -> str:
     cell = canonical_name(name)
-    if parse_cell(cell).recurrence not in ("lstm", "gru", "rnn"):
-        raise RecipeError(f"--cells {name}: torch has no layer to compare it with; allowed are lstm, gru and rnn cells")
+    gates, allowed = step_time.gates(cell), sorted(step_time.TORCH_LAYERS)
+    if gates not in allowed:
+        raise RecipeError(
+            f"--cells {name}: got a cell of {gates} gates, and torch has only layers of {', '.join(map(str, allowed))} "
+            "gates to compare it with"
+        )
     return cell
 
 
