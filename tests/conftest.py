@@ -1,0 +1,9 @@
+"""Tests run in several processes at once (`pytest -n auto`): each then computes on one thread, or starve each other."""
+
+from __future__ import annotations
+
+import os
+
+# Read by OpenMP when torch is first imported, which no test module does before this one.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
