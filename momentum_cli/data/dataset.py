@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from momentum_cli.errors import DataError
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -23,10 +25,16 @@ NOT_SCORED = -100
 
 
 class DownloadProgress(Protocol):
-    """Receives the progress of a download; the library itself never prints."""
+    """Receives the progress of a download or of a preparation; the library itself never prints."""
 
     def download(self, name: str, done: int, total: int | None) -> None:
         """Report that `done` of `total` bytes of the file `name` have arrived (`total` None: not known)."""
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        """Report that `done` of `total` files are prepared; `name` says what is made of them."""
+
+    def note(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
+        """Take a message to the user."""
 
 
 class NoProgress:
@@ -34,6 +42,12 @@ class NoProgress:
 
     def download(self, name: str, done: int, total: int | None) -> None:
         """Ignore the report."""
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        """Ignore the report."""
+
+    def note(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
+        """Ignore the message."""
 
 
 NO_PROGRESS = NoProgress()
@@ -216,6 +230,24 @@ class Task(Protocol):
         Raises:
             DataError: data is missing, damaged or cannot be fetched.
         """
+
+
+def find_data(path: str, data_dir: Path | None) -> Path:
+    """Return the user's file or folder that the option ``path`` of a task names.
+
+    Raises:
+        DataError: There is none; the message says where it was looked for.
+    """
+    wanted, folder = Path(path).expanduser(), data_dir or default_data_dir()
+    # A run that was moved to another machine finds its file by name in the folder of data sets.
+    places = [wanted, folder / wanted.name] if wanted.is_absolute() else [folder / wanted, wanted]
+    for place in places:
+        if place.exists():
+            return place
+    raise DataError(
+        f"task.path: there is no {places[0]} and no {places[1]}; a path is looked for from the recipe's folder, "
+        "then in --data-dir, then in the current folder"
+    )
 
 
 def default_data_dir() -> Path:

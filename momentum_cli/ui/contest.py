@@ -91,6 +91,9 @@ class BenchUi(Protocol):
     def download(self, name: str, done: int, total: int | None) -> None:
         """`done` of `total` bytes of the file `name` are here."""
 
+    def preparation(self, name: str, done: int, total: int) -> None:
+        """`done` of `total` files are prepared; `name` says what is made of them."""
+
     def close(self) -> None:
         """Give the terminal back; calling it twice does no harm."""
 
@@ -117,6 +120,9 @@ class NullBenchUi:
         pass
 
     def download(self, name: str, done: int, total: int | None) -> None:
+        pass
+
+    def preparation(self, name: str, done: int, total: int) -> None:
         pass
 
     def close(self) -> None:
@@ -203,6 +209,10 @@ class PlainBenchUi(NullBenchUi):
     def download(self, name: str, done: int, total: int | None) -> None:
         if total is not None and done >= total:
             self._stream.line(f"downloaded {name} ({bytes_text(done)})")
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        if done >= total:
+            self._stream.line(f"{name}: {done:,} files")
 
     def _progress_line(self, now: float) -> str:
         active = [run for run in self._states.values() if run.status == "training"]

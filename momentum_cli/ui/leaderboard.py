@@ -130,6 +130,10 @@ class RichBenchUi(NullBenchUi):
         if self._live is not None and now >= self._next_draw:
             self._draw(now)
 
+    def preparation(self, name: str, done: int, total: int) -> None:
+        if done >= total:
+            self.note(f"{name}: {done:,} files")
+
     def close(self) -> None:
         self._stop(erase=not self._states)
 

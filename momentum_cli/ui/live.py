@@ -73,6 +73,7 @@ class RichUi(NullUi):
         self._speed: tuple[float | None, float | None] = (None, None)
         self._evaluating: tuple[int, int, str] | None = None
         self._downloads: dict[str, tuple[int, int | None]] = {}
+        self._preparation: tuple[str, int, int] | None = None
         self._starting = True
 
     def __enter__(self) -> Self:
@@ -137,6 +138,12 @@ class RichUi(NullUi):
         if now >= self._next_draw:
             self._draw(now)
 
+    def preparation(self, name: str, done: int, total: int) -> None:
+        self._preparation = (name, done, total) if done < total else None
+        now = self._clock()
+        if now >= self._next_draw or done >= total:
+            self._draw(now)
+
     def close(self) -> None:
         self._stop(erase=self._progress.last is None)
 
@@ -192,6 +199,9 @@ class RichUi(NullUi):
         for name, (size, whole) in list(self._downloads.items()):
             count = f"{bytes_text(size)} of {bytes_text(whole)}" if whole else bytes_text(size)
             shown.append(Bar("load", count, size / whole if whole else None, printable(name)))
+        if self._preparation is not None:
+            name, ready, files = self._preparation
+            shown.append(Bar("files", of(ready, files), ready / max(1, files), printable(name)))
         yield from bars(shown, width)
         if self._starting and not shown:
             yield Text("starting …", style=LABEL)

@@ -118,6 +118,9 @@ class Ui(Protocol):
     def download(self, name: str, done: int, total: int | None) -> None:
         """`done` of `total` bytes of the file `name` are here; total is None when the server does not say."""
 
+    def preparation(self, name: str, done: int, total: int) -> None:
+        """`done` of `total` files are prepared; `name` says what is made of them."""
+
     def close(self) -> None:
         """Give the terminal back; calling it twice does no harm."""
 
@@ -150,6 +153,9 @@ class NullUi:
         pass
 
     def download(self, name: str, done: int, total: int | None) -> None:
+        pass
+
+    def preparation(self, name: str, done: int, total: int) -> None:
         pass
 
     def close(self) -> None:

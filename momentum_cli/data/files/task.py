@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from momentum_cli.data.dataset import NO_PROGRESS, Dataset, DownloadProgress, default_data_dir
+from momentum_cli.data.dataset import NO_PROGRESS, Dataset, DownloadProgress, find_data
 from momentum_cli.data.sampling import check_seed
 from momentum_cli.errors import DataError
 
@@ -160,16 +160,7 @@ class Files:
         Raises:
             DataError: There is none; the message says where it was looked for.
         """
-        wanted, folder = Path(self.path).expanduser(), data_dir or default_data_dir()
-        # A run that was moved to another machine finds its file by name in the folder of data sets.
-        places = [wanted, folder / wanted.name] if wanted.is_absolute() else [folder / wanted, wanted]
-        for place in places:
-            if place.exists():
-                return place
-        raise DataError(
-            f"task.path: there is no {places[0]} and no {places[1]}; a path is looked for from the recipe's folder, "
-            "then in --data-dir, then in the current folder"
-        )
+        return find_data(self.path, data_dir)
 
     def schema(self, path: Path) -> Schema:
         """Return what the columns mean.
