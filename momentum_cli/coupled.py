@@ -9,14 +9,14 @@ Axes: B batch, D input, H hidden, L layers * directions.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
 from momentum_cli.dynamics import Identity, ScheduledRestart, nesterov_coefficient
-from momentum_cli.layers import RecurrentLayer
+from momentum_cli.layers import CommonOptions, RecurrentLayer
 from momentum_cli.recurrence import Recurrence, State
 
 NAME = "sr-coupled"
@@ -101,31 +101,14 @@ class CoupledLSTM(RecurrentLayer):
         num_layers: int = 1,
         *,
         bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
         step_size: float = 1.0,
         restart_every: int = 40,
-        backend: str = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[CommonOptions],
     ) -> None:
         ScheduledRestart(step_size, restart_every)  # checks both
         self._options = {"step_size": step_size, "restart_every": restart_every}
-        super().__init__(
-            coupled_recurrence(step_size, restart_every),
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            Identity(),
-            backend,
-            device,
-            dtype,
-        )
+        recurrence = coupled_recurrence(step_size, restart_every)
+        super().__init__(recurrence, input_size, hidden_size, num_layers, bias=bias, dynamics=Identity(), **options)
 
     @property
     def options(self) -> dict[str, Any]:

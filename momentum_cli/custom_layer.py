@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
-from momentum_cli.dynamics import Dynamics, HeavyBall
 from momentum_cli.layers import RecurrentLayer
-from momentum_cli.recurrence import Recurrence
 
 
 class CustomRNN(RecurrentLayer):
@@ -23,34 +19,3 @@ class CustomRNN(RecurrentLayer):
     The other arguments, parameters, shapes and errors are those of `momentum_cli.LSTM`; ``weight_hh`` is
     (gates * H, H). The state begins with that of the recurrence.
     """
-
-    def __init__(
-        self,
-        recurrence: Recurrence,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        dynamics: Dynamics = HeavyBall(),
-        backend: str = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(
-            recurrence,
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            dynamics,
-            backend,
-            device,
-            dtype,
-        )

@@ -6,7 +6,7 @@ Axes: T time, B batch, D input, H hidden, G gates * H, L layers * directions.
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,24 @@ from momentum_cli.kernels import Weights
 from momentum_cli.recurrence import RECURRENCES, Recurrence
 
 State = tuple[Tensor, ...]
+
+
+class CommonOptions(TypedDict, total=False):
+    """Keyword arguments of every layer; described in `LSTM`."""
+
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    backend: str
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+
+class LayerOptions(CommonOptions, total=False):
+    """Keyword arguments of a layer with the usual biases and a dynamics of its input; described in `LSTM`."""
+
+    bias: bool
+    dynamics: Dynamics
 
 
 class RecurrentLayer(nn.Module):
@@ -43,15 +61,16 @@ class RecurrentLayer(nn.Module):
         recurrence: Recurrence,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        dynamics: Dynamics,
-        backend: str,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dynamics: Dynamics = HeavyBall(),
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
@@ -61,6 +80,9 @@ class RecurrentLayer(nn.Module):
             raise ValueError(f"dropout: got {dropout!r}, allowed is 0 <= dropout <= 1")
         if dropout > 0.0 and num_layers == 1:
             raise ValueError(f"dropout: got {dropout!r} with num_layers=1; it acts between layers, so use two or more")
+        if isinstance(dynamics, type) or not hasattr(dynamics, "scan"):
+            got = f"the class {dynamics.__name__}" if isinstance(dynamics, type) else repr(dynamics)
+            raise ValueError(f"dynamics: got {got}, allowed is an object of momentum_cli.dynamics, such as HeavyBall()")
         if backend != "auto" and backend not in kernels.BACKENDS:
             raise ValueError(f"backend: got {backend!r}, allowed is one of auto, {', '.join(kernels.BACKENDS)}")
         self.recurrence = recurrence
@@ -448,35 +470,8 @@ class LSTM(RecurrentLayer):
     Reference: arXiv 2006.06919, section 3; with ``Identity``, `torch.nn.LSTM`.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        dynamics: Dynamics = HeavyBall(),
-        backend: str = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(
-            RECURRENCES["lstm"],
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            dynamics,
-            backend,
-            device,
-            dtype,
-        )
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Unpack[LayerOptions]) -> None:
+        super().__init__(RECURRENCES["lstm"], input_size, hidden_size, num_layers, **options)
 
 
 class GRU(RecurrentLayer):
@@ -490,35 +485,8 @@ class GRU(RecurrentLayer):
     Reference: arXiv 2006.06919, section 3; with ``Identity``, `torch.nn.GRU`.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        dynamics: Dynamics = HeavyBall(),
-        backend: str = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(
-            RECURRENCES["gru"],
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            dynamics,
-            backend,
-            device,
-            dtype,
-        )
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Unpack[LayerOptions]) -> None:
+        super().__init__(RECURRENCES["gru"], input_size, hidden_size, num_layers, **options)
 
 
 class RNN(RecurrentLayer):
@@ -541,36 +509,17 @@ class RNN(RecurrentLayer):
         num_layers: int = 1,
         *,
         nonlinearity: str = "tanh",
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        dynamics: Dynamics = HeavyBall(),
-        backend: str = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[LayerOptions],
     ) -> None:
         names = {"tanh": "rnn", "relu": "rnn_relu"}
         if nonlinearity not in names:
             raise ValueError(f"nonlinearity: got {nonlinearity!r}, allowed is 'tanh' or 'relu'")
-        super().__init__(
-            RECURRENCES[names[nonlinearity]],
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            dynamics,
-            backend,
-            device,
-            dtype,
-        )
+        super().__init__(RECURRENCES[names[nonlinearity]], input_size, hidden_size, num_layers, **options)
 
-
-# The layer of each recurrence.
-LAYERS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+    def extra_repr(self) -> str:
+        """Show the nonlinearity when it is not tanh, and what `RecurrentLayer` shows."""
+        own = ", nonlinearity='relu'" if self.recurrence.name == "rnn_relu" else ""
+        return super().extra_repr() + own
 
 
 def short_name(layer: type[RecurrentLayer], dynamics: type[Dynamics], name: str) -> Any:

@@ -5,14 +5,14 @@ Axes: T time, B batch, D input, H hidden, L layers * directions.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Unpack, cast
 
 import torch
 from torch import nn
 
 from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Nesterov, RMSProp, ScheduledRestart
 from momentum_cli.kernels import Weights
-from momentum_cli.layers import RecurrentLayer, short_name
+from momentum_cli.layers import CommonOptions, RecurrentLayer, short_name
 from momentum_cli.orthogonal import Orthogonal
 from momentum_cli.recurrence import RECURRENCES
 
@@ -59,35 +59,18 @@ class OrthogonalRNN(RecurrentLayer):
         hidden_size: int,
         num_layers: int = 1,
         *,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
         dynamics: Dynamics = HeavyBall(),
         trivialization: str = "dynamic",
         basis_every: int | str = 1,
         orthogonal_init: str = "cayley",
-        backend: str = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[CommonOptions],
     ) -> None:
         if trivialization not in ("dynamic", "static"):
             raise ValueError(f"trivialization: got {trivialization!r}, allowed is 'dynamic' or 'static'")
         self._basis_every = basis_every if trivialization == "dynamic" else None
         self._orthogonal_init = orthogonal_init
-        super().__init__(
-            RECURRENCES["modrelu"],
-            input_size,
-            hidden_size,
-            num_layers,
-            False,
-            batch_first,
-            dropout,
-            bidirectional,
-            dynamics,
-            backend,
-            device,
-            dtype,
-        )
+        recurrence = RECURRENCES["modrelu"]
+        super().__init__(recurrence, input_size, hidden_size, num_layers, bias=False, dynamics=dynamics, **options)
 
     def _add_weights(
         self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None

@@ -15,8 +15,9 @@ import momentum_cli
 from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
 from momentum_cli.dynamics import DYNAMICS, Dynamics
 from momentum_cli.kernels import BACKENDS
-from momentum_cli.layers import LAYERS, RecurrentLayer
+from momentum_cli.layers import RecurrentLayer
 
+LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 DYNAMIC: dict[str, Dynamics] = {
     "identity": Identity(),
     "momentum": HeavyBall(0.6, 0.9),
@@ -355,6 +356,8 @@ def test_the_papers_initialisation() -> None:
             "backend: got 'cudnn', allowed is one of auto, reference, native, fused, ",
         ),
         (lambda: RNN(3, 5, nonlinearity="sin"), "nonlinearity: got 'sin'"),
+        (lambda: LSTM(3, 5, dynamics=HeavyBall), r"dynamics: got the class HeavyBall, allowed is an object"),  # type: ignore[arg-type]
+        (lambda: LSTM(3, 5, dynamics="adam"), "dynamics: got 'adam', allowed is an object"),  # type: ignore[arg-type]
         (lambda: LSTM(3, 5)(torch.zeros(2, 1, 4)), "input: got 4 channels, allowed is input_size=3"),
         (lambda: LSTM(3, 5)(torch.zeros(3)), "input: got 1 dimensions"),
         (lambda: LSTM(3, 5)(torch.zeros(0, 1, 3)), "length 0"),
@@ -378,6 +381,14 @@ def test_the_papers_initialisation() -> None:
 def test_mistakes_are_named(act: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         act()
+
+
+def test_a_layer_shows_what_differs_from_the_defaults() -> None:
+    assert repr(LSTM(3, 5, num_layers=2)) == "LSTM(3, 5, num_layers=2, dynamics=HeavyBall(momentum=0.6, step_size=1.0))"
+    assert repr(RNN(3, 5, nonlinearity="relu", dynamics=Identity())).endswith(
+        "dynamics=Identity(), nonlinearity='relu')"
+    )
+    assert "nonlinearity" not in repr(RNN(3, 5))
 
 
 def test_short_names_build_the_layers() -> None:
