@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Real
 from typing import ClassVar, Protocol
 
 import torch
@@ -430,15 +431,19 @@ def _counted_scan(
 
 
 def _check_unit_interval(name: str, value: float) -> None:
-    if not (isfinite(value) and 0.0 <= value < 1.0):
+    if not (_is_number(value) and 0.0 <= value < 1.0):
         raise ValueError(f"{name}: got {value!r}, allowed is 0 <= {name} < 1")
 
 
 def _check_positive(name: str, value: float) -> None:
-    if not (isfinite(value) and value > 0.0):
+    if not (_is_number(value) and value > 0.0):
         raise ValueError(f"{name}: got {value!r}, allowed is a finite number > 0")
 
 
 def _check_not_negative(name: str, value: float) -> None:
-    if not (isfinite(value) and value >= 0.0):
+    if not (_is_number(value) and value >= 0.0):
         raise ValueError(f"{name}: got {value!r}, allowed is a finite number >= 0")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)

@@ -153,6 +153,8 @@ def test_zero_input_stays_finite() -> None:
         (lambda: HeavyBall(momentum=1.0), "momentum"),
         (lambda: HeavyBall(momentum=-0.1), "momentum"),
         (lambda: HeavyBall(momentum=math.nan), "momentum"),
+        (lambda: HeavyBall(momentum="a"), "momentum"),  # type: ignore[arg-type]
+        (lambda: HeavyBall(step_size=True), "step_size"),
         (lambda: HeavyBall(step_size=0.0), "step_size"),
         (lambda: Nesterov(step_size=-1.0), "step_size"),
         (lambda: Nesterov(step_size=math.inf), "step_size"),
