@@ -24,6 +24,7 @@ from momentum_cli.cells import parse_cell
 from momentum_cli.kernels import fused, triton
 from momentum_cli.kinds import KINDS, build_layer, cell_objects
 from momentum_cli.layers import RecurrentLayer
+from momentum_cli.process_memory import forget_peak, peak_resident_bytes, resident_bytes
 
 Pass = Literal["forward", "training"]
 
@@ -233,7 +234,7 @@ def peak_bytes(
 ) -> int | None:
     """Return by how much one step raises the peak memory, or None where it cannot be told.
 
-    On the CPU of a fresh process; on CUDA of the tensors that torch allocates.
+    On the CPU that of a fresh process, which Linux tells; on CUDA that of the tensors that torch allocates.
 
     Args:
         cell: As in `measure`.
@@ -246,11 +247,9 @@ def peak_bytes(
     side = "torch" if native else backend
     if torch.device(device).type == "cuda":
         return _cuda_peak(cell, work, side, shape, device)
-    if sys.platform not in ("linux", "darwin"):
-        return None
     command = [sys.executable, "-m", "momentum_cli.step_time", cell, work, side]
     done = subprocess.run([*command, *map(str, shape)], check=True, capture_output=True, text=True)
-    return int(done.stdout)
+    return int(done.stdout) or None
 
 
 def _cuda_peak(cell: str, work: Pass, which: str, shape: Shape, device: str) -> int:
@@ -266,18 +265,14 @@ def _cuda_peak(cell: str, work: Pass, which: str, shape: Shape, device: str) -> 
 
 
 def _report_peak(cell: str, work: Pass, which: str, shape: Shape) -> int:
-    import resource
-
-    def peak() -> int:
-        value = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return value * (1024 if sys.platform == "linux" else 1)
-
     layer = build_torch(cell, shape) if which == "torch" else build(cell, shape, which)
     x, cotangent = _tensors(shape, "cpu")
     step(layer, x[:1, :1], cotangent[:1, :1], work)  # code and threads are not the step's
-    before = peak()
+    before = resident_bytes() if forget_peak() else None
+    if before is None:
+        return 0
     step(layer, x, cotangent, work)
-    return peak() - before
+    return (peak_resident_bytes() or 0) - before
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:

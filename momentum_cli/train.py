@@ -21,6 +21,7 @@ from momentum_cli.data import Dataset
 from momentum_cli.errors import DataError, Interrupted, MomentumError, RecipeError
 from momentum_cli.parameter_groups import unused_groups
 from momentum_cli.plots import curves
+from momentum_cli.process_memory import peak_resident_bytes
 from momentum_cli.recipe import Recipe, load_recipe
 from momentum_cli.run_folder import MetricsLog, environment, locked, new_run_folder, write_json
 from momentum_cli.trainer import Progress, StepResult, Trainer
@@ -451,15 +452,12 @@ def device_name(device: torch.device) -> str:
     return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else "cpu"
 
 
-def memory_bytes(device: torch.device) -> int:
-    """Return the peak memory: of the device's allocator on CUDA, resident in the process on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    import resource
-    import sys
+def memory_bytes(device: torch.device) -> int | None:
+    """Return the peak memory: of the device's allocator on CUDA, resident in the process on the CPU.
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    None where the system does not tell.
+    """
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()
 
 
 @contextmanager

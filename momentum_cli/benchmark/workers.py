@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from momentum_cli.benchmark.contender import Contender
 from momentum_cli.benchmark.outcome import RESULT, stillborn
@@ -21,9 +21,6 @@ from momentum_cli.data import NO_PROGRESS
 from momentum_cli.errors import RunError
 from momentum_cli.plugins import load_plugins, loaded_files
 from momentum_cli.ui.contest import RunState
-
-if TYPE_CHECKING:
-    import torch
 
 # fork would copy a process with threads in it, whose locks nobody opens again
 _SPAWN = multiprocessing.get_context("spawn")
@@ -181,7 +178,7 @@ def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, option
                 if stopped():
                     contender.pause()
                     return
-            contender.memory_bytes = _peak(contender.trainer.device, memory_bytes)
+            contender.memory_bytes = memory_bytes(contender.trainer.device)
             contender.finish()
         except Exception as error:
             contender.fail(error)
@@ -205,16 +202,8 @@ def _measure(
         for _ in range(_MEMORY_STEPS):
             trainer.step()
         trainer.evaluate(trainer.selection_split)
-        connection.send(_peak(trainer.device, memory_bytes))
+        connection.send(memory_bytes(trainer.device))
     connection.close()
-
-
-def _peak(device: torch.device, memory_bytes: Callable[[torch.device], int]) -> int:
-    """Return the peak memory; on Linux from /proc, because getrusage's peak begins with that of the parent."""
-    if device.type == "cpu":
-        with suppress(OSError, ValueError, IndexError), open("/proc/self/status", encoding="ascii") as file:
-            return 1024 * int(next(line for line in file if line.startswith("VmHWM")).split()[1])
-    return memory_bytes(device)
 
 
 def _choose_gpu(slot: int) -> None:

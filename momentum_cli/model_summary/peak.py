@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from momentum_cli.errors import RunError
 from momentum_cli.model_summary.sizes import Sizes
 from momentum_cli.plugins import load_plugins, loaded_files
+from momentum_cli.process_memory import forget_peak, peak_resident_bytes, resident_bytes
 from momentum_cli.recipe import Recipe
 
 
@@ -34,7 +34,7 @@ def measured_peak(recipe: Recipe, sizes: Sizes, batch: int) -> int | None:
     Raises:
         RunError: The process failed; says how.
     """
-    if not Path("/proc/self/clear_refs").exists():
+    if not forget_peak():
         return None
     work = {"recipe": recipe.dump(), "sizes": vars(sizes), "batch": batch, "plugins": loaded_files()}
     done = subprocess.run(
@@ -71,18 +71,11 @@ def _train_once(recipe: Recipe, sizes: Sizes, batch: int) -> None:
 def _growth(recipe: Recipe, sizes: Sizes, batch: int) -> int:
     tiny = recipe.override("model.hidden_size=4", "train.batch_size=1")
     _train_once(tiny, Sizes(2, sizes.input_size, sizes.output_size, sizes.output, sizes.loss), 1)
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what it is now
-    except OSError:  # a container may forbid it
+    before = resident_bytes() if forget_peak() else None
+    if before is None:
         return 0
-    before = _resident("VmRSS")
     _train_once(recipe, sizes, batch)
-    return _resident("VmHWM") - before
-
-
-def _resident(name: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+    return (peak_resident_bytes() or 0) - before
 
 
 def _main() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from momentum_cli.process_memory import resident_bytes
 from momentum_cli.ui.protocol import Evaluation, RunStart, StepInfo
 
 # An average over about the last ten losses that were read back: steady to the eye, and a divergence still shows.
@@ -124,12 +124,3 @@ class Progress:
         if self.last is not None and self.last.memory_bytes is not None:
             return self.last.memory_bytes
         return resident_bytes()
-
-
-def resident_bytes() -> int | None:
-    """Resident memory of this process in bytes; None where the system does not tell it through /proc."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return None
