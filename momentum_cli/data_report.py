@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from momentum_cli import terminal
-from momentum_cli.data import NO_PROGRESS, Dataset, DownloadProgress, Files, Sequences
+from momentum_cli.data import NO_PROGRESS, Dataset, DownloadProgress, Files, Sequences, Speech, SpeechClassify
+from momentum_cli.data.dataset import find_data
 from momentum_cli.data.files.problems import Problem, Problems
 from momentum_cli.data.files.tables import rows_of_block
 from momentum_cli.errors import DataError
@@ -45,9 +46,9 @@ def describe_data(
 
     Returns:
         ``task``, ``input_size``, ``output_size``, ``loss``, ``metric``, ``labels``; ``splits``: sequences, steps,
-        shortest, longest and classes (label -> sequences, of classes a sequence) of each; of the task ``files`` also
-        ``path``, ``format`` and ``features``: name, minimum, maximum, mean and missing values of each, in original
-        units; ``picture``.
+        shortest, longest and classes (label -> sequences, of classes a sequence) of each; of the tasks of speech and
+        ``files`` also ``path``, of ``files`` ``format`` and ``features``: name, minimum, maximum, mean and missing
+        values of each, in original units; ``picture``.
 
     Raises:
         DataError: The data are missing or wrong.
@@ -59,6 +60,8 @@ def describe_data(
         path = task.find(data_dir)
         gathered = task.gather(path, problems)
         facts = {"path": str(path), "format": task.schema(path).format, "features": _features(gathered)}
+    elif isinstance(task, Speech | SpeechClassify):
+        facts = {"path": str(find_data(task.path, data_dir))}
     dataset = task.load(data_dir, progress)
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     result = {
@@ -90,7 +93,9 @@ def check_data(
 
     Of the task ``files``: missing and unreadable values, times that stand twice, sequences in two splits or without
     steps, targets that change within a sequence; identical sequences in different splits; classes without a training
-    sequence. Of other tasks: what loading them says.
+    sequence. Of the tasks of speech: speakers and recordings that are missing, in a wrong place, cut short or of
+    another kind; identical recordings in different splits; classes without a training recording. Of other tasks: what
+    loading them says.
 
     Returns:
         ``task``, ``path``, ``ok``, and ``problems``: kind, column, sequence, rows (the first 20), count and message of
@@ -106,6 +111,9 @@ def check_data(
     if isinstance(task, Files):
         path = str(task.find(data_dir))
         found = _check_files(task, Path(path))
+    elif isinstance(task, Speech | SpeechClassify):
+        path = str(find_data(task.path, data_dir))
+        found = _check_speech(task, Path(path), progress)
     else:
         try:
             task.load(data_dir, progress)
@@ -128,6 +136,18 @@ def _check_files(task: Files, path: Path) -> list[Problem]:
                 _find_untrained(gathered, parts, problems)
         except DataError as error:
             problems.add("data", str(error))
+    return problems.all
+
+
+def _check_speech(task: Speech | SpeechClassify, folder: Path, progress: DownloadProgress) -> list[Problem]:
+    problems = Problems()
+    try:
+        corpus = task.corpus(folder, problems)
+        # Recordings that are there are looked at although others are missing.
+        frames = corpus.frames(task.features(), problems, progress, task.num_workers) if corpus.recordings else None
+        corpus.check(frames, problems)
+    except DataError as error:
+        problems.add("data", str(error))
     return problems.all
 
 

@@ -56,6 +56,8 @@ METRICS: dict[str, tuple[str, ...]] = {
     "language": ("bits_per_character", "bits_per_byte", "perplexity", "loss"),
     # By task.kind, likewise.
     "files": ("accuracy", "mse", "mae", "loss"),
+    "speech": ("mse", "mae", "loss"),
+    "speech-classify": ("accuracy", "loss"),
 }
 
 # Arguments of torch's optimizers that are no settings of a training: the first is the model, the others would train

@@ -21,6 +21,7 @@ from momentum_cli.data.groups import Groups, ShuffledGroups, WindowGroups, evalu
 from momentum_cli.data.language import Language
 from momentum_cli.data.mnist import MNIST, PermutedMNIST
 from momentum_cli.data.sampling import epoch_order, training_order
+from momentum_cli.data.speech import Speech, SpeechClassify
 from momentum_cli.data.synthetic import Adding, Copying
 from momentum_cli.data.token_text import TokenText
 from momentum_cli.data.vocabulary import Vocabulary
@@ -33,6 +34,8 @@ TASKS: dict[str, type[Task]] = {
     "copying": Copying,
     "language": Language,
     "files": Files,
+    "speech": Speech,
+    "speech-classify": SpeechClassify,
 }
 
 __all__ = [
@@ -53,6 +56,8 @@ __all__ = [
     "PermutedMNIST",
     "Sequences",
     "ShuffledGroups",
+    "Speech",
+    "SpeechClassify",
     "Split",
     "Task",
     "TokenText",

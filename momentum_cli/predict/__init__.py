@@ -23,6 +23,8 @@ from momentum_cli.lookup import unknown
 from momentum_cli.predict.files import ENDINGS, FileInputs
 from momentum_cli.predict.inputs import Broken, Sample, find_inputs, read_samples
 from momentum_cli.predict.preparation import Preparation
+from momentum_cli.predict.speech import ENDINGS as SOUND_ENDINGS
+from momentum_cli.predict.speech import SpeechInputs
 from momentum_cli.predict.text import ENDINGS as TEXT_ENDINGS
 from momentum_cli.predict.text import text_predictions
 from momentum_cli.predict.writers import CsvWriter, JsonlWriter, NpzWriter, Writer
@@ -51,7 +53,7 @@ def predict(
     Args:
         model: A run folder, a checkpoint or an exported file.
         inputs: Files, folders, globs, or ``-`` for standard input: images for pixel tasks, NPY, NPZ and CSV
-            arrays; text files for language models, a prediction a line.
+            arrays; text files for language models, a prediction a line; recordings for models of speech.
         format: One of `OUTPUT_FORMATS`.
         out: Where to write, whole or not at all; None: standard output, for jsonl and csv.
         batch_size: Samples at a time, >= 1.
@@ -79,12 +81,16 @@ def predict(
     dataset = subject.trained_on
     text = dataset["preprocessing"].get("kind") == "tokens"
     files: FileInputs | None = None
+    speech: SpeechInputs | None = None
     read: Callable[[str], Iterator[Sample | Broken]]
     if dataset["preprocessing"].get("kind") == "files":
         files = FileInputs(dataset["preprocessing"])
         read, sources = files.read, find_inputs(inputs, ENDINGS)
     elif text:
         sources = find_inputs(inputs, TEXT_ENDINGS)
+    elif dataset["preprocessing"].get("kind") == "speech":
+        speech = SpeechInputs(dataset["preprocessing"])
+        read, sources = speech.read, find_inputs(inputs, SOUND_ENDINGS)
     else:
         preparation = Preparation(dataset["preprocessing"], dataset["input_size"])
         read, sources = lambda source: read_samples(source, preparation), find_inputs(inputs)
@@ -114,6 +120,9 @@ def predict(
                 if files is not None and dataset["loss"] == "mse":
                     restored, named = files.restore(output)
                     writer.write(_who(sample) | {"values": named}, restored)
+                elif speech is not None and sample.wanted is not None:
+                    restored, said = speech.restore(output, sample.wanted)
+                    writer.write(_who(sample) | said, restored)
                 else:
                     writer.write(_record(sample, output, dataset, top), output)
             predicted += len(batch)

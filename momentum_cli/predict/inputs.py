@@ -34,12 +34,14 @@ class Sample:
         row: Its number in the file from 0, or None when the file is one sample.
         inputs: (T, D) float32.
         sequence: Its name, where it has one.
+        wanted: What the outputs are compared with, where the input tells it: (T, D), or None.
     """
 
     source: str
     row: int | None
     inputs: np.ndarray
     sequence: str | None = None
+    wanted: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

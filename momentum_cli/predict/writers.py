@@ -19,6 +19,8 @@ from momentum_cli.errors import DataError
 from momentum_cli.objective import TOKEN_METRICS
 from momentum_cli.run_folder.files import json_text
 
+_SCORES = ("tokens", "frames", "mse", *TOKEN_METRICS)
+
 
 class Writer(Protocol):
     """Takes one prediction after the other."""
@@ -58,8 +60,8 @@ class CsvWriter:
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
         """Write a line, and the heading before the first one."""
         cells: dict[str, Any] = {key: record[key] for key in ("source", "row", "sequence") if key in record}
-        # What a line of text is scored by.
-        scores = {key: value for key, value in record.items() if key == "tokens" or key in TOKEN_METRICS}
+        # What a line of text, or a recording, is scored by.
+        scores = {key: value for key, value in record.items() if key in _SCORES}
         cells |= {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in scores.items()}
         if "top" in record:
             for rank, entry in enumerate(record["top"], start=1):
@@ -67,6 +69,9 @@ class CsvWriter:
                 cells |= {f"label{end}": entry["label"], f"probability{end}": f"{entry['probability']:.6g}"}
         elif "labels" in record:
             cells["labels"] = " ".join(record["labels"])
+        elif "frames" in record:
+            # The frames themselves would be thousands of columns, of another number for each recording.
+            pass
         elif isinstance(record["values"], dict):
             for name, value in record["values"].items():
                 steps = enumerate(value, start=1) if isinstance(value, list) else ()

@@ -103,9 +103,7 @@ class PlainUi(NullUi):
             self._line(f"downloading {name}: {bytes_text(done)}" + (f" of {bytes_text(total)}" if total else ""))
 
     def preparation(self, name: str, done: int, total: int) -> None:
-        if done == 0 or done >= total:
-            self._line(f"{name}: {done:,} of {total:,} files")
-        elif self._due(self._clock()):
+        if done == 0 or done >= total or self._due(self._clock()):
             self._line(f"{name}: {done:,} of {total:,} files")
 
     def _due(self, now: float) -> bool:

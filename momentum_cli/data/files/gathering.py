@@ -105,7 +105,7 @@ class Gatherer:
             self.problems.add("empty", f"sequence {name!r} has no step", [self._rows[place]], sequence=name)
         if not len(lengths):
             self.problems.add("empty", "the file holds no sequence")
-        labels = tuple(sorted(self._codes, key=_sort_key))
+        labels = tuple(sorted(self._codes, key=label_order))
         recode = np.empty(len(labels), np.int64)
         for code, label in enumerate(labels):
             recode[self._codes[label]] = code
@@ -356,7 +356,7 @@ def _forward_filled(values: np.ndarray, before: np.ndarray | None) -> np.ndarray
     return filled if before is None else filled[1:]
 
 
-def _sort_key(label: str) -> tuple[int, float, str]:
+def label_order(label: str) -> tuple[int, float, str]:
     """Sort numbers by value and before words."""
     try:
         return (0, float(label), label)

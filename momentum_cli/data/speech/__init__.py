@@ -1,0 +1,12 @@
+"""Speech: frames of the spectrum to predict, and recordings to classify.
+
+The way of a recording: `listing` (or `timit`) finds the files and what their names say, `splitting` divides them,
+`recordings` reads them, `features` computes their frames, `cache` keeps these, and `sequences` makes batches of them.
+"""
+
+from __future__ import annotations
+
+from momentum_cli.data.speech.classification import SpeechClassify
+from momentum_cli.data.speech.prediction import Speech
+
+__all__ = ["Speech", "SpeechClassify"]

@@ -1,0 +1,206 @@
+"""Frames of a corpus, computed once by several threads and kept in the user's cache folder.
+
+Axes: S frames of all recordings, D bins or channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from momentum_cli.data.dataset import DownloadProgress, cache_dir
+from momentum_cli.data.files.cache import LARGE
+from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.files.steps import Steps, StepWriter
+from momentum_cli.data.speech.features import Features
+from momentum_cli.data.speech.listing import Recording
+from momentum_cli.data.speech.recordings import RecordingError, read_recording
+
+VERSION = 1
+# Recordings that are computed before their frames are written, for each worker.
+_AHEAD = 32
+
+Check = Callable[[Recording, int, dict[str, str]], None]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of all recordings, one after the other.
+
+    Args:
+        steps: (S, D) float32, dB.
+        lengths: (n,) int64, frames of each recording.
+    """
+
+    steps: Steps
+    lengths: np.ndarray
+
+    @property
+    def starts(self) -> np.ndarray:
+        """(n,) int64, where the frames of each recording begin."""
+        starts: np.ndarray = np.cumsum(self.lengths) - self.lengths
+        return starts
+
+
+def no_check(recording: Recording, rate: int, header: dict[str, str]) -> None:
+    """Accept every recording."""
+
+
+def load_frames(
+    folder: Path,
+    recordings: Sequence[Recording],
+    features: Features,
+    problems: Problems,
+    progress: DownloadProgress,
+    *,
+    num_workers: int | None = None,
+    check: Check = no_check,
+) -> Frames | None:
+    """Return the frames of recordings: those kept by an earlier call, or computed now and kept.
+
+    They are kept in a folder named after a fingerprint of the files (path, size, time of change) and of the features,
+    so another setting or a changed file never meets old frames. The folder is written whole or not at all, and carries
+    a checksum: damaged frames are computed again, and `progress` is told so.
+
+    Args:
+        folder: What the names of the recordings are relative to.
+        recordings: In the order that frames have then.
+        features: What is computed.
+        problems: Told about every recording that cannot be used; then nothing is kept.
+        progress: Told about the progress, and what the user should know.
+        num_workers: Threads, >= 1; None: one a core.
+        check: Raises RecordingError for a recording that has no place here; given its sample rate and header.
+
+    Returns:
+        The frames; None when there are problems.
+    """
+    kept = cache_dir() / "speech" / _fingerprint(folder, recordings, features)
+    if kept.is_dir():
+        found = _read(kept, features.size)
+        if found is not None:
+            return found
+        progress.note(f"{kept}: the frames kept here are damaged; they are computed again", "warning")
+        shutil.rmtree(kept, ignore_errors=True)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".speech-", dir=kept.parent))
+    except OSError as error:
+        progress.note(
+            f"{kept.parent} cannot be written ({error.strerror or error}): the frames are not kept for the next time; "
+            "give another cache folder in XDG_CACHE_HOME",
+            "warning",
+        )
+        return _compute(recordings, features, problems, progress, num_workers, check, None)
+    try:
+        computed = _compute(recordings, features, problems, progress, num_workers, check, temporary)
+        if computed is None:
+            return None
+        # Another process may have been faster; what it wrote is the same.
+        with suppress(OSError):
+            temporary.rename(kept)
+        return _read(kept, features.size) or computed
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _compute(
+    recordings: Sequence[Recording],
+    features: Features,
+    problems: Problems,
+    progress: DownloadProgress,
+    num_workers: int | None,
+    check: Check,
+    folder: Path | None,
+) -> Frames | None:
+    path = None if folder is None else folder / "frames.bin"
+    writer = StepWriter(features.size, np.float32, path)
+    lengths, digest = [], hashlib.blake2b(digest_size=16)
+    workers = num_workers or _cores()
+    name = "computing spectra"
+    before = len(problems.all)
+
+    def one(recording: Recording) -> np.ndarray | RecordingError:
+        try:
+            samples, rate, header = read_recording(recording.path)
+            check(recording, rate, header)
+            if not len(samples):
+                raise RecordingError("empty", "has no samples")
+            if not np.isfinite(samples).all():
+                raise RecordingError("unreadable", "a sample is not a finite number")
+            return features(samples, rate)
+        except RecordingError as error:
+            return error
+
+    progress.preparation(name, 0, len(recordings))
+    with ThreadPoolExecutor(workers) as pool:
+        for part in _parts(recordings, _AHEAD * workers):
+            for recording, frames in zip(part, pool.map(one, part), strict=True):
+                if isinstance(frames, RecordingError):
+                    problems.add(frames.kind, f"{recording.name}: {frames}", sequence=recording.name)
+                    continue
+                writer.append(frames)
+                digest.update(frames.tobytes())
+                lengths.append(len(frames))
+                progress.preparation(name, min(len(lengths), len(recordings) - 1), len(recordings))
+    steps = writer.close()
+    progress.preparation(name, len(recordings), len(recordings))
+    if len(problems.all) > before:
+        return None
+    if folder is not None:
+        index = {"lengths": lengths, "digest": digest.hexdigest(), "features": features.dump()}
+        (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    if steps is None:
+        assert path is not None
+        steps = Steps(path, np.float32, features.size)
+    return Frames(steps, np.array(lengths, np.int64))
+
+
+def _read(folder: Path, columns: int) -> Frames | None:
+    """Return kept frames, or None when they are not whole."""
+    path = folder / "frames.bin"
+    try:
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        lengths = np.array(index["lengths"], np.int64)
+        whole = path.stat().st_size == 4 * columns * int(lengths.sum()) and _digest(path) == index["digest"]
+        if not whole:
+            return None
+        small = path.stat().st_size < LARGE
+        steps = Steps(np.fromfile(path, np.float32).reshape(-1, columns)) if small else Steps(path, np.float32, columns)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Frames(steps, lengths)
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _fingerprint(folder: Path, recordings: Sequence[Recording], features: Features) -> str:
+    stats = [(recording.name, recording.path.stat()) for recording in recordings]
+    stamps = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    content = json.dumps([VERSION, str(folder.resolve()), stamps, features.dump()], sort_keys=True)
+    return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _parts(recordings: Sequence[Recording], size: int) -> Iterator[Sequence[Recording]]:
+    for start in range(0, len(recordings), size):
+        yield recordings[start : start + size]
+
+
+def _cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

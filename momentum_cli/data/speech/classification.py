@@ -1,0 +1,136 @@
+"""The task `speech-classify`: say what was spoken, from the log-mel spectrum of a recording.
+
+Axes: T frames, M mel channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from momentum_cli.data.dataset import NO_PROGRESS, Dataset, DownloadProgress, find_data
+from momentum_cli.data.speech.options import SplitOption, check_division
+
+if TYPE_CHECKING:
+    from momentum_cli.data.files.problems import Problems
+    from momentum_cli.data.speech.corpus import Corpus
+    from momentum_cli.data.speech.features import Features
+
+
+@dataclass(frozen=True)
+class SpeechClassify:
+    """Classify recordings by the label in their name or folder; docs/speech.md.
+
+    Args:
+        path: Folder of recordings (WAV, FLAC, SPHERE; one channel), with any folders in it; looked for from the
+            recipe's folder, then in the folder of data sets.
+        pattern: What the path of a recording below the folder says, without its ending: ``{label}``, ``{speaker}``,
+            ``{index}`` and ``{split}`` are parts of it without ``/``, ``*`` is anything.
+        split: As for `momentum_cli.data.speech.Speech`; the classes keep their shares.
+        test_indices: With split index: recordings with a lower ``{index}`` are for test, >= 1.
+        validation_fraction, test_fraction: Of the recordings, or of the speakers; >= 0 and > 0, their sum < 1. By index
+            validation is a fraction of what is not for test. Without validation the test set chooses, and the result is
+            labelled so.
+        split_seed: Which are drawn, in [0, 2**32).
+        sample_rate: Hz, >= 1; other recordings are resampled.
+        n_fft: Samples of a frame, even, >= 2.
+        hop_length: Samples from one frame to the next, in [1, n_fft].
+        n_mels: M, >= 1; each mel channel needs a bin.
+        normalise: ``"standard"``: mean 0 and standard deviation 1 of each channel of the training frames; ``"none"``:
+            dB.
+        num_workers: Threads that compute the frames, >= 1; None: one a core.
+
+    Raises:
+        ValueError: An option is out of its range, or does not go with another one.
+    """
+
+    path: str
+    pattern: str = "{label}/*"
+    split: SplitOption | None = None
+    test_indices: int = 5
+    validation_fraction: float = 0.15
+    test_fraction: float = 0.15
+    split_seed: int = 0
+    sample_rate: int = 8000
+    n_fft: int = 256
+    hop_length: int = 128
+    n_mels: int = 40
+    normalise: Literal["standard", "none"] = "standard"
+    num_workers: int | None = None
+
+    def __post_init__(self) -> None:
+        check_division(self)
+        if "{label}" not in self.pattern:
+            raise ValueError(f"pattern: got {self.pattern!r}, which has no {{label}}")
+        self.features()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics of an evaluation, the headline one first."""
+        return ("accuracy", "loss")
+
+    def features(self) -> Features:
+        """Return what is computed of the recordings."""
+        from momentum_cli.data.speech.features import Features
+
+        return Features("log-mel", self.sample_rate, self.n_fft, self.hop_length, self.n_mels)
+
+    def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
+        """List the recordings and compute their frames, or take those that are kept; nothing is downloaded.
+
+        Returns:
+            Dataset whose splits are `FileSplit`.
+
+        Raises:
+            DataError: The folder is missing, or something is wrong in it: every problem is named.
+        """
+        import numpy as np
+        import torch
+
+        from momentum_cli.data.files.problems import Problems
+        from momentum_cli.data.files.sequences import FileSplit, Windows
+        from momentum_cli.data.speech.corpus import describe, fit_scaling
+
+        problems = Problems()
+        corpus = self.corpus(find_data(self.path, data_dir), problems)
+        problems.refuse(str(corpus.folder))
+        features = self.features()
+        frames = corpus.frames(features, problems, progress, self.num_workers)
+        problems.refuse(str(corpus.folder))
+        assert frames is not None
+        assert corpus.classes is not None
+        scaling = fit_scaling(frames, corpus.parts["train"], self.normalise)
+        starts, lengths = frames.starts, frames.lengths
+        splits = {}
+        for split, part in corpus.parts.items():
+            windows = Windows(starts[part], np.ones(len(part), np.int64), 1, lengths[part])
+            targets = torch.from_numpy(corpus.classes[part])
+            splits[split] = FileSplit(frames.steps, windows, scaling, features.size, targets)
+        return Dataset(
+            name="speech-classify",
+            train=splits["train"],
+            validation=splits["validation"] if len(splits["validation"]) else None,
+            test=splits["test"],
+            input_size=features.size,
+            output_size=len(corpus.labels),
+            output="last",
+            loss="cross_entropy",
+            metric="accuracy",
+            labels=corpus.labels,
+            preprocessing=describe("speech", features, scaling),
+            licence="that of the recordings",
+        )
+
+    def corpus(self, folder: Path, problems: Problems) -> Corpus:
+        """Return the recordings, their classes and their division.
+
+        Raises:
+            DataError: There are none, or too few, or one class only.
+        """
+        from momentum_cli.data.speech.corpus import Division, open_corpus
+        from momentum_cli.data.speech.options import chosen_split
+
+        by = chosen_split(self.split, self.pattern)
+        division = Division(by, self.validation_fraction, self.test_fraction, self.test_indices, self.split_seed)
+        return open_corpus(folder, self.pattern, division, problems, labelled=True)

@@ -1,0 +1,155 @@
+"""What both tasks of speech do: find the recordings, divide them, compute their frames, fit the normalisation.
+
+Axes: n recordings, D bins or channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from momentum_cli.data.dataset import DownloadProgress
+from momentum_cli.data.files.gathering import label_order
+from momentum_cli.data.files.normalisation import Scaling, fit
+from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.speech.cache import Frames, load_frames, no_check
+from momentum_cli.data.speech.features import Features
+from momentum_cli.data.speech.listing import Recording, list_folder
+from momentum_cli.data.speech.options import SplitOption
+from momentum_cli.data.speech.splitting import given_splits, split_recordings
+from momentum_cli.data.speech.timit import check_utterance, list_timit
+from momentum_cli.errors import DataError
+
+
+@dataclass(frozen=True)
+class Division:
+    """How recordings are divided; options as in `momentum_cli.data.speech.Speech`."""
+
+    by: SplitOption
+    validation: float
+    test: float
+    test_indices: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Recordings of a folder.
+
+    Args:
+        folder: Where they are.
+        recordings: n of them.
+        classes: (n,) int64, or None.
+        labels: Name of each class, or ().
+        parts: The recordings of each split, (m,) int64.
+        timit: Whether the folder has the layout of TIMIT.
+    """
+
+    folder: Path
+    recordings: list[Recording]
+    classes: np.ndarray | None
+    labels: tuple[str, ...]
+    parts: dict[str, np.ndarray]
+    timit: bool = False
+
+    def frames(
+        self, features: Features, problems: Problems, progress: DownloadProgress, num_workers: int | None
+    ) -> Frames | None:
+        """Return the frames of all recordings; None when there are problems, see `load_frames`."""
+        check = check_utterance if self.timit else no_check
+        return load_frames(
+            self.folder, self.recordings, features, problems, progress, num_workers=num_workers, check=check
+        )
+
+    def check(self, frames: Frames | None, problems: Problems) -> None:
+        """Find classes without a training recording, and recordings of one split that stand in another one, too."""
+        if self.classes is not None:
+            trained = set(self.classes[self.parts["train"]].tolist())
+            for code in sorted(set(self.classes.tolist()) - trained):
+                problems.add("untrained_class", f"class {self.labels[code]!r} has no training recording")
+        if frames is None:
+            return
+        seen: dict[bytes, tuple[str, str]] = {}
+        starts, lengths = frames.starts, frames.lengths
+        for split, part in self.parts.items():
+            for place in part.tolist():
+                content = frames.steps.read(int(starts[place]), int(starts[place] + lengths[place]))
+                key = hashlib.blake2b(np.ascontiguousarray(content).tobytes(), digest_size=16).digest()
+                name = self.recordings[place].name
+                before = seen.setdefault(key, (split, name))
+                if before[0] != split:
+                    text = f"the recordings {before[1]} ({before[0]}) and {name} ({split}) are identical"
+                    problems.add("identical", text, sequence=name)
+
+
+def open_corpus(
+    folder: Path, pattern: str, division: Division, problems: Problems, *, timit: bool = False, labelled: bool = False
+) -> Corpus:
+    """List the recordings of a folder and divide them.
+
+    Args:
+        folder: Where.
+        pattern: What their names say.
+        division: How they are divided; TIMIT's own division is fixed.
+        problems: Told about what is wrong with names.
+        timit: The folder has the layout of TIMIT.
+        labelled: Recordings have a label.
+
+    Raises:
+        DataError: There are no recordings, or too few.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: got a file, allowed is a folder of recordings")
+    recordings = list_timit(folder, problems) if timit else list_folder(folder, pattern, problems)
+    classes: np.ndarray | None = None
+    labels: tuple[str, ...] = ()
+    if labelled:
+        names = [recording.label or "" for recording in recordings]
+        labels = tuple(sorted(set(names), key=label_order))
+        if len(labels) < 2:
+            found = ", ".join(labels) or "none"
+            raise DataError(f"{folder}: the recordings have {len(labels)} label ({found}), allowed are two or more")
+        codes = {label: code for code, label in enumerate(labels)}
+        classes = np.array([codes[name] for name in names], np.int64)
+    if timit:
+        parts = given_splits(recordings)
+    else:
+        parts = split_recordings(
+            recordings,
+            classes,
+            division.by,
+            division.validation,
+            division.test,
+            division.test_indices,
+            division.seed,
+            problems,
+        )
+    return Corpus(folder, recordings, classes, labels, parts, timit)
+
+
+def fit_scaling(frames: Frames, train: np.ndarray, how: Literal["standard", "none"]) -> Scaling:
+    """Fit the normalisation of each bin or channel to the frames of the training recordings.
+
+    The numbers are rounded to six digits: the frames of another machine may differ in the last bit, and its
+    normalisation is to be the same.
+    """
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start, length in zip(frames.starts[train].tolist(), frames.lengths[train].tolist(), strict=True):
+            yield frames.steps.read(start, start + length)
+
+    fitted = fit(blocks(), frames.steps.columns, how)
+    rounded = [np.array([float(f"{x:.6g}") for x in values]) for values in (fitted.offset, fitted.scale)]
+    # Nothing is ever missing.
+    return Scaling(rounded[0], rounded[1], np.zeros_like(rounded[0]))
+
+
+def describe(kind: str, features: Features, scaling: Scaling) -> dict[str, Any]:
+    """Return the way from samples to inputs, JSON-able: x = (frame - offset) / scale."""
+    scale = {"offset": scaling.offset.tolist(), "scale": scaling.scale.tolist()}
+    return {"kind": kind, **features.dump(), "scaling": scale}

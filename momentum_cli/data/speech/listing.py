@@ -1,0 +1,96 @@
+"""Which recordings a folder has, and what their names say: label, speaker, index, split."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.speech.recordings import ENDINGS
+from momentum_cli.errors import DataError
+
+FIELDS = ("label", "speaker", "index", "split")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording of a corpus.
+
+    Args:
+        path: The file.
+        name: What it is called in messages: its path below the folder.
+        label, speaker, index, split: What the name says, or None.
+        utterance: What the header of the file has to say about itself, where a corpus fixes it.
+    """
+
+    path: Path
+    name: str
+    label: str | None = None
+    speaker: str | None = None
+    index: int | None = None
+    split: str | None = None
+    utterance: str | None = None
+
+
+def pattern_fields(pattern: str) -> tuple[str, ...]:
+    """Return the fields of a pattern.
+
+    A pattern is a path below the folder, without ending: ``{name}`` is a part of it without ``/``, ``*`` anything.
+
+    Raises:
+        ValueError: A field is unknown or stands twice, or braces do not match.
+    """
+    found = re.findall(r"\{([^{}]*)\}", pattern)
+    rest = re.sub(r"\{[^{}]*\}", "", pattern)
+    if not pattern or "{" in rest or "}" in rest:
+        raise ValueError(
+            f"pattern: got {pattern!r}, allowed is a path such as '{{label}}/*' or '{{label}}_{{speaker}}'"
+        )
+    for name in found:
+        if name not in FIELDS:
+            raise ValueError(f"pattern: got the field {{{name}}}, allowed are {', '.join(f'{{{f}}}' for f in FIELDS)}")
+        if found.count(name) > 1:
+            raise ValueError(f"pattern: the field {{{name}}} stands twice")
+    return tuple(found)
+
+
+def list_folder(folder: Path, pattern: str, problems: Problems) -> list[Recording]:
+    """Return the recordings of a folder and of all folders in it, sorted by name.
+
+    Args:
+        folder: Where.
+        pattern: What their names say, see `pattern_fields`.
+        problems: Told about names that do not fit.
+
+    Raises:
+        DataError: There is none.
+    """
+    parts = (
+        f"(?P<{part[1:-1]}>[^/]+?)" if part.startswith("{") else ".*" if part == "*" else re.escape(part)
+        for part in re.split(r"(\{\w+\}|\*)", pattern)
+    )
+    fits = re.compile("".join(parts), re.DOTALL)
+    found = []
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
+    if not files:
+        raise DataError(f"{folder}: the folder holds no {', '.join(ENDINGS)} file")
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        match = fits.fullmatch(file.relative_to(folder).with_suffix("").as_posix())
+        fields = {} if match is None else match.groupdict()
+        index = fields.get("index")
+        if match is None or (index is not None and not index.isdecimal()):
+            problems.add("name", f"{name}: the name does not fit the pattern {pattern}", sequence=name)
+            continue
+        found.append(
+            Recording(
+                file,
+                name,
+                fields.get("label"),
+                fields.get("speaker"),
+                None if index is None else int(index),
+                fields.get("split"),
+            )
+        )
+    return found

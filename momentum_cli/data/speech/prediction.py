@@ -1,0 +1,150 @@
+"""The task `speech`: predict the next frame of the log-magnitude spectrum.
+
+Axes: T steps, F bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from momentum_cli.data.dataset import NO_PROGRESS, Dataset, DownloadProgress, find_data
+from momentum_cli.data.speech.options import SplitOption, check_division
+
+if TYPE_CHECKING:
+    from momentum_cli.data.files.problems import Problems
+    from momentum_cli.data.speech.corpus import Corpus, Division
+    from momentum_cli.data.speech.features import Features
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Predict each frame of speech from those before it; docs/speech.md.
+
+    Frames are the log-magnitude short-time spectrum in dB, see `momentum_cli.data.speech.features.Features`. The loss
+    and the metric ``mse`` are means over all real frames and bins; the metric is in dB², also with normalised frames.
+
+    Args:
+        path: Folder of recordings (WAV, FLAC, SPHERE; one channel), with any folders in it; looked for from the
+            recipe's folder, then in the folder of data sets.
+        format: ``"wav"``: any folder; ``"timit"``: the layout of LDC93S1, with 3,696 utterances for training, 400 of
+            the development set, and the 192 of the core test set.
+        pattern: What the path of a recording below the folder says, without its ending: ``{speaker}``, ``{index}``,
+            ``{split}`` and ``{label}`` are parts of it without ``/``, ``*`` is anything.
+        split: ``"fraction"``: recordings are drawn for each split; ``"speaker"``: speakers are drawn, with all their
+            recordings; ``"index"``: those with an ``{index}`` below `test_indices` are for test; ``"folder"``: by the
+            word train, validation or test that is ``{split}``. None: folder where the pattern has it, else fraction.
+        test_indices: With split index, >= 1.
+        validation_fraction, test_fraction: Of the recordings, or of the speakers; >= 0 and > 0, their sum < 1. By index
+            validation is a fraction of what is not for test. Without validation the test set chooses, and the result is
+            labelled so.
+        split_seed: Which are drawn, in [0, 2**32).
+        sample_rate: Hz, >= 1; other recordings are resampled.
+        n_fft: Samples of a frame, even, >= 2; F = n_fft / 2 + 1.
+        hop_length: Samples from one frame to the next, in [1, n_fft].
+        predict: ``"next"``: the frame after the one that is given; ``"previous"``: the one before it, which is what the
+            authors' files of TIMIT hold, see docs/speech.md.
+        normalise: ``"standard"``: mean 0 and standard deviation 1 of each bin of the training frames, for inputs and
+            predicted frames; ``"none"``: dB.
+        num_workers: Threads that compute the frames, >= 1; None: one a core.
+
+    Raises:
+        ValueError: An option is out of its range, or does not go with another one.
+
+    Reference: Wisdom, Powers, Hershey, Le Roux and Atlas, Full-Capacity Unitary Recurrent Neural Networks,
+    NeurIPS 2016, section 4.4; Nguyen, Baraniuk, Bertozzi, Osher and Wang, MomentumRNN, NeurIPS 2020, table 2.
+    """
+
+    path: str
+    format: Literal["wav", "timit"] = "wav"
+    pattern: str = "*"
+    split: SplitOption | None = None
+    test_indices: int = 5
+    validation_fraction: float = 0.15
+    test_fraction: float = 0.15
+    split_seed: int = 0
+    sample_rate: int = 8000
+    n_fft: int = 256
+    hop_length: int = 128
+    predict: Literal["next", "previous"] = "next"
+    normalise: Literal["standard", "none"] = "standard"
+    num_workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.format == "timit":
+            for name in ("pattern", "split", "test_indices", "validation_fraction", "test_fraction", "split_seed"):
+                # The defaults of a dataclass are attributes of its class.
+                if getattr(self, name) != getattr(type(self), name):
+                    raise ValueError(f"{name}: allowed with format wav only; the division of TIMIT is fixed")
+        check_division(self)
+        self.features()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics of an evaluation, the headline one first."""
+        return ("mse", "mae", "loss")
+
+    def features(self) -> Features:
+        """Return what is computed of the recordings."""
+        from momentum_cli.data.speech.features import Features
+
+        return Features("stft", self.sample_rate, self.n_fft, self.hop_length)
+
+    def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
+        """List the recordings and compute their frames, or take those that are kept; nothing is downloaded.
+
+        Returns:
+            Dataset whose splits are `FrameSplit`.
+
+        Raises:
+            DataError: The folder is missing, or something is wrong in it: every problem is named.
+        """
+        from momentum_cli.data.files.problems import Problems
+        from momentum_cli.data.speech.corpus import describe, fit_scaling
+        from momentum_cli.data.speech.sequences import FrameSplit
+
+        problems = Problems()
+        corpus = self.corpus(find_data(self.path, data_dir), problems)
+        problems.refuse(str(corpus.folder))
+        features = self.features()
+        frames = corpus.frames(features, problems, progress, self.num_workers)
+        problems.refuse(str(corpus.folder))
+        assert frames is not None
+        scaling = fit_scaling(frames, corpus.parts["train"], self.normalise)
+        splits = {
+            split: FrameSplit(frames.steps, frames.starts[part], frames.lengths[part] - 1, scaling, self.predict)
+            for split, part in corpus.parts.items()
+        }
+        return Dataset(
+            name="speech",
+            train=splits["train"],
+            validation=splits["validation"] if len(splits["validation"]) else None,
+            test=splits["test"],
+            input_size=features.size,
+            output_size=features.size,
+            output="every",
+            loss="mse",
+            metric="mse",
+            labels=None,
+            preprocessing=describe("speech", features, scaling) | {"predict": self.predict},
+            licence="that of the recordings",
+            target_scale=None if self.normalise == "none" else tuple(scaling.scale.tolist()),
+        )
+
+    def corpus(self, folder: Path, problems: Problems) -> Corpus:
+        """Return the recordings and their division.
+
+        Raises:
+            DataError: There are none, or too few.
+        """
+        from momentum_cli.data.speech.corpus import open_corpus
+
+        return open_corpus(folder, self.pattern, self._division(), problems, timit=self.format == "timit")
+
+    def _division(self) -> Division:
+        from momentum_cli.data.speech.corpus import Division
+        from momentum_cli.data.speech.options import chosen_split
+
+        by = chosen_split(self.split, self.pattern)
+        return Division(by, self.validation_fraction, self.test_fraction, self.test_indices, self.split_seed)

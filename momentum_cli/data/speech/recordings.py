@@ -1,0 +1,141 @@
+"""Reading recordings: NIST SPHERE (TIMIT), WAV and FLAC; what is wrong with a file is said with what is allowed.
+
+Axes: n samples.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from momentum_cli.errors import DataError
+
+ENDINGS = (".wav", ".flac", ".sph")
+"""Endings of recordings, in lower case. Its first bytes say what a file is: TIMIT's SPHERE files end in .WAV."""
+
+_SPHERE = b"NIST_1A"
+_BYTE_ORDERS = {"01": "<i2", "10": ">i2"}
+
+
+class RecordingError(DataError):
+    """A recording that cannot be used.
+
+    Attributes:
+        kind: A word for programs: unreadable, truncated, channels, coding, sample_rate.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def read_recording(path: Path) -> tuple[np.ndarray, int, dict[str, str]]:
+    """Read a recording of one channel.
+
+    Args:
+        path: NIST SPHERE with 16-bit PCM of either byte order, or what libsndfile reads: WAV, FLAC.
+
+    Returns:
+        Samples (n,) float64 in [-1, 1]; the sample rate in Hz; and the fields of a SPHERE header, {} of other files.
+
+    Raises:
+        RecordingError: The file is of another kind, cut short, compressed with shorten, or has several channels.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(12)
+            if start.startswith(_SPHERE):
+                return _read_sphere(file)
+            if start[:4] == b"RIFF" and start[8:] == b"WAVE":
+                _check_riff(file)
+    except OSError as error:
+        raise RecordingError("unreadable", f"cannot be read: {error.strerror or error}") from error
+    return *_read_sound(path), {}
+
+
+def _read_sphere(file: BinaryIO) -> tuple[np.ndarray, int, dict[str, str]]:
+    header, fields = _sphere_header(file)
+    coding = fields.get("sample_coding", "pcm")
+    if "shorten" in coding:
+        raise RecordingError(
+            "coding",
+            f"compressed with shorten (sample_coding {coding}), allowed is pcm; convert it: sph2pipe -f wav FILE OUT",
+        )
+    wanted = {
+        "sample_coding": ("coding", coding, ("pcm",)),
+        "channel_count": ("channels", fields.get("channel_count", "1"), ("1",)),
+        "sample_n_bytes": ("coding", fields.get("sample_n_bytes", "2"), ("2",)),
+        "sample_byte_format": ("coding", fields.get("sample_byte_format", ""), tuple(_BYTE_ORDERS)),
+    }
+    for name, (kind, got, allowed) in wanted.items():
+        if got not in allowed:
+            raise RecordingError(kind, f"{name} of the SPHERE header: got {got!r}, allowed is {' or '.join(allowed)}")
+    count, rate = _whole(fields, "sample_count"), _whole(fields, "sample_rate")
+    file.seek(header)
+    content = file.read(2 * count)
+    if len(content) < 2 * count:
+        raise RecordingError(
+            "truncated", f"cut short: its header says {count} samples, {len(content) // 2} are there; copy it again"
+        )
+    samples = np.frombuffer(content, _BYTE_ORDERS[fields["sample_byte_format"]])
+    return samples.astype(np.float64) / 32768.0, rate, fields
+
+
+def _sphere_header(file: BinaryIO) -> tuple[int, dict[str, str]]:
+    """Return the size of the header in bytes and its fields ``name -type value`` by name."""
+    file.seek(0)
+    file.readline(16)
+    size = file.readline(16).strip()
+    if not size.isdigit():
+        raise RecordingError("unreadable", f"the second line of a SPHERE header is its size, got {size[:16]!r}")
+    file.seek(0)
+    lines = file.read(int(size)).decode("latin-1").split("\n")
+    fields: dict[str, str] = {}
+    for line in lines[2:]:
+        if line.strip() == "end_head":
+            return int(size), fields
+        name, _, rest = line.partition(" ")
+        # The type is not needed: -i whole number, -r number, -sN text of N characters.
+        fields[name] = rest.partition(" ")[2].strip()
+    raise RecordingError("truncated", f"cut short: the SPHERE header of {int(size)} bytes has no end_head")
+
+
+def _whole(fields: dict[str, str], name: str) -> int:
+    text = fields.get(name, "")
+    if not text.isdigit() or int(text) < 1:
+        raise RecordingError("unreadable", f"{name} of the SPHERE header: got {text!r}, allowed is a whole number >= 1")
+    return int(text)
+
+
+def _check_riff(file: BinaryIO) -> None:
+    """Compare the size of the data that a WAV file announces with what is there, which libsndfile does not."""
+    end = file.seek(0, 2)
+    at = 12
+    while at + 8 <= end:
+        file.seek(at)
+        name, size = struct.unpack("<4sI", file.read(8))
+        if name == b"data":
+            # 0 and the largest number are what programs write that cannot go back to the header, such as into a pipe.
+            if size not in (0, 0xFFFFFFFF) and at + 8 + size > end:
+                raise RecordingError(
+                    "truncated",
+                    f"cut short: its header says {size} bytes of samples, {end - at - 8} are there; copy it again",
+                )
+            return
+        at += 8 + size + size % 2
+
+
+def _read_sound(path: Path) -> tuple[np.ndarray, int]:
+    import soundfile
+
+    try:
+        samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
+    except soundfile.SoundFileError as error:
+        reason = str(error).rpartition(": ")[2].strip()
+        raise RecordingError("unreadable", f"not a readable sound file ({reason})") from error
+    if samples.shape[1] != 1:
+        raise RecordingError("channels", f"has {samples.shape[1]} channels, allowed is 1; mix it down first")
+    return samples[:, 0], int(rate)

@@ -1,0 +1,71 @@
+"""Predicting recordings with models of the tasks of speech: the frames are computed as the model's description says.
+
+Axes: T steps, D bins or channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.data.files.normalisation import Scaling
+from momentum_cli.data.speech.features import Features
+from momentum_cli.data.speech.recordings import ENDINGS, RecordingError, read_recording
+from momentum_cli.data.speech.sequences import frame_pairs
+from momentum_cli.errors import DataError
+from momentum_cli.predict.inputs import Broken, Sample
+
+__all__ = ["ENDINGS", "SpeechInputs"]
+
+
+class SpeechInputs:
+    """Reads recordings of any sample rate.
+
+    Args:
+        preprocessing: Of kind ``speech``, as checkpoints and exported files carry it.
+    """
+
+    def __init__(self, preprocessing: dict[str, Any]) -> None:
+        self._features = Features.of(preprocessing)
+        scaling = preprocessing["scaling"]
+        self._scaling = Scaling.of({**scaling, "fill": [0.0] * len(scaling["offset"])})
+        self._predict = preprocessing.get("predict")
+
+    def read(self, source: str) -> Iterator[Sample | Broken]:
+        """Read a recording; what cannot be used is broken.
+
+        Yields:
+            One sample, whose inputs are those of the task: all frames, or all that a frame is predicted from.
+        """
+        try:
+            if source == "-":
+                raise DataError("recordings are read from files, not from standard input")
+            samples, rate, _ = read_recording(Path(source))
+            if not len(samples) or not np.isfinite(samples).all():
+                raise RecordingError("unreadable", "has no samples, or one that is not a finite number")
+            frames = self._scaling(self._features(samples, rate))
+        except DataError as error:
+            yield Broken(source, None, str(error))
+            return
+        if self._predict is None:
+            yield Sample(source, None, frames)
+            return
+        inputs, wanted = frame_pairs(frames, self._predict)
+        yield Sample(source, None, np.ascontiguousarray(inputs), wanted=wanted)
+
+    def restore(self, outputs: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return predicted frames in dB, and what to say of them.
+
+        Args:
+            outputs, wanted: (T, D), normalised.
+
+        Returns:
+            (T, D) float64 in dB; ``frames`` T, ``mse`` the mean squared error over frames and bins in dB², and the
+            ``values``.
+        """
+        predicted, real = (x.astype(np.float64) * self._scaling.scale + self._scaling.offset for x in (outputs, wanted))
+        mse = float(np.square(predicted - real).mean())
+        return predicted, {"frames": len(predicted), "mse": mse, "values": predicted.tolist()}
