@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-ABI = 2
+ABI = 3
 ISAS = {"generic": 0, "avx2": 1, "avx512": 2}
 _COST = "linear dynamics run on torch's kernels, adam and rmsprop on a Python loop over time, both slower in training"
 
@@ -48,6 +48,7 @@ def load() -> tuple[Any, str, str]:
     for name in ("mrnn_forward", "mrnn_backward"):
         getattr(library, name).restype = ctypes.c_int64
         getattr(library, name).argtypes = [ctypes.POINTER(Arguments)]
+    library.mrnn_update_all.restype = ctypes.c_int64
     _lend_openmp(library)
     return library, path, ""
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from momentum_cli.optim.multi_tensor import accumulate_, accumulate_and_descend_, descend_, norms
+from momentum_cli.optim.multi_tensor import accumulate_, descend_, heavy_ball_, norms
 from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work
 from momentum_cli.optim.quadratic_momentum import QuadraticMomentum, check_options
 
@@ -97,9 +97,8 @@ class AHBSGD(MultiTensorOptimizer):
                     accumulate_(buffer, beta, block.grads)
                     update = block.with_decay(buffer, group)
                     descend_(block.params, update, group["lr"])
+                    of_group.append(norms(update))
                 else:
-                    update = buffer
-                    accumulate_and_descend_(buffer, beta, block.grads, block.params, group["lr"])
-                of_group.append(norms(update))
+                    of_group.append(heavy_ball_(buffer, beta, block.grads, block.params, group["lr"]))
             updates.append(of_group[::-1])
         momentum.moved(work, updates)

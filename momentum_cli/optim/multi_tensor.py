@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from momentum_cli.kernels import update
 
 Factor = Tensor | list[Tensor]
 """One 0-d tensor for all tensors of a list, or one for each."""
@@ -61,30 +62,34 @@ def descend_(params: list[Tensor], updates: list[Tensor], lr: float | Tensor) ->
         torch._foreach_add_(params, updates, alpha=-lr)
 
 
-def accumulate_and_descend_(
-    sums: list[Tensor], factor: Factor, terms: list[Tensor], params: list[Tensor], lr: float | Tensor
-) -> None:
-    """Replace each of `sums` by factor * sum + term, then subtract lr * sum from each parameter."""
-    if on_host(sums) and all(map(Tensor.is_contiguous, (*sums, *terms, *params))):
-        # The kernel of torch.optim.SGD(fused=True): one pass over memory. It takes numbers, which are free on the CPU,
-        # and refuses a factor of 0; in a first step it replaces the sum by the term whatever the factor.
-        lists = (
-            [(sums, factor, terms, params)]
-            if isinstance(factor, Tensor)
-            else [
-                ([total], scale, [term], [param])
-                for total, scale, term, param in zip(sums, factor, terms, params, strict=True)
-            ]
-        )
-        rest: dict[str, Any] = {"weight_decay": 0.0, "dampening": 0.0, "nesterov": False, "maximize": False}
-        for totals, scale, gradients, moved in lists:
-            number = float(scale)
-            torch._fused_sgd_(
-                moved, gradients, totals, momentum=number or 1.0, lr=float(lr), is_first_step=number == 0, **rest
-            )
-        return
-    accumulate_(sums, factor, terms)
-    descend_(params, sums, lr)
+def heavy_ball_(
+    momentum: list[Tensor], factor: Factor, grads: list[Tensor], params: list[Tensor], lr: float | Tensor
+) -> list[Tensor]:
+    """Replace each momentum by factor * momentum + gradient, subtract lr * momentum from the parameter.
+
+    Returns:
+        ‖momentum‖ of each tensor, as `norms`.
+    """
+    if on_host(params) and update.serves(momentum, grads, params):
+        factors = list(map(float, factor)) if isinstance(factor, list) else [float(factor)] * len(params)
+        return update.heavy_ball_(params, momentum, grads, factors, float(lr))
+    accumulate_(momentum, factor, grads)
+    descend_(params, momentum, lr)
+    return norms(momentum)
+
+
+def replace_previous_(previous: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
+    """Replace each of the previous gradients by the one of now; needs no memory.
+
+    Returns:
+        ‖grad - previous‖ of each tensor, as `norms`.
+    """
+    if on_host(previous) and update.serves(previous, grads):
+        return update.replace_previous_(previous, grads)
+    torch._foreach_sub_(previous, grads)
+    found = norms(previous)
+    torch._foreach_copy_(previous, grads)
+    return found
 
 
 def norms(tensors: list[Tensor]) -> list[Tensor]:

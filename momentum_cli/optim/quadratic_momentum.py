@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from momentum_cli.optim.multi_tensor import Factor, norms, scalar_like, total_norm
+from momentum_cli.optim.multi_tensor import Factor, replace_previous_, scalar_like, total_norm
 from momentum_cli.optim.optimizer import SCOPES, Block, Group, Work, global_scalar, require
 
 
@@ -66,7 +66,9 @@ class QuadraticMomentum:
 
     def measure(self, work: Work) -> list[list[Factor]]:
         """Return β for each block of each group, and make this step's gradients the previous ones."""
-        changes = [[_replace_previous(block) for block in blocks] for _, blocks in work]
+        changes = [
+            [replace_previous_(block.state("previous_grad"), block.grads) for block in blocks] for _, blocks in work
+        ]
         shared = [
             norm
             for (group, _), blocks in zip(work, changes, strict=True)
@@ -115,12 +117,3 @@ class QuadraticMomentum:
         beta = quadratic_momentum(lr, grad_change, global_scalar(self._optimizer, "change"), delta, guard)
         global_scalar(self._optimizer, "beta").copy_(beta)
         return [beta.to(block.params[0].device) for block in blocks]
-
-
-def _replace_previous(block: Block) -> list[Tensor]:
-    """Return ‖g_k - g_{k-1}‖ of each tensor; in place, so that it needs no memory and stays in the cache."""
-    previous = block.state("previous_grad")
-    torch._foreach_sub_(previous, block.grads)
-    found = norms(previous)
-    torch._foreach_copy_(previous, block.grads)
-    return found

@@ -9,3 +9,4 @@
 #include "cells.h"
 #include "layer.h"
 #include "entry.h"
+#include "update.h"

@@ -1,4 +1,4 @@
-// The plain C interface of the fused recurrent kernels: pointers and sizes, nothing of torch.
+// The plain C interface of the kernels, fused recurrences and updates of optimizers: pointers and sizes, nothing of torch.
 // Axes: T time, B batch, D input, H hidden, G gates (4 lstm, 3 gru, 1 rnn). All arrays are contiguous, row-major.
 #pragma once
 #include <stdint.h>
@@ -9,7 +9,7 @@
 #define MRNN_API extern "C" __attribute__((visibility("default")))
 #endif
 
-#define MRNN_ABI 2
+#define MRNN_ABI 3
 
 // Vectors and register tile of the portable kernels. 64 and 12 give the shape of the AVX-512 kernels on any machine, slowly: for tests.
 #if !defined(MRNN_GENERIC_VECTOR_BYTES)
@@ -50,6 +50,16 @@ typedef struct mrnn_args {
     void *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *dh0, *dc0, *dv0, *dm0;
 } mrnn_args;
 
+// One float32 tensor of an optimizer, contiguous. A pass touches only the arrays it names and sets the norm.
+typedef struct mrnn_update {
+    int64_t size;
+    float *parameter, *momentum, *previous;
+    const float* gradient;
+    float factor, lr;
+    double norm;
+} mrnn_update;
+enum { MRNN_REPLACE_PREVIOUS = 0, MRNN_HEAVY_BALL = 1 };
+
 MRNN_API int64_t mrnn_abi(void);
 MRNN_API int64_t mrnn_args_bytes(void);
 MRNN_API int64_t mrnn_best_isa(void);
@@ -60,5 +70,8 @@ MRNN_API int64_t mrnn_saved_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_checkpoints_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_forward(const mrnn_args* args);
 MRNN_API int64_t mrnn_backward(const mrnn_args* args);
+// MRNN_REPLACE_PREVIOUS: previous <- gradient, norm |gradient - previous|. MRNN_HEAVY_BALL: momentum <- factor momentum + gradient,
+// parameter <- parameter - lr momentum, norm |momentum|. The norms do not depend on the number of threads.
+MRNN_API int64_t mrnn_update_all(int64_t isa, int64_t what, int64_t threads, int64_t count, mrnn_update* updates);
 // Borrow an OpenMP runtime that is in the process already (torch's), so that no second pool of threads competes with it.
 MRNN_API void mrnn_use_openmp(void* gomp_parallel, void* omp_get_thread_num, void* omp_get_num_threads);
