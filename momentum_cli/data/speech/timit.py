@@ -111,12 +111,12 @@ def _speakers(root: Path, part: str, place: Path, problems: Problems) -> dict[st
             if speaker not in here:
                 other = "TEST" if part == "TRAIN" else "TRAIN"
                 if speaker in elsewhere:
-                    hint = f"a speaker of {other}"
+                    hint = f"{speaker} is a speaker of {other}"
                 elif (twin := {"F": "M", "M": "F"}.get(speaker[:1], "?") + speaker[1:]) in here:
                     hint = f"the first letter is the sex, and the speaker is {twin} of DR{here[twin]}"
                 else:
                     hint = f"no speaker of TIMIT; {part} has such as {next(iter(here))} in DR1"
-                problems.add("mislabelled", f"{name}: {speaker} is {hint}", sequence=name)
+                problems.add("mislabelled", f"{name}: {hint}", sequence=name)
             elif here[speaker] != int(number[1]):
                 problems.add(
                     "mislabelled", f"{name}: {speaker} is of DR{here[speaker]}, not of DR{number[1]}", sequence=name
