@@ -116,6 +116,14 @@ def test_same_bits_in_inference_and_in_a_second_backward_pass() -> None:
     assert torch.equal(again, output)
 
 
+def test_a_second_derivative_is_refused_with_what_helps() -> None:
+    x = torch.randn(2, 1, 1, requires_grad=True)
+    output, _ = LSTM(1, 2, dynamics=Adam(), backend="triton")(x)
+    (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"Triton kernels have first derivatives only.*backend='reference'"):
+        gradient.sum().backward()
+
+
 def test_nothing_in_the_padding_reaches_a_result() -> None:
     case = Case("lstm", Adam(0.6, 0.3, 0.9, 1e-3), (4, 5, 2, 3), ragged=True)
     assert case.lengths is not None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.kernels.cpu_library import ABI, Arguments, load
+from momentum_cli.kernels.second_derivatives import no_second_derivatives
 from momentum_cli.kernels.workspace import Workspace
 
 DTYPES = {torch.float32: 4, torch.float64: 8}
@@ -197,11 +198,4 @@ def _backward(ctx: Any, d_out: Any, d_hn: Any, d_cn: Any, d_vn: Any, d_mn: Any, 
 
 fused_forward.register_autograd(_backward, setup_context=_setup)
 
-
-def _refuse(ctx: Any, *_: Any) -> Any:
-    raise RuntimeError(
-        "the fused kernel has first derivatives only; for second ones give the layer backend='native' or 'reference'"
-    )
-
-
-fused_backward.register_autograd(_refuse)
+fused_backward.register_autograd(no_second_derivatives("fused kernel has", "backend='native' or 'reference'"))

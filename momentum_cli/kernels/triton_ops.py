@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from momentum_cli.kernels.second_derivatives import no_second_derivatives
+
 GATES = {"lstm": 4, "gru": 3, "rnn": 1, "rnn_relu": 1, "modrelu": 1}
 _INTERVAL = 32
 # A tile of W_hh in shared memory, of which there are two. Small enough for devices with 100 KB of it.
@@ -167,19 +169,8 @@ def forward(
 
 
 @forward.register_fake
-def _(
-    u: Tensor,
-    w_t: Tensor,
-    b_hh: Tensor | None,
-    h0: Tensor,
-    c0: Tensor | None,
-    v0: Tensor | None,
-    m0: Tensor | None,
-    lengths: Tensor | None,
-    recurrence: str,
-    constants: list[float],
-    training: bool,
-) -> tuple[Tensor, ...]:
+def _(u: Tensor, w_t: Tensor, b_hh: Tensor | None, h0: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    lengths, recurrence, constants, training = rest[3:]
     return tuple(_allocate(u, h0, lengths, recurrence, constants, training))
 
 
@@ -295,24 +286,8 @@ def _allocate_gradients(
 
 
 @backward.register_fake
-def _(
-    u: Tensor,
-    w_t: Tensor,
-    b_hh: Tensor | None,
-    lengths: Tensor | None,
-    states: Tensor,
-    cells: Tensor,
-    kept: Tensor,
-    v_marks: Tensor,
-    m_marks: Tensor,
-    d_states: Tensor | None,
-    d_h_n: Tensor | None,
-    d_c_n: Tensor | None,
-    d_v_n: Tensor | None,
-    d_m_n: Tensor | None,
-    recurrence: str,
-    constants: list[float],
-) -> tuple[Tensor, ...]:
+def _(u: Tensor, w_t: Tensor, b_hh: Tensor | None, lengths: Tensor | None, *rest: Any) -> tuple[Tensor, ...]:
+    *_tensors, recurrence, constants = rest
     return _allocate_gradients(u, w_t, b_hh, lengths, recurrence, constants)
 
 
@@ -334,3 +309,5 @@ def _backward(
 
 
 forward.register_autograd(_backward, setup_context=_setup)
+# cuDNN has no second derivatives either.
+backward.register_autograd(no_second_derivatives("Triton kernels have", "backend='reference'"))
