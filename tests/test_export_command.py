@@ -10,7 +10,7 @@ import pytest
 import torch
 from untrained import write_checkpoint
 
-from momentum_cli.cli import ExportFormat
+from momentum_cli.cli.models import ExportFormat
 from momentum_cli.errors import DataError, RecipeError, TargetError
 from momentum_cli.evaluate import evaluate
 from momentum_cli.export import FORMATS, Program, export, is_exported, open_program, safetensors

@@ -1,0 +1,102 @@
+"""The command line: each command reads its arguments and calls one importable function.
+
+torch, pydantic and YAML are imported inside commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from momentum_cli import __version__, terminal
+from momentum_cli.cli import benchmarks, data, looking, models, recipes, training
+from momentum_cli.cli.command_group import CommandGroup
+
+app = typer.Typer(
+    name="momentumrnn",
+    cls=CommandGroup,
+    help="Train, evaluate, benchmark and export recurrent models whose cells carry momentum.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or recipe, 3 data, 4 target missed, 130/143 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+recipes_app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Look at the recipes that come with the package."
+)
+cells_app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Look at the cells.")
+data_app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Look at the data of a recipe.")
+app.add_typer(recipes_app, name="recipes")
+app.add_typer(cells_app, name="cells")
+app.add_typer(data_app, name="data")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        terminal.print_lines(f"momentumrnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.py",
+            help="Run this file, which adds cells of your own, see docs/plugins.md. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Options of the whole program, which may stand anywhere; `CommandGroup` reads ``--debug``."""
+    if plugin:
+        from momentum_cli.plugins import load_plugins
+
+        load_plugins(plugin)
+
+
+app.command()(training.train)
+app.command("eval")(training.evaluate)
+app.command()(benchmarks.bench)
+app.command("benchmark", hidden=True)(benchmarks.bench)
+app.command()(benchmarks.report)
+app.command()(looking.inspect)
+app.command()(looking.summary)
+app.command()(models.export)
+app.command()(models.predict)
+app.command()(data.init)
+app.command()(models.generate)
+app.command()(recipes.validate)
+app.command()(looking.doctor)
+data_app.command("describe")(data.describe)
+data_app.command("check")(data.check)
+recipes_app.command("list")(recipes.list_recipes)
+recipes_app.command("show")(recipes.show)
+recipes_app.command("copy")(recipes.copy)
+recipes_app.command("schema")(recipes.schema)
+cells_app.command("list")(recipes.list_cells)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def main() -> None:
+    """Run the command line: the entry point `momentumrnn`."""
+    # A clean exit lets temporary files be removed; training replaces this handler by one that writes a checkpoint.
+    signal.signal(signal.SIGTERM, _terminated)
+    # GNU's OpenMP lets idle threads spin for milliseconds by default; on a machine with other work to do that made
+    # small steps ten times slower, and a shorter spin costs nothing on an idle one. It is read when torch is loaded.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    app()

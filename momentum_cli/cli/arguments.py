@@ -1,0 +1,64 @@
+"""Arguments that several commands take, and what is made of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from momentum_cli import terminal
+from momentum_cli.cli.completion import complete_override, complete_recipe
+
+
+class Accelerator(StrEnum):
+    """Where to compute; auto takes CUDA when there is a device."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe file, or the name of a shipped recipe.", autocompletion=complete_recipe
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY.PATH=VALUE",
+        help="Changes to the recipe, such as model.cell=adam.",
+        autocompletion=complete_override,
+        show_default=False,
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="MOMENTUMRNN_DATA",
+        file_okay=False,
+        help="Folder of data sets; by default momentumrnn in the user's cache folder.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write exactly one JSON object to stdout, all else to stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress bars.")]
+
+
+def make_ui(json: bool, quiet: bool, no_progress: bool) -> Any:
+    """Return the display of this process: none unless it is the main one."""
+    from momentum_cli import ui
+
+    if not terminal.is_main_process():
+        return ui.NullUi()
+    return ui.make_ui(quiet=quiet, progress=not no_progress, json=json)
+
+
+def is_override(text: str) -> bool:
+    """Return whether an argument is a change to a recipe, KEY.PATH=VALUE, and no file of such a name."""
+    return "=" in text and not Path(text).exists()

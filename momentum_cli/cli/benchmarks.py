@@ -1,0 +1,231 @@
+"""`momentumrnn bench` and `momentumrnn report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from momentum_cli import terminal
+from momentum_cli.cli.arguments import Accelerator, DataDir, Json, NoProgress, Quiet, is_override
+from momentum_cli.cli.completion import complete_recipe, complete_run
+
+
+def bench(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE …] [KEY.PATH=VALUE …]",
+            help="Recipe files or names, one comparison each; without one: digits. Changes apply to all of them.",
+            autocompletion=complete_recipe,
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    cells: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Cells to compare, a,b,c; a cell with options of its own is CELL@NAME:key=value,key=value. May be "
+            "repeated. Default: lstm,momentum,adam; with --optimizers, --lr-grid or --grid the "
+            "recipe's own; with --paper all that are published.",
+            show_default=False,
+        ),
+    ] = None,
+    optimizers: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Optimizers to compare with each cell, a,b,c; one with options of its own is "
+            "NAME@ALIAS:key=value,key=value. May be repeated. Default: the recipe's.",
+            show_default=False,
+        ),
+    ] = None,
+    lr_grid: Annotated[
+        str | None,
+        typer.Option(
+            "--lr-grid",
+            metavar="LR,LR,…",
+            help="Learning rates, as 1e-3,1e-2,1e-1: all of them for each cell and optimizer, and how wide a range "
+            "reaches the target.",
+            show_default=False,
+        ),
+    ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            metavar="'KEY=N,N,…; KEY=N,N,…'",
+            help="One or two options of the cells with their values, as 'momentum=0,0.6; step_size=0.3,1': every "
+            "combination, with a heat map.",
+            show_default=False,
+        ),
+    ] = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="In place of recipes: those of a published table, as table1 (momentumrnn recipes list shows paper/…), "
+            "and ours beside theirs.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of each cell: 0-4, or 0,3,7.")] = "0-2",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="What has to be reached: a number, or metric=number; by default the recipe's.", show_default=False
+        ),
+    ] = None,
+    budget_epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--budget-epochs",
+            "--epochs",
+            min=1,
+            help="Epochs a run, in place of the recipe's budget.",
+            show_default=False,
+        ),
+    ] = None,
+    budget_steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimizer steps a run, likewise.", show_default=False)
+    ] = None,
+    budget_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Training seconds a run, likewise.", show_default=False)
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help='The cell that speed-ups are relative to, with --optimizers "CELL OPTIMIZER"; by default the first.',
+            show_default=False,
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Train on to the end of the budget past the target.")] = False,
+    tuned: Annotated[
+        int,
+        typer.Option(min=0, metavar="K", help="First choose each cell's options among K trials on validation."),
+    ] = 0,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes; above 1 optimizer steps are the scored clock, not seconds.")
+    ] = 1,
+    accelerator: Annotated[Accelerator, typer.Option(help="Where to compute.")] = Accelerator.auto,
+    speed: Annotated[
+        bool,
+        typer.Option("--speed", help="Only measure what a pass through each of --cells costs, against torch's layer."),
+    ] = False,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="T,B,D,N",
+            help="With --speed: steps, sequences, input channels, hidden units. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="With --speed: auto, reference, native, fused, triton. May be repeated.", show_default=False),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=20, help="With --speed: repeats of each pass.")] = 20,
+    data_dir: DataDir = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of the benchmark; finished runs in it are kept. By default runs/bench-RECIPE-NNN, or the "
+            "unfinished one of the same benchmark.",
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the benchmark in --out.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Compare cells by the time they need to a target, on equal terms, over several seeds.
+
+    Writes bench.json, runs.csv, pictures and report.html. Interrupted, the same command goes on where it was.
+    """
+    from momentum_cli.ui.contest import make_bench_ui
+
+    given = arguments or []
+    if speed and given:
+        raise typer.BadParameter(f"takes no recipes and no changes, got {' '.join(given)}", param_hint="--speed")
+    if speed and (optimizers or lr_grid or grid or paper):
+        raise typer.BadParameter(
+            "do not go with --speed, which trains nothing", param_hint="--optimizers, --lr-grid, --grid, --paper"
+        )
+    if not speed and (shape or backend):
+        raise typer.BadParameter("belong to --speed; a recipe has model.backend", param_hint="--shape, --backend")
+    with make_bench_ui(quiet=quiet, progress=not no_progress, json=json) as ui:
+        if speed:
+            from momentum_cli.benchmark.speed import speed as engine_speed
+
+            named = [cell for text in cells or () for cell in text.split(",")]
+            measured = engine_speed(
+                cells=named or None,
+                shapes=shape or (),
+                backends=backend or ("auto",),
+                rounds=rounds,
+                out=out,
+                overwrite=overwrite,
+                ui=ui,
+            )
+            if json:
+                terminal.print_json(measured)
+            return
+        from momentum_cli.benchmark import bench as engine_bench
+
+        result = engine_bench(
+            [text for text in given if not is_override(text)],
+            cells=cells or (),
+            optimizers=optimizers or (),
+            lr_grid=lr_grid,
+            grid=grid,
+            paper=paper,
+            seeds=seeds,
+            target=target,
+            budget_epochs=budget_epochs,
+            budget_steps=budget_steps,
+            budget_seconds=budget_seconds,
+            baseline=baseline,
+            full=full,
+            tuned=tuned,
+            jobs=jobs,
+            accelerator=accelerator.value,
+            data_dir=data_dir,
+            out=out,
+            overwrite=overwrite,
+            overrides=[text for text in given if is_override(text)],
+            ui=ui,
+        )
+    if json:
+        terminal.print_json(result)
+
+
+def report(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="BENCH_OR_RUN …", help="Folders of benchmarks or runs.", autocompletion=complete_run),
+    ],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file; by default report.html in the folder when there is one, else in the current folder.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Mix results of different machines; the report says so.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write one self-contained HTML file on benchmarks and runs: tables, pictures, recipes, definitions."""
+    from momentum_cli.report import report as engine_report
+
+    result = engine_report(folders, out=out, force=force)
+    if json:
+        terminal.print_json(result)
+    else:
+        for text in result["warnings"]:
+            terminal.print_lines(f"warning: {text}")
+        terminal.print_lines(result["report"])

@@ -1,0 +1,105 @@
+"""What is done with data: `momentumrnn init`, `data describe` and `data check`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from momentum_cli import terminal
+from momentum_cli.cli.arguments import DataDir, Json, NoProgress, Overrides, Quiet, RecipeArgument, make_ui
+from momentum_cli.errors import DataError
+
+
+class Kind(StrEnum):
+    """What is predicted from a file; a test holds them against `momentum_cli.data.files.METRICS`."""
+
+    classification = "classification"
+    regression = "regression"
+    labelling = "labelling"
+    forecasting = "forecasting"
+
+
+def init(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="CSV, Parquet, JSON lines, NPZ or NPY; or a folder of WAV or text files."),
+    ],
+    *,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Column, or array, to predict. May be repeated. Guessed by default.", show_default=False),
+    ] = None,
+    kind: Annotated[Kind | None, typer.Option(help="What to predict; guessed by default.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The recipe; by default DATA.yaml in this folder.", dir_okay=False, show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a first recipe for a file of your own, with comments."""
+    from momentum_cli.data.files.first_recipe import write_first_recipe
+
+    path = write_first_recipe(data, out, target=target, kind=None if kind is None else kind.value, overwrite=overwrite)
+    if json:
+        terminal.print_json({"path": str(path)})
+    else:
+        terminal.print_lines(str(path))
+
+
+def describe(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    *,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw some training sequences to this file (PNG, SVG, PDF).", dir_okay=False, show_default=False
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Show what the data of a recipe are: splits, lengths, ranges, missing values, classes."""
+    from momentum_cli.data_report import describe_data, print_description
+    from momentum_cli.recipe import load_recipe
+
+    checked = load_recipe(recipe, overrides or [])
+    with make_ui(json, quiet, no_progress) as ui:
+        result = describe_data(checked, data_dir=data_dir, picture=picture, progress=ui)
+    if json:
+        terminal.print_json(result)
+    elif not quiet:
+        print_description(result)
+
+
+def check(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    *,
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Find what is wrong with the data of a recipe, all of it, with rows: missing values, duplicate times, leaks.
+
+    Exits with 3 when something is.
+    """
+    from momentum_cli.data_report import check_data, print_problems
+    from momentum_cli.recipe import load_recipe
+
+    checked = load_recipe(recipe, overrides or [])
+    with make_ui(json, quiet, no_progress) as ui:
+        result = check_data(checked, data_dir=data_dir, progress=ui)
+    if json:
+        terminal.print_json(result)
+    elif not quiet or not result["ok"]:
+        print_problems(result)
+    if not result["ok"]:
+        raise typer.Exit(DataError.exit_code)

@@ -1,0 +1,128 @@
+"""Commands that only look: `momentumrnn inspect`, `summary` and `doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from momentum_cli import terminal
+from momentum_cli.cli.arguments import (
+    DataDir,
+    Json,
+    NoProgress,
+    Overrides,
+    Quiet,
+    RecipeArgument,
+    is_override,
+    make_ui,
+)
+from momentum_cli.cli.completion import complete_recipe
+
+
+def inspect(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN_OR_RECIPE [RUN …] [KEY.PATH=VALUE …]",
+            help="A recipe, with changes to it, or one or more runs (folders or checkpoints) of one task.",
+            autocompletion=complete_recipe,
+            show_default=False,
+        ),
+    ],
+    *,
+    cells: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For a recipe: cells to compare, a,b,c. May be repeated. Default: the recipe's own.",
+            show_default=False,
+        ),
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Only the first steps of each sequence.", show_default=False)
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Training sequences.")] = 32,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            help="Which sequences and, for a recipe, which initial parameters; by default the recipe's.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for inspect.json and the pictures; by default runs/inspect-NAME-NNN.",
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Show what momentum does to gradients through time.
+
+    Norms of dL/dh, dL/du and dL/dx at every step, the spectrum of the recurrent Jacobian, the impulse response and the
+    memory of each dynamics: of a recipe's cells as initialised, of runs as initialised and as trained.
+    """
+    from momentum_cli.inspection import inspect as engine_inspect
+    from momentum_cli.inspection import print_inspection
+
+    with make_ui(json, quiet, no_progress) as ui:
+        result = engine_inspect(
+            [text for text in arguments if not is_override(text)],
+            cells=[cell for text in cells or () for cell in text.split(",")],
+            length=length,
+            batch_size=batch,
+            seed=seed,
+            out=out,
+            data_dir=data_dir,
+            overrides=[text for text in arguments if is_override(text)],
+            ui=ui,
+        )
+    if json:
+        terminal.print_json(result)
+    elif not quiet:
+        print_inspection(result)
+
+
+def summary(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    *,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also measure the memory of one training step, in a process of its own.")
+    ] = False,
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Show what the model of a recipe consists of and what a training step costs: FLOPs, state, memory."""
+    from momentum_cli.model_summary import print_summary
+    from momentum_cli.model_summary import summary as engine_summary
+    from momentum_cli.recipe import load_recipe
+
+    checked = load_recipe(recipe, overrides or [])
+    with make_ui(json, quiet, no_progress) as ui:
+        result = engine_summary(checked, measure=measure, data_dir=data_dir, ui=ui)
+    if json:
+        terminal.print_json(result)
+    elif not quiet:
+        print_summary(result)
+
+
+def doctor(data_dir: DataDir = None, json: Json = False) -> None:
+    """Show what this machine offers: versions, devices, backends, data sets, optional packages. Changes nothing."""
+    from momentum_cli.doctor import examine, print_report
+
+    report = examine(data_dir)
+    if json:
+        terminal.print_json(report)
+    else:
+        print_report(report)

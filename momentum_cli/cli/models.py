@@ -1,0 +1,163 @@
+"""What is done with a trained model: `momentumrnn export`, `predict` and `generate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from momentum_cli import terminal
+from momentum_cli.cli.arguments import DataDir, Json, NoProgress, Quiet, make_ui
+from momentum_cli.cli.completion import complete_run
+
+
+class ExportFormat(StrEnum):
+    """Formats of `momentumrnn export`; a test holds them against `momentum_cli.export.FORMATS`."""
+
+    torchscript = "torchscript"
+    onnx = "onnx"
+    pt2 = "pt2"
+    safetensors = "safetensors"
+
+
+class PredictionFormat(StrEnum):
+    """Formats that `momentumrnn predict` writes."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+    npz = "npz"
+
+
+def export(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run folder or a checkpoint.", autocompletion=complete_run),
+    ],
+    *,
+    format: Annotated[ExportFormat, typer.Option(help="For whom: see docs/export.md.")],
+    stateful: Annotated[
+        bool, typer.Option("--stateful", help="Take and return the state: sequences can be fed in chunks.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file; by default export/TASK-CELL in the run folder.", show_default=False),
+    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="Which checkpoint of a run: best or last.")] = "best",
+    aoti: Annotated[bool, typer.Option("--aoti", help="pt2: compile with AOTInductor (needs a C++ compiler).")] = False,
+    as_torch_lstm: Annotated[
+        bool,
+        typer.Option("--as-torch-lstm", help="safetensors: weights of a plain torch layer and the filter's numbers."),
+    ] = False,
+    no_accuracy: Annotated[
+        bool, typer.Option("--no-accuracy", help="Check parity only, without evaluating the whole test set.")
+    ] = False,
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Write a trained model for other programs, and check the file against the checkpoint.
+
+    Exits with 4 when the file does not compute what the checkpoint does; it is then not written.
+    """
+    from momentum_cli.export import export as engine_export
+
+    with make_ui(json, quiet, no_progress) as ui:
+        result = engine_export(
+            run,
+            format=format.value,
+            stateful=stateful,
+            out=out,
+            which=checkpoint,
+            aoti=aoti,
+            as_torch_lstm=as_torch_lstm,
+            data_dir=data_dir,
+            check_accuracy=not no_accuracy,
+            ui=ui,
+        )
+    if json:
+        terminal.print_json(result)
+    elif not quiet:
+        parity = {key: result["parity"][key] for key in ("max_abs", "max_rel", "tolerance")}
+        terminal.print_facts(result | {"parity": parity})
+
+
+def predict(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A run folder, a checkpoint or an exported file.", autocompletion=complete_run
+        ),
+    ],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT …",
+            help="Files, folders, globs or -: what the model was trained on; images, NPY, NPZ or CSV for pixel tasks.",
+        ),
+    ],
+    *,
+    format: Annotated[PredictionFormat, typer.Option(help="What is written.")] = PredictionFormat.jsonl,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file; by default standard output.", dir_okay=False, show_default=False),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 256,
+    top: Annotated[int, typer.Option(min=1, help="Classes to list for each sample.")] = 3,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Predict files with a trained or exported model.
+
+    A broken input is reported and left out, the rest is predicted; the exit code is then 3.
+    """
+    from momentum_cli.predict import predict as engine_predict
+
+    # Predictions go to standard output, everything else to standard error.
+    with make_ui(True, quiet, no_progress) as ui:
+        engine_predict(model, inputs, format=format.value, out=out, batch_size=batch_size, top=top, ui=ui)
+
+
+def generate(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, a checkpoint or a file exported with --stateful, of the task language.",
+            autocompletion=complete_run,
+        ),
+    ],
+    *,
+    prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "",
+    length: Annotated[int, typer.Option(min=1, help="Characters, bytes or words to add.")] = 200,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="0 takes the most probable token, 1 draws from the model as it is.")
+    ] = 0.8,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Draw from this many most probable tokens.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the draws.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Continue a text with a trained language model; the text is written as it comes."""
+    from momentum_cli.generate import generate as engine_generate
+
+    # The text goes to standard output, everything else to standard error.
+    with make_ui(True, quiet, True) as ui:
+        result = engine_generate(
+            run,
+            prompt=prompt,
+            length=length,
+            temperature=temperature,
+            top_k=top_k,
+            seed=seed,
+            write=(lambda text: None) if json else terminal.write_text,
+            ui=ui,
+        )
+    if json:
+        terminal.print_json(result)
+    else:
+        terminal.write_text("\n")

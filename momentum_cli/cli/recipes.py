@@ -1,0 +1,90 @@
+"""Commands on recipes and cells that compute nothing: `momentumrnn recipes`, `validate` and `cells`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from momentum_cli import terminal
+from momentum_cli.cli.arguments import Json, Overrides, Quiet, RecipeArgument
+
+
+def validate(recipe: RecipeArgument, overrides: Overrides = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Check a recipe without touching data; every mistake is shown with its line and its path."""
+    from momentum_cli.recipe import load_recipe
+
+    checked = load_recipe(recipe, overrides or [])
+    if json:
+        terminal.print_json({"valid": True, "recipe": checked.dump()})
+    elif not quiet:
+        terminal.print_lines(f"{recipe}: valid ({checked.model.cell} on {checked.task.name})")
+
+
+def list_recipes(json: Json = False) -> None:
+    """List the shipped recipes."""
+    from momentum_cli.shipped import describe_recipes
+
+    recipes = describe_recipes()
+    if json:
+        terminal.print_json({"recipes": recipes})
+    else:
+        rows = [[recipe[key] for key in ("name", "task", "cell", "about")] for recipe in recipes]
+        terminal.print_table(["recipe", "task", "cell", "about"], rows)
+
+
+def show(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Check it and show every default.")] = False,
+    json: Json = False,
+) -> None:
+    """Show a recipe as it was written, or with every default and override (--resolved)."""
+    from momentum_cli.recipe import load_recipe, to_yaml
+    from momentum_cli.shipped import find_recipe
+
+    if json or resolved or overrides:
+        checked = load_recipe(recipe, overrides or []).dump()
+        if json:
+            terminal.print_json(checked)
+        else:
+            terminal.print_lines(to_yaml(checked).rstrip())
+    else:
+        terminal.print_lines(find_recipe(recipe).read_text(encoding="utf-8").rstrip())
+
+
+def copy(
+    recipe: RecipeArgument,
+    destination: Annotated[
+        Path | None,
+        typer.Argument(help="A file or a folder; by default the current folder.", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    json: Json = False,
+) -> None:
+    """Copy a shipped recipe, comments included, to a file of your own."""
+    from momentum_cli.shipped import copy_recipe
+
+    path = copy_recipe(recipe, destination, overwrite=overwrite)
+    if json:
+        terminal.print_json({"path": str(path)})
+    else:
+        terminal.print_lines(str(path))
+
+
+def schema() -> None:
+    """Write the JSON Schema of recipes, for editors that complete and check YAML."""
+    from momentum_cli.recipe import recipe_schema
+
+    terminal.print_json(recipe_schema())
+
+
+def list_cells(json: Json = False) -> None:
+    """List the cells with their equations, options, defaults and ranges."""
+    from momentum_cli.cells import describe_cells, print_cells
+
+    if json:
+        terminal.print_json({"cells": describe_cells()})
+    else:
+        print_cells()

@@ -1,0 +1,154 @@
+"""`momentumrnn train` and `momentumrnn eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from momentum_cli import terminal
+from momentum_cli.cli.arguments import (
+    Accelerator,
+    DataDir,
+    Json,
+    NoProgress,
+    Overrides,
+    Quiet,
+    is_override,
+    make_ui,
+)
+from momentum_cli.cli.completion import complete_recipe, complete_run
+from momentum_cli.errors import TargetError
+
+
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe file, the name of a shipped recipe, or with --resume a run folder.",
+            autocompletion=complete_recipe,
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    *,
+    data_dir: DataDir = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run folder itself, new or empty; by default runs/RECIPE-CELL-NNN.",
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run folder given in place of RECIPE (or the newest run of RECIPE, or of all) with "
+            "that run's recipe; changes such as train.epochs=5 extend it.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check recipe, data and one step, estimate time and memory, keep nothing.")
+    ] = False,
+    devices: Annotated[str, typer.Option(help="Number of devices or processes, or auto.", metavar="N|auto")] = "auto",
+    nodes: Annotated[int, typer.Option(help="Number of machines.", min=1)] = 1,
+    accelerator: Annotated[Accelerator, typer.Option(help="Where to compute.")] = Accelerator.auto,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Train the model of a recipe.
+
+    Exits with 4 when the recipe has a target and it was not reached.
+    """
+    from momentum_cli.find_run import find_run
+    from momentum_cli.recipe import load_recipe
+    from momentum_cli.shipped import find_recipe
+
+    changes = list(overrides or [])
+    if recipe is not None and is_override(recipe):
+        changes, recipe = [recipe, *changes], None
+    if recipe is None and not resume:
+        raise typer.BadParameter("missing: a recipe file or name, see momentumrnn recipes list", param_hint="RECIPE")
+    if resume and (out is not None or overwrite):
+        raise typer.BadParameter(
+            "goes on in the run's own folder; leave --out and --overwrite out", param_hint="--resume"
+        )
+    if resume and dry_run:
+        raise typer.BadParameter("cannot be combined with --dry-run", param_hint="--resume")
+    run = find_run(recipe) if resume else None
+    source = run / "recipe.yaml" if run else find_recipe(str(recipe))
+    checked = load_recipe(source, changes)
+    with make_ui(json, quiet, no_progress) as ui:
+        if dry_run:
+            from momentum_cli.train import dry_run as engine_dry_run
+
+            result = engine_dry_run(checked, data_dir=data_dir, ui=ui)
+        else:
+            from momentum_cli.train import train as engine_train
+
+            result = engine_train(
+                checked,
+                data_dir=data_dir,
+                out=out,
+                overwrite=overwrite,
+                resume=run,
+                devices=_device_count(devices),
+                nodes=nodes,
+                accelerator=accelerator.value,
+                source=None if run else source,
+                ui=ui,
+            )
+    if json:
+        terminal.print_json(result)
+    elif dry_run:
+        terminal.print_facts(result)
+    target = result.get("target")
+    # One process says so: a launcher such as torchrun ends all the others when one of them fails.
+    if not dry_run and target and not target["reached"] and terminal.is_main_process():
+        raise typer.Exit(TargetError.exit_code)
+
+
+def evaluate(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="A run folder, a checkpoint or an exported file.", autocompletion=complete_run
+        ),
+    ],
+    *,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    data_dir: DataDir = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Sequences at a time; by default that of the run.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the result and the pictures; by default the run folder.", show_default=False),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Evaluate a trained model: metrics, a table of classes, throughput, a picture of the confusions."""
+    from momentum_cli.evaluate import evaluate as engine_evaluate
+
+    with make_ui(json, quiet, no_progress) as ui:
+        result = engine_evaluate(run, split=split, data_dir=data_dir, batch_size=batch_size, ui=ui, out=out)
+    if json:
+        terminal.print_json(result)
+    elif not quiet:
+        terminal.print_evaluation(result)
+
+
+def _device_count(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"got {text!r}, allowed is auto or a number >= 1", param_hint="--devices")
+    return int(text)
