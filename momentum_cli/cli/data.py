@@ -25,7 +25,9 @@ class Kind(StrEnum):
 def init(
     data: Annotated[
         Path,
-        typer.Argument(metavar="DATA", help="CSV, Parquet, JSON lines, NPZ or NPY; or a folder of WAV or text files."),
+        typer.Argument(
+            metavar="DATA", help="CSV, Parquet, JSON lines, NPZ or NPY; or a folder of recordings or text files."
+        ),
     ],
     *,
     target: Annotated[

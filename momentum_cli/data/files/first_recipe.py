@@ -15,6 +15,7 @@ from momentum_cli.data.files.json_sequences import has_lists
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import SUFFIXES
 from momentum_cli.data.files.tables import csv_blocks, csv_columns, json_objects, parquet_blocks, parquet_columns
+from momentum_cli.data.speech.first_recipe import first_speech_recipe, recordings_below
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.lookup import unknown
 
@@ -63,6 +64,10 @@ def first_recipe(
         raise DataError(f"{data}: there is no such file or folder")
     guess = Guess(kind or "")
     if data.is_dir():
+        if recordings_below(data):
+            if kind not in (None, "classification"):
+                raise RecipeError(f"--kind {kind}: got a folder of recordings, allowed is classification")
+            return first_speech_recipe(data, shown or data.as_posix())
         _guess_folder(data, guess)
     else:
         found = SUFFIXES.get(data.suffix.lower())
@@ -87,16 +92,13 @@ def _guess_folder(data: Path, guess: Guess) -> None:
         None,
     )
     if found is None:
-        raise DataError(f"{data}: the folder holds no WAV, FLAC or text files")
+        raise DataError(f"{data}: the folder holds no recordings and no text files")
     guess.kind = "classification"
     guess.options["format"] = found
     guess.comments.append("a folder for each class")
     if {"train", "test"} <= {folder.name for folder in data.iterdir() if folder.is_dir()}:
         guess.options["split_column"] = "folder"
         guess.comments.append("the upper folders train, validation and test are the splits")
-    if found == "wav":
-        guess.options["samples_per_step"] = 80
-        guess.comments.append("80 samples are one step; fewer see more detail and take longer")
 
 
 def _guess_arrays(data: Path, found: str, target: list[str] | None, guess: Guess) -> None:
