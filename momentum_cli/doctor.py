@@ -92,7 +92,7 @@ def _backends() -> dict[str, Any]:
     import torch
 
     from momentum_cli.dynamics import DYNAMICS
-    from momentum_cli.kernels import BACKENDS
+    from momentum_cli.kernels import BACKENDS, Work
     from momentum_cli.recurrence import RECURRENCES
 
     kinds = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -100,7 +100,7 @@ def _backends() -> dict[str, Any]:
     for name, backend in BACKENDS.items():
         report[name] = {
             kind: {
-                dynamics: backend.supports(RECURRENCES["lstm"], cls(), torch.device(kind), torch.float32)
+                dynamics: backend.supports(Work(RECURRENCES["lstm"], cls(), 1, torch.device(kind), torch.float32))
                 for dynamics, cls in DYNAMICS.items()
             }
             for kind in kinds

@@ -311,18 +311,19 @@ class RecurrentLayer(nn.Module):
         if self.backend != "auto":
             return self.backend
         weight = self.get_parameter("weight_ih_l0")
-        return self._choose(shape, weight.device, weight.dtype, training)
+        return kernels.choose(self.work(weight.device, weight.dtype), shape, training)
 
     def _backend(self, x: Tensor) -> kernels.Backend:
         if self.backend != "auto":
-            return kernels.require(self.backend, self.recurrence, self.dynamics, self.hidden_size, x.device, x.dtype)
+            return kernels.require(self.backend, self.work(x.device, x.dtype))
         training = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))
         steps, batch, size = x.shape
-        self.chosen_backend = self._choose((steps, batch, size), x.device, x.dtype, training)
+        self.chosen_backend = kernels.choose(self.work(x.device, x.dtype), (steps, batch, size), training)
         return kernels.BACKENDS[self.chosen_backend]
 
-    def _choose(self, shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype, training: bool) -> str:
-        return kernels.choose(self.recurrence, self.dynamics, shape, self.hidden_size, device, dtype, training)
+    def work(self, device: torch.device, dtype: torch.dtype) -> kernels.Work:
+        """Return what a backend must be able to run to serve this layer, on this device and in this dtype."""
+        return kernels.Work(self.recurrence, self.dynamics, self.hidden_size, device, dtype)
 
     def _directions(self) -> list[tuple[str, int]]:
         """Suffix of the parameter names and input size of every layer and direction, in the order of the state."""

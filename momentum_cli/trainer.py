@@ -110,9 +110,8 @@ def _check_backends(module: nn.Module, device: torch.device) -> None:
     """Refuse a backend that was asked for by name and cannot serve, before a run folder is made."""
     for layer in module.modules():
         if isinstance(layer, RecurrentLayer) and layer.backend != "auto":
-            work = (layer.recurrence, layer.dynamics, layer.hidden_size, device, torch.float32)
             try:
-                kernels.require(layer.backend, *work)
+                kernels.require(layer.backend, layer.work(device, torch.float32))
             except ValueError as error:
                 raise RecipeError(f"model.backend: {error}") from error
 

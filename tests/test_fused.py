@@ -16,7 +16,7 @@ from torch import Tensor
 
 from momentum_cli import LSTM
 from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
-from momentum_cli.kernels import Weights, cpu_library, fused, fused_ops, native, reference
+from momentum_cli.kernels import Weights, Work, cpu_library, fused, fused_ops, native, reference
 from momentum_cli.recurrence import RECURRENCES
 
 CPU = torch.device("cpu")
@@ -311,8 +311,8 @@ def test_op_registration() -> None:
 
 def test_what_the_kernel_cannot_do_it_refuses_with_the_reason() -> None:
     lstm = RECURRENCES["lstm"]
-    assert "float16" in str(fused.supports(lstm, Identity(), CPU, torch.float16))
-    assert "cuda" in str(fused.supports(lstm, Identity(), torch.device("cuda"), torch.float32))
+    assert "float16" in str(fused.supports(Work(lstm, Identity(), 1, CPU, torch.float16)))
+    assert "cuda" in str(fused.supports(Work(lstm, Identity(), 1, torch.device("cuda"), torch.float32)))
 
 
 def test_without_the_library_there_is_a_reason_a_remedy_and_a_cost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +323,7 @@ def test_without_the_library_there_is_a_reason_a_remedy_and_a_cost(monkeypatch: 
         assert not status["available"]
         assert "reinstall" in status["reason"]
         assert status["cost"]
-        assert fused.supports(RECURRENCES["lstm"], Identity(), CPU, torch.float32) == status["reason"]
+        assert fused.supports(Work(RECURRENCES["lstm"], Identity(), 1, CPU, torch.float32)) == status["reason"]
         case = Case("rnn", Identity(), (2, 1, 1, 1))
         with pytest.raises(RuntimeError, match="reinstall"):
             case.run(fused, torch.float32)

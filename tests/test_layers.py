@@ -44,9 +44,8 @@ def pair(recurrence: str, dynamics: Dynamics, backend: str, **options: Any) -> t
 
 
 def supported(layer: RecurrentLayer) -> None:
-    reason = BACKENDS[layer.backend].supports(
-        layer.recurrence, layer.dynamics, torch.device("cpu"), layer.get_parameter("weight_hh_l0").dtype
-    )
+    work = layer.work(torch.device("cpu"), layer.get_parameter("weight_hh_l0").dtype)
+    reason = BACKENDS[layer.backend].supports(work)
     if reason is not None:
         with pytest.raises(ValueError, match=f"backend '{layer.backend}' cannot run this.*reference"):
             layer(random(2, 1, 3))

@@ -50,7 +50,7 @@ def test_every_recurrence_is_served_with_its_gates() -> None:
     ],
 )
 def test_refusals_say_why(device: torch.device, dtype: torch.dtype, hidden: int, reason: str) -> None:
-    assert reason in str(triton.supports(LSTM_STEP, Adam(), device, dtype, hidden))
+    assert reason in str(triton.supports(kernels.Work(LSTM_STEP, Adam(), hidden, device, dtype)))
 
 
 def test_a_dynamics_of_a_user_is_refused() -> None:
@@ -59,7 +59,8 @@ def test_a_dynamics_of_a_user_is_refused() -> None:
 
         linear = False
 
-    assert "Other" in str(triton.supports(LSTM_STEP, Other(), CUDA, torch.float32, 8))  # type: ignore[arg-type]
+    work = kernels.Work(LSTM_STEP, Other(), 8, CUDA, torch.float32)  # type: ignore[arg-type]
+    assert "Other" in str(triton.supports(work))
 
 
 def test_a_layer_on_the_cpu_names_the_backends_that_can() -> None:
@@ -86,15 +87,15 @@ def test_a_layer_on_the_cpu_names_the_backends_that_can() -> None:
     ],
 )
 def test_choice_on_cuda(recurrence: str, dynamics: Dynamics, hidden: int, dtype: torch.dtype, expected: str) -> None:
+    work = kernels.Work(RECURRENCES[recurrence], dynamics, hidden, CUDA, dtype)
     for training in (False, True):
-        found = kernels.choose(RECURRENCES[recurrence], dynamics, (784, 128, 1), hidden, CUDA, dtype, training)
-        assert found == expected
+        assert kernels.choose(work, (784, 128, 1), training) == expected
 
 
 def test_on_the_cpu_it_is_never_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton, "_interpreting", lambda: True)
     monkeypatch.setattr(kernels.fused, "supports", lambda *_: "not built")
-    assert kernels.choose(LSTM_STEP, Adam(), (784, 128, 1), 128, CPU, torch.float32, True) == "reference"
+    assert kernels.choose(kernels.Work(LSTM_STEP, Adam(), 128, CPU, torch.float32), (784, 128, 1), True) == "reference"
 
 
 def test_with_triton_there_is_a_reason_and_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +105,9 @@ def test_with_triton_there_is_a_reason_and_the_loop(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "triton", None)
     triton._load.cache_clear()
     try:
-        assert "pip install triton" in str(triton.supports(LSTM_STEP, Adam(), CUDA, torch.float32, 8))
-        assert kernels.choose(LSTM_STEP, Adam(), (9, 9, 1), 8, CUDA, torch.float32, True) == "reference"
+        work = kernels.Work(LSTM_STEP, Adam(), 8, CUDA, torch.float32)
+        assert "pip install triton" in str(triton.supports(work))
+        assert kernels.choose(work, (9, 9, 1), True) == "reference"
     finally:
         triton._load.cache_clear()
 

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from momentum_cli.dynamics import Dynamics, Identity, filter_input
+from momentum_cli.dynamics import Dynamics
+from momentum_cli.kernels.driven import take_in
 from momentum_cli.kernels.weights import State, Weights
+from momentum_cli.kernels.work import Work
 from momentum_cli.recurrence import Recurrence
 
 # The functions behind torch.nn.LSTM, GRU and RNN: what they take and return is the same for padded and packed input.
@@ -27,18 +29,14 @@ _FUNCTIONS: dict[str, Any] = {
 }
 
 
-def supports(
-    recurrence: Recurrence,
-    dynamics: Dynamics,
-    device: torch.device,
-    dtype: torch.dtype,
-    hidden_size: int | None = None,
-) -> str | None:
+def supports(work: Work) -> str | None:
     """Return None if torch's kernels can run this, else the reason."""
-    if not dynamics.linear:
-        return f"{type(dynamics).__name__} is not linear, and torch's kernels take an input, not a driven projection"
-    if recurrence.name not in _FUNCTIONS:
-        return f"torch has no kernel for the recurrence {recurrence.name!r}"
+    if not work.dynamics.linear:
+        return (
+            f"{type(work.dynamics).__name__} is not linear, and torch's kernels take an input, not a driven projection"
+        )
+    if work.recurrence.name not in _FUNCTIONS:
+        return f"torch has no kernel for the recurrence {work.recurrence.name!r}"
     return None
 
 
@@ -54,23 +52,21 @@ def run(
     lengths: Tensor | None,
 ) -> tuple[Tensor, State, State]:
     """See `momentum_cli.kernels.Backend.run`."""
-    y, drive = filter_input(dynamics, x, weights.b_ih is not None, drive, lengths)
-    parameters = [weights.w_ih, weights.w_hh]
+    driven = take_in(dynamics, x, weights, drive, lengths)
+    parameters = [driven.w_ih, weights.w_hh]
     has_biases = weights.b_ih is not None and weights.b_hh is not None
     if weights.b_ih is not None and weights.b_hh is not None:
-        if isinstance(dynamics, Identity):
-            parameters += [weights.b_ih, weights.b_hh]
-        else:
-            parameters = [weights.extended(), weights.w_hh, torch.zeros_like(weights.b_ih), weights.b_hh]
+        # torch's kernels have both biases or none.
+        parameters += [torch.zeros_like(weights.b_ih) if driven.b_ih is None else driven.b_ih, weights.b_hh]
     hidden = tuple(s.unsqueeze(0) for s in state)
     first = hidden if len(hidden) > 1 else hidden[0]
     function = _FUNCTIONS[recurrence.name]
     # One layer, no dropout, training, one direction. `train` decides whether what backward needs is kept.
     options = (has_biases, 1, 0.0, torch.is_grad_enabled(), False)
     if lengths is None:
-        output, *last = function(y, first, parameters, *options, False)
-        return output, tuple(s.squeeze(0) for s in last), drive
-    packed = pack_padded_sequence(y, lengths, enforce_sorted=False)
+        output, *last = function(driven.x, first, parameters, *options, False)
+        return output, tuple(s.squeeze(0) for s in last), driven.filtered
+    packed = pack_padded_sequence(driven.x, lengths, enforce_sorted=False)
     # Always set when enforce_sorted is False.
     order, inverse = packed.sorted_indices, packed.unsorted_indices
     assert order is not None
@@ -79,4 +75,4 @@ def run(
     first = ordered if len(ordered) > 1 else ordered[0]
     data, *last = function(packed.data, packed.batch_sizes, first, parameters, *options)
     output, _ = pad_packed_sequence(packed._replace(data=data), total_length=len(x))
-    return output, tuple(s.squeeze(0).index_select(0, inverse) for s in last), drive
+    return output, tuple(s.squeeze(0).index_select(0, inverse) for s in last), driven.filtered

@@ -11,16 +11,11 @@ from torch.nn.functional import linear, pad
 
 from momentum_cli.dynamics import Dynamics
 from momentum_cli.kernels.weights import State, Weights
+from momentum_cli.kernels.work import Work
 from momentum_cli.recurrence import Recurrence
 
 
-def supports(
-    recurrence: Recurrence,
-    dynamics: Dynamics,
-    device: torch.device,
-    dtype: torch.dtype,
-    hidden_size: int | None = None,
-) -> str | None:
+def supports(work: Work) -> str | None:
     """Return None: the loop serves everything."""
     return None
 

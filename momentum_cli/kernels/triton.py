@@ -28,9 +28,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from momentum_cli.dynamics import Adam, Dynamics, Identity, RMSProp, filter_input
+from momentum_cli.dynamics import Dynamics
 from momentum_cli.kernels import triton_ops
+from momentum_cli.kernels.driven import can_take_in, take_in
 from momentum_cli.kernels.weights import State, Weights
+from momentum_cli.kernels.work import Work
 from momentum_cli.recurrence import Recurrence
 
 # A tile of W_hh with all gates of all units stands in shared memory, and the moments of all gates in registers.
@@ -89,24 +91,18 @@ def status() -> dict[str, Any]:
     return {"available": reason is None, "triton": found, "reason": reason, "cost": _COST if reason else None}
 
 
-def supports(
-    recurrence: Recurrence,
-    dynamics: Dynamics,
-    device: torch.device,
-    dtype: torch.dtype,
-    hidden_size: int | None = None,
-) -> str | None:
+def supports(work: Work) -> str | None:
     """Return None if the kernels can run this, else the reason and what would help."""
-    if device.type != "cuda" and not _interpreting():
-        return f"the Triton kernels run on CUDA devices, not on {device.type}"
-    if dtype not in _DTYPES:
-        return f"the Triton kernels compute in float32 or float64, not in {str(dtype).removeprefix('torch.')}"
-    if recurrence.name not in triton_ops.GATES:
-        return f"the Triton kernels have the recurrences {', '.join(triton_ops.GATES)}, not {recurrence.name!r}"
-    if not (dynamics.linear or isinstance(dynamics, Adam | RMSProp)):
-        return f"the Triton kernels have no {type(dynamics).__name__}, only linear dynamics, Adam and RMSProp"
-    if hidden_size is not None and hidden_size > MAX_HIDDEN:
-        return f"the Triton kernels have room for {MAX_HIDDEN} hidden units, not for {hidden_size}"
+    if work.device.type != "cuda" and not _interpreting():
+        return f"the Triton kernels run on CUDA devices, not on {work.device.type}"
+    if work.dtype not in _DTYPES:
+        return f"the Triton kernels compute in float32 or float64, not in {str(work.dtype).removeprefix('torch.')}"
+    if work.recurrence.name not in triton_ops.GATES:
+        return f"the Triton kernels have the recurrences {', '.join(triton_ops.GATES)}, not {work.recurrence.name!r}"
+    if not can_take_in(work.dynamics):
+        return f"the Triton kernels have no {type(work.dynamics).__name__}, only linear dynamics, Adam and RMSProp"
+    if work.hidden_size > MAX_HIDDEN:
+        return f"the Triton kernels have room for {MAX_HIDDEN} hidden units, not for {work.hidden_size}"
     return _problem()
 
 
@@ -124,41 +120,27 @@ def run(
     Raises:
         RuntimeError: `supports` says no.
     """
-    hidden = weights.w_hh.shape[1]
-    reason = supports(recurrence, dynamics, x.device, weights.w_hh.dtype, hidden)
+    reason = supports(Work(recurrence, dynamics, weights.w_hh.shape[1], x.device, weights.w_hh.dtype))
     if reason is not None:
         raise RuntimeError(reason)
-    w_ih, b_ih, b_hh, gates = weights.w_ih, weights.b_ih, weights.b_hh, recurrence.gates
-    v0: Tensor | None = None
-    m0: Tensor | None = None
-    constants: list[float] = []
-    if isinstance(dynamics, Adam):
-        constants = [dynamics.momentum, dynamics.step_size, dynamics.beta2, dynamics.eps]
-        if drive is not None:
-            v0, m0 = (_beside(moment, gates) for moment in drive)
-    elif isinstance(dynamics, RMSProp):  # Adam without momentum
-        constants = [0.0, dynamics.step_size, dynamics.beta2, dynamics.eps]
-        if drive is not None:
-            m0 = _beside(drive[0], gates)
-            v0 = torch.zeros_like(m0)
-    else:
-        x, drive = filter_input(dynamics, x, b_ih is not None, drive, lengths)
-        if not isinstance(dynamics, Identity) and b_ih is not None:
-            w_ih, b_ih = weights.extended(), None
-    u = linear(x, _beside(w_ih.t(), gates).t(), None if b_ih is None else _beside(b_ih, gates))
+    gates = recurrence.gates
+    driven = take_in(dynamics, x, weights, drive, lengths)
+    b_ih, b_hh, v0, m0 = (
+        None if t is None else _beside(t, gates)
+        for t in (driven.b_ih, weights.b_hh, driven.velocity, driven.second_moment)
+    )
+    if m0 is not None and v0 is None:
+        v0 = torch.zeros_like(m0)
+    u = linear(driven.x, _beside(driven.w_ih.t(), gates).t(), b_ih)
     w_t = _beside(weights.w_hh.t(), gates)
-    b_hh = None if b_hh is None else _beside(b_hh, gates)
     h0, c0 = state[0], state[1] if len(state) == 2 else None
     lengths = None if lengths is None else lengths.to(x.device)
     tensors = (u, w_t, b_hh, h0, c0, v0, m0)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    states, _, _, h_n, c_n, v_n, m_n, _, _ = triton_ops.forward(*tensors, lengths, recurrence.name, constants, training)
+    results = triton_ops.forward(*tensors, lengths, recurrence.name, driven.constants, training)
+    states, _, _, h_n, c_n, v_n, m_n, _, _ = results
     after = (h_n, c_n) if c0 is not None else (h_n,)
-    if not constants:
-        assert drive is not None
-        return states[1:], after, drive
-    moments = (v_n, m_n) if isinstance(dynamics, Adam) else (m_n,)
-    return states[1:], after, tuple(_apart(moment, gates) for moment in moments)
+    return states[1:], after, driven.after(_apart(v_n, gates), _apart(m_n, gates))
 
 
 def _beside(tensor: Tensor, gates: int) -> Tensor:
