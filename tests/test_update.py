@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -53,6 +54,35 @@ def test_a_heavy_ball_step_is_the_formula(threads: int) -> None:
     close(parameters, moved)
 
 
+def test_decoupled_decay_is_part_of_the_update(threads: int) -> None:
+    parameters, momentum, gradients = tensors(0), tensors(1), tensors(2)
+    updates = [
+        0.5 * m.double() + g.double() + 0.2 * p.double()
+        for p, m, g in zip(parameters, momentum, gradients, strict=True)
+    ]
+    moved = [p.double() - 0.3 * u for p, u in zip(parameters, updates, strict=True)]
+    norms = update.heavy_ball_(parameters, momentum, gradients, [0.5] * len(SIZES), 0.3, 0.2)
+    close(norms, [u.norm() for u in updates])
+    close(parameters, moved)
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-3])
+def test_an_adaptive_step_is_the_formula(threads: int, eps: float) -> None:
+    parameters, averages, gradients = tensors(0), tensors(1), tensors(2)
+    squares = [s.square() for s in tensors(3)]
+    factors = [0.1 * k for k in range(len(SIZES))]
+    means = [f * m.double() + (1 - f) * g.double() for f, m, g in zip(factors, averages, gradients, strict=True)]
+    roots = [0.9 * s.double() + 0.1 * g.double() ** 2 for s, g in zip(squares, gradients, strict=True)]
+    updates = [m / (1.5 * v.sqrt() + eps) + 0.2 * p.double() for m, v, p in zip(means, roots, parameters, strict=True)]
+    moved = [p.double() - 0.3 * u for p, u in zip(parameters, updates, strict=True)]
+    options = {"beta2": 0.9, "root_factor": 1.5, "eps": eps, "decay": 0.2}
+    norms = update.adaptive_(parameters, averages, squares, gradients, factors, 0.3, **options)
+    close(norms, [u.norm() for u in updates])
+    close(averages, means)
+    close(squares, roots)
+    close(parameters, moved)
+
+
 def test_norms_do_not_depend_on_the_threads() -> None:
     found = []
     before = torch.get_num_threads()
@@ -82,14 +112,17 @@ def test_what_it_does_not_serve_goes_through_torch(other: str, monkeypatch: pyte
         torch.testing.assert_close(p, g, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("scope", ["global", "tensor"])
-def test_an_optimizer_makes_the_same_steps_with_and_without_it(scope: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["ahb-sgd", "ahb-adam"])
+@pytest.mark.parametrize("options", [{}, {"scope": "tensor"}, {"weight_decay": 0.1, "decoupled_weight_decay": True}])
+def test_an_optimizer_makes_the_same_steps_with_and_without_it(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ends = []
     for served in (True, False):
         if not served:
             monkeypatch.setattr(cpu_library, "load", lambda: (None, "", "absent"))
         params = [p.requires_grad_() for p in tensors(0)]
-        optimizer = OPTIMIZERS["ahb-sgd"](params, lr=0.05, scope=scope)  # type: ignore[call-arg]
+        optimizer = OPTIMIZERS[name](params, lr=0.05, **options)
         for _ in range(6):
             optimizer.zero_grad()
             sum(

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-ABI = 3
+ABI = 4
 ISAS = {"generic": 0, "avx2": 1, "avx512": 2}
 _COST = "linear dynamics run on torch's kernels, adam and rmsprop on a Python loop over time, both slower in training"
 

@@ -14,15 +14,14 @@ from torch import Tensor
 
 from momentum_cli.kernels import cpu_library
 
-_REPLACE_PREVIOUS, _HEAVY_BALL = 0, 1
+_REPLACE_PREVIOUS, _HEAVY_BALL, _ADAPTIVE = 0, 1, 2
 
 # `mrnn_update` of kernels/cpu/momentum_rnn.h, field by field.
 _UPDATE = np.dtype(
     [
         ("size", np.int64),
-        *((name, np.uint64) for name in ("parameter", "momentum", "previous", "gradient")),
-        ("factor", np.float32),
-        ("lr", np.float32),
+        *((name, np.uint64) for name in ("parameter", "momentum", "square", "previous", "gradient")),
+        *((name, np.float32) for name in ("lr", "decay", "factor", "beta2", "root_factor", "eps")),
         ("norm", np.float64),
     ]
 )
@@ -47,15 +46,48 @@ def replace_previous_(previous: list[Tensor], gradients: list[Tensor]) -> list[T
 
 
 def heavy_ball_(
-    parameters: list[Tensor], momentum: list[Tensor], gradients: list[Tensor], factors: list[float], lr: float
+    parameters: list[Tensor],
+    momentum: list[Tensor],
+    gradients: list[Tensor],
+    factors: list[float],
+    lr: float,
+    decay: float = 0.0,
 ) -> list[Tensor]:
-    """Replace each momentum by factor * momentum + gradient, then subtract lr * momentum from the parameter.
+    """Replace each momentum by factor * momentum + gradient, then subtract lr * u from the parameter.
+
+    u is the momentum plus decay * parameter.
 
     Returns:
-        ‖momentum‖ of each, 0-d float32 tensors.
+        ‖u‖ of each, 0-d float32 tensors.
     """
-    own = {"parameter": _addresses(parameters), "momentum": _addresses(momentum), "factor": factors, "lr": lr}
-    return _run(_HEAVY_BALL, gradients, own)
+    arrays = {"parameter": _addresses(parameters), "momentum": _addresses(momentum)}
+    return _run(_HEAVY_BALL, gradients, {**arrays, "factor": factors, "lr": lr, "decay": decay})
+
+
+def adaptive_(
+    parameters: list[Tensor],
+    averages: list[Tensor],
+    squares: list[Tensor],
+    gradients: list[Tensor],
+    factors: list[float],
+    lr: float,
+    *,
+    beta2: float,
+    root_factor: float,
+    eps: float,
+    decay: float = 0.0,
+) -> list[Tensor]:
+    """Replace both running averages, of gradients and of their squares, then subtract lr * u from the parameter.
+
+    u is average / (root_factor * sqrt(square) + eps) + decay * parameter; the average forgets by its factor, the square
+    by beta2.
+
+    Returns:
+        ‖u‖ of each, 0-d float32 tensors.
+    """
+    arrays = {"parameter": parameters, "momentum": averages, "square": squares}
+    numbers = {"factor": factors, "lr": lr, "beta2": beta2, "root_factor": root_factor, "eps": eps, "decay": decay}
+    return _run(_ADAPTIVE, gradients, {**{name: _addresses(those) for name, those in arrays.items()}, **numbers})
 
 
 def _run(what: int, gradients: list[Tensor], fields: dict[str, Any]) -> list[Tensor]:

@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from momentum_cli.kernels import update
 from momentum_cli.optim import moments
-from momentum_cli.optim.multi_tensor import average_, descend_, norms, remaining
-from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work, require
+from momentum_cli.optim.multi_tensor import Factor, average_, descend_, host_factors, kernel_serves, norms, remaining
+from momentum_cli.optim.optimizer import Block, Group, MultiTensorOptimizer, Params, Work, decoupled_decay, require
 from momentum_cli.optim.quadratic_momentum import QuadraticMomentum, check_options
 
 
@@ -110,15 +111,32 @@ class AHBAdam(MultiTensorOptimizer):
                 continue
             gathered = remaining(group["beta2"], self._count(group))
             for block, beta in zip(reversed(blocks), reversed(factors), strict=True):
-                average, square = block.state("exp_avg"), block.state("exp_avg_sq")
-                average_(average, beta, block.grads)
-                moments.update_second_(square, group["beta2"], block.grads)
-                direction = list(torch._foreach_div(average, moments.rms(square, gathered, group["eps"])))
-                update = block.with_decay(direction, group)
-                of_group.append(norms(update))
-                descend_(block.params, update, group["lr"])
+                of_group.append(self._step_block(group, block, beta, gathered))
             of_group.reverse()
         momentum.moved(work, updates)
+
+    def _step_block(self, group: Group, block: Block, beta: Factor, gathered: Tensor) -> list[Tensor]:
+        """Make the step of a block; return the norm of each update. `gathered`: 1 - β2^t."""
+        params, average, square = block.params, block.state("exp_avg"), block.state("exp_avg_sq")
+        if kernel_serves(params, average, square, block.grads):
+            return update.adaptive_(
+                params,
+                average,
+                square,
+                block.grads,
+                host_factors(beta, len(params)),
+                float(group["lr"]),
+                beta2=group["beta2"],
+                root_factor=float(gathered.rsqrt()),
+                eps=group["eps"],
+                decay=decoupled_decay(group),
+            )
+        average_(average, beta, block.grads)
+        moments.update_second_(square, group["beta2"], block.grads)
+        direction = list(torch._foreach_div(average, moments.rms(square, gathered, group["eps"])))
+        step = block.with_decay(direction, group)
+        descend_(params, step, group["lr"])
+        return norms(step)
 
 
 class AHBAdamW(AHBAdam):

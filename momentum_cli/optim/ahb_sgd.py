@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from momentum_cli.optim.multi_tensor import accumulate_, descend_, heavy_ball_, norms
-from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work
+from momentum_cli.kernels import update
+from momentum_cli.optim.multi_tensor import Factor, accumulate_, descend_, host_factors, kernel_serves, norms
+from momentum_cli.optim.optimizer import Block, Group, MultiTensorOptimizer, Params, Work, decoupled_decay
 from momentum_cli.optim.quadratic_momentum import QuadraticMomentum, check_options
 
 
@@ -92,13 +93,17 @@ class AHBSGD(MultiTensorOptimizer):
             of_group = []
             # The gradients that were measured last are still in the cache.
             for block, beta in zip(reversed(blocks), reversed(factors), strict=True):
-                buffer = block.state("momentum_buffer")
-                if group["decoupled_weight_decay"]:
-                    accumulate_(buffer, beta, block.grads)
-                    update = block.with_decay(buffer, group)
-                    descend_(block.params, update, group["lr"])
-                    of_group.append(norms(update))
-                else:
-                    of_group.append(heavy_ball_(buffer, beta, block.grads, block.params, group["lr"]))
+                of_group.append(self._step_block(group, block, beta))
             updates.append(of_group[::-1])
         momentum.moved(work, updates)
+
+    def _step_block(self, group: Group, block: Block, beta: Factor) -> list[Tensor]:
+        """Make the step of a block; return the norm of each update."""
+        params, buffer, lr = block.params, block.state("momentum_buffer"), group["lr"]
+        if kernel_serves(params, buffer, block.grads):
+            factors = host_factors(beta, len(params))
+            return update.heavy_ball_(params, buffer, block.grads, factors, float(lr), decoupled_decay(group))
+        accumulate_(buffer, beta, block.grads)
+        step = block.with_decay(buffer, group)
+        descend_(params, step, lr)
+        return norms(step)

@@ -19,6 +19,11 @@ def on_host(tensors: list[Tensor]) -> bool:
     return tensors[0].device.type == "cpu" and not torch.compiler.is_compiling()
 
 
+def kernel_serves(*lists: list[Tensor]) -> bool:
+    """Return whether `momentum_cli.kernels.update` can and may make the step of these tensors."""
+    return on_host(lists[0]) and update.serves(*lists)
+
+
 def accumulate_(sums: list[Tensor], factor: Factor, terms: list[Tensor]) -> None:
     """Replace each of `sums` by factor * sum + term."""
     if on_host(sums):
@@ -62,20 +67,9 @@ def descend_(params: list[Tensor], updates: list[Tensor], lr: float | Tensor) ->
         torch._foreach_add_(params, updates, alpha=-lr)
 
 
-def heavy_ball_(
-    momentum: list[Tensor], factor: Factor, grads: list[Tensor], params: list[Tensor], lr: float | Tensor
-) -> list[Tensor]:
-    """Replace each momentum by factor * momentum + gradient, subtract lr * momentum from the parameter.
-
-    Returns:
-        ‖momentum‖ of each tensor, as `norms`.
-    """
-    if on_host(params) and update.serves(momentum, grads, params):
-        factors = list(map(float, factor)) if isinstance(factor, list) else [float(factor)] * len(params)
-        return update.heavy_ball_(params, momentum, grads, factors, float(lr))
-    accumulate_(momentum, factor, grads)
-    descend_(params, momentum, lr)
-    return norms(momentum)
+def host_factors(factor: Factor, count: int) -> list[float]:
+    """Return the factor of each of `count` tensors as a number; reads it from the device."""
+    return list(map(float, factor)) if isinstance(factor, list) else [float(factor)] * count
 
 
 def replace_previous_(previous: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
@@ -84,7 +78,7 @@ def replace_previous_(previous: list[Tensor], grads: list[Tensor]) -> list[Tenso
     Returns:
         ‖grad - previous‖ of each tensor, as `norms`.
     """
-    if on_host(previous) and update.serves(previous, grads):
+    if kernel_serves(previous, grads):
         return update.replace_previous_(previous, grads)
     torch._foreach_sub_(previous, grads)
     found = norms(previous)

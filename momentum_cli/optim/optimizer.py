@@ -47,9 +47,13 @@ class Block:
 
     def with_decay(self, updates: list[Tensor], group: Group) -> list[Tensor]:
         """Return the updates with decoupled weight decay: u + λ x; the updates themselves where there is none."""
-        if group["weight_decay"] == 0 or not group["decoupled_weight_decay"]:
-            return updates
-        return list(torch._foreach_add(updates, self.params, alpha=group["weight_decay"]))
+        decay = decoupled_decay(group)
+        return list(torch._foreach_add(updates, self.params, alpha=decay)) if decay else updates
+
+
+def decoupled_decay(group: Group) -> float:
+    """Return λ of a group whose weight decay is decoupled, else 0."""
+    return float(group["weight_decay"]) if group["decoupled_weight_decay"] else 0.0
 
 
 SCOPES = ("global", "tensor")

@@ -9,7 +9,7 @@
 #define MRNN_API extern "C" __attribute__((visibility("default")))
 #endif
 
-#define MRNN_ABI 3
+#define MRNN_ABI 4
 
 // Vectors and register tile of the portable kernels. 64 and 12 give the shape of the AVX-512 kernels on any machine, slowly: for tests.
 #if !defined(MRNN_GENERIC_VECTOR_BYTES)
@@ -50,15 +50,17 @@ typedef struct mrnn_args {
     void *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *dh0, *dc0, *dv0, *dm0;
 } mrnn_args;
 
-// One float32 tensor of an optimizer, contiguous. A pass touches only the arrays it names and sets the norm.
+// One float32 tensor of an optimizer, contiguous. A pass touches only the arrays it needs and sets the norm.
 typedef struct mrnn_update {
     int64_t size;
-    float *parameter, *momentum, *previous;
+    float *parameter, *momentum, *square, *previous;
     const float* gradient;
-    float factor, lr;
+    float lr, decay;                 // decay: decoupled weight decay
+    float factor;                    // of the momentum
+    float beta2, root_factor, eps;   // of the squares; the root is multiplied by root_factor, which corrects its bias
     double norm;
 } mrnn_update;
-enum { MRNN_REPLACE_PREVIOUS = 0, MRNN_HEAVY_BALL = 1 };
+enum { MRNN_REPLACE_PREVIOUS = 0, MRNN_HEAVY_BALL = 1, MRNN_ADAPTIVE = 2 };
 
 MRNN_API int64_t mrnn_abi(void);
 MRNN_API int64_t mrnn_args_bytes(void);
@@ -70,8 +72,11 @@ MRNN_API int64_t mrnn_saved_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_checkpoints_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_forward(const mrnn_args* args);
 MRNN_API int64_t mrnn_backward(const mrnn_args* args);
-// MRNN_REPLACE_PREVIOUS: previous <- gradient, norm |gradient - previous|. MRNN_HEAVY_BALL: momentum <- factor momentum + gradient,
-// parameter <- parameter - lr momentum, norm |momentum|. The norms do not depend on the number of threads.
+// Replaces, for every tensor, and sets norm; norms do not depend on the number of threads.
+// MRNN_REPLACE_PREVIOUS: previous <- gradient; norm |gradient - previous|.
+// MRNN_HEAVY_BALL: momentum <- factor momentum + gradient; u = momentum + decay parameter; parameter <- parameter - lr u; norm |u|.
+// MRNN_ADAPTIVE: momentum <- factor momentum + (1 - factor) gradient; square <- beta2 square + (1 - beta2) gradient^2;
+//     u = momentum / (root_factor sqrt(square) + eps) + decay parameter; parameter <- parameter - lr u; norm |u|.
 MRNN_API int64_t mrnn_update_all(int64_t isa, int64_t what, int64_t threads, int64_t count, mrnn_update* updates);
 // Borrow an OpenMP runtime that is in the process already (torch's), so that no second pool of threads competes with it.
 MRNN_API void mrnn_use_openmp(void* gomp_parallel, void* omp_get_thread_num, void* omp_get_num_threads);

@@ -11,6 +11,7 @@ typedef double (*Pass)(const mrnn_update&, int64_t start, int64_t n);
     namespace NS { \
     double replace_previous(const mrnn_update&, int64_t start, int64_t n); \
     double heavy_ball(const mrnn_update&, int64_t start, int64_t n); \
+    double adaptive(const mrnn_update&, int64_t start, int64_t n); \
     }
 MRNN_DECLARE(mrnn_generic)
 #if defined(MRNN_HAS_AVX2)
@@ -40,24 +41,23 @@ void run_piece(void* context, int64_t index) {
     piece.squares = work.pass(*piece.update, piece.start, piece.size);
 }
 
-Pass pass_of(int64_t isa, int64_t what) {
-    if (!mrnn_has_isa(isa) || (what != MRNN_REPLACE_PREVIOUS && what != MRNN_HEAVY_BALL)) return nullptr;
-    const bool replace = what == MRNN_REPLACE_PREVIOUS;
-    switch (isa) {
+#define MRNN_PASSES(NS) {NS::replace_previous, NS::heavy_ball, NS::adaptive}
+const Pass passes[][3] = {
+    MRNN_PASSES(mrnn_generic),
 #if defined(MRNN_HAS_AVX2)
-        case MRNN_ISA_AVX2: return replace ? mrnn_avx2::replace_previous : mrnn_avx2::heavy_ball;
+    MRNN_PASSES(mrnn_avx2),
 #endif
 #if defined(MRNN_HAS_AVX512)
-        case MRNN_ISA_AVX512: return replace ? mrnn_avx512::replace_previous : mrnn_avx512::heavy_ball;
+    MRNN_PASSES(mrnn_avx512),
 #endif
-        default: return replace ? mrnn_generic::replace_previous : mrnn_generic::heavy_ball;
-    }
-}
+};
+
 }  // namespace
 
 int64_t mrnn_update_all(int64_t isa, int64_t what, int64_t threads, int64_t count, mrnn_update* updates) {
-    const Pass pass = pass_of(isa, what);
-    if (!pass || count < 0) return -MRNN_BAD_ARGUMENT;
+    if (what < MRNN_REPLACE_PREVIOUS || what > MRNN_ADAPTIVE || count < 0) return -MRNN_BAD_ARGUMENT;
+    if (!mrnn_has_isa(isa)) return -MRNN_NO_ISA;
+    const Pass pass = passes[isa][what];
     std::vector<Piece> pieces;
     for (int64_t k = 0; k < count; k++)
         for (int64_t start = 0; start < updates[k].size; start += PIECE) {

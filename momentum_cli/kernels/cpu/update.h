@@ -40,15 +40,36 @@ double replace_previous(const mrnn_update& u, int64_t start, int64_t n) {
     });
 }
 
-// momentum <- factor momentum + gradient, parameter <- parameter - lr momentum. Returns |momentum|^2.
-double heavy_ball(const mrnn_update& u, int64_t start, int64_t n) {
-    float *parameter = u.parameter + start, *momentum = u.momentum + start;
-    const float *gradient = u.gradient + start, factor = u.factor, lr = u.lr;
+// The passes of momentum_rnn.h. Both end alike: parameter <- parameter - lr u, where u is the update with its weight decay.
+MRNN_INLINE VF descend(float* parameter, int64_t valid, VF update, const mrnn_update& u) {
+    const VF x = load_some(parameter, valid), whole = update + u.decay * x;
+    store_some(parameter, x - u.lr * whole, valid);
+    return whole;
+}
+
+double heavy_ball(const mrnn_update& all, int64_t start, int64_t n) {
+    const mrnn_update u = all;  // a copy: through a reference the compiler would read its numbers again after every store
     return sum_of_squares(n, [=](int64_t i, int64_t valid) MRNN_LAMBDA {
-        const VF m = factor * load_some(momentum + i, valid) + load_some(gradient + i, valid);
-        store_some(momentum + i, m, valid);
-        store_some(parameter + i, load_some(parameter + i, valid) - lr * m, valid);
-        return m;
+        i += start;
+        const VF m = u.factor * load_some(u.momentum + i, valid) + load_some(u.gradient + i, valid);
+        store_some(u.momentum + i, m, valid);
+        // Zeros beyond the end stay zeros, and add nothing to the norm.
+        return descend(u.parameter + i, valid, m, u);
+    });
+}
+
+double adaptive(const mrnn_update& all, int64_t start, int64_t n) {
+    const mrnn_update u = all;
+    return sum_of_squares(n, [=](int64_t i, int64_t valid) MRNN_LAMBDA {
+        i += start;
+        const VF g = load_some(u.gradient + i, valid), before = load_some(u.momentum + i, valid);
+        const VF m = before + (1.0f - u.factor) * (g - before);
+        const VF v = u.beta2 * load_some(u.square + i, valid) + (1.0f - u.beta2) * (g * g);
+        store_some(u.momentum + i, m, valid);
+        store_some(u.square + i, v, valid);
+        VF direction = m / (u.root_factor * root(v) + u.eps);
+        for (int64_t lane = valid; lane < LANES<float>; lane++) direction[lane] = 0;  // 0 / 0 without eps
+        return descend(u.parameter + i, valid, direction, u);
     });
 }
 
