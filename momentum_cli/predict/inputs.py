@@ -10,10 +10,12 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
+from momentum_cli.data.files.arrays import read_header
+from momentum_cli.data.files.columns import is_number
 from momentum_cli.errors import DataError
 from momentum_cli.predict.preparation import Preparation
 
@@ -158,8 +160,6 @@ def _member(archive: zipfile.ZipFile) -> str:
 
 
 def _read_npy(source: str, file: IO[bytes], preparation: Preparation) -> Iterator[Sample | Broken]:
-    version = np.lib.format.read_magic(file)
-    read_header: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read_header(file)
     if dtype.hasobject:
         raise DataError("the array holds Python objects, which are not opened; allowed are numbers")
@@ -207,7 +207,7 @@ def _read_rows(source: str, lines: IO[str], preparation: Preparation) -> Iterato
             values = np.array([float(cell) for cell in cells])
         except ValueError:
             if number > 0:
-                bad = next(cell for cell in cells if not _is_number(cell))
+                bad = next(cell for cell in cells if not is_number(cell))
                 yield Broken(source, row, f"line {number + 1}: {bad!r} is not a number")
                 row += 1
             continue
@@ -215,14 +215,6 @@ def _read_rows(source: str, lines: IO[str], preparation: Preparation) -> Iterato
         row += 1
     if row == 0:
         yield Broken(source, None, "the file holds no rows of numbers")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _prepared(source: str, row: int | None, raw: np.ndarray, preparation: Preparation) -> Sample | Broken:

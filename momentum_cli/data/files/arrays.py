@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -104,27 +104,32 @@ def _small(path: Path, name: str, count: int) -> np.ndarray:
     return np.asarray(array)
 
 
-class _open_array:  # noqa: N801 - used as a function
-    """An array as a stream: of an NPZ file by name; an NPY file itself for "", another one beside it by path."""
+@contextmanager
+def _open_array(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """Give an array as a stream: of an NPZ file by name; an NPY file itself for "", another one beside it by path."""
+    if path.suffix.lower() == ".npz":
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            yield file
+    else:
+        with open(path.parent / name if name else path, "rb") as file:
+            yield file
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
-        self._stack = ExitStack()
 
-    def __enter__(self) -> IO[bytes]:
-        if self._path.suffix.lower() == ".npz":
-            archive = self._stack.enter_context(zipfile.ZipFile(self._path))
-            return self._stack.enter_context(archive.open(f"{self._name}.npy"))
-        file = self._path if not self._name else self._path.parent / self._name
-        return self._stack.enter_context(open(file, "rb"))
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape of an array, whether it is stored column by column, and its type; the numbers come next.
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    Raises:
+        ValueError: It is no array.
+    """
+    version = np.lib.format.read_magic(file)
+    read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    return tuple(shape), fortran, dtype
 
 
 def _header(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     with _open_array(path, name) as file:
-        return _read_header(path, file)
+        return _checked_header(path, file)
 
 
 def array_shape(path: Path, name: str) -> tuple[int, ...]:
@@ -135,19 +140,14 @@ def array_shape(path: Path, name: str) -> tuple[int, ...]:
     """
     try:
         with _open_array(path, name) as file:
-            version = np.lib.format.read_magic(file)
-            first = version == (1, 0)
-            read: Any = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-            return tuple(read(file)[0])
+            return read_header(file)[0]
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: not a readable array ({error})") from error
 
 
-def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _checked_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     try:
-        version = np.lib.format.read_magic(file)
-        read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
+        shape, fortran, dtype = read_header(file)
     except (ValueError, EOFError) as error:
         raise DataError(f"{path}: not a readable array ({error})") from error
     if dtype.hasobject or dtype.kind not in "buif":
@@ -186,7 +186,7 @@ def _series(
 ) -> Iterator[Piece]:
     channels = shape[1] if len(shape) == 2 else 1
     with _open_array(path, name) as file:
-        _read_header(path, file)
+        _checked_header(path, file)
         for start in range(0, shape[0], _STEPS):
             count = min(_STEPS, shape[0] - start)
             steps = _read(path, file, count * channels, dtype).reshape(count, channels)
@@ -206,7 +206,7 @@ def _samples(
     names = words(own["sequence"]) if "sequence" in own else None
     splits = words(own["split"]) if "split" in own else None
     with _open_array(path, name) as file:
-        _read_header(path, file)
+        _checked_header(path, file)
         for row in range(shape[0]):
             steps = _read(path, file, length * channels, dtype).reshape(length, channels)
             here = int(own["lengths"][row]) if "lengths" in own else length

@@ -13,6 +13,15 @@ MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
 Values = Sequence[Any] | np.ndarray
 
 
+def is_number(text: str) -> bool:
+    """Return whether a text is a number as Python reads it, nan and inf among them."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_missing(value: Any) -> bool:
     """Return whether a value stands for nothing."""
     if value is None:

@@ -9,13 +9,14 @@ import csv
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import Values
+from momentum_cli.data.files.columns import Values, is_number
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.errors import DataError, RecipeError
 
@@ -48,11 +49,11 @@ def csv_columns(path: Path) -> list[str]:
     Raises:
         DataError: There is none, or a name stands twice in it.
     """
-    with _open_csv(path) as (_, reader):
+    with _open_csv(path) as reader:
         heading = [name.strip() for name in next(reader, [])]
     if not heading:
         raise DataError(f"{path}: the file is empty")
-    if all(_is_number(name) for name in heading):
+    if all(is_number(name) for name in heading):
         raise DataError(f"{path}: the first line is numbers; a heading with the names of the columns belongs there")
     _no_twice(path, heading)
     return heading
@@ -60,7 +61,7 @@ def csv_columns(path: Path) -> list[str]:
 
 def csv_blocks(path: Path, names: Sequence[str], problems: Problems) -> Iterator[Block]:
     """Yield the columns `names`; rows are numbered as an editor does, the heading is row 1."""
-    with _open_csv(path) as (_, reader):
+    with _open_csv(path) as reader:
         heading = [name.strip() for name in next(reader)]
         places = [heading.index(name) for name in names]
         number = 1
@@ -165,42 +166,23 @@ def _plain(column: Any) -> Values:
     return list(column.to_pylist())
 
 
-class _open_csv:  # noqa: N801 - used as a function
-    """The file and a csv reader with the delimiter of its first line."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> tuple[Any, Iterator[list[str]]]:
-        self._file = open(self._path, encoding="utf-8-sig", newline="")
+@contextmanager
+def _open_csv(path: Path) -> Iterator[Iterator[list[str]]]:
+    """Give the rows of a CSV file, with the delimiter of its first line."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
         try:
-            first = self._file.readline()
+            first = file.readline()
         except UnicodeDecodeError:
-            self.__exit__()
-            raise DataError(f"{self._path}: not UTF-8 text; save it as CSV UTF-8") from None
-        self._file.seek(0)
+            raise DataError(f"{path}: not UTF-8 text; save it as CSV UTF-8") from None
+        file.seek(0)
         delimiter = max(DELIMITERS, key=lambda d: (first.count(d), d == ","))
-        return self._file, self._rows(csv.reader(self._file, delimiter=delimiter))
-
-    def _rows(self, reader: Iterator[list[str]]) -> Iterator[list[str]]:
         try:
-            yield from reader
+            yield csv.reader(file, delimiter=delimiter)
         except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{self._path}: cannot be read as CSV in UTF-8 ({error})") from error
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+            raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
 
 
 def _no_twice(path: Path, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise DataError(f"{path}: the heading has {', '.join(map(repr, twice))} more than once")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
