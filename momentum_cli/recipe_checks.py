@@ -1,4 +1,7 @@
-"""What makes a recipe valid: section by section, then across sections. Every mistake is found, none hides another."""
+"""What makes a recipe valid, section by section. Every mistake is found, none hides another.
+
+`momentum_cli.contradictions` then looks across the sections.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from momentum_cli.cells import CELLS, canonical_name, parse_cell
+from momentum_cli.cells import CELLS, canonical_name
+from momentum_cli.contradictions import contradictions
 from momentum_cli.document import describe_value
 from momentum_cli.errors import RecipeError
 from momentum_cli.lookup import unknown
@@ -43,21 +47,6 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("train", "averaging"): AveragingOptions,
     ("target",): TargetOptions,
     ("published", "*"): PublishedOptions,
-}
-
-# Metrics of each task's evaluations; a test holds the headline metric against the loaded data.
-METRICS: dict[str, tuple[str, ...]] = {
-    "digits": ("accuracy", "loss"),
-    "mnist": ("accuracy", "loss"),
-    "pmnist": ("accuracy", "loss"),
-    "adding": ("mse", "mae", "loss"),
-    "copying": ("accuracy", "loss"),
-    # One of the three, by task.level; see `metrics_of`.
-    "language": ("bits_per_character", "bits_per_byte", "perplexity", "loss"),
-    # By task.kind, likewise.
-    "files": ("accuracy", "mse", "mae", "loss"),
-    "speech": ("mse", "mae", "loss"),
-    "speech-classify": ("accuracy", "loss"),
 }
 
 # Arguments of torch's optimizers that are no settings of a training: the first is the model, the others would train
@@ -105,7 +94,7 @@ def check_recipe(data: Any) -> tuple[dict[str, Any], list[Problem]]:
             problems += [Problem((name, *problem.path), problem.message) for problem in found]
     # A section with a problem is left out of the comparison with others: it would be reported twice.
     sound = {name: value for name, value in checked.items() if not any(p.path[:1] == (name,) for p in problems)}
-    problems += _contradictions(sound)
+    problems += contradictions(sound)
     if "model" in sound and "cells" not in checked.keys() - sound.keys():
         _complete_cells(checked)
     if not problems and checked["task"]["name"] == "language":
@@ -289,30 +278,23 @@ def _check_groups(
 def _check_cells(data: Mapping[str, Any]) -> Checked:
     from momentum_cli.kinds import cell_objects, cell_options
 
-    checked: dict[str, dict[str, Any]] = {}
-    problems = []
-    for name, given in data.items():
-        try:
-            cell = canonical_name(name)
-        except RecipeError as error:
-            problems.append(Problem((name,), str(error)))
-            continue
-        if cell in checked:
-            problems.append(Problem((name,), f"the same cell as {cell!r}, which is there already"))
-        elif given is not None and not isinstance(given, Mapping):
-            problems.append(Problem((name,), f"got {describe_value(given)}, allowed is a mapping of options"))
-        else:
+    def check(cell: str, given: Mapping[str, Any]) -> Checked:
+        return check_options(f"cell {cell}", cell_options(cell), given, lambda **options: cell_objects(cell, options))
 
-            def build(_cell: str = cell, **options: Any) -> None:
-                cell_objects(_cell, options)
-
-            checked[cell], found = check_options(f"cell {cell}", cell_options(cell), given or {}, build)
-            problems += [Problem((name, *problem.path), problem.message) for problem in found]
-    return checked, problems
+    return _check_by_cell({name: {} if given is None else given for name, given in data.items()}, "options", check)
 
 
 def _check_published(data: Mapping[str, Any]) -> Checked:
-    """Check what is published, a mapping of cells."""
+    def check(cell: str, given: Mapping[str, Any]) -> Checked:
+        return _check_fields(("published", "*"), given)
+
+    return _check_by_cell(data, "metric, value, source and more", check)
+
+
+def _check_by_cell(
+    data: Mapping[str, Any], content: str, check: Callable[[str, Mapping[str, Any]], Checked]
+) -> Checked:
+    """Check a mapping of cells, each by ``check(cell, given)``, where ``content`` says what a cell is given."""
     checked: dict[str, Any] = {}
     problems = []
     for name, given in data.items():
@@ -324,10 +306,9 @@ def _check_published(data: Mapping[str, Any]) -> Checked:
         if cell in checked:
             problems.append(Problem((name,), f"the same cell as {cell!r}, which is there already"))
         elif not isinstance(given, Mapping):
-            message = f"got {describe_value(given)}, allowed is a mapping of metric, value, source and more"
-            problems.append(Problem((name,), message))
+            problems.append(Problem((name,), f"got {describe_value(given)}, allowed is a mapping of {content}"))
         else:
-            checked[cell], found = _check_fields(("published", "*"), given)
+            checked[cell], found = check(cell, given)
             problems += [Problem((name, *problem.path), problem.message) for problem in found]
     return checked, problems
 
@@ -373,136 +354,3 @@ def _complete_language(checked: dict[str, Any]) -> None:
     # Each of the sequences evaluated side by side is a stream that starts without context.
     train.setdefault("eval_batch_size", 1)
     checked |= {"model": model, "train": train}
-
-
-def metrics_of(task: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the metrics of a task's evaluations, the headline one first.
-
-    Args:
-        task: A section of a checked recipe: ``name`` and all options.
-    """
-    if task["name"] == "language":
-        from momentum_cli.data import Language
-
-        return (Language(**{key: value for key, value in task.items() if key != "name"}).metric, "loss")
-    if task["name"] == "files":
-        from momentum_cli.data.files import METRICS as METRICS_OF_KIND
-
-        return METRICS_OF_KIND[task["kind"]]
-    return METRICS[task["name"]]
-
-
-def _contradictions(sound: Mapping[str, Any]) -> list[Problem]:
-    """Find values that are fine alone and not together; only sections without problems are looked at."""
-    found: list[Problem] = []
-    train = TrainOptions(**sound["train"]) if "train" in sound else None
-    if train and train.stop_at_target and "target" not in sound:
-        message = "there is no target to stop at; add target: {metric, value}"
-        found.append(Problem(("train", "stop_at_target"), message))
-    if "model" in sound:
-        found += _model_contradictions(ModelOptions(**sound["model"]))
-    if "task" in sound:
-        model = ModelOptions(**sound["model"]) if "model" in sound else None
-        found += _language_contradictions(sound["task"]["name"], model, train)
-    if train and "optimizer" in sound:
-        found += _schedule_contradictions(
-            ScheduleOptions(**sound.get("schedule", {})), train, float(sound["optimizer"]["lr"])
-        )
-    if "target" in sound and "task" in sound:
-        found += _metric_contradictions(("target",), TargetOptions(**sound["target"]), sound["task"])
-    if "task" in sound:
-        for cell, given in sound.get("published", {}).items():
-            place = ("published", cell)
-            found += _metric_contradictions(place, PublishedOptions(**given), sound["task"])
-    return found
-
-
-def _model_contradictions(model: ModelOptions) -> list[Problem]:
-    found = []
-    if model.forget_bias is not None and parse_cell(model.cell).recurrence not in ("lstm", "sr-coupled"):
-        message = f"got {model.forget_bias}, but {model.cell} has no forget gate; leave it out or choose an LSTM cell"
-        found.append(Problem(("model", "forget_bias"), message))
-    elif model.forget_bias is not None and not model.bias:
-        found.append(Problem(("model", "forget_bias"), f"got {model.forget_bias}, but bias is false"))
-    if model.dropout > 0 and model.num_layers == 1:
-        message = f"got {model.dropout} with one layer; it acts between layers, so num_layers must be 2 or more"
-        found.append(Problem(("model", "dropout"), message))
-    return found
-
-
-def _language_contradictions(task: str, model: ModelOptions | None, train: TrainOptions | None) -> list[Problem]:
-    found = []
-    if task != "language":
-        for path, given in (
-            (("model", "language"), model and model.language),
-            (("train", "bptt"), train and train.bptt),
-        ):
-            if given is not None:
-                found.append(Problem(path, f"belongs to the task language, and the task is {task}; leave it out"))
-        return found
-    if train is not None and train.bptt is not None and train.bptt.variable and train.bptt.length < 20:
-        message = f"got {train.bptt.length}; windows of variable length have a standard deviation of 5: use 20 or more"
-        found.append(Problem(("train", "bptt", "length"), message))
-    if model is None:
-        return found
-    language = model.language or LanguageModelOptions()
-    for name in LanguageModelOptions.model_fields:
-        if name.endswith("dropout") and getattr(language, name) == 1.0:
-            found.append(Problem(("model", "language", name), "got 1.0, allowed is < 1"))
-    if model.bidirectional:
-        found.append(Problem(("model", "bidirectional"), "a token must not be predicted from itself; leave it out"))
-    if model.dropout > 0:
-        message = "a language model has model.language.hidden_dropout between its layers instead"
-        found.append(Problem(("model", "dropout"), message))
-    if language.hidden_dropout > 0 and model.num_layers == 1:
-        message = f"got {language.hidden_dropout} with one layer; it acts between layers; see output_dropout"
-        found.append(Problem(("model", "language", "hidden_dropout"), message))
-    if language.weight_dropout > 0 and parse_cell(model.cell).recurrence in ("dtriv", "exprnn"):
-        message = f"got {language.weight_dropout}, but the recurrent matrix of {model.cell} must stay orthogonal"
-        found.append(Problem(("model", "language", "weight_dropout"), message))
-    if language.tied and language.cutoffs:
-        message = "an adaptive softmax has no matrix of the embedding's shape; leave out tied or cutoffs"
-        found.append(Problem(("model", "language", "cutoffs"), message))
-    if language.cutoffs != sorted(set(language.cutoffs)):
-        found.append(Problem(("model", "language", "cutoffs"), f"got {language.cutoffs}, allowed is ascending numbers"))
-    return found
-
-
-def _schedule_contradictions(schedule: ScheduleOptions, train: TrainOptions, lr: float) -> list[Problem]:
-    found = []
-    name = schedule.name
-    falls_to_end, in_steps = name in ("cosine", "linear"), name in ("step", "exponential")
-    if falls_to_end and train.epochs is None and train.max_steps is None:
-        message = f"{name!r} needs the planned length; give train.epochs or train.max_steps"
-        found.append(Problem(("schedule", "name"), message))
-    if in_steps and schedule.every_n_steps is None:
-        found.append(Problem(("schedule", "every_n_steps"), f"missing; schedule {name!r} needs it"))
-    if not in_steps and schedule.every_n_steps is not None:
-        message = f"schedule {name!r} does not use it; allowed with step and exponential"
-        found.append(Problem(("schedule", "every_n_steps"), message))
-    if not in_steps and schedule.gamma != ScheduleOptions.model_fields["gamma"].default:
-        message = f"schedule {name!r} does not use it; allowed with step and exponential"
-        found.append(Problem(("schedule", "gamma"), message))
-    if name == "constant" and schedule.min_lr > 0:
-        found.append(Problem(("schedule", "min_lr"), "schedule 'constant' does not use it"))
-    elif schedule.min_lr > lr:
-        found.append(Problem(("schedule", "min_lr"), f"got {schedule.min_lr}, above optimizer.lr = {lr}"))
-    if train.max_steps is not None and schedule.warmup_steps >= train.max_steps:
-        message = f"got {schedule.warmup_steps}, which is not less than train.max_steps = {train.max_steps}"
-        found.append(Problem(("schedule", "warmup_steps"), message))
-    return found
-
-
-def _metric_contradictions(
-    place: tuple[str, ...], given: TargetOptions | PublishedOptions, task: Mapping[str, Any]
-) -> list[Problem]:
-    """Find a metric that the task has not, and a value that the metric cannot have."""
-    metrics = metrics_of(task)
-    if given.metric not in metrics:
-        return [Problem((*place, "metric"), unknown("metric", given.metric, metrics, f"task {task['name']}"))]
-    if given.metric == "accuracy" and not 0 < given.value <= 1:
-        percent = f"; did you mean {given.value / 100:g}?" if 1 < given.value <= 100 else ""
-        return [Problem((*place, "value"), f"got {given.value:g}, allowed is a fraction in (0, 1]{percent}")]
-    if given.metric != "accuracy" and given.value <= 0:
-        return [Problem((*place, "value"), f"got {given.value:g}, allowed is > 0")]
-    return []

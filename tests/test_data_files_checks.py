@@ -24,7 +24,7 @@ from momentum_cli.data_report import check_data, describe_data
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.objective import Objective
 from momentum_cli.recipe import Recipe, load_recipe
-from momentum_cli.recipe_checks import metrics_of
+from momentum_cli.task_metrics import metrics_of
 from momentum_cli.trainer import Trainer, build_model
 
 HEADING = "id,t,x,y,label,split"

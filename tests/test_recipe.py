@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from momentum_cli import recipe_checks, shipped
+from momentum_cli import shipped, task_metrics
 from momentum_cli.cells import CELLS, RANGES, Cell, canonical_name, describe_cells, parse_cell
 from momentum_cli.data import TASKS
 from momentum_cli.document import Document
@@ -573,12 +573,12 @@ def test_unknown_cells_are_suggested(name: str, hint: str) -> None:
 )
 def test_metrics_of_tasks_are_those_evaluated(name: str, options: dict[str, int]) -> None:
     dataset = TASKS[name](**options).load(None)
-    assert recipe_checks.METRICS[name][0] == dataset.metric
-    assert set(recipe_checks.METRICS[name]) == set(Objective.of(dataset).metrics)
+    assert task_metrics.METRICS[name][0] == dataset.metric
+    assert set(task_metrics.METRICS[name]) == set(Objective.of(dataset).metrics)
 
 
 def test_every_task_and_optimizer_has_options_that_recipes_can_give() -> None:
-    assert recipe_checks.METRICS.keys() == TASKS.keys()
+    assert task_metrics.METRICS.keys() == TASKS.keys()
     for name in OPTIMIZERS:
         recipe = load_recipe("digits", [f"optimizer={{name: {name}, lr: 0.5}}"])
         optimizer = recipe.build_optimizer(torch.nn.Linear(1, 1))
