@@ -53,6 +53,7 @@ class AHBAdam(MultiTensorOptimizer):
     """
 
     first_state: ClassVar[str] = "exp_avg"
+    in_kernel: ClassVar[bool] = True
     diagnostic_names: ClassVar[tuple[str, ...]] = ("beta",)
 
     def __init__(

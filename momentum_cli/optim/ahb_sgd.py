@@ -49,6 +49,7 @@ class AHBSGD(MultiTensorOptimizer):
     """
 
     first_state: ClassVar[str] = "momentum_buffer"
+    in_kernel: ClassVar[bool] = True
     diagnostic_names: ClassVar[tuple[str, ...]] = ("beta",)
 
     def __init__(

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, overload
 import torch
 from torch import Tensor
 
-from momentum_cli.optim.multi_tensor import wide_dtype
+from momentum_cli.optim.multi_tensor import kernel_serves, wide_dtype
 
 Group = dict[str, Any]
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -79,6 +79,10 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
 
     diagnostic_names: ClassVar[tuple[str, ...]] = ()
     """What `diagnostics` returns from the first step on; known before it, for the columns of a log."""
+
+    in_kernel: ClassVar[bool] = False
+    """Whether the step is one of `momentum_cli.kernels.update` where that serves: it goes through memory once, so
+    nothing has to stay in the cache between two calls, and few calls are better than many."""
 
     wide_state: ClassVar[frozenset[str]] = frozenset()
     """Names of tensors in the state whose dtype is not that of their parameter."""
@@ -178,7 +182,7 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
             if grad is not None and (grad.layout is not torch.strided or grad.dtype.is_complex):
                 self._refuse(grad)
         blocks = []
-        for run in _runs(params, group["foreach"] is not False):
+        for run in self._runs(params, group["foreach"] is not False):
             grads = [param.grad for param in run if param.grad is not None]
             if group["maximize"]:
                 grads = list(torch._foreach_neg(grads))
@@ -191,6 +195,19 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
                     state.update(self._new_state(group, param, grad))
             blocks.append(Block(run, grads, states))
         return blocks
+
+    def _runs(self, params: Sequence[Tensor], foreach: bool) -> list[list[Tensor]]:
+        """Split parameters into the lists of multi-tensor calls."""
+        if not foreach:
+            return [[param] for param in params]
+        by_kind: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+        for param in params:
+            by_kind.setdefault((param.device, param.dtype), []).append(param)
+        runs = []
+        for same in by_kind.values():
+            whole = not same[0].is_cpu or (self.in_kernel and kernel_serves(same))
+            runs += [same] if whole else _cached_runs(same)
+        return runs
 
     def _refuse(self, grad: Tensor) -> None:
         what = "a complex" if grad.is_complex() else f"a {grad.layout}"
@@ -233,18 +250,6 @@ def global_scalar(optimizer: torch.optim.Optimizer, name: str) -> Tensor:
     groups = optimizer.param_groups
     first = next(param for group in groups if group["scope"] == "global" for param in group["params"])
     return shared_scalar(optimizer, first, name)
-
-
-def _runs(params: Sequence[Tensor], foreach: bool) -> list[list[Tensor]]:
-    """Split parameters into the lists of multi-tensor calls."""
-    if not foreach:
-        return [[param] for param in params]
-    by_kind: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
-    for param in params:
-        by_kind.setdefault((param.device, param.dtype), []).append(param)
-    return [
-        run for (device, _), same in by_kind.items() for run in (_cached_runs(same) if device.type == "cpu" else [same])
-    ]
 
 
 def _cached_runs(params: list[Tensor]) -> list[list[Tensor]]:
