@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from momentum_cli.dynamics import Identity, ScheduledRestart, nesterov_coefficient
-from momentum_cli.layers import CommonOptions, RecurrentLayer
 from momentum_cli.recurrence import Recurrence, State
+from momentum_cli.recurrent_layer import CommonOptions, RecurrentLayer
 
 NAME = "sr-coupled"
 EQUATION = (

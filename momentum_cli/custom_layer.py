@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from momentum_cli.layers import RecurrentLayer
+from momentum_cli.recurrent_layer import RecurrentLayer
 
 
 class CustomRNN(RecurrentLayer):

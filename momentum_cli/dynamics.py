@@ -24,6 +24,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from momentum_cli.ragged import advance, at_end
 from momentum_cli.scan import decay_scan
 
 State = tuple[Tensor, ...]
@@ -120,7 +121,7 @@ class HeavyBall:
         """Run the whole sequence at once, see `Dynamics.scan`."""
         start = None if state is None else state[0]
         velocity = decay_scan(self.momentum, u * self.step_size, start)
-        return velocity, (_last(velocity, lengths),)
+        return velocity, (at_end(velocity, lengths),)
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ class RMSProp:
         """Run the whole sequence at once, see `Dynamics.scan`."""
         start = None if state is None else state[0]
         second = decay_scan(self.beta2, (1.0 - self.beta2) * u * u, start)
-        return normalize(self.step_size * u, second, self.eps), (_last(second, lengths),)
+        return normalize(self.step_size * u, second, self.eps), (at_end(second, lengths),)
 
 
 @dataclass(frozen=True)
@@ -289,7 +290,7 @@ class Adam:
         velocity_start, second_start = (None, None) if state is None else state
         velocity = decay_scan(self.momentum, u * self.step_size, velocity_start)
         second = decay_scan(self.beta2, (1.0 - self.beta2) * u * u, second_start)
-        return normalize(velocity, second, self.eps), (_last(velocity, lengths), _last(second, lengths))
+        return normalize(velocity, second, self.eps), (at_end(velocity, lengths), at_end(second, lengths))
 
 
 # The names of recipes and of the command line.
@@ -394,21 +395,10 @@ def stepwise_scan(
     for t, u_t in enumerate(u.unbind(0)):
         d, after = self.step(u_t, before)
         if lengths is not None:
-            running = (t < lengths).to(u.device)
-            after = tuple(
-                torch.where(running.view(-1, *[1] * (new.dim() - 1)), new, old)
-                for new, old in zip(after, before, strict=True)
-            )
+            after = advance((t < lengths).to(u.device), after, before)
         outputs.append(d)
         before = after
     return torch.stack(outputs), before
-
-
-def _last(values: Tensor, lengths: Tensor | None) -> Tensor:
-    if lengths is None:
-        return values[-1]
-    index = (lengths.to(values.device) - 1).view(1, -1, 1).expand(1, -1, values.shape[2])
-    return values.gather(0, index).squeeze(0)
 
 
 def _init_counted(u: Tensor) -> State:
@@ -427,7 +417,7 @@ def _counted_scan(
         # Sequences may be at different steps: one column of coefficients each.
         count = count + done
     out = decay_scan(nesterov_coefficient(count, restart_every), u * step_size, velocity)
-    return out, (_last(out, lengths), done + (steps if lengths is None else lengths.to(u.device)))
+    return out, (at_end(out, lengths), done + (steps if lengths is None else lengths.to(u.device)))
 
 
 def _check_unit_interval(name: str, value: float) -> None:

@@ -9,11 +9,12 @@ from typing import Any, Literal
 from momentum_cli.cells import Cell, parse_cell
 from momentum_cli.coupled import CoupledLSTM, coupled_recurrence
 from momentum_cli.dynamics import DYNAMICS, Dynamics, ScheduledRestart
-from momentum_cli.layers import GRU, LSTM, RNN, RecurrentLayer
+from momentum_cli.layers import GRU, LSTM, RNN
 from momentum_cli.options import Option, dataclass_options
 from momentum_cli.orthogonal import check_basis_every
 from momentum_cli.orthogonal_layer import OrthogonalRNN
 from momentum_cli.recurrence import RECURRENCES, Recurrence
+from momentum_cli.recurrent_layer import RecurrentLayer
 
 OrthogonalInit = Literal["cayley", "henaff"]
 

@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from momentum_cli.layers import RecurrentLayer, State
+from momentum_cli.layer_state import State
+from momentum_cli.recurrent_layer import RecurrentLayer
 
 
 class SequenceModel(nn.Module):

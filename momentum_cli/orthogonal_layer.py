@@ -12,9 +12,10 @@ from torch import nn
 
 from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Nesterov, RMSProp, ScheduledRestart
 from momentum_cli.kernels import Weights
-from momentum_cli.layers import CommonOptions, RecurrentLayer, short_name
+from momentum_cli.layers import short_name
 from momentum_cli.orthogonal import Orthogonal
 from momentum_cli.recurrence import RECURRENCES
+from momentum_cli.recurrent_layer import CommonOptions, RecurrentLayer
 
 # Half the width of the uniform distribution of modReLU's b, from the authors' code.
 _BIAS_BOUND = 0.01

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from momentum_cli.data import Task
     from momentum_cli.dynamics import Dynamics
     from momentum_cli.language_model import LanguageModel
-    from momentum_cli.layers import RecurrentLayer
+    from momentum_cli.recurrent_layer import RecurrentLayer
 
 __all__ = [
     "AveragingOptions",
@@ -363,8 +363,19 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise RecipeError(f"{shown}: cannot be read: {reason}") from error
-    return _with_paths(_from_document(Document(text, shown), overrides), path.parent)
+        raise RecipeError(f"{shown}: cannot be read: {reason}{_if_data(path)}") from error
+    try:
+        document = Document(text, shown)
+    except RecipeError as error:
+        raise RecipeError(f"{error}{_if_data(path)}") from error
+    return _with_paths(_from_document(document, overrides), path.parent)
+
+
+def _if_data(path: Path) -> str:
+    """Return what to do when the file that was given as a recipe is data."""
+    if path.suffix in (".yaml", ".yml"):
+        return ""
+    return f". If it is data of your own, momentumrnn init {path} writes a recipe for it"
 
 
 def _with_paths(recipe: Recipe, folder: Path) -> Recipe:

@@ -31,12 +31,13 @@ from momentum_cli.dynamics import (
     nesterov_coefficient,
     normalize,
 )
-from momentum_cli.kernels.scripted import at_end, filter_blocks, reverse, run_driven, run_native
+from momentum_cli.kernels.scripted import filter_blocks, run_driven, run_native
+from momentum_cli.ragged import at_end, reverse
 from momentum_cli.recurrence import RECURRENCES
 
 if TYPE_CHECKING:
-    from momentum_cli.layers import RecurrentLayer
     from momentum_cli.models import SequenceModel
+    from momentum_cli.recurrent_layer import RecurrentLayer
 
 # Which filter; TorchScript compares integers, not types.
 _KINDS: dict[type[Dynamics], int] = {

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from momentum_cli.dynamics import Dynamics
-from momentum_cli.layers import RecurrentLayer, State
+from momentum_cli.layer_state import State
 from momentum_cli.recurrence import Recurrence
+from momentum_cli.recurrent_layer import RecurrentLayer
 
 
 def locked_dropout(x: Tensor, probability: float, training: bool) -> Tensor:

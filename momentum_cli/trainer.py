@@ -32,9 +32,10 @@ from momentum_cli.data import (
 )
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.language_model import LanguageModel
-from momentum_cli.layers import RecurrentLayer, State
+from momentum_cli.layer_state import State
 from momentum_cli.models import SequenceModel
 from momentum_cli.objective import Objective, better, reaches
+from momentum_cli.recurrent_layer import RecurrentLayer
 from momentum_cli.schedule import learning_rate_factor
 
 if TYPE_CHECKING:

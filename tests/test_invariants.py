@@ -19,9 +19,9 @@ from momentum_cli.data import Dataset
 from momentum_cli.data.dataset import Split
 from momentum_cli.dynamics import DYNAMICS, HeavyBall, Identity, ScheduledRestart
 from momentum_cli.kinds import KINDS, build_layer, cell_objects
-from momentum_cli.layers import RecurrentLayer
 from momentum_cli.plugins import load_plugin
 from momentum_cli.recipe import Recipe
+from momentum_cli.recurrent_layer import RecurrentLayer
 from momentum_cli.trainer import Trainer
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_gated_unit.py"

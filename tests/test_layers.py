@@ -15,7 +15,7 @@ import momentum_cli
 from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
 from momentum_cli.dynamics import DYNAMICS, Dynamics
 from momentum_cli.kernels import BACKENDS
-from momentum_cli.layers import RecurrentLayer
+from momentum_cli.recurrent_layer import RecurrentLayer
 
 LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 DYNAMIC: dict[str, Dynamics] = {

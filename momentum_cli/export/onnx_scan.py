@@ -14,7 +14,7 @@ from momentum_cli import coupled
 from momentum_cli.dynamics import Adam, RMSProp
 from momentum_cli.export.onnx_writer import Writer
 from momentum_cli.export.weights import PlainWeights
-from momentum_cli.layers import RecurrentLayer
+from momentum_cli.recurrent_layer import RecurrentLayer
 
 
 def driven_recurrence(

@@ -12,6 +12,7 @@ from torch.nn.functional import linear, pad
 from momentum_cli.dynamics import Dynamics
 from momentum_cli.kernels.weights import State, Weights
 from momentum_cli.kernels.work import Work
+from momentum_cli.ragged import advance
 from momentum_cli.recurrence import Recurrence
 
 
@@ -51,16 +52,9 @@ def run(
         if lengths is not None:
             running = (t < lengths).to(x.device)
             output = torch.where(running.unsqueeze(1), output, torch.zeros_like(output))
-            next_state = _advance(running, next_state, state)
-            next_inner = _advance(running, next_inner, inner)
-            next_outer = _advance(running, next_outer, outer)
+            next_state = advance(running, next_state, state)
+            next_inner = advance(running, next_inner, inner)
+            next_outer = advance(running, next_outer, outer)
         state, inner, outer = next_state, next_inner, next_outer
         outputs.append(output)
     return torch.stack(outputs), state, outer if dynamics.linear else inner
-
-
-def _advance(running: Tensor, new: State, old: State) -> State:
-    return tuple(
-        torch.where(running.view(-1, *[1] * (after.dim() - 1)), after, before)
-        for after, before in zip(new, old, strict=True)
-    )

@@ -45,24 +45,6 @@ def filter_blocks(decay: Tensor, x: Tensor, start: Tensor) -> Tensor:
     return torch.cat(outputs)
 
 
-def at_end(values: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return the last valid step (B, C) of values (T, B, C)."""
-    if lengths is None:
-        return values[-1]
-    index = (lengths.to(values.device) - 1).view(1, -1, 1).expand(1, -1, values.size(2))
-    return values.gather(0, index).squeeze(0)
-
-
-def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Reverse each sequence of x (T, B, C) within its own length."""
-    if lengths is None:
-        return x.flip(0)
-    steps = torch.arange(x.size(0), device=x.device).unsqueeze(1)
-    end = lengths.to(x.device).unsqueeze(0)
-    source = torch.where(steps < end, end - 1 - steps, steps)
-    return x.gather(0, source.unsqueeze(2).expand_as(x))
-
-
 def run_native(
     recurrence: str, y: Tensor, weights: list[Tensor], state: list[Tensor], lengths: Tensor | None
 ) -> tuple[Tensor, list[Tensor]]:

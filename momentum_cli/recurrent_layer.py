@@ -1,0 +1,380 @@
+"""The layer that every cell is: project, filter, recur; stacked, in one or both directions, padded or packed input.
+
+Axes: T time, B batch, D input, H hidden, G gates * H, L layers * directions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from momentum_cli import kernels
+from momentum_cli.dynamics import Dynamics, HeavyBall
+from momentum_cli.kernels import Weights
+from momentum_cli.layer_state import State, StateLayout
+from momentum_cli.ragged import reverse
+from momentum_cli.recurrence import RECURRENCES, Recurrence
+
+
+class CommonOptions(TypedDict, total=False):
+    """Keyword arguments of every layer; described in `LSTM`."""
+
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    backend: str
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+
+class LayerOptions(CommonOptions, total=False):
+    """Keyword arguments of a layer with the usual biases and a dynamics of its input; described in `LSTM`."""
+
+    bias: bool
+    dynamics: Dynamics
+
+
+class RecurrentLayer(nn.Module):
+    """What LSTM, GRU and RNN share; build one of these.
+
+    The state is one flat tuple that carries everything, so a sequence run in chunks equals the sequence run whole.
+    Every tensor has the batch in dimension 1 (no batch dimension for unbatched input). `state_names` gives the order:
+
+    - the recurrent tensors as `torch.nn` has them, (L, B, H): ``h`` and, for an LSTM, ``c``;
+    - linear dynamics keep the filtered input of each layer, ``velocity_l0``, ``velocity_l1``, …: (directions, B,
+      input size of that layer + 1), the last channel being the filtered constant 1 that stands for the input bias
+      (absent with ``bias=False``); Nesterov and ScheduledRestart then keep the step number ``k``, (1, B) int64;
+    - RMSProp and Adam keep their moments in gate space, (L, B, G).
+    """
+
+    recurrence: Recurrence
+    dynamics: Dynamics
+    weight_dropout: float = 0.0
+    """Probability of zeroing an entry of ``weight_hh``, one mask a call, while training; `RecurrentStack` sets it."""
+
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dynamics: Dynamics = HeavyBall(),
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: got {value!r}, allowed is an integer >= 1")
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"dropout: got {dropout!r}, allowed is 0 <= dropout <= 1")
+        if dropout > 0.0 and num_layers == 1:
+            raise ValueError(f"dropout: got {dropout!r} with num_layers=1; it acts between layers, so use two or more")
+        if isinstance(dynamics, type) or not hasattr(dynamics, "scan"):
+            got = f"the class {dynamics.__name__}" if isinstance(dynamics, type) else repr(dynamics)
+            raise ValueError(f"dynamics: got {got}, allowed is an object of momentum_cli.dynamics, such as HeavyBall()")
+        if backend != "auto" and backend not in kernels.BACKENDS:
+            raise ValueError(f"backend: got {backend!r}, allowed is one of auto, {', '.join(kernels.BACKENDS)}")
+        self.recurrence = recurrence
+        self.dynamics = dynamics
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bias = bias
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.backend = backend
+        self.chosen_backend: str | None = None if backend == "auto" else backend
+        for suffix, size in self._directions():
+            self._add_weights(suffix, size, device, dtype)
+        self.reset_parameters()
+
+    def _add_weights(
+        self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> None:
+        """Register the parameters of one layer in one direction, not yet initialised."""
+        gates = self.recurrence.gates * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, input_size), "weight_hh": (gates, self.hidden_size)}
+        if self.bias:
+            shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
+        for name, shape in shapes.items():
+            self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+
+    @property
+    def num_directions(self) -> int:
+        """2 when bidirectional, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the recurrence beside sizes and dynamics that decide what the layer computes."""
+        return {}
+
+    def after_step(self) -> None:
+        """Do what belongs after an optimizer step; nothing, except in `OrthogonalRNN`. Training calls it."""
+
+    @property
+    def layout(self) -> StateLayout:
+        """The tensors of the state."""
+        sizes = tuple(self._layer_input_size(layer) for layer in range(self.num_layers))
+        return StateLayout(self.recurrence, self.dynamics, sizes, self.hidden_size, self.num_directions, self.bias)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """One name for each tensor of the state, in order."""
+        return self.layout.names
+
+    def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
+        """Initialise the parameters.
+
+        Args:
+            init: ``"torch"``: uniform in ±1/sqrt(H), as `torch.nn`. ``"paper"``: orthogonal ``weight_ih``,
+                ``weight_hh = eye_`` of the (G, H) matrix (identity in the first gate's block, zero elsewhere), zero
+                biases except both forget-gate biases of an LSTM.
+            forget_bias: Value of both forget-gate biases of an LSTM; default 1.0 for ``"paper"``, untouched for
+                ``"torch"``.
+
+        Raises:
+            ValueError: ``init`` is unknown, or a forget bias was given to a layer without a forget gate or bias.
+
+        Reference: arXiv 2006.06919, appendix, and the authors' code for ``"paper"``.
+        """
+        if init not in ("torch", "paper"):
+            raise ValueError(f"init: got {init!r}, allowed is 'torch' or 'paper'")
+        has_forget_bias = self.recurrence.has_forget_gate and self.bias
+        if forget_bias is not None and not has_forget_bias:
+            raise ValueError(
+                f"forget_bias: got {forget_bias!r}, but only an LSTM with bias=True has a forget-gate bias"
+            )
+        if init == "paper" and forget_bias is None and has_forget_bias:
+            forget_bias = 1.0
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if init == "torch":
+                    nn.init.uniform_(parameter, -bound, bound)
+                elif name.startswith("weight_ih"):
+                    nn.init.orthogonal_(parameter)
+                elif name.startswith("weight_hh"):
+                    nn.init.eye_(parameter)
+                else:
+                    nn.init.zeros_(parameter)
+                if forget_bias is not None and name.startswith("bias"):
+                    parameter[self.hidden_size : 2 * self.hidden_size] = forget_bias
+
+    def zero_state(self, batch_size: int | None = None) -> State:
+        """Return the state at the start of a sequence.
+
+        Args:
+            batch_size: B, or None for unbatched input.
+
+        Returns:
+            The tuple that `state_names` describes.
+        """
+        state = self.layout.zeros(1 if batch_size is None else batch_size, self.get_parameter("weight_ih_l0"))
+        return state if batch_size is not None else tuple(s.squeeze(1) for s in state)
+
+    def forward(
+        self, input: Tensor | PackedSequence, state: State | Tensor | None = None
+    ) -> tuple[Tensor | PackedSequence, State]:
+        """Run the layer.
+
+        Args:
+            input: (T, B, D), (B, T, D) with ``batch_first``, (T, D) unbatched, or a `PackedSequence`.
+            state: What an earlier call returned, or None for zeros.
+
+        Returns:
+            The outputs of the last layer at each step, as packed, batched or unbatched as the input, directions
+            concatenated: (T, B, directions * H); and the state after the last step.
+
+        Raises:
+            ValueError: The input size, the state's shapes or dtypes are wrong, or the backend cannot serve.
+        """
+        if isinstance(input, PackedSequence):
+            x, lengths = pad_packed_sequence(input)
+            output, after = self.run_padded(x, state, lengths)
+            packed = pack_padded_sequence(output, lengths, enforce_sorted=False)
+            # Keep the caller's own order, whether or not it came sorted.
+            if input.sorted_indices is None:
+                packed = PackedSequence(packed.data, packed.batch_sizes, None, None)
+            return packed, after
+        if input.dim() not in (2, 3):
+            raise ValueError(f"input: got {input.dim()} dimensions, allowed is 2 (T, D) or 3")
+        batched = input.dim() == 3
+        x = input if batched else input.unsqueeze(1)
+        if batched and self.batch_first:
+            x = x.transpose(0, 1)
+        self._check_input(x)
+        output, after = self._run(x, self.layout.checked(state, x.shape[1], batched), None)
+        if not batched:
+            return output.squeeze(1), tuple(s.squeeze(1) for s in after)
+        return output.transpose(0, 1) if self.batch_first else output, after
+
+    def run_padded(
+        self, x: Tensor, state: State | Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Run the layer on padded sequences without packing them.
+
+        Args:
+            x: (T, B, D), whatever ``batch_first`` says.
+            state: What an earlier call returned, or None for zeros.
+            lengths: (B,) int64 valid steps on the CPU, each in 1 … T, or None for T.
+
+        Returns:
+            (T, B, directions * H), 0 beyond a sequence's length; and the state after each sequence's own last step.
+
+        Raises:
+            ValueError: As `forward`, or lengths outside 1 … T.
+        """
+        self._check_input(x)
+        if lengths is not None and not (int(lengths.min()) >= 1 and int(lengths.max()) <= len(x)):
+            raise ValueError(f"lengths: got {int(lengths.min())} … {int(lengths.max())}, allowed is 1 … {len(x)}")
+        if lengths is not None:
+            # Whatever stands in the padding, NaN included, must not reach a step: the scan multiplies blocks of time.
+            steps = torch.arange(len(x), device=x.device).unsqueeze(1)
+            x = x.masked_fill((steps >= lengths.to(x.device)).unsqueeze(2), 0.0)
+        return self._run(x, self.layout.checked(state, x.shape[1], batched=True), lengths)
+
+    def _run(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """Choose the precision: rounding a state at each of T steps adds up, so none is kept below float32.
+
+        Under autocast the layer computes in the dtype of its parameters. Parameters below float32 are computed with in
+        float32 on the CPU, whose kernels have no such type on most processors, and handed back in their own dtype.
+        """
+        dtype = self.get_parameter("weight_ih_l0").dtype
+        compute = torch.float32 if dtype in (torch.bfloat16, torch.float16) and x.device.type == "cpu" else dtype
+        mixed = torch.is_autocast_enabled(x.device.type)
+        if not mixed and x.dtype != dtype:
+            raise ValueError(f"input: got {x.dtype}, allowed is the dtype of the parameters, {dtype}")
+        if compute == dtype and not mixed:
+            return self._run_in(dtype, x, state, lengths)
+        if state is not None:
+            state = tuple(s.to(compute) if s.is_floating_point() else s for s in state)
+        with torch.autocast(x.device.type, enabled=False):
+            output, after = self._run_in(compute, x.to(compute), state, lengths)
+        return output.to(dtype), tuple(s.to(dtype) if s.is_floating_point() else s for s in after)
+
+    def _run_in(
+        self, dtype: torch.dtype, x: Tensor, state: State | None, lengths: Tensor | None
+    ) -> tuple[Tensor, State]:
+        layout = self.layout
+        ends: list[State] = []
+        drives: list[State] = []
+        outputs: list[Tensor] = []
+        for index, (suffix, _) in enumerate(self._directions()):
+            layer, backward = divmod(index, self.num_directions)
+            if backward == 0 and layer > 0:
+                x = torch.cat(outputs, 2) if self.bidirectional else outputs[0]
+                x = nn.functional.dropout(x, self.dropout, self.training)
+                outputs = []
+            if state is None:
+                before = self.recurrence.init(x[0], self.hidden_size)
+                drive = None
+            else:
+                before, drive = layout.part(state, layer, backward)
+            run = self._backend(x).run
+            source = reverse(x, lengths) if backward else x
+            output, end, drive = run(
+                self.recurrence, self.dynamics, source, self.weights(suffix, dtype), before, drive, lengths
+            )
+            outputs.append(reverse(output, lengths) if backward else output)
+            ends.append(end)
+            drives.append(drive)
+        output = torch.cat(outputs, 2) if self.bidirectional else outputs[0]
+        return output, layout.whole(ends, drives)
+
+    def backend_for(self, shape: tuple[int, int, int], *, training: bool) -> str:
+        """Return the name of the backend that serves the first layer.
+
+        Args:
+            shape: (T, B, D) of the input.
+            training: True when gradients are wanted.
+        """
+        if self.backend != "auto":
+            return self.backend
+        weight = self.get_parameter("weight_ih_l0")
+        return kernels.choose(self.work(weight.device, weight.dtype), shape, training)
+
+    def _backend(self, x: Tensor) -> kernels.Backend:
+        if self.backend != "auto":
+            return kernels.require(self.backend, self.work(x.device, x.dtype))
+        training = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))
+        steps, batch, size = x.shape
+        self.chosen_backend = kernels.choose(self.work(x.device, x.dtype), (steps, batch, size), training)
+        return kernels.BACKENDS[self.chosen_backend]
+
+    def work(self, device: torch.device, dtype: torch.dtype) -> kernels.Work:
+        """Return what a backend must be able to run to serve this layer, on this device and in this dtype."""
+        return kernels.Work(self.recurrence, self.dynamics, self.hidden_size, device, dtype)
+
+    def _directions(self) -> list[tuple[str, int]]:
+        """Suffix of the parameter names and input size of every layer and direction, in the order of the state."""
+        return [
+            (f"_l{layer}{'_reverse' if backward else ''}", self._layer_input_size(layer))
+            for layer in range(self.num_layers)
+            for backward in range(self.num_directions)
+        ]
+
+    def _layer_input_size(self, layer: int) -> int:
+        return self.input_size if layer == 0 else self.hidden_size * self.num_directions
+
+    def weights(self, suffix: str, dtype: torch.dtype) -> Weights:
+        """Return what a backend needs of one layer in one direction.
+
+        Args:
+            suffix: End of the parameters' names: ``_l0``, ``_l0_reverse``, ``_l1``, …
+            dtype: Of the computation.
+        """
+
+        def get(name: str) -> Tensor:
+            return self.get_parameter(name).to(dtype)
+
+        biases = (get("bias_ih" + suffix), get("bias_hh" + suffix)) if self.bias else (None, None)
+        weight_hh = nn.functional.dropout(get("weight_hh" + suffix), self.weight_dropout, self.training)
+        return Weights(get("weight_ih" + suffix), weight_hh, *biases)
+
+    def _check_input(self, x: Tensor) -> None:
+        if x.shape[2] != self.input_size:
+            raise ValueError(f"input: got {x.shape[2]} channels, allowed is input_size={self.input_size}")
+        if x.shape[0] < 1:
+            raise ValueError("input: got a sequence of length 0, allowed is at least one step")
+
+    def extra_repr(self) -> str:
+        """Show the options that differ from the defaults, and always the dynamics."""
+        parts = [f"{self.input_size}, {self.hidden_size}"]
+        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        parts += [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
+        parts.append(f"dynamics={self.dynamics}")
+        if self.backend != "auto":
+            parts.append(f"backend={self.backend!r}")
+        return ", ".join(parts)
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.scripting`."""
+        from momentum_cli.scripting import scriptable_layer
+
+        return scriptable_layer(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the recurrence by name: its step is a function, which a saved model must not depend on."""
+        state = self.__dict__.copy()
+        if RECURRENCES.get(self.recurrence.name) is self.recurrence:
+            state["recurrence"] = self.recurrence.name
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what `__getstate__` gave."""
+        if isinstance(state["recurrence"], str):
+            state = state | {"recurrence": RECURRENCES[state["recurrence"]]}
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
