@@ -16,7 +16,7 @@ from torch import Tensor
 
 from momentum_cli import LSTM
 from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
-from momentum_cli.kernels import Weights, Work, cpu_library, fused, fused_ops, native, reference
+from momentum_cli.kernels import Weights, Work, choose, cpu_library, fused, fused_ops, native, reference
 from momentum_cli.recurrence import RECURRENCES
 
 CPU = torch.device("cpu")
@@ -336,3 +336,24 @@ def test_an_instruction_set_that_is_not_there_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setenv("MOMENTUMRNN_ISA", "neon")
     with pytest.raises(ValueError, match="generic"):
         fused.status()
+
+
+@built
+@pytest.mark.parametrize(
+    ("recurrence", "dynamics", "shape", "hidden", "training", "expected"),
+    [
+        ("lstm", HeavyBall(), (784, 128, 1), 128, True, "fused"),
+        ("lstm", HeavyBall(), (784, 1, 1), 128, False, "fused"),
+        ("lstm", HeavyBall(), (20, 10, 8), 64, True, "native"),  # too little work for a call of ours
+        ("lstm", Adam(), (20, 10, 8), 64, True, "fused"),  # torch has nothing to run it
+        ("lstm", HeavyBall(), (70, 20, 512), 512, False, "native"),
+        ("lstm", HeavyBall(), (70, 20, 512), 512, True, "fused"),
+        ("lstm", HeavyBall(), (70, 64, 512), 512, False, "fused"),
+        ("gru", HeavyBall(), (70, 20, 512), 512, False, "fused"),
+    ],
+)
+def test_auto_follows_the_measured_crossovers(
+    recurrence: str, dynamics: Dynamics, shape: tuple[int, int, int], hidden: int, training: bool, expected: str
+) -> None:
+    work = Work(RECURRENCES[recurrence], dynamics, hidden, CPU, torch.float32)
+    assert choose(work, shape, training) == expected

@@ -77,7 +77,7 @@ def choose(work: Work, shape: tuple[int, int, int], training: bool) -> str:
         A key of `BACKENDS`. The reference loop serves everything, so there always is one.
     """
     native_can = native.supports(work) is None
-    if fused.supports(work) is None and (not native_can or fused.worthwhile(shape, work.hidden_size, training)):
+    if fused.supports(work) is None and (not native_can or fused.worthwhile(work, shape, training)):
         return "fused"
     if native_can:
         return "native"
