@@ -40,8 +40,8 @@ def supports(work: Work) -> str | None:
 
 # Below this many rows times steps the fixed cost of a call (an op from Python, packed weights) outweighs what is saved.
 _ROW_STEPS_WORTHWHILE = 400
-# Inference of a large LSTM on few rows: each thread reads all weights for its few rows, where oneDNN, which torch has for
-# LSTMs only, spreads the weights over the threads: 0.77 to 0.84 times torch at N 512 and up to 20 rows on two threads.
+# Inference of a large LSTM on few rows: each thread reads all weights for its few rows, where oneDNN, which torch has
+# for LSTMs only, spreads the weights over the threads: 0.6 to 0.98 of torch's speed at N 512 and up to 20 rows.
 _LARGE_HIDDEN, _FEW_ROWS = 384, 64
 
 
