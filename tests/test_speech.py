@@ -90,6 +90,10 @@ def test_what_names_say(tmp_path: Path) -> None:
     problems = Problems()
     assert not list_folder(tmp_path, "up/ann/{speaker}_{index}", problems)
     assert len(problems.all) == 3
+    # A field ends where a folder does.
+    problems = Problems()
+    assert not list_folder(tmp_path, "{label}/{speaker}", problems)
+    assert len(problems.all) == 3
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"holds no \.wav, \.flac, \.sph file"):
         list_folder(tmp_path / "empty", "*", Problems())

@@ -13,6 +13,7 @@ import soundfile
 import torch
 from speech_files import pcm16, speech_like, sphere, write_wav
 
+from momentum_cli.benchmark import bench
 from momentum_cli.data.speech.features import Features
 from momentum_cli.errors import DataError
 from momentum_cli.evaluate import evaluate, load_model
@@ -205,6 +206,17 @@ def test_a_run_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
     one, other = (load_model(tmp_path / name, "last").model.state_dict() for name in ("whole", "part"))
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
+
+
+def test_cells_are_benchmarked(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("momentum_cli.benchmark.runner.measure_memory", lambda runs, *_: [None] * len(runs))
+    recipe("frames", folder).save(tmp_path / "own.yaml")
+    own = str(tmp_path / "own.yaml")
+    content = bench([own], cells=["lstm,momentum"], seeds="0", target="0.01", out=tmp_path / "bench")
+    (comparison,) = content["comparisons"]
+    assert [run["steps"] for run in comparison["runs"]] == [4, 4]
+    assert comparison["metric"] == "mse"
+    assert (tmp_path / "bench" / "report.html").is_file()
 
 
 def test_summary_knows_the_sizes(folder: Path) -> None:
