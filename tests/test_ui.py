@@ -358,6 +358,19 @@ def test_downloads_are_announced_once_at_each_end() -> None:
     ]
 
 
+def test_a_preparation_is_a_line_at_each_end_and_one_an_interval() -> None:
+    clock, stream = Clock(), io.StringIO()
+    ui = PlainUi(stream, interval_seconds=10.0, clock=clock)
+    for done in range(0, 2001, 100):
+        ui.preparation("computing spectra", done, 2000)
+        clock.now += 1.0
+    assert stream.getvalue().splitlines() == [
+        "computing spectra: 0 of 2,000 files",
+        "computing spectra: 1,000 of 2,000 files",
+        "computing spectra: 2,000 of 2,000 files",
+    ]
+
+
 def test_plain_output_holds_no_control_characters_whatever_the_user_named_things() -> None:
     buffer = io.BytesIO()
     stream = io.TextIOWrapper(buffer, encoding="ascii", newline="\n")
@@ -463,6 +476,14 @@ def test_the_live_display_fits_the_terminal_and_says_everything(width: int) -> N
             assert fact in text
         ui.evaluation_progress(250, 1000, "test")
         assert re.search(r"eval +250/1,000 ━+─+ +25 % +test", "\n".join(rendered(ui, width)))
+
+
+def test_a_preparation_has_a_bar_until_it_is_over() -> None:
+    with terminal() as (stream, _), RichUi(stream, clock=Clock()) as ui:
+        ui.preparation("computing spectra", 250, 1000)
+        assert re.search(r"files +250/1,000 ━+─+ +25 % +computing spectra", "\n".join(rendered(ui, 80)))
+        ui.preparation("computing spectra", 1000, 1000)
+        assert "spectra" not in "\n".join(rendered(ui, 80))
 
 
 def test_the_display_is_redrawn_at_most_eight_times_a_second() -> None:
