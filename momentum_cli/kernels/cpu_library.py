@@ -12,7 +12,10 @@ import torch
 
 ABI = 4
 ISAS = {"generic": 0, "avx2": 1, "avx512": 2}
-_COST = "linear dynamics run on torch's kernels, adam and rmsprop on a Python loop over time, both slower in training"
+_COST = (
+    "linear dynamics run on torch's kernels, adam and rmsprop on a Python loop over time, both slower in training; "
+    "steps of ahb-sgd and ahb-adam take longer"
+)
 
 
 class Arguments(ctypes.Structure):
