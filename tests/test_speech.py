@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 from speech_files import pcm16, speech_like, write_wav
 
+from momentum_cli.building import build_model
 from momentum_cli.data import Dataset, NoProgress, Speech, SpeechClassify
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.steps import Steps
@@ -23,7 +25,6 @@ from momentum_cli.errors import DataError
 from momentum_cli.models import SequenceModel
 from momentum_cli.objective import Objective
 from momentum_cli.recipe import Recipe, load_recipe
-from momentum_cli.trainer import build_model
 
 PATTERN = "{label}_{speaker}_{index}"
 SPEAKERS = ("ann", "bob", "cy", "di")
@@ -298,7 +299,9 @@ def everything(dataset: Dataset) -> torch.Tensor:
 
 def test_frames_are_computed_once(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = Told()
+    threads = torch.get_num_threads()
     first = everything(Speech(str(folder), num_workers=3).load(None, told))
+    assert torch.get_num_threads() == threads
     assert told.prepared[0] == (0, 48)
     assert told.prepared[-1] == (48, 48)
     assert [done for done, _ in told.prepared] == sorted(done for done, _ in told.prepared)
@@ -318,6 +321,24 @@ def test_frames_are_computed_once(folder: Path, cache: Path, monkeypatch: pytest
     # Read from the disk where they are too large for the memory.
     monkeypatch.setattr(kept, "LARGE", 0)
     assert torch.equal(first, everything(Speech(str(folder)).load()))
+
+
+def test_each_thread_computes_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, compute, seen = torch.get_num_threads(), Features.__call__, set()
+
+    def watched(self: Features, samples: np.ndarray, rate: int) -> np.ndarray:
+        seen.add((threading.current_thread().name, torch.get_num_threads()))
+        return compute(self, samples, rate)
+
+    monkeypatch.setattr(Features, "__call__", watched)
+    try:
+        torch.set_num_threads(2)
+        Speech(str(folder), num_workers=2).load()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert {count for _, count in seen} == {1}
+    assert threading.current_thread().name not in {name for name, _ in seen}
 
 
 @pytest.mark.parametrize("change", ["n_fft", "kind", "file", "new", "older"])

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,7 +142,7 @@ def _compute(
             return error
 
     progress.preparation(name, 0, len(recordings))
-    with ThreadPoolExecutor(workers) as pool:
+    with _single_threaded(workers) as pool:
         for part in _parts(recordings, _AHEAD * workers):
             for recording, frames in zip(part, pool.map(one, part), strict=True):
                 if isinstance(frames, RecordingError):
@@ -163,6 +163,20 @@ def _compute(
         assert path is not None
         steps = Steps(path, np.float32, features.size)
     return Frames(steps, np.array(lengths, np.int64))
+
+
+@contextmanager
+def _single_threaded(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool whose threads compute alone: torch would give each of them as many threads as there are cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        # What threads that begin later take; this one's own number was never changed.
+        torch.set_num_threads(threads)
 
 
 def _read(folder: Path, columns: int) -> Frames | None:
