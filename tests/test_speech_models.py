@@ -146,8 +146,7 @@ def test_csv_and_npz(run: tuple[str, Path], folder: Path, tmp_path: Path) -> Non
         assert heading.startswith("source,row,label,probability,label_2")
 
 
-@pytest.mark.parametrize("format", ["torchscript", "onnx", "safetensors"])
-@pytest.mark.parametrize("stateful", [False, True], ids=["whole", "stateful"])
+@pytest.mark.parametrize(("format", "stateful"), [("torchscript", False), ("onnx", True), ("safetensors", False)])
 def test_an_exported_model_has_the_way_from_samples_to_inputs(
     run: tuple[str, Path], format: str, stateful: bool, folder: Path, tmp_path: Path
 ) -> None:

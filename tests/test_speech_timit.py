@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from speech_files import TIMIT_RATE, pcm16, speech_like, sphere, write_speaker, write_timit, write_wav
+from speech_files import SENTENCES, TIMIT_RATE, pcm16, speech_like, sphere, write_speaker, write_timit, write_wav
 
 from momentum_cli.data import Speech
 from momentum_cli.data.files.problems import Problems
@@ -86,12 +86,29 @@ def test_the_lists_of_speakers_are_those_of_the_corpus() -> None:
     }
 
 
+WHOLE = {"TRAIN": TRAIN.items(), "TEST": [*DEV.items(), *CORE_TEST.items()]}
+
+
+@pytest.mark.slow
 def test_a_whole_corpus_goes_through_the_loader(tmp_path: Path) -> None:
-    parts = {"TRAIN": TRAIN.items(), "TEST": [*DEV.items(), *CORE_TEST.items()]}
-    tree = write_timit(tmp_path / "TIMIT", parts, 0.01)
+    tree = write_timit(tmp_path / "TIMIT", WHOLE, 0.01)
     dataset = Speech(str(tree), format="timit").load()
     assert dataset.validation is not None
     assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [3696, 400, 192]
+
+
+def test_a_whole_corpus_is_counted(tmp_path: Path) -> None:
+    tree = tmp_path / "TIMIT"
+    for part, speakers in WHOLE.items():
+        for speaker, region in speakers:
+            folder = tree / part / f"DR{region}" / speaker
+            folder.mkdir(parents=True)
+            for sentence in SENTENCES:
+                (folder / f"{sentence}.WAV").touch()
+    problems = Problems()
+    corpus = Speech(str(tree), format="timit").corpus(tree, problems)
+    assert not problems
+    assert {split: len(part) for split, part in corpus.parts.items()} == {"train": 3696, "validation": 400, "test": 192}
     (tree / "TEST" / "DR3" / "FPKT0").rename(tmp_path / "FPKT0")
     (tree / "TRAIN" / "DR7" / "MWRP0" / "SX37.WAV").unlink()
     problems = Problems()
