@@ -89,7 +89,7 @@ def canonical_name(name: str) -> str:
     """Return the name under which a cell is kept: `momentum-lstm` is `momentum`.
 
     Raises:
-        RecipeError: There is no such cell; the message lists the names and the nearest one.
+        RecipeError: There is no such cell; the message gives the nearest one and the command that lists all.
     """
     # Only a dynamics may leave "-lstm" out; "lstm-lstm" is not a name.
     short = name.removesuffix("-lstm")
@@ -102,7 +102,7 @@ def canonical_name(name: str) -> str:
     load_installed()
     if name in CELLS:
         return name
-    message = unknown("cell", name, CELLS)
+    message = unknown("cell", name, CELLS, listed_by="momentumrnn cells list")
     raise RecipeError(f"{message}; a cell of your own needs --plugin FILE.py")
 
 
@@ -110,7 +110,7 @@ def parse_cell(name: str) -> Cell:
     """Return the names of the dynamics and of the recurrence behind a cell name, e.g. `adam-gru` -> (adam, gru).
 
     Raises:
-        RecipeError: There is no such cell; the message lists the names and the nearest one.
+        RecipeError: There is no such cell; the message gives the nearest one and the command that lists all.
     """
     return CELLS[canonical_name(name)]
 

@@ -158,6 +158,8 @@ def find_checkpoint(path: Path, which: str = "best") -> Path:
     is_run = (path / "checkpoints").is_dir() or (path / "recipe.yaml").is_file()
     folder = path / "checkpoints" if is_run else path
     last = folder / f"last{SUFFIX}"
+    if not is_run and not last.is_file():
+        raise DataError(f"{path}: not a run, no checkpoint found (neither recipe.yaml nor {last.name} is in it)")
     if not last.is_file():
         raise DataError(f"{path}: no checkpoint found (expected {last}); the run may have stopped before its first one")
     if which == "last":

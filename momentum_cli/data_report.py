@@ -18,13 +18,16 @@ from momentum_cli.data import NO_PROGRESS, Dataset, DownloadProgress, Files, Seq
 from momentum_cli.data.dataset import find_data
 from momentum_cli.data.files.problems import Problem, Problems
 from momentum_cli.data.files.tables import rows_of_block
-from momentum_cli.errors import DataError
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.run_folder.output import check_output_file
 
 if TYPE_CHECKING:
     from momentum_cli.data.files.gathering import Gathered
     from momentum_cli.data.files.splitting import Part
     from momentum_cli.recipe import Recipe
 
+# Formats of --picture.
+PICTURES = (".png", ".svg", ".pdf")
 # Classes of a table; more are only counted.
 _SHOWN_CLASSES = 30
 
@@ -52,7 +55,12 @@ def describe_data(
 
     Raises:
         DataError: The data are missing or wrong.
+        RecipeError: The picture cannot be written, or not in the format of its ending.
     """
+    if picture is not None:
+        if picture.suffix.lower() not in PICTURES:
+            raise RecipeError(f"--picture {picture}: allowed are names ending in {', '.join(PICTURES)}")
+        check_output_file(picture, "--picture")
     task = recipe.build_task()
     facts: dict[str, Any] = {}
     if isinstance(task, Files):

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from momentum_cli.errors import RecipeError
+from momentum_cli.mistakes import describe_value
 from momentum_cli.options import Path, Problem
 
 # More nodes than any recipe has; aliases of aliases can make a small file expand without end.
@@ -74,14 +75,15 @@ class Document:
             mark = error.problem_mark or error.context_mark
             where = f"{name}:{mark.line + 1}" if mark else name
             raise RecipeError(f"{where}: not valid YAML: {error.problem or error.context}") from error
-        except (yaml.YAMLError, RecursionError) as error:
+        # A ValueError is a number of more digits than Python reads.
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise RecipeError(f"{name}: not valid YAML: {error}") from error
         finally:
             loader.dispose()
         if node is None:
             raise RecipeError(f"{name}: empty; a recipe has at least task, model, optimizer and train")
         if not isinstance(data, dict):
-            raise RecipeError(f"{name}:1: got {describe_value(data)}, allowed is a mapping of sections")
+            raise RecipeError(f"{name}:1: no recipe: got {describe_value(data)}, allowed is a mapping of sections")
         self.data: dict[str, Any] = data
 
     def override(self, overrides: Iterable[str]) -> None:
@@ -161,12 +163,3 @@ class Document:
 def visible(path: Sequence[str]) -> str:
     """Return a path as people write it, `model.hidden_size`."""
     return ".".join(part for part in path if not part.startswith("\0"))
-
-
-def describe_value(value: Any) -> str:
-    """Return what a value is, for messages: mappings and lists by kind, anything else as it is."""
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    return "nothing" if value is None else repr(value)

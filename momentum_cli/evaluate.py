@@ -20,6 +20,7 @@ from momentum_cli.objective import Objective
 from momentum_cli.plots import confusion
 from momentum_cli.recipe import Recipe
 from momentum_cli.run_folder import is_run_folder, write_json
+from momentum_cli.run_folder.output import make_output_folder
 from momentum_cli.trainer import build_model, describe
 from momentum_cli.ui import NullUi, Ui
 
@@ -149,7 +150,7 @@ def evaluate(
         ``step``, ``split``, ``cell``, ``task``, ``device``, ``backend``.
 
     Raises:
-        RecipeError: The split is unknown.
+        RecipeError: The split is unknown, or `out` cannot be written to.
         DataError: Model or data are missing, damaged, or do not belong together.
     """
     shown: Ui = ui or NullUi()
@@ -160,6 +161,8 @@ def evaluate(
     data = _split_of(dataset, split)
     if subject.trained_on["preprocessing"] != describe(dataset)["preprocessing"]:
         raise DataError(f"{subject.path}: the model was trained with other preprocessing than {dataset.name} has now")
+    if out is not None:
+        make_output_folder(out)
     device = subject.device
     data = data.to(device)
     objective = Objective.of(dataset)
@@ -211,7 +214,6 @@ def evaluate(
     }
     folder = out or (run if is_run_folder(run) else None)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / f"eval-{split}.json", result)
         if with_classes:
             try:

@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 from momentum_cli.cells import CELLS
-from momentum_cli.errors import RecipeError
-from momentum_cli.lookup import nearest
+from momentum_cli.errors import DataError
+from momentum_cli.lookup import did_you_mean
 
 _YAML = (".yaml", ".yml")
+_WHAT = "a run is a folder that momentumrnn train made, with a recipe.yaml in it"
+_SHOWN = 5
 
 
 def find_run(run: str | None, base: Path = Path("runs")) -> Path:
@@ -20,7 +22,7 @@ def find_run(run: str | None, base: Path = Path("runs")) -> Path:
         base: Where numbered run folders are made.
 
     Raises:
-        RecipeError: There is no such run; the message names the nearest one.
+        DataError: There is no such run; the message says what one is, and names the nearest one or some.
     """
     if run is not None and (path := Path(run).expanduser()).exists():
         # A checkpoint lies one folder below.
@@ -28,8 +30,8 @@ def find_run(run: str | None, base: Path = Path("runs")) -> Path:
             if (folder / "recipe.yaml").is_file():
                 return folder
         if path.suffix not in _YAML:
-            raise RecipeError(f"{run}: not a run folder, there is no recipe.yaml in it")
-    found = {entry.name: entry for entry in base.glob("*") if (entry / "recipe.yaml").is_file()}
+            raise DataError(f"{run}: not a run; {_WHAT}; {_there(path if _runs_in(path) else base)}")
+    found = _runs_in(base)
     if run is None:
         candidates = list(found.values())
     else:
@@ -38,6 +40,19 @@ def find_run(run: str | None, base: Path = Path("runs")) -> Path:
         candidates = [folder for name, folder in found.items() if numbered.fullmatch(name)]
     if candidates:
         return max(candidates, key=lambda folder: (folder.stat().st_mtime, folder.name))
-    close = nearest(Path(run).name, found) if run else None
-    hint = f"; did you mean {base / close}?" if close else ""
-    raise RecipeError(f"{run or base}: there is no run to resume{hint}")
+    if run is None:
+        raise DataError(f"there is no run to resume in {base}; {_WHAT}")
+    hint = did_you_mean(str(base / Path(run).name), [str(folder) for folder in found.values()])
+    raise DataError(f"{run}: there is no run to resume{hint or f'; {_WHAT}; {_there(base)}'}")
+
+
+def _runs_in(folder: Path) -> dict[str, Path]:
+    return {entry.name: entry for entry in sorted(folder.glob("*")) if (entry / "recipe.yaml").is_file()}
+
+
+def _there(folder: Path) -> str:
+    """Say which runs there are in a folder, the newest first."""
+    runs = sorted(_runs_in(folder).values(), key=lambda run: run.stat().st_mtime, reverse=True)
+    if not runs:
+        return f"there are none in {folder}"
+    return f"there are {', '.join(map(str, runs[:_SHOWN]))}{', …' if len(runs) > _SHOWN else ''}"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.data import Vocabulary
-from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.errors import RecipeError
 from momentum_cli.evaluate import Subject, open_subject
 from momentum_cli.ui import NullUi, Ui
 
@@ -49,8 +49,9 @@ def generate(
         that stand as ``<unk>``), ``temperature``, ``top_k``, ``seed``, ``checkpoint``, ``step``.
 
     Raises:
-        RecipeError: An option is out of its range, or the file keeps no state.
-        DataError: There is no such model, it is not one of text, or the prompt has characters it does not know.
+        RecipeError: An option is out of its range, the prompt has characters that the model does not know, or the file
+            keeps no state.
+        DataError: There is no such model, or it is not one of text.
     """
     shown: Ui = ui or NullUi()
     for name, value, least in (("--length", length, 1), ("--top-k", top_k, 1), ("--temperature", temperature, 0.0)):
@@ -93,22 +94,22 @@ def encode_prompt(vocabulary: Vocabulary, prompt: str) -> tuple[list[int], list[
     """Return the tokens of a prompt, and those that stand as ``<unk>``.
 
     Raises:
-        DataError: The prompt has characters that the model does not know, or is empty and the model knows no end of a
+        RecipeError: The prompt has characters that the model does not know, or is empty and the model knows no end of a
             line to begin after.
     """
     try:
         encoded, unknown = vocabulary.encode(prompt.encode("utf-8"))
     except UnicodeEncodeError as error:
-        raise DataError("--prompt: not Unicode text; check the encoding of the terminal") from error
+        raise RecipeError("--prompt: not Unicode text; check the encoding of the terminal") from error
     if unknown and vocabulary.unknown is None:
         known = "".join(sorted(vocabulary.tokens))
-        raise DataError(
+        raise RecipeError(
             f"--prompt: the model does not know {' '.join(map(repr, unknown[:_SHOWN]))}; allowed are {known!r}"
         )
     numbers = encoded.tolist()
     if not numbers:
         if vocabulary.line_end is None:
-            raise DataError("--prompt: give one; the training text has no end of a line to begin after")
+            raise RecipeError("--prompt: give one; the training text has no end of a line to begin after")
         numbers = [vocabulary.line_end]
     return numbers, unknown
 

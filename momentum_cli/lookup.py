@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+# More names than this are a wall of text at the end of a message.
+_READABLE = 12
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
@@ -13,7 +16,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
-def unknown(kind: str, name: str, allowed: Iterable[str], owner: str = "") -> str:
+def unknown(kind: str, name: str, allowed: Iterable[str], owner: str = "", *, listed_by: str = "") -> str:
     """Return the message for a name that does not exist: what was got, the nearest name and all allowed ones.
 
     Args:
@@ -21,9 +24,21 @@ def unknown(kind: str, name: str, allowed: Iterable[str], owner: str = "") -> st
         name: What was got.
         allowed: The names that exist, in the order to show them.
         owner: What the names belong to, such as "optimizer adam"; "" for nothing.
+        listed_by: A command that shows them, named in place of all names where there are too many to read.
     """
     names = list(allowed)
-    close = nearest(name, names)
-    hint = f"; did you mean {close!r}?" if close else ""
     of = f" of {owner}" if owner else ""
-    return f"unknown {kind} {name!r}{of}{hint} (allowed: {', '.join(names) or 'none'})"
+    return f"unknown {kind} {name!r}{of}{did_you_mean(name, names)} ({allowed_names(names, listed_by)})"
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """Return "; did you mean …?" with the nearest allowed name, or "" when none is like it."""
+    close = nearest(name, allowed)
+    return f"; did you mean {close!r}?" if close else ""
+
+
+def allowed_names(names: Sequence[str], listed_by: str = "") -> str:
+    """Return all names, or how many there are and the command that shows them when they are too many to read."""
+    if listed_by and len(names) > _READABLE:
+        return f"{listed_by} shows all {len(names)}"
+    return f"allowed: {', '.join(names) or 'none'}"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from pydantic.errors import PydanticSchemaGenerationError
 
 from momentum_cli.lookup import unknown
+from momentum_cli.mistakes import describe_value
 
 Path = tuple[str, ...]
 
@@ -106,7 +107,7 @@ def check_options(
             # A union reports one error a member; one line a key is enough.
             found = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
             for key in found:
-                got = f"got {known[key]!r}" if key in known else "missing"
+                got = f"got {describe_value(known[key])}" if key in known else "missing"
                 problems.append(Problem((key,), f"{got}, allowed is {describe_type(allowed[key].annotation)}"))
             if not found.keys() <= known.keys():
                 return {}, problems

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from momentum_cli.cells import CELLS, canonical_name
 from momentum_cli.contradictions import contradictions
-from momentum_cli.document import describe_value
 from momentum_cli.errors import RecipeError
 from momentum_cli.lookup import unknown
+from momentum_cli.mistakes import describe_mistake, describe_value
 from momentum_cli.options import (
     Option,
     Problem,
@@ -54,13 +54,6 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
 _NOT_OPTIONS = frozenset({"params", "maximize", "differentiable", "capturable"})
 
 _BUDGETS = ("epochs", "max_steps", "max_seconds")
-_COMPARISONS = (
-    ("greater than or equal to", ">="),
-    ("less than or equal to", "<="),
-    ("greater than", ">"),
-    ("less than", "<"),
-)
-
 Checked = tuple[Any, list[Problem]]
 
 
@@ -176,18 +169,8 @@ def _check_fields(path: tuple[str, ...], data: Mapping[str, Any]) -> Checked:
                 fields = SECTIONS[path + where[:-1]].model_fields
                 problems.append(Problem(where, unknown("key", where[-1], fields)))
             else:
-                problems.append(Problem(where, _wording(detail["type"], detail["msg"], detail["input"])))
+                problems.append(Problem(where, describe_mistake(detail)))
     return dict(data), problems
-
-
-def _wording(kind: str, message: str, got: Any) -> str:
-    if kind == "missing":
-        return "missing; this key is required"
-    wanted = message.removeprefix("Input should be ").removeprefix("Value error, ").partition(", unable to")[0]
-    wanted = "a mapping" if kind in ("model_type", "dict_type") else wanted
-    for words, sign in _COMPARISONS:
-        wanted = wanted.replace(words, sign)
-    return f"got {describe_value(got)}, allowed is {wanted}"
 
 
 def _check_name(kind: str, data: Mapping[str, Any], family: Mapping[str, Any]) -> tuple[str | None, list[Problem]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.lookup import nearest
+from momentum_cli.lookup import allowed_names, did_you_mean
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
@@ -23,10 +23,13 @@ def find_recipe(name_or_path: str | Path) -> Path:
     stem = name.removesuffix(".yaml").removesuffix(".yml")
     if stem in shipped:
         return shipped[stem]
-    close = nearest(stem, shipped) or nearest(path.stem, shipped)
-    hint = f"; did you mean {close!r}?" if close else ""
-    what = "is a folder, not a recipe" if path.is_dir() else "there is no such file or shipped recipe"
-    raise RecipeError(f"{name}: {what}{hint} (shipped: {', '.join(shipped)})")
+    listed = allowed_names(list(shipped), "momentumrnn recipes list")
+    if path.is_dir():
+        if (path / "recipe.yaml").is_file():
+            raise RecipeError(f"{name}: is the folder of a run; its recipe is {path / 'recipe.yaml'}")
+        raise RecipeError(f"{name}: is a folder, not a recipe ({listed})")
+    hint = did_you_mean(stem, shipped) or did_you_mean(path.stem, shipped)
+    raise RecipeError(f"{name}: there is no such file or shipped recipe{hint} ({listed})")
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -87,6 +90,7 @@ def copy_recipe(recipe: str | Path, destination: Path | None = None, *, overwrit
         RecipeError: There is no such recipe, or the file exists or cannot be written.
     """
     from momentum_cli.run_folder import write_text
+    from momentum_cli.run_folder.output import check_output_file
 
     source = find_recipe(recipe)
     target = destination or Path()
@@ -94,8 +98,6 @@ def copy_recipe(recipe: str | Path, destination: Path | None = None, *, overwrit
         target /= source.name
     if target.exists() and not overwrite:
         raise RecipeError(f"{target}: exists; name another file, or --overwrite to replace it")
-    try:
-        write_text(target, source.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{target}: cannot be written: {error.strerror or error}") from error
+    check_output_file(target, "DESTINATION")
+    write_text(target, source.read_text(encoding="utf-8"))
     return target

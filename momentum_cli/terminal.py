@@ -80,12 +80,38 @@ def print_error(message: str) -> None:
     Console(stderr=True).print(Text.assemble(("error: ", "bold red"), (message, "red")), soft_wrap=True)
 
 
+def print_hint(text: str) -> None:
+    """Write what to do about an error to stderr, as it is."""
+    if is_main_process():
+        print(text, file=sys.stderr)
+
+
 def print_facts(facts: dict[str, Any]) -> None:
     """Write a result to stdout, a line a fact; mappings in it by dotted names."""
     rows = list(_flat(facts))
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         print(f"{name.ljust(width)}  {value}")
+
+
+def print_dry_run(result: dict[str, Any]) -> None:
+    """Write a result of `momentum_cli.train.dry_run` to stdout: what a training would be, and what it would cost."""
+    from momentum_cli.ui.wording import bytes_text, seconds_text, step_time_text
+
+    steps, seconds, memory = result["steps"], result["estimated_seconds"], result["memory_bytes"]
+    where = "of the process" if result["device"] == "cpu" else "on the device"
+    print_facts(
+        {
+            "model": f"{result['cell']} on {result['task']}: {result['parameters']:,} parameters, "
+            f"{result['backend']} on {result['device']}",
+            "training data": f"{result['train_samples']:,} sequences",
+            "steps": "until a budget in seconds ends them" if steps is None else f"{steps:,}",
+            "speed": step_time_text(result["ms_per_step"]),
+            "training time": None if seconds is None else f"about {seconds_text(seconds)}, without evaluations",
+            "memory": None if memory is None else f"{bytes_text(memory)}, the peak {where}",
+            "checked": "recipe, data, two steps, an evaluation, a checkpoint; nothing was kept",
+        }
+    )
 
 
 def print_evaluation(result: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from momentum_cli.checkpoint import SUFFIX, find_checkpoint, load_checkpoint, save_checkpoint
 from momentum_cli.data import Dataset
-from momentum_cli.errors import DataError, Interrupted, MomentumError, RecipeError
+from momentum_cli.errors import DataError, Interrupted, MomentumError, RecipeError, RunError
 from momentum_cli.parameter_groups import unused_groups
 from momentum_cli.plots import curves
 from momentum_cli.process_memory import peak_resident_bytes
@@ -204,7 +204,11 @@ class Run:
         """Step up to the next evaluation; return whether a signal ended it."""
         trainer, options = self.trainer, self.trainer.recipe.train
         while trainer.progress.step < until:
-            result = trainer.step(bool(self.received))
+            try:
+                result = trainer.step(bool(self.received))
+            except RunError as error:
+                self._close()
+                raise RunError(f"{error}; {self._way_on()}") from error
             self._report(result)
             if result.stop:
                 return True
@@ -214,6 +218,17 @@ class Run:
             if every is not None and trainer.progress.step % every == 0 and trainer.progress.step < until:
                 self._save()
         return False
+
+    def _way_on(self) -> str:
+        """Say how to go on after a divergence."""
+        if self.last_path.is_file():
+            return (
+                f"the last checkpoint is from before: momentumrnn train --resume {self.folder} CHANGE goes on from it"
+            )
+        return (
+            f"there was no checkpoint before it: start again with such a change (--out {self.folder} --overwrite uses "
+            "this folder again)"
+        )
 
     def _report(self, result: StepResult) -> None:
         progress, trainer = self.trainer.progress, self.trainer
@@ -433,8 +448,7 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
     if devices == "auto":
         devices = torch.cuda.device_count() if accelerator == "cuda" else 1
     count = int(devices)
-    if accelerator == "cuda" and not torch.cuda.is_available():
-        raise RecipeError("--accelerator cuda: no CUDA device was found; use cpu or auto")
+    require_accelerator(accelerator)
     if count < 1 or nodes < 1:
         raise RecipeError(f"--devices {devices} --nodes {nodes}: both must be at least 1")
     precision: Any = _PRECISIONS[recipe.train.precision]
@@ -445,6 +459,16 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
     except (MisconfigurationException, ValueError) as error:
         raise RecipeError(f"--devices {devices} --nodes {nodes} --accelerator {accelerator}: {error}") from error
     return fabric
+
+
+def require_accelerator(accelerator: str) -> None:
+    """Refuse an accelerator that this machine does not have.
+
+    Raises:
+        RecipeError: It is ``"cuda"`` and there is no CUDA device.
+    """
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("--accelerator cuda: no CUDA device was found; use cpu or auto")
 
 
 def device_name(device: torch.device) -> str:
@@ -572,6 +596,7 @@ __all__ = [
     "log_step",
     "logged",
     "memory_bytes",
+    "require_accelerator",
     "signals",
     "step_info",
     "train",

@@ -331,13 +331,23 @@ class Trainer:
             progress.train_seconds = self.clock.seconds
         progress.nonfinite_steps = 0 if finite else progress.nonfinite_steps + 1
         if progress.nonfinite_steps > self.recipe.train.max_nonfinite:
+            in_a_row = f" {progress.nonfinite_steps} steps in a row" if progress.nonfinite_steps > 1 else ""
             raise RunError(
-                f"step {progress.step}: loss {loss}, gradient norm {grad_norm}: not finite "
-                f"{progress.nonfinite_steps} steps in a row (learning rate {rate:g}); a checkpoint, if the run "
-                "has one by now, is from before. Try a smaller optimizer.lr, train.clip_grad_norm=1.0 or a larger eps "
-                "of the dynamics"
+                f"step {progress.step}: loss {loss}, gradient norm {grad_norm}: not finite{in_a_row} (learning rate "
+                f"{rate:g}); try {self._calmer()}"
             )
         return StepResult(loss, grad_norm, rate, not finite, stop, progress.train_seconds)
+
+    def _calmer(self) -> str:
+        """Return the changes of the recipe that can keep it from diverging, of those it does not have yet."""
+        recipe = self.recipe
+        changes = [f"optimizer.lr={recipe.optimizer.lr / 10:g}"]
+        if recipe.train.clip_grad_norm is None:
+            changes.append("train.clip_grad_norm=1.0")
+        eps = recipe.cells.get(recipe.model.cell, {}).get("eps")
+        if eps is not None:
+            changes.append(f"cells.{recipe.model.cell}.eps={10 * eps:g}")
+        return " or ".join(changes)
 
     def _next_group(self) -> Tensor:
         return self._groups.group(self.progress.epoch, self.progress.step_in_epoch)

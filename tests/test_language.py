@@ -259,7 +259,7 @@ def test_draws_follow_the_temperature() -> None:
 
 
 def test_what_cannot_be_generated_says_why(run: Path, text: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"does not know '7' 'ü'; allowed are"):
+    with pytest.raises(RecipeError, match=r"does not know '7' 'ü'; allowed are"):
         generate(run, prompt="fox 7ü")
     with pytest.raises(RecipeError, match="--length"):
         generate(run, length=0)

@@ -244,7 +244,7 @@ extra: 1
         (["task.pixels_per_step=3"], "task.pixels_per_step", "one of 1, 2, 4"),
         (["task.validation=some"], "task.validation", "an integer or 'none'"),
         (["task.name=3"], "task.name", "unknown task '3'"),
-        (["model.cell=3"], "model.cell", "a valid string"),
+        (["model.cell=3"], "model.cell", "got 3, allowed is a text"),
         (["model.hidden_size=true"], "model.hidden_size", "not a truth value"),
         (["model=3"], "model", "got 3, allowed is a mapping"),
         (["cells.adam=3"], "cells.adam", "allowed is a mapping of options"),
@@ -319,7 +319,8 @@ def test_a_key_written_twice_is_a_mistake(tmp_path: Path) -> None:
     [
         (b"", "empty; a recipe has at least"),
         (b"# nothing\n", "empty; a recipe has at least"),
-        (b"- 1\n", ":1: got a list, allowed is a mapping"),
+        (b"- 1\n", ":1: no recipe: got a list, allowed is a mapping"),
+        (b"a: " + b"9" * 5000 + b"\n", "not valid YAML"),
         (b"a: [1\n", "not valid YAML"),
         (b"a: 1\n\tb: 2\n", ":2: not valid YAML"),
         (b"a: \xff\n", "not UTF-8"),
@@ -560,7 +561,9 @@ def test_parse_cell(name: str, cell: tuple[str, str]) -> None:
 def test_unknown_cells_are_suggested(name: str, hint: str) -> None:
     with pytest.raises(RecipeError, match=f"unknown cell '{name}'.*{hint}") as caught:
         canonical_name(name)
-    assert all(cell in str(caught.value) for cell in CELLS)
+    # Three dozen names at the end of a message are not read.
+    assert f"momentumrnn cells list shows all {len(CELLS)}" in str(caught.value)
+    assert len(str(caught.value)) < 160
 
 
 @pytest.mark.parametrize(

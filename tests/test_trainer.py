@@ -164,7 +164,7 @@ def test_nonfinite_steps_are_skipped_then_end_the_run() -> None:
         bias[0] = math.nan
     one.step()
     one.step()
-    with pytest.raises(RunError, match=r"step 6: loss nan, gradient norm nan: not finite 3 steps in a row.*Try"):
+    with pytest.raises(RunError, match=r"step 6: loss nan, .* not finite 3 steps in a row.*try optimizer.lr="):
         one.step()
 
 

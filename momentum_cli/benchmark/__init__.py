@@ -27,6 +27,7 @@ from momentum_cli.benchmark.summary import summarise
 from momentum_cli.benchmark.workers import threads_of
 from momentum_cli.errors import MomentumError, RecipeError, RunError
 from momentum_cli.run_folder import environment, locked
+from momentum_cli.train import require_accelerator
 from momentum_cli.ui.contest import BenchUi, NullBenchUi
 
 __all__ = ["bench"]
@@ -96,6 +97,7 @@ def bench(
         raise RecipeError("--tuned chooses a learning rate and --lr-grid compares them: give one of the two")
     if tuned and (grid is not None or paper is not None):
         raise RecipeError("--tuned chooses options that --grid compares and --paper has fixed: give one of them")
+    require_accelerator(accelerator)
     plan = make_plan(
         recipes,
         cells=cells,

@@ -16,7 +16,7 @@ import typer
 
 from momentum_cli import __version__, terminal
 from momentum_cli.cli import benchmarks, data, looking, models, recipes, training
-from momentum_cli.cli.command_group import CommandGroup
+from momentum_cli.cli.command_group import Command, CommandGroup
 
 app = typer.Typer(
     name="momentumrnn",
@@ -32,9 +32,6 @@ recipes_app = typer.Typer(
 )
 cells_app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Look at the cells.")
 data_app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Look at the data of a recipe.")
-app.add_typer(recipes_app, name="recipes")
-app.add_typer(cells_app, name="cells")
-app.add_typer(data_app, name="data")
 
 
 def _version(asked: bool) -> None:
@@ -65,26 +62,30 @@ def _program(
         load_plugins(plugin)
 
 
-app.command()(training.train)
-app.command("eval")(training.evaluate)
-app.command()(benchmarks.bench)
-app.command("benchmark", hidden=True)(benchmarks.bench)
-app.command()(benchmarks.report)
-app.command()(looking.inspect)
-app.command()(looking.summary)
-app.command()(models.export)
-app.command()(models.predict)
-app.command()(data.init)
-app.command()(models.generate)
-app.command()(recipes.validate)
-app.command()(looking.doctor)
-data_app.command("describe")(data.describe)
-data_app.command("check")(data.check)
-recipes_app.command("list")(recipes.list_recipes)
-recipes_app.command("show")(recipes.show)
-recipes_app.command("copy")(recipes.copy)
-recipes_app.command("schema")(recipes.schema)
-cells_app.command("list")(recipes.list_cells)
+TRAIN, COMPARE, USE, LOOK = "Train and evaluate", "Compare", "Use a trained model", "Look and prepare"
+app.command(cls=Command, rich_help_panel=TRAIN)(training.train)
+app.command("eval", cls=Command, rich_help_panel=TRAIN)(training.evaluate)
+app.command(cls=Command, rich_help_panel=COMPARE)(benchmarks.bench)
+app.command("benchmark", cls=Command, hidden=True)(benchmarks.bench)
+app.command(cls=Command, rich_help_panel=COMPARE)(benchmarks.report)
+app.command(cls=Command, rich_help_panel=COMPARE)(looking.inspect)
+app.command(cls=Command, rich_help_panel=USE)(models.export)
+app.command(cls=Command, rich_help_panel=USE)(models.predict)
+app.command(cls=Command, rich_help_panel=USE)(models.generate)
+app.command(cls=Command, rich_help_panel=LOOK)(data.init)
+app.command(cls=Command, rich_help_panel=LOOK)(recipes.validate)
+app.command(cls=Command, rich_help_panel=LOOK)(looking.summary)
+app.command(cls=Command, rich_help_panel=LOOK)(looking.doctor)
+app.add_typer(recipes_app, name="recipes", rich_help_panel=LOOK)
+app.add_typer(cells_app, name="cells", rich_help_panel=LOOK)
+app.add_typer(data_app, name="data", rich_help_panel=LOOK)
+data_app.command("describe", cls=Command)(data.describe)
+data_app.command("check", cls=Command)(data.check)
+recipes_app.command("list", cls=Command)(recipes.list_recipes)
+recipes_app.command("show", cls=Command)(recipes.show)
+recipes_app.command("copy", cls=Command)(recipes.copy)
+recipes_app.command("schema", cls=Command)(recipes.schema)
+cells_app.command("list", cls=Command)(recipes.list_cells)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -20,6 +20,12 @@ class Accelerator(StrEnum):
     cuda = "cuda"
 
 
+def _folder(path: Path | None) -> Path | None:
+    if path is not None and path.exists() and not path.is_dir():
+        raise typer.BadParameter(f"got the file {path}, allowed is a folder")
+    return path
+
+
 RecipeArgument = Annotated[
     str,
     typer.Argument(
@@ -39,11 +45,16 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
+        metavar="DIR",
         envvar="MOMENTUMRNN_DATA",
-        file_okay=False,
+        callback=_folder,
         help="Folder of data sets; by default momentumrnn in the user's cache folder.",
         show_default=False,
     ),
+]
+AcceleratorOption = Annotated[
+    Accelerator,
+    typer.Option(metavar="DEVICE", help="Where to compute: cpu or cuda; auto takes CUDA when there is one."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write exactly one JSON object to stdout, all else to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.")]

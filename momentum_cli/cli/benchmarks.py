@@ -8,16 +8,19 @@ from typing import Annotated
 import typer
 
 from momentum_cli import terminal
-from momentum_cli.cli.arguments import Accelerator, DataDir, Json, NoProgress, Quiet, is_override
+from momentum_cli.cli.arguments import Accelerator, AcceleratorOption, DataDir, Json, NoProgress, Quiet, is_override
 from momentum_cli.cli.completion import complete_recipe, complete_run
+
+SEEDS = "0-2"
+ROUNDS = 20
 
 
 def bench(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RECIPE …] [KEY.PATH=VALUE …]",
-            help="Recipe files or names, one comparison each; without one: digits. Changes apply to all of them.",
+            metavar="RECIPE|KEY.PATH=VALUE",
+            help="Recipe files or names, one comparison each, digits by default; and changes, which apply to all.",
             autocompletion=complete_recipe,
             show_default=False,
         ),
@@ -26,7 +29,8 @@ def bench(
     cells: Annotated[
         list[str] | None,
         typer.Option(
-            help="Cells to compare, a,b,c; a cell with options of its own is CELL@NAME:key=value,key=value. May be "
+            metavar="A,B,…",
+            help="Cells to compare, a,b,c; a cell with options of its own is CELL@NAME:key=value,… May be "
             "repeated. Default: lstm,momentum,adam; with --optimizers, --lr-grid or --grid the "
             "recipe's own; with --paper all that are published.",
             show_default=False,
@@ -35,8 +39,9 @@ def bench(
     optimizers: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="A,B,…",
             help="Optimizers to compare with each cell, a,b,c; one with options of its own is "
-            "NAME@ALIAS:key=value,key=value. May be repeated. Default: the recipe's.",
+            "NAME@ALIAS:key=value,… May be repeated. Default: the recipe's.",
             show_default=False,
         ),
     ] = None,
@@ -53,9 +58,9 @@ def bench(
     grid: Annotated[
         str | None,
         typer.Option(
-            metavar="'KEY=N,N,…; KEY=N,N,…'",
-            help="One or two options of the cells with their values, as 'momentum=0,0.6; step_size=0.3,1': every "
-            "combination, with a heat map.",
+            metavar="GRID",
+            help="One or two options of the cells with their values, as 'momentum=0,0.6; step_size=0.3,1' in quotes: "
+            "every combination, with a heat map.",
             show_default=False,
         ),
     ] = None,
@@ -68,11 +73,13 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds of each cell: 0-4, or 0,3,7.")] = "0-2",
+    seeds: Annotated[str, typer.Option(metavar="SEEDS", help="Seeds of each cell: 0-4, or 0,3,7.")] = SEEDS,
     target: Annotated[
         str | None,
         typer.Option(
-            help="What has to be reached: a number, or metric=number; by default the recipe's.", show_default=False
+            metavar="TARGET",
+            help="What has to be reached: a number, or metric=number; by default the recipe's.",
+            show_default=False,
         ),
     ] = None,
     budget_epochs: Annotated[
@@ -80,33 +87,41 @@ def bench(
         typer.Option(
             "--budget-epochs",
             "--epochs",
+            metavar="N",
             min=1,
             help="Epochs a run, in place of the recipe's budget.",
             show_default=False,
         ),
     ] = None,
     budget_steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimizer steps a run, likewise.", show_default=False)
+        int | None, typer.Option(metavar="N", min=1, help="Optimizer steps a run, likewise.", show_default=False)
     ] = None,
     budget_seconds: Annotated[
-        float | None, typer.Option(min=0, help="Training seconds a run, likewise.", show_default=False)
+        float | None, typer.Option(metavar="S", min=0, help="Training seconds a run, likewise.", show_default=False)
     ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
+            metavar="CELL",
             help='The cell that speed-ups are relative to, with --optimizers "CELL OPTIMIZER"; by default the first.',
             show_default=False,
         ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Train on to the end of the budget past the target.")] = False,
     tuned: Annotated[
-        int,
-        typer.Option(min=0, metavar="K", help="First choose each cell's options among K trials on validation."),
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="First choose each cell's options among K trials on validation.",
+            show_default=False,
+        ),
+    ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Processes; above 1 optimizer steps are the scored clock, not seconds.")
+        int,
+        typer.Option(metavar="N", min=1, help="Processes; above 1 optimizer steps are the scored clock, not seconds."),
     ] = 1,
-    accelerator: Annotated[Accelerator, typer.Option(help="Where to compute.")] = Accelerator.auto,
+    accelerator: AcceleratorOption = Accelerator.auto,
     speed: Annotated[
         bool,
         typer.Option("--speed", help="Only measure what a pass through each of --cells costs, against torch's layer."),
@@ -121,16 +136,20 @@ def bench(
     ] = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option(help="With --speed: auto, reference, native, fused, triton. May be repeated.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="With --speed: auto, reference, native, fused, triton. May be repeated.",
+            show_default=False,
+        ),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=20, help="With --speed: repeats of each pass.")] = 20,
+    rounds: Annotated[int, typer.Option(metavar="N", min=20, help="With --speed: repeats of each pass.")] = ROUNDS,
     data_dir: DataDir = None,
     out: Annotated[
         Path | None,
         typer.Option(
+            metavar="DIR",
             help="The folder of the benchmark; finished runs in it are kept. By default runs/bench-RECIPE-NNN, or the "
             "unfinished one of the same benchmark.",
-            file_okay=False,
             show_default=False,
         ),
     ] = None,
@@ -148,12 +167,29 @@ def bench(
     given = arguments or []
     if speed and given:
         raise typer.BadParameter(f"takes no recipes and no changes, got {' '.join(given)}", param_hint="--speed")
-    if speed and (optimizers or lr_grid or grid or paper):
+    training_only = {
+        "--optimizers": optimizers,
+        "--lr-grid": lr_grid,
+        "--grid": grid,
+        "--paper": paper,
+        "--seeds": seeds != SEEDS,
+        "--target": target,
+        "--budget-epochs": budget_epochs,
+        "--budget-steps": budget_steps,
+        "--budget-seconds": budget_seconds is not None,
+        "--baseline": baseline,
+        "--full": full,
+        "--tuned": tuned,
+        "--jobs": jobs != 1,
+        "--accelerator": accelerator != Accelerator.auto,
+    }
+    if speed and (useless := [name for name, is_given in training_only.items() if is_given]):
+        raise typer.BadParameter("belongs to a training, and --speed trains nothing", param_hint=", ".join(useless))
+    speed_only = {"--shape": shape, "--backend": backend, "--rounds": rounds != ROUNDS}
+    if not speed and (useless := [name for name, is_given in speed_only.items() if is_given]):
         raise typer.BadParameter(
-            "do not go with --speed, which trains nothing", param_hint="--optimizers, --lr-grid, --grid, --paper"
+            "belongs to --speed, which was not given; a training takes model.backend", param_hint=", ".join(useless)
         )
-    if not speed and (shape or backend):
-        raise typer.BadParameter("belong to --speed; a recipe has model.backend", param_hint="--shape, --backend")
     with make_bench_ui(quiet=quiet, progress=not no_progress, json=json) as ui:
         if speed:
             from momentum_cli.benchmark.speed import speed as engine_speed
@@ -187,7 +223,7 @@ def bench(
             budget_seconds=budget_seconds,
             baseline=baseline,
             full=full,
-            tuned=tuned,
+            tuned=tuned or 0,
             jobs=jobs,
             accelerator=accelerator.value,
             data_dir=data_dir,
@@ -203,14 +239,14 @@ def bench(
 def report(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="BENCH_OR_RUN …", help="Folders of benchmarks or runs.", autocompletion=complete_run),
+        typer.Argument(metavar="BENCH|RUN", help="Folders of benchmarks or runs.", autocompletion=complete_run),
     ],
     *,
     out: Annotated[
         Path | None,
         typer.Option(
+            metavar="FILE",
             help="The file; by default report.html in the folder when there is one, else in the current folder.",
-            dir_okay=False,
             show_default=False,
         ),
     ] = None,

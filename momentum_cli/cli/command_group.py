@@ -14,17 +14,30 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from momentum_cli import terminal
+from momentum_cli.cli.usage import help_command, is_usage_error, usage_message
 from momentum_cli.errors import Interrupted, MomentumError
 
 BROKEN_PIPE = 141
 USAGE = 2
 
 
+class Command(TyperCommand):
+    """A command whose help shows types only where they say something."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, for help and for parsing."""
+        return _without_types(super().get_params(ctx))
+
+
 class CommandGroup(TyperGroup):
     """A group of commands whose errors are shown without a traceback."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, for help and for parsing."""
+        return _without_types(super().get_params(ctx))
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run a command and exit.
@@ -71,16 +84,24 @@ class CommandGroup(TyperGroup):
             raise typer.Exit(BROKEN_PIPE) from None
 
 
+def _without_types(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        # "--json <bool>" reads as if it took a value.
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+        # The name of an argument says what it is, "<list[str]>" beside it does not.
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = lambda ctx: None
+    return parameters
+
+
 def _unexpected(error: Exception, as_json: bool, debug: bool) -> int:
     kind = type(error).__name__
-    # A wrong command line is an exception of Typer's own click, which must not be imported.
-    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-        if as_json:
-            return _report(error.format_message(), kind, USAGE, as_json)
-        from typer import rich_utils
-
-        rich_utils.rich_format_error(error)  # type: ignore[arg-type]
-        return USAGE
+    if is_usage_error(error):
+        code = _report(usage_message(error), kind, USAGE, as_json)
+        if not as_json and (command := help_command(error)):
+            terminal.print_hint(f"{command} shows what it takes")
+        return code
     if debug:
         traceback.print_exc()
     hint = "" if debug else "\nThis is not expected; run the same command with --debug to see where it comes from."
@@ -111,6 +132,9 @@ def _before_command(args: list[str]) -> list[str]:
     index = 0
     while index < end:
         width = 2 if args[index] == "--plugin" else 1
+        if args[index : index + width] == ["--plugin"]:
+            # Its file is missing, and in front of the command it would take that for one.
+            return ["--plugin"]
         own = args[index] in ("--debug", "--plugin") or args[index].startswith("--plugin=")
         (front if own else rest).extend(args[index : min(index + width, end)])
         index += width

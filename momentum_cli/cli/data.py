@@ -32,12 +32,23 @@ def init(
     *,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="Column, or array, to predict. May be repeated. Guessed by default.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="Column, or array, to predict. May be repeated. Guessed by default.",
+            show_default=False,
+        ),
     ] = None,
-    kind: Annotated[Kind | None, typer.Option(help="What to predict; guessed by default.", show_default=False)] = None,
+    kind: Annotated[
+        Kind | None,
+        typer.Option(
+            metavar="KIND",
+            help="What to predict: classification, regression, labelling or forecasting. Guessed by default.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The recipe; by default DATA.yaml in this folder.", dir_okay=False, show_default=False),
+        typer.Option(metavar="FILE", help="The recipe; by default DATA.yaml in this folder.", show_default=False),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     json: Json = False,
@@ -59,7 +70,7 @@ def describe(
     picture: Annotated[
         Path | None,
         typer.Option(
-            help="Draw some training sequences to this file (PNG, SVG, PDF).", dir_okay=False, show_default=False
+            metavar="FILE", help="Draw some training sequences to this file (PNG, SVG, PDF).", show_default=False
         ),
     ] = None,
     data_dir: DataDir = None,

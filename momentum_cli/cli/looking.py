@@ -25,7 +25,7 @@ def inspect(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN_OR_RECIPE [RUN …] [KEY.PATH=VALUE …]",
+            metavar="RECIPE|RUN|KEY.PATH=VALUE",
             help="A recipe, with changes to it, or one or more runs (folders or checkpoints) of one task.",
             autocompletion=complete_recipe,
             show_default=False,
@@ -35,17 +35,19 @@ def inspect(
     cells: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="A,B,…",
             help="For a recipe: cells to compare, a,b,c. May be repeated. Default: the recipe's own.",
             show_default=False,
         ),
     ] = None,
     length: Annotated[
-        int | None, typer.Option(min=1, help="Only the first steps of each sequence.", show_default=False)
+        int | None, typer.Option(metavar="N", min=1, help="Only the first steps of each sequence.", show_default=False)
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Training sequences.")] = 32,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="How many training sequences.")] = 32,
     seed: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=0,
             max=2**32 - 1,
             help="Which sequences and, for a recipe, which initial parameters; by default the recipe's.",
@@ -55,8 +57,8 @@ def inspect(
     out: Annotated[
         Path | None,
         typer.Option(
+            metavar="DIR",
             help="Folder for inspect.json and the pictures; by default runs/inspect-NAME-NNN.",
-            file_okay=False,
             show_default=False,
         ),
     ] = None,

@@ -36,19 +36,30 @@ def export(
         typer.Argument(metavar="RUN", help="A run folder or a checkpoint.", autocompletion=complete_run),
     ],
     *,
-    format: Annotated[ExportFormat, typer.Option(help="For whom: see docs/export.md.")],
+    format: Annotated[
+        ExportFormat,
+        typer.Option(
+            metavar="FORMAT", help="What to write: torchscript, onnx, pt2 or safetensors, see docs/export.md."
+        ),
+    ],
     stateful: Annotated[
         bool, typer.Option("--stateful", help="Take and return the state: sequences can be fed in chunks.")
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file; by default export/TASK-CELL in the run folder.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="The file; by default export/TASK-CELL in the run folder.", show_default=False
+        ),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="Which checkpoint of a run: best or last.")] = "best",
-    aoti: Annotated[bool, typer.Option("--aoti", help="pt2: compile with AOTInductor (needs a C++ compiler).")] = False,
+    checkpoint: Annotated[str, typer.Option(metavar="WHICH", help="Which checkpoint of a run: best or last.")] = "best",
+    aoti: Annotated[
+        bool, typer.Option("--aoti", help="With pt2: compile by AOTInductor, which needs a C++ compiler.")
+    ] = False,
     as_torch_lstm: Annotated[
         bool,
-        typer.Option("--as-torch-lstm", help="safetensors: weights of a plain torch layer and the filter's numbers."),
+        typer.Option(
+            "--as-torch-lstm", help="With safetensors: weights of a plain torch layer and the filter's numbers."
+        ),
     ] = False,
     no_accuracy: Annotated[
         bool, typer.Option("--no-accuracy", help="Check parity only, without evaluating the whole test set.")
@@ -94,7 +105,7 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT …",
+            metavar="INPUT",
             help="Files, folders, globs or -: what the model was trained on; images, NPY, NPZ or CSV for pixel tasks.",
         ),
     ],
@@ -102,10 +113,10 @@ def predict(
     format: Annotated[PredictionFormat, typer.Option(help="What is written.")] = PredictionFormat.jsonl,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file; by default standard output.", dir_okay=False, show_default=False),
+        typer.Option(metavar="FILE", help="The file; by default standard output.", show_default=False),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 256,
-    top: Annotated[int, typer.Option(min=1, help="Classes to list for each sample.")] = 3,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Samples at a time.")] = 256,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="Classes to list for each sample.")] = 3,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
 ) -> None:
@@ -130,15 +141,17 @@ def generate(
         ),
     ],
     *,
-    prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "",
-    length: Annotated[int, typer.Option(min=1, help="Characters, bytes or words to add.")] = 200,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What the text begins with.")] = "",
+    length: Annotated[int, typer.Option(metavar="N", min=1, help="Characters, bytes or words to add.")] = 200,
     temperature: Annotated[
-        float, typer.Option(min=0.0, help="0 takes the most probable token, 1 draws from the model as it is.")
+        float,
+        typer.Option(metavar="T", min=0.0, help="0 takes the most probable token, 1 draws from the model as it is."),
     ] = 0.8,
     top_k: Annotated[
-        int | None, typer.Option(min=1, help="Draw from this many most probable tokens.", show_default=False)
+        int | None,
+        typer.Option(metavar="N", min=1, help="Draw from this many most probable tokens.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Seed of the draws.")] = 0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -58,7 +58,9 @@ def copy(
     recipe: RecipeArgument,
     destination: Annotated[
         Path | None,
-        typer.Argument(help="A file or a folder; by default the current folder.", show_default=False),
+        typer.Argument(
+            metavar="DESTINATION", help="A file or a folder; by default the current folder.", show_default=False
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     json: Json = False,

@@ -10,6 +10,7 @@ import typer
 from momentum_cli import terminal
 from momentum_cli.cli.arguments import (
     Accelerator,
+    AcceleratorOption,
     DataDir,
     Json,
     NoProgress,
@@ -38,8 +39,8 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
+            metavar="DIR",
             help="The run folder itself, new or empty; by default runs/RECIPE-CELL-NNN.",
-            file_okay=False,
             show_default=False,
         ),
     ] = None,
@@ -56,8 +57,8 @@ def train(
         bool, typer.Option("--dry-run", help="Check recipe, data and one step, estimate time and memory, keep nothing.")
     ] = False,
     devices: Annotated[str, typer.Option(help="Number of devices or processes, or auto.", metavar="N|auto")] = "auto",
-    nodes: Annotated[int, typer.Option(help="Number of machines.", min=1)] = 1,
-    accelerator: Annotated[Accelerator, typer.Option(help="Where to compute.")] = Accelerator.auto,
+    nodes: Annotated[int, typer.Option(metavar="N", help="Number of machines.", min=1)] = 1,
+    accelerator: AcceleratorOption = Accelerator.auto,
     json: Json = False,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
@@ -106,8 +107,8 @@ def train(
             )
     if json:
         terminal.print_json(result)
-    elif dry_run:
-        terminal.print_facts(result)
+    elif dry_run and not quiet:
+        terminal.print_dry_run(result)
     target = result.get("target")
     # One process says so: a launcher such as torchrun ends all the others when one of them fails.
     if not dry_run and target and not target["reached"] and terminal.is_main_process():
@@ -122,14 +123,17 @@ def evaluate(
         ),
     ],
     *,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="Which split: train, validation or test.")] = "test",
     data_dir: DataDir = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Sequences at a time; by default that of the run.", show_default=False)
+        int | None,
+        typer.Option(metavar="N", min=1, help="Sequences at a time; by default that of the run.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the result and the pictures; by default the run folder.", show_default=False),
+        typer.Option(
+            metavar="DIR", help="Folder for the result and the pictures; by default the run folder.", show_default=False
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,

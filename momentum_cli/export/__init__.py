@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from momentum_cli.language_model import LanguageModel
 from momentum_cli.lookup import unknown
 from momentum_cli.models import SequenceModel
 from momentum_cli.orthogonal import fold
+from momentum_cli.run_folder.output import check_output_file
 from momentum_cli.ui import NullUi, Ui
 
 __all__ = ["FORMATS", "Bundle", "Parity", "Program", "export", "is_exported", "open_program", "program_function"]
@@ -129,8 +130,7 @@ def export(
 
 def _check_target(path: Path) -> None:
     """Refuse to write over what is no export, before any work is done."""
-    if path.is_dir():
-        raise RecipeError(f"--out {path} is a folder; name a file")
+    check_output_file(path)
     try:
         other = path.exists() and not is_exported(path)
     except DataError:
@@ -204,6 +204,7 @@ def _default_path(run: Path, bundle: Bundle, suffix: str) -> Path:
 @contextmanager
 def _final_name(path: Path) -> Iterator[Path]:
     """Yield a temporary name with the same suffix, which takes the final one when the block ends without an error."""
+    made = not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".export-", dir=path.parent))
@@ -219,3 +220,7 @@ def _final_name(path: Path) -> Iterator[Path]:
         raise RecipeError(f"--out {path}: cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if made:
+            # Nothing is left of an export that failed: the folder is removed when it is empty.
+            with suppress(OSError):
+                path.parent.rmdir()

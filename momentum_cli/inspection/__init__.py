@@ -13,6 +13,7 @@ from momentum_cli.inspection.pictures import draw_gradients, draw_impulses, draw
 from momentum_cli.inspection.subjects import is_run, open_recipe, open_runs, real_batch
 from momentum_cli.inspection.tables import print_inspection
 from momentum_cli.run_folder import environment, write_json
+from momentum_cli.run_folder.output import make_output_folder
 from momentum_cli.ui import NullUi, Ui
 
 __all__ = ["inspect", "print_inspection"]
@@ -110,10 +111,10 @@ def inspect(
 
 def _folder(out: Path | None, names: Sequence[str]) -> Path:
     """Make the folder: the one that was named, or a new numbered one."""
+    if out is not None:
+        make_output_folder(out)
+        return out
     try:
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            return out
         stem = re.sub(r"[^\w.+@=-]+", "-", Path(names[0]).stem if len(names) == 1 else "runs").strip(".-") or "model"
         number = 1
         while True:
@@ -124,4 +125,4 @@ def _folder(out: Path | None, names: Sequence[str]) -> Path:
             except FileExistsError:  # also when another process took the number
                 number += 1
     except OSError as error:
-        raise RecipeError(f"--out {out or 'runs'}: cannot be made: {error.strerror or error}; name another") from error
+        raise RecipeError(f"runs: cannot be made: {error.strerror or error}; name a folder with --out") from error

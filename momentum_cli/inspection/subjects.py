@@ -14,7 +14,7 @@ from momentum_cli.data import Batch, Dataset, DownloadProgress, epoch_order
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import load_model
 from momentum_cli.models import SequenceModel
-from momentum_cli.recipe import Recipe, load_recipe
+from momentum_cli.recipe import Named, Recipe, load_recipe
 from momentum_cli.shipped import find_recipe
 from momentum_cli.trainer import build_sequence_model, describe
 
@@ -97,8 +97,8 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
     for name, task in zip(names, tasks, strict=True):
         if task != tasks[0]:
             raise RecipeError(
-                f"{name}: its task ({task.name}, {task.options}) is not that of {names[0]} "
-                f"({tasks[0].name}, {tasks[0].options}); runs are compared on one batch, so inspect them apart"
+                f"{name}: {_difference(task, tasks[0])} in {names[0]}; runs are compared on one batch, so inspect them "
+                "apart"
             )
     _check_inspectable(loaded[0].recipe)
     dataset = loaded[0].recipe.build_task().load(data_dir, progress)
@@ -114,6 +114,15 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
             Subject(label, TRAINED, cast(SequenceModel, run.model), run.recipe),
         ]
     return subjects, dataset
+
+
+def _difference(task: Named, other: Named) -> str:
+    """Say in what a task is another one than `other`; what `other` has is said last."""
+    if task.name != other.name:
+        return f"its task is {task.name}, but {other.name}"
+    keys = [key for key in {**task.options, **other.options} if task.options.get(key) != other.options.get(key)]
+    own, theirs = (", ".join(f"task.{key} {given.options.get(key)}" for key in keys) for given in (task, other))
+    return f"it has {own}, but {theirs}"
 
 
 def _check_inspectable(recipe: Recipe) -> None:

@@ -29,6 +29,7 @@ from momentum_cli.predict.text import ENDINGS as TEXT_ENDINGS
 from momentum_cli.predict.text import text_predictions
 from momentum_cli.predict.writers import CsvWriter, JsonlWriter, NpzWriter, Writer
 from momentum_cli.run_folder.files import replacing
+from momentum_cli.run_folder.output import check_output_file
 from momentum_cli.ui import NullUi, Ui
 
 __all__ = ["OUTPUT_FORMATS", "Preparation", "predict"]
@@ -72,8 +73,8 @@ def predict(
         raise RecipeError(unknown("format", format, OUTPUT_FORMATS))
     if format == "npz" and out is None:
         raise RecipeError("--format npz is binary and needs --out FILE")
-    if out is not None and (out.is_dir() or not out.parent.is_dir()):
-        raise RecipeError(f"--out {out}: name a file in a folder that exists")
+    if out is not None:
+        check_output_file(out)
     for name, value in (("--batch-size", batch_size), ("--top", top)):
         if value < 1:
             raise RecipeError(f"{name}: got {value}, allowed is at least 1")
@@ -135,10 +136,9 @@ def predict(
         "out": None if out is None else str(out),
     }
     if broken:
-        raise DataError(
-            f"{broken} of {broken + predicted} inputs could not be predicted (first: {_problem_text(problems[0])}); "
-            f"the other {predicted} were"
-        )
+        rest = f"the other {predicted} were" if predicted else "no prediction was made"
+        first = _problem_text(problems[0])
+        raise DataError(f"{broken} of {broken + predicted} inputs could not be predicted (first: {first}); {rest}")
     return result
 
 

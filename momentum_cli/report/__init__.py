@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.errors import RecipeError
 from momentum_cli.report.page import MARK, page
 from momentum_cli.report.sources import differences, read_sources, require_one_machine
 from momentum_cli.run_folder import write_text
+from momentum_cli.run_folder.output import check_output_file
 
 __all__ = ["report", "write_report"]
 
@@ -26,8 +27,8 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
         ``report`` (the file), ``sources``, ``warnings``.
 
     Raises:
-        RecipeError: Results of different machines, or `out` is not a report.
-        DataError: A folder is not finished or damaged, or the file cannot be written.
+        RecipeError: Results of different machines, or `out` is not a report or cannot be written.
+        DataError: A folder is not finished or damaged.
     """
     if not paths:
         raise RecipeError("name one or more folders of benchmarks or runs")
@@ -38,12 +39,14 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
     if out is None:
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
         out = (folder if len(paths) == 1 else Path()) / "report.html"
+    check_output_file(out)
     try:
         if out.exists() and MARK not in out.read_text(encoding="utf-8", errors="replace")[:200]:
             raise RecipeError(f"--out {out} is not a report of momentumrnn; it was left alone, name another file")
         write_text(out, page(sources, warnings))
     except OSError as error:
-        raise DataError(f"{out} cannot be written: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise RecipeError(f"--out {out}: cannot be written: {reason}; name a file elsewhere") from error
     return {"report": str(out), "sources": [source.name for source in sources], "warnings": warnings}
 
 

@@ -306,17 +306,16 @@ def write_first_recipe(
 
     from momentum_cli.recipe import load_recipe
     from momentum_cli.run_folder.files import replacing
+    from momentum_cli.run_folder.output import check_output_file
 
     path = out or Path(f"{data.resolve().stem}.yaml")
     if path.exists() and not overwrite:
         raise RecipeError(f"{path}: exists; name another file with --out, or --overwrite to replace it")
+    check_output_file(path)
     shown = Path(os.path.relpath(data.resolve(), path.resolve().parent)).as_posix()
     text = first_recipe(data, target=target, kind=kind, shown=shown).replace("THIS.yaml", path.name)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-            # Nothing that cannot be loaded is left under the name.
-            load_recipe(temporary)
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        # Nothing that cannot be loaded is left under the name.
+        load_recipe(temporary)
     return path

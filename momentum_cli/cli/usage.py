@@ -1,0 +1,72 @@
+"""A wrong command line, worded like every other mistake: the option or argument, what was got, what is allowed.
+
+Typer's exceptions are those of a click of its own, which must not be imported; they are known by their attributes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from momentum_cli.lookup import did_you_mean
+
+
+def is_usage_error(error: BaseException) -> bool:
+    """Return whether an exception is Typer's way to refuse a command line."""
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def usage_message(error: Any) -> str:
+    """Return what is wrong with a command line.
+
+    Args:
+        error: An exception of which `is_usage_error` holds.
+    """
+    if getattr(error, "option_name", None) and hasattr(error, "possibilities"):
+        return f"no such option: {error.option_name}{did_you_mean(error.option_name, error.possibilities or ())}"
+    if not hasattr(error, "param_hint"):
+        return str(error.format_message())
+    name = _name(error)
+    if not name:
+        return str(error.format_message())
+    if type(error).__name__ == "MissingParameter":
+        what = (getattr(error.param, "help", None) or "").strip().rstrip(".")
+        return f"{name}: missing ({what[:1].lower()}{what[1:]})" if what else f"{name}: missing"
+    return f"{name}: {_wrong_value(error)}"
+
+
+def help_command(error: Any) -> str:
+    """Return the command that shows the help of the command that was refused, or "" when none is known."""
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path} --help" if context is not None else ""
+
+
+def _name(error: Any) -> str:
+    if error.param_hint is not None:
+        return str(error.param_hint)
+    param = error.param
+    if param is None:
+        return ""
+    if param.param_type_name == "argument":
+        return str(param.metavar or param.name)
+    name = " / ".join(option for option in param.opts if option.startswith("--"))
+    context = error.ctx
+    source = context.get_parameter_source(param.name) if context is not None else None
+    return f"{param.envvar} (for {name})" if source is not None and source.name == "ENVIRONMENT" else name
+
+
+def _wrong_value(error: Any) -> str:
+    # Newer versions of Typer let pydantic check values and show its words.
+    details = getattr(error.__cause__, "errors", None)
+    if details is None:
+        return str(error.message)
+    from momentum_cli.mistakes import describe_mistake
+
+    detail = details()[0]
+    if detail["type"] == "value_error":
+        message = str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
+        choice = re.fullmatch(r"(.*) is not one of (.*)", message)
+        return f"got {choice[1]}, allowed is {choice[2]}" if choice else message
+    # The command line is text, whatever is made of it.
+    got = detail["input"]
+    return describe_mistake({**detail, "input": got if isinstance(got, str) else str(got)})

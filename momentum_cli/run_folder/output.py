@@ -1,0 +1,59 @@
+"""Places that the user names for results: refused before the work when nothing can be written there."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from momentum_cli.errors import RecipeError
+
+
+def check_output_file(path: Path, option: str = "--out") -> None:
+    """Refuse a path that no file can be written to; nothing is left there.
+
+    Args:
+        path: The file that will be written; it may exist.
+        option: What the user gave the path with, for the message.
+
+    Raises:
+        RecipeError: It is a folder, or its folder is missing or cannot be written to.
+    """
+    if path.is_dir():
+        raise RecipeError(f"{option} {path} is a folder; name a file")
+    if not path.parent.exists():
+        raise RecipeError(f"{option} {path}: there is no folder {path.parent}; make it, or name a file elsewhere")
+    if not path.parent.is_dir():
+        raise RecipeError(f"{option} {path}: {path.parent} is no folder; name a file elsewhere")
+    _try(path.parent, f"{option} {path}", "a file")
+
+
+def make_output_folder(path: Path, option: str = "--out") -> None:
+    """Make a folder for results, or refuse it.
+
+    Args:
+        path: The folder; it may exist, whatever is in it.
+        option: What the user gave the path with, for the message.
+
+    Raises:
+        RecipeError: It is a file, or cannot be made or written to.
+    """
+    if path.exists() and not path.is_dir():
+        raise RecipeError(f"{option} {path} is a file; name a folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecipeError(f"{option} {path}: cannot be made: {_reason(error)}; name a folder elsewhere") from error
+    _try(path, f"{option} {path}", "a folder")
+
+
+def _try(folder: Path, given: str, wanted: str) -> None:
+    # What permissions say is not all: file systems are mounted read-only, and a quota may be used up.
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise RecipeError(f"{given}: cannot be written: {_reason(error)}; name {wanted} elsewhere") from error
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,234 @@
+"""What the user gets wrong: one class of exit code for each kind of mistake in all commands, and words that help."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from momentum_cli import cli
+from momentum_cli.recipe import load_recipe
+from momentum_cli.train import train
+
+TINY = ["model.hidden_size=2", "train.max_steps=1", "train.batch_size=4", "train.epochs=null", "target=null"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train(load_recipe("digits", TINY), out=folder, accelerator="cpu")
+    return folder
+
+
+@pytest.fixture
+def desk(tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder with a run, a table, a text, plugins and a picture of a digit."""
+    for name in ("MOMENTUMRNN_DATA", "RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, tmp_path / "runs" / "digits-momentum-001")
+    rows = [f"{i},{t},{(i * t) % 7},{'ab'[i % 2]}" for i in range(20) for t in range(3)]
+    Path("my.csv").write_text("\n".join(["id,time,x,label", *rows, ""]), encoding="utf-8")
+    Path("text.txt").write_text("to be or not to be\n" * 300, encoding="utf-8")
+    Path("broken.py").write_text("1 / 0\n", encoding="utf-8")
+    Path("empty.py").touch()
+    np.save("digit.npy", np.zeros((8, 8), np.float32))
+    return tmp_path
+
+
+def run(line: str) -> Result:
+    return CliRunner().invoke(cli.app, line.replace("RUN", "runs/digits-momentum-001").split())
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+USAGE = [
+    # Arguments.
+    ("eval", "RUN: missing (a run folder"),
+    ("predict RUN", "INPUT: missing (files, folders"),
+    ("export RUN", "--format: missing (what to write"),
+    ("trian", "Did you mean 'train'?"),
+    ("recipes lst", "Did you mean 'list'?"),
+    ("train digits --quite", "no such option: --quite; did you mean '--quiet'?"),
+    ("validate digits --plugin", "'--plugin' requires an argument"),
+    # Numbers.
+    ("train digits --nodes 0", "--nodes: got '0', allowed is >= 1"),
+    ("train digits --nodes x", "--nodes: got 'x', allowed is an integer"),
+    ("train digits --devices -1", "--devices: got '-1', allowed is auto or a number >= 1"),
+    ("eval RUN --batch-size 0", "--batch-size: got '0', allowed is >= 1"),
+    ("bench --tuned 0", "--tuned: got '0', allowed is >= 1"),
+    ("bench --tuned -1", "--tuned: got '-1', allowed is >= 1"),
+    ("bench --jobs -3", "--jobs: got '-3', allowed is >= 1"),
+    ("bench --epochs 0", "--budget-epochs / --epochs: got '0', allowed is >= 1"),
+    ("bench --budget-seconds x", "--budget-seconds: got 'x', allowed is a number"),
+    ("bench --budget-seconds 0", "train.max_seconds: got 0.0, allowed is > 0"),
+    ("bench --rounds 3 --speed", "--rounds: got '3', allowed is >= 20"),
+    ("inspect digits --seed 99999999999", "--seed: got '99999999999', allowed is <= 4.29497e+09"),
+    ("predict RUN digit.npy --top 0", "--top: got '0', allowed is >= 1"),
+    ("generate RUN --temperature -1", "--temperature: got '-1', allowed is >= 0"),
+    # Choices.
+    ("train digits --accelerator gpu", "--accelerator: got 'gpu', allowed is 'auto', 'cpu', 'cuda'"),
+    ("export RUN --format onyx", "--format: got 'onyx', allowed is 'torchscript'"),
+    ("export RUN --format onnx --checkpoint first", "--checkpoint: got 'first', allowed is best or last"),
+    ("eval RUN --split tst", "--split: got 'tst', allowed is train, validation, test"),
+    ("init my.csv --kind sorting", "--kind: got 'sorting', allowed is"),
+    # Lists.
+    ("bench --seeds 3-1", "--seeds 3-1: allowed is a range"),
+    ("bench --lr-grid a,b", "--lr-grid a,b: got 'a', allowed are numbers above 0"),
+    ("bench --lr-grid=-1,1", "--lr-grid -1,1: got '-1', allowed are numbers above 0"),
+    ("bench --grid momentun=0,1", "did you mean 'momentum'?"),
+    ("bench --grid momentum", "allowed is NAME=number"),
+    ("bench --optimizers adm", "did you mean 'adam'?"),
+    ("bench --cells lstmm", "did you mean 'lstm'? (momentumrnn cells list shows all"),
+    ("bench --paper table9", "unknown table 'table9'"),
+    ("bench --speed --seeds 0 --target 0.5", "--seeds, --target: belongs to a training"),
+    ("bench --rounds 40", "--rounds: belongs to --speed"),
+    ("bench --accelerator cuda", "no CUDA device was found"),
+    # Recipes.
+    ("train nosuch", "momentumrnn recipes list shows all"),
+    ("recipes show pmnst", "did you mean 'pmnist'?"),
+    ("train my.csv", "momentumrnn init my.csv writes a recipe for it"),
+    ("train digit.npy", "momentumrnn init digit.npy writes a recipe for it"),
+    ("summary RUN", "its recipe is runs/digits-momentum-001/recipe.yaml"),
+    ("validate digits model.hidden_size=x", "model.hidden_size: got 'x', allowed is an integer"),
+    # Plugins.
+    ("--plugin nosuch.py validate digits", "there is no such file"),
+    ("--plugin broken.py validate digits", "broken.py:1: the plugin ended with ZeroDivisionError"),
+    ("--plugin empty.py validate digits", "defines neither of RECURRENCES and DYNAMICS"),
+    # Places for results.
+    ("train digits --out text.txt", "--out text.txt is a file"),
+    ("train digits --data-dir text.txt", "--data-dir: got the file text.txt, allowed is a folder"),
+    ("bench --out text.txt", "--out text.txt is a file"),
+    ("eval RUN --out text.txt", "--out text.txt is a file; name a folder"),
+    ("eval RUN --out text.txt/x", "--out text.txt/x: cannot be made"),
+    ("inspect digits --out text.txt", "--out text.txt is a file; name a folder"),
+    ("report RUN --out nosuch/x.html", "there is no folder nosuch; make it"),
+    ("report RUN --out runs", "--out runs is a folder; name a file"),
+    ("report RUN --out my.csv", "not a report of momentumrnn"),
+    ("predict RUN digit.npy --out nosuch/x.jsonl", "there is no folder nosuch; make it"),
+    ("predict RUN digit.npy --out text.txt/x.jsonl", "text.txt is no folder"),
+    ("predict RUN digit.npy --out runs", "--out runs is a folder; name a file"),
+    ("export RUN --format onnx --out nosuch/x.onnx", "there is no folder nosuch; make it"),
+    ("export RUN --format onnx --out text.txt", "not an exported model"),
+    ("init my.csv --out nosuch/x.yaml", "there is no folder nosuch; make it"),
+    ("init my.csv --out text.txt", "exists; name another file"),
+    ("recipes copy digits nosuch/x.yaml", "there is no folder nosuch; make it"),
+    ("data describe digits --picture nosuch/x.png", "--picture nosuch/x.png: there is no folder nosuch"),
+    ("data describe digits --picture x.jpgg", "allowed are names ending in .png, .svg, .pdf"),
+]
+DATA = [
+    ("train --resume nosuch", "a run is a folder that momentumrnn train made"),
+    ("train --resume runs", "not a run; a run is a folder that momentumrnn train made"),
+    ("train --resume text.txt", "there are runs/digits-momentum-001"),
+    ("train --resume runs/digts-momentum-001", "did you mean 'runs/digits-momentum-001'?"),
+    ("eval nosuch", "there is no such run or checkpoint"),
+    ("eval runs", "runs: not a run"),
+    ("eval text.txt", "damaged or of another kind"),
+    ("export nosuch --format onnx", "there is no such run or checkpoint"),
+    ("export runs --format onnx", "runs: not a run"),
+    ("predict nosuch digit.npy", "there is no such run or checkpoint"),
+    ("predict RUN nosuch.npy", "nosuch.npy: No such file"),
+    ("predict RUN text.txt", "no prediction was made"),
+    ("generate nosuch", "there is no such run or checkpoint"),
+    ("generate RUN", "not trained on text"),
+    ("inspect runs", "runs: not a run"),
+    ("report nosuch", "there is no such folder"),
+    ("report text.txt", "neither bench.json nor result.json"),
+    ("init nosuch.csv", "there is no such file or folder"),
+    ("init text.txt", "unknown ending; allowed are"),
+    ("init runs", "holds no recordings and no text files"),
+]
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "code"),
+    [*((line, message, 2) for line, message in USAGE), *((line, message, 3) for line, message in DATA)],
+    ids=[line for line, _ in (*USAGE, *DATA)],
+)
+def test_a_mistake_has_the_exit_code_of_its_kind_and_leaves_nothing(
+    desk: Path, line: str, message: str, code: int
+) -> None:
+    before = files(desk)
+    result = run(line)
+    assert message in " ".join(result.stderr.split()), result.stderr
+    assert result.exit_code == code, result.stderr
+    for foreign in ("Traceback", "not expected", "Input should", "unable to parse", "Invalid value", "Errno", ".tmp"):
+        assert foreign not in result.stderr
+    assert files(desk) == before
+
+
+def test_a_wrong_usage_names_the_command_that_helps(desk: Path) -> None:
+    assert run("recipes copy").stderr.splitlines()[-1].endswith("recipes copy --help shows what it takes")
+    assert "--help" not in run("train nosuch").stderr
+
+
+def test_a_wrong_variable_of_the_environment_is_named(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOMENTUMRNN_DATA", "text.txt")
+    assert "MOMENTUMRNN_DATA (for --data-dir): got the file text.txt" in run("train digits").stderr
+
+
+def test_nothing_to_resume_says_where_runs_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for line, message in (("train --resume", "no run to resume in runs"), ("train --resume x", "are none in runs")):
+        result = run(line)
+        assert result.exit_code == 3
+        assert message in result.stderr
+
+
+def test_a_divergence_before_the_first_checkpoint_says_what_to_do(desk: Path) -> None:
+    wild = "optimizer.name=sgd optimizer.lr=1e30 model.cell=rnn_relu train.clip_grad_norm=null train.max_nonfinite=0"
+    result = run(f"train digits {wild} {' '.join(TINY)} train.max_steps=50 --out wild -q")
+    assert result.exit_code == 1
+    text = " ".join(result.stderr.split())
+    assert "try optimizer.lr=1e+29 or train.clip_grad_norm=1.0; there was no checkpoint before it" in text
+    assert "--out wild --overwrite" in text
+
+
+def test_a_divergence_after_a_checkpoint_says_how_to_go_on(desk: Path) -> None:
+    wild = "optimizer.name=sgd optimizer.lr=1e30 model.cell=rnn_relu train.clip_grad_norm=1e30 train.max_nonfinite=0"
+    result = run(f"train digits {wild} {' '.join(TINY)} train.max_steps=50 train.eval_every_n_steps=1 --out wild -q")
+    assert result.exit_code == 1
+    assert "try optimizer.lr=1e+29; the last checkpoint is from before: momentumrnn train --resume wild" in " ".join(
+        result.stderr.split()
+    )
+
+
+def test_a_dry_run_is_told_in_words(desk: Path) -> None:
+    result = run("train digits model.hidden_size=4 --dry-run")
+    assert result.exit_code == 0, result.stderr
+    lines = dict(line.split("  ", 1) for line in result.stdout.splitlines())
+    facts: dict[str, Any] = {name: value.strip() for name, value in lines.items()}
+    assert facts["model"].startswith("momentum on digits: 274 parameters, ")
+    assert facts["training data"] == "1,257 sequences"
+    assert facts["steps"] == "1,200"
+    assert facts["speed"].endswith("ms/step")
+    assert "nothing was kept" in facts["checked"]
+    assert "_" not in "".join(facts)
+    assert run("train digits model.hidden_size=4 --dry-run -q").stdout == ""
+
+
+def test_help_shows_no_types_of_flags_and_cuts_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    for line in ("", "train", "eval", "bench", "export", "predict", "recipes copy", "data describe"):
+        text = CliRunner().invoke(cli.app, [*line.split(), "--help"]).stdout
+        assert "--help" in text
+        assert "<bool>" not in text
+        assert "list[" not in text
+        # An option or a value that a column cut off ends in an ellipsis; lists such as A,B,… are meant.
+        cut = [word for word in text.split() if word.endswith("…") and not word.endswith((",…", "/…"))]
+        assert not cut, line
+
+
+def test_every_exit_code_is_in_the_readme_and_in_the_help() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    text = " ".join(CliRunner().invoke(cli.app, ["--help"], env={"COLUMNS": "200"}).stdout.split())
+    for words in ("0 done", "1 failed", "3 data", "4 target missed"):
+        assert words in readme
+        assert words in text

@@ -1,0 +1,75 @@
+"""What pydantic finds is told in our words, whatever section, key and value."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from momentum_cli.mistakes import describe_mistake, describe_value
+from momentum_cli.recipe_checks import SECTIONS
+
+WRONG: list[Any] = ["x", "", 1.5, -1, 2, True, None, [], ["x"], {}, {"x": 1}, float("nan"), float("inf"), 10**400]
+FOREIGN = re.compile(r"Input|should|unable|parse|valid |Value error|instance|dictionary")
+
+
+def test_no_value_of_any_key_is_refused_in_the_words_of_pydantic() -> None:
+    told = set()
+    for section in SECTIONS.values():
+        for key in section.model_fields:
+            for value in WRONG:
+                try:
+                    section.model_validate({key: value})
+                except ValidationError as error:
+                    for detail in error.errors(include_url=False):
+                        message = describe_mistake(detail)
+                        assert not FOREIGN.search(message), (section, key, value, detail)
+                        assert len(message) < 200
+                        told.add(detail["type"])
+    # Or the loop above has not met what people get wrong.
+    assert {"missing", "int_type", "int_parsing", "float_parsing", "bool_type", "string_type", "literal_error"} <= {
+        *told,
+        "int_type",
+        "bool_type",
+    }
+    assert {"greater_than", "greater_than_equal", "less_than_equal", "model_type", "int_from_float"} <= told
+
+
+class Example(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    count: int = Field(default=1, ge=1, lt=10)
+    share: float = Field(default=0.5, gt=0, le=1)
+    names: list[str] = []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("count", "three", "got 'three', allowed is an integer"),
+        ("count", 2.5, "got 2.5, allowed is an integer"),
+        ("count", 0, "got 0, allowed is >= 1"),
+        ("count", 10, "got 10, allowed is < 10"),
+        ("share", "much", "got 'much', allowed is a number"),
+        ("share", 0, "got 0, allowed is > 0"),
+        ("share", 1.5, "got 1.5, allowed is <= 1"),
+        ("names", "a", "got 'a', allowed is a list"),
+        ("names", [3], "got 3, allowed is a text"),
+        ("names", None, "got nothing, allowed is a list"),
+    ],
+)
+def test_a_mistake_says_what_was_got_and_what_is_allowed(key: str, value: Any, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Example.model_validate({key: value})
+    assert [describe_mistake(detail) for detail in caught.value.errors()] == [message]
+
+
+def test_a_long_value_is_shown_by_its_beginning() -> None:
+    text = "line of a file\n" * 1000
+    shown = describe_value(text)
+    assert shown.startswith("'line of a file")
+    assert len(shown) < 100
+    assert f"{len(repr(text)):,} characters" in shown
+    assert describe_value("short") == "'short'"
