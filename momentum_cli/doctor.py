@@ -12,6 +12,14 @@ from typing import Any
 
 from momentum_cli import __version__, terminal
 
+# What does not work without an extra; a test holds the names against those of the package.
+_WITHOUT = {
+    "export": "there is no ONNX: export --format onnx, and eval and predict with such a file",
+    "files": "there is no Parquet: init, train and predict with such a file",
+    "optimizers": "there are no optimizers pytorch_optimizer:NAME",
+    "dev": "the tests do not run",
+}
+
 REQUIRED = (
     "torch",
     "torchvision",
@@ -117,7 +125,8 @@ def _data(data_dir: Path | None) -> dict[str, Any]:
     folder = data_dir or default_data_dir()
     # Tasks not named here are embedded or generated.
     mnist = _mnist_state(folder)
-    own = {"files": "ready, reads files of your own", "language": "ready, reads text of your own"}
+    kinds = {"files": "files", "language": "text", "speech": "recordings", "speech-classify": "recordings"}
+    own = {name: f"ready, reads {kind} of your own" for name, kind in kinds.items()}
     known = {"mnist": mnist, "pmnist": mnist, **own}
     tasks = {name: known.get(name, "ready, needs no files") for name in TASKS}
     return {"folder": str(folder), "exists": folder.is_dir(), "tasks": tasks}
@@ -159,35 +168,56 @@ def _extras() -> dict[str, Any]:
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """Show a report of `examine` to people."""
+    """Show a report of `examine` to people; what is missing comes with what that costs and what to do."""
+    found = {name: version for name, version in report["packages"].items() if version is not None}
     rows: list[tuple[str, Any]] = [
         ("momentumrnn", report["momentumrnn"]),
         ("python", f"{report['python']['version']} ({report['python']['executable']})"),
         ("platform", report["platform"]),
-        *((name, version or "MISSING") for name, version in report["packages"].items()),
+        ("packages", ", ".join(f"{name} {version}" for name, version in found.items())),
+    ]
+    rows += [
+        (name, "MISSING: parts of momentumrnn end with an error; pip install --force-reinstall momentumrnn")
+        for name in report["packages"].keys() - found.keys()
     ]
     for device in report["devices"]:
         memory = f", {device['memory_bytes'] / 2**30:.1f} GiB" if "memory_bytes" in device else ""
         cores = f", {device['cores']} cores" if "cores" in device else ""
         rows.append((device["name"], f"{device['model']}{cores}{memory}"))
     rows.append(("threads", ", ".join(f"{name} {value}" for name, value in report["threads"].items())))
-    for name, kinds in report["backends"].items():
-        for kind, answers in kinds.items():
-            rows.append((f"backend {name}", _backend_text(kind, answers)))
-    rows.append(("data folder", report["data"]["folder"] + ("" if report["data"]["exists"] else " (not there yet)")))
-    rows += [(f"data {task}", state) for task, state in report["data"]["tasks"].items()]
-    for extra, entry in report["extras"].items():
-        missing = [name for name, version in entry["packages"].items() if version is None]
-        rows.append((f"extra {extra}", f"missing {', '.join(missing)}: {entry['install']}" if missing else "installed"))
+    rows += [(f"backend {name}", _backend_text(answers)) for name, answers in report["backends"].items()]
+    there = "" if report["data"]["exists"] else " (not there yet: it is made when something is downloaded)"
+    rows.append(("data folder", report["data"]["folder"] + there))
+    states: dict[str, list[str]] = {}
+    for task, state in report["data"]["tasks"].items():
+        states.setdefault(state, []).append(task)
+    rows.append(("data", "\n".join(f"{', '.join(tasks)}: {state}" for state, tasks in states.items())))
+    rows += [(f"extra {extra}", _extra_text(extra, entry)) for extra, entry in report["extras"].items()]
     terminal.print_table(["what", "state"], rows)
 
 
-def _backend_text(kind: str, answers: Any) -> str:
-    if kind == "status":
-        if not isinstance(answers, dict):
-            return str(answers)
-        return ", ".join(f"{name} {value}" for name, value in answers.items() if value is not None)
-    able = [dynamics for dynamics, reason in answers.items() if reason is None]
-    reasons = dict.fromkeys(reason for reason in answers.values() if reason is not None)
-    text = f"{kind}: {', '.join(able) if able else 'nothing'}"
-    return f"{text} (others: {'; '.join(reasons)})" if reasons else text
+def _backend_text(answers: dict[str, Any]) -> str:
+    status = answers.get("status") or {}
+    if status.get("available") is False:
+        return f"not available: {status['reason']}\nwithout it: {status['cost']}"
+    lines = []
+    for kind, reasons in answers.items():
+        if kind == "status":
+            continue
+        able = [dynamics for dynamics, reason in reasons.items() if reason is None]
+        lines.append(f"{kind}: {', '.join(able) or 'nothing'}")
+        refused: dict[str, list[str]] = {}
+        for dynamics, reason in reasons.items():
+            if reason is not None:
+                refused.setdefault(reason, []).append(dynamics)
+        lines += [f"not {', '.join(names)}: {reason}" for reason, names in refused.items()]
+    said = {name: value for name, value in status.items() if name != "available" and value is not None}
+    return "\n".join([*lines, *(f"{name}: {value}" for name, value in said.items())])
+
+
+def _extra_text(extra: str, entry: dict[str, Any]) -> str:
+    missing = [name for name, version in entry["packages"].items() if version is None]
+    if not missing:
+        return "installed"
+    cost = f"; without {'it' if len(missing) == 1 else 'them'} {_WITHOUT[extra]}" if extra in _WITHOUT else ""
+    return f"missing {', '.join(missing)}{cost}\n{entry['install']}"
