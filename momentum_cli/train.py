@@ -22,9 +22,10 @@ from momentum_cli.errors import DataError, Interrupted, MomentumError, RecipeErr
 from momentum_cli.parameter_groups import unused_groups
 from momentum_cli.plots import curves
 from momentum_cli.process_memory import peak_resident_bytes
+from momentum_cli.progress import Progress
 from momentum_cli.recipe import Recipe, load_recipe
 from momentum_cli.run_folder import MetricsLog, environment, locked, new_run_folder, write_json
-from momentum_cli.trainer import Progress, StepResult, Trainer
+from momentum_cli.trainer import StepResult, Trainer
 from momentum_cli.ui import Evaluation, NullUi, RunStart, StepInfo, Ui
 
 if TYPE_CHECKING:

@@ -8,18 +8,17 @@ trainer continues bit for bit.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from momentum_cli import kernels
 from momentum_cli.averaging import ParameterAverage, stopped_improving, swapped
+from momentum_cli.building import build_model, check_backends
 from momentum_cli.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
+from momentum_cli.clock import Clock
 from momentum_cli.data import (
     Batch,
     Dataset,
@@ -33,9 +32,10 @@ from momentum_cli.data import (
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.language_model import LanguageModel
 from momentum_cli.layer_state import State
-from momentum_cli.models import SequenceModel
-from momentum_cli.objective import Objective, better, reaches
-from momentum_cli.recurrent_layer import RecurrentLayer
+from momentum_cli.objective import Objective
+from momentum_cli.progress import Progress
+from momentum_cli.random_state import RandomState
+from momentum_cli.resuming import check_continues
 from momentum_cli.schedule import learning_rate_factor
 
 if TYPE_CHECKING:
@@ -45,45 +45,6 @@ if TYPE_CHECKING:
 
 # Ranks draw dropout masks from generators this far apart; rank 0 keeps the seed of the recipe.
 _RANK_STRIDE = 1_000_003
-
-
-@dataclass
-class Progress:
-    """Where a run is; the numbers of design section "What every number means".
-
-    Attributes:
-        step: Optimizer steps done.
-        epoch: Epochs completed.
-        step_in_epoch: Steps done in the current epoch.
-        samples: Training sequences seen.
-        train_seconds: The scored clock: data, forward, backward and step.
-        wall_seconds: Everything since the start, earlier sessions of a resumed run included.
-        best: ``{metric, value, step, epoch, split, metrics, file}`` or None.
-        target: ``{metric, value, reached, step, …}`` as in result.json, or None without a target.
-        last: The latest evaluation ``{step, epoch, split, metrics}`` or None.
-        bad_evaluations: Evaluations since the headline metric improved by more than min_delta.
-        stopping_value: Value that early stopping compares with.
-        nonfinite_steps: Steps in a row that were skipped because loss or gradient was not finite.
-        values: The headline metric of each evaluation, kept with ``train.averaging`` only.
-        averaging_from: Step after which parameters are averaged, or None.
-        averaged: Steps in the average.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    step_in_epoch: int = 0
-    samples: int = 0
-    train_seconds: float = 0.0
-    wall_seconds: float = 0.0
-    best: dict[str, Any] | None = None
-    target: dict[str, Any] | None = None
-    last: dict[str, Any] | None = None
-    bad_evaluations: int = 0
-    stopping_value: float | None = None
-    nonfinite_steps: int = 0
-    values: list[float] = field(default_factory=list)
-    averaging_from: int | None = None
-    averaged: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,75 +66,6 @@ class StepResult:
     skipped: bool
     stop: bool
     train_seconds: float
-
-
-def _check_backends(module: nn.Module, device: torch.device) -> None:
-    """Refuse a backend that was asked for by name and cannot serve, before a run folder is made."""
-    for layer in module.modules():
-        if isinstance(layer, RecurrentLayer) and layer.backend != "auto":
-            try:
-                kernels.require(layer.backend, layer.work(device, torch.float32))
-            except ValueError as error:
-                raise RecipeError(f"model.backend: {error}") from error
-
-
-def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel | LanguageModel:
-    """Build the model of a recipe, initialised from torch's global generator.
-
-    Args:
-        recipe: What to build; with ``model.language`` a `LanguageModel`.
-        input_size: D.
-        output_size: Classes or values; of a language model the size of the vocabulary.
-        output: ``"last"`` or ``"every"``.
-    """
-    if recipe.model.language is None:
-        return build_sequence_model(recipe, input_size, output_size, output)
-    model = recipe.build_language_model(output_size)
-    model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
-    return model
-
-
-def build_sequence_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel:
-    """Build the model of a recipe that is not one of language; see `build_model`."""
-    model = SequenceModel(recipe.build_layer(input_size), output_size, output)  # type: ignore[arg-type]
-    model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
-    return model
-
-
-@dataclass
-class Clock:
-    """Seconds between `start` and `stop`, with the device synchronised at both ends, pauses left out."""
-
-    device: torch.device
-    seconds: float = 0.0
-    now: Callable[[], float] = time.perf_counter
-    _since: float | None = field(default=None, repr=False)
-
-    def start(self) -> None:
-        """Begin or continue counting."""
-        self._synchronize()
-        self._since = self.now()
-
-    def stop(self) -> float:
-        """Stop counting and return the total."""
-        if self._since is not None:
-            self._synchronize()
-            self.seconds += self.now() - self._since
-            self._since = None
-        return self.seconds
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave out what happens inside."""
-        running = self._since is not None
-        self.stop()
-        yield
-        if running:
-            self.start()
-
-    def _synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 class Trainer:
@@ -206,25 +98,22 @@ class Trainer:
         # State of each part of a group, where it goes on from a group to the next.
         self._carried: list[State] = []
         self._average: ParameterAverage | None = None
-        self._random_state: dict[str, Tensor] = {}
+        self._random = RandomState(self.device)
         self._splits: dict[str, Sequences] = {
             "train": dataset.train.to(self.device),
             "test": dataset.test.to(self.device),
         }
         if dataset.validation is not None:
             self._splits["validation"] = dataset.validation.to(self.device)
-        with self._own_random_state(fresh=True):
+        with self._random.inside():
             torch.manual_seed(options.seed)
             self.module = build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
-            _check_backends(self.module, self.device)
+            check_backends(self.module, self.device)
             self.optimizer = recipe.build_optimizer(self.module)
             self._base_lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
             self._model, self._optimizer = fabric.setup(self.module, self.optimizer)
             torch.manual_seed((options.seed + _RANK_STRIDE * fabric.global_rank) % 2**32)
-        self.progress = Progress()
-        if recipe.target is not None:
-            target = {"metric": recipe.target.metric, "value": recipe.target.value, "reached": False}
-            self.progress.target = target | dict.fromkeys(("steps", "samples", "train_seconds", "wall_seconds"))
+        self.progress = Progress.start(recipe)
         self.clock = Clock(self.device)
 
     # What the run consists of.
@@ -298,7 +187,7 @@ class Trainer:
             RunError: Loss or gradient was not finite ``max_nonfinite`` + 1 times in a row.
         """
         progress = self.progress
-        with self._own_random_state():
+        with self._random.inside():
             self.clock.start()
             self._model.train()
             group = self._next_group()
@@ -466,35 +355,14 @@ class Trainer:
         Returns:
             Whether the headline metric is the best so far.
         """
-        progress, metric = self.progress, self.dataset.metric
-        value = metrics[metric]
-        here = {"step": progress.step, "epoch": progress.epoch, "split": split, "metrics": metrics}
-        progress.last = here
-        best = progress.best is None or better(metric, value, progress.best["value"])
-        # A first value that is not a number must not keep a later one from being better.
-        best = best and not math.isnan(value)
-        if best:
-            progress.best = {"metric": metric, "value": value, **here}
-        target = progress.target
-        if target is not None and not target["reached"]:
-            name = target["metric"]
-            if name in metrics and reaches(name, metrics[name], target["value"]):
-                position = {"steps": progress.step, "samples": progress.samples}
-                clocks = {"train_seconds": progress.train_seconds, "wall_seconds": progress.wall_seconds}
-                progress.target = target | {"reached": True} | position | clocks
-        averaging = self.recipe.train.averaging
-        if averaging is not None:
-            progress.values.append(value)
-            if self._average is None and stopped_improving(metric, progress.values, averaging.patience):
+        progress, metric, options = self.progress, self.dataset.metric, self.recipe.train
+        min_delta = None if options.early_stopping is None else options.early_stopping.min_delta
+        best = progress.take(metrics, split, metric, min_delta)
+        if options.averaging is not None:
+            progress.values.append(metrics[metric])
+            if self._average is None and stopped_improving(metric, progress.values, options.averaging.patience):
                 progress.averaging_from = progress.step
                 self._average = ParameterAverage(self.module)
-        stopping = self.recipe.train.early_stopping
-        if stopping is not None:
-            margin = stopping.min_delta if better(metric, 1.0, 0.0) else -stopping.min_delta
-            if progress.stopping_value is None or better(metric, value, progress.stopping_value + margin):
-                progress.stopping_value, progress.bad_evaluations = value, 0
-            else:
-                progress.bad_evaluations += 1
         return best
 
     # Saving and restoring.
@@ -514,7 +382,7 @@ class Trainer:
                 everyone = self.fabric.all_gather(state) if self.fabric.world_size > 1 else state[None]
                 tensors |= {f"carried.{rank}.{number}.{index}": row for rank, row in enumerate(everyone)}
         tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors.items()}
-        for name, state in self._random_state.items():
+        for name, state in self._random.tensors.items():
             everyone = self.fabric.all_gather(state.to(self.device)) if self.fabric.world_size > 1 else state[None]
             tensors |= {f"rng.{name}.{rank}": row.cpu() for rank, row in enumerate(everyone)}
         data = {
@@ -535,34 +403,9 @@ class Trainer:
             RecipeError: The run had other processes or, in the middle of an epoch, another batch size; or the
                 parameters do not fit the recipe.
         """
-        data, options = checkpoint.data, self.recipe.train
+        data = checkpoint.data
         progress = Progress(**data["progress"])
-        for name, planned, done in (
-            ("epochs", options.epochs, progress.epoch),
-            ("max_steps", options.max_steps, progress.step),
-        ):
-            if planned is not None and planned < done:
-                raise RecipeError(
-                    f"train.{name}: got {planned}, but the run has made {done} already; give a larger one"
-                )
-        if data["processes"] != self.fabric.world_size:
-            raise RecipeError(
-                f"the run was trained by {data['processes']} processes and is resumed by {self.fabric.world_size}; "
-                f"give --devices and --nodes so that there are {data['processes']}"
-            )
-        if data["group_size"] != self.group_size and progress.step_in_epoch > 0:
-            raise RecipeError(
-                f"the run stopped in the middle of an epoch with {data['group_size']} sequences a step; "
-                f"got {self.group_size}: resume with the same batch_size and accumulate"
-            )
-        own, saved_options = self.recipe.train.bptt, data["recipe"]["train"].get("bptt")
-        if progress.step_in_epoch > 0 and own is not None and saved_options is not None:
-            windows = {"length": own.length, "variable": own.variable}
-            if windows != {key: saved_options[key] for key in windows}:
-                raise RecipeError(
-                    f"the run stopped in the middle of an epoch with other windows; got {windows}: resume with the "
-                    "same train.bptt.length and train.bptt.variable"
-                )
+        check_continues(data, self.recipe, progress, self.fabric.world_size, self.group_size)
         try:
             self.module.load_state_dict(checkpoint.group("model"))
             if progress.averaging_from is not None:
@@ -572,7 +415,7 @@ class Trainer:
             self.optimizer.load_state_dict(unpack_optimizer(checkpoint.group("optimizer"), data["optimizer"]))
         except (RuntimeError, ValueError, KeyError) as error:
             raise RecipeError(f"the checkpoint does not fit the recipe: {error}") from error
-        if progress.target is None or self.progress.target is None or not _same_target(progress, self.progress):
+        if not progress.same_target(self.progress):
             progress.target = self.progress.target
         self.progress = progress
         self.clock.seconds = progress.train_seconds
@@ -583,34 +426,11 @@ class Trainer:
             carried.setdefault(number, {})[index] = tensor.to(self.device)
         self._carried = [tuple(part[i] for i in sorted(part)) for _, part in sorted(carried.items())]
         saved = checkpoint.group("rng")
-        self._random_state = {name: saved[f"{name}.{rank}"] for name in self._random_state}
+        self._random.tensors = {name: saved[f"{name}.{rank}"] for name in self._random.tensors}
 
     def _averaged(self) -> dict[str, Tensor] | None:
         """Return the averaged parameters by name, or None as long as there are none."""
         return self._average.mean if self._average is not None and self._average.count > 0 else None
-
-    @contextmanager
-    def _own_random_state(self, fresh: bool = False) -> Iterator[None]:
-        """Run with this trainer's random state, so that interleaved trainers do not disturb each other."""
-        outside = self._capture_random_state()
-        if not fresh:
-            self._apply_random_state(self._random_state)
-        try:
-            yield
-        finally:
-            self._random_state = self._capture_random_state()
-            self._apply_random_state(outside)
-
-    def _capture_random_state(self) -> dict[str, Tensor]:
-        state = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            state["cuda"] = torch.cuda.get_rng_state(self.device)
-        return state
-
-    def _apply_random_state(self, state: dict[str, Tensor]) -> None:
-        torch.set_rng_state(state["cpu"])
-        if "cuda" in state:
-            torch.cuda.set_rng_state(state["cuda"], self.device)
 
 
 def training_groups(recipe: Recipe, train: Sequences, size: int) -> Groups:
@@ -643,9 +463,3 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "preprocessing": dataset.preprocessing,
         "licence": dataset.licence,
     }
-
-
-def _same_target(one: Progress, other: Progress) -> bool:
-    assert one.target is not None
-    assert other.target is not None
-    return all(one.target[key] == other.target[key] for key in ("metric", "value"))

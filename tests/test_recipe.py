@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from momentum_cli import shipped, task_metrics
+from momentum_cli.building import build_model
 from momentum_cli.cells import CELLS, RANGES, Cell, canonical_name, describe_cells, parse_cell
 from momentum_cli.data import TASKS
 from momentum_cli.document import Document
@@ -26,7 +27,6 @@ from momentum_cli.orthogonal import orthogonal_parameters
 from momentum_cli.parameter_groups import unused_groups
 from momentum_cli.recipe import InvalidRecipeError, Recipe, find_recipe, load_recipe, recipe_schema, shipped_recipes
 from momentum_cli.recurrence import RECURRENCES
-from momentum_cli.trainer import build_model
 
 MINIMAL = """\
 task: {name: digits}

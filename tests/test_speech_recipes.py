@@ -11,11 +11,11 @@ import pytest
 from speech_files import pcm16, speech_like, write_wav
 
 from momentum_cli.benchmark.plan import make_plan
+from momentum_cli.building import build_model
 from momentum_cli.data import Speech, SpeechClassify
 from momentum_cli.data.files.first_recipe import write_first_recipe
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe import load_recipe
-from momentum_cli.trainer import build_model
 
 RECORDINGS = Path(os.environ.get("MOMENTUMRNN_DATA", "/nowhere")) / "fsdd" / "recordings"
 needs_digits = pytest.mark.skipif(not RECORDINGS.is_dir(), reason="fsdd/recordings is not in $MOMENTUMRNN_DATA")

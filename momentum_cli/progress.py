@@ -1,0 +1,123 @@
+"""Where a run is, what its evaluations have shown so far, and whether that ends it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from momentum_cli.objective import better, reaches
+
+if TYPE_CHECKING:
+    from momentum_cli.recipe import Recipe, TrainOptions
+
+
+@dataclass
+class Progress:
+    """Where a run is; the numbers of design section "What every number means".
+
+    Attributes:
+        step: Optimizer steps done.
+        epoch: Epochs completed.
+        step_in_epoch: Steps done in the current epoch.
+        samples: Training sequences seen.
+        train_seconds: The scored clock: data, forward, backward and step.
+        wall_seconds: Everything since the start, earlier sessions of a resumed run included.
+        best: ``{metric, value, step, epoch, split, metrics, file}`` or None.
+        target: ``{metric, value, reached, step, …}`` as in result.json, or None without a target.
+        last: The latest evaluation ``{step, epoch, split, metrics}`` or None.
+        bad_evaluations: Evaluations since the headline metric improved by more than min_delta.
+        stopping_value: Value that early stopping compares with.
+        nonfinite_steps: Steps in a row that were skipped because loss or gradient was not finite.
+        values: The headline metric of each evaluation, kept with ``train.averaging`` only.
+        averaging_from: Step after which parameters are averaged, or None.
+        averaged: Steps in the average.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    samples: int = 0
+    train_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    best: dict[str, Any] | None = None
+    target: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
+    bad_evaluations: int = 0
+    stopping_value: float | None = None
+    nonfinite_steps: int = 0
+    values: list[float] = field(default_factory=list)
+    averaging_from: int | None = None
+    averaged: int = 0
+
+    @classmethod
+    def start(cls, recipe: Recipe) -> Progress:
+        """Return the position of a new run."""
+        if recipe.target is None:
+            return cls()
+        target = {"metric": recipe.target.metric, "value": recipe.target.value, "reached": False}
+        return cls(target=target | dict.fromkeys(("steps", "samples", "train_seconds", "wall_seconds")))
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the latest evaluation was of this very step."""
+        return self.last is not None and self.last["step"] == self.step
+
+    @property
+    def reached(self) -> bool:
+        """Whether there is a target, and it has been reached."""
+        return self.target is not None and bool(self.target["reached"])
+
+    def take(self, metrics: dict[str, float], split: str, metric: str, min_delta: float | None = None) -> bool:
+        """Take in an evaluation: best, target, early stopping.
+
+        Args:
+            metrics: All of it.
+            split: Of which split.
+            metric: The headline one.
+            min_delta: What counts as an improvement for early stopping; None: there is none.
+
+        Returns:
+            Whether the headline metric is the best so far.
+        """
+        value = metrics[metric]
+        self.last = {"step": self.step, "epoch": self.epoch, "split": split, "metrics": metrics}
+        best = self.best is None or better(metric, value, self.best["value"])
+        # A first value that is not a number must not keep a later one from being better.
+        best = best and not math.isnan(value)
+        if best:
+            self.best = {"metric": metric, "value": value, **self.last}
+        target = self.target
+        if target is not None and not target["reached"]:
+            name = target["metric"]
+            if name in metrics and reaches(name, metrics[name], target["value"]):
+                position = {"steps": self.step, "samples": self.samples}
+                clocks = {"train_seconds": self.train_seconds, "wall_seconds": self.wall_seconds}
+                self.target = target | {"reached": True} | position | clocks
+        if min_delta is not None:
+            margin = min_delta if better(metric, 1.0, 0.0) else -min_delta
+            if self.stopping_value is None or better(metric, value, self.stopping_value + margin):
+                self.stopping_value, self.bad_evaluations = value, 0
+            else:
+                self.bad_evaluations += 1
+        return best
+
+    def stop_reason(self, options: TrainOptions) -> str | None:
+        """Return which of the options ends the run here: target, early_stopping or a budget; None: it goes on."""
+        if options.stop_at_target and self.reached:
+            return "target"
+        if options.early_stopping is not None and self.bad_evaluations >= options.early_stopping.patience:
+            return "early_stopping"
+        if options.epochs is not None and self.epoch >= options.epochs:
+            return "epochs"
+        if options.max_steps is not None and self.step >= options.max_steps:
+            return "max_steps"
+        if options.max_seconds is not None and self.train_seconds >= options.max_seconds:
+            return "max_seconds"
+        return None
+
+    def same_target(self, other: Progress) -> bool:
+        """Return whether both runs have a target, and it is the same one, reached or not."""
+        if self.target is None or other.target is None:
+            return False
+        return all(self.target[key] == other.target[key] for key in ("metric", "value"))

@@ -1,0 +1,51 @@
+"""What a run cannot change on its way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from momentum_cli.errors import RecipeError
+
+if TYPE_CHECKING:
+    from momentum_cli.progress import Progress
+    from momentum_cli.recipe import Recipe
+
+
+def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, processes: int, group_size: int) -> None:
+    """Refuse a recipe or processes with which a run cannot go on from a checkpoint.
+
+    Args:
+        data: Of the checkpoint.
+        recipe: With which it is to go on.
+        progress: Where the checkpoint is.
+        processes: That go on.
+        group_size: Sequences an optimizer step, over all of them.
+
+    Raises:
+        RecipeError: What cannot be changed here was changed.
+    """
+    options = recipe.train
+    for name, planned, done in (
+        ("epochs", options.epochs, progress.epoch),
+        ("max_steps", options.max_steps, progress.step),
+    ):
+        if planned is not None and planned < done:
+            raise RecipeError(f"train.{name}: got {planned}, but the run has made {done} already; give a larger one")
+    if data["processes"] != processes:
+        raise RecipeError(
+            f"the run was trained by {data['processes']} processes and is resumed by {processes}; "
+            f"give --devices and --nodes so that there are {data['processes']}"
+        )
+    if data["group_size"] != group_size and progress.step_in_epoch > 0:
+        raise RecipeError(
+            f"the run stopped in the middle of an epoch with {data['group_size']} sequences a step; "
+            f"got {group_size}: resume with the same batch_size and accumulate"
+        )
+    own, saved_options = options.bptt, data["recipe"]["train"].get("bptt")
+    if progress.step_in_epoch > 0 and own is not None and saved_options is not None:
+        windows = {"length": own.length, "variable": own.variable}
+        if windows != {key: saved_options[key] for key in windows}:
+            raise RecipeError(
+                f"the run stopped in the middle of an epoch with other windows; got {windows}: resume with the "
+                "same train.bptt.length and train.bptt.variable"
+            )
