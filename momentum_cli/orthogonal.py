@@ -139,10 +139,8 @@ class Orthogonal(nn.Module):
     @torch.no_grad()
     def change_basis(self) -> None:
         """Set ``base <- B, A <- 0``, which leaves B as it is up to rounding; now and then project the base."""
-        base = self.matrix()
-        # The errors of a hundred exponentials in float32 add up to 1e-5: a step of Newton and Schulz towards the
-        # nearest orthogonal matrix, two products, squares them away.
-        base = torch.addmm(base, base, base.t() @ base, beta=1.5, alpha=-0.5)
+        # The errors of a hundred products in float32 add up to 1e-5.
+        base = polish(self.matrix())
         self.counters[0] = 0
         self.counters[1] += 1
         if int(self.counters[1]) % self.project_every == 0:
@@ -195,7 +193,15 @@ class PlainOrthogonal(nn.Module):
 
 def trivialize(skew: Tensor, base: Tensor) -> Tensor:
     """Return ``base expm(A)`` (N, N), at least in float32, for what stands above the diagonal of A, (P,)."""
-    return _at_least_float32(base) @ torch.matrix_exp(skew_symmetric(_at_least_float32(skew), base.size(0)))
+    # The exponential is squared up from that of A / 2^k, which multiplies its error by the norm of A; and where the
+    # basis stays, A grows.
+    rotation = polish(torch.matrix_exp(skew_symmetric(_at_least_float32(skew), base.size(0))))
+    return _at_least_float32(base) @ rotation
+
+
+def polish(matrix: Tensor) -> Tensor:
+    """Return a nearly orthogonal matrix (N, N) made more so: a step of Newton and Schulz squares its error away."""
+    return torch.addmm(matrix, matrix, matrix.t() @ matrix, beta=1.5, alpha=-0.5)
 
 
 def skew_symmetric(above: Tensor, size: int) -> Tensor:
