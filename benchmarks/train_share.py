@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
+from momentum_cli.launch import launch
 from momentum_cli.recipe import load_recipe
 from momentum_cli.step_time import step as layer_step
-from momentum_cli.train import launch
 from momentum_cli.trainer import Trainer
 
 

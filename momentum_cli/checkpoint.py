@@ -99,6 +99,32 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(tensors, data)
 
 
+def best_name(step: int) -> str:
+    """Return the name of a best checkpoint."""
+    return f"best-{step:09d}{SUFFIX}"
+
+
+def save_in_order(last_path: Path, last: Checkpoint, best: Checkpoint | None) -> None:
+    """Write the checkpoints of a run.
+
+    A new best one goes to a name of its own first. The last checkpoint names the best one that belongs to it, so
+    whatever moment the process dies at, the two on the disk fit together.
+
+    Args:
+        last_path: Of the last checkpoint; the best one is beside it.
+        last: The last one.
+        best: The best one where it is new, else None.
+    """
+    named = last.data["progress"]["best"]
+    kept = None if named is None else str(named["file"])
+    if best is not None and kept is not None:
+        save_checkpoint(last_path.with_name(kept), best)
+    save_checkpoint(last_path, last)
+    for path in last_path.parent.glob(f"best-*{SUFFIX}"):
+        if path.name != kept:
+            path.unlink(missing_ok=True)
+
+
 def pack_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Split an optimizer's state_dict into named tensors and JSON.
 

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from momentum_cli.errors import RecipeError
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from momentum_cli.progress import Progress
-    from momentum_cli.recipe import Recipe
+
+
+def check_resumed(recipe: Recipe, folder: Path) -> None:
+    """Refuse, before anything is loaded or written, another task or model than a run has.
+
+    Raises:
+        DataError: The folder is no run folder.
+        RecipeError: Task or model are others.
+    """
+    if not (folder / "recipe.yaml").is_file():
+        raise DataError(f"--resume {folder}: not a run folder (it has no recipe.yaml)")
+    before, now = (each.dump() for each in (load_recipe(str(folder / "recipe.yaml")), recipe))
+    fixed = {"task.name": (before["task"]["name"], now["task"]["name"])}
+    fixed |= {
+        f"model.{key}": (before["model"].get(key), value)
+        for key, value in now["model"].items()
+        if key not in ("backend", "dropout")
+    }
+    for key, (old, new) in fixed.items():
+        if old != new:
+            raise RecipeError(
+                f"--resume {folder}: {key} of this run is {old!r}, got {new!r}; a resumed run keeps its data and its "
+                "model: start a new run for others"
+            )
 
 
 def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, processes: int, group_size: int) -> None:

@@ -528,7 +528,7 @@ def test_options_of_a_recipe_do_not_go_with_runs() -> None:
 
 
 def test_initial_model_is_the_one_that_training_starts_from() -> None:
-    from momentum_cli.train import launch
+    from momentum_cli.launch import launch
     from momentum_cli.trainer import Trainer
 
     recipe = load_recipe("digits", ["model.hidden_size=4", "model.init=paper", "train.seed=3"])

@@ -12,15 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from momentum_cli.benchmark.outcome import RESULT, describe_failure, result_of, used_budget
-from momentum_cli.checkpoint import SUFFIX, Checkpoint, load_checkpoint, save_checkpoint
+from momentum_cli.checkpoint import SUFFIX, Checkpoint, best_name, load_checkpoint, save_in_order
 from momentum_cli.data import Dataset
 from momentum_cli.run_folder import MetricsLog, environment, new_run_folder, write_json, write_text
-from momentum_cli.train import device_name, log_step, logged, step_info
+from momentum_cli.run_record import evaluation_of, log_step, logged, metrics_on_test, outcome, step_info
 from momentum_cli.trainer import Trainer
-from momentum_cli.ui import Evaluation
 from momentum_cli.ui.contest import RunState, Status
 
 if TYPE_CHECKING:
@@ -76,7 +73,7 @@ class Contender:
         if self._last_path.is_file():
             self.trainer.restore(load_checkpoint(self._last_path))
         self._log = MetricsLog(folder, self.trainer.objective.metrics, self.trainer.diagnostic_names)
-        self._log.resume(self.trainer.progress.step, keep_evaluation=self._evaluated_here())
+        self._log.resume(self.trainer.progress.step, keep_evaluation=self.trainer.progress.evaluated)
         self._wall_since = self._saved_at = self._shown_at = now()
 
     def turn(self, stopped: Callable[[], bool] = lambda: False) -> bool:
@@ -118,29 +115,13 @@ class Contender:
         A budget in seconds ends a run between two evaluations without another one: an evaluation outside the common
         grid could reach the target where the others were not looked at.
         """
-        progress, options = self.trainer.progress, self.spec.recipe.train
-        if options.stop_at_target and progress.target is not None and progress.target["reached"]:
-            return "target"
-        if options.epochs is not None and progress.epoch >= options.epochs:
-            return "epochs"
-        if options.max_steps is not None and progress.step >= options.max_steps:
-            return "max_steps"
-        if options.max_seconds is not None and progress.train_seconds >= options.max_seconds:
-            return "max_seconds"
-        return None
+        return self.trainer.progress.stop_reason(self.spec.recipe.train)
 
     def save(self) -> None:
         """Write checkpoints from which the run continues exactly: the best one first, as the last one names it."""
-        best = self.trainer.progress.best
-        kept = None if best is None else str(best["file"])
         self._log.sync()
-        if self._best is not None and kept is not None:
-            save_checkpoint(self._last_path.with_name(kept), self._best)
-            self._best = None
-        save_checkpoint(self._last_path, self.trainer.checkpoint())
-        for path in self._last_path.parent.glob(f"best-*{SUFFIX}"):
-            if path.name != kept:
-                path.unlink(missing_ok=True)
+        save_in_order(self._last_path, self.trainer.checkpoint(), self._best)
+        self._best = None
         self._saved_at = self._now()
 
     def pause(self) -> None:
@@ -151,13 +132,7 @@ class Contender:
     def finish(self) -> dict[str, Any]:
         """Save, evaluate the chosen parameters on the test set, and write and return the result."""
         self.save()
-        trainer, best = self.trainer, self.trainer.progress.best
-        test = None
-        if best is not None and trainer.selection_split == "test":
-            test = best["metrics"]
-        elif best is not None:
-            chosen = load_checkpoint(self._last_path.with_name(best["file"]))
-            test = trainer.evaluate("test", parameters=chosen.group("model"))
+        test = metrics_on_test(self.trainer, self._last_path.parent)
         return self._close(self.stop_reason(), test=test)
 
     def fail(self, error: BaseException) -> dict[str, Any]:
@@ -204,29 +179,12 @@ class Contender:
         best = trainer.record(metrics, split)
         progress = trainer.progress
         if best and progress.best is not None:
-            progress.best["file"] = f"best-{progress.step:09d}{SUFFIX}"
+            progress.best["file"] = best_name(progress.step)
             checkpoint = trainer.checkpoint()
             # The tensors are the parameters themselves, which the next step changes.
             self._best = Checkpoint({name: t.clone() for name, t in checkpoint.tensors.items()}, checkpoint.data)
-        reached = progress.target is not None and bool(progress.target["reached"])
-        self._log.evaluation(
-            Evaluation(
-                step=progress.step,
-                epoch=progress.epoch,
-                samples=progress.samples,
-                split=split,
-                metrics=metrics,
-                train_seconds=progress.train_seconds,
-                wall_seconds=progress.wall_seconds,
-                best=best,
-                target_reached=reached,
-            )
-        )
+        self._log.evaluation(evaluation_of(trainer, metrics, best))
         self._tell("training")
-
-    def _evaluated_here(self) -> bool:
-        last = self.trainer.progress.last
-        return last is not None and last["step"] == self.trainer.progress.step
 
     def _wall(self) -> None:
         """Count the time since this turn began or since the last call; other runs' turns are not this run's time."""
@@ -242,33 +200,11 @@ class Contender:
         self, reason: str | None, *, test: dict[str, float] | None = None, error: str | None = None
     ) -> dict[str, Any]:
         self._log.close()
-        trainer, progress = self.trainer, self.trainer.progress
-        best = progress.best
-        result = result_of(self.spec, error) | {
-            "run_dir": str(self.folder),
-            "task": trainer.dataset.name,
-            "parameters": trainer.parameter_count,
-            "device": device_name(trainer.device),
-            "backend": trainer.module.layer.backend_for(trainer.batch_shape, training=True),
-            "threads": torch.get_num_threads(),
-            "memory_bytes": self.memory_bytes,
-            "epochs": progress.epoch,
-            "steps": progress.step,
-            "samples": progress.samples,
-            "train_seconds": progress.train_seconds,
-            "wall_seconds": progress.wall_seconds,
-            "samples_per_second": progress.samples / progress.train_seconds if progress.train_seconds else None,
-            "ms_per_step": 1000 * progress.train_seconds / progress.step if progress.step else None,
-            "validation": best["metrics"] if best is not None and trainer.selection_split != "test" else None,
-            "test": test,
-            "best": best and {key: best[key] for key in ("metric", "value", "step", "epoch", "split", "file")},
-            "final": progress.last,
-            "selected_on": trainer.selection_split,
-            "target": progress.target,
-            "stop_reason": reason,
-        }
+        progress = self.trainer.progress
+        ended = outcome(self.trainer, self.folder, test=test, stop_reason=reason)
+        result = result_of(self.spec, error) | ended | {"memory_bytes": self.memory_bytes}
         status: Status = "failed" if error else "finished"
-        if progress.target is not None and progress.target["reached"]:
+        if progress.reached:
             status, result["miss"] = "reached", None
         elif progress.target is not None and error is None:
             status, result["miss"] = "missed", f"target not reached within {used_budget(result)}"

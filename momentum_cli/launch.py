@@ -1,0 +1,133 @@
+"""What a training runs in: devices, processes, signals, determinism."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from momentum_cli.errors import MomentumError, RecipeError
+from momentum_cli.process_memory import peak_resident_bytes
+from momentum_cli.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
+_T = TypeVar("_T")
+
+
+def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> Fabric:
+    """Return a launched Fabric; under ``torchrun`` the processes that it started are used as they are.
+
+    Raises:
+        RecipeError: The accelerator or the number of devices is not there.
+    """
+    from lightning_fabric import Fabric
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    # Its announcements of process groups are not for the user of one command.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if devices == "auto":
+        devices = torch.cuda.device_count() if accelerator == "cuda" else 1
+    count = int(devices)
+    require_accelerator(accelerator)
+    if count < 1 or nodes < 1:
+        raise RecipeError(f"--devices {devices} --nodes {nodes}: both must be at least 1")
+    precision: Any = _PRECISIONS[recipe.train.precision]
+    strategy = "ddp" if count * nodes > 1 else "auto"
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=count, num_nodes=nodes, strategy=strategy, precision=precision)
+        fabric.launch()
+    except (MisconfigurationException, ValueError) as error:
+        raise RecipeError(f"--devices {devices} --nodes {nodes} --accelerator {accelerator}: {error}") from error
+    return fabric
+
+
+def require_accelerator(accelerator: str) -> None:
+    """Refuse an accelerator that this machine does not have.
+
+    Raises:
+        RecipeError: It is ``"cuda"`` and there is no CUDA device.
+    """
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("--accelerator cuda: no CUDA device was found; use cpu or auto")
+
+
+def device_name(device: torch.device) -> str:
+    """Return ``cpu`` or the name of the GPU."""
+    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else "cpu"
+
+
+def memory_bytes(device: torch.device) -> int | None:
+    """Return the peak memory: of the device's allocator on CUDA, resident in the process on the CPU.
+
+    None where the system does not tell.
+    """
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()
+
+
+@contextmanager
+def signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT raises KeyboardInterrupt at once."""
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def determinism(mode: str) -> Iterator[None]:
+    """Set torch's deterministic algorithms to ``off``, ``warn`` or ``strict`` inside, and restore them."""
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(mode != "off", warn_only=mode == "warn")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+
+
+def on_first(fabric: Fabric, work: Callable[[], _T]) -> _T:
+    """Do something in the first process and give its result, or its error, to all."""
+    result: Any = None
+    if fabric.global_rank == 0:
+        try:
+            result = work()
+        except MomentumError as error:
+            result = error
+    if fabric.world_size > 1:
+        result = fabric.broadcast(result)
+    if isinstance(result, MomentumError):
+        raise result
+    return result  # type: ignore[no-any-return]
+
+
+def first_then_all(fabric: Fabric, work: Callable[[], _T]) -> _T:
+    """Do something in the first process of each node, then in the others: a download happens once."""
+    with fabric.rank_zero_first(local=True):
+        return work()

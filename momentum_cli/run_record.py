@@ -1,0 +1,126 @@
+"""What files and displays are told of a run: its steps, its evaluations, its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from momentum_cli.checkpoint import load_checkpoint
+from momentum_cli.launch import device_name, memory_bytes
+from momentum_cli.run_folder import MetricsLog
+from momentum_cli.trainer import StepResult, Trainer
+from momentum_cli.ui import Evaluation, StepInfo
+
+
+def logged(trainer: Trainer) -> bool:
+    """Return whether the step that was just made has a row in the metrics: every n-th, and the last of an epoch."""
+    progress = trainer.progress
+    return progress.step % trainer.recipe.train.log_every_n_steps == 0 or progress.step_in_epoch == 0
+
+
+def step_info(trainer: Trainer, result: StepResult) -> StepInfo:
+    """Return what a display and a log are told of the step that was just made."""
+    progress = trainer.progress
+    at_end = progress.step_in_epoch == 0
+    return StepInfo(
+        step=progress.step,
+        epoch=progress.epoch if at_end else progress.epoch + 1,
+        step_in_epoch=trainer.steps_per_epoch if at_end else progress.step_in_epoch,
+        loss=result.loss,
+        grad_norm=result.grad_norm,
+        lr=result.lr,
+        samples=progress.samples,
+        train_seconds=progress.train_seconds,
+        memory_bytes=memory_bytes(trainer.device) if trainer.device.type == "cuda" else None,
+    )
+
+
+def log_step(log: MetricsLog, trainer: Trainer, info: StepInfo, wall_seconds: float) -> None:
+    """Write the row of the step that was just made; only here the values of the optimizer's diagnostics are read."""
+    progress = trainer.progress
+    speed = progress.samples / progress.train_seconds if progress.train_seconds > 0 else None
+    log.train(info, wall_seconds=wall_seconds, samples_per_second=speed, diagnostics=trainer.diagnostics())
+
+
+def evaluation_of(trainer: Trainer, metrics: dict[str, float], best: bool) -> Evaluation:
+    """Return what a display and a log are told of an evaluation that was just recorded."""
+    progress = trainer.progress
+    return Evaluation(
+        step=progress.step,
+        epoch=progress.epoch,
+        samples=progress.samples,
+        split=trainer.selection_split,
+        metrics=metrics,
+        train_seconds=progress.train_seconds,
+        wall_seconds=progress.wall_seconds,
+        best=best,
+        target_reached=progress.reached,
+    )
+
+
+def metrics_on_test(
+    trainer: Trainer,
+    checkpoints: Path,
+    on_progress: Callable[[int, int, str], None] = lambda done, total, split: None,
+) -> dict[str, float] | None:
+    """Return the metrics of the best parameters on the test set; None before any evaluation.
+
+    Args:
+        trainer: At the end of the run.
+        checkpoints: The folder that holds the best ones. Every process reads them.
+        on_progress: As in `Trainer.evaluate`.
+    """
+    best = trainer.progress.best
+    if best is None:
+        return None
+    if trainer.selection_split == "test":
+        return dict(best["metrics"])
+    # Only the first process writes the checkpoint that all of them read here.
+    trainer.fabric.barrier()
+    chosen = load_checkpoint(checkpoints / best["file"]).group("model")
+    return trainer.evaluate("test", on_progress, chosen)
+
+
+def outcome(
+    trainer: Trainer, folder: Path, *, test: dict[str, float] | None, stop_reason: str | None
+) -> dict[str, Any]:
+    """Return what ``result.json`` holds of a run, except of its environment.
+
+    Args:
+        trainer: At the end of the run.
+        folder: The run folder.
+        test: What `metrics_on_test` returned.
+        stop_reason: Why it is over.
+    """
+    recipe, progress = trainer.recipe, trainer.progress
+    best = progress.best
+    return {
+        "run_dir": str(folder),
+        "cell": recipe.model.cell,
+        "task": trainer.dataset.name,
+        "parameters": trainer.parameter_count,
+        "seed": recipe.train.seed,
+        "device": device_name(trainer.device),
+        "backend": trainer.module.layer.backend_for(trainer.batch_shape, training=True),
+        "precision": recipe.train.precision,
+        "processes": trainer.fabric.world_size,
+        "threads": torch.get_num_threads(),
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "samples": progress.samples,
+        "train_seconds": progress.train_seconds,
+        "wall_seconds": progress.wall_seconds,
+        "samples_per_second": progress.samples / progress.train_seconds if progress.train_seconds else None,
+        "ms_per_step": 1000 * progress.train_seconds / progress.step if progress.step else None,
+        "validation": best["metrics"] if best is not None and trainer.selection_split != "test" else None,
+        "test": test,
+        "best": best and {key: best[key] for key in ("metric", "value", "step", "epoch", "split", "file")},
+        "final": progress.last,
+        "selected_on": trainer.selection_split,
+        "target": progress.target,
+        "stop_reason": stop_reason,
+        "recipe": recipe.dump(),
+    }
