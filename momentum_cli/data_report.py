@@ -236,7 +236,7 @@ def _title(target: torch.Tensor, dataset: Dataset) -> str:
 def print_description(result: dict[str, Any]) -> None:
     """Show what `describe_data` returns to people."""
     facts = {
-        key: result[key]
+        key.replace("_", " "): result[key]
         for key in ("task", "path", "format", "metric", "input_size", "output_size", "picture")
         if result.get(key) is not None
     }

@@ -66,13 +66,18 @@ def describe_recipes() -> list[dict[str, Any]]:
                 "name": name,
                 "task": data["task"]["name"],
                 "cell": data["model"].get("cell", "momentum"),
-                # The first line is the command, the second says what it is about.
-                "about": lines[1] if len(lines) > 1 else "",
+                # The first line is the command, the sentence behind it says what it is about.
+                "about": _first_sentence(" ".join(lines[1:])),
                 "command": lines[0] if lines else "",
                 "path": str(path),
             }
         )
     return entries
+
+
+def _first_sentence(text: str) -> str:
+    sentence, end, _ = text.partition(". ")
+    return sentence + end.strip()
 
 
 def copy_recipe(recipe: str | Path, destination: Path | None = None, *, overwrite: bool = False) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -62,13 +62,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    console = Console()
+    if title:
+        # A title of the table itself is broken where the table ends.
+        console.print(Text(title, style="italic"))
+    table = Table(box=box.SIMPLE_HEAD)
     for number, column in enumerate(columns):
         # Names must stay whole to be copied; the other columns may wrap.
         table.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in texts:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console.print(table)
 
 
 def print_error(message: str) -> None:
@@ -87,8 +91,12 @@ def print_hint(text: str) -> None:
 
 
 def print_facts(facts: dict[str, Any]) -> None:
-    """Write a result to stdout, a line a fact; mappings in it by dotted names."""
-    rows = list(_flat(facts))
+    """Write a result to stdout, a line a fact; what is None is left out."""
+    rows = [
+        (name, f"{value:.6g}" if isinstance(value, float) else value)
+        for name, value in facts.items()
+        if value is not None
+    ]
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         print(f"{name.ljust(width)}  {value}")
@@ -114,12 +122,33 @@ def print_dry_run(result: dict[str, Any]) -> None:
     )
 
 
+def print_export(result: dict[str, Any]) -> None:
+    """Write a result of `momentum_cli.export.export` to stdout: the file, and how it agrees with its checkpoint."""
+    from momentum_cli.ui.wording import bytes_text, metric_text, seconds_text
+
+    parity, test = result["parity"], result["test"]
+    facts = {
+        "file": result["file"],
+        "size": bytes_text(result["bytes"]),
+        "format": result["format"] + (", stateful" if result["stateful"] else ""),
+        "model": f"{result['cell']} on {result['task']}",
+        "checkpoint": result["checkpoint"],
+        "parity": f"differs by {parity['max_abs']:.1e} absolute, {parity['max_rel']:.1e} relative at most; allowed is "
+        f"{parity['tolerance']:g}",
+    }
+    if test is not None:
+        own, theirs = (metric_text(test["metric"], test[key]) for key in ("file", "checkpoint"))
+        facts[f"test {test['metric']}"] = f"{own}, of the checkpoint {theirs}; {test['samples']:,} sequences"
+    print_facts(facts | {"time": seconds_text(result["seconds"])})
+
+
 def print_evaluation(result: dict[str, Any]) -> None:
     """Write a result of `momentum_cli.evaluate.evaluate` to stdout: metrics, speed, and a line a class."""
     from momentum_cli.ui.wording import metric_text
 
     facts = {
-        "model": f"{result['cell']} on {result['task']}, step {result['step']}, {result['checkpoint']}",
+        "model": f"{result['cell']} on {result['task']}, step {result['step']}",
+        "checkpoint": result["checkpoint"],
         "split": f"{result['split']}, {result['samples']:,} sequences",
         **{name: metric_text(name, value) for name, value in result["metrics"].items()},
         "speed": f"{result['samples_per_second']:,.0f} samples/s, {result['backend']} on {result['device']}",
@@ -128,16 +157,8 @@ def print_evaluation(result: dict[str, Any]) -> None:
     if result["classes"]:
         shares = ("precision", "recall", "f1")
         rows = [
-            [row["label"], row["support"], *("-" if row[key] is None else f"{row[key]:.2%}" for key in shares)]
+            [row["label"], row["support"], *("-" if row[key] is None else f"{100 * row[key]:.2f} %" for key in shares)]
             for row in result["classes"]
         ]
         print()
         print_table(["class", "samples", *shares], rows)
-
-
-def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif value is not None:
-            yield f"{prefix}{name}", f"{value:.6g}" if isinstance(value, float) else value

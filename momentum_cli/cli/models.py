@@ -91,8 +91,7 @@ def export(
     if json:
         terminal.print_json(result)
     elif not quiet:
-        parity = {key: result["parity"][key] for key in ("max_abs", "max_rel", "tolerance")}
-        terminal.print_facts(result | {"parity": parity})
+        terminal.print_export(result)
 
 
 def predict(

@@ -30,8 +30,9 @@ def list_recipes(json: Json = False) -> None:
     if json:
         terminal.print_json({"recipes": recipes})
     else:
-        rows = [[recipe[key] for key in ("name", "task", "cell", "about")] for recipe in recipes]
-        terminal.print_table(["recipe", "task", "cell", "about"], rows)
+        # Two columns: in four the last one, the only one of sentences, is a word wide on a terminal of 80 columns.
+        rows = [[one["name"], f"{one['about']}\nTask {one['task']}, cell {one['cell']}."] for one in recipes]
+        terminal.print_table(["recipe", "about"], rows)
 
 
 def show(

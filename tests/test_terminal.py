@@ -1,0 +1,69 @@
+"""What commands write for people: words and units, no keys, and tables that fit."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from momentum_cli import terminal
+from momentum_cli.shipped import describe_recipes
+
+EXPORTED: dict[str, Any] = {
+    "file": "a.onnx",
+    "bytes": 11_010,
+    "format": "onnx",
+    "stateful": True,
+    "checkpoint": "last.safetensors",
+    "cell": "adam",
+    "task": "digits",
+    "parity": {"max_abs": 9.07123e-8, "max_rel": 1.62961e-7, "tolerance": 1e-4},
+    "test": {"metric": "accuracy", "file": 0.25, "checkpoint": 0.5, "samples": 1360},
+    "seconds": 12.7659,
+}
+
+
+def facts(text: str) -> dict[str, str]:
+    return {name.strip(): value.strip() for name, value in (line.split("  ", 1) for line in text.splitlines())}
+
+
+def test_an_export_is_told_with_units(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.print_export(EXPORTED)
+    assert facts(capsys.readouterr().out) == {
+        "file": "a.onnx",
+        "size": "10.8 KiB",
+        "format": "onnx, stateful",
+        "model": "adam on digits",
+        "checkpoint": "last.safetensors",
+        "parity": "differs by 9.1e-08 absolute, 1.6e-07 relative at most; allowed is 0.0001",
+        "test accuracy": "25.00 %, of the checkpoint 50.00 %; 1,360 sequences",
+        "time": "12.8 s",
+    }
+    terminal.print_export(EXPORTED | {"test": None, "stateful": False})
+    told = facts(capsys.readouterr().out)
+    assert "test accuracy" not in told
+    assert told["format"] == "onnx"
+
+
+def test_facts_leave_out_what_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.print_facts({"a": None, "long name": 1 / 3, "b": 2})
+    assert capsys.readouterr().out == "long name  0.333333\nb          2\n"
+
+
+def test_the_title_of_a_narrow_table_is_in_one_piece(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    title = "a title that is longer than its table is wide"
+    terminal.print_table(["a", "b"], [[1, 2]], title)
+    assert any(title in line for line in capsys.readouterr().out.splitlines())
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal.print_table(["a", "b"], [[1, 2]], title)
+    assert any(title in line for line in capsys.readouterr().out.splitlines())
+
+
+def test_recipes_are_told_in_whole_sentences() -> None:
+    for recipe in describe_recipes():
+        assert recipe["about"].endswith("."), recipe["name"]
+        assert 30 < len(recipe["about"]) < 250, recipe["name"]
