@@ -1,7 +1,7 @@
 """Memory that the fused kernel keeps between calls.
 
-The activations that a training step saves are hundreds of megabytes. Returned to the operating system after every
-step and asked for again, their pages are cleared anew each time: a fifth of the time of a step (docs/performance.md).
+The activations that a training step saves are hundreds of megabytes (docs/performance.md, Memory). Returned to the
+operating system after every step and asked for again, their pages would be cleared anew each time.
 """
 
 from __future__ import annotations
