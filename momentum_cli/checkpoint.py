@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,21 @@ def save_in_order(last_path: Path, last: Checkpoint, best: Checkpoint | None) ->
         best: The best one where it is new, else None.
     """
     named = last.data["progress"]["best"]
-    kept = None if named is None else str(named["file"])
-    if best is not None and kept is not None:
-        save_checkpoint(last_path.with_name(kept), best)
+    if best is not None and named is not None:
+        save_checkpoint(last_path.with_name(named["file"]), best)
     save_checkpoint(last_path, last)
+    drop_other_bests(last_path, named)
+
+
+def drop_other_bests(last_path: Path, named: Mapping[str, Any] | None) -> None:
+    """Delete the best checkpoints that do not belong to the last one: those before it, or what a kill left between two.
+
+    Args:
+        last_path: Of the last checkpoint; the best ones are beside it.
+        named: ``best`` of its progress, which names its own ``file``; None: it has none.
+    """
     for path in last_path.parent.glob(f"best-*{SUFFIX}"):
-        if path.name != kept:
+        if named is None or path.name != named["file"]:
             path.unlink(missing_ok=True)
 
 

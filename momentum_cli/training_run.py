@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.checkpoint import SUFFIX, best_name, find_checkpoint, load_checkpoint, save_in_order
+from momentum_cli.checkpoint import SUFFIX, best_name, drop_other_bests, find_checkpoint, load_checkpoint, save_in_order
 from momentum_cli.errors import DataError, Interrupted, MomentumError, RunError
 from momentum_cli.launch import device_name
 from momentum_cli.parameter_groups import unused_groups
@@ -50,6 +50,7 @@ class Run:
         self.log = MetricsLog(folder, metrics, diagnostics) if self.first else None
         if self.log is not None:
             self.log.resume(trainer.progress.step, keep_evaluation=trainer.progress.evaluated)
+            drop_other_bests(self.last_path, trainer.progress.best)
 
     def execute(self) -> dict[str, Any]:
         """Train until the budget, the target or a signal ends it; return the result."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.benchmark.outcome import RESULT, describe_failure, result_of, used_budget
-from momentum_cli.checkpoint import SUFFIX, Checkpoint, best_name, load_checkpoint, save_in_order
+from momentum_cli.checkpoint import SUFFIX, Checkpoint, best_name, drop_other_bests, load_checkpoint, save_in_order
 from momentum_cli.data import Dataset
 from momentum_cli.run_folder import MetricsLog, environment, new_run_folder, write_json, write_text
 from momentum_cli.run_record import evaluation_of, log_step, logged, metrics_on_test, outcome, step_info
@@ -74,6 +74,7 @@ class Contender:
             self.trainer.restore(load_checkpoint(self._last_path))
         self._log = MetricsLog(folder, self.trainer.objective.metrics, self.trainer.diagnostic_names)
         self._log.resume(self.trainer.progress.step, keep_evaluation=self.trainer.progress.evaluated)
+        drop_other_bests(self._last_path, self.trainer.progress.best)
         self._wall_since = self._saved_at = self._shown_at = now()
 
     def turn(self, stopped: Callable[[], bool] = lambda: False) -> bool:
