@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +11,7 @@ import torch
 
 @dataclass
 class Clock:
-    """Seconds between `start` and `stop`, with the device synchronised at both ends, pauses left out."""
+    """Seconds between `start` and `stop`, as often as they are called, with the device synchronised at both ends."""
 
     device: torch.device
     seconds: float = 0.0
@@ -31,15 +30,6 @@ class Clock:
             self.seconds += self.now() - self._since
             self._since = None
         return self.seconds
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave out what happens inside."""
-        running = self._since is not None
-        self.stop()
-        yield
-        if running:
-            self.start()
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
