@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 
-from momentum_cli.building import build_model
 from momentum_cli.checkpoint import Checkpoint, save_checkpoint
 from momentum_cli.errors import MomentumError, RecipeError
 from momentum_cli.export import FORMATS, export
-from momentum_cli.progress import Progress
 from momentum_cli.recipe import load_recipe
-from momentum_cli.trainer import describe
+from momentum_cli.training.building import build_model
+from momentum_cli.training.progress import Progress
+from momentum_cli.training.trainer import describe
 
 CELLS = ("lstm", "gru", "momentum", "adam", "rmsprop", "nesterov", "sr", "momentum-gru")
 SHAPES = {

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
-from momentum_cli.launch import launch
 from momentum_cli.recipe import load_recipe
 from momentum_cli.step_time import step as layer_step
-from momentum_cli.trainer import Trainer
+from momentum_cli.training.launch import launch
+from momentum_cli.training.trainer import Trainer
 
 
 def main() -> None:

@@ -291,7 +291,7 @@ def _loss_panel(axes: Axes, rows: Sequence[Row]) -> None:
 def _metric_panel(axes: Axes, rows: Sequence[Row], name: str, target: float | None) -> None:
     from matplotlib.ticker import FuncFormatter
 
-    from momentum_cli.objective import HIGHER_IS_BETTER  # here, because it brings torch
+    from momentum_cli.training.objective import HIGHER_IS_BETTER  # here, because it brings torch
 
     drawn = _evaluations(axes, rows, name)
     axes.set_title(_literal(name))

@@ -99,7 +99,7 @@ class Named(_Section):
 class OptimizerOptions(Named):
     """An optimizer by name; `lr`, the options of its class, and options of parameter groups that differ.
 
-    The groups are those of `momentum_cli.parameter_groups.GROUPS`.
+    The groups are those of `momentum_cli.training.parameter_groups.GROUPS`.
     """
 
     lr: float
@@ -136,7 +136,7 @@ class ModelOptions(_Section):
 
 
 class ScheduleOptions(_Section):
-    """The learning rate over optimizer steps, see `momentum_cli.schedule`."""
+    """The learning rate over optimizer steps, see `momentum_cli.training.schedule`."""
 
     name: Literal["constant", "cosine", "linear", "step", "exponential"] = "constant"
     warmup_steps: NaturalInt = 0
@@ -306,7 +306,7 @@ class Recipe(_Section):
     def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer over the parameters of a model; a group has a learning rate of its own if given one."""
         from momentum_cli.optim import resolve
-        from momentum_cli.parameter_groups import parameter_groups
+        from momentum_cli.training.parameter_groups import parameter_groups
 
         options = self.optimizer
         groups = parameter_groups(model, options.groups)

@@ -109,7 +109,7 @@ def describe_families() -> dict[str, dict[str, Any]]:
     from momentum_cli.data import TASKS
     from momentum_cli.kinds import cell_options
     from momentum_cli.optim import OPTIMIZERS
-    from momentum_cli.parameter_groups import GROUPS
+    from momentum_cli.training.parameter_groups import GROUPS
 
     def one_of(family: dict[str, tuple[Option, ...]]) -> dict[str, Any]:
         return {
@@ -233,7 +233,7 @@ def _check_groups(
     owner: str, data: Any, options: tuple[Option, ...], section: Mapping[str, Any], build: Callable[..., Any]
 ) -> Checked:
     """Check the options that parameter groups have of their own; what they do not give is that of the optimizer."""
-    from momentum_cli.parameter_groups import GROUPS
+    from momentum_cli.training.parameter_groups import GROUPS
 
     if data is None:
         return {}, []

@@ -103,7 +103,7 @@ def print_facts(facts: dict[str, Any]) -> None:
 
 
 def print_dry_run(result: dict[str, Any]) -> None:
-    """Write a result of `momentum_cli.train.dry_run` to stdout: what a training would be, and what it would cost."""
+    """Write what `momentum_cli.training.train.dry_run` returned to stdout: what a training would be and cost."""
     from momentum_cli.ui.wording import bytes_text, seconds_text, step_time_text
 
     steps, seconds, memory = result["steps"], result["estimated_seconds"], result["memory_bytes"]

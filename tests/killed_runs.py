@@ -26,8 +26,8 @@ import torch
 from momentum_cli.checkpoint import load_checkpoint
 from momentum_cli.recipe import Recipe
 from momentum_cli.run_folder import read_metrics
-from momentum_cli.train import train
-from momentum_cli.trainer import Trainer
+from momentum_cli.training.train import train
+from momentum_cli.training.trainer import Trainer
 
 RECIPE: dict[str, Any] = {
     "task": {"name": "digits", "pixels_per_step": 8},

@@ -19,7 +19,7 @@ from momentum_cli.checkpoint import load_checkpoint
 from momentum_cli.data import Dataset
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.run_folder import read_metrics
-from momentum_cli.trainer import Trainer
+from momentum_cli.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

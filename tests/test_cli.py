@@ -72,7 +72,7 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     engine = Engine({"steps": 3, "target": None})
-    monkeypatch.setattr("momentum_cli.train.train", engine)
+    monkeypatch.setattr("momentum_cli.training.train.train", engine)
     return engine
 
 
@@ -247,7 +247,7 @@ def test_ctrl_c_before_training_is_130(engine: Engine, monkeypatch: pytest.Monke
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("momentum_cli.train.train", interrupt)
+    monkeypatch.setattr("momentum_cli.training.train.train", interrupt)
     result = run("train", "digits", "--json")
     assert result.exit_code == 130
     assert one_object(result.stdout)["error"]["message"] == "interrupted"

@@ -27,10 +27,10 @@ from momentum_cli.inspection.subjects import initial_model, real_batch
 from momentum_cli.inspection.tables import shown_steps
 from momentum_cli.layers import GRU, LSTM, RNN
 from momentum_cli.models import SequenceModel
-from momentum_cli.objective import Objective
 from momentum_cli.recipe import load_recipe
 from momentum_cli.recurrence import RECURRENCES, Recurrence
 from momentum_cli.recurrent_layer import RecurrentLayer
+from momentum_cli.training.objective import Objective
 
 LAST = Objective("cross_entropy", "last")
 LINEAR = [Identity(), HeavyBall(0.6, 0.7), Nesterov(0.8), ScheduledRestart(0.9, 3)]
@@ -528,8 +528,8 @@ def test_options_of_a_recipe_do_not_go_with_runs() -> None:
 
 
 def test_initial_model_is_the_one_that_training_starts_from() -> None:
-    from momentum_cli.launch import launch
-    from momentum_cli.trainer import Trainer
+    from momentum_cli.training.launch import launch
+    from momentum_cli.training.trainer import Trainer
 
     recipe = load_recipe("digits", ["model.hidden_size=4", "model.init=paper", "train.seed=3"])
     dataset = recipe.build_task().load(None)

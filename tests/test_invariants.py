@@ -22,7 +22,7 @@ from momentum_cli.kinds import KINDS, build_layer, cell_objects
 from momentum_cli.plugins import load_plugin
 from momentum_cli.recipe import Recipe
 from momentum_cli.recurrent_layer import RecurrentLayer
-from momentum_cli.trainer import Trainer
+from momentum_cli.training.trainer import Trainer
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_gated_unit.py"
 LAZY = Path(__file__).parent / "lazy_average.py"

@@ -20,11 +20,11 @@ from momentum_cli.evaluate import evaluate, load_model
 from momentum_cli.export import export, open_program
 from momentum_cli.generate import draw, generate
 from momentum_cli.language_model import LanguageModel
-from momentum_cli.launch import launch
 from momentum_cli.predict import predict
 from momentum_cli.recipe import Recipe
-from momentum_cli.train import dry_run, train
-from momentum_cli.trainer import Trainer
+from momentum_cli.training.launch import launch
+from momentum_cli.training.train import dry_run, train
+from momentum_cli.training.trainer import Trainer
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "then", "runs", "home", "to", "sleep"]
 

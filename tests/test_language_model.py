@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from momentum_cli.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.data import NOT_SCORED
 from momentum_cli.dynamics import DYNAMICS, HeavyBall
 from momentum_cli.language_model import LanguageModel, TrainingTerms
 from momentum_cli.layers import GRU, LSTM
 from momentum_cli.orthogonal_layer import OrthogonalRNN
 from momentum_cli.stack import RecurrentStack, locked_dropout
+from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 
 
 def model(dynamics: str = "momentum", *, layers: int = 2, **options: object) -> LanguageModel:

@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner, Result
 
 from momentum_cli import cli
-from momentum_cli.building import build_model
 from momentum_cli.data import Task
 from momentum_cli.data.digits import Digits
 from momentum_cli.data.mnist import MNIST, PermutedMNIST
@@ -24,8 +23,9 @@ from momentum_cli.model_summary.memory import estimate
 from momentum_cli.model_summary.operations import training_operations
 from momentum_cli.model_summary.peak import measured_peak
 from momentum_cli.model_summary.sizes import Sizes, sizes
-from momentum_cli.objective import Objective
 from momentum_cli.recipe import Recipe, load_recipe
+from momentum_cli.training.building import build_model
+from momentum_cli.training.objective import Objective
 from momentum_cli.ui import NullUi
 
 DATA = os.environ.get("MOMENTUMRNN_DATA")

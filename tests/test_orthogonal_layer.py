@@ -24,8 +24,8 @@ from momentum_cli.data import Dataset, Split
 from momentum_cli.dynamics import Dynamics
 from momentum_cli.models import SequenceModel
 from momentum_cli.recipe import Recipe, load_recipe
-from momentum_cli.train import train
-from momentum_cli.trainer import Trainer
+from momentum_cli.training.train import train
+from momentum_cli.training.trainer import Trainer
 
 OPTIMIZER = {"name": "rmsprop", "lr": 7e-4, "alpha": 0.99, "groups": {"orthogonal": {"lr": 2e-4}}}
 

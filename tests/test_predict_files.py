@@ -19,7 +19,7 @@ from momentum_cli.evaluate import evaluate, load_model
 from momentum_cli.export import export
 from momentum_cli.predict import predict
 from momentum_cli.recipe import Recipe
-from momentum_cli.train import train
+from momentum_cli.training.train import train
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:

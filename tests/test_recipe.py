@@ -12,7 +12,6 @@ import torch
 import yaml
 
 from momentum_cli import shipped, task_metrics
-from momentum_cli.building import build_model
 from momentum_cli.cells import CELLS, RANGES, Cell, canonical_name, describe_cells, parse_cell
 from momentum_cli.data import TASKS
 from momentum_cli.document import Document
@@ -20,13 +19,14 @@ from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import RecipeError
 from momentum_cli.kinds import KINDS
 from momentum_cli.lookup import nearest, unknown
-from momentum_cli.objective import Objective
 from momentum_cli.optim import OPTIMIZERS
 from momentum_cli.options import Problem, describe_type
 from momentum_cli.orthogonal import orthogonal_parameters
-from momentum_cli.parameter_groups import unused_groups
 from momentum_cli.recipe import InvalidRecipeError, Recipe, find_recipe, load_recipe, recipe_schema, shipped_recipes
 from momentum_cli.recurrence import RECURRENCES
+from momentum_cli.training.building import build_model
+from momentum_cli.training.objective import Objective
+from momentum_cli.training.parameter_groups import unused_groups
 
 MINIMAL = """\
 task: {name: digits}

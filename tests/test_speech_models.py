@@ -21,7 +21,7 @@ from momentum_cli.export import export, open_program
 from momentum_cli.model_summary import summary
 from momentum_cli.predict import predict
 from momentum_cli.recipe import Recipe, load_recipe
-from momentum_cli.train import train
+from momentum_cli.training.train import train
 
 PATTERN = "{label}_{speaker}_{index}"
 TASKS: dict[str, dict[str, Any]] = {

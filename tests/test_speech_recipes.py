@@ -11,11 +11,11 @@ import pytest
 from speech_files import pcm16, speech_like, write_wav
 
 from momentum_cli.benchmark.plan import make_plan
-from momentum_cli.building import build_model
 from momentum_cli.data import Speech, SpeechClassify
 from momentum_cli.data.files.first_recipe import write_first_recipe
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe import load_recipe
+from momentum_cli.training.building import build_model
 
 RECORDINGS = Path(os.environ.get("MOMENTUMRNN_DATA", "/nowhere")) / "fsdd" / "recordings"
 needs_digits = pytest.mark.skipif(not RECORDINGS.is_dir(), reason="fsdd/recordings is not in $MOMENTUMRNN_DATA")
@@ -87,7 +87,7 @@ def test_spoken_digits_have_the_customary_division() -> None:
 @needs_digits
 @pytest.mark.parametrize("cell", ["momentum", "lstm"])
 def test_spoken_digits_reach_their_target(cell: str, tmp_path: Path) -> None:
-    from momentum_cli.train import train
+    from momentum_cli.training.train import train
 
     recipe = load_recipe("fsdd", [f"model.cell={cell}", "train.epochs=8"])
     result = train(recipe, out=tmp_path / "run")

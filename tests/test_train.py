@@ -21,7 +21,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import class_table, evaluate, load_model
 from momentum_cli.recipe import Recipe, load_recipe
 from momentum_cli.run_folder import read_metrics
-from momentum_cli.train import dry_run, train
+from momentum_cli.training.train import dry_run, train
 
 SMALL: dict[str, Any] = {
     "task": {"name": "digits", "pixels_per_step": 8},

@@ -10,13 +10,13 @@ import torch
 from lightning_fabric import Fabric
 
 from momentum_cli.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
-from momentum_cli.clock import Clock
 from momentum_cli.data import NOT_SCORED, Dataset, Split
 from momentum_cli.errors import RecipeError, RunError
-from momentum_cli.objective import Objective, better, reaches
 from momentum_cli.recipe import Recipe
-from momentum_cli.schedule import learning_rate_factor
-from momentum_cli.trainer import Trainer
+from momentum_cli.training.clock import Clock
+from momentum_cli.training.objective import Objective, better, reaches
+from momentum_cli.training.schedule import learning_rate_factor
+from momentum_cli.training.trainer import Trainer
 
 SECTIONS: dict[str, Any] = {
     "task": {"name": "digits"},

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from momentum_cli.building import build_model
 from momentum_cli.checkpoint import Checkpoint, save_checkpoint
-from momentum_cli.progress import Progress
 from momentum_cli.recipe import load_recipe
-from momentum_cli.trainer import describe
+from momentum_cli.training.building import build_model
+from momentum_cli.training.progress import Progress
+from momentum_cli.training.trainer import describe
 
 
 def write_checkpoint(path: Path, *overrides: str, recipe: str = "digits") -> Path:

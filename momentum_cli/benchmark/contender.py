@@ -16,8 +16,8 @@ from momentum_cli.benchmark.outcome import RESULT, describe_failure, result_of, 
 from momentum_cli.checkpoint import SUFFIX, Checkpoint, best_name, drop_other_bests, load_checkpoint, save_in_order
 from momentum_cli.data import Dataset
 from momentum_cli.run_folder import MetricsLog, environment, new_run_folder, write_json, write_text
-from momentum_cli.run_record import evaluation_of, log_step, logged, metrics_on_test, outcome, step_info
-from momentum_cli.trainer import Trainer
+from momentum_cli.training.record import evaluation_of, log_step, logged, metrics_on_test, outcome, step_info
+from momentum_cli.training.trainer import Trainer
 from momentum_cli.ui.contest import RunState, Status
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from momentum_cli.benchmark.plan import RunSpec
 from momentum_cli.benchmark.workers import measure_memory, work_in_processes
 from momentum_cli.data import Dataset
 from momentum_cli.errors import Interrupted
-from momentum_cli.launch import determinism, launch, signals
 from momentum_cli.run_folder import write_json
-from momentum_cli.trainer import Trainer
+from momentum_cli.training.launch import determinism, launch, signals
+from momentum_cli.training.trainer import Trainer
 from momentum_cli.ui.contest import BenchUi, RunState, Status
 
 if TYPE_CHECKING:

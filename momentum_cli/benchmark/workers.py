@@ -148,7 +148,7 @@ def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, option
     """Make one run; the body of a process."""
     import torch
 
-    from momentum_cli.launch import determinism, launch, memory_bytes, signals
+    from momentum_cli.training.launch import determinism, launch, memory_bytes, signals
 
     _choose_gpu(slot)
     torch.set_num_threads(options.threads)
@@ -188,8 +188,8 @@ def _measure(
     run: RunSpec, data_dir: Path | None, accelerator: str, connection: Connection, plugins: tuple[str, ...]
 ) -> None:
     """Train and evaluate a little and send the peak memory; the body of a process."""
-    from momentum_cli.launch import launch, memory_bytes
-    from momentum_cli.trainer import Trainer
+    from momentum_cli.training.launch import launch, memory_bytes
+    from momentum_cli.training.trainer import Trainer
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too; the parent decides
     with suppress(Exception):

@@ -87,11 +87,11 @@ def train(
     checked = load_recipe(source, changes)
     with make_ui(json, quiet, no_progress) as ui:
         if dry_run:
-            from momentum_cli.train import dry_run as engine_dry_run
+            from momentum_cli.training.train import dry_run as engine_dry_run
 
             result = engine_dry_run(checked, data_dir=data_dir, ui=ui)
         else:
-            from momentum_cli.train import train as engine_train
+            from momentum_cli.training.train import train as engine_train
 
             result = engine_train(
                 checked,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from momentum_cli.data import Dataset, Sequences, TokenText, evaluation_groups
 from momentum_cli.export.program import Program
-from momentum_cli.objective import Objective
+from momentum_cli.training.objective import Objective
 from momentum_cli.ui import Ui
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from momentum_cli.data import Batch
 from momentum_cli.inspection.tape import Tape, record
 from momentum_cli.models import SequenceModel
-from momentum_cli.objective import Objective
 from momentum_cli.ragged import reverse
+from momentum_cli.training.objective import Objective
 
 
 @dataclass(frozen=True)

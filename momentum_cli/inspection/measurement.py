@@ -15,7 +15,7 @@ from momentum_cli.inspection.gradient_flow import GradientFlow, gradient_flow, s
 from momentum_cli.inspection.impulse import impulse_response, memory, memory_closed_form
 from momentum_cli.inspection.jacobian import spectrum
 from momentum_cli.inspection.subjects import Subject
-from momentum_cli.objective import Objective
+from momentum_cli.training.objective import Objective
 
 QUARTERS = (0.25, 0.5, 0.75)
 """Where in the sequence the recurrent Jacobian is taken."""

@@ -9,7 +9,6 @@ from typing import cast
 
 import torch
 
-from momentum_cli.building import build_sequence_model
 from momentum_cli.cells import canonical_name
 from momentum_cli.data import Batch, Dataset, DownloadProgress, epoch_order
 from momentum_cli.errors import DataError, RecipeError
@@ -17,7 +16,8 @@ from momentum_cli.evaluate import load_model
 from momentum_cli.models import SequenceModel
 from momentum_cli.recipe import Named, Recipe, load_recipe
 from momentum_cli.shipped import find_recipe
-from momentum_cli.trainer import describe
+from momentum_cli.training.building import build_sequence_model
+from momentum_cli.training.trainer import describe
 
 INITIAL, TRAINED = "initial", "trained"
 

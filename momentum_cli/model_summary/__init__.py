@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from momentum_cli.building import build_sequence_model
 from momentum_cli.errors import RecipeError
 from momentum_cli.model_summary.memory import estimate
 from momentum_cli.model_summary.operations import forward_operations, head_operations, training_operations
@@ -15,6 +14,7 @@ from momentum_cli.model_summary.peak import measured_peak
 from momentum_cli.model_summary.sizes import sizes
 from momentum_cli.model_summary.tables import print_summary
 from momentum_cli.recipe import Recipe
+from momentum_cli.training.building import build_sequence_model
 from momentum_cli.ui import NullUi, Ui
 
 __all__ = ["print_summary", "summary"]

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.building import build_sequence_model
 from momentum_cli.model_summary.sizes import Sizes
 from momentum_cli.models import SequenceModel
-from momentum_cli.objective import Objective
 from momentum_cli.recipe import Recipe
+from momentum_cli.training.building import build_sequence_model
+from momentum_cli.training.objective import Objective
 
 # Real steps in place of all T: multiples of the scan's block, past its first level.
 _SHORT, _LONG = 96, 192

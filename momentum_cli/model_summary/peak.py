@@ -53,8 +53,8 @@ def measured_peak(recipe: Recipe, sizes: Sizes, batch: int) -> int | None:
 def _train_once(recipe: Recipe, sizes: Sizes, batch: int) -> None:
     import torch
 
-    from momentum_cli.building import build_sequence_model
-    from momentum_cli.objective import Objective
+    from momentum_cli.training.building import build_sequence_model
+    from momentum_cli.training.objective import Objective
 
     model = build_sequence_model(recipe, sizes.input_size, sizes.output_size, sizes.output).train()
     optimizer = recipe.build_optimizer(model)

@@ -228,7 +228,7 @@ class RichBenchUi(NullBenchUi):
         """
         from momentum_cli.benchmark.statistics import median
         from momentum_cli.benchmark.tables import count_text, time_text
-        from momentum_cli.objective import HIGHER_IS_BETTER
+        from momentum_cli.training.objective import HIGHER_IS_BETTER
 
         for name, target in self._targets.items():
             states = [s for s in self._states.values() if s.comparison == name and s.status in OVER]

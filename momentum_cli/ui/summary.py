@@ -55,7 +55,9 @@ def of(value: int, total: int | None) -> str:
 
 def target_text(metric: str, value: float) -> str:
     """`accuracy >= 95.00 %`."""
-    from momentum_cli.objective import HIGHER_IS_BETTER  # here, because it brings torch, which --help must not wait for
+    from momentum_cli.training.objective import (
+        HIGHER_IS_BETTER,  # here, because it brings torch, which --help must not wait for
+    )
 
     return f"{metric} {'>=' if HIGHER_IS_BETTER.get(metric, False) else '<='} {metric_text(metric, value)}"
 

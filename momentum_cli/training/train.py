@@ -9,12 +9,20 @@ from typing import Any
 
 from momentum_cli.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from momentum_cli.data import Dataset
-from momentum_cli.launch import determinism, device_name, first_then_all, launch, memory_bytes, on_first, signals
 from momentum_cli.recipe import Recipe
-from momentum_cli.resuming import check_resumed
 from momentum_cli.run_folder import environment, locked, new_run_folder, write_json
-from momentum_cli.trainer import Trainer
-from momentum_cli.training_run import Run
+from momentum_cli.training.launch import (
+    determinism,
+    device_name,
+    first_then_all,
+    launch,
+    memory_bytes,
+    on_first,
+    signals,
+)
+from momentum_cli.training.resuming import check_resumed
+from momentum_cli.training.run import Run
+from momentum_cli.training.trainer import Trainer
 from momentum_cli.ui import NullUi, Ui
 
 

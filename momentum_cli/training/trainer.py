@@ -1,6 +1,6 @@
 """The training engine: a model, its data and its position, advanced a number of steps at a time.
 
-`Trainer` neither writes files nor decides when to stop; `momentum_cli.train` does that for one run, and
+`Trainer` neither writes files nor decides when to stop; `momentum_cli.training.train` does that for one run, and
 `momentum_cli.benchmark` for several at once. Everything that decides the next step is in `checkpoint`, so a restored
 trainer continues bit for bit.
 """
@@ -15,10 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from momentum_cli.averaging import ParameterAverage, stopped_improving, swapped
-from momentum_cli.building import build_model, check_backends
 from momentum_cli.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
-from momentum_cli.clock import Clock
 from momentum_cli.data import (
     Batch,
     Dataset,
@@ -32,11 +29,14 @@ from momentum_cli.data import (
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.language_model import LanguageModel
 from momentum_cli.layer_state import State
-from momentum_cli.objective import Objective
-from momentum_cli.progress import Progress
-from momentum_cli.random_state import RandomState
-from momentum_cli.resuming import check_continues
-from momentum_cli.schedule import learning_rate_factor
+from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
+from momentum_cli.training.building import build_model, check_backends
+from momentum_cli.training.clock import Clock
+from momentum_cli.training.objective import Objective
+from momentum_cli.training.progress import Progress
+from momentum_cli.training.random_state import RandomState
+from momentum_cli.training.resuming import check_continues
+from momentum_cli.training.schedule import learning_rate_factor
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

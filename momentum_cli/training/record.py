@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from momentum_cli.checkpoint import load_checkpoint
-from momentum_cli.launch import device_name, memory_bytes
 from momentum_cli.run_folder import MetricsLog
-from momentum_cli.trainer import StepResult, Trainer
+from momentum_cli.training.launch import device_name, memory_bytes
+from momentum_cli.training.trainer import StepResult, Trainer
 from momentum_cli.ui import Evaluation, StepInfo
 
 

@@ -9,7 +9,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
-    from momentum_cli.progress import Progress
+    from momentum_cli.training.progress import Progress
 
 
 def check_resumed(recipe: Recipe, folder: Path) -> None:
