@@ -458,7 +458,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], no_memo
         (["--optimizers", "ahb-sdg"], "did you mean 'ahb-sgd'"),
         (["--lr-grid", "fast"], "allowed are numbers above 0"),
         (["--lr-grid", "0.1", "--tuned", "4"], "give one of the two"),
-        (["--speed", "--lr-grid", "0.1"], "do not go with --speed"),
+        (["--speed", "--lr-grid", "0.1"], "belongs to a training"),
     ],
 )
 def test_wrong_usage_ends_with_2(
