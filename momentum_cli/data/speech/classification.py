@@ -88,19 +88,12 @@ class SpeechClassify:
         import numpy as np
         import torch
 
-        from momentum_cli.data.files.problems import Problems
         from momentum_cli.data.files.sequences import FileSplit, Windows
-        from momentum_cli.data.speech.corpus import describe, fit_scaling
+        from momentum_cli.data.speech.corpus import describe, load_corpus
 
-        problems = Problems()
-        corpus = self.corpus(find_data(self.path, data_dir), problems)
-        problems.refuse(str(corpus.folder))
+        corpus, frames, scaling = load_corpus(self, find_data(self.path, data_dir), progress)
+        assert corpus.classes is not None  # they are labelled
         features = self.features()
-        frames = corpus.frames(features, problems, progress, self.num_workers)
-        problems.refuse(str(corpus.folder))
-        assert frames is not None
-        assert corpus.classes is not None
-        scaling = fit_scaling(frames, corpus.parts["train"], self.normalise)
         starts, lengths = frames.starts, frames.lengths
         splits = {}
         for split, part in corpus.parts.items():

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from momentum_cli.data.speech.options import SplitOption
 from momentum_cli.data.speech.splitting import given_splits, split_recordings
 from momentum_cli.data.speech.timit import check_utterance, list_timit
 from momentum_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from momentum_cli.data.speech.classification import SpeechClassify
+    from momentum_cli.data.speech.prediction import Speech
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,28 @@ def open_corpus(
             problems,
         )
     return Corpus(folder, recordings, classes, labels, parts, timit)
+
+
+def load_corpus(
+    task: Speech | SpeechClassify, folder: Path, progress: DownloadProgress
+) -> tuple[Corpus, Frames, Scaling]:
+    """Return the recordings of a task, their frames and the normalisation.
+
+    Args:
+        task: Whose options hold.
+        folder: Where the recordings are.
+        progress: Told about the progress.
+
+    Raises:
+        DataError: Something is wrong with the recordings; every problem is named.
+    """
+    problems = Problems()
+    corpus = task.corpus(folder, problems)
+    problems.refuse(str(corpus.folder))
+    frames = corpus.frames(task.features(), problems, progress, task.num_workers)
+    problems.refuse(str(corpus.folder))
+    assert frames is not None  # or there was a problem
+    return corpus, frames, fit_scaling(frames, corpus.parts["train"], task.normalise)
 
 
 def fit_scaling(frames: Frames, train: np.ndarray, how: Literal["standard", "none"]) -> Scaling:

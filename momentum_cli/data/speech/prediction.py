@@ -100,18 +100,11 @@ class Speech:
         Raises:
             DataError: The folder is missing, or something is wrong in it: every problem is named.
         """
-        from momentum_cli.data.files.problems import Problems
-        from momentum_cli.data.speech.corpus import describe, fit_scaling
+        from momentum_cli.data.speech.corpus import describe, load_corpus
         from momentum_cli.data.speech.sequences import FrameSplit
 
-        problems = Problems()
-        corpus = self.corpus(find_data(self.path, data_dir), problems)
-        problems.refuse(str(corpus.folder))
+        corpus, frames, scaling = load_corpus(self, find_data(self.path, data_dir), progress)
         features = self.features()
-        frames = corpus.frames(features, problems, progress, self.num_workers)
-        problems.refuse(str(corpus.folder))
-        assert frames is not None
-        scaling = fit_scaling(frames, corpus.parts["train"], self.normalise)
         splits = {
             split: FrameSplit(frames.steps, frames.starts[part], frames.lengths[part] - 1, scaling, self.predict)
             for split, part in corpus.parts.items()
