@@ -122,7 +122,7 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
                 who = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
                 lines.append(f"{comparison['name']} {cell['label']}, {who}: {reason}")
     if not summary["full"] and any(comparison["target"] for comparison in summary["comparisons"]):
-        lines.append("runs stopped at the target: the best metric is that of the target's evaluation (--full goes on)")
+        lines.append("runs stopped at the target: the best metric is that at the target (--full goes on)")
     return lines
 
 
