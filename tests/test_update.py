@@ -132,3 +132,36 @@ def test_an_optimizer_makes_the_same_steps_with_and_without_it(
         ends.append(params)
     for one, wanted in zip(*ends, strict=True):
         torch.testing.assert_close(one, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ahb-sgd", "ahb-adam"])
+def test_autograd_sees_that_parameters_have_moved(name: str) -> None:
+    weight = torch.ones(3, requires_grad=True)
+    loss = (weight * weight).sum()
+    loss.backward(retain_graph=True)
+    OPTIMIZERS[name]([weight], lr=0.1).step()  # type: ignore[call-arg]
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_tensors_whose_memory_is_not_their_values_are_not_served() -> None:
+    plain = [torch.ones(4)]
+    assert update.serves(plain, [torch.zeros(4)])
+    assert not update.serves(plain, [torch.zeros(5)])
+    assert not update.serves(plain, [torch._efficientzerotensor(4)])
+    assert not update.serves(plain, [torch._neg_view(torch.ones(4))])
+    assert not update.serves(plain, [torch.ones(8)[::2]])
+
+
+@pytest.mark.parametrize("name", ["ahb-sgd", "ahb-adam"])
+@pytest.mark.parametrize("sizes", [((8, 8), (40, 40)), ((16, 8), (8, 8))])
+def test_a_state_of_another_shape_is_refused(name: str, sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    states = []
+    for size in sizes:
+        param = torch.ones(size, requires_grad=True)
+        optimizer = OPTIMIZERS[name]([param], lr=0.1)  # type: ignore[call-arg]
+        param.grad = torch.ones(size)
+        optimizer.step()
+        states.append(optimizer)
+    with pytest.raises(ValueError, match=r"state '.*' of parameter 0: got shape .*, allowed is"):
+        states[1].load_state_dict(states[0].state_dict())

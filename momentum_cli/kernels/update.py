@@ -28,11 +28,26 @@ _UPDATE = np.dtype(
 
 
 def serves(*lists: list[Tensor]) -> bool:
-    """Return whether the library is there and can take these tensors."""
-    return cpu_library.load()[0] is not None and all(
-        tensor.is_cpu and tensor.dtype is torch.float32 and tensor.is_contiguous()
-        for tensors in lists
-        for tensor in tensors
+    """Return whether the library is there and can take these tensors.
+
+    Args:
+        lists: As many tensors in each; those in the same place go through the same pass.
+    """
+    return (
+        cpu_library.load()[0] is not None
+        and all(tensor.numel() == same[0].numel() for same in zip(*lists, strict=True) for tensor in same)
+        and all(_plain(tensor) for tensors in lists for tensor in tensors)
+    )
+
+
+def _plain(tensor: Tensor) -> bool:
+    """Return whether the memory of a tensor is its values, in order."""
+    return (
+        tensor.is_cpu
+        and tensor.dtype is torch.float32
+        and tensor.is_contiguous()
+        and not tensor.is_neg()
+        and (tensor.numel() == 0 or tensor.data_ptr() != 0)
     )
 
 
@@ -42,7 +57,7 @@ def replace_previous_(previous: list[Tensor], gradients: list[Tensor]) -> list[T
     Returns:
         ‖gradient - previous‖ of each, 0-d float32 tensors.
     """
-    return _run(_REPLACE_PREVIOUS, gradients, {"previous": _addresses(previous)})
+    return _run(_REPLACE_PREVIOUS, gradients, {"previous": previous}, {})
 
 
 def heavy_ball_(
@@ -60,8 +75,8 @@ def heavy_ball_(
     Returns:
         ‖u‖ of each, 0-d float32 tensors.
     """
-    arrays = {"parameter": _addresses(parameters), "momentum": _addresses(momentum)}
-    return _run(_HEAVY_BALL, gradients, {**arrays, "factor": factors, "lr": lr, "decay": decay})
+    arrays = {"parameter": parameters, "momentum": momentum}
+    return _run(_HEAVY_BALL, gradients, arrays, {"factor": factors, "lr": lr, "decay": decay})
 
 
 def adaptive_(
@@ -87,23 +102,22 @@ def adaptive_(
     """
     arrays = {"parameter": parameters, "momentum": averages, "square": squares}
     numbers = {"factor": factors, "lr": lr, "beta2": beta2, "root_factor": root_factor, "eps": eps, "decay": decay}
-    return _run(_ADAPTIVE, gradients, {**{name: _addresses(those) for name, those in arrays.items()}, **numbers})
+    return _run(_ADAPTIVE, gradients, arrays, numbers)
 
 
-def _run(what: int, gradients: list[Tensor], fields: dict[str, Any]) -> list[Tensor]:
+def _run(what: int, gradients: list[Tensor], arrays: dict[str, list[Tensor]], numbers: dict[str, Any]) -> list[Tensor]:
     library, _, _ = cpu_library.load()
     isa = cpu_library.ISAS[cpu_library.chosen_isa()]
     updates = np.zeros(len(gradients), dtype=_UPDATE)
-    for name, value in fields.items():
-        updates[name] = value
-    updates["gradient"] = _addresses(gradients)
+    for name, tensors in {**arrays, "gradient": gradients}.items():
+        updates[name] = [tensor.data_ptr() for tensor in tensors]
+    for name, number in numbers.items():
+        updates[name] = number
     updates["size"] = [gradient.numel() for gradient in gradients]
-    numbers = [ctypes.c_int64(number) for number in (isa, what, torch.get_num_threads(), len(updates))]
-    code = library.mrnn_update_all(*numbers, ctypes.c_void_p(updates.ctypes.data))
+    options = [ctypes.c_int64(number) for number in (isa, what, torch.get_num_threads(), len(updates))]
+    code = library.mrnn_update_all(*options, ctypes.c_void_p(updates.ctypes.data))
     if code != 0:
         raise RuntimeError(f"the kernel library refused an optimizer step (code {code}); please report this")
+    # Autograd knows by the version of a tensor that what it kept for a backward pass is not there any more.
+    torch.autograd.graph.increment_version([tensor for tensors in arrays.values() for tensor in tensors])
     return list(torch.from_numpy(updates["norm"].astype(np.float32)).unbind())
-
-
-def _addresses(tensors: list[Tensor]) -> list[int]:
-    return [tensor.data_ptr() for tensor in tensors]

@@ -157,10 +157,20 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         """Restore what `state_dict` returned; the next step is then the one that would have followed it.
 
         Scalars, and `wide_state`, keep their dtype: torch would round them to the dtype of the parameter.
+
+        Raises:
+            ValueError: There are other groups or parameters than here, or of another shape.
         """
-        super().load_state_dict(state_dict)
         indices = [index for group in state_dict["param_groups"] for index in group["params"]]
         params = [param for group in self.param_groups for param in group["params"]]
+        for index, param in zip(indices, params, strict=False):  # torch refuses another number
+            value = state_dict["state"].get(index, {}).get(self.first_state)
+            if value is not None and self.first_state not in self.wide_state and value.shape != param.shape:
+                raise ValueError(
+                    f"state {self.first_state!r} of parameter {index}: got shape {tuple(value.shape)}, "
+                    f"allowed is {tuple(param.shape)}, that of the parameter"
+                )
+        super().load_state_dict(state_dict)
         for index, param in zip(indices, params, strict=True):
             for key, value in state_dict["state"].get(index, {}).items():
                 if isinstance(value, Tensor) and (key in self.wide_state or value.dim() == 0 < param.dim()):
