@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -485,7 +484,7 @@ def test_a_missing_data_set_exits_with_3(tmp_path: Path, monkeypatch: pytest.Mon
 # Real processes.
 
 
-def test_help_is_fast_and_needs_neither_torch_nor_pydantic() -> None:
+def test_help_needs_neither_torch_nor_pydantic() -> None:
     code = (
         "import sys; from momentum_cli.cli import app\n"
         "try: app(['--help'])\n"
@@ -494,14 +493,6 @@ def test_help_is_fast_and_needs_neither_torch_nor_pydantic() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
-    seconds = []
-    for _ in range(2):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert process("--help").returncode == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    # Processor time, not time on the clock: other work on the machine must not decide.
-    assert min(seconds) < 0.5, seconds
 
 
 def test_light_commands_do_not_import_torch() -> None:
