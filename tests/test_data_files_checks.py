@@ -85,8 +85,11 @@ def test_one_nan_one_time_twice_and_a_sequence_in_two_splits_are_all_named_with_
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({3: "s0,1,abc,1,a,train"}, [("not_a_number", [3]), ("missing", [3])]),
-        ({3: "s0,1,inf,1,a,train"}, [("not_a_number", [3]), ("missing", [3])]),
+        ({3: "s0,1,abc,1,a,train"}, [("not_a_number", [3])]),
+        ({3: "s0,1,inf,1,a,train"}, [("not_a_number", [3])]),
+        ({3: "s0,1,1e39,1,a,train"}, [("not_a_number", [3])]),  # infinite in float32
+        ({3: "s0,1,abc,1,a,train", 4: "s0,2,,1,a,train"}, [("not_a_number", [3]), ("missing", [4])]),
+        ({3: "s0,inf,1,1,a,train"}, [("not_a_time", [3])]),
         ({3: "s0,1,1,1,a"}, [("cells", [3])]),
         ({3: "s0,soon,1,1,a,train"}, [("not_a_time", [3])]),
         ({3: "s0,1,1,1,b,train"}, [("target_changes", [3])]),

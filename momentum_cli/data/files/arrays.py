@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import words
+from momentum_cli.data.files.columns import LARGEST, words
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.errors import DataError
@@ -165,8 +165,8 @@ def _read(path: Path, file: IO[bytes], count: int, dtype: np.dtype[Any]) -> np.n
     if len(data) != count * dtype.itemsize:
         raise DataError(f"{path}: the file is cut short: {count * dtype.itemsize - len(data)} bytes are missing")
     found = np.frombuffer(data, dtype).astype(np.float64)
-    # As in tables: what is not finite counts as missing, and is refused unless a policy is named.
-    found[np.isinf(found)] = np.nan
+    # As in tables: what is not finite, in float32, counts as missing, and is refused unless a policy is named.
+    found[np.abs(found) > LARGEST] = np.nan
     return found
 
 

@@ -31,6 +31,9 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, float | np.floating) and bool(np.isnan(value))
 
 
+LARGEST = float(np.finfo(np.float32).max)
+
+
 def numbers(values: Values) -> tuple[np.ndarray, list[int]]:
     """Return values as numbers.
 
@@ -38,7 +41,8 @@ def numbers(values: Values) -> tuple[np.ndarray, list[int]]:
         values: Texts, numbers or nothing.
 
     Returns:
-        (n,) float64, NaN for what is missing; and the places of what is there and is no finite number (NaN, too).
+        (n,) float64, NaN for what is missing; and the places of what is there and is no finite number in the range of
+        float32, in which sequences are kept (NaN, too).
     """
     if isinstance(values, np.ndarray) and values.dtype.kind in "buif":
         found = values.astype(np.float64)
@@ -61,11 +65,21 @@ def numbers(values: Values) -> tuple[np.ndarray, list[int]]:
 
 
 def _finite(found: np.ndarray, bad: list[int]) -> tuple[np.ndarray, list[int]]:
-    infinite = np.flatnonzero(np.isinf(found))
-    if len(infinite):
-        found[infinite] = np.nan
-        bad = sorted([*bad, *infinite.tolist()])
+    beyond = np.flatnonzero(np.abs(found) > LARGEST)
+    if len(beyond):
+        found[beyond] = np.nan
+        bad = sorted([*bad, *beyond.tolist()])
     return found, bad
+
+
+def not_a_number(value: object) -> str:
+    """Return what is wrong with a value that `numbers` did not take."""
+    shown = f"{str(value)[:40]!r}"
+    try:
+        large = np.isfinite(float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        large = False
+    return f"{shown} is beyond the range of float32" if large else f"{shown} is not a finite number"
 
 
 def words(values: Values) -> np.ndarray:
@@ -102,6 +116,7 @@ def times(values: Values) -> tuple[np.ndarray, list[int]]:
             stamps[place] = np.datetime64(str(value).strip().removesuffix("Z"), "ns")
         except ValueError:
             continue
-    if np.isnat(stamps).all():
+    # A column of numbers with a slip in it has many numbers; one of dates has at most bare years.
+    if np.isfinite(found).sum() >= (~np.isnat(stamps)).sum():
         return found, np.flatnonzero(np.isnan(found)).tolist()
     return stamps.astype(np.int64), np.flatnonzero(np.isnat(stamps)).tolist()

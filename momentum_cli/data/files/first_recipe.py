@@ -72,7 +72,8 @@ def first_recipe(
     else:
         found = SUFFIXES.get(data.suffix.lower())
         if found is None:
-            raise DataError(f"{data}: unknown ending; allowed are {', '.join(SUFFIXES)}, or a folder")
+            more = f"; for a text: momentumrnn train shakespeare task.path={data}" if data.suffix == ".txt" else ""
+            raise DataError(f"{data}: unknown ending; allowed are {', '.join(SUFFIXES)}, or a folder{more}")
         if found in ("npz", "npy"):
             _guess_arrays(data, found, target, guess)
         elif found == "jsonl" and has_lists(data):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import numbers, words
+from momentum_cli.data.files.columns import not_a_number, numbers, words
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.files.tables import json_objects
@@ -72,7 +72,7 @@ def _matrix(value: Any) -> np.ndarray:
         raise ValueError("the steps of a list have different numbers of values")
     flat, bad = numbers([cell for row in rows for cell in row])
     if bad:
-        raise ValueError(f"{str([cell for row in rows for cell in row][bad[0]])[:40]!r} is not a finite number")
+        raise ValueError(not_a_number([cell for row in rows for cell in row][bad[0]]))
     return flat.reshape(len(rows), -1)
 
 
@@ -87,7 +87,7 @@ def _json_target(content: dict[str, Any], schema: Schema, steps: int) -> np.ndar
     else:
         found, bad = numbers([content.get(name) for name in schema.target])
         if bad:
-            raise ValueError(f"{schema.target[bad[0]]!r} is not a finite number")
+            raise ValueError(f"{schema.target[bad[0]]!r}: {not_a_number(content.get(schema.target[bad[0]]))}")
         found = found[None]
     if schema.target_every_step and len(found) != steps:
         raise ValueError(f"the target has {len(found)} steps, the features {steps}")

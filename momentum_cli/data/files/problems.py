@@ -55,6 +55,7 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], Problem] = {}
+        self._no_numbers: set[tuple[str | None, int]] = set()
         self.sequences: set[str] = set()
         """Names of the sequences that something is wrong with."""
 
@@ -84,15 +85,23 @@ class Problems:
             column: Column, if it is one.
             sequence: Sequence, if it is one; it makes no problem of its own.
         """
+        places = [int(row) for row in rows]
+        if sequence is not None:
+            self.sequences.add(sequence)
+        if kind == "not_a_number":
+            self._no_numbers.update((column, row) for row in places)
+        elif kind == "missing" and places:
+            # What is no number is missing from there on; it has been named already.
+            places = [row for row in places if (column, row) not in self._no_numbers]
+            if not places:
+                return
         problem = self._found.setdefault((kind, text), Problem(kind, text, column=column, sequence=sequence))
         if problem.sequence != sequence:
             problem.sequence = None
-        for row in rows:
+        for row in places:
             problem.count += 1
             if len(problem.rows) < SHOWN:
-                problem.rows.append(int(row))
-        if sequence is not None:
-            self.sequences.add(sequence)
+                problem.rows.append(row)
 
     def refuse(self, path: str) -> None:
         """Do nothing without a problem.

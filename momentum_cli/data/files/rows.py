@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import numbers, times, words
+from momentum_cli.data.files.columns import not_a_number, numbers, times, words
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.files.tables import (
@@ -76,7 +76,7 @@ def read_features(block: Block, names: tuple[str, ...], problems: Problems) -> n
     for column, name in enumerate(names):
         found[:, column], bad = numbers(block.columns[name])
         for place in bad:
-            text = f"column {name!r}: {str(block.columns[name][place])[:40]!r} is not a finite number"
+            text = f"column {name!r}: {not_a_number(block.columns[name][place])}"
             problems.add("not_a_number", text, [block.rows[place]], column=name)
     return found
 
