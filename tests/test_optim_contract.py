@@ -301,6 +301,17 @@ def test_a_step_does_not_wait_for_the_device(
 
 
 @every_case
+def test_a_parameter_without_an_element_is_no_hindrance(name: str, options: dict[str, Any]) -> None:
+    empty, full = torch.zeros(0, 3, requires_grad=True), torch.ones(3, requires_grad=True)
+    optimizer = build(name, [empty, full], **options)
+    for _ in range(3):
+        empty.grad, full.grad = torch.zeros(0, 3), torch.ones(3)
+        optimizer.step()
+    assert torch.isfinite(full).all()
+    assert (full < 1).all()
+
+
+@every_case
 def test_state_is_flat_tensors(name: str, options: dict[str, Any]) -> None:
     optimizer = build(name, parameters(), **options)
     run(optimizer, list(gradients(2)))

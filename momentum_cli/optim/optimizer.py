@@ -186,7 +186,8 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         return shared_scalar(self, group["params"][0], "step").add_(1)
 
     def _blocks(self, group: Group) -> list[Block]:
-        params = [param for param in group["params"] if param.grad is not None]
+        # A tensor without an element has nothing to move, and no largest element.
+        params = [param for param in group["params"] if param.grad is not None and param.numel()]
         for param in params:
             grad = param.grad
             if grad is not None and (grad.layout is not torch.strided or grad.dtype.is_complex):
