@@ -66,6 +66,8 @@ class OrthogonalRNN(RecurrentLayer):
         orthogonal_init: str = "cayley",
         **options: Unpack[CommonOptions],
     ) -> None:
+        if "bias" in options:
+            raise ValueError("bias: an orthogonal RNN has modReLU's, always, and no other; leave the argument out")
         if trivialization not in ("dynamic", "static"):
             raise ValueError(f"trivialization: got {trivialization!r}, allowed is 'dynamic' or 'static'")
         self._basis_every = basis_every if trivialization == "dynamic" else None

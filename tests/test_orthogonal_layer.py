@@ -137,6 +137,7 @@ def test_initialisation_and_parameter_count() -> None:
         (lambda: OrthogonalRNN(3, 5, basis_every=0), "basis_every: got 0"),
         (lambda: OrthogonalRNN(3, 5, orthogonal_init="haar"), "orthogonal_init: got 'haar'"),
         (lambda: OrthogonalRNN(3, 5).reset_parameters(forget_bias=1.0), "no forget gate"),
+        (lambda: OrthogonalRNN(3, 5, bias=False), "bias: an orthogonal RNN has modReLU's"),  # type: ignore[call-arg]
         (lambda: OrthogonalRNN(3, 5, backend="native")(torch.zeros(2, 1, 3)), "'native' cannot run this.*reference"),
     ],
 )
