@@ -151,6 +151,13 @@ def test_json_is_readable_by_every_parser(tmp_path: Path) -> None:
     assert strict((tmp_path / "x.json").read_text(encoding="utf-8")) == read
 
 
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("ä" * 125 + ".yaml")
+    with replacing(path) as temporary:
+        temporary.write_text("x", encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == "x"
+
+
 def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_text(path, "old")

@@ -21,7 +21,8 @@ def replacing(path: Path) -> Iterator[Path]:
         A temporary path in the same folder. When the block ends without an error its content is forced to the disk and
         takes the name `path` in one step; after an error it is deleted and `path` is as before.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A name may have 255 bytes, and a character four of them.
+    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
     try:
         yield temporary
         with open(temporary, "rb") as file:
