@@ -143,7 +143,7 @@ def _check_files(task: Files, path: Path) -> list[Problem]:
             if task.kind == "classification":
                 _find_untrained(gathered, parts, problems)
         except DataError as error:
-            problems.add("data", str(error))
+            problems.add("data", str(error).removeprefix(f"{path}: ").removeprefix(f"{task.path}: "))
     return problems.all
 
 

@@ -132,7 +132,7 @@ def test_finished_runs_are_kept_and_others_continue(tmp_path: Path, monkeypatch:
 def test_another_recipe_under_the_same_name_is_refused(tmp_path: Path) -> None:
     execute("x", small_plan(tmp_path, "lstm", "0").groups(), setting(tmp_path / "bench"))
     other = small_plan(tmp_path, "lstm", "0", overrides=["optimizer.lr=0.5"])
-    with pytest.raises(RecipeError, match="another recipe; name another folder"):
+    with pytest.raises(RecipeError, match=r"another recipe \(optimizer.lr: 0.01 there, 0.5 now\); name another folder"):
         execute("x", other.groups(), setting(tmp_path / "bench"))
 
 

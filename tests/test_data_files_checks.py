@@ -479,3 +479,11 @@ def test_two_gigabytes_train_within_one_gigabyte(tmp_path: Path) -> None:
     size = write_large(tmp_path / "a.parquet", sequences=40_000, steps=200, columns=64)
     assert size > 2e9
     assert peak_growth(tmp_path / "a.parquet", "", tmp_path) < 1e9
+
+
+def test_a_file_of_one_class_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "one.csv"
+    rows = [f"s{n},{t},{n + t},1" for n in range(12) for t in range(3)]
+    path.write_text("\n".join(["id,t,x,label", *rows]) + "\n", encoding="utf-8")
+    (problem,) = check_data(recipe_of(path, split_column=None))["problems"]
+    assert problem["message"] == "the target has 1 class; allowed are two or more"

@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +114,11 @@ def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, A
         home = folder / RUNS / run.id
         if not (home / "recipe.yaml").is_file():
             continue
-        if load_recipe(home / "recipe.yaml") != run.recipe:
+        before = load_recipe(home / "recipe.yaml")
+        if before != run.recipe:
             raise RecipeError(
-                f"{home} is a run with another recipe; name another folder with --out, or --overwrite to start anew"
+                f"{home} is a run with another recipe ({first_difference(before.dump(), run.recipe.dump())}); name "
+                "another folder with --out, or --overwrite to start anew"
             )
         if (home / RESULT).is_file():
             try:
@@ -185,3 +187,15 @@ def _clear(folder: Path) -> None:
         runs.unlink()
     elif runs.is_dir():
         shutil.rmtree(runs)
+
+
+def first_difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
+    """Return the first key at which two recipes differ, with both values; "" where they do not."""
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            if found := first_difference(old, new, f"{prefix}{key}."):
+                return found
+        elif old != new:
+            return f"{prefix}{key}: {old!r} there, {new!r} now"
+    return ""
