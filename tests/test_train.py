@@ -153,9 +153,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_writes_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path, number: int, code: int) -> None:
     folder, whole = tmp_path / "run", tmp_path / "whole"
     options = ["train.epochs=40", "model.hidden_size=8", "train.batch_size=16", "schedule.name=constant"]

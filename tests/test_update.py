@@ -151,6 +151,7 @@ def test_tensors_whose_memory_is_not_their_values_are_not_served() -> None:
     assert not update.serves(plain, [torch._efficientzerotensor(4)])
     assert not update.serves(plain, [torch._neg_view(torch.ones(4))])
     assert not update.serves(plain, [torch.ones(8)[::2]])
+    assert not update.serves(plain * 2, [torch.zeros(4), torch.zeros(4)])
 
 
 @pytest.mark.parametrize("name", ["ahb-sgd", "ahb-adam"])

@@ -37,6 +37,8 @@ def serves(*lists: list[Tensor]) -> bool:
         cpu_library.load()[0] is not None
         and all(tensor.numel() == same[0].numel() for same in zip(*lists, strict=True) for tensor in same)
         and all(_plain(tensor) for tensors in lists for tensor in tensors)
+        # Two threads must not write one tensor that was given twice.
+        and all(len({tensor.data_ptr() for tensor in tensors}) == len(tensors) for tensors in lists)
     )
 
 
