@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from momentum_cli import terminal
 from momentum_cli.errors import RecipeError
-from momentum_cli.lookup import unknown
+from momentum_cli.messages import unknown
 
 if TYPE_CHECKING:
     from momentum_cli.options import Option

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from momentum_cli.cells import parse_cell
-from momentum_cli.lookup import unknown
+from momentum_cli.messages import unknown
 from momentum_cli.options import Problem
 from momentum_cli.recipe import (
     LanguageModelOptions,

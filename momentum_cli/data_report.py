@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from momentum_cli import terminal
-from momentum_cli.data import NO_PROGRESS, Dataset, DownloadProgress, Files, Sequences, Speech, SpeechClassify
+from momentum_cli.data import Dataset, Files, Sequences, Speech, SpeechClassify
 from momentum_cli.data.dataset import find_data
 from momentum_cli.data.files.problems import Problem, Problems
 from momentum_cli.data.files.tables import rows_of_block
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 from momentum_cli.run_folder.output import check_output_file
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.mistakes import describe_value
+from momentum_cli.messages import describe_value
 from momentum_cli.options import Path, Problem
 
 # More nodes than any recipe has; aliases of aliases can make a small file expand without end.

@@ -17,13 +17,13 @@ from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.language_model import LanguageModel
 from momentum_cli.models import SequenceModel
 from momentum_cli.plots import confusion
+from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe import Recipe
 from momentum_cli.run_folder import is_run_folder, write_json
 from momentum_cli.run_folder.output import make_output_folder
 from momentum_cli.training.building import build_model
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.trainer import describe
-from momentum_cli.ui import NullUi, Ui
 
 Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
 SPLITS = ("train", "validation", "test")

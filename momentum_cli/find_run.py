@@ -7,7 +7,7 @@ from pathlib import Path
 
 from momentum_cli.cells import CELLS
 from momentum_cli.errors import DataError
-from momentum_cli.lookup import did_you_mean
+from momentum_cli.messages import did_you_mean
 
 _YAML = (".yaml", ".yml")
 _WHAT = "a run is a folder that momentumrnn train made, with a recipe.yaml in it"

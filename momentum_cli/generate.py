@@ -13,7 +13,7 @@ from torch import Tensor
 from momentum_cli.data import Vocabulary
 from momentum_cli.errors import RecipeError
 from momentum_cli.evaluate import Subject, open_subject
-from momentum_cli.ui import NullUi, Ui
+from momentum_cli.progress import NullUi, Ui
 
 _SHOWN = 20
 

@@ -15,8 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
-from momentum_cli.lookup import unknown
-from momentum_cli.mistakes import describe_value
+from momentum_cli.messages import describe_value, unknown
 
 Path = tuple[str, ...]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from momentum_cli.errors import MomentumError, RunError
 from momentum_cli.run_folder import diagnostic_names, read_metrics, replacing
 from momentum_cli.run_folder.metrics_log import LEADING, TRAILING
-from momentum_cli.ui.wording import metric_text
+from momentum_cli.wording import metric_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -291,7 +291,7 @@ def _loss_panel(axes: Axes, rows: Sequence[Row]) -> None:
 def _metric_panel(axes: Axes, rows: Sequence[Row], name: str, target: float | None) -> None:
     from matplotlib.ticker import FuncFormatter
 
-    from momentum_cli.training.objective import HIGHER_IS_BETTER  # here, because it brings torch
+    from momentum_cli.metrics import HIGHER_IS_BETTER  # here, because it brings torch
 
     drawn = _evaluations(axes, rows, name)
     axes.set_title(_literal(name))

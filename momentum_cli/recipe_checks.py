@@ -13,8 +13,7 @@ from pydantic import BaseModel, ValidationError
 from momentum_cli.cells import CELLS, canonical_name
 from momentum_cli.contradictions import contradictions
 from momentum_cli.errors import RecipeError
-from momentum_cli.lookup import unknown
-from momentum_cli.mistakes import describe_mistake, describe_value
+from momentum_cli.messages import describe_mistake, describe_value, unknown
 from momentum_cli.options import (
     Option,
     Problem,

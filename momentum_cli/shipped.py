@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.lookup import allowed_names, did_you_mean
+from momentum_cli.messages import allowed_names, did_you_mean
 
 
 def find_recipe(name_or_path: str | Path) -> Path:

@@ -32,7 +32,7 @@ def print_lines(text: str) -> None:
 
 def write_text(text: str) -> None:
     """Write a piece of text to stdout at once, without a new line; a terminal is spared its control characters."""
-    from momentum_cli.ui.wording import printable
+    from momentum_cli.wording import printable
 
     sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
@@ -104,7 +104,7 @@ def print_facts(facts: dict[str, Any]) -> None:
 
 def print_dry_run(result: dict[str, Any]) -> None:
     """Write what `momentum_cli.training.train.dry_run` returned to stdout: what a training would be and cost."""
-    from momentum_cli.ui.wording import bytes_text, seconds_text, step_time_text
+    from momentum_cli.wording import bytes_text, seconds_text, step_time_text
 
     steps, seconds, memory = result["steps"], result["estimated_seconds"], result["memory_bytes"]
     where = "of the process" if result["device"] == "cpu" else "on the device"
@@ -124,7 +124,7 @@ def print_dry_run(result: dict[str, Any]) -> None:
 
 def print_export(result: dict[str, Any]) -> None:
     """Write a result of `momentum_cli.export.export` to stdout: the file, and how it agrees with its checkpoint."""
-    from momentum_cli.ui.wording import bytes_text, metric_text, seconds_text
+    from momentum_cli.wording import bytes_text, metric_text, seconds_text
 
     parity, test = result["parity"], result["test"]
     facts = {
@@ -144,7 +144,7 @@ def print_export(result: dict[str, Any]) -> None:
 
 def print_evaluation(result: dict[str, Any]) -> None:
     """Write a result of `momentum_cli.evaluate.evaluate` to stdout: metrics, speed, and a line a class."""
-    from momentum_cli.ui.wording import metric_text
+    from momentum_cli.wording import metric_text
 
     facts = {
         "model": f"{result['cell']} on {result['task']}, step {result['step']}",

@@ -8,7 +8,8 @@ import sys
 import time
 import warnings
 
-from momentum_cli.ui import Evaluation, RunStart, StepInfo, make_ui
+from momentum_cli.progress import Evaluation, RunStart, StepInfo
+from momentum_cli.ui import make_ui
 
 EPOCHS, STEPS, BATCH = 6, 40, 32
 

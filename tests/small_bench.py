@@ -9,7 +9,7 @@ from typing import Any
 
 from momentum_cli.benchmark.plan import Plan, make_plan, run_spec
 from momentum_cli.benchmark.statistics import Point
-from momentum_cli.ui.contest import NullBenchUi, RunState
+from momentum_cli.progress import NullBenchUi, RunState
 
 RECIPE = """
 task: {name: adding, length: 6, train_size: 96, validation_size: 64, test_size: 64}

@@ -21,8 +21,8 @@ from momentum_cli.cli import command_group, completion
 from momentum_cli.data import TASKS
 from momentum_cli.errors import DataError, Interrupted, RecipeError, RunError
 from momentum_cli.find_run import find_run
+from momentum_cli.progress import NullUi
 from momentum_cli.recipe import Recipe, load_recipe, shipped_recipes
-from momentum_cli.ui import NullUi
 
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 

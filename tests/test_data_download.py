@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from momentum_cli.data import NO_PROGRESS, download
+from momentum_cli.data import download
 from momentum_cli.data.download import fetch_gzipped, gunzip, one_at_a_time
+from momentum_cli.progress import NO_PROGRESS
 
 CONTENT = bytes(range(256)) * 2000
 ARCHIVE = gzip.compress(CONTENT, mtime=0)

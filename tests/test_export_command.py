@@ -174,7 +174,7 @@ def test_what_makes_no_sense_is_refused(checkpoint: Path, adam: Path, tmp_path: 
 
 
 def test_torchscript_deprecation_is_one_line_of_ours(checkpoint: Path, tmp_path: Path) -> None:
-    from momentum_cli.ui import NullUi
+    from momentum_cli.progress import NullUi
 
     class Notes(NullUi):
         def __init__(self) -> None:

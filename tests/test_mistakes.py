@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from momentum_cli.mistakes import describe_mistake, describe_value
+from momentum_cli.messages import describe_mistake, describe_value
 from momentum_cli.recipe_checks import SECTIONS
 
 WRONG: list[Any] = ["x", "", 1.5, -1, 2, True, None, [], ["x"], {}, {"x": 1}, float("nan"), float("inf"), 10**400]

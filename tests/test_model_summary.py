@@ -23,10 +23,10 @@ from momentum_cli.model_summary.memory import estimate
 from momentum_cli.model_summary.operations import training_operations
 from momentum_cli.model_summary.peak import measured_peak
 from momentum_cli.model_summary.sizes import Sizes, sizes
+from momentum_cli.progress import NullUi
 from momentum_cli.recipe import Recipe, load_recipe
 from momentum_cli.training.building import build_model
 from momentum_cli.training.objective import Objective
-from momentum_cli.ui import NullUi
 
 DATA = os.environ.get("MOMENTUMRNN_DATA")
 TOLERANCE = 0.15

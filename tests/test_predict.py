@@ -22,7 +22,7 @@ from momentum_cli.evaluate import load_model
 from momentum_cli.export import export
 from momentum_cli.predict import Preparation, predict
 from momentum_cli.predict import inputs as inputs_module
-from momentum_cli.ui import NullUi
+from momentum_cli.progress import NullUi
 
 SIZE = 8
 

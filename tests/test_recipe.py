@@ -18,7 +18,7 @@ from momentum_cli.document import Document
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import RecipeError
 from momentum_cli.kinds import KINDS
-from momentum_cli.lookup import nearest, unknown
+from momentum_cli.messages import nearest, unknown
 from momentum_cli.optim import OPTIMIZERS
 from momentum_cli.options import Problem, describe_type
 from momentum_cli.orthogonal import orthogonal_parameters

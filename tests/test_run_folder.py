@@ -19,9 +19,10 @@ import pytest
 import torch
 
 from momentum_cli.errors import DataError, RecipeError, RunError
+from momentum_cli.machine import environment
+from momentum_cli.progress import Evaluation, StepInfo
 from momentum_cli.run_folder import (
     MetricsLog,
-    environment,
     is_run_folder,
     json_text,
     new_run_folder,
@@ -30,7 +31,6 @@ from momentum_cli.run_folder import (
     write_json,
     write_text,
 )
-from momentum_cli.ui import Evaluation, StepInfo
 
 
 def strict(text: str) -> Any:

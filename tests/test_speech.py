@@ -13,7 +13,7 @@ import pytest
 import torch
 from speech_files import pcm16, speech_like, write_wav
 
-from momentum_cli.data import Dataset, NoProgress, Speech, SpeechClassify
+from momentum_cli.data import Dataset, Speech, SpeechClassify
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.steps import Steps
 from momentum_cli.data.speech import cache as kept
@@ -22,6 +22,7 @@ from momentum_cli.data.speech.listing import list_folder
 from momentum_cli.data_report import check_data, describe_data
 from momentum_cli.errors import DataError
 from momentum_cli.models import SequenceModel
+from momentum_cli.progress import NoProgress
 from momentum_cli.recipe import Recipe, load_recipe
 from momentum_cli.training.building import build_model
 from momentum_cli.training.objective import Objective

@@ -21,18 +21,12 @@ from typing import Any, TextIO
 import pytest
 from rich.console import Console
 
-from momentum_cli.ui import Evaluation, NullUi, PlainUi, QuietUi, RunStart, StepInfo, Ui, make_ui
+from momentum_cli.progress import Evaluation, NullUi, RunStart, StepInfo, Ui
+from momentum_cli.ui import PlainUi, QuietUi, make_ui
 from momentum_cli.ui.live import RichUi
 from momentum_cli.ui.progress import SMOOTHING, Progress
 from momentum_cli.ui.summary import evaluation_text, next_steps, summary_rows
-from momentum_cli.ui.wording import (
-    bytes_text,
-    clock_text,
-    metric_text,
-    number_text,
-    printable,
-    seconds_text,
-)
+from momentum_cli.wording import bytes_text, clock_text, metric_text, number_text, printable, seconds_text
 
 DEMO = Path(__file__).with_name("live_demo.py")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")

@@ -11,7 +11,8 @@ from rich.console import Console
 from small_bench import made_up, small_plan
 
 from momentum_cli.benchmark.summary import summarise
-from momentum_cli.ui.contest import PlainBenchUi, QuietBenchUi, RunState, make_bench_ui
+from momentum_cli.progress import RunState
+from momentum_cli.ui.contest import PlainBenchUi, QuietBenchUi, make_bench_ui
 from momentum_cli.ui.leaderboard import RichBenchUi, summary_text
 
 

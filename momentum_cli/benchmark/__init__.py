@@ -26,9 +26,10 @@ from momentum_cli.benchmark.runner import Setting, execute
 from momentum_cli.benchmark.summary import summarise
 from momentum_cli.benchmark.workers import threads_of
 from momentum_cli.errors import MomentumError, RecipeError, RunError
-from momentum_cli.run_folder import environment, locked
+from momentum_cli.machine import environment
+from momentum_cli.progress import BenchUi, NullBenchUi
+from momentum_cli.run_folder import locked
 from momentum_cli.training.launch import require_accelerator
-from momentum_cli.ui.contest import BenchUi, NullBenchUi
 
 __all__ = ["bench"]
 

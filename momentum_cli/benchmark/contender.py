@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from momentum_cli.benchmark.outcome import RESULT, describe_failure, result_of, used_budget
 from momentum_cli.checkpoint import SUFFIX, Checkpoint, best_name, drop_other_bests, load_checkpoint, save_in_order
 from momentum_cli.data import Dataset
-from momentum_cli.run_folder import MetricsLog, environment, new_run_folder, write_json, write_text
+from momentum_cli.machine import environment
+from momentum_cli.progress import RunState, Status
+from momentum_cli.run_folder import MetricsLog, new_run_folder, write_json, write_text
 from momentum_cli.training.record import evaluation_of, log_step, logged, metrics_on_test, outcome, step_info
 from momentum_cli.training.trainer import Trainer
-from momentum_cli.ui.contest import RunState, Status
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

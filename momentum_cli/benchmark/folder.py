@@ -18,8 +18,9 @@ from typing import Any
 from momentum_cli.benchmark.outcome import RESULT
 from momentum_cli.benchmark.plan import Plan, RunSpec
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.machine import environment
 from momentum_cli.recipe import load_recipe
-from momentum_cli.run_folder import environment, write_json
+from momentum_cli.run_folder import write_json
 
 BENCH = "bench.json"
 PLAN = "plan.json"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from momentum_cli.benchmark.optimizers import rate_text
 from momentum_cli.benchmark.variants import OWN_SECTIONS, Variant
 from momentum_cli.errors import RecipeError
-from momentum_cli.lookup import unknown
+from momentum_cli.messages import unknown
 
 GRID_FLAG = "--grid"
 # A picture has two.

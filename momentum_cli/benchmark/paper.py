@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from momentum_cli.benchmark.variants import Variant
 from momentum_cli.errors import RecipeError
-from momentum_cli.lookup import unknown
+from momentum_cli.messages import unknown
 from momentum_cli.recipe import Recipe
 from momentum_cli.shipped import shipped_recipes
 

@@ -22,7 +22,7 @@ from momentum_cli.benchmark.tables import INFINITY, comparison_title, time_text
 from momentum_cli.errors import RunError
 from momentum_cli.plots import GREY, PALETTE, STYLE
 from momentum_cli.run_folder import replacing
-from momentum_cli.ui.wording import metric_text
+from momentum_cli.wording import metric_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

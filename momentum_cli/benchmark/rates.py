@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from momentum_cli.training.objective import better
+from momentum_cli.metrics import better
 
 
 @dataclass(frozen=True, slots=True)

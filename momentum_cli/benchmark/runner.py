@@ -21,10 +21,10 @@ from momentum_cli.benchmark.plan import RunSpec
 from momentum_cli.benchmark.workers import measure_memory, work_in_processes
 from momentum_cli.data import Dataset
 from momentum_cli.errors import Interrupted
+from momentum_cli.progress import BenchUi, RunState, Status
 from momentum_cli.run_folder import write_json
 from momentum_cli.training.launch import determinism, launch, signals
 from momentum_cli.training.trainer import Trainer
-from momentum_cli.ui.contest import BenchUi, RunState, Status
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

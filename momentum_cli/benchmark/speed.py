@@ -12,11 +12,12 @@ from momentum_cli.benchmark.pictures import drawing
 from momentum_cli.benchmark.tables import NOTHING, Table, split_columns
 from momentum_cli.cells import canonical_name
 from momentum_cli.errors import RecipeError, RunError
+from momentum_cli.machine import environment
 from momentum_cli.plots import PALETTE
-from momentum_cli.run_folder import environment, write_json
+from momentum_cli.progress import BenchUi, NullBenchUi
+from momentum_cli.run_folder import write_json
 from momentum_cli.step_time import Shape, StepTime
-from momentum_cli.ui.contest import BenchUi, NullBenchUi
-from momentum_cli.ui.wording import bytes_text
+from momentum_cli.wording import bytes_text
 
 SPEED = "speed.json"
 FEWEST_ROUNDS = 20

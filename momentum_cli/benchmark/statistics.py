@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from momentum_cli.training.objective import reaches
+from momentum_cli.metrics import reaches
 
 # n seeds have n**n resamples: up to five seeds every one of them is taken, so that the interval has no chance in it.
 EXHAUSTIVE_UP_TO = 5

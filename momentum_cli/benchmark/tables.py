@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from momentum_cli.ui.summary import target_text
-from momentum_cli.ui.wording import bytes_text, seconds_text
+from momentum_cli.wording import bytes_text, seconds_text, target_text
 
 INFINITY, NOTHING = "∞", "–"
 

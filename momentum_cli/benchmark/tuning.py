@@ -14,7 +14,7 @@ from typing import Any
 from momentum_cli.benchmark.plan import Comparison, Entry, Plan, run_spec
 from momentum_cli.benchmark.runner import Setting, execute
 from momentum_cli.errors import RecipeError
-from momentum_cli.training.objective import better
+from momentum_cli.metrics import better
 
 
 @dataclass(frozen=True)

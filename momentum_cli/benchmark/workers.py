@@ -17,10 +17,9 @@ from typing import Any
 from momentum_cli.benchmark.contender import Contender
 from momentum_cli.benchmark.outcome import RESULT, stillborn
 from momentum_cli.benchmark.plan import RunSpec
-from momentum_cli.data import NO_PROGRESS
 from momentum_cli.errors import RunError
 from momentum_cli.plugins import load_plugins, loaded_files
-from momentum_cli.ui.contest import RunState
+from momentum_cli.progress import NO_PROGRESS, RunState
 
 # fork would copy a process with threads in it, whose locks nobody opens again
 _SPAWN = multiprocessing.get_context("spawn")

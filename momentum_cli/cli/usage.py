@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from momentum_cli.lookup import did_you_mean
+from momentum_cli.messages import did_you_mean
 
 
 def is_usage_error(error: BaseException) -> bool:
@@ -60,7 +60,7 @@ def _wrong_value(error: Any) -> str:
     details = getattr(error.__cause__, "errors", None)
     if details is None:
         return str(error.message)
-    from momentum_cli.mistakes import describe_mistake
+    from momentum_cli.messages import describe_mistake
 
     detail = details()[0]
     if detail["type"] == "value_error":

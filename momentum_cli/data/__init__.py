@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from momentum_cli.data.dataset import (
-    NO_PROGRESS,
     NOT_SCORED,
     Batch,
     Dataset,
-    DownloadProgress,
-    NoProgress,
     Sequences,
     Split,
     Task,
@@ -25,6 +22,7 @@ from momentum_cli.data.speech import Speech, SpeechClassify
 from momentum_cli.data.synthetic import Adding, Copying
 from momentum_cli.data.token_text import TokenText
 from momentum_cli.data.vocabulary import Vocabulary
+from momentum_cli.progress import NO_PROGRESS, DownloadProgress, NoProgress
 
 TASKS: dict[str, type[Task]] = {
     "digits": Digits,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from momentum_cli.errors import DataError
+from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
     import torch
@@ -22,35 +23,6 @@ if TYPE_CHECKING:
 
 NOT_SCORED = -100
 """Class of a step that counts neither in the loss nor in the metric (`ignore_index` of torch's cross-entropy)."""
-
-
-class DownloadProgress(Protocol):
-    """Receives the progress of a download or of a preparation; the library itself never prints."""
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        """Report that `done` of `total` bytes of the file `name` have arrived (`total` None: not known)."""
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        """Report that `done` of `total` files are prepared; `name` says what is made of them."""
-
-    def note(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
-        """Take a message to the user."""
-
-
-class NoProgress:
-    """A `DownloadProgress` that shows nothing."""
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        """Ignore the report."""
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        """Ignore the report."""
-
-    def note(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
-        """Ignore the message."""
-
-
-NO_PROGRESS = NoProgress()
 
 
 @dataclass(frozen=True)

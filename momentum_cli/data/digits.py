@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from momentum_cli.data.dataset import NO_PROGRESS, Dataset, DownloadProgress
+from momentum_cli.data.dataset import Dataset
 from momentum_cli.data.pixels import check_options, pixel_dataset
 from momentum_cli.data.sampling import stratified_holdout
 from momentum_cli.errors import DataError
+from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 FILE = Path(__file__).with_name("digits.npz")
 MD5 = "35fa292850aefdac88ea117403394609"

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from momentum_cli.data.dataset import DownloadProgress
+from momentum_cli.progress import DownloadProgress
 
 TIMEOUT_SECONDS = 30.0
 """Longest silence of a server; without it a stalled mirror would hang a batch job for ever."""

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from momentum_cli.data import Dataset, Sequences, TokenText, evaluation_groups
 from momentum_cli.export.program import Program
+from momentum_cli.progress import Ui
 from momentum_cli.training.objective import Objective
-from momentum_cli.ui import Ui
 
 
 def score(

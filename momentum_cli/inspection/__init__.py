@@ -12,9 +12,10 @@ from momentum_cli.inspection.measurement import measure, measure_impulses
 from momentum_cli.inspection.pictures import draw_gradients, draw_impulses, draw_spectra
 from momentum_cli.inspection.subjects import is_run, open_recipe, open_runs, real_batch
 from momentum_cli.inspection.tables import print_inspection
-from momentum_cli.run_folder import environment, write_json
+from momentum_cli.machine import environment
+from momentum_cli.progress import NullUi, Ui
+from momentum_cli.run_folder import write_json
 from momentum_cli.run_folder.output import make_output_folder
-from momentum_cli.ui import NullUi, Ui
 
 __all__ = ["inspect", "print_inspection"]
 

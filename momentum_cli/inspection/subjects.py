@@ -10,10 +10,11 @@ from typing import cast
 import torch
 
 from momentum_cli.cells import canonical_name
-from momentum_cli.data import Batch, Dataset, DownloadProgress, epoch_order
+from momentum_cli.data import Batch, Dataset, epoch_order
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import load_model
 from momentum_cli.models import SequenceModel
+from momentum_cli.progress import DownloadProgress
 from momentum_cli.recipe import Named, Recipe, load_recipe
 from momentum_cli.shipped import find_recipe
 from momentum_cli.training.building import build_sequence_model

@@ -13,9 +13,9 @@ from momentum_cli.model_summary.operations import forward_operations, head_opera
 from momentum_cli.model_summary.peak import measured_peak
 from momentum_cli.model_summary.sizes import sizes
 from momentum_cli.model_summary.tables import print_summary
+from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe import Recipe
 from momentum_cli.training.building import build_sequence_model
-from momentum_cli.ui import NullUi, Ui
 
 __all__ = ["print_summary", "summary"]
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from momentum_cli.data import Dataset, DownloadProgress, Task
+from momentum_cli.data import Dataset, Task
 from momentum_cli.data.digits import Digits
 from momentum_cli.data.mnist import MNIST, PermutedMNIST
 from momentum_cli.data.synthetic import Adding, Copying
+from momentum_cli.progress import DownloadProgress
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from momentum_cli import terminal
-from momentum_cli.ui.wording import bytes_text
+from momentum_cli.wording import bytes_text
 
 
 def print_summary(result: Mapping[str, Any]) -> None:

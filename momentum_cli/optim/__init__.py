@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from momentum_cli.lookup import unknown
+from momentum_cli.messages import unknown
 from momentum_cli.optim.adarem import AdaRem
 from momentum_cli.optim.ahb_adam import AHBAdam, AHBAdamW
 from momentum_cli.optim.ahb_sgd import AHBSGD

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import Subject, open_subject
-from momentum_cli.lookup import unknown
+from momentum_cli.messages import unknown
 from momentum_cli.predict.files import ENDINGS, FileInputs
 from momentum_cli.predict.inputs import Broken, Sample, find_inputs, read_samples
 from momentum_cli.predict.preparation import Preparation
@@ -28,9 +28,9 @@ from momentum_cli.predict.speech import SpeechInputs
 from momentum_cli.predict.text import ENDINGS as TEXT_ENDINGS
 from momentum_cli.predict.text import text_predictions
 from momentum_cli.predict.writers import CsvWriter, JsonlWriter, NpzWriter, Writer
+from momentum_cli.progress import NullUi, Ui
 from momentum_cli.run_folder.files import replacing
 from momentum_cli.run_folder.output import check_output_file
-from momentum_cli.ui import NullUi, Ui
 
 __all__ = ["OUTPUT_FORMATS", "Preparation", "predict"]
 

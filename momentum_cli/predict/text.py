@@ -16,8 +16,8 @@ import torch
 from momentum_cli.data import Vocabulary
 from momentum_cli.errors import RecipeError
 from momentum_cli.evaluate import Subject
+from momentum_cli.metrics import TOKEN_METRICS
 from momentum_cli.predict.inputs import Broken
-from momentum_cli.training.objective import TOKEN_METRICS
 
 ENDINGS = (".txt",)
 # Tokens of a line that are run at once; the state is carried on.

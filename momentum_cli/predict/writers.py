@@ -16,8 +16,8 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 
 from momentum_cli.errors import DataError
+from momentum_cli.metrics import TOKEN_METRICS
 from momentum_cli.run_folder.files import json_text
-from momentum_cli.training.objective import TOKEN_METRICS
 
 _SCORES = ("tokens", "frames", "mse", *TOKEN_METRICS)
 

@@ -36,7 +36,7 @@ from momentum_cli.plots import PALETTE
 from momentum_cli.recipe import to_yaml
 from momentum_cli.report.sources import Source
 from momentum_cli.report.style import STYLE
-from momentum_cli.ui.wording import metric_text, seconds_text
+from momentum_cli.wording import metric_text, seconds_text
 
 MARK = "<!-- momentumrnn report -->"
 _NARROW_INCHES = 4.7

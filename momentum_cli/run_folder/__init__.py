@@ -4,7 +4,7 @@ Under a final name there is either the whole file or no file. `metrics.jsonl` an
 last line may be torn by a kill and is repaired when they are opened again.
 """
 
-from momentum_cli.run_folder.environment import environment
+from momentum_cli.machine import environment
 from momentum_cli.run_folder.files import json_text, replacing, write_json, write_text
 from momentum_cli.run_folder.folder import RUN_DIRECTORIES, RUN_FILES, is_run_folder, new_run_folder
 from momentum_cli.run_folder.lock import locked

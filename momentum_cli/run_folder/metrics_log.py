@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from momentum_cli.errors import DataError, RunError
+from momentum_cli.progress import Evaluation, StepInfo
 from momentum_cli.run_folder.files import json_text, write_text
-from momentum_cli.ui.protocol import Evaluation, StepInfo
 
 LEADING = ("kind", "step", "epoch", "samples", "split", "loss")
 TRAILING = ("grad_norm", "lr", "samples_per_second", "train_seconds", "wall_seconds")

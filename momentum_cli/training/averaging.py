@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from momentum_cli.training.objective import better
+from momentum_cli.metrics import better
 
 
 class ParameterAverage:

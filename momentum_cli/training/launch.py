@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from momentum_cli.errors import MomentumError, RecipeError
-from momentum_cli.process_memory import peak_resident_bytes
+from momentum_cli.machine import peak_resident_bytes
 from momentum_cli.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from momentum_cli.training.objective import better, reaches
+from momentum_cli.metrics import better, reaches
 
 if TYPE_CHECKING:
     from momentum_cli.recipe import Recipe, TrainOptions

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from momentum_cli.checkpoint import load_checkpoint
+from momentum_cli.progress import Evaluation, StepInfo
 from momentum_cli.run_folder import MetricsLog
 from momentum_cli.training.launch import device_name, memory_bytes
 from momentum_cli.training.trainer import StepResult, Trainer
-from momentum_cli.ui import Evaluation, StepInfo
 
 
 def logged(trainer: Trainer) -> bool:

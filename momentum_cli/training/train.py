@@ -9,8 +9,10 @@ from typing import Any
 
 from momentum_cli.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from momentum_cli.data import Dataset
+from momentum_cli.machine import environment
+from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe import Recipe
-from momentum_cli.run_folder import environment, locked, new_run_folder, write_json
+from momentum_cli.run_folder import locked, new_run_folder, write_json
 from momentum_cli.training.launch import (
     determinism,
     device_name,
@@ -23,7 +25,6 @@ from momentum_cli.training.launch import (
 from momentum_cli.training.resuming import check_resumed
 from momentum_cli.training.run import Run
 from momentum_cli.training.trainer import Trainer
-from momentum_cli.ui import NullUi, Ui
 
 
 def train(

@@ -6,8 +6,9 @@ import os
 import sys
 from typing import TextIO
 
+from momentum_cli.progress import Evaluation, Level, NullUi, RunStart, StepInfo, Ui
 from momentum_cli.ui.plain import PlainUi
-from momentum_cli.ui.protocol import Evaluation, Level, NullUi, QuietUi, RunStart, StepInfo, Ui
+from momentum_cli.ui.protocol import QuietUi
 
 __all__ = [
     "Evaluation",

@@ -5,49 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TextIO
+from typing import Any, TextIO
 
-from momentum_cli.ui.protocol import Level
+from momentum_cli.progress import OVER, BenchUi, Level, NullBenchUi, RunState
 from momentum_cli.ui.stream import SafeStream
-from momentum_cli.ui.summary import target_text
-from momentum_cli.ui.wording import bytes_text, clock_text, metric_text, seconds_text
-
-Status = Literal["waiting", "training", "reached", "finished", "missed", "failed"]
-OVER = frozenset({"reached", "finished", "missed", "failed"})
-
-
-@dataclass(frozen=True, slots=True)
-class RunState:
-    """Where one run of a benchmark is.
-
-    Args:
-        id: name of the run, unique in the benchmark.
-        label: of its cell.
-        status: "reached" the target, "missed" it, "finished" when there was none, "failed" by an error.
-        total_steps: steps of the budget, or None when only time limits the run.
-        value: latest value of the metric, or None before the first evaluation.
-        best: best value so far.
-        train_seconds: the scored clock.
-        reason: of a miss.
-        target_steps, target_seconds: steps and training seconds at the target; of the whole run without one.
-    """
-
-    id: str
-    comparison: str
-    label: str
-    seed: int
-    status: Status
-    metric: str
-    step: int = 0
-    total_steps: int | None = None
-    value: float | None = None
-    best: float | None = None
-    train_seconds: float = 0.0
-    reason: str | None = None
-    target_steps: int = 0
-    target_seconds: float = 0.0
+from momentum_cli.wording import bytes_text, clock_text, metric_text, seconds_text, target_text
 
 
 def make_bench_ui(
@@ -71,70 +33,6 @@ def make_bench_ui(
 
         return RichBenchUi(stream)
     return PlainBenchUi(stream, progress=progress)
-
-
-class BenchUi(Protocol):
-    """The display of a benchmark; a context manager that closes itself."""
-
-    def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
-        """A benchmark, or a part of it such as tuning, starts; `targets` is by comparison."""
-
-    def update(self, state: RunState) -> None:
-        """A run went on; called a few times a second at most."""
-
-    def note(self, text: str, level: Level = "info") -> None:
-        """A message to the user, at any time."""
-
-    def finish(self, summary: dict[str, Any]) -> None:
-        """All is over; `summary` is the content of bench.json."""
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        """`done` of `total` bytes of the file `name` are here."""
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        """`done` of `total` files are prepared; `name` says what is made of them."""
-
-    def close(self) -> None:
-        """Give the terminal back; calling it twice does no harm."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class NullBenchUi:
-    """Shows nothing."""
-
-    def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
-        pass
-
-    def update(self, state: RunState) -> None:
-        pass
-
-    def note(self, text: str, level: Level = "info") -> None:
-        pass
-
-    def finish(self, summary: dict[str, Any]) -> None:
-        pass
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        pass
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class QuietBenchUi(NullBenchUi):

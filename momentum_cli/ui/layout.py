@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from momentum_cli.ui.wording import printable
+from momentum_cli.wording import printable
 
 # Styles that read on a light and on a dark background: no yellow, no white, no black; the words say it without colour.
 LABEL, VALUE, BAR, REST = "dim", "bold", "cyan", "dim"

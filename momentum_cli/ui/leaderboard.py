@@ -13,12 +13,11 @@ from rich.console import Console, ConsoleOptions
 from rich.live import Live
 from rich.text import Text
 
-from momentum_cli.ui.contest import OVER, NullBenchUi, RunState, outcome_text
+from momentum_cli.progress import OVER, Level, NullBenchUi, RunState
+from momentum_cli.ui.contest import outcome_text
 from momentum_cli.ui.layout import BAR, ERROR, GOOD, LABEL, REST, VALUE, WARNING, rule
-from momentum_cli.ui.protocol import Level
 from momentum_cli.ui.stream import SafeStream
-from momentum_cli.ui.summary import short_path, target_text
-from momentum_cli.ui.wording import bytes_text, clock_text, metric_text, printable
+from momentum_cli.wording import bytes_text, clock_text, metric_text, printable, short_path, target_text
 
 _REDRAW_SECONDS = 1 / 6
 _LONGEST_BAR, _SHORTEST_BAR = 40, 6
@@ -228,7 +227,7 @@ class RichBenchUi(NullBenchUi):
         """
         from momentum_cli.benchmark.statistics import median
         from momentum_cli.benchmark.tables import count_text, time_text
-        from momentum_cli.training.objective import HIGHER_IS_BETTER
+        from momentum_cli.metrics import HIGHER_IS_BETTER
 
         for name, target in self._targets.items():
             states = [s for s in self._states.values() if s.comparison == name and s.status in OVER]

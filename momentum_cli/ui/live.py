@@ -16,9 +16,9 @@ from rich.console import Console, ConsoleOptions
 from rich.live import Live
 from rich.text import Text
 
+from momentum_cli.progress import Evaluation, Level, NullUi, RunStart, StepInfo
 from momentum_cli.ui.layout import ERROR, GOOD, LABEL, VALUE, WARNING, Bar, bars, fact, flow, rule
 from momentum_cli.ui.progress import Progress
-from momentum_cli.ui.protocol import Evaluation, Level, NullUi, RunStart, StepInfo
 from momentum_cli.ui.stream import SafeStream
 from momentum_cli.ui.summary import (
     evaluation_text,
@@ -27,19 +27,19 @@ from momentum_cli.ui.summary import (
     next_steps,
     of,
     reached_text,
-    short_path,
     summary_rows,
-    target_text,
     title,
 )
-from momentum_cli.ui.wording import (
+from momentum_cli.wording import (
     bytes_text,
     clock_text,
     metric_text,
     number_text,
     printable,
+    short_path,
     speed_text,
     step_time_text,
+    target_text,
 )
 
 SHORTEST_INTERVAL_SECONDS = 1 / 8

@@ -7,21 +7,19 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from momentum_cli.progress import Evaluation, Level, NullUi, RunStart, StepInfo
 from momentum_cli.ui.progress import Progress
-from momentum_cli.ui.protocol import Evaluation, Level, NullUi, RunStart, StepInfo
 from momentum_cli.ui.stream import SafeStream
-from momentum_cli.ui.summary import (
-    evaluation_text,
-    header,
-    next_steps,
-    of,
-    reached_text,
+from momentum_cli.ui.summary import evaluation_text, header, next_steps, of, reached_text, summary_rows, title
+from momentum_cli.wording import (
+    bytes_text,
+    clock_text,
+    number_text,
     short_path,
-    summary_rows,
+    speed_text,
+    step_time_text,
     target_text,
-    title,
 )
-from momentum_cli.ui.wording import bytes_text, clock_text, number_text, speed_text, step_time_text
 
 LONGEST_INTERVAL_SECONDS = 60.0
 

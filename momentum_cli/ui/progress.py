@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from momentum_cli.process_memory import resident_bytes
-from momentum_cli.ui.protocol import Evaluation, RunStart, StepInfo
+from momentum_cli.machine import resident_bytes
+from momentum_cli.progress import Evaluation, RunStart, StepInfo
 
 # An average over about the last ten losses that were read back: steady to the eye, and a divergence still shows.
 SMOOTHING = 0.9

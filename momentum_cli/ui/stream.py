@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
-from momentum_cli.ui.wording import printable
+from momentum_cli.wording import printable
 
 
 class SafeStream:

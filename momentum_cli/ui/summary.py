@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from momentum_cli.ui.protocol import Evaluation, RunStart
-from momentum_cli.ui.wording import metric_text, seconds_text, speed_text, step_time_text
+from momentum_cli.progress import Evaluation, RunStart
+from momentum_cli.wording import metric_text, seconds_text, short_path, speed_text, step_time_text, target_text
 
 STOP_REASONS = {
     "epochs": "all epochs are done",
@@ -51,15 +50,6 @@ def header(run: RunStart) -> list[str]:
 def of(value: int, total: int | None) -> str:
     """`3/30`, or `3` when there is no end."""
     return f"{value:,}" if total is None else f"{value:,}/{total:,}"
-
-
-def target_text(metric: str, value: float) -> str:
-    """`accuracy >= 95.00 %`."""
-    from momentum_cli.training.objective import (
-        HIGHER_IS_BETTER,  # here, because it brings torch, which --help must not wait for
-    )
-
-    return f"{metric} {'>=' if HIGHER_IS_BETTER.get(metric, False) else '<='} {metric_text(metric, value)}"
 
 
 def metrics_text(metrics: Mapping[str, Any], first: str = "") -> str:
@@ -145,13 +135,3 @@ def next_steps(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("evaluate", f"momentumrnn eval {run}"),
         ("continue", f"momentumrnn train --resume {run} {more}"),
     ]
-
-
-def short_path(path: str | os.PathLike[str]) -> str:
-    """The path as seen from the current folder when it lies below it, otherwise whole."""
-    text = os.fspath(path)
-    try:
-        relative = os.path.relpath(text)
-    except (ValueError, OSError):
-        return text
-    return text if relative.startswith(os.pardir) or len(relative) >= len(text) else relative

@@ -17,7 +17,7 @@ from momentum_cli.data.files.columns import LARGEST, words
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.errors import DataError
-from momentum_cli.lookup import unknown
+from momentum_cli.messages import unknown
 
 _STEPS = 1 << 16
 

@@ -17,7 +17,7 @@ from momentum_cli.data.files.schema import SUFFIXES
 from momentum_cli.data.files.tables import csv_blocks, csv_columns, json_objects, parquet_blocks, parquet_columns
 from momentum_cli.data.speech.first_recipe import first_speech_recipe, recordings_below
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.lookup import unknown
+from momentum_cli.messages import unknown
 
 # Names in use, the most telling first; compared in lower case.
 _SEQUENCE = ("sequence", "sequence_id", "series", "series_id", "id", "sample", "subject", "unit", "trial", "recording")

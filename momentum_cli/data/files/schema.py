@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from momentum_cli.errors import DataError
-from momentum_cli.lookup import unknown
+from momentum_cli.messages import unknown
 
 Kind = Literal["classification", "regression", "labelling", "forecasting"]
 Format = Literal["csv", "parquet", "jsonl", "npz", "npy", "wav", "text"]

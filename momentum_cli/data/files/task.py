@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from momentum_cli.data.dataset import NO_PROGRESS, Dataset, DownloadProgress, find_data
+from momentum_cli.data.dataset import Dataset, find_data
 from momentum_cli.data.sampling import check_seed
 from momentum_cli.errors import DataError
+from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from momentum_cli.data.dataset import DownloadProgress, cache_dir
+from momentum_cli.data.dataset import cache_dir
 from momentum_cli.data.files.cache import LARGE
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.steps import Steps, StepWriter
 from momentum_cli.data.speech.features import Features
 from momentum_cli.data.speech.listing import Recording
 from momentum_cli.data.speech.recordings import RecordingError, read_recording
+from momentum_cli.progress import DownloadProgress
 
 VERSION = 1
 # Recordings that are computed before their frames are written, for each worker.

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from momentum_cli.data.dataset import NO_PROGRESS, Dataset, DownloadProgress, find_data
+from momentum_cli.data.dataset import Dataset, find_data
 from momentum_cli.data.speech.options import SplitOption, check_division
+from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
     from momentum_cli.data.files.problems import Problems

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from momentum_cli.data.dataset import DownloadProgress
 from momentum_cli.data.files.gathering import label_order
 from momentum_cli.data.files.normalisation import Scaling, fit
 from momentum_cli.data.files.problems import Problems
@@ -24,6 +23,7 @@ from momentum_cli.data.speech.options import SplitOption
 from momentum_cli.data.speech.splitting import given_splits, split_recordings
 from momentum_cli.data.speech.timit import check_utterance, list_timit
 from momentum_cli.errors import DataError
+from momentum_cli.progress import DownloadProgress
 
 if TYPE_CHECKING:
     from momentum_cli.data.speech.classification import SpeechClassify

@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 import math
+import os
 import unicodedata
+
+from momentum_cli.metrics import HIGHER_IS_BETTER
+
+
+def target_text(metric: str, value: float) -> str:
+    """`accuracy >= 95.00 %`."""
+    return f"{metric} {'>=' if HIGHER_IS_BETTER.get(metric, False) else '<='} {metric_text(metric, value)}"
+
+
+def short_path(path: str | os.PathLike[str]) -> str:
+    """The path as seen from the current folder when it lies below it, otherwise whole."""
+    text = os.fspath(path)
+    try:
+        relative = os.path.relpath(text)
+    except (ValueError, OSError):
+        return text
+    return text if relative.startswith(os.pardir) or len(relative) >= len(text) else relative
 
 
 def metric_text(name: str, value: float | None) -> str:

@@ -1,0 +1,295 @@
+"""What a command reports while it works: protocols of the displays, the events they are given, and their null forms.
+
+The engines below the command line know only this module; `momentum_cli.ui` has the displays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+Level = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """What is known when training starts; `start_step` is above 0 when a run is resumed.
+
+    Args:
+        target: (metric, value), or None when the recipe names no target.
+        max_seconds: budget of training seconds, or None; only used for the time left.
+        best, reached: `best` and `target` as in result.json, of a resumed run that has them from before.
+    """
+
+    name: str
+    run_dir: str
+    cell: str
+    backend: str
+    device: str
+    precision: str
+    parameters: int
+    task: str
+    train_samples: int
+    epochs: int | None
+    total_steps: int | None
+    steps_per_epoch: int
+    start_step: int
+    metric: str
+    target: tuple[str, float] | None
+    seed: int
+    batch_size: int
+    max_seconds: float | None = None
+    best: Mapping[str, Any] | None = None
+    reached: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """One optimizer step.
+
+    Args:
+        step: optimizer steps done since the start of the run, from 1.
+        epoch: the epoch the step belongs to, from 1.
+        step_in_epoch: steps done in this epoch, from 1.
+        loss: training loss of this step; None when it was not read back from the device.
+        samples: training sequences seen since the start of the run.
+        train_seconds: the scored clock (data, forward, backward, step; evaluation, logging and checkpoints excluded).
+        memory_bytes: device memory in use; None lets the interface show the resident memory of the process.
+    """
+
+    step: int
+    epoch: int
+    step_in_epoch: int
+    loss: float | None
+    grad_norm: float | None
+    lr: float
+    samples: int
+    train_seconds: float
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluation of one split.
+
+    Args:
+        epoch: whole epochs done; 0 before the first one is complete.
+        best: the best value of the headline metric so far.
+        target_reached: the target has been reached at or before this evaluation.
+    """
+
+    step: int
+    epoch: int
+    samples: int
+    split: str
+    metrics: dict[str, float]
+    train_seconds: float
+    wall_seconds: float
+    best: bool
+    target_reached: bool
+
+
+class Ui(Protocol):
+    """The interface that the engine talks to; a context manager that closes itself."""
+
+    def start(self, run: RunStart) -> None:
+        """Training starts."""
+
+    def step(self, info: StepInfo) -> None:
+        """An optimizer step is done; called for every one, so it must be cheap."""
+
+    def evaluation_progress(self, done: int, total: int, split: str) -> None:
+        """`done` of `total` sequences of `split` are evaluated."""
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """An evaluation is complete."""
+
+    def note(self, text: str, level: Level = "info") -> None:
+        """A message to the user, at any time."""
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Training is over; `result` is the content of result.json."""
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        """`done` of `total` bytes of the file `name` are here; total is None when the server does not say."""
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        """`done` of `total` files are prepared; `name` says what is made of them."""
+
+    def close(self) -> None:
+        """Give the terminal back; calling it twice does no harm."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class NullUi:
+    """Shows nothing: the interface of library calls and of the processes other than the first."""
+
+    def start(self, run: RunStart) -> None:
+        pass
+
+    def step(self, info: StepInfo) -> None:
+        pass
+
+    def evaluation_progress(self, done: int, total: int, split: str) -> None:
+        pass
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        pass
+
+    def note(self, text: str, level: Level = "info") -> None:
+        pass
+
+    def finish(self, result: dict[str, Any]) -> None:
+        pass
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        pass
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+Status = Literal["waiting", "training", "reached", "finished", "missed", "failed"]
+OVER = frozenset({"reached", "finished", "missed", "failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Where one run of a benchmark is.
+
+    Args:
+        id: name of the run, unique in the benchmark.
+        label: of its cell.
+        status: "reached" the target, "missed" it, "finished" when there was none, "failed" by an error.
+        total_steps: steps of the budget, or None when only time limits the run.
+        value: latest value of the metric, or None before the first evaluation.
+        best: best value so far.
+        train_seconds: the scored clock.
+        reason: of a miss.
+        target_steps, target_seconds: steps and training seconds at the target; of the whole run without one.
+    """
+
+    id: str
+    comparison: str
+    label: str
+    seed: int
+    status: Status
+    metric: str
+    step: int = 0
+    total_steps: int | None = None
+    value: float | None = None
+    best: float | None = None
+    train_seconds: float = 0.0
+    reason: str | None = None
+    target_steps: int = 0
+    target_seconds: float = 0.0
+
+
+class BenchUi(Protocol):
+    """The display of a benchmark; a context manager that closes itself."""
+
+    def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
+        """A benchmark, or a part of it such as tuning, starts; `targets` is by comparison."""
+
+    def update(self, state: RunState) -> None:
+        """A run went on; called a few times a second at most."""
+
+    def note(self, text: str, level: Level = "info") -> None:
+        """A message to the user, at any time."""
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """All is over; `summary` is the content of bench.json."""
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        """`done` of `total` bytes of the file `name` are here."""
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        """`done` of `total` files are prepared; `name` says what is made of them."""
+
+    def close(self) -> None:
+        """Give the terminal back; calling it twice does no harm."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class NullBenchUi:
+    """Shows nothing."""
+
+    def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
+        pass
+
+    def update(self, state: RunState) -> None:
+        pass
+
+    def note(self, text: str, level: Level = "info") -> None:
+        pass
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        pass
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        pass
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class DownloadProgress(Protocol):
+    """Receives the progress of a download or of a preparation; the library itself never prints."""
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        """Report that `done` of `total` bytes of the file `name` have arrived (`total` None: not known)."""
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        """Report that `done` of `total` files are prepared; `name` says what is made of them."""
+
+    def note(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
+        """Take a message to the user."""
+
+
+class NoProgress:
+    """A `DownloadProgress` that shows nothing."""
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        """Ignore the report."""
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        """Ignore the report."""
+
+    def note(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
+        """Ignore the message."""
+
+
+NO_PROGRESS = NoProgress()
