@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from momentum_cli.coupled import CoupledLSTM as CoupledLSTM
     from momentum_cli.custom_layer import CustomRNN as CustomRNN
-    from momentum_cli.dynamics import Adam as Adam
-    from momentum_cli.dynamics import HeavyBall as HeavyBall
-    from momentum_cli.dynamics import Identity as Identity
-    from momentum_cli.dynamics import Nesterov as Nesterov
-    from momentum_cli.dynamics import RMSProp as RMSProp
-    from momentum_cli.dynamics import ScheduledRestart as ScheduledRestart
+    from momentum_cli.dynamics.adam import Adam as Adam
+    from momentum_cli.dynamics.heavy_ball import HeavyBall as HeavyBall
+    from momentum_cli.dynamics.identity import Identity as Identity
+    from momentum_cli.dynamics.nesterov import Nesterov as Nesterov
+    from momentum_cli.dynamics.nesterov import ScheduledRestart as ScheduledRestart
+    from momentum_cli.dynamics.rmsprop import RMSProp as RMSProp
     from momentum_cli.layers import GRU as GRU
     from momentum_cli.layers import LSTM as LSTM
     from momentum_cli.layers import RNN as RNN

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from momentum_cli.dynamics import Identity, ScheduledRestart, nesterov_coefficient
+from momentum_cli.dynamics.identity import Identity
+from momentum_cli.dynamics.nesterov import ScheduledRestart, nesterov_coefficient
 from momentum_cli.recurrence import Recurrence, State
 from momentum_cli.recurrent_layer import CommonOptions, RecurrentLayer
 

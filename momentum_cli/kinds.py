@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from momentum_cli.cells import Cell, parse_cell
 from momentum_cli.coupled import CoupledLSTM, coupled_recurrence
-from momentum_cli.dynamics import DYNAMICS, Dynamics, ScheduledRestart
+from momentum_cli.dynamics import DYNAMICS
+from momentum_cli.dynamics.nesterov import ScheduledRestart
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.layers import GRU, LSTM, RNN
 from momentum_cli.options import Option, dataclass_options
 from momentum_cli.orthogonal import check_basis_every

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.recurrence import Recurrence
 
 State = tuple[Tensor, ...]

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Unpack, cast
 
-from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Nesterov, RMSProp, ScheduledRestart
+from momentum_cli.dynamics.adam import Adam
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.rmsprop import RMSProp
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.recurrent_layer import LayerOptions, RecurrentLayer
 

@@ -1,4 +1,4 @@
-"""The machine behind a result: command line, versions, source commit, processor, devices, memory. Nothing secret is recorded."""
+"""The machine behind a result: command line, versions, source commit, processor, devices, memory; nothing secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages of refusals: one wording for names that do not exist, with the nearest one, and for values that do not fit."""
+"""Messages of refusals: one wording for names that do not exist, with the nearest, and for wrong values."""
 
 from __future__ import annotations
 

@@ -10,7 +10,11 @@ from typing import Unpack, cast
 import torch
 from torch import nn
 
-from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Nesterov, RMSProp, ScheduledRestart
+from momentum_cli.dynamics.adam import Adam
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.rmsprop import RMSProp
 from momentum_cli.kernels import Weights
 from momentum_cli.layers import short_name
 from momentum_cli.orthogonal import Orthogonal

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from momentum_cli.data import Task
-    from momentum_cli.dynamics import Dynamics
+    from momentum_cli.dynamics.protocol import Dynamics
     from momentum_cli.language_model import LanguageModel
     from momentum_cli.recurrent_layer import RecurrentLayer
 

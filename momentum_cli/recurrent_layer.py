@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from momentum_cli import kernels
-from momentum_cli.dynamics import Dynamics, HeavyBall
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.ragged import reverse
 from momentum_cli.kernels import Weights
 from momentum_cli.layer_state import State, StateLayout
-from momentum_cli.ragged import reverse
 from momentum_cli.recurrence import RECURRENCES, Recurrence
 
 

@@ -20,19 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-from momentum_cli.dynamics import (
-    Adam,
-    Dynamics,
-    HeavyBall,
-    Identity,
-    Nesterov,
-    RMSProp,
-    ScheduledRestart,
-    nesterov_coefficient,
-    normalize,
-)
+from momentum_cli.dynamics.adam import Adam
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.identity import Identity
+from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart, nesterov_coefficient
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.ragged import at_end, reverse
+from momentum_cli.dynamics.rmsprop import RMSProp, normalize
 from momentum_cli.kernels.scripted import filter_blocks, run_driven, run_native
-from momentum_cli.ragged import at_end, reverse
 from momentum_cli.recurrence import RECURRENCES
 
 if TYPE_CHECKING:

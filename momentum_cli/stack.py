@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from momentum_cli.dynamics import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.layer_state import State
 from momentum_cli.recurrence import Recurrence
 from momentum_cli.recurrent_layer import RecurrentLayer

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics import State, stepwise_scan
+from momentum_cli.dynamics.protocol import State
+from momentum_cli.dynamics.scan import stepwise_scan
 
 
 @dataclass(frozen=True)

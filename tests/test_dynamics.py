@@ -8,17 +8,14 @@ import math
 import pytest
 import torch
 
-from momentum_cli.dynamics import (
-    DYNAMICS,
-    Adam,
-    Dynamics,
-    HeavyBall,
-    Identity,
-    Nesterov,
-    RMSProp,
-    ScheduledRestart,
-    filter_input,
-)
+from momentum_cli.dynamics import DYNAMICS
+from momentum_cli.dynamics.adam import Adam
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.identity import Identity
+from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.rmsprop import RMSProp
+from momentum_cli.dynamics.scan import filter_input
 
 ALL: list[Dynamics] = [
     Identity(),

@@ -15,7 +15,12 @@ import torch
 from torch import Tensor
 
 from momentum_cli import LSTM
-from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
+from momentum_cli.dynamics.adam import Adam
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.identity import Identity
+from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.rmsprop import RMSProp
 from momentum_cli.kernels import Weights, Work, choose, cpu_library, fused, fused_ops, native, reference
 from momentum_cli.recurrence import RECURRENCES
 

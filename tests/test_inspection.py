@@ -18,7 +18,12 @@ from untrained import write_checkpoint
 
 from momentum_cli import cli
 from momentum_cli.data import Batch
-from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
+from momentum_cli.dynamics.adam import Adam
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.identity import Identity
+from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.rmsprop import RMSProp
 from momentum_cli.inspection import inspect, print_inspection
 from momentum_cli.inspection.gradient_flow import gradient_flow, spread
 from momentum_cli.inspection.impulse import impulse_response, memory, memory_closed_form

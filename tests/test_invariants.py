@@ -17,7 +17,10 @@ from momentum_cli.cells import CELLS
 from momentum_cli.checkpoint import Checkpoint
 from momentum_cli.data import Dataset
 from momentum_cli.data.dataset import Split
-from momentum_cli.dynamics import DYNAMICS, HeavyBall, Identity, ScheduledRestart
+from momentum_cli.dynamics import DYNAMICS
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.identity import Identity
+from momentum_cli.dynamics.nesterov import ScheduledRestart
 from momentum_cli.kinds import KINDS, build_layer, cell_objects
 from momentum_cli.plugins import load_plugin
 from momentum_cli.recipe import Recipe

@@ -9,7 +9,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from momentum_cli.data import NOT_SCORED
-from momentum_cli.dynamics import DYNAMICS, HeavyBall
+from momentum_cli.dynamics import DYNAMICS
+from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.language_model import LanguageModel, TrainingTerms
 from momentum_cli.layers import GRU, LSTM
 from momentum_cli.orthogonal_layer import OrthogonalRNN

@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 
 import momentum_cli
 from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
-from momentum_cli.dynamics import DYNAMICS, Dynamics
+from momentum_cli.dynamics import DYNAMICS
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.kernels import BACKENDS
 from momentum_cli.recurrent_layer import RecurrentLayer
 

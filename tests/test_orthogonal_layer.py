@@ -21,7 +21,7 @@ import momentum_cli
 from momentum_cli import HeavyBall, Identity, OrthogonalRNN
 from momentum_cli.checkpoint import Checkpoint
 from momentum_cli.data import Dataset, Split
-from momentum_cli.dynamics import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.models import SequenceModel
 from momentum_cli.recipe import Recipe, load_recipe
 from momentum_cli.training.train import train

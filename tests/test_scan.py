@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from momentum_cli.scan import decay_scan
+from momentum_cli.dynamics.scan import decay_scan
 
 
 def loop(decay: Tensor, x: Tensor, start: Tensor | None) -> Tensor:

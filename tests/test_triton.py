@@ -14,7 +14,8 @@ from torch import Tensor
 
 from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, RMSProp, kernels, step_time
 from momentum_cli.doctor import examine
-from momentum_cli.dynamics import Dynamics, Nesterov
+from momentum_cli.dynamics.nesterov import Nesterov
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.kernels import triton, triton_ops
 from momentum_cli.recurrence import RECURRENCES
 

@@ -21,7 +21,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
 from momentum_cli import LSTM
-from momentum_cli.dynamics import Adam, Dynamics, HeavyBall, Identity, RMSProp
+from momentum_cli.dynamics.adam import Adam
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.identity import Identity
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.rmsprop import RMSProp
 from momentum_cli.kernels import Weights, reference, triton, triton_ops
 from momentum_cli.recurrence import RECURRENCES
 

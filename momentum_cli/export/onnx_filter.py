@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from onnx import TensorProto, helper
 
-from momentum_cli.dynamics import Dynamics, HeavyBall, Nesterov, ScheduledRestart
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.export.onnx_writer import Writer
 
 ROWS = 32

@@ -18,7 +18,8 @@ from onnx import TensorProto, helper
 from torch import Tensor
 
 from momentum_cli import __version__
-from momentum_cli.dynamics import HeavyBall, Identity
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.identity import Identity
 from momentum_cli.export.bundle import Bundle
 from momentum_cli.export.language import write_language
 from momentum_cli.export.onnx_filter import filter_sequence

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics import Identity
+from momentum_cli.dynamics.identity import Identity
 from momentum_cli.recurrent_layer import RecurrentLayer
 
 

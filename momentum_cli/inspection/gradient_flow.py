@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from momentum_cli.data import Batch
+from momentum_cli.dynamics.ragged import reverse
 from momentum_cli.inspection.tape import Tape, record
 from momentum_cli.models import SequenceModel
-from momentum_cli.ragged import reverse
 from momentum_cli.training.objective import Objective
 
 

@@ -16,7 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics import Dynamics, HeavyBall, Identity, Nesterov, ScheduledRestart
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.identity import Identity
+from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
+from momentum_cli.dynamics.protocol import Dynamics
 
 FORGOTTEN = 0.05
 """A response is forgotten when it stays below this part of its peak."""

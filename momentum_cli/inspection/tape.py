@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from momentum_cli.dynamics import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.recurrence import Recurrence, State
 from momentum_cli.recurrent_layer import RecurrentLayer
 

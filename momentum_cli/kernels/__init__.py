@@ -12,7 +12,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from momentum_cli.dynamics import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.kernels import fused, native, reference, triton
 from momentum_cli.kernels.weights import State, Weights
 from momentum_cli.kernels.work import Work

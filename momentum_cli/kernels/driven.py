@@ -9,7 +9,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from momentum_cli.dynamics import Adam, Dynamics, Identity, RMSProp, filter_input
+from momentum_cli.dynamics.adam import Adam
+from momentum_cli.dynamics.identity import Identity
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.rmsprop import RMSProp
+from momentum_cli.dynamics.scan import filter_input
 from momentum_cli.kernels.weights import State, Weights
 
 

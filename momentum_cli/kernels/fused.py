@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.kernels import cpu_library, reference
 from momentum_cli.kernels.cpu_library import status
 from momentum_cli.kernels.driven import can_take_in, take_in

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from momentum_cli.dynamics import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.ragged import advance
 from momentum_cli.kernels.weights import State, Weights
 from momentum_cli.kernels.work import Work
-from momentum_cli.ragged import advance
 from momentum_cli.recurrence import Recurrence
 
 

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from momentum_cli.dynamics import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.kernels import triton_ops
 from momentum_cli.kernels.driven import can_take_in, take_in
 from momentum_cli.kernels.weights import State, Weights

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from momentum_cli.dynamics import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.recurrence import Recurrence
 
 

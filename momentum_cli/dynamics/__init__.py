@@ -1,0 +1,34 @@
+"""Momentum dynamics: the filters that stand in front of an unchanged recurrence.
+
+A recurrent cell reads its input only through the projection ``u_t = W_ih x_t + b_ih``. A dynamics replaces ``u_t`` by
+``d_t``, the output of a recurrence over time that is elementwise in u; nothing else of the cell changes.
+
+Axes: T time, B batch, C channels (gates in gate space, inputs in input space).
+
+Linear dynamics (``linear = True``) commute with the projection: ``d_t = W_ih y_t + b_ih c_t``, where y is the filtered
+input and c the filtered constant 1. `filter_input` computes ``[y, c]``, so that such a cell is an ordinary one run on
+the filtered input.
+
+Reference: Nguyen, Baraniuk, Bertozzi, Osher, Wang, "MomentumRNN: Integrating Momentum into Recurrent Neural Networks",
+NeurIPS 2020, arXiv 2006.06919. As in the authors' code there is no bias correction, no factor (1 - momentum), and
+``eps`` stands inside the root.
+"""
+
+from __future__ import annotations
+
+from momentum_cli.dynamics.adam import Adam
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.identity import Identity
+from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.rmsprop import RMSProp
+
+# The names of recipes and of the command line.
+DYNAMICS: dict[str, type[Dynamics]] = {
+    "identity": Identity,
+    "momentum": HeavyBall,
+    "nesterov": Nesterov,
+    "sr": ScheduledRestart,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+}
