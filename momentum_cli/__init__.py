@@ -13,53 +13,54 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from momentum_cli.coupled import CoupledLSTM as CoupledLSTM
-    from momentum_cli.custom_layer import CustomRNN as CustomRNN
     from momentum_cli.dynamics.adam import Adam as Adam
     from momentum_cli.dynamics.heavy_ball import HeavyBall as HeavyBall
     from momentum_cli.dynamics.identity import Identity as Identity
     from momentum_cli.dynamics.nesterov import Nesterov as Nesterov
     from momentum_cli.dynamics.nesterov import ScheduledRestart as ScheduledRestart
     from momentum_cli.dynamics.rmsprop import RMSProp as RMSProp
-    from momentum_cli.layers import GRU as GRU
-    from momentum_cli.layers import LSTM as LSTM
-    from momentum_cli.layers import RNN as RNN
-    from momentum_cli.layers import SRGRU as SRGRU
-    from momentum_cli.layers import SRLSTM as SRLSTM
-    from momentum_cli.layers import SRRNN as SRRNN
-    from momentum_cli.layers import AdamGRU as AdamGRU
-    from momentum_cli.layers import AdamLSTM as AdamLSTM
-    from momentum_cli.layers import AdamRNN as AdamRNN
-    from momentum_cli.layers import MomentumGRU as MomentumGRU
-    from momentum_cli.layers import MomentumLSTM as MomentumLSTM
-    from momentum_cli.layers import MomentumRNN as MomentumRNN
-    from momentum_cli.layers import NesterovGRU as NesterovGRU
-    from momentum_cli.layers import NesterovLSTM as NesterovLSTM
-    from momentum_cli.layers import NesterovRNN as NesterovRNN
-    from momentum_cli.layers import RMSPropGRU as RMSPropGRU
-    from momentum_cli.layers import RMSPropLSTM as RMSPropLSTM
-    from momentum_cli.layers import RMSPropRNN as RMSPropRNN
-    from momentum_cli.orthogonal_layer import SRDTRIV as SRDTRIV
-    from momentum_cli.orthogonal_layer import AdamDTRIV as AdamDTRIV
-    from momentum_cli.orthogonal_layer import MomentumDTRIV as MomentumDTRIV
-    from momentum_cli.orthogonal_layer import NesterovDTRIV as NesterovDTRIV
-    from momentum_cli.orthogonal_layer import OrthogonalRNN as OrthogonalRNN
-    from momentum_cli.orthogonal_layer import RMSPropDTRIV as RMSPropDTRIV
-    from momentum_cli.recurrence import Recurrence as Recurrence
+    from momentum_cli.layers.coupled import CoupledLSTM as CoupledLSTM
+    from momentum_cli.layers.custom import CustomRNN as CustomRNN
+    from momentum_cli.layers.lstm_gru_rnn import GRU as GRU
+    from momentum_cli.layers.lstm_gru_rnn import LSTM as LSTM
+    from momentum_cli.layers.lstm_gru_rnn import RNN as RNN
+    from momentum_cli.layers.orthogonal import OrthogonalRNN as OrthogonalRNN
+    from momentum_cli.layers.short_names import SRDTRIV as SRDTRIV
+    from momentum_cli.layers.short_names import SRGRU as SRGRU
+    from momentum_cli.layers.short_names import SRLSTM as SRLSTM
+    from momentum_cli.layers.short_names import SRRNN as SRRNN
+    from momentum_cli.layers.short_names import AdamDTRIV as AdamDTRIV
+    from momentum_cli.layers.short_names import AdamGRU as AdamGRU
+    from momentum_cli.layers.short_names import AdamLSTM as AdamLSTM
+    from momentum_cli.layers.short_names import AdamRNN as AdamRNN
+    from momentum_cli.layers.short_names import MomentumDTRIV as MomentumDTRIV
+    from momentum_cli.layers.short_names import MomentumGRU as MomentumGRU
+    from momentum_cli.layers.short_names import MomentumLSTM as MomentumLSTM
+    from momentum_cli.layers.short_names import MomentumRNN as MomentumRNN
+    from momentum_cli.layers.short_names import NesterovDTRIV as NesterovDTRIV
+    from momentum_cli.layers.short_names import NesterovGRU as NesterovGRU
+    from momentum_cli.layers.short_names import NesterovLSTM as NesterovLSTM
+    from momentum_cli.layers.short_names import NesterovRNN as NesterovRNN
+    from momentum_cli.layers.short_names import RMSPropDTRIV as RMSPropDTRIV
+    from momentum_cli.layers.short_names import RMSPropGRU as RMSPropGRU
+    from momentum_cli.layers.short_names import RMSPropLSTM as RMSPropLSTM
+    from momentum_cli.layers.short_names import RMSPropRNN as RMSPropRNN
+    from momentum_cli.recurrence.protocol import Recurrence as Recurrence
 
 __version__ = "0.1.0"
 
 _MODULES = {
     "dynamics": ("Identity", "HeavyBall", "Nesterov", "ScheduledRestart", "RMSProp", "Adam"),
-    "layers": (
-        *("LSTM", "GRU", "RNN"),
-        *(f"{dynamics}{r}" for r in ("LSTM", "GRU", "RNN") for dynamics in ("Momentum", "Nesterov", "SR")),
-        *(f"{dynamics}{r}" for r in ("LSTM", "GRU", "RNN") for dynamics in ("RMSProp", "Adam")),
+    "layers.lstm_gru_rnn": ("LSTM", "GRU", "RNN"),
+    "layers.orthogonal": ("OrthogonalRNN",),
+    "layers.short_names": tuple(
+        f"{dynamics}{layer}"
+        for layer in ("LSTM", "GRU", "RNN", "DTRIV")
+        for dynamics in ("Momentum", "Nesterov", "SR", "RMSProp", "Adam")
     ),
-    "orthogonal_layer": ("OrthogonalRNN", *(f"{d}DTRIV" for d in ("Momentum", "Nesterov", "SR", "RMSProp", "Adam"))),
-    "coupled": ("CoupledLSTM",),
-    "custom_layer": ("CustomRNN",),
-    "recurrence": ("Recurrence",),
+    "layers.coupled": ("CoupledLSTM",),
+    "layers.custom": ("CustomRNN",),
+    "recurrence.protocol": ("Recurrence",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

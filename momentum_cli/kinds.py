@@ -7,16 +7,18 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from momentum_cli.cells import Cell, parse_cell
-from momentum_cli.coupled import CoupledLSTM, coupled_recurrence
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.dynamics.nesterov import ScheduledRestart
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.layers import GRU, LSTM, RNN
+from momentum_cli.layers.coupled import CoupledLSTM
+from momentum_cli.layers.lstm_gru_rnn import GRU, LSTM, RNN
+from momentum_cli.layers.orthogonal import OrthogonalRNN
+from momentum_cli.layers.orthogonal_matrix import check_basis_every
+from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.options import Option, dataclass_options
-from momentum_cli.orthogonal import check_basis_every
-from momentum_cli.orthogonal_layer import OrthogonalRNN
-from momentum_cli.recurrence import RECURRENCES, Recurrence
-from momentum_cli.recurrent_layer import RecurrentLayer
+from momentum_cli.recurrence import RECURRENCES
+from momentum_cli.recurrence.coupled import coupled_recurrence
+from momentum_cli.recurrence.protocol import Recurrence
 
 OrthogonalInit = Literal["cayley", "henaff"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, log_softmax
 
-from momentum_cli.scripting import _StandIn, scriptable_layer
+from momentum_cli.layers.torchscript import _StandIn, scriptable_layer
 
 if TYPE_CHECKING:
     from momentum_cli.language_model import LanguageModel

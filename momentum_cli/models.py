@@ -10,15 +10,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from momentum_cli.layer_state import State
-from momentum_cli.recurrent_layer import RecurrentLayer
+from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.layers.state import State
 
 
 class SequenceModel(nn.Module):
     """A recurrent layer followed by a linear head.
 
     Args:
-        layer: A layer of `momentum_cli.layers`, time first.
+        layer: A layer of `momentum_cli.layers.lstm_gru_rnn`, time first.
         output_size: Classes, or values to predict, >= 1.
         output: ``"last"``: the head reads the output at each sequence's last valid step (for a bidirectional layer
             the final output of each direction). ``"every"``: it reads every step.
@@ -67,7 +67,7 @@ class SequenceModel(nn.Module):
         return self.head(self.dropout(read)), after
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.scripting`."""
-        from momentum_cli.scripting import ScriptableModel
+        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.layers.torchscript`."""
+        from momentum_cli.layers.torchscript import ScriptableModel
 
         return ScriptableModel(self)

@@ -18,7 +18,7 @@ from torch import Tensor
 from momentum_cli.cells import RANGES
 from momentum_cli.errors import RecipeError
 from momentum_cli.options import dataclass_options, describe_type
-from momentum_cli.recurrence import Recurrence
+from momentum_cli.recurrence.protocol import Recurrence
 
 _BATCH, _HIDDEN, _STEPS = 2, 3, 4
 

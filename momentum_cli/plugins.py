@@ -131,9 +131,9 @@ def _register(name: str, path: Path | None, module: ModuleType) -> Plugin:
     """Check everything a plugin offers, then add all of it."""
     from functools import partial
 
-    from momentum_cli.custom_layer import CustomRNN
     from momentum_cli.dynamics import DYNAMICS
     from momentum_cli.kinds import KINDS, Kind
+    from momentum_cli.layers.custom import CustomRNN
     from momentum_cli.plugin_checks import check_dynamics, check_recurrence, describe_options, located
 
     where = str(path or name)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from momentum_cli.data import Task
     from momentum_cli.dynamics.protocol import Dynamics
     from momentum_cli.language_model import LanguageModel
-    from momentum_cli.recurrent_layer import RecurrentLayer
+    from momentum_cli.layers.recurrent import RecurrentLayer
 
 __all__ = [
     "AveragingOptions",
@@ -280,7 +280,7 @@ class Recipe(_Section):
         """
         from momentum_cli.kinds import build_layer
         from momentum_cli.language_model import LanguageModel
-        from momentum_cli.stack import RecurrentStack
+        from momentum_cli.layers.stack import RecurrentStack
 
         options, language = self.model, self.model.language or LanguageModelOptions()
         embedding = language.embedding_size or options.hidden_size

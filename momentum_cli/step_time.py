@@ -23,8 +23,8 @@ from torch import nn
 from momentum_cli.cells import parse_cell
 from momentum_cli.kernels import fused, triton
 from momentum_cli.kinds import KINDS, build_layer, cell_objects
+from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.machine import forget_peak, peak_resident_bytes, resident_bytes
-from momentum_cli.recurrent_layer import RecurrentLayer
 
 Pass = Literal["forward", "training"]
 

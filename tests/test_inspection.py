@@ -30,11 +30,12 @@ from momentum_cli.inspection.impulse import impulse_response, memory, memory_clo
 from momentum_cli.inspection.jacobian import recurrent_jacobian, spectrum
 from momentum_cli.inspection.subjects import initial_model, real_batch
 from momentum_cli.inspection.tables import shown_steps
-from momentum_cli.layers import GRU, LSTM, RNN
+from momentum_cli.layers.lstm_gru_rnn import GRU, LSTM, RNN
+from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.models import SequenceModel
 from momentum_cli.recipe import load_recipe
-from momentum_cli.recurrence import RECURRENCES, Recurrence
-from momentum_cli.recurrent_layer import RecurrentLayer
+from momentum_cli.recurrence import RECURRENCES
+from momentum_cli.recurrence.protocol import Recurrence
 from momentum_cli.training.objective import Objective
 
 LAST = Objective("cross_entropy", "last")

@@ -22,9 +22,9 @@ from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.nesterov import ScheduledRestart
 from momentum_cli.kinds import KINDS, build_layer, cell_objects
+from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.plugins import load_plugin
 from momentum_cli.recipe import Recipe
-from momentum_cli.recurrent_layer import RecurrentLayer
 from momentum_cli.training.trainer import Trainer
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_gated_unit.py"

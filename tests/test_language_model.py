@@ -12,9 +12,9 @@ from momentum_cli.data import NOT_SCORED
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.language_model import LanguageModel, TrainingTerms
-from momentum_cli.layers import GRU, LSTM
-from momentum_cli.orthogonal_layer import OrthogonalRNN
-from momentum_cli.stack import RecurrentStack, locked_dropout
+from momentum_cli.layers.lstm_gru_rnn import GRU, LSTM
+from momentum_cli.layers.orthogonal import OrthogonalRNN
+from momentum_cli.layers.stack import RecurrentStack, locked_dropout
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 
 

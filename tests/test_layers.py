@@ -16,7 +16,7 @@ from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, Nesterov, RM
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.kernels import BACKENDS
-from momentum_cli.recurrent_layer import RecurrentLayer
+from momentum_cli.layers.recurrent import RecurrentLayer
 
 LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 DYNAMIC: dict[str, Dynamics] = {

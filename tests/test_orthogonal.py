@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from momentum_cli.orthogonal import INITS, Orthogonal, fold, nearest_orthogonal, orthogonal_parameters
+from momentum_cli.layers.orthogonal_matrix import INITS, Orthogonal, fold, nearest_orthogonal, orthogonal_parameters
 
 
 def exponential(a: Tensor) -> Tensor:

@@ -18,10 +18,10 @@ from momentum_cli.document import Document
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import RecipeError
 from momentum_cli.kinds import KINDS
+from momentum_cli.layers.orthogonal_matrix import orthogonal_parameters
 from momentum_cli.messages import nearest, unknown
 from momentum_cli.optim import OPTIMIZERS
 from momentum_cli.options import Problem, describe_type
-from momentum_cli.orthogonal import orthogonal_parameters
 from momentum_cli.recipe import InvalidRecipeError, Recipe, find_recipe, load_recipe, recipe_schema, shipped_recipes
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.training.building import build_model

@@ -25,9 +25,9 @@ from momentum_cli.export.parity import Parity, case_text, check_parity
 from momentum_cli.export.program import Program
 from momentum_cli.export.score import program_function, score
 from momentum_cli.language_model import LanguageModel
+from momentum_cli.layers.orthogonal_matrix import fold
 from momentum_cli.messages import unknown
 from momentum_cli.models import SequenceModel
-from momentum_cli.orthogonal import fold
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.run_folder.output import check_output_file
 

@@ -21,9 +21,9 @@ from momentum_cli.cells import Cell
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError
 from momentum_cli.language_model import LanguageModel
+from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.layers.stack import RecurrentStack
 from momentum_cli.models import SequenceModel
-from momentum_cli.recurrent_layer import RecurrentLayer
-from momentum_cli.stack import RecurrentStack
 
 if TYPE_CHECKING:
     from momentum_cli.evaluate import Loaded

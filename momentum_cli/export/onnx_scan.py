@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, ValueInfoProto, helper
 
-from momentum_cli import coupled
 from momentum_cli.dynamics.adam import Adam
 from momentum_cli.dynamics.rmsprop import RMSProp
 from momentum_cli.export.onnx_writer import Writer
 from momentum_cli.export.weights import PlainWeights
-from momentum_cli.recurrent_layer import RecurrentLayer
+from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.recurrence import coupled
 
 
 def driven_recurrence(

@@ -19,9 +19,9 @@ from momentum_cli.export.archive import check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.language_model import LanguageModel
 from momentum_cli.language_scripting import ScriptableLanguageModel
+from momentum_cli.layers.torchscript import ScriptableModel
 from momentum_cli.models import SequenceModel
 from momentum_cli.recurrence import RECURRENCES
-from momentum_cli.scripting import ScriptableModel
 
 SUFFIX = ".pt"
 EXTRA = f"{KEY}.json"

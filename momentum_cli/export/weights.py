@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.dynamics.identity import Identity
-from momentum_cli.recurrent_layer import RecurrentLayer
+from momentum_cli.layers.recurrent import RecurrentLayer
 
 
 class PlainWeights(NamedTuple):

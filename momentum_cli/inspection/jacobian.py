@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.inspection.tape import Step
-from momentum_cli.recurrence import Recurrence
+from momentum_cli.recurrence.protocol import Recurrence
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import Any, cast
 from torch import Tensor
 
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.recurrence import Recurrence, State
-from momentum_cli.recurrent_layer import RecurrentLayer
+from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.recurrence.protocol import Recurrence, State
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Backends: several implementations of one signature, a file each.
 
 ``run`` computes one layer in one direction, ``supports`` says why it cannot. Directions, stacking, packing and dropout
-are the business of `momentum_cli.layers`.
+are the business of `momentum_cli.layers.lstm_gru_rnn`.
 
 Axes: T time, B batch, D input, H hidden, G gates * H.
 """
@@ -16,7 +16,7 @@ from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.kernels import fused, native, reference, triton
 from momentum_cli.kernels.weights import State, Weights
 from momentum_cli.kernels.work import Work
-from momentum_cli.recurrence import Recurrence
+from momentum_cli.recurrence.protocol import Recurrence
 
 __all__ = ["BACKENDS", "Backend", "State", "Weights", "Work", "choose", "require"]
 

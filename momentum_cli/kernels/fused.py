@@ -19,7 +19,7 @@ from momentum_cli.kernels.driven import can_take_in, take_in
 from momentum_cli.kernels.fused_ops import DTYPES, RECURRENCES, fused_forward
 from momentum_cli.kernels.weights import State, Weights
 from momentum_cli.kernels.work import Work
-from momentum_cli.recurrence import Recurrence
+from momentum_cli.recurrence.protocol import Recurrence
 
 __all__ = ["run", "status", "supports", "worthwhile"]
 

@@ -18,7 +18,7 @@ from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.kernels.driven import take_in
 from momentum_cli.kernels.weights import State, Weights
 from momentum_cli.kernels.work import Work
-from momentum_cli.recurrence import Recurrence
+from momentum_cli.recurrence.protocol import Recurrence
 
 # The functions behind torch.nn.LSTM, GRU and RNN: what they take and return is the same for padded and packed input.
 _FUNCTIONS: dict[str, Any] = {

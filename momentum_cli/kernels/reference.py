@@ -13,7 +13,7 @@ from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.ragged import advance
 from momentum_cli.kernels.weights import State, Weights
 from momentum_cli.kernels.work import Work
-from momentum_cli.recurrence import Recurrence
+from momentum_cli.recurrence.protocol import Recurrence
 
 
 def supports(work: Work) -> str | None:

@@ -1,4 +1,4 @@
-"""Filter and recurrences in the part of Python that TorchScript compiles; `momentum_cli.scripting` builds on them.
+"""Filter and recurrences in the part of Python that TorchScript compiles, for `momentum_cli.layers.torchscript`.
 
 Axes: T time, B batch, C channels, D input, H hidden, G gates * H.
 """

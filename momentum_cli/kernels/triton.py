@@ -33,7 +33,7 @@ from momentum_cli.kernels import triton_ops
 from momentum_cli.kernels.driven import can_take_in, take_in
 from momentum_cli.kernels.weights import State, Weights
 from momentum_cli.kernels.work import Work
-from momentum_cli.recurrence import Recurrence
+from momentum_cli.recurrence.protocol import Recurrence
 
 # A tile of W_hh with all gates of all units stands in shared memory, and the moments of all gates in registers.
 MAX_HIDDEN = 256

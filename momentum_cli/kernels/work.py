@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.recurrence import Recurrence
+from momentum_cli.recurrence.protocol import Recurrence
 
 
 class Work(NamedTuple):

@@ -10,8 +10,8 @@ from torch import nn
 from momentum_cli import kernels
 from momentum_cli.errors import RecipeError
 from momentum_cli.language_model import LanguageModel
+from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.models import SequenceModel
-from momentum_cli.recurrent_layer import RecurrentLayer
 
 if TYPE_CHECKING:
     from momentum_cli.recipe import Recipe

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from momentum_cli.orthogonal import orthogonal_parameters
+from momentum_cli.layers.orthogonal_matrix import orthogonal_parameters
 
 # What each group takes out of a model.
 GROUPS: dict[str, Callable[[nn.Module], list[nn.Parameter]]] = {"orthogonal": orthogonal_parameters}

@@ -28,7 +28,7 @@ from momentum_cli.data import (
 )
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.language_model import LanguageModel
-from momentum_cli.layer_state import State
+from momentum_cli.layers.state import State
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.training.building import build_model, check_backends
 from momentum_cli.training.clock import Clock

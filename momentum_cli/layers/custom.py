@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from momentum_cli.recurrent_layer import RecurrentLayer
+from momentum_cli.layers.recurrent import RecurrentLayer
 
 
 class CustomRNN(RecurrentLayer):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.recurrence import Recurrence
+from momentum_cli.recurrence.protocol import Recurrence
 
 State = tuple[Tensor, ...]
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.layer_state import State
-from momentum_cli.recurrence import Recurrence
-from momentum_cli.recurrent_layer import RecurrentLayer
+from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.layers.state import State
+from momentum_cli.recurrence.protocol import Recurrence
 
 
 def locked_dropout(x: Tensor, probability: float, training: bool) -> Tensor:

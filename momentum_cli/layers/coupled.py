@@ -8,62 +8,12 @@ Axes: B batch, D input, H hidden, L layers * directions.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Unpack
 
-import torch
-from torch import Tensor
-from torch.nn.functional import linear
-
 from momentum_cli.dynamics.identity import Identity
-from momentum_cli.dynamics.nesterov import ScheduledRestart, nesterov_coefficient
-from momentum_cli.recurrence import Recurrence, State
-from momentum_cli.recurrent_layer import CommonOptions, RecurrentLayer
-
-NAME = "sr-coupled"
-EQUATION = (
-    "p' = W_hh h + b_hh - step_size d, k = 1, …, restart_every, 1, …; "
-    "i,f,g,o = p' + (k-1)/(k+2) (p' - p); c' = σ(f)c + σ(i)tanh(g); h' = σ(o)tanh(c')"
-)
-
-
-def coupled_step(
-    d: Tensor,
-    state: State,
-    weight_hh: Tensor,
-    bias_hh: Tensor | None,
-    step_size: float,
-    restart_every: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Advance the cell: ``p' = W_hh h + b_hh - s d``; ``i, f, g, o = p' + (k-1)/(k+2) (p' - p)``; then as an LSTM.
-
-    Args:
-        d: (B, 4H) projected input ``W_ih x + b_ih``.
-        state: ``(h (B, H), c (B, H), p (B, 4H), k (B,) int64 steps done so far)``.
-        weight_hh: (4H, H).
-        bias_hh: (4H,) or None.
-        step_size: s, > 0.
-        restart_every: Steps between restarts of k, >= 1.
-
-    Returns:
-        ``(h', c', p', k + 1)``.
-
-    Reference: the authors' ``NesterovLSTMCell``, with which their MNIST, PMNIST and TIMIT runs called SRLSTM were made;
-    arXiv 2006.06919 itself describes `ScheduledRestart`.
-    """
-    h, c, p, k = state
-    k = k + 1
-    new = linear(h, weight_hh, bias_hh) - step_size * d
-    coefficient = nesterov_coefficient(k, restart_every).to(d.dtype).unsqueeze(-1)
-    i, f, g, o = (new + coefficient * (new - p)).chunk(4, 1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c, new, k
-
-
-def coupled_recurrence(step_size: float, restart_every: int) -> Recurrence:
-    """Return the recurrence with these options; see `coupled_step`."""
-    step = partial(coupled_step, step_size=step_size, restart_every=restart_every)
-    return Recurrence(NAME, 4, ("h", "c", "p", "k"), step, EQUATION, (1, 1, 4, 0))
+from momentum_cli.dynamics.nesterov import ScheduledRestart
+from momentum_cli.layers.recurrent import CommonOptions, RecurrentLayer
+from momentum_cli.recurrence.coupled import coupled_recurrence
 
 
 class CoupledLSTM(RecurrentLayer):

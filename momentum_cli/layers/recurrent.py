@@ -17,8 +17,9 @@ from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.ragged import reverse
 from momentum_cli.kernels import Weights
-from momentum_cli.layer_state import State, StateLayout
-from momentum_cli.recurrence import RECURRENCES, Recurrence
+from momentum_cli.layers.state import State, StateLayout
+from momentum_cli.recurrence import RECURRENCES
+from momentum_cli.recurrence.protocol import Recurrence
 
 
 class CommonOptions(TypedDict, total=False):
@@ -362,8 +363,8 @@ class RecurrentLayer(nn.Module):
         return ", ".join(parts)
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.scripting`."""
-        from momentum_cli.scripting import scriptable_layer
+        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.layers.torchscript`."""
+        from momentum_cli.layers.torchscript import scriptable_layer
 
         return scriptable_layer(self)
 

@@ -32,7 +32,6 @@ from momentum_cli.recurrence import RECURRENCES
 
 if TYPE_CHECKING:
     from momentum_cli.models import SequenceModel
-    from momentum_cli.recurrent_layer import RecurrentLayer
 
 # Which filter; TorchScript compares integers, not types.
 _KINDS: dict[type[Dynamics], int] = {
@@ -81,7 +80,7 @@ def _identity(module: nn.Module) -> nn.Module:
 class ScriptableLayer(_StandIn):
     """`RecurrentLayer` for TorchScript; built by `scriptable_layer`."""
 
-    def __init__(self, layer: RecurrentLayer) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
         dynamics = layer.dynamics
         if type(dynamics) not in _KINDS or layer.recurrence.name not in RECURRENCES:
@@ -92,7 +91,7 @@ class ScriptableLayer(_StandIn):
         for name, parameter in layer.named_parameters(recurse=False):
             self.register_parameter(name, parameter)
         for name, child in layer.named_children():
-            self.add_module(name, child.__prepare_scriptable__())  # type: ignore[operator]
+            self.add_module(name, child.__prepare_scriptable__())
         self.kind = _KINDS[type(dynamics)]
         self.filters = self.kind in (1, 2)
         self.momentum = float(getattr(dynamics, "momentum", 0.0))
@@ -308,7 +307,7 @@ class ScriptableModel(_StandIn):
         return self.layer.zero_state(batch_size)
 
 
-def scriptable_layer(layer: RecurrentLayer) -> ScriptableLayer:
+def scriptable_layer(layer: Any) -> ScriptableLayer:
     """Return a module that `torch.jit.script` compiles and that shares the parameters of ``layer``.
 
     Raises:
@@ -330,7 +329,7 @@ def _class_for(names: tuple[str, ...]) -> type[ScriptableLayer]:
     """
     listed = ", ".join(f"self.{name}" for name in names)
     source = f"def weights(self) -> list[Tensor]:\n    return [{listed}]\n"
-    file = f"<momentum_cli.scripting {listed}>"
+    file = f"<momentum_cli.layers.torchscript {listed}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     namespace: dict[str, Any] = {"Tensor": Tensor}
     exec(compile(source, file, "exec"), namespace)

@@ -10,16 +10,12 @@ from typing import Unpack, cast
 import torch
 from torch import nn
 
-from momentum_cli.dynamics.adam import Adam
 from momentum_cli.dynamics.heavy_ball import HeavyBall
-from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.dynamics.rmsprop import RMSProp
 from momentum_cli.kernels import Weights
-from momentum_cli.layers import short_name
-from momentum_cli.orthogonal import Orthogonal
+from momentum_cli.layers.orthogonal_matrix import Orthogonal
+from momentum_cli.layers.recurrent import CommonOptions, RecurrentLayer
 from momentum_cli.recurrence import RECURRENCES
-from momentum_cli.recurrent_layer import CommonOptions, RecurrentLayer
 
 # Half the width of the uniform distribution of modReLU's b, from the authors' code.
 _BIAS_BOUND = 0.01
@@ -42,7 +38,7 @@ class OrthogonalRNN(RecurrentLayer):
         dynamics: One of `momentum_cli.dynamics`.
         trivialization: ``"dynamic"`` (DTRIV) or ``"static"`` (expRNN, whose basis stays the identity).
         basis_every: Optimizer steps between changes of the basis, an integer >= 1, or ``"infty"``; dynamic only.
-        orthogonal_init: ``"cayley"`` or ``"henaff"``, see `momentum_cli.orthogonal.INITS`.
+        orthogonal_init: ``"cayley"`` or ``"henaff"``, see `momentum_cli.layers.orthogonal_matrix.INITS`.
         backend: ``"auto"``, or one that has the recurrence ``modrelu``.
         device: Of the parameters.
         dtype: Of the parameters: float32, float64 or bfloat16.
@@ -132,12 +128,3 @@ class OrthogonalRNN(RecurrentLayer):
     def extra_repr(self) -> str:
         """Show what differs from the defaults, and always the dynamics; there is no ``bias`` to speak of."""
         return super().extra_repr().replace("bias=False, ", "")
-
-
-MomentumDTRIV = short_name(OrthogonalRNN, HeavyBall, "MomentumDTRIV")
-NesterovDTRIV = short_name(OrthogonalRNN, Nesterov, "NesterovDTRIV")
-SRDTRIV = short_name(OrthogonalRNN, ScheduledRestart, "SRDTRIV")
-RMSPropDTRIV = short_name(OrthogonalRNN, RMSProp, "RMSPropDTRIV")
-AdamDTRIV = short_name(OrthogonalRNN, Adam, "AdamDTRIV")
-
-__all__ = ["SRDTRIV", "AdamDTRIV", "MomentumDTRIV", "NesterovDTRIV", "OrthogonalRNN", "RMSPropDTRIV"]
