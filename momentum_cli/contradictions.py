@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from momentum_cli.cells import parse_cell
+from momentum_cli.cells.find import parse_cell
 from momentum_cli.messages import unknown
 from momentum_cli.options import Problem
 from momentum_cli.recipe import (

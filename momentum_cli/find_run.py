@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from momentum_cli.cells import CELLS
+from momentum_cli.cells.names import CELLS
 from momentum_cli.errors import DataError
 from momentum_cli.messages import did_you_mean
 

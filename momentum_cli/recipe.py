@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, model_validator
 
-from momentum_cli.cells import canonical_name, parse_cell
+from momentum_cli.cells.find import canonical_name, parse_cell
 from momentum_cli.document import Document, visible
 from momentum_cli.errors import RecipeError
 from momentum_cli.options import (
@@ -257,7 +257,7 @@ class Recipe(_Section):
 
     def build_layer(self, input_size: int) -> RecurrentLayer:
         """Return the recurrent layer of `model` with the options of its cell, for inputs of `input_size` channels."""
-        from momentum_cli.kinds import build_layer
+        from momentum_cli.cells.catalogue import build_layer
 
         options = self.model
         return build_layer(
@@ -278,7 +278,7 @@ class Recipe(_Section):
         Raises:
             RecipeError: The vocabulary is too small for the cutoffs.
         """
-        from momentum_cli.kinds import build_layer
+        from momentum_cli.cells.catalogue import build_layer
         from momentum_cli.language_model import LanguageModel
         from momentum_cli.layers.stack import RecurrentStack
 
@@ -313,7 +313,7 @@ class Recipe(_Section):
         return resolve(options.name)(groups, lr=options.lr, **options.options)  # type: ignore[call-arg]
 
     def _cell_objects(self, cell: str | None) -> tuple[Dynamics, Any]:
-        from momentum_cli.kinds import cell_objects
+        from momentum_cli.cells.catalogue import cell_objects
 
         name = canonical_name(cell or self.model.cell)
         return cell_objects(name, self.cells.get(name, {}))

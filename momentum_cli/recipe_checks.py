@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from momentum_cli.cells import CELLS, canonical_name
+from momentum_cli.cells.find import canonical_name
+from momentum_cli.cells.names import CELLS
 from momentum_cli.contradictions import contradictions
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import describe_mistake, describe_value, unknown
@@ -105,8 +106,8 @@ def _with_text_keys(value: Any) -> Any:
 
 def describe_families() -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of the sections whose keys depend on a name: task, optimizer and cells."""
+    from momentum_cli.cells.catalogue import cell_options
     from momentum_cli.data import TASKS
-    from momentum_cli.kinds import cell_options
     from momentum_cli.optim import OPTIMIZERS
     from momentum_cli.training.parameter_groups import GROUPS
 
@@ -258,7 +259,7 @@ def _check_groups(
 
 
 def _check_cells(data: Mapping[str, Any]) -> Checked:
-    from momentum_cli.kinds import cell_objects, cell_options
+    from momentum_cli.cells.catalogue import cell_objects, cell_options
 
     def check(cell: str, given: Mapping[str, Any]) -> Checked:
         return check_options(f"cell {cell}", cell_options(cell), given, lambda **options: cell_objects(cell, options))
@@ -298,7 +299,7 @@ def _check_by_cell(
 def _complete_cells(checked: dict[str, Any]) -> None:
     """Write down the defaults of the chosen cell when the recipe does not name it."""
     cell = checked["model"].get("cell", ModelOptions.model_fields["cell"].default)
-    from momentum_cli.kinds import cell_options
+    from momentum_cli.cells.catalogue import cell_options
 
     cells = checked.setdefault("cells", {})
     if cell not in cells:
@@ -309,7 +310,7 @@ def _complete_cells(checked: dict[str, Any]) -> None:
 
 def _check_plugins(data: Any) -> Checked:
     """Check the names of plugins, all of which have to be loaded: a recipe never runs one."""
-    from momentum_cli.plugins import is_loaded, missing_plugin
+    from momentum_cli.cells.plugins import is_loaded, missing_plugin
 
     if data is None:
         return [], []
@@ -320,7 +321,7 @@ def _check_plugins(data: Any) -> Checked:
 
 def _complete_plugins(checked: dict[str, Any]) -> None:
     """Write down which plugins the cells of the recipe are from."""
-    from momentum_cli.plugins import plugins_of
+    from momentum_cli.cells.plugins import plugins_of
 
     cell = checked["model"].get("cell", ModelOptions.model_fields["cell"].default)
     used = plugins_of([cell, *checked.get("cells", {}), *checked.get("published", {})])

@@ -20,9 +20,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import nn
 
-from momentum_cli.cells import parse_cell
+from momentum_cli.cells.catalogue import KINDS, build_layer, cell_objects
+from momentum_cli.cells.find import parse_cell
 from momentum_cli.kernels import fused, triton
-from momentum_cli.kinds import KINDS, build_layer, cell_objects
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.machine import forget_peak, peak_resident_bytes, resident_bytes
 

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from momentum_cli import plugins
-from momentum_cli.cells import CELLS, EQUATIONS, RANGES
+from momentum_cli.cells import plugins
+from momentum_cli.cells.catalogue import KINDS
+from momentum_cli.cells.names import CELLS, EQUATIONS, RANGES
 from momentum_cli.dynamics import DYNAMICS
-from momentum_cli.kinds import KINDS
 
 
 @contextmanager

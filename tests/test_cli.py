@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 import momentum_cli
 from momentum_cli import cli, terminal
-from momentum_cli.cells import CELLS
+from momentum_cli.cells.names import CELLS
 from momentum_cli.cli import command_group, completion
 from momentum_cli.data import TASKS
 from momentum_cli.errors import DataError, Interrupted, RecipeError, RunError

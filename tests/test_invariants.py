@@ -13,7 +13,9 @@ from lightning_fabric import Fabric
 from plugin_state import unregistered
 from torch import Tensor
 
-from momentum_cli.cells import CELLS
+from momentum_cli.cells.catalogue import KINDS, build_layer, cell_objects
+from momentum_cli.cells.names import CELLS
+from momentum_cli.cells.plugins import load_plugin
 from momentum_cli.checkpoint import Checkpoint
 from momentum_cli.data import Dataset
 from momentum_cli.data.dataset import Split
@@ -21,9 +23,7 @@ from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.nesterov import ScheduledRestart
-from momentum_cli.kinds import KINDS, build_layer, cell_objects
 from momentum_cli.layers.recurrent import RecurrentLayer
-from momentum_cli.plugins import load_plugin
 from momentum_cli.recipe import Recipe
 from momentum_cli.training.trainer import Trainer
 

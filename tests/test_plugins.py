@@ -17,14 +17,16 @@ from plugin_state import unregistered
 from torch import Tensor, nn
 from untrained import write_checkpoint
 
-from momentum_cli import CustomRNN, HeavyBall, Recurrence, plugins
-from momentum_cli.cells import CELLS, EQUATIONS, Cell, describe_cells, parse_cell
+from momentum_cli import CustomRNN, HeavyBall, Recurrence
+from momentum_cli.cells import plugins
+from momentum_cli.cells.catalogue import KINDS
+from momentum_cli.cells.find import parse_cell
+from momentum_cli.cells.names import CELLS, EQUATIONS, Cell, describe_cells
+from momentum_cli.cells.plugins import load_plugin, loaded_files
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import load_model
 from momentum_cli.export import export
-from momentum_cli.kinds import KINDS
-from momentum_cli.plugins import load_plugin, loaded_files
 from momentum_cli.recipe import load_recipe, recipe_schema
 from momentum_cli.recurrence import RECURRENCES
 

@@ -66,7 +66,7 @@ def grid_points(axes: Sequence[Axis]) -> list[tuple[str, ...]]:
 
 def check_axes(axes: Sequence[Axis], variants: Sequence[Variant]) -> None:
     """Raise RecipeError where a cell has no such option, or gives it itself."""
-    from momentum_cli.kinds import cell_options
+    from momentum_cli.cells.catalogue import cell_options
 
     for axis in axes:
         for variant in variants:

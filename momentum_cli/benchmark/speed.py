@@ -10,7 +10,7 @@ from typing import Any
 from momentum_cli import step_time
 from momentum_cli.benchmark.pictures import drawing
 from momentum_cli.benchmark.tables import NOTHING, Table, split_columns
-from momentum_cli.cells import canonical_name
+from momentum_cli.cells.find import canonical_name
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.machine import environment
 from momentum_cli.plots import PALETTE

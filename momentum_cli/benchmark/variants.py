@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from momentum_cli.cells import canonical_name
+from momentum_cli.cells.find import canonical_name
 from momentum_cli.errors import RecipeError
 
 # What an entry may have of its own besides the options of its cell; everything else is shared.

@@ -17,8 +17,8 @@ from typing import Any
 from momentum_cli.benchmark.contender import Contender
 from momentum_cli.benchmark.outcome import RESULT, stillborn
 from momentum_cli.benchmark.plan import RunSpec
+from momentum_cli.cells.plugins import load_plugins, loaded_files
 from momentum_cli.errors import RunError
-from momentum_cli.plugins import load_plugins, loaded_files
 from momentum_cli.progress import NO_PROGRESS, RunState
 
 # fork would copy a process with threads in it, whose locks nobody opens again

@@ -57,7 +57,7 @@ def _program(
 ) -> None:
     """Options of the whole program, which may stand anywhere; `CommandGroup` reads ``--debug``."""
     if plugin:
-        from momentum_cli.plugins import load_plugins
+        from momentum_cli.cells.plugins import load_plugins
 
         load_plugins(plugin)
 

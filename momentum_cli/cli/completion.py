@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from momentum_cli.cells import CELLS
+from momentum_cli.cells.names import CELLS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

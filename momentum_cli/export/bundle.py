@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from momentum_cli import __version__
-from momentum_cli.cells import Cell
+from momentum_cli.cells.names import Cell
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError
 from momentum_cli.language_model import LanguageModel
@@ -201,7 +201,7 @@ def build_layer_model(description: dict[str, Any]) -> SequenceModel | LanguageMo
     Raises:
         DataError: The description is not one of ours.
     """
-    from momentum_cli.kinds import KINDS, build_layer
+    from momentum_cli.cells.catalogue import KINDS, build_layer
 
     # The first of those with this recurrence: how an orthogonal matrix was trained does not matter any more.
     kinds = {kind.recurrence.name: name for name, kind in reversed(KINDS.items())}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from momentum_cli.cells.plugins import plugins_of
 from momentum_cli.errors import RecipeError
-from momentum_cli.plugins import plugins_of
 
 _REASONS = {
     "torchscript": "torch.jit.script compiles the steps that this package knows, and a function of yours may use what "

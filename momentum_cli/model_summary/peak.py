@@ -10,10 +10,10 @@ import subprocess
 import sys
 from typing import Any
 
+from momentum_cli.cells.plugins import load_plugins, loaded_files
 from momentum_cli.errors import RunError
 from momentum_cli.machine import forget_peak, peak_resident_bytes, resident_bytes
 from momentum_cli.model_summary.sizes import Sizes
-from momentum_cli.plugins import load_plugins, loaded_files
 from momentum_cli.recipe import Recipe
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from momentum_cli.cells import Cell, parse_cell
+from momentum_cli.cells.find import parse_cell
+from momentum_cli.cells.names import Cell
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.dynamics.nesterov import ScheduledRestart
 from momentum_cli.dynamics.protocol import Dynamics

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from momentum_cli.cells import CELLS, EQUATIONS, Cell
+from momentum_cli.cells.names import CELLS, EQUATIONS, Cell
 from momentum_cli.errors import RecipeError
 
 GROUP = "momentumrnn.plugins"
@@ -131,10 +131,10 @@ def _register(name: str, path: Path | None, module: ModuleType) -> Plugin:
     """Check everything a plugin offers, then add all of it."""
     from functools import partial
 
+    from momentum_cli.cells.catalogue import KINDS, Kind
+    from momentum_cli.cells.trials import check_dynamics, check_recurrence, describe_options, located
     from momentum_cli.dynamics import DYNAMICS
-    from momentum_cli.kinds import KINDS, Kind
     from momentum_cli.layers.custom import CustomRNN
-    from momentum_cli.plugin_checks import check_dynamics, check_recurrence, describe_options, located
 
     where = str(path or name)
     found = {family: getattr(module, family, {}) for family in _FAMILIES}
@@ -169,8 +169,8 @@ def _register(name: str, path: Path | None, module: ModuleType) -> Plugin:
 
 
 def _taken(key: str) -> bool:
+    from momentum_cli.cells.catalogue import KINDS
     from momentum_cli.dynamics import DYNAMICS
-    from momentum_cli.kinds import KINDS
     from momentum_cli.recurrence import RECURRENCES
 
     return key in CELLS or key in KINDS or key in DYNAMICS or key in RECURRENCES

@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from momentum_cli import terminal
-from momentum_cli.errors import RecipeError
-from momentum_cli.messages import unknown
 
 if TYPE_CHECKING:
     from momentum_cli.options import Option
@@ -85,43 +83,13 @@ RANGES: dict[str, str] = {
 }
 
 
-def canonical_name(name: str) -> str:
-    """Return the name under which a cell is kept: `momentum-lstm` is `momentum`.
-
-    Raises:
-        RecipeError: There is no such cell; the message gives the nearest one and the command that lists all.
-    """
-    # Only a dynamics may leave "-lstm" out; "lstm-lstm" is not a name.
-    short = name.removesuffix("-lstm")
-    if short != name and short in CELLS and CELLS[short] == Cell(short, "lstm"):
-        return short
-    if name in CELLS:
-        return name
-    from momentum_cli.plugins import load_installed
-
-    load_installed()
-    if name in CELLS:
-        return name
-    message = unknown("cell", name, CELLS, listed_by="momentumrnn cells list")
-    raise RecipeError(f"{message}; a cell of your own needs --plugin FILE.py")
-
-
-def parse_cell(name: str) -> Cell:
-    """Return the names of the dynamics and of the recurrence behind a cell name, e.g. `adam-gru` -> (adam, gru).
-
-    Raises:
-        RecipeError: There is no such cell; the message gives the nearest one and the command that lists all.
-    """
-    return CELLS[canonical_name(name)]
-
-
 def describe_cells() -> list[dict[str, Any]]:
     """Return one JSON-able entry a cell: name, dynamics, recurrence, equation, and options with default and range.
 
     Imports torch, because defaults are read from the dataclasses of `DYNAMICS` and `KINDS`.
     """
-    from momentum_cli.kinds import KINDS, cell_options
-    from momentum_cli.plugins import load_installed
+    from momentum_cli.cells.catalogue import KINDS, cell_options
+    from momentum_cli.cells.plugins import load_installed
 
     load_installed()
     return [
@@ -138,10 +106,10 @@ def describe_cells() -> list[dict[str, Any]]:
 
 def print_cells() -> None:
     """Show the cells to people: the dynamics with their cells and options, then the recurrences behind them."""
+    from momentum_cli.cells.catalogue import KINDS
+    from momentum_cli.cells.plugins import load_installed
     from momentum_cli.dynamics import DYNAMICS
-    from momentum_cli.kinds import KINDS
     from momentum_cli.options import dataclass_options
-    from momentum_cli.plugins import load_installed
 
     load_installed()
     rows = []

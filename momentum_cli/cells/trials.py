@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.cells import RANGES
+from momentum_cli.cells.names import RANGES
 from momentum_cli.errors import RecipeError
 from momentum_cli.options import dataclass_options, describe_type
 from momentum_cli.recurrence.protocol import Recurrence

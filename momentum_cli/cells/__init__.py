@@ -1,0 +1,1 @@
+"""Cells: a dynamics in front of a layer, by their names."""
