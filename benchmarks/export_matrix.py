@@ -19,8 +19,8 @@ import torch
 from momentum_cli.checkpoint import Checkpoint, save_checkpoint
 from momentum_cli.errors import MomentumError, RecipeError
 from momentum_cli.export import FORMATS, export
-from momentum_cli.recipe import load_recipe
-from momentum_cli.training.building import build_model
+from momentum_cli.recipe.building import build_model, build_task
+from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.training.progress import Progress
 from momentum_cli.training.trainer import describe
 
@@ -35,7 +35,7 @@ SHAPES = {
 def untrained(path: Path, *overrides: str) -> Path:
     """Write a checkpoint of the digits task with random parameters."""
     recipe = load_recipe("digits", overrides)
-    dataset = recipe.build_task().load(None)
+    dataset = build_task(recipe).load(None)
     torch.manual_seed(0)
     model = build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}

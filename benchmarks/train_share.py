@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from momentum_cli.recipe import load_recipe
+from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.step_time import step as layer_step
 from momentum_cli.training.launch import launch
 from momentum_cli.training.trainer import Trainer
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, options.overrides)
-    trainer = Trainer(recipe, recipe.build_task().load(options.data_dir), launch(recipe, 1, 1, "cpu"))
+    trainer = Trainer(recipe, build_task(recipe).load(options.data_dir), launch(recipe, 1, 1, "cpu"))
     seconds = dict.fromkeys(("forward", "backward", "step"), 0.0)
     shapes: list[tuple[int, ...]] = []
 

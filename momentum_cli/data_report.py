@@ -20,12 +20,13 @@ from momentum_cli.data.files.problems import Problem, Problems
 from momentum_cli.data.files.tables import rows_of_block
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
+from momentum_cli.recipe.building import build_task
 from momentum_cli.run_folder.output import check_output_file
 
 if TYPE_CHECKING:
     from momentum_cli.data.files.gathering import Gathered
     from momentum_cli.data.files.splitting import Part
-    from momentum_cli.recipe import Recipe
+    from momentum_cli.recipe.recipe import Recipe
 
 # Formats of --picture.
 PICTURES = (".png", ".svg", ".pdf")
@@ -62,7 +63,7 @@ def describe_data(
         if picture.suffix.lower() not in PICTURES:
             raise RecipeError(f"--picture {picture}: allowed are names ending in {', '.join(PICTURES)}")
         check_output_file(picture, "--picture")
-    task = recipe.build_task()
+    task = build_task(recipe)
     facts: dict[str, Any] = {}
     if isinstance(task, Files):
         problems = Problems()
@@ -114,7 +115,7 @@ def check_data(
         DataError: The data cannot be read at all.
         RecipeError: An optional package is missing.
     """
-    task = recipe.build_task()
+    task = build_task(recipe)
     name, path = recipe.task.name, None
     found: list[Problem] = []
     if isinstance(task, Files):

@@ -18,10 +18,10 @@ from momentum_cli.language_model import LanguageModel
 from momentum_cli.models import SequenceModel
 from momentum_cli.plots import confusion
 from momentum_cli.progress import NullUi, Ui
-from momentum_cli.recipe import Recipe
+from momentum_cli.recipe.building import build_model, build_task
+from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.run_folder import is_run_folder, write_json
 from momentum_cli.run_folder.output import make_output_folder
-from momentum_cli.training.building import build_model
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.trainer import describe
 
@@ -158,7 +158,7 @@ def evaluate(
     if split not in SPLITS:
         raise RecipeError(f"--split: got {split!r}, allowed is {', '.join(SPLITS)}")
     subject = open_subject(run)
-    dataset = subject.recipe.build_task().load(data_dir, shown)
+    dataset = build_task(subject.recipe).load(data_dir, shown)
     data = _split_of(dataset, split)
     if subject.trained_on["preprocessing"] != describe(dataset)["preprocessing"]:
         raise DataError(f"{subject.path}: the model was trained with other preprocessing than {dataset.name} has now")

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import nn
 
-from momentum_cli.cells.catalogue import KINDS, build_layer, cell_objects
+from momentum_cli.cells.catalogue import KINDS, build_cell_layer, cell_objects
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.kernels import fused, triton
 from momentum_cli.layers.recurrent import RecurrentLayer
@@ -80,7 +80,7 @@ class StepTime:
 
 def build(cell: str, shape: Shape, backend: str = "auto", device: str = "cpu") -> RecurrentLayer:
     """Return the layer of a cell with its default options."""
-    return build_layer(
+    return build_cell_layer(
         parse_cell(cell), cell_objects(cell, {}), shape.inputs, shape.hidden, backend=backend, device=device
     )
 

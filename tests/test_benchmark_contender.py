@@ -18,6 +18,7 @@ from momentum_cli.benchmark.statistics import first_crossing
 from momentum_cli.checkpoint import load_checkpoint
 from momentum_cli.data import Dataset
 from momentum_cli.errors import RecipeError, RunError
+from momentum_cli.recipe.building import build_task
 from momentum_cli.run_folder import read_metrics
 from momentum_cli.training.trainer import Trainer
 
@@ -34,7 +35,7 @@ def spec(tmp_path: Path) -> RunSpec:
 
 @pytest.fixture
 def dataset(spec: RunSpec) -> Dataset:
-    return spec.recipe.build_task().load()
+    return build_task(spec.recipe).load()
 
 
 def finish(contender: Contender) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from momentum_cli.benchmark.paper_table import paper_remarks, paper_table
 from momentum_cli.benchmark.plan import Plan, make_plan
 from momentum_cli.benchmark.summary import summarise
 from momentum_cli.errors import RecipeError
-from momentum_cli.recipe import load_recipe, shipped_recipes
+from momentum_cli.recipe.building import build_layer, build_task
+from momentum_cli.recipe.recipe import load_recipe, shipped_recipes
 from momentum_cli.ui.leaderboard import summary_text
 
 PAPER = sorted(name for name in shipped_recipes() if name.startswith("paper/"))
@@ -50,12 +51,12 @@ def test_published_recipes_follow_the_authors(name: str) -> None:
     }
     assert recipe.model.hidden_size == int(name.rpartition("-")[2])
     assert recipe.model.init == "paper"
-    assert recipe.build_task().validation == "none"  # type: ignore[attr-defined]  # a field of these tasks
+    assert build_task(recipe).validation == "none"  # type: ignore[attr-defined]  # a field of these tasks
     assert (recipe.train.epochs, recipe.train.batch_size, recipe.train.clip_grad_norm) == (150, 128, 1.0)
     assert recipe.target is None
     for cell in recipe.published:
         own = recipe.override(f"model.cell={cell}")
-        assert own.build_layer(1).hidden_size == recipe.model.hidden_size
+        assert build_layer(own, 1).hidden_size == recipe.model.hidden_size
 
 
 def test_settings_of_the_orthogonal_cells() -> None:

@@ -9,7 +9,7 @@ import pytest
 from momentum_cli.benchmark.plan import make_plan, parse_seeds
 from momentum_cli.benchmark.variants import Variant, parse_cells
 from momentum_cli.errors import RecipeError
-from momentum_cli.shipped import shipped_recipes
+from momentum_cli.recipe.shipped import shipped_recipes
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from momentum_cli.data import TASKS
 from momentum_cli.errors import DataError, Interrupted, RecipeError, RunError
 from momentum_cli.find_run import find_run
 from momentum_cli.progress import NullUi
-from momentum_cli.recipe import Recipe, load_recipe, shipped_recipes
+from momentum_cli.recipe.recipe import Recipe, load_recipe, shipped_recipes
 
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 
@@ -525,9 +525,9 @@ def test_a_reader_that_goes_away_is_no_error(unbuffered: str) -> None:
 
 def test_sigterm_is_143() -> None:
     code = (
-        "import momentum_cli.shipped, time, sys\n"
+        "import momentum_cli.recipe.shipped, time, sys\n"
         "def wait():\n    print('ready', flush=True); time.sleep(60)\n"
-        "momentum_cli.shipped.describe_recipes = wait\n"
+        "momentum_cli.recipe.shipped.describe_recipes = wait\n"
         "from momentum_cli.cli import main; sys.argv = ['momentumrnn', 'recipes', 'list']; main()"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

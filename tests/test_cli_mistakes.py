@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from momentum_cli import cli
-from momentum_cli.recipe import load_recipe
+from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.training.train import train
 
 TINY = ["model.hidden_size=2", "train.max_steps=1", "train.batch_size=4", "train.epochs=null", "target=null"]

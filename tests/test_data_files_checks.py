@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 
 from momentum_cli.cli import app
 from momentum_cli.data import NOT_SCORED, Batch, Files, Split, training_order
-from momentum_cli.data.files.first_recipe import first_recipe, write_first_recipe
 from momentum_cli.data.files.normalisation import fit
 from momentum_cli.data_report import check_data, describe_data
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.recipe import Recipe, load_recipe
+from momentum_cli.recipe.building import build_model, build_task
+from momentum_cli.recipe.first.files import first_recipe, write_first_recipe
+from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.task_metrics import metrics_of
-from momentum_cli.training.building import build_model
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.trainer import Trainer
 
@@ -77,7 +77,7 @@ def test_one_nan_one_time_twice_and_a_sequence_in_two_splits_are_all_named_with_
     assert [problem["sequence"] for problem in problems] == ["s0", "s1", "s3"]
     assert [problem["column"] for problem in problems] == ["x", "t", "split"]
     with pytest.raises(DataError) as error:
-        recipe.build_task().load()
+        build_task(recipe).load()
     for wanted in ("3 problems", "column 'x': missing value: row 4", "rows 9, 10", "train and test: rows 17, 19"):
         assert wanted in str(error.value)
 
@@ -113,7 +113,7 @@ def test_identical_sequences_in_two_splits_are_a_leak_that_only_check_reports(tm
     copied = {57 + t: line.replace("s0", "s11").replace("train", "test") for t, line in enumerate(first)}
     path = table(tmp_path / "a.csv", copied)
     assert found(recipe_of(path)) == [("identical", [2, 57])]
-    recipe_of(path).build_task().load()
+    build_task(recipe_of(path)).load()
 
 
 def test_many_rows_are_counted_and_the_first_twenty_shown(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_the_path_of_a_recipe_file_is_relative_to_its_folder(tmp_path: Path, mon
     recipe_of(Path("a.csv")).save(folder / "r.yaml")
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe(folder / "r.yaml")
-    assert recipe.build_task().find(None) == path.resolve()  # type: ignore[attr-defined]
+    assert build_task(recipe).find(None) == path.resolve()  # type: ignore[attr-defined]
     moved = Files(path="/gone/from/here/a.csv", kind="regression")
     assert moved.find(folder) == folder / "a.csv"
 
@@ -231,16 +231,16 @@ def test_a_scaling_is_numpys_whatever_the_blocks_are() -> None:
 
 
 def test_the_test_data_do_not_move_the_scaling(tmp_path: Path) -> None:
-    one = recipe_of(table(tmp_path / "a.csv")).build_task().load()
+    one = build_task(recipe_of(table(tmp_path / "a.csv"))).load()
     changes = {row: f"s11,{row},1e6,-1e6,b,test" for row in range(57, 62)}
-    other = recipe_of(table(tmp_path / "b.csv", changes)).build_task().load()
+    other = build_task(recipe_of(table(tmp_path / "b.csv", changes))).load()
     assert one.preprocessing == other.preprocessing
 
 
 @pytest.mark.parametrize("policy", ["forward_fill", "mean", "drop_step"])
 def test_missing_values_by_policy(policy: Any, tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv", {2: "s0,0,,2,a,train", 4: "s0,2,,4,a,train", 5: "s0,3,7,,a,train"})
-    dataset = recipe_of(path, missing=policy, normalise="none").build_task().load()
+    dataset = build_task(recipe_of(path, missing=policy, normalise="none")).load()
     batch = dataset.train.batch(torch.tensor([0, 1]))
     lines = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()[1:41]]
     means = [np.mean([float(line[column]) for line in lines if line[column]]) for column in (2, 3)]
@@ -332,7 +332,7 @@ def test_a_resumed_training_goes_on_with_the_same_batches_bit_for_bit(tmp_path: 
     rows = [f"s{s},{draw.gauss(0, 1):.3f},{'ab'[s % 2]}" for s in range(40) for _ in range(draw.randint(2, 12))]
     path.write_text("id,v,label\n" + "\n".join(rows), encoding="utf-8")
     recipe = recipe_of(path, order=None, split_column=None)
-    dataset = recipe.build_task().load()
+    dataset = build_task(recipe).load()
     assert dataset.train.lengths is not None
     fabric = Fabric(accelerator="cpu", devices=1)
     whole = Trainer(recipe, dataset, fabric)
@@ -411,9 +411,9 @@ def test_a_first_recipe_of_arrays_and_lists(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", np.zeros((50, 3)))
     for name in ("a.npz", "b.jsonl", "c.npy"):
         write_first_recipe(tmp_path / name, tmp_path / f"{name}.yaml")
-    assert load_recipe(tmp_path / "a.npz.yaml").build_task().load().input_size == 2
+    assert build_task(load_recipe(tmp_path / "a.npz.yaml")).load().input_size == 2
     assert load_recipe(tmp_path / "b.jsonl.yaml").task.options["features"] == ["v"]
-    assert load_recipe(tmp_path / "c.npy.yaml").build_task().load().output_size == 3
+    assert build_task(load_recipe(tmp_path / "c.npy.yaml")).load().output_size == 3
 
 
 # Memory.

@@ -15,6 +15,7 @@ from untrained import write_checkpoint
 
 from momentum_cli.evaluate import load_model
 from momentum_cli.export import export, open_program
+from momentum_cli.recipe.building import build_task
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -42,7 +43,7 @@ def test_loads_where_the_package_is_not(run: Path, tmp_path: Path) -> None:
 def test_prepare_is_the_preprocessing_of_training(run: Path, tmp_path: Path) -> None:
     export(run, format="torchscript", out=tmp_path / "model.pt", check_accuracy=False)
     program: Any = open_program(tmp_path / "model.pt")
-    dataset = load_model(run).recipe.build_task().load(None)
+    dataset = build_task(load_model(run).recipe).load(None)
     batch = dataset.test.batch(torch.arange(20))
     images = (batch.inputs * 16).round().to(torch.uint8).reshape(20, 8, 8)
     assert torch.equal(program.module.prepare(images), batch.inputs)

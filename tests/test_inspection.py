@@ -33,7 +33,8 @@ from momentum_cli.inspection.tables import shown_steps
 from momentum_cli.layers.lstm_gru_rnn import GRU, LSTM, RNN
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.models import SequenceModel
-from momentum_cli.recipe import load_recipe
+from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.recurrence.protocol import Recurrence
 from momentum_cli.training.objective import Objective
@@ -538,7 +539,7 @@ def test_initial_model_is_the_one_that_training_starts_from() -> None:
     from momentum_cli.training.trainer import Trainer
 
     recipe = load_recipe("digits", ["model.hidden_size=4", "model.init=paper", "train.seed=3"])
-    dataset = recipe.build_task().load(None)
+    dataset = build_task(recipe).load(None)
     state = torch.get_rng_state()
     model = initial_model(recipe, dataset)
     assert torch.equal(torch.get_rng_state(), state)
@@ -549,7 +550,7 @@ def test_initial_model_is_the_one_that_training_starts_from() -> None:
 def test_the_batch_is_the_first_of_training_and_may_be_cut() -> None:
     from momentum_cli.data import epoch_order
 
-    dataset = load_recipe("copying", ["task.delay=3", "task.train_size=20"]).build_task().load(None)
+    dataset = build_task(load_recipe("copying", ["task.delay=3", "task.train_size=20"])).load(None)
     batch = real_batch(dataset, 4, 7, 5)
     assert torch.equal(batch.targets, dataset.train.targets[epoch_order(20, 7, 0)[:4], :5])
     assert batch.inputs.shape[:2] == (4, 5)

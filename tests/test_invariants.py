@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from plugin_state import unregistered
 from torch import Tensor
 
-from momentum_cli.cells.catalogue import KINDS, build_layer, cell_objects
+from momentum_cli.cells.catalogue import KINDS, build_cell_layer, cell_objects
 from momentum_cli.cells.names import CELLS
 from momentum_cli.cells.plugins import load_plugin
 from momentum_cli.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.nesterov import ScheduledRestart
 from momentum_cli.layers.recurrent import RecurrentLayer
-from momentum_cli.recipe import Recipe
+from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.training.trainer import Trainer
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_gated_unit.py"
@@ -46,7 +46,7 @@ def plugins() -> Iterator[None]:
 def layer(cell: str, options: dict[str, Any] | None = None, **shared: Any) -> RecurrentLayer:
     torch.manual_seed(0)
     shared = {"dtype": torch.float64, **shared}
-    return build_layer(CELLS[cell], cell_objects(cell, options or {}), 3, 5, **shared)
+    return build_cell_layer(CELLS[cell], cell_objects(cell, options or {}), 3, 5, **shared)
 
 
 def random(*shape: int) -> Tensor:

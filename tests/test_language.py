@@ -21,7 +21,8 @@ from momentum_cli.export import export, open_program
 from momentum_cli.generate import draw, generate
 from momentum_cli.language_model import LanguageModel
 from momentum_cli.predict import predict
-from momentum_cli.recipe import Recipe
+from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.training.launch import launch
 from momentum_cli.training.train import dry_run, train
 from momentum_cli.training.trainer import Trainer
@@ -50,7 +51,7 @@ def recipe(text: Path, cell: str = "momentum", **sections: Any) -> Recipe:
 
 
 def trainer(recipe: Recipe) -> Trainer:
-    return Trainer(recipe, recipe.build_task().load(), launch(recipe, 1, 1, "cpu"))
+    return Trainer(recipe, build_task(recipe).load(), launch(recipe, 1, 1, "cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -369,5 +370,5 @@ def test_commands_that_know_no_text_refuse_it(run: Path) -> None:
 def test_a_dry_run_tells_time_and_backend(text: Path) -> None:
     found = dry_run(recipe(text))
     assert found["steps"] == 12
-    assert found["train_samples"] == len(recipe(text).build_task().load().train)
+    assert found["train_samples"] == len(build_task(recipe(text)).load().train)
     assert found["backend"] in ("fused", "native")

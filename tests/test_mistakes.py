@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from momentum_cli.messages import describe_mistake, describe_value
-from momentum_cli.recipe_checks import SECTIONS
+from momentum_cli.recipe.checks import SECTIONS
 
 WRONG: list[Any] = ["x", "", 1.5, -1, 2, True, None, [], ["x"], {}, {"x": 1}, float("nan"), float("inf"), 10**400]
 FOREIGN = re.compile(r"Input|should|unable|parse|valid |Value error|instance|dictionary")

@@ -24,8 +24,8 @@ from momentum_cli.model_summary.operations import training_operations
 from momentum_cli.model_summary.peak import measured_peak
 from momentum_cli.model_summary.sizes import Sizes, sizes
 from momentum_cli.progress import NullUi
-from momentum_cli.recipe import Recipe, load_recipe
-from momentum_cli.training.building import build_model
+from momentum_cli.recipe.building import build_model, build_task
+from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.training.objective import Objective
 
 DATA = os.environ.get("MOMENTUMRNN_DATA")
@@ -181,7 +181,7 @@ def test_extrapolation_is_the_full_length(cell: str, monkeypatch: pytest.MonkeyP
 def test_estimate_is_what_a_process_grows_by(length: int) -> None:
     """Two shapes, the second three times the first; within `TOLERANCE` and the few MiB that a first step costs."""
     recipe = load_recipe("adding", [f"task.length={length}", "model.hidden_size=96", "train.batch_size=128"])
-    shape = sizes(recipe.build_task(), None, NullUi())
+    shape = sizes(build_task(recipe), None, NullUi())
     expected = estimate(recipe, shape, 128).peak
     measured = measured_peak(recipe, shape, 128)
     if measured is None:

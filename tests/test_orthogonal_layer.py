@@ -23,7 +23,7 @@ from momentum_cli.checkpoint import Checkpoint
 from momentum_cli.data import Dataset, Split
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.models import SequenceModel
-from momentum_cli.recipe import Recipe, load_recipe
+from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.training.train import train
 from momentum_cli.training.trainer import Trainer
 

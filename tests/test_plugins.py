@@ -27,7 +27,8 @@ from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import load_model
 from momentum_cli.export import export
-from momentum_cli.recipe import load_recipe, recipe_schema
+from momentum_cli.recipe.building import build_layer
+from momentum_cli.recipe.recipe import load_recipe, recipe_schema
 from momentum_cli.recurrence import RECURRENCES
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_gated_unit.py"
@@ -88,7 +89,7 @@ def test_recipes_name_the_plugin_and_never_run_it() -> None:
     load_plugin(EXAMPLE)
     recipe = load_recipe("digits", ["model.cell=momentum-mgu", "cells.mgu=null"])
     assert recipe.plugins == ["minimal_gated_unit.py"]
-    assert recipe.build_layer(8).recurrence.name == "mgu"
+    assert build_layer(recipe, 8).recurrence.name == "mgu"
     content = recipe.dump()
     assert content["plugins"] == ["minimal_gated_unit.py"]
     assert "plugins" not in load_recipe("digits").dump()
@@ -137,10 +138,10 @@ def test_a_linear_dynamics_of_the_user_runs_on_every_backend_that_takes_one(tmp_
     load_plugin(write(tmp_path, LAZY))
     recipe = load_recipe("digits", ["model.cell=lazy", "model.hidden_size=5", f"model.backend={backend}"])
     torch.manual_seed(0)
-    layer: Any = recipe.build_layer(3)
+    layer: Any = build_layer(recipe, 3)
     x = torch.randn(7, 2, 3)
     # An average with pace 1/2 is a velocity with momentum 1/2 and step size 1/2.
-    twin: Any = load_recipe("digits", ["model.cell=momentum", "model.hidden_size=5"]).build_layer(3)
+    twin: Any = build_layer(load_recipe("digits", ["model.cell=momentum", "model.hidden_size=5"]), 3)
     twin.dynamics, twin.backend = HeavyBall(0.5, 0.5), "reference"
     twin.load_state_dict(layer.state_dict())
     torch.testing.assert_close(layer(x)[0], twin(x)[0])

@@ -18,7 +18,7 @@ from momentum_cli.errors import DataError
 from momentum_cli.evaluate import evaluate, load_model
 from momentum_cli.export import export
 from momentum_cli.predict import predict
-from momentum_cli.recipe import Recipe
+from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.training.train import train
 
 

@@ -11,23 +11,31 @@ import pytest
 import torch
 import yaml
 
-from momentum_cli import shipped, task_metrics
+from momentum_cli import task_metrics
 from momentum_cli.cells.catalogue import KINDS
 from momentum_cli.cells.find import canonical_name, parse_cell
 from momentum_cli.cells.names import CELLS, RANGES, Cell, describe_cells
 from momentum_cli.data import TASKS
-from momentum_cli.document import Document
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import RecipeError
 from momentum_cli.layers.orthogonal_matrix import orthogonal_parameters
 from momentum_cli.messages import nearest, unknown
 from momentum_cli.optim import OPTIMIZERS
 from momentum_cli.options import Problem, describe_type
-from momentum_cli.recipe import InvalidRecipeError, Recipe, find_recipe, load_recipe, recipe_schema, shipped_recipes
+from momentum_cli.recipe import shipped
+from momentum_cli.recipe.building import build_dynamics, build_model, build_optimizer, build_task
+from momentum_cli.recipe.document import Document
+from momentum_cli.recipe.parameter_groups import unused_groups
+from momentum_cli.recipe.recipe import (
+    InvalidRecipeError,
+    Recipe,
+    find_recipe,
+    load_recipe,
+    recipe_schema,
+    shipped_recipes,
+)
 from momentum_cli.recurrence import RECURRENCES
-from momentum_cli.training.building import build_model
 from momentum_cli.training.objective import Objective
-from momentum_cli.training.parameter_groups import unused_groups
 
 MINIMAL = """\
 task: {name: digits}
@@ -127,7 +135,7 @@ def test_overrides_are_data_not_code(tmp_path: Path) -> None:
 def test_a_cell_may_be_written_out(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, MINIMAL), ["model.cell=momentum-lstm", "cells.momentum-lstm.momentum=0.3"])
     assert recipe.model.cell == "momentum"
-    assert recipe.build_dynamics() == DYNAMICS["momentum"](momentum=0.3, step_size=1.0)  # type: ignore[call-arg]
+    assert build_dynamics(recipe) == DYNAMICS["momentum"](momentum=0.3, step_size=1.0)  # type: ignore[call-arg]
     found = mistakes(write(tmp_path, MINIMAL), "cells.momentum.momentum=0.1", "cells.momentum-lstm={momentum: 0.3}")
     assert "the same cell as 'momentum'" in found["cells.momentum-lstm"][1]
 
@@ -430,12 +438,12 @@ def test_a_recipe_can_only_be_built_whole() -> None:
 @pytest.mark.parametrize("path", sorted(shipped_recipes().values()), ids=lambda path: path.stem)
 def test_every_shipped_recipe_builds(path: Path) -> None:
     recipe = load_recipe(path)
-    task = recipe.build_task()
+    task = build_task(recipe)
     assert isinstance(task, TASKS[recipe.task.name])
     for cell in {recipe.model.cell, *recipe.cells}:
         model = build_model(recipe.override(f"model.cell={cell}"), 2, 3, "last")
-        recipe.build_optimizer(model)
-        assert model.layer.dynamics == recipe.build_dynamics(cell)
+        build_optimizer(recipe, model)
+        assert model.layer.dynamics == build_dynamics(recipe, cell)
 
 
 @pytest.mark.parametrize("path", sorted(shipped_recipes().values()), ids=lambda path: path.stem)
@@ -518,14 +526,14 @@ def test_a_group_has_its_own_options_and_takes_the_others_from_the_optimizer() -
     assert recipe.optimizer.groups == {"orthogonal": {"lr": 2e-4, "alpha": 0.99}}
     assert Recipe.model_validate(recipe.dump()) == recipe
     model = build_model(recipe, 2, 3, "last")
-    rest, orthogonal = recipe.build_optimizer(model).param_groups
+    rest, orthogonal = build_optimizer(recipe, model).param_groups
     assert [id(p) for p in orthogonal["params"]] == [id(p) for p in orthogonal_parameters(model)]
     assert len(rest["params"]) == len(list(model.parameters())) - 1
     assert [(g["lr"], g["alpha"], g["eps"]) for g in (rest, orthogonal)] == [(7e-4, 0.9, 1e-8), (2e-4, 0.99, 1e-8)]
     # One recipe serves every cell.
     other = recipe.override("model.cell=momentum")
     plain = build_model(other, 2, 3, "last")
-    assert [len(g["params"]) for g in other.build_optimizer(plain).param_groups] == [len(list(plain.parameters()))]
+    assert [len(g["params"]) for g in build_optimizer(other, plain).param_groups] == [len(list(plain.parameters()))]
     assert unused_groups(plain, other.optimizer.groups) == ["orthogonal"]
     assert unused_groups(model, other.optimizer.groups) == []
 
@@ -585,7 +593,7 @@ def test_every_task_and_optimizer_has_options_that_recipes_can_give() -> None:
     assert task_metrics.METRICS.keys() == TASKS.keys()
     for name in OPTIMIZERS:
         recipe = load_recipe("digits", [f"optimizer={{name: {name}, lr: 0.5}}"])
-        optimizer = recipe.build_optimizer(torch.nn.Linear(1, 1))
+        optimizer = build_optimizer(recipe, torch.nn.Linear(1, 1))
         assert isinstance(optimizer, OPTIMIZERS[name])
         assert optimizer.defaults["lr"] == 0.5
 

@@ -23,8 +23,8 @@ from momentum_cli.data_report import check_data, describe_data
 from momentum_cli.errors import DataError
 from momentum_cli.models import SequenceModel
 from momentum_cli.progress import NoProgress
-from momentum_cli.recipe import Recipe, load_recipe
-from momentum_cli.training.building import build_model
+from momentum_cli.recipe.building import build_model
+from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.training.objective import Objective
 
 PATTERN = "{label}_{speaker}_{index}"

@@ -20,7 +20,8 @@ from momentum_cli.evaluate import evaluate, load_model
 from momentum_cli.export import export, open_program
 from momentum_cli.model_summary import summary
 from momentum_cli.predict import predict
-from momentum_cli.recipe import Recipe, load_recipe
+from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.training.train import train
 
 PATTERN = "{label}_{speaker}_{index}"
@@ -79,7 +80,7 @@ def test_eval_reports_the_metric_of_the_task(run: tuple[str, Path]) -> None:
         return
     # Recomputed from the predictions of `predict`, which are in dB, against the frames of the files.
     assert result["classes"] is None
-    data = load_model(out).recipe.build_task().load()
+    data = build_task(load_model(out).recipe).load()
     batch = data.test.batch(torch.arange(4))
     model = load_model(out).model
     with torch.no_grad():
@@ -221,4 +222,4 @@ def test_cells_are_benchmarked(folder: Path, tmp_path: Path, monkeypatch: pytest
 def test_summary_knows_the_sizes(folder: Path) -> None:
     found = summary(recipe("frames", folder))
     assert (found["task"], found["input_size"], found["output_size"]) == ("speech", 33, 33)
-    assert found["length"] == recipe("frames", folder).build_task().load().train.longest
+    assert found["length"] == build_task(recipe("frames", folder)).load().train.longest

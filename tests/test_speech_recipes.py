@@ -12,10 +12,10 @@ from speech_files import pcm16, speech_like, write_wav
 
 from momentum_cli.benchmark.plan import make_plan
 from momentum_cli.data import Speech, SpeechClassify
-from momentum_cli.data.files.first_recipe import write_first_recipe
 from momentum_cli.errors import RecipeError
-from momentum_cli.recipe import load_recipe
-from momentum_cli.training.building import build_model
+from momentum_cli.recipe.building import build_model, build_optimizer, build_task
+from momentum_cli.recipe.first.files import write_first_recipe
+from momentum_cli.recipe.recipe import load_recipe
 
 RECORDINGS = Path(os.environ.get("MOMENTUMRNN_DATA", "/nowhere")) / "fsdd" / "recordings"
 needs_digits = pytest.mark.skipif(not RECORDINGS.is_dir(), reason="fsdd/recordings is not in $MOMENTUMRNN_DATA")
@@ -32,7 +32,7 @@ def test_recipes_of_timit_follow_the_authors(name: str) -> None:
     recipe = load_recipe(f"paper/{name}")
     assert {cell: entry.value for cell, entry in recipe.published.items()} == PUBLISHED[name]
     assert {(e.metric, e.split, e.epochs, e.seeds) for e in recipe.published.values()} == {("mse", "test", 700, 5)}
-    task = recipe.build_task()
+    task = build_task(recipe)
     assert isinstance(task, Speech)
     assert (task.format, task.predict, task.normalise) == ("timit", "previous", "none")
     assert (task.sample_rate, task.n_fft, task.hop_length) == (8000, 256, 128)
@@ -40,7 +40,7 @@ def test_recipes_of_timit_follow_the_authors(name: str) -> None:
     assert (recipe.model.init, recipe.train.epochs, recipe.train.clip_grad_norm) == ("paper", 700, 1.0)
     for cell in recipe.published:
         model = build_model(recipe.override(f"model.cell={cell}"), 129, 129, "every")
-        recipe.build_optimizer(model)
+        build_optimizer(recipe, model)
     if name == "timit-158":
         assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.train.batch_size) == ("adam", 1e-4, 32)
         assert recipe.model.forget_bias == -4.0
@@ -65,7 +65,7 @@ def test_spoken_digits_have_the_customary_division() -> None:
     from momentum_cli.data.files.problems import Problems
 
     for name in ("fsdd", "fsdd-frames"):
-        task = load_recipe(name).build_task()
+        task = build_task(load_recipe(name))
         assert isinstance(task, Speech | SpeechClassify)
         problems = Problems()
         corpus = task.corpus(RECORDINGS, problems)
@@ -130,7 +130,7 @@ def test_a_first_recipe_for_a_folder_of_recordings(
     make(tmp_path / "data", *names, rate=rate)
     path = write_first_recipe(tmp_path / "data", tmp_path / "first.yaml")
     assert "  path: data\n" in path.read_text(encoding="utf-8")
-    task = load_recipe(path).build_task()
+    task = build_task(load_recipe(path))
     assert isinstance(task, type(wanted))
     for option in ("pattern", "sample_rate", "n_fft", "hop_length", "split", "validation_fraction", "normalise"):
         assert getattr(task, option) == getattr(wanted, option), option

@@ -16,7 +16,7 @@ from momentum_cli.data.speech import timit
 from momentum_cli.data.speech.timit_speakers import CORE_TEST, DEV, OTHER_TEST, TRAIN
 from momentum_cli.data_report import check_data
 from momentum_cli.errors import DataError
-from momentum_cli.recipe import Recipe
+from momentum_cli.recipe.recipe import Recipe
 
 # A small corpus of the same kind: the lists of speakers are cut to these.
 FEW_TRAIN = {"FCJF0": 1, "MDAC0": 1, "FAEM0": 2, "MTCS0": 8}

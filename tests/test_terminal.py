@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from momentum_cli import terminal
-from momentum_cli.shipped import describe_recipes
+from momentum_cli.recipe.shipped import describe_recipes
 
 EXPORTED: dict[str, Any] = {
     "file": "a.onnx",

@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 
 from momentum_cli.checkpoint import Checkpoint, save_checkpoint
-from momentum_cli.recipe import load_recipe
-from momentum_cli.training.building import build_model
+from momentum_cli.recipe.building import build_model, build_task
+from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.training.progress import Progress
 from momentum_cli.training.trainer import describe
 
 
 def write_checkpoint(path: Path, *overrides: str, recipe: str = "digits") -> Path:
     loaded = load_recipe(recipe, overrides)
-    dataset = loaded.build_task().load(None)
+    dataset = build_task(loaded).load(None)
     torch.manual_seed(0)
     model = build_model(loaded, dataset.input_size, dataset.output_size, dataset.output)
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from momentum_cli.benchmark.variants import Variant
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import unknown
-from momentum_cli.recipe import Recipe
-from momentum_cli.shipped import shipped_recipes
+from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.shipped import shipped_recipes
 
 PAPER_FLAG = "--paper"
 _FOLDER = "paper/"

@@ -18,8 +18,8 @@ from momentum_cli.benchmark.optimizers import OptimizerVariant, parse_optimizers
 from momentum_cli.benchmark.paper import check_unchanged, paper_recipes, published_variants
 from momentum_cli.benchmark.variants import Variant, parse_cells
 from momentum_cli.errors import RecipeError
-from momentum_cli.recipe import Recipe, load_recipe
-from momentum_cli.shipped import find_recipe, shipped_recipes
+from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.shipped import find_recipe, shipped_recipes
 
 DEFAULT_RECIPE = "digits"
 DEFAULT_CELLS = "lstm,momentum,adam"

@@ -22,6 +22,7 @@ from momentum_cli.benchmark.workers import measure_memory, work_in_processes
 from momentum_cli.data import Dataset
 from momentum_cli.errors import Interrupted
 from momentum_cli.progress import BenchUi, RunState, Status
+from momentum_cli.recipe.building import build_task
 from momentum_cli.run_folder import write_json
 from momentum_cli.training.launch import determinism, launch, signals
 from momentum_cli.training.trainer import Trainer
@@ -98,7 +99,7 @@ def _in_turns(
             if dataset is None or loaded != first.comparison:
                 # one data set in memory at a time
                 dataset = None
-                dataset = first.recipe.build_task().load(setting.data_dir, setting.ui)
+                dataset = build_task(first.recipe).load(setting.data_dir, setting.ui)
                 loaded = first.comparison
                 _warm_up(first, dataset, fabric)
             memory = _memory(group, setting)
@@ -154,7 +155,7 @@ def _in_processes(
     runs = [run for group in groups for run in group]
     # The data are fetched and found fault with here, once, before several processes want them.
     for run in {run.comparison: run for run in runs}.values():
-        run.recipe.build_task().load(setting.data_dir, setting.ui)
+        build_task(run.recipe).load(setting.data_dir, setting.ui)
     done = work_in_processes(
         runs,
         setting.folder / RUNS,

@@ -15,6 +15,7 @@ from momentum_cli.benchmark.plan import Comparison, Entry, Plan, run_spec
 from momentum_cli.benchmark.runner import Setting, execute
 from momentum_cli.errors import RecipeError
 from momentum_cli.metrics import better
+from momentum_cli.recipe.building import build_task
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def tune(plan: Plan, trials: int, setting: Setting) -> tuple[Plan, dict[str, Any
     tables: dict[str, list[list[tuple[Entry, dict[str, float | int]]]]] = {}
     groups = []
     for comparison in plan.comparisons:
-        if comparison.recipe.build_task().load(setting.data_dir, setting.ui).validation is None:
+        if build_task(comparison.recipe).load(setting.data_dir, setting.ui).validation is None:
             raise RecipeError(
                 f"--tuned: {comparison.name} has no validation set, and the test set must not choose options; give it "
                 "one with task.validation"

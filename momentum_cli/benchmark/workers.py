@@ -20,6 +20,7 @@ from momentum_cli.benchmark.plan import RunSpec
 from momentum_cli.cells.plugins import load_plugins, loaded_files
 from momentum_cli.errors import RunError
 from momentum_cli.progress import NO_PROGRESS, RunState
+from momentum_cli.recipe.building import build_task
 
 # fork would copy a process with threads in it, whose locks nobody opens again
 _SPAWN = multiprocessing.get_context("spawn")
@@ -166,7 +167,7 @@ def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, option
         try:
             load_plugins(options.plugins)
             fabric = launch(run.recipe, 1, 1, options.accelerator)
-            dataset = run.recipe.build_task().load(options.data_dir, NO_PROGRESS)
+            dataset = build_task(run.recipe).load(options.data_dir, NO_PROGRESS)
             every = options.save_every_seconds
             contender = Contender(run, folder, dataset, fabric, show=show, save_every_seconds=every)
         except Exception as error:
@@ -193,7 +194,7 @@ def _measure(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too; the parent decides
     with suppress(Exception):
         load_plugins(plugins)
-        dataset = run.recipe.build_task().load(data_dir, NO_PROGRESS)
+        dataset = build_task(run.recipe).load(data_dir, NO_PROGRESS)
         count = run.recipe.train.eval_batch_size
         validation = None if dataset.validation is None else dataset.validation.head(count)
         dataset = replace(dataset, validation=validation, test=dataset.test.head(count))

@@ -115,7 +115,7 @@ def cell_objects(cell: str, options: Mapping[str, Any]) -> tuple[Dynamics, Any]:
     return DYNAMICS[dynamics](**driven), KINDS[kind].options(**{k: v for k, v in options.items() if k in own})
 
 
-def build_layer(
+def build_cell_layer(
     cell: Cell, options: tuple[Dynamics, Any], *sizes: int, bias: bool = True, **shared: Any
 ) -> RecurrentLayer:
     """Build the layer of a cell.

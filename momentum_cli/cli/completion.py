@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Return the shipped recipes, the folders and the YAML files that begin with `incomplete`."""
-    from momentum_cli.shipped import shipped_recipes
+    from momentum_cli.recipe.shipped import shipped_recipes
 
     names = [name for name in shipped_recipes() if name.startswith(incomplete)]
     return [*names, *_paths(incomplete, (".yaml", ".yml"))]
@@ -27,7 +27,7 @@ def complete_run(incomplete: str) -> list[str]:
 
 def complete_override(incomplete: str) -> list[str]:
     """Return ``key.path=`` texts that begin with `incomplete`, and the values of keys that have few."""
-    from momentum_cli.recipe import ModelOptions, ScheduleOptions, TargetOptions, TrainOptions
+    from momentum_cli.recipe.sections import ModelOptions, ScheduleOptions, TargetOptions, TrainOptions
 
     sections: dict[str, type[BaseModel]] = {
         "model": ModelOptions,

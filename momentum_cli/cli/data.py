@@ -54,7 +54,7 @@ def init(
     json: Json = False,
 ) -> None:
     """Write a first recipe for a file of your own, with comments."""
-    from momentum_cli.data.files.first_recipe import write_first_recipe
+    from momentum_cli.recipe.first.files import write_first_recipe
 
     path = write_first_recipe(data, out, target=target, kind=None if kind is None else kind.value, overwrite=overwrite)
     if json:
@@ -80,7 +80,7 @@ def describe(
 ) -> None:
     """Show what the data of a recipe are: splits, lengths, ranges, missing values, classes."""
     from momentum_cli.data_report import describe_data, print_description
-    from momentum_cli.recipe import load_recipe
+    from momentum_cli.recipe.recipe import load_recipe
 
     checked = load_recipe(recipe, overrides or [])
     with make_ui(json, quiet, no_progress) as ui:
@@ -105,7 +105,7 @@ def check(
     Exits with 3 when something is.
     """
     from momentum_cli.data_report import check_data, print_problems
-    from momentum_cli.recipe import load_recipe
+    from momentum_cli.recipe.recipe import load_recipe
 
     checked = load_recipe(recipe, overrides or [])
     with make_ui(json, quiet, no_progress) as ui:

@@ -108,7 +108,7 @@ def summary(
     """Show what the model of a recipe consists of and what a training step costs: FLOPs, state, memory."""
     from momentum_cli.model_summary import print_summary
     from momentum_cli.model_summary import summary as engine_summary
-    from momentum_cli.recipe import load_recipe
+    from momentum_cli.recipe.recipe import load_recipe
 
     checked = load_recipe(recipe, overrides or [])
     with make_ui(json, quiet, no_progress) as ui:

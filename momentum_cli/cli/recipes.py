@@ -13,7 +13,7 @@ from momentum_cli.cli.arguments import Json, Overrides, Quiet, RecipeArgument
 
 def validate(recipe: RecipeArgument, overrides: Overrides = None, json: Json = False, quiet: Quiet = False) -> None:
     """Check a recipe without touching data; every mistake is shown with its line and its path."""
-    from momentum_cli.recipe import load_recipe
+    from momentum_cli.recipe.recipe import load_recipe
 
     checked = load_recipe(recipe, overrides or [])
     if json:
@@ -24,7 +24,7 @@ def validate(recipe: RecipeArgument, overrides: Overrides = None, json: Json = F
 
 def list_recipes(json: Json = False) -> None:
     """List the shipped recipes."""
-    from momentum_cli.shipped import describe_recipes
+    from momentum_cli.recipe.shipped import describe_recipes
 
     recipes = describe_recipes()
     if json:
@@ -42,8 +42,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a recipe as it was written, or with every default and override (--resolved)."""
-    from momentum_cli.recipe import load_recipe, to_yaml
-    from momentum_cli.shipped import find_recipe
+    from momentum_cli.recipe.recipe import load_recipe, to_yaml
+    from momentum_cli.recipe.shipped import find_recipe
 
     if json or resolved or overrides:
         checked = load_recipe(recipe, overrides or []).dump()
@@ -67,7 +67,7 @@ def copy(
     json: Json = False,
 ) -> None:
     """Copy a shipped recipe, comments included, to a file of your own."""
-    from momentum_cli.shipped import copy_recipe
+    from momentum_cli.recipe.shipped import copy_recipe
 
     path = copy_recipe(recipe, destination, overwrite=overwrite)
     if json:
@@ -78,7 +78,7 @@ def copy(
 
 def schema() -> None:
     """Write the JSON Schema of recipes, for editors that complete and check YAML."""
-    from momentum_cli.recipe import recipe_schema
+    from momentum_cli.recipe.recipe import recipe_schema
 
     terminal.print_json(recipe_schema())
 

@@ -22,6 +22,7 @@ from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.rmsprop import RMSProp
+from momentum_cli.dynamics.scan import stepwise_scan as stepwise_scan
 
 # The names of recipes and of the command line.
 DYNAMICS: dict[str, type[Dynamics]] = {

@@ -29,6 +29,7 @@ from momentum_cli.layers.orthogonal_matrix import fold
 from momentum_cli.messages import unknown
 from momentum_cli.models import SequenceModel
 from momentum_cli.progress import NullUi, Ui
+from momentum_cli.recipe.building import build_task
 from momentum_cli.run_folder.output import check_output_file
 
 __all__ = ["FORMATS", "Bundle", "Parity", "Program", "export", "is_exported", "open_program", "program_function"]
@@ -98,7 +99,7 @@ def export(
         shown.note(
             "TorchScript is deprecated in PyTorch and still loads; for new consumers prefer --format pt2 or onnx"
         )
-    dataset = source.recipe.build_task().load(data_dir, shown)
+    dataset = build_task(source.recipe).load(data_dir, shown)
     options = {"aoti": True} if aoti else {"as_torch_lstm": True} if as_torch_lstm else {}
     bundle = describe_model(source, format, stateful=stateful, **options)
     module = FORMATS[format]

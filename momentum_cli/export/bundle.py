@@ -201,7 +201,7 @@ def build_layer_model(description: dict[str, Any]) -> SequenceModel | LanguageMo
     Raises:
         DataError: The description is not one of ours.
     """
-    from momentum_cli.cells.catalogue import KINDS, build_layer
+    from momentum_cli.cells.catalogue import KINDS, build_cell_layer
 
     # The first of those with this recurrence: how an orthogonal matrix was trained does not matter any more.
     kinds = {kind.recurrence.name: name for name, kind in reversed(KINDS.items())}
@@ -218,11 +218,11 @@ def build_layer_model(description: dict[str, Any]) -> SequenceModel | LanguageMo
         if "language" in description:
             language = description["language"]
             widths = [description["input_size"], *language["hidden_sizes"]]
-            layers = [build_layer(cell, objects, d, h, **shared) for d, h in itertools.pairwise(widths)]
+            layers = [build_cell_layer(cell, objects, d, h, **shared) for d, h in itertools.pairwise(widths)]
             more = {key: language[key] for key in ("tied", "cutoffs", "div_value")}
             model = LanguageModel(RecurrentStack(layers), description["output_size"], **more)
         else:
-            layer = build_layer(cell, objects, *sizes, **shared)
+            layer = build_cell_layer(cell, objects, *sizes, **shared)
             model = SequenceModel(layer, description["output_size"], description["output"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"the description of the model is not one of momentumrnn's ({error!r})") from error

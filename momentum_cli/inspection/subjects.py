@@ -15,9 +15,10 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import load_model
 from momentum_cli.models import SequenceModel
 from momentum_cli.progress import DownloadProgress
-from momentum_cli.recipe import Named, Recipe, load_recipe
-from momentum_cli.shipped import find_recipe
-from momentum_cli.training.building import build_sequence_model
+from momentum_cli.recipe.building import build_sequence_model, build_task
+from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.sections import Named
+from momentum_cli.recipe.shipped import find_recipe
 from momentum_cli.training.trainer import describe
 
 INITIAL, TRAINED = "initial", "trained"
@@ -78,7 +79,7 @@ def open_recipe(
     recipes = [load_recipe(path, [*changes, f"model.cell={cell}"]) for cell in named]
     recipes = recipes or [load_recipe(path, changes)]
     _check_inspectable(recipes[0])
-    dataset = recipes[0].build_task().load(data_dir, progress)
+    dataset = build_task(recipes[0]).load(data_dir, progress)
     return [Subject(recipe.model.cell, INITIAL, initial_model(recipe, dataset), recipe) for recipe in recipes], dataset
 
 
@@ -103,7 +104,7 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
                 "apart"
             )
     _check_inspectable(loaded[0].recipe)
-    dataset = loaded[0].recipe.build_task().load(data_dir, progress)
+    dataset = build_task(loaded[0].recipe).load(data_dir, progress)
     cells = [run.recipe.model.cell for run in loaded]
     subjects = []
     for name, run in zip(names, loaded, strict=True):

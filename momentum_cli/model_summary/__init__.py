@@ -14,8 +14,8 @@ from momentum_cli.model_summary.peak import measured_peak
 from momentum_cli.model_summary.sizes import sizes
 from momentum_cli.model_summary.tables import print_summary
 from momentum_cli.progress import NullUi, Ui
-from momentum_cli.recipe import Recipe
-from momentum_cli.training.building import build_sequence_model
+from momentum_cli.recipe.building import build_sequence_model, build_task
+from momentum_cli.recipe.recipe import Recipe
 
 __all__ = ["print_summary", "summary"]
 
@@ -48,7 +48,7 @@ def summary(
             "summary: got a language model, whose embedding and windows it does not count; use momentumrnn train "
             "--dry-run, which measures a step and the memory"
         )
-    size = sizes(recipe.build_task(), data_dir, shown)
+    size = sizes(build_task(recipe), data_dir, shown)
     batch = recipe.train.batch_size
     with torch.random.fork_rng(devices=[]):
         model = build_sequence_model(recipe, size.input_size, size.output_size, size.output)

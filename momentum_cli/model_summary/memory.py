@@ -16,8 +16,8 @@ from torch import Tensor
 
 from momentum_cli.model_summary.sizes import Sizes
 from momentum_cli.models import SequenceModel
-from momentum_cli.recipe import Recipe
-from momentum_cli.training.building import build_sequence_model
+from momentum_cli.recipe.building import build_optimizer, build_sequence_model
+from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.training.objective import Objective
 
 # Real steps in place of all T: multiples of the scan's block, past its first level.
@@ -132,7 +132,7 @@ def _key(tensor: Tensor) -> int:
 
 def _optimizer_state(recipe: Recipe, model: SequenceModel) -> int:
     """Return the bytes of the optimizer's state: made by a real step, because only the optimizer knows it."""
-    optimizer = recipe.build_optimizer(model)
+    optimizer = build_optimizer(recipe, model)
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-3)
     with warnings.catch_warnings():

@@ -14,7 +14,8 @@ from momentum_cli.cells.plugins import load_plugins, loaded_files
 from momentum_cli.errors import RunError
 from momentum_cli.machine import forget_peak, peak_resident_bytes, resident_bytes
 from momentum_cli.model_summary.sizes import Sizes
-from momentum_cli.recipe import Recipe
+from momentum_cli.recipe.building import build_optimizer
+from momentum_cli.recipe.recipe import Recipe
 
 
 def measured_peak(recipe: Recipe, sizes: Sizes, batch: int) -> int | None:
@@ -53,11 +54,11 @@ def measured_peak(recipe: Recipe, sizes: Sizes, batch: int) -> int | None:
 def _train_once(recipe: Recipe, sizes: Sizes, batch: int) -> None:
     import torch
 
-    from momentum_cli.training.building import build_sequence_model
+    from momentum_cli.recipe.building import build_sequence_model
     from momentum_cli.training.objective import Objective
 
     model = build_sequence_model(recipe, sizes.input_size, sizes.output_size, sizes.output).train()
-    optimizer = recipe.build_optimizer(model)
+    optimizer = build_optimizer(recipe, model)
     inputs = torch.rand(batch, sizes.length, sizes.input_size)
     shape = (batch, sizes.length) if sizes.output == "every" else (batch,)
     values = (*shape, sizes.output_size)

@@ -33,7 +33,7 @@ from momentum_cli.benchmark.tables import (
     verdicts,
 )
 from momentum_cli.plots import PALETTE
-from momentum_cli.recipe import to_yaml
+from momentum_cli.recipe.recipe import to_yaml
 from momentum_cli.report.sources import Source
 from momentum_cli.report.style import STYLE
 from momentum_cli.wording import metric_text, seconds_text

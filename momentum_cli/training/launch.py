@@ -15,7 +15,7 @@ import torch
 
 from momentum_cli.errors import MomentumError, RecipeError
 from momentum_cli.machine import peak_resident_bytes
-from momentum_cli.recipe import Recipe
+from momentum_cli.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

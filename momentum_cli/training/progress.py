@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from momentum_cli.metrics import better, reaches
 
 if TYPE_CHECKING:
-    from momentum_cli.recipe import Recipe, TrainOptions
+    from momentum_cli.recipe.recipe import Recipe
+    from momentum_cli.recipe.sections import TrainOptions
 
 
 @dataclass

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.recipe import Recipe, load_recipe
+from momentum_cli.recipe.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from momentum_cli.training.progress import Progress

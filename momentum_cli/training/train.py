@@ -11,7 +11,8 @@ from momentum_cli.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from momentum_cli.data import Dataset
 from momentum_cli.machine import environment
 from momentum_cli.progress import NullUi, Ui
-from momentum_cli.recipe import Recipe
+from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.run_folder import locked, new_run_folder, write_json
 from momentum_cli.training.launch import (
     determinism,
@@ -66,7 +67,7 @@ def train(
     with signals() as received, determinism(recipe.train.deterministic), ExitStack() as held:
         if resume is not None:
             on_first(fabric, lambda: check_resumed(recipe, resume))
-        dataset = first_then_all(fabric, lambda: recipe.build_task().load(data_dir, shown))
+        dataset = first_then_all(fabric, lambda: build_task(recipe).load(data_dir, shown))
         trainer = Trainer(recipe, dataset, fabric)
 
         def open_and_lock() -> Path:
@@ -96,7 +97,7 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
     """
     shown: Ui = ui or NullUi()
     fabric = launch(recipe, 1, 1, "auto")
-    dataset = recipe.build_task().load(data_dir, shown)
+    dataset = build_task(recipe).load(data_dir, shown)
     trainer = Trainer(recipe, dataset, fabric)
     trainer.step()
     warm = trainer.progress.train_seconds

@@ -29,8 +29,8 @@ from momentum_cli.data import (
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.language_model import LanguageModel
 from momentum_cli.layers.state import State
+from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
-from momentum_cli.training.building import build_model, check_backends
 from momentum_cli.training.clock import Clock
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.progress import Progress
@@ -41,7 +41,7 @@ from momentum_cli.training.schedule import learning_rate_factor
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from momentum_cli.recipe import Recipe
+    from momentum_cli.recipe.recipe import Recipe
 
 # Ranks draw dropout masks from generators this far apart; rank 0 keeps the seed of the recipe.
 _RANK_STRIDE = 1_000_003
@@ -109,7 +109,7 @@ class Trainer:
             torch.manual_seed(options.seed)
             self.module = build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
             check_backends(self.module, self.device)
-            self.optimizer = recipe.build_optimizer(self.module)
+            self.optimizer = build_optimizer(recipe, self.module)
             self._base_lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
             self._model, self._optimizer = fabric.setup(self.module, self.optimizer)
             torch.manual_seed((options.seed + _RANK_STRIDE * fabric.global_rank) % 2**32)

@@ -8,7 +8,7 @@ from typing import Any
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.messages import unknown
 from momentum_cli.options import Problem
-from momentum_cli.recipe import (
+from momentum_cli.recipe.sections import (
     LanguageModelOptions,
     ModelOptions,
     PublishedOptions,

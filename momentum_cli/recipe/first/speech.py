@@ -26,7 +26,7 @@ def first_speech_recipe(folder: Path, shown: str) -> str:
         folder: With at least one recording.
         shown: The path to write down.
     """
-    from momentum_cli.recipe import to_yaml
+    from momentum_cli.recipe.recipe import to_yaml
 
     files = recordings_below(folder)
     task, comments = _guess(folder, files)

@@ -1,6 +1,6 @@
 """What makes a recipe valid, section by section. Every mistake is found, none hides another.
 
-`momentum_cli.contradictions` then looks across the sections.
+`momentum_cli.recipe.contradictions` then looks across the sections.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 
 from momentum_cli.cells.find import canonical_name
 from momentum_cli.cells.names import CELLS
-from momentum_cli.contradictions import contradictions
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import describe_mistake, describe_value, unknown
 from momentum_cli.options import (
@@ -23,14 +22,14 @@ from momentum_cli.options import (
     options_model,
     signature_options,
 )
-from momentum_cli.recipe import (
+from momentum_cli.recipe.contradictions import contradictions
+from momentum_cli.recipe.sections import (
     AveragingOptions,
     BpttOptions,
     EarlyStoppingOptions,
     LanguageModelOptions,
     ModelOptions,
     PublishedOptions,
-    Recipe,
     ScheduleOptions,
     TargetOptions,
     TrainOptions,
@@ -57,11 +56,12 @@ _BUDGETS = ("epochs", "max_steps", "max_seconds")
 Checked = tuple[Any, list[Problem]]
 
 
-def check_recipe(data: Any) -> tuple[dict[str, Any], list[Problem]]:
+def check_recipe(data: Any, sections: Mapping[str, bool]) -> tuple[dict[str, Any], list[Problem]]:
     """Check a whole recipe and fill in what its objects take by default.
 
     Args:
         data: The content of a recipe.
+        sections: Names of the sections, and whether each is required.
 
     Returns:
         The content in canonical form, and all problems; with problems the content is not complete.
@@ -72,11 +72,9 @@ def check_recipe(data: Any) -> tuple[dict[str, Any], list[Problem]]:
     if lacking := _check_plugins(data.get("plugins"))[1]:
         # Without the plugin its cells are unknown, and that is not the mistake.
         return {}, lacking
-    names = list(Recipe.model_fields)
-    problems = [Problem((key,), unknown("section", key, names)) for key in data if key not in names]
+    problems = [Problem((key,), unknown("section", key, sections)) for key in data if key not in sections]
     checked: dict[str, Any] = {}
-    for name in names:
-        required = Recipe.model_fields[name].is_required()
+    for name, required in sections.items():
         if name not in data and required:
             problems.append(Problem((name,), "missing; this section is required"))
         elif name == "plugins" and name in data:
@@ -109,7 +107,7 @@ def describe_families() -> dict[str, dict[str, Any]]:
     from momentum_cli.cells.catalogue import cell_options
     from momentum_cli.data import TASKS
     from momentum_cli.optim import OPTIMIZERS
-    from momentum_cli.training.parameter_groups import GROUPS
+    from momentum_cli.recipe.parameter_groups import GROUPS
 
     def one_of(family: dict[str, tuple[Option, ...]]) -> dict[str, Any]:
         return {
@@ -233,7 +231,7 @@ def _check_groups(
     owner: str, data: Any, options: tuple[Option, ...], section: Mapping[str, Any], build: Callable[..., Any]
 ) -> Checked:
     """Check the options that parameter groups have of their own; what they do not give is that of the optimizer."""
-    from momentum_cli.training.parameter_groups import GROUPS
+    from momentum_cli.recipe.parameter_groups import GROUPS
 
     if data is None:
         return {}, []

@@ -39,7 +39,7 @@ def shipped_recipes() -> dict[str, Path]:
     return dict(sorted(names.items()))
 
 
-def shipped_folder(package: Path = Path(__file__).parent) -> Path:
+def shipped_folder(package: Path = Path(__file__).parents[1]) -> Path:
     """Return the folder of the shipped recipes: inside an installed package, beside the package in a source tree.
 
     Raises:
@@ -53,7 +53,7 @@ def shipped_folder(package: Path = Path(__file__).parent) -> Path:
 
 def describe_recipes() -> list[dict[str, Any]]:
     """Return one JSON-able entry a shipped recipe: name, task, cell, what its opening comment says, path."""
-    from momentum_cli.document import Document
+    from momentum_cli.recipe.document import Document
 
     entries = []
     for name, path in shipped_recipes().items():

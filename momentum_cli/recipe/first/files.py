@@ -15,9 +15,9 @@ from momentum_cli.data.files.json_sequences import has_lists
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import SUFFIXES
 from momentum_cli.data.files.tables import csv_blocks, csv_columns, json_objects, parquet_blocks, parquet_columns
-from momentum_cli.data.speech.first_recipe import first_speech_recipe, recordings_below
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import unknown
+from momentum_cli.recipe.first.speech import first_speech_recipe, recordings_below
 
 # Names in use, the most telling first; compared in lower case.
 _SEQUENCE = ("sequence", "sequence_id", "series", "series_id", "id", "sample", "subject", "unit", "trial", "recording")
@@ -268,7 +268,7 @@ def _text(name: str, path: str, guess: Guess) -> str:
 
 def _section(task: dict[str, Any]) -> list[str]:
     """Return a section with an option a line, lists in one line."""
-    from momentum_cli.recipe import to_yaml
+    from momentum_cli.recipe.recipe import to_yaml
 
     lines = ["task:"]
     for name, value in task.items():
@@ -305,7 +305,7 @@ def write_first_recipe(
     """
     import os
 
-    from momentum_cli.recipe import load_recipe
+    from momentum_cli.recipe.recipe import load_recipe
     from momentum_cli.run_folder.files import replacing
     from momentum_cli.run_folder.output import check_output_file
 
