@@ -21,7 +21,7 @@ from momentum_cli.data.files.tables import rows_of_block
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 from momentum_cli.recipe.building import build_task
-from momentum_cli.run_folder.output import check_output_file
+from momentum_cli.runs.output import check_output_file
 
 if TYPE_CHECKING:
     from momentum_cli.data.files.gathering import Gathered

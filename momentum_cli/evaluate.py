@@ -11,17 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from momentum_cli.data import Dataset, Sequences, TokenText, evaluation_groups
 from momentum_cli.errors import DataError, MomentumError, RecipeError
-from momentum_cli.language_model import LanguageModel
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.plots import confusion
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_model, build_task
 from momentum_cli.recipe.recipe import Recipe
-from momentum_cli.run_folder import is_run_folder, write_json
-from momentum_cli.run_folder.output import make_output_folder
+from momentum_cli.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from momentum_cli.runs.files import write_json
+from momentum_cli.runs.folder import is_run_folder
+from momentum_cli.runs.output import make_output_folder
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.trainer import describe
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.errors import MomentumError, RunError
-from momentum_cli.run_folder import diagnostic_names, read_metrics, replacing
-from momentum_cli.run_folder.metrics_log import LEADING, TRAILING
+from momentum_cli.runs.files import replacing
+from momentum_cli.runs.metrics_log import LEADING, TRAILING, diagnostic_names, read_metrics
 from momentum_cli.wording import metric_text
 
 if TYPE_CHECKING:

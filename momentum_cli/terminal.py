@@ -19,8 +19,8 @@ def is_main_process() -> bool:
 
 
 def print_json(value: Any) -> None:
-    """Write one JSON object, in one line, to stdout; see `momentum_cli.run_folder.json_text`."""
-    from momentum_cli.run_folder import json_text
+    """Write one JSON object, in one line, to stdout; see `momentum_cli.runs.files.json_text`."""
+    from momentum_cli.runs.files import json_text
 
     print(json_text(value))
 

@@ -23,9 +23,9 @@ import lightning_fabric
 import matplotlib.figure  # imported before the forks, so that each is spared the second it takes
 import torch
 
-from momentum_cli.checkpoint import load_checkpoint
 from momentum_cli.recipe.recipe import Recipe
-from momentum_cli.run_folder import read_metrics
+from momentum_cli.runs.checkpoint import load_checkpoint
+from momentum_cli.runs.metrics_log import read_metrics
 from momentum_cli.training.train import train
 from momentum_cli.training.trainer import Trainer
 

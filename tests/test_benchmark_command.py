@@ -198,7 +198,7 @@ def test_folders_that_are_something_else(tmp_path: Path) -> None:
 
 
 def test_two_at_a_time_do_not_share_a_folder(tmp_path: Path) -> None:
-    from momentum_cli.run_folder import locked
+    from momentum_cli.runs.lock import locked
 
     both = locked(tmp_path, "benchmark"), locked(tmp_path, "benchmark")
     with both[0], pytest.raises(RecipeError, match="another benchmark is running"), both[1]:

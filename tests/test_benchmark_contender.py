@@ -15,11 +15,11 @@ from momentum_cli.benchmark.files import read_points
 from momentum_cli.benchmark.outcome import describe_failure, stillborn
 from momentum_cli.benchmark.plan import RunSpec
 from momentum_cli.benchmark.statistics import first_crossing
-from momentum_cli.checkpoint import load_checkpoint
 from momentum_cli.data import Dataset
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.recipe.building import build_task
-from momentum_cli.run_folder import read_metrics
+from momentum_cli.runs.checkpoint import load_checkpoint
+from momentum_cli.runs.metrics_log import read_metrics
 from momentum_cli.training.trainer import Trainer
 
 

@@ -25,7 +25,7 @@ from momentum_cli.benchmark.tables import comparison_table, verdicts
 from momentum_cli.cli import app
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.report import write_report
-from momentum_cli.run_folder import read_metrics
+from momentum_cli.runs.metrics_log import read_metrics
 
 NAN = math.nan
 

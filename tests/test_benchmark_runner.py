@@ -15,7 +15,7 @@ from momentum_cli.benchmark.plan import Plan
 from momentum_cli.benchmark.runner import Setting, execute
 from momentum_cli.benchmark.workers import _death, measure_memory, threads_of
 from momentum_cli.errors import Interrupted, RecipeError
-from momentum_cli.run_folder import read_metrics
+from momentum_cli.runs.metrics_log import read_metrics
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from momentum_cli.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, pack_optimizer, save_checkpoint
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, pack_optimizer, save_checkpoint
 
 
 def example() -> Checkpoint:

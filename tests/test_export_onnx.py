@@ -13,7 +13,7 @@ import torch
 
 from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
 from momentum_cli.export.bundle import FORMAT, FORMAT_VERSION, Bundle, state_entries
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.sequence import SequenceModel
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

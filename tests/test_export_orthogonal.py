@@ -22,7 +22,7 @@ COUPLED = "cells.sr-coupled={step_size: 0.9, restart_every: 4}"
 
 def checkpoint(folder: Path, cell: str, *options: str) -> Path:
     """A checkpoint of 7 units whose A is not zero and whose modReLU is continuous (b < 0)."""
-    from momentum_cli.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+    from momentum_cli.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
     path = write_checkpoint(folder / f"{cell}.safetensors", f"model.cell={cell}", "model.hidden_size=7", *options)
     loaded = load_checkpoint(path)

@@ -32,7 +32,7 @@ from momentum_cli.inspection.subjects import initial_model, real_batch
 from momentum_cli.inspection.tables import shown_steps
 from momentum_cli.layers.lstm_gru_rnn import GRU, LSTM, RNN
 from momentum_cli.layers.recurrent import RecurrentLayer
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.recipe.building import build_task
 from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.recurrence import RECURRENCES

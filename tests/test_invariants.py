@@ -16,7 +16,6 @@ from torch import Tensor
 from momentum_cli.cells.catalogue import KINDS, build_cell_layer, cell_objects
 from momentum_cli.cells.names import CELLS
 from momentum_cli.cells.plugins import load_plugin
-from momentum_cli.checkpoint import Checkpoint
 from momentum_cli.data import Dataset
 from momentum_cli.data.dataset import Split
 from momentum_cli.dynamics import DYNAMICS
@@ -25,6 +24,7 @@ from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.nesterov import ScheduledRestart
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.runs.checkpoint import Checkpoint
 from momentum_cli.training.trainer import Trainer
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_gated_unit.py"

@@ -13,16 +13,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from momentum_cli.checkpoint import load_checkpoint, save_checkpoint
 from momentum_cli.cli import app
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import evaluate, load_model
 from momentum_cli.export import export, open_program
 from momentum_cli.generate import draw, generate
-from momentum_cli.language_model import LanguageModel
+from momentum_cli.models.language import LanguageModel
 from momentum_cli.predict import predict
 from momentum_cli.recipe.building import build_task
 from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from momentum_cli.training.launch import launch
 from momentum_cli.training.train import dry_run, train
 from momentum_cli.training.trainer import Trainer

@@ -1,4 +1,4 @@
-"""`momentum_cli.language_model`, `stack` and `averaging`: dropouts, tied weights, adaptive softmax, penalties."""
+"""`momentum_cli.models.language`, `stack` and `averaging`: dropouts, tied weights, adaptive softmax, penalties."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.nn.functional import cross_entropy
 from momentum_cli.data import NOT_SCORED
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.dynamics.heavy_ball import HeavyBall
-from momentum_cli.language_model import LanguageModel, TrainingTerms
 from momentum_cli.layers.lstm_gru_rnn import GRU, LSTM
 from momentum_cli.layers.orthogonal import OrthogonalRNN
 from momentum_cli.layers.stack import RecurrentStack, locked_dropout
+from momentum_cli.models.language import LanguageModel, TrainingTerms
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 
 

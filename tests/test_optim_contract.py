@@ -13,9 +13,15 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from momentum_cli.checkpoint import Checkpoint, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
 from momentum_cli.optim import OPTIMIZERS, multi_tensor
 from momentum_cli.optim.optimizer import MultiTensorOptimizer
+from momentum_cli.runs.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    pack_optimizer,
+    save_checkpoint,
+    unpack_optimizer,
+)
 
 OURS = [name for name, cls in OPTIMIZERS.items() if issubclass(cls, MultiTensorOptimizer)]
 DECAY = {"weight_decay": 0.1}

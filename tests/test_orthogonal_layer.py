@@ -19,11 +19,11 @@ from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 import momentum_cli
 from momentum_cli import HeavyBall, Identity, OrthogonalRNN
-from momentum_cli.checkpoint import Checkpoint
 from momentum_cli.data import Dataset, Split
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.runs.checkpoint import Checkpoint
 from momentum_cli.training.train import train
 from momentum_cli.training.trainer import Trainer
 

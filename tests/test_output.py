@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.run_folder import output
-from momentum_cli.run_folder.output import check_output_file, make_output_folder
+from momentum_cli.runs import output
+from momentum_cli.runs.output import check_output_file, make_output_folder
 
 
 def test_a_file_in_a_folder_that_is_there_is_allowed(tmp_path: Path) -> None:

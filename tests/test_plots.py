@@ -16,7 +16,7 @@ import torch
 
 from momentum_cli.errors import DataError, RunError
 from momentum_cli.plots import PALETTE, _series, _smoothed, confusion, curves
-from momentum_cli.run_folder import MetricsLog
+from momentum_cli.runs.metrics_log import MetricsLog
 
 
 def run_rows(metric: str = "accuracy", epochs: int = 8, split: str = "validation") -> list[dict[str, Any]]:

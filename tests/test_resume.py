@@ -11,7 +11,7 @@ import pytest
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import load_model
 from momentum_cli.recipe.recipe import Recipe, load_recipe
-from momentum_cli.run_folder import locked
+from momentum_cli.runs.lock import locked
 from momentum_cli.training.train import train
 
 

@@ -21,16 +21,9 @@ import torch
 from momentum_cli.errors import DataError, RecipeError, RunError
 from momentum_cli.machine import environment
 from momentum_cli.progress import Evaluation, StepInfo
-from momentum_cli.run_folder import (
-    MetricsLog,
-    is_run_folder,
-    json_text,
-    new_run_folder,
-    read_metrics,
-    replacing,
-    write_json,
-    write_text,
-)
+from momentum_cli.runs.files import json_text, replacing, write_json, write_text
+from momentum_cli.runs.folder import is_run_folder, new_run_folder
+from momentum_cli.runs.metrics_log import MetricsLog, read_metrics
 
 
 def strict(text: str) -> Any:
@@ -57,7 +50,7 @@ def test_folders_are_numbered_after_the_highest_one(tmp_path: Path) -> None:
 
 def test_processes_that_ask_at_once_get_different_folders(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib; from momentum_cli.run_folder import new_run_folder\n"
+        "import sys, pathlib; from momentum_cli.runs import new_run_folder\n"
         "print(*[new_run_folder(None, pathlib.Path(sys.argv[1]), stem='a') for _ in range(50)], sep='\\n')"
     )
     started = [
@@ -178,7 +171,7 @@ def test_who_is_reading_the_old_file_gets_it_whole(tmp_path: Path) -> None:
 
 def test_a_json_file_is_whole_at_every_moment_of_a_kill(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib, itertools; from momentum_cli.run_folder import write_json\n"
+        "import sys, pathlib, itertools; from momentum_cli.runs import write_json\n"
         "for n in itertools.count():\n"
         "    write_json(pathlib.Path(sys.argv[1]), {'n': n, 'fill': [n] * 20_000})\n"
     )
@@ -299,7 +292,7 @@ def test_a_torn_last_line_is_repaired_wherever_it_was_torn(tmp_path: Path, torn:
 
 def test_no_acknowledged_row_is_lost_by_a_kill(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib, itertools; from momentum_cli.run_folder import MetricsLog\n"
+        "import sys, pathlib, itertools; from momentum_cli.runs import MetricsLog\n"
         "log = MetricsLog(pathlib.Path(sys.argv[1]))\n"
         "for n in itertools.count(1):\n"
         "    log.append({'kind': 'train', 'step': n, 'loss': n / 7}); print(n, flush=True)\n"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.sequence import SequenceModel
 
 DYNAMICS = [
     Identity(),

@@ -9,11 +9,11 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from momentum_cli.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
 from momentum_cli.data import NOT_SCORED, Dataset, Split
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.metrics import better, reaches
 from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.runs.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
 from momentum_cli.training.clock import Clock
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.schedule import learning_rate_factor

@@ -28,7 +28,7 @@ from momentum_cli.benchmark.workers import threads_of
 from momentum_cli.errors import MomentumError, RecipeError, RunError
 from momentum_cli.machine import environment
 from momentum_cli.progress import BenchUi, NullBenchUi
-from momentum_cli.run_folder import locked
+from momentum_cli.runs.lock import locked
 from momentum_cli.training.launch import require_accelerator
 
 __all__ = ["bench"]

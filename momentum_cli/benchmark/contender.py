@@ -13,11 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.benchmark.outcome import RESULT, describe_failure, result_of, used_budget
-from momentum_cli.checkpoint import SUFFIX, Checkpoint, best_name, drop_other_bests, load_checkpoint, save_in_order
 from momentum_cli.data import Dataset
 from momentum_cli.machine import environment
 from momentum_cli.progress import RunState, Status
-from momentum_cli.run_folder import MetricsLog, new_run_folder, write_json, write_text
+from momentum_cli.runs.checkpoint import (
+    SUFFIX,
+    Checkpoint,
+    best_name,
+    drop_other_bests,
+    load_checkpoint,
+    save_in_order,
+)
+from momentum_cli.runs.files import write_json, write_text
+from momentum_cli.runs.folder import new_run_folder
+from momentum_cli.runs.metrics_log import MetricsLog
 from momentum_cli.training.record import evaluation_of, log_step, logged, metrics_on_test, outcome, step_info
 from momentum_cli.training.trainer import Trainer
 

@@ -13,7 +13,8 @@ from momentum_cli.benchmark.folder import BENCH, RUNS
 from momentum_cli.benchmark.statistics import Point, Traces
 from momentum_cli.benchmark.summary import FORMAT, FORMAT_VERSION
 from momentum_cli.errors import DataError
-from momentum_cli.run_folder import diagnostic_names, read_metrics, write_json, write_text
+from momentum_cli.runs.files import write_json, write_text
+from momentum_cli.runs.metrics_log import diagnostic_names, read_metrics
 
 CURVES = "runs.csv"
 TRACES = "diagnostics.csv"

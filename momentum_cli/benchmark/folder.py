@@ -20,7 +20,7 @@ from momentum_cli.benchmark.plan import Plan, RunSpec
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.machine import environment
 from momentum_cli.recipe.recipe import load_recipe
-from momentum_cli.run_folder import write_json
+from momentum_cli.runs.files import write_json
 
 BENCH = "bench.json"
 PLAN = "plan.json"

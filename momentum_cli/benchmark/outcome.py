@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from momentum_cli.errors import MomentumError, RunError
-from momentum_cli.run_folder import write_json, write_text
+from momentum_cli.runs.files import write_json, write_text
 
 if TYPE_CHECKING:
     from momentum_cli.benchmark.plan import RunSpec

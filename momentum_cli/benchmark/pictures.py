@@ -21,7 +21,7 @@ from momentum_cli.benchmark.statistics import LARGEST_RATIO, Point, Traces, medi
 from momentum_cli.benchmark.tables import INFINITY, comparison_title, time_text
 from momentum_cli.errors import RunError
 from momentum_cli.plots import GREY, PALETTE, STYLE
-from momentum_cli.run_folder import replacing
+from momentum_cli.runs.files import replacing
 from momentum_cli.wording import metric_text
 
 if TYPE_CHECKING:

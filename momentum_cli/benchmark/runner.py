@@ -23,7 +23,7 @@ from momentum_cli.data import Dataset
 from momentum_cli.errors import Interrupted
 from momentum_cli.progress import BenchUi, RunState, Status
 from momentum_cli.recipe.building import build_task
-from momentum_cli.run_folder import write_json
+from momentum_cli.runs.files import write_json
 from momentum_cli.training.launch import determinism, launch, signals
 from momentum_cli.training.trainer import Trainer
 

@@ -15,7 +15,7 @@ from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.machine import environment
 from momentum_cli.plots import PALETTE
 from momentum_cli.progress import BenchUi, NullBenchUi
-from momentum_cli.run_folder import write_json
+from momentum_cli.runs.files import write_json
 from momentum_cli.step_time import Shape, StepTime
 from momentum_cli.wording import bytes_text
 

@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.checkpoint import FORMAT as CHECKPOINT
 from momentum_cli.errors import DataError, RecipeError, TargetError
 from momentum_cli.evaluate import load_model
 from momentum_cli.export import onnx, pt2, safetensors, torchscript
@@ -24,13 +23,14 @@ from momentum_cli.export.custom import check_exportable
 from momentum_cli.export.parity import Parity, case_text, check_parity
 from momentum_cli.export.program import Program
 from momentum_cli.export.score import program_function, score
-from momentum_cli.language_model import LanguageModel
 from momentum_cli.layers.orthogonal_matrix import fold
 from momentum_cli.messages import unknown
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_task
-from momentum_cli.run_folder.output import check_output_file
+from momentum_cli.runs.checkpoint import FORMAT as CHECKPOINT
+from momentum_cli.runs.output import check_output_file
 
 __all__ = ["FORMATS", "Bundle", "Parity", "Program", "export", "is_exported", "open_program", "program_function"]
 

@@ -20,10 +20,10 @@ from momentum_cli import __version__
 from momentum_cli.cells.names import Cell
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError
-from momentum_cli.language_model import LanguageModel
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.layers.stack import RecurrentStack
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
 
 if TYPE_CHECKING:
     from momentum_cli.evaluate import Loaded

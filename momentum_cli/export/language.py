@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from momentum_cli.export.bundle import Bundle
 from momentum_cli.export.scan_model import ScanModel, named_forward
-from momentum_cli.language_model import LanguageModel
-from momentum_cli.language_scripting import distribution
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.torchscript import distribution
 
 if TYPE_CHECKING:
     from momentum_cli.export.onnx_writer import Writer

@@ -16,8 +16,8 @@ from torch import Tensor
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import read
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
-from momentum_cli.language_model import LanguageModel
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
 
 SUFFIX = ".onnx"
 # Field 1000 of ModelProto, length-delimited, 32 bytes: not used by ONNX, and kept or skipped by every reader.

@@ -26,9 +26,9 @@ from momentum_cli.export.onnx_filter import filter_sequence
 from momentum_cli.export.onnx_scan import driven_recurrence
 from momentum_cli.export.onnx_writer import Writer
 from momentum_cli.export.weights import PlainWeights, plain_weights, suffixes
-from momentum_cli.language_model import LanguageModel
 from momentum_cli.layers.recurrent import RecurrentLayer
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
 
 OPSET = 17
 # ONNX has its own order of gates: LSTM i, o, f, c and GRU z, r, h; torch's are i, f, g, o and r, z, n.

@@ -15,8 +15,8 @@ from torch import Tensor
 from momentum_cli.data import Sequences, TokenText
 from momentum_cli.errors import TargetError
 from momentum_cli.export.program import Program
-from momentum_cli.language_model import LanguageModel
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
 
 TOLERANCE = 1e-4
 """Largest allowed difference from float64, relative to max(1, the largest output of the case)."""

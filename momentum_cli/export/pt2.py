@@ -21,8 +21,8 @@ from momentum_cli.export.archive import check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.export.language import LanguageScanModel
 from momentum_cli.export.scan_model import ScanModel
-from momentum_cli.language_model import LanguageModel
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
 
 SUFFIX = ".pt2"
 EXTRA = f"{KEY}.json"

@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from momentum_cli.checkpoint import checksum
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.bundle import KEY, Bundle, build_layer_model, decode_bundle
 from momentum_cli.export.weights import plain_weights, suffixes
-from momentum_cli.language_model import LanguageModel
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.runs.checkpoint import checksum
 
 SUFFIX = ".safetensors"
 

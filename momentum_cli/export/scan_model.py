@@ -18,7 +18,7 @@ from torch.nn.functional import linear
 
 from momentum_cli.export.bundle import Bundle
 from momentum_cli.export.weights import plain_weights, suffixes
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.sequence import SequenceModel
 
 Carry = list[Tensor]
 

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
-from momentum_cli.language_model import LanguageModel
-from momentum_cli.language_scripting import ScriptableLanguageModel
-from momentum_cli.layers.torchscript import ScriptableModel
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.models.torchscript import ScriptableLanguageModel, ScriptableModel
 from momentum_cli.recurrence import RECURRENCES
 
 SUFFIX = ".pt"

@@ -14,8 +14,8 @@ from momentum_cli.inspection.subjects import is_run, open_recipe, open_runs, rea
 from momentum_cli.inspection.tables import print_inspection
 from momentum_cli.machine import environment
 from momentum_cli.progress import NullUi, Ui
-from momentum_cli.run_folder import write_json
-from momentum_cli.run_folder.output import make_output_folder
+from momentum_cli.runs.files import write_json
+from momentum_cli.runs.output import make_output_folder
 
 __all__ = ["inspect", "print_inspection"]
 

@@ -31,7 +31,7 @@ from momentum_cli.kernels.scripted import filter_blocks, run_driven, run_native
 from momentum_cli.recurrence import RECURRENCES
 
 if TYPE_CHECKING:
-    from momentum_cli.models import SequenceModel
+    pass
 
 # Which filter; TorchScript compares integers, not types.
 _KINDS: dict[type[Dynamics], int] = {
@@ -44,7 +44,7 @@ _KINDS: dict[type[Dynamics], int] = {
 }
 
 
-class _StandIn(nn.Module):
+class StandIn(nn.Module):
     """A module that TorchScript compiles and that everywhere else is the original."""
 
     def stand_for(self, original: nn.Module) -> None:
@@ -77,7 +77,7 @@ def _identity(module: nn.Module) -> nn.Module:
     return module
 
 
-class ScriptableLayer(_StandIn):
+class ScriptableLayer(StandIn):
     """`RecurrentLayer` for TorchScript; built by `scriptable_layer`."""
 
     def __init__(self, layer: Any) -> None:
@@ -269,42 +269,6 @@ class ScriptableLayer(_StandIn):
         if self.recurrence_name == "modrelu":
             return run_driven(self.recurrence_name, linear(y, weights[0]), weights, state, lengths)
         return run_native(self.recurrence_name, y, weights, state, lengths)
-
-
-class ScriptableModel(_StandIn):
-    """`SequenceModel` for TorchScript.
-
-    Args:
-        model: The model it stands for.
-    """
-
-    def __init__(self, model: SequenceModel) -> None:
-        super().__init__()
-        self.layer = scriptable_layer(model.layer)
-        self.dropout = model.dropout
-        self.head = model.head
-        self.every = model.output == "every"
-        self.directions = model.layer.num_directions
-        self.stand_for(model)
-
-    def forward(
-        self, inputs: Tensor, lengths: Tensor | None = None, state: list[Tensor] | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Run the model; see `SequenceModel.forward`. The state is a list."""
-        if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            steps, after = self.layer.run_padded(inputs.transpose(0, 1), state, lengths)
-            if self.every:
-                read = steps.transpose(0, 1)
-            else:
-                last = after[0][-self.directions :]
-                read = torch.cat(last.unbind(0), 1)
-            return self.head(self.dropout(read)), after
-        return self.original()(inputs, lengths, state)  # type: ignore[no-any-return]
-
-    @torch.jit.export
-    def zero_state(self, batch_size: int) -> list[Tensor]:
-        """Return the state at the start of ``batch_size`` sequences."""
-        return self.layer.zero_state(batch_size)
 
 
 def scriptable_layer(layer: Any) -> ScriptableLayer:

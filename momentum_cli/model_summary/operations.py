@@ -8,7 +8,7 @@ Axes: T time, B batch, D input, H hidden, G gates * H, O outputs.
 
 from __future__ import annotations
 
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.sequence import SequenceModel
 
 
 def forward_operations(model: SequenceModel) -> int:

@@ -29,8 +29,8 @@ from momentum_cli.predict.text import ENDINGS as TEXT_ENDINGS
 from momentum_cli.predict.text import text_predictions
 from momentum_cli.predict.writers import CsvWriter, JsonlWriter, NpzWriter, Writer
 from momentum_cli.progress import NullUi, Ui
-from momentum_cli.run_folder.files import replacing
-from momentum_cli.run_folder.output import check_output_file
+from momentum_cli.runs.files import replacing
+from momentum_cli.runs.output import check_output_file
 
 __all__ = ["OUTPUT_FORMATS", "Preparation", "predict"]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from momentum_cli.errors import DataError
 from momentum_cli.metrics import TOKEN_METRICS
-from momentum_cli.run_folder.files import json_text
+from momentum_cli.runs.files import json_text
 
 _SCORES = ("tokens", "frames", "mse", *TOKEN_METRICS)
 

@@ -13,10 +13,10 @@ from momentum_cli.cells.find import canonical_name, parse_cell
 from momentum_cli.data import TASKS, Task
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.errors import RecipeError
-from momentum_cli.language_model import LanguageModel
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.layers.stack import RecurrentStack
-from momentum_cli.models import SequenceModel
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.optim import resolve
 from momentum_cli.recipe.parameter_groups import parameter_groups
 from momentum_cli.recipe.sections import LanguageModelOptions

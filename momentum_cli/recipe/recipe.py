@@ -130,7 +130,7 @@ class Recipe(Section):
 
     def save(self, path: Path) -> None:
         """Write the whole recipe as YAML, in one piece or not at all; `load_recipe` gives an equal recipe."""
-        from momentum_cli.run_folder import write_text
+        from momentum_cli.runs.files import write_text
 
         write_text(path, to_yaml(self.dump()))
 

@@ -37,7 +37,7 @@ class OptimizerOptions(Named):
 
 
 class LanguageModelOptions(Section):
-    """What a language model has beside its recurrent layers, see `momentum_cli.language_model`."""
+    """What a language model has beside its recurrent layers, see `momentum_cli.models.language`."""
 
     embedding_size: PositiveInt | None = None
     tied: bool = False

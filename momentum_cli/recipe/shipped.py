@@ -94,8 +94,8 @@ def copy_recipe(recipe: str | Path, destination: Path | None = None, *, overwrit
     Raises:
         RecipeError: There is no such recipe, or the file exists or cannot be written.
     """
-    from momentum_cli.run_folder import write_text
-    from momentum_cli.run_folder.output import check_output_file
+    from momentum_cli.runs.files import write_text
+    from momentum_cli.runs.output import check_output_file
 
     source = find_recipe(recipe)
     target = destination or Path()

@@ -9,8 +9,8 @@ from typing import Any
 from momentum_cli.errors import RecipeError
 from momentum_cli.report.page import MARK, page
 from momentum_cli.report.sources import differences, read_sources, require_one_machine
-from momentum_cli.run_folder import write_text
-from momentum_cli.run_folder.output import check_output_file
+from momentum_cli.runs.files import write_text
+from momentum_cli.runs.output import check_output_file
 
 __all__ = ["report", "write_report"]
 

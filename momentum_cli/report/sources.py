@@ -13,7 +13,7 @@ from momentum_cli.benchmark.folder import BENCH
 from momentum_cli.benchmark.statistics import Point, Traces
 from momentum_cli.benchmark.summary import summarise_runs
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.run_folder import read_metrics
+from momentum_cli.runs.metrics_log import read_metrics
 
 # Times depend on these; two sources that differ in one of them are not put into one report without being asked to.
 MACHINE = ("cpu", "cores", "threads", "devices", "torch")

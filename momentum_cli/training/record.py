@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from momentum_cli.checkpoint import load_checkpoint
 from momentum_cli.progress import Evaluation, StepInfo
-from momentum_cli.run_folder import MetricsLog
+from momentum_cli.runs.checkpoint import load_checkpoint
+from momentum_cli.runs.metrics_log import MetricsLog
 from momentum_cli.training.launch import device_name, memory_bytes
 from momentum_cli.training.trainer import StepResult, Trainer
 

@@ -7,13 +7,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.checkpoint import SUFFIX, best_name, drop_other_bests, find_checkpoint, load_checkpoint, save_in_order
 from momentum_cli.errors import DataError, Interrupted, MomentumError, RunError
 from momentum_cli.machine import environment
 from momentum_cli.plots import curves
 from momentum_cli.progress import RunStart, Ui
 from momentum_cli.recipe.parameter_groups import unused_groups
-from momentum_cli.run_folder import MetricsLog, write_json
+from momentum_cli.runs.checkpoint import (
+    SUFFIX,
+    best_name,
+    drop_other_bests,
+    find_checkpoint,
+    load_checkpoint,
+    save_in_order,
+)
+from momentum_cli.runs.files import write_json
+from momentum_cli.runs.metrics_log import MetricsLog
 from momentum_cli.training.launch import device_name
 from momentum_cli.training.record import evaluation_of, log_step, logged, metrics_on_test, outcome, step_info
 from momentum_cli.training.trainer import StepResult, Trainer

@@ -7,13 +7,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from momentum_cli.data import Dataset
 from momentum_cli.machine import environment
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_task
 from momentum_cli.recipe.recipe import Recipe
-from momentum_cli.run_folder import locked, new_run_folder, write_json
+from momentum_cli.runs.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
+from momentum_cli.runs.files import write_json
+from momentum_cli.runs.folder import new_run_folder
+from momentum_cli.runs.lock import locked
 from momentum_cli.training.launch import (
     determinism,
     device_name,

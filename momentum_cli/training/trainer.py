@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from momentum_cli.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
 from momentum_cli.data import (
     Batch,
     Dataset,
@@ -27,9 +26,10 @@ from momentum_cli.data import (
     evaluation_groups,
 )
 from momentum_cli.errors import RecipeError, RunError
-from momentum_cli.language_model import LanguageModel
 from momentum_cli.layers.state import State
+from momentum_cli.models.language import LanguageModel
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
+from momentum_cli.runs.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.training.clock import Clock
 from momentum_cli.training.objective import Objective

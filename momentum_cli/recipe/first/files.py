@@ -306,8 +306,8 @@ def write_first_recipe(
     import os
 
     from momentum_cli.recipe.recipe import load_recipe
-    from momentum_cli.run_folder.files import replacing
-    from momentum_cli.run_folder.output import check_output_file
+    from momentum_cli.runs.files import replacing
+    from momentum_cli.runs.output import check_output_file
 
     path = out or Path(f"{data.resolve().stem}.yaml")
     if path.exists() and not overwrite:

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.run_folder import replacing
+from momentum_cli.runs.files import replacing
 
 FORMAT = "momentumrnn checkpoint"
 FORMAT_VERSION = 1

@@ -67,7 +67,7 @@ class SequenceModel(nn.Module):
         return self.head(self.dropout(read)), after
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.layers.torchscript`."""
-        from momentum_cli.layers.torchscript import ScriptableModel
+        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.models.torchscript`."""
+        from momentum_cli.models.torchscript import ScriptableModel
 
         return ScriptableModel(self)

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 
 from momentum_cli.errors import DataError, RunError
 from momentum_cli.progress import Evaluation, StepInfo
-from momentum_cli.run_folder.files import json_text, write_text
+from momentum_cli.runs.files import json_text, write_text
 
 LEADING = ("kind", "step", "epoch", "samples", "split", "loss")
 TRAILING = ("grad_norm", "lr", "samples_per_second", "train_seconds", "wall_seconds")

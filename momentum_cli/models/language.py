@@ -177,7 +177,7 @@ class LanguageModel(nn.Module):
         return cross_entropy(logits, targets, ignore_index=NOT_SCORED, reduction="sum")
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.language_scripting`."""
-        from momentum_cli.language_scripting import ScriptableLanguageModel
+        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.models.torchscript`."""
+        from momentum_cli.models.torchscript import ScriptableLanguageModel
 
         return ScriptableLanguageModel(self)

@@ -5,10 +5,10 @@ last line may be torn by a kill and is repaired when they are opened again.
 """
 
 from momentum_cli.machine import environment
-from momentum_cli.run_folder.files import json_text, replacing, write_json, write_text
-from momentum_cli.run_folder.folder import RUN_DIRECTORIES, RUN_FILES, is_run_folder, new_run_folder
-from momentum_cli.run_folder.lock import locked
-from momentum_cli.run_folder.metrics_log import MetricsLog, diagnostic_names, read_metrics
+from momentum_cli.runs.files import json_text, replacing, write_json, write_text
+from momentum_cli.runs.folder import RUN_DIRECTORIES, RUN_FILES, is_run_folder, new_run_folder
+from momentum_cli.runs.lock import locked
+from momentum_cli.runs.metrics_log import MetricsLog, diagnostic_names, read_metrics
 
 __all__ = [
     "RUN_DIRECTORIES",

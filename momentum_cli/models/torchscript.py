@@ -1,20 +1,53 @@
-"""Language models for TorchScript and `torch.export`: the same parameters, mathematics and state, for inference.
+"""Models for TorchScript and `torch.export`: the same parameters, mathematics and state.
 
 Axes: T time, B batch, V vocabulary, H hidden.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, log_softmax
 
-from momentum_cli.layers.torchscript import _StandIn, scriptable_layer
+from momentum_cli.layers.torchscript import StandIn, scriptable_layer
 
-if TYPE_CHECKING:
-    from momentum_cli.language_model import LanguageModel
+
+class ScriptableModel(StandIn):
+    """`SequenceModel` for TorchScript.
+
+    Args:
+        model: The model it stands for.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.layer = scriptable_layer(model.layer)
+        self.dropout = model.dropout
+        self.head = model.head
+        self.every = model.output == "every"
+        self.directions = model.layer.num_directions
+        self.stand_for(model)
+
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None = None, state: list[Tensor] | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run the model; see `SequenceModel.forward`. The state is a list."""
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            steps, after = self.layer.run_padded(inputs.transpose(0, 1), state, lengths)
+            if self.every:
+                read = steps.transpose(0, 1)
+            else:
+                last = after[0][-self.directions :]
+                read = torch.cat(last.unbind(0), 1)
+            return self.head(self.dropout(read)), after
+        return self.original()(inputs, lengths, state)  # type: ignore[no-any-return]
+
+    @torch.jit.export
+    def zero_state(self, batch_size: int) -> list[Tensor]:
+        """Return the state at the start of ``batch_size`` sequences."""
+        return self.layer.zero_state(batch_size)
 
 
 class AdaptiveDistribution(nn.Module):
@@ -45,26 +78,24 @@ class AdaptiveDistribution(nn.Module):
         return torch.cat(parts, -1)
 
 
-def distribution(model: LanguageModel) -> nn.Module:
-    """Return the last part of a model: (…, H) to logits or log-probabilities (…, V)."""
-    if isinstance(model.head, nn.AdaptiveLogSoftmaxWithLoss):
-        return AdaptiveDistribution(model.head)
-    return model.head
+def distribution(head: nn.Module) -> nn.Module:
+    """Return the last part of a language model: (…, H) to logits or log-probabilities (…, V)."""
+    return AdaptiveDistribution(head) if isinstance(head, nn.AdaptiveLogSoftmaxWithLoss) else head
 
 
-class ScriptableLanguageModel(_StandIn):
+class ScriptableLanguageModel(StandIn):
     """`LanguageModel` for TorchScript, without dropout.
 
     Args:
         model: The model it stands for.
     """
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.embedding = model.embedding
         # Any, because TorchScript takes a comment on types behind an assignment for its own.
         self.layers: Any = nn.ModuleList(scriptable_layer(model.layer[number]) for number in range(len(model.layer)))
-        self.distribution = distribution(model)
+        self.distribution = distribution(model.head)
         self.stand_for(model)
 
     def forward(

@@ -1,0 +1,1 @@
+"""Models: recurrent layers with what reads their input and output."""
