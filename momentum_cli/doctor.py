@@ -100,7 +100,8 @@ def _backends() -> dict[str, Any]:
     import torch
 
     from momentum_cli.dynamics import DYNAMICS
-    from momentum_cli.kernels import BACKENDS, Work
+    from momentum_cli.kernels import BACKENDS
+    from momentum_cli.kernels.backend import Work
     from momentum_cli.recurrence import RECURRENCES
 
     kinds = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

@@ -22,7 +22,8 @@ from torch import nn
 
 from momentum_cli.cells.catalogue import KINDS, build_cell_layer, cell_objects
 from momentum_cli.cells.find import parse_cell
-from momentum_cli.kernels import fused, triton
+from momentum_cli.kernels.fused import run as fused
+from momentum_cli.kernels.triton import run as triton
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.machine import forget_peak, peak_resident_bytes, resident_bytes
 

@@ -21,7 +21,10 @@ from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.rmsprop import RMSProp
-from momentum_cli.kernels import Weights, Work, choose, cpu_library, fused, fused_ops, native, reference
+from momentum_cli.kernels import choose, native, reference
+from momentum_cli.kernels.backend import Weights, Work
+from momentum_cli.kernels.fused import library, ops
+from momentum_cli.kernels.fused import run as fused
 from momentum_cli.recurrence import RECURRENCES
 
 CPU = torch.device("cpu")
@@ -311,7 +314,7 @@ def test_op_registration() -> None:
     nothing = (None, None, None, None, None)
     arguments = (x, *weights, *nothing, [0.6, 0.9, 0.3, 1e-3], plan, True)
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(fused_ops.fused_forward, arguments, test_utils=tests)
+    torch.library.opcheck(ops.fused_forward, arguments, test_utils=tests)
 
 
 def test_what_the_kernel_cannot_do_it_refuses_with_the_reason() -> None:
@@ -321,7 +324,7 @@ def test_what_the_kernel_cannot_do_it_refuses_with_the_reason() -> None:
 
 
 def test_without_the_library_there_is_a_reason_a_remedy_and_a_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu_library.load.cache_clear()
+    library.load.cache_clear()
     monkeypatch.setenv("MOMENTUMRNN_KERNEL_LIBRARY", "/nowhere/_cpu.so")
     try:
         status = fused.status()
@@ -333,7 +336,7 @@ def test_without_the_library_there_is_a_reason_a_remedy_and_a_cost(monkeypatch: 
         with pytest.raises(RuntimeError, match="reinstall"):
             case.run(fused, torch.float32)
     finally:
-        cpu_library.load.cache_clear()
+        library.load.cache_clear()
 
 
 @built

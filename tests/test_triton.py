@@ -16,7 +16,9 @@ from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, RMSProp, ker
 from momentum_cli.doctor import examine
 from momentum_cli.dynamics.nesterov import Nesterov
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.kernels import triton, triton_ops
+from momentum_cli.kernels.backend import Work
+from momentum_cli.kernels.triton import ops
+from momentum_cli.kernels.triton import run as triton
 from momentum_cli.recurrence import RECURRENCES
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -39,7 +41,7 @@ def test_interpreted_kernels_equal_the_reference(chosen: str) -> None:
 
 
 def test_every_recurrence_is_served_with_its_gates() -> None:
-    assert {name: it.gates for name, it in RECURRENCES.items()} == triton_ops.GATES
+    assert {name: it.gates for name, it in RECURRENCES.items()} == ops.GATES
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_every_recurrence_is_served_with_its_gates() -> None:
     ],
 )
 def test_refusals_say_why(device: torch.device, dtype: torch.dtype, hidden: int, reason: str) -> None:
-    assert reason in str(triton.supports(kernels.Work(LSTM_STEP, Adam(), hidden, device, dtype)))
+    assert reason in str(triton.supports(Work(LSTM_STEP, Adam(), hidden, device, dtype)))
 
 
 def test_a_dynamics_of_a_user_is_refused() -> None:
@@ -60,7 +62,7 @@ def test_a_dynamics_of_a_user_is_refused() -> None:
 
         linear = False
 
-    work = kernels.Work(LSTM_STEP, Other(), 8, CUDA, torch.float32)  # type: ignore[arg-type]
+    work = Work(LSTM_STEP, Other(), 8, CUDA, torch.float32)  # type: ignore[arg-type]
     assert "Other" in str(triton.supports(work))
 
 
@@ -88,7 +90,7 @@ def test_a_layer_on_the_cpu_names_the_backends_that_can() -> None:
     ],
 )
 def test_choice_on_cuda(recurrence: str, dynamics: Dynamics, hidden: int, dtype: torch.dtype, expected: str) -> None:
-    work = kernels.Work(RECURRENCES[recurrence], dynamics, hidden, CUDA, dtype)
+    work = Work(RECURRENCES[recurrence], dynamics, hidden, CUDA, dtype)
     for training in (False, True):
         assert kernels.choose(work, (784, 128, 1), training) == expected
 
@@ -96,17 +98,17 @@ def test_choice_on_cuda(recurrence: str, dynamics: Dynamics, hidden: int, dtype:
 def test_on_the_cpu_it_is_never_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton, "_interpreting", lambda: True)
     monkeypatch.setattr(kernels.fused, "supports", lambda *_: "not built")
-    assert kernels.choose(kernels.Work(LSTM_STEP, Adam(), 128, CPU, torch.float32), (784, 128, 1), True) == "reference"
+    assert kernels.choose(Work(LSTM_STEP, Adam(), 128, CPU, torch.float32), (784, 128, 1), True) == "reference"
 
 
 def test_with_triton_there_is_a_reason_and_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(sys.modules):
-        if name.startswith("momentum_cli.kernels.triton_") and name != "momentum_cli.kernels.triton_ops":
+        if name in ("momentum_cli.kernels.triton.kernels", "momentum_cli.kernels.triton.cells"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "triton", None)
     triton._load.cache_clear()
     try:
-        work = kernels.Work(LSTM_STEP, Adam(), 8, CUDA, torch.float32)
+        work = Work(LSTM_STEP, Adam(), 8, CUDA, torch.float32)
         assert "pip install triton" in str(triton.supports(work))
         assert kernels.choose(work, (9, 9, 1), True) == "reference"
     finally:
@@ -158,7 +160,7 @@ def compiled(kernel: Any, real: str, constants: dict[str, Any], options: dict[st
         ("lstm", 20, 2, torch.float32, 90),
         *(
             pytest.param(recurrence, hidden, batch, dtype, arch, marks=pytest.mark.slow)
-            for recurrence in triton_ops.GATES
+            for recurrence in ops.GATES
             for hidden, batch, arch in ((1, 1, 80), (256, 2000, 90))
             for dtype in (torch.float32, torch.float64)
         ),
@@ -174,29 +176,29 @@ def test_kernels_compile_without_a_device(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The interpreter lets pass what the compiler refuses, such as a loop that changes the type of a variable."""
-    from momentum_cli.kernels import triton_kernels
+    from momentum_cli.kernels.triton import kernels
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     real = "fp32" if dtype == torch.float32 else "fp64"
-    gates, slots = triton_ops.GATES[recurrence], triton_ops._slots(recurrence)
+    gates, slots = ops.GATES[recurrence], ops._slots(recurrence)
     u = torch.empty(1, batch, gates * hidden, dtype=dtype)
-    width = triton_ops._power_of_two(hidden)
+    width = ops._power_of_two(hidden)
     flags = dict.fromkeys(
         ("ADAPTIVE", "HAS_BIAS", "HAS_MOMENTS", "HAS_LENGTHS", "TRAINING", "HAS_D_STATES", "HAS_D_H", "HAS_D_C"), True
     )
     common = {"RECURRENCE": recurrence, "GATES": gates, "SLOTS": slots, "INTERVAL": 32, **flags}
     for kernel, depth, columns in (
-        (triton_kernels.recurrence_forward, hidden, width * slots),
-        (triton_kernels.recurrence_backward, hidden * gates, width),
+        (kernels.recurrence_forward, hidden, width * slots),
+        (kernels.recurrence_backward, hidden * gates, width),
     ):
-        blocks = triton_ops._blocks(recurrence, u, hidden, depth, columns)
+        blocks = ops._blocks(recurrence, u, hidden, depth, columns)
         options = {name: blocks.pop(name) for name in ("num_warps", "num_stages")}
         names = [p.name for p in kernel.params]
         constants = {name: value for name, value in (common | blocks).items() if name in names}
         # What a consumer's card has; an H100 has 227 KB. An argument of 1 is a constant to Triton.
         assert compiled(kernel, real, constants | ({"hidden": 1} if hidden == 1 else {}), options, arch) <= 99 * 1024
     flags = dict.fromkeys(("HAS_D_V", "HAS_D_M", "HAS_LENGTHS"), True)
-    assert compiled(triton_kernels.dynamics_backward, real, {**flags, "INTERVAL": 32, "BLOCK": 256}, {}, arch) == 0
+    assert compiled(kernels.dynamics_backward, real, {**flags, "INTERVAL": 32, "BLOCK": 256}, {}, arch) == 0
 
 
 class TestOnAGpu:

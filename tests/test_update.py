@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from momentum_cli.kernels import cpu_library, update
+from momentum_cli.kernels.fused import library, update
 from momentum_cli.optim import OPTIMIZERS, multi_tensor
 
 SIZES = ((1,), (7, 3), (64,), (0,), (4096,), (4099,), (65536 + 5,), (3, 50000))
 
-pytestmark = pytest.mark.skipif(cpu_library.load()[0] is None, reason="the kernel library was not built")
+pytestmark = pytest.mark.skipif(library.load()[0] is None, reason="the kernel library was not built")
 
 
 def tensors(seed: int) -> list[Tensor]:
@@ -102,7 +102,7 @@ def test_what_it_does_not_serve_goes_through_torch(other: str, monkeypatch: pyte
     elif other == "strided":
         previous[1] = previous[1].t().contiguous().t()
     else:
-        monkeypatch.setattr(cpu_library, "load", lambda: (None, "", "absent"))
+        monkeypatch.setattr(library, "load", lambda: (None, "", "absent"))
     monkeypatch.setattr(update, "replace_previous_", None)
     expected = [(g.double() - p.double()).norm() for p, g in zip(previous, gradients, strict=True)]
     found = multi_tensor.replace_previous_(previous, gradients)
@@ -120,7 +120,7 @@ def test_an_optimizer_makes_the_same_steps_with_and_without_it(
     ends = []
     for served in (True, False):
         if not served:
-            monkeypatch.setattr(cpu_library, "load", lambda: (None, "", "absent"))
+            monkeypatch.setattr(library, "load", lambda: (None, "", "absent"))
         params = [p.requires_grad_() for p in tensors(0)]
         optimizer = OPTIMIZERS[name](params, lr=0.05, **options)
         for _ in range(6):

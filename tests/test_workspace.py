@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from momentum_cli import LSTM
-from momentum_cli.kernels import fused
-from momentum_cli.kernels.workspace import Workspace
+from momentum_cli.kernels.fused import run as fused
+from momentum_cli.kernels.fused.workspace import Workspace
 
 LARGE = 1 << 19  # float32: 2 MiB, above the size that is worth keeping
 

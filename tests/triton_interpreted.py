@@ -26,7 +26,10 @@ from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.rmsprop import RMSProp
-from momentum_cli.kernels import Weights, reference, triton, triton_ops
+from momentum_cli.kernels import reference
+from momentum_cli.kernels.backend import Weights
+from momentum_cli.kernels.triton import ops
+from momentum_cli.kernels.triton import run as triton
 from momentum_cli.recurrence import RECURRENCES
 
 if os.environ.get("TRITON_INTERPRET") != "1":
@@ -37,20 +40,20 @@ DYNAMICS: tuple[Dynamics, ...] = (Identity(), HeavyBall(0.6, 0.7), RMSProp(0.6, 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_ops, "_INTERVAL", 2)
-    monkeypatch.setattr(triton_ops, "_TILE_BYTES", 1)  # the product is summed up in pieces of the smallest depth
-    monkeypatch.setattr(triton_ops, "_ELEMENTWISE_BLOCK", 32)
+    monkeypatch.setattr(ops, "_INTERVAL", 2)
+    monkeypatch.setattr(ops, "_TILE_BYTES", 1)  # the product is summed up in pieces of the smallest depth
+    monkeypatch.setattr(ops, "_ELEMENTWISE_BLOCK", 32)
 
 
 @pytest.mark.parametrize("dynamics", DYNAMICS, ids=lambda d: type(d).__name__)
-@pytest.mark.parametrize("recurrence", triton_ops.GATES)
+@pytest.mark.parametrize("recurrence", ops.GATES)
 def test_float64_equals_the_reference_with_all_gradients(recurrence: str, dynamics: Dynamics) -> None:
     for shape, bias, started, ragged in (((3, 5, 2, 9), True, True, True), ((2, 2, 1, 5), False, False, False)):
         case = Case(recurrence, dynamics, shape, bias, started, ragged)
         assert error(case.run(reference, torch.float64), case.run(triton, torch.float64)) < 1e-12
 
 
-@pytest.mark.parametrize("recurrence", triton_ops.GATES)
+@pytest.mark.parametrize("recurrence", ops.GATES)
 def test_float32_is_as_exact_as_the_reference_in_float32(recurrence: str) -> None:
     for dynamics in (HeavyBall(0.6, 0.7), Adam(0.6, 0.3, 0.9, 1e-3)):
         case = Case(recurrence, dynamics, (3, 3, 2, 6), ragged=True)
@@ -139,7 +142,7 @@ def test_nothing_in_the_padding_reaches_a_result() -> None:
         u[beyond] = padding
         u.requires_grad_()
         w_t, (h0, c0), moments = case.weights[1].t().clone().requires_grad_(), case.state, case.drive or ()
-        outputs = triton_ops.forward(
+        outputs = ops.forward(
             u, w_t, None, h0, c0, *moments, case.lengths, "lstm", [0.6, 0.3, 0.9, 1e-3], training=True
         )
         after = (outputs[0], *outputs[3:7])
@@ -166,7 +169,7 @@ def test_saturated_gates_stay_finite(recurrence: str) -> None:
 
 
 def test_not_a_number_is_not_swallowed() -> None:
-    for recurrence in triton_ops.GATES:
+    for recurrence in ops.GATES:
         case = Case(recurrence, Adam(0.6, 0.3, 0.9, 1e-3), (3, 2, 1, 3), started=False)
         case.x[1, 1, 0] = float("nan")
         output = case.run(triton, torch.float64)[0]
@@ -215,7 +218,7 @@ def test_ops_are_registered_as_torch_compile_needs_them() -> None:
     h0, c0 = case.state
     arguments = (u, w_t, None, h0, c0, None, None, torch.tensor([3, 1]), "lstm", [0.6, 0.3, 0.9, 1e-3], True)
     tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
-    torch.library.opcheck(triton_ops.forward, arguments, test_utils=tests)
+    torch.library.opcheck(ops.forward, arguments, test_utils=tests)
 
 
 def test_a_compiled_layer_gives_the_same() -> None:

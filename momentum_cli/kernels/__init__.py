@@ -1,63 +1,17 @@
-"""Backends: several implementations of one signature, a file each.
+"""Backends: several implementations of one signature, a file or folder each.
 
 ``run`` computes one layer in one direction, ``supports`` says why it cannot. Directions, stacking, packing and dropout
-are the business of `momentum_cli.layers.lstm_gru_rnn`.
+are the business of `momentum_cli.layers`.
 
 Axes: T time, B batch, D input, H hidden, G gates * H.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from torch import Tensor
-
-from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.kernels import fused, native, reference, triton
-from momentum_cli.kernels.weights import State, Weights
-from momentum_cli.kernels.work import Work
-from momentum_cli.recurrence.protocol import Recurrence
-
-__all__ = ["BACKENDS", "Backend", "State", "Weights", "Work", "choose", "require"]
-
-
-class Backend(Protocol):
-    """What each file of this package offers."""
-
-    def supports(self, work: Work) -> str | None:
-        """Return None if the backend can run this, else the reason why not."""
-        ...
-
-    def run(
-        self,
-        recurrence: Recurrence,
-        dynamics: Dynamics,
-        x: Tensor,
-        weights: Weights,
-        state: State,
-        drive: State | None,
-        lengths: Tensor | None,
-    ) -> tuple[Tensor, State, State]:
-        """Run one layer in one direction.
-
-        Args:
-            recurrence: The sequential part.
-            dynamics: The filter in front of it.
-            x: (T, B, D) input.
-            weights: Parameters of the layer.
-            state: Recurrent tensors before the first step, each (B, H).
-            drive: State of the dynamics before the first step, or None at the start of the sequence. For linear
-                dynamics in input space: ``y (B, D + 1)``, whose last channel is the filtered constant 1 that stands
-                for the input bias (left out without bias), and ``k (B,)`` where there is one. Otherwise in gate
-                space, (B, G) each.
-            lengths: (B,) int64 valid steps on the CPU, or None for T.
-
-        Returns:
-            output (T, B, H), 0 beyond a sequence's length; the recurrent state and the state of the dynamics after
-            each sequence's own last step.
-        """
-        ...
-
+from momentum_cli.kernels import native, reference
+from momentum_cli.kernels.backend import Backend, Work
+from momentum_cli.kernels.fused import run as fused
+from momentum_cli.kernels.triton import run as triton
 
 BACKENDS: dict[str, Backend] = {"reference": reference, "native": native, "fused": fused, "triton": triton}
 

@@ -14,7 +14,7 @@ from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.rmsprop import RMSProp
 from momentum_cli.dynamics.scan import filter_input
-from momentum_cli.kernels.weights import State, Weights
+from momentum_cli.kernels.backend import State, Weights
 
 
 class Driven(NamedTuple):

@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.kernels.backend import State, Weights, Work
 from momentum_cli.kernels.driven import take_in
-from momentum_cli.kernels.weights import State, Weights
-from momentum_cli.kernels.work import Work
 from momentum_cli.recurrence.protocol import Recurrence
 
 # The functions behind torch.nn.LSTM, GRU and RNN: what they take and return is the same for padded and packed input.
@@ -51,7 +50,7 @@ def run(
     drive: State | None,
     lengths: Tensor | None,
 ) -> tuple[Tensor, State, State]:
-    """See `momentum_cli.kernels.Backend.run`."""
+    """See `momentum_cli.kernels.backend.Backend.run`."""
     driven = take_in(dynamics, x, weights, drive, lengths)
     parameters = [driven.w_ih, weights.w_hh]
     has_biases = weights.b_ih is not None and weights.b_hh is not None

@@ -11,8 +11,7 @@ from torch.nn.functional import linear, pad
 
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.ragged import advance
-from momentum_cli.kernels.weights import State, Weights
-from momentum_cli.kernels.work import Work
+from momentum_cli.kernels.backend import State, Weights, Work
 from momentum_cli.recurrence.protocol import Recurrence
 
 
@@ -30,7 +29,7 @@ def run(
     drive: State | None,
     lengths: Tensor | None,
 ) -> tuple[Tensor, State, State]:
-    """See `momentum_cli.kernels.Backend.run`."""
+    """See `momentum_cli.kernels.backend.Backend.run`."""
     u = linear(x, weights.w_ih, weights.b_ih)
     if dynamics.linear:
         # The state is kept in input space, whatever the backend. The loop itself stays in gate space, where the

@@ -12,7 +12,7 @@ from torch import nn
 
 from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.kernels import Weights
+from momentum_cli.kernels.backend import Weights
 from momentum_cli.layers.orthogonal_matrix import Orthogonal
 from momentum_cli.layers.recurrent import CommonOptions, RecurrentLayer
 from momentum_cli.recurrence import RECURRENCES

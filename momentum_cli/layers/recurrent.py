@@ -16,7 +16,7 @@ from momentum_cli import kernels
 from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.ragged import reverse
-from momentum_cli.kernels import Weights
+from momentum_cli.kernels.backend import Backend, Weights, Work
 from momentum_cli.layers.state import State, StateLayout
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.recurrence.protocol import Recurrence
@@ -308,7 +308,7 @@ class RecurrentLayer(nn.Module):
         weight = self.get_parameter("weight_ih_l0")
         return kernels.choose(self.work(weight.device, weight.dtype), shape, training)
 
-    def _backend(self, x: Tensor) -> kernels.Backend:
+    def _backend(self, x: Tensor) -> Backend:
         if self.backend != "auto":
             return kernels.require(self.backend, self.work(x.device, x.dtype))
         training = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))
@@ -316,9 +316,9 @@ class RecurrentLayer(nn.Module):
         self.chosen_backend = kernels.choose(self.work(x.device, x.dtype), (steps, batch, size), training)
         return kernels.BACKENDS[self.chosen_backend]
 
-    def work(self, device: torch.device, dtype: torch.dtype) -> kernels.Work:
+    def work(self, device: torch.device, dtype: torch.dtype) -> Work:
         """Return what a backend must be able to run to serve this layer, on this device and in this dtype."""
-        return kernels.Work(self.recurrence, self.dynamics, self.hidden_size, device, dtype)
+        return Work(self.recurrence, self.dynamics, self.hidden_size, device, dtype)
 
     def _directions(self) -> list[tuple[str, int]]:
         """Suffix of the parameter names and input size of every layer and direction, in the order of the state."""

@@ -27,7 +27,7 @@ from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart, nesterov_
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.ragged import at_end, reverse
 from momentum_cli.dynamics.rmsprop import RMSProp, normalize
-from momentum_cli.kernels.scripted import filter_blocks, run_driven, run_native
+from momentum_cli.kernels.torchscript import filter_blocks, run_driven, run_native
 from momentum_cli.recurrence import RECURRENCES
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class ScriptableLayer(StandIn):
     def run_direction(
         self, x: Tensor, weights: list[Tensor], state: list[Tensor], drive: list[Tensor], lengths: Tensor | None
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Run one layer in one direction; see `momentum_cli.kernels.Backend.run`."""
+        """Run one layer in one direction; see `momentum_cli.kernels.backend.Backend.run`."""
         steps = x.size(0)
         if self.kind >= 3:
             bias_ih: Tensor | None = None

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from momentum_cli.kernels import update
+from momentum_cli.kernels.fused import update
 from momentum_cli.optim import moments
 from momentum_cli.optim.multi_tensor import Factor, average_, descend_, host_factors, kernel_serves, norms, remaining
 from momentum_cli.optim.optimizer import Block, Group, MultiTensorOptimizer, Params, Work, decoupled_decay, require

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from momentum_cli.kernels import update
+from momentum_cli.kernels.fused import update
 from momentum_cli.optim.multi_tensor import Factor, accumulate_, descend_, host_factors, kernel_serves, norms
 from momentum_cli.optim.optimizer import Block, Group, MultiTensorOptimizer, Params, Work, decoupled_decay
 from momentum_cli.optim.quadratic_momentum import QuadraticMomentum, check_options

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from momentum_cli.kernels import update
+from momentum_cli.kernels.fused import update
 
 Factor = Tensor | list[Tensor]
 """One 0-d tensor for all tensors of a list, or one for each."""
@@ -20,7 +20,7 @@ def on_host(tensors: list[Tensor]) -> bool:
 
 
 def kernel_serves(*lists: list[Tensor]) -> bool:
-    """Return whether `momentum_cli.kernels.update` can and may make the step of these tensors."""
+    """Return whether `momentum_cli.kernels.fused.update` can and may make the step of these tensors."""
     return on_host(lists[0]) and update.serves(*lists)
 
 

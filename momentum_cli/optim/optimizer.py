@@ -81,7 +81,7 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
     """What `diagnostics` returns from the first step on; known before it, for the columns of a log."""
 
     in_kernel: ClassVar[bool] = False
-    """Whether the step is one of `momentum_cli.kernels.update` where that serves: it goes through memory once, so
+    """Whether the step is one of `momentum_cli.kernels.fused.update` where that serves: it goes through memory once, so
     nothing has to stay in the cache between two calls, and few calls are better than many."""
 
     wide_state: ClassVar[frozenset[str]] = frozenset()

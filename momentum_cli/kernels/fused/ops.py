@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.kernels.cpu_library import ABI, Arguments, load
+from momentum_cli.kernels.fused.library import ABI, Arguments, load
+from momentum_cli.kernels.fused.workspace import Workspace
 from momentum_cli.kernels.second_derivatives import no_second_derivatives
-from momentum_cli.kernels.workspace import Workspace
 
 DTYPES = {torch.float32: 4, torch.float64: 8}
 # Numbers of the recurrences in momentum_rnn.h.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from momentum_cli.kernels import cpu_library
+from momentum_cli.kernels.fused import library
 
 _REPLACE_PREVIOUS, _HEAVY_BALL, _ADAPTIVE = 0, 1, 2
 
@@ -34,7 +34,7 @@ def serves(*lists: list[Tensor]) -> bool:
         lists: As many tensors in each; those in the same place go through the same pass.
     """
     return (
-        cpu_library.load()[0] is not None
+        library.load()[0] is not None
         and all(tensor.numel() == same[0].numel() for same in zip(*lists, strict=True) for tensor in same)
         and all(_plain(tensor) for tensors in lists for tensor in tensors)
         # Two threads must not write one tensor that was given twice.
@@ -108,8 +108,8 @@ def adaptive_(
 
 
 def _run(what: int, gradients: list[Tensor], arrays: dict[str, list[Tensor]], numbers: dict[str, Any]) -> list[Tensor]:
-    library, _, _ = cpu_library.load()
-    isa = cpu_library.ISAS[cpu_library.chosen_isa()]
+    loaded, _, _ = library.load()
+    isa = library.ISAS[library.chosen_isa()]
     updates = np.zeros(len(gradients), dtype=_UPDATE)
     for name, tensors in {**arrays, "gradient": gradients}.items():
         updates[name] = [tensor.data_ptr() for tensor in tensors]
@@ -117,7 +117,7 @@ def _run(what: int, gradients: list[Tensor], arrays: dict[str, list[Tensor]], nu
         updates[name] = number
     updates["size"] = [gradient.numel() for gradient in gradients]
     options = [ctypes.c_int64(number) for number in (isa, what, torch.get_num_threads(), len(updates))]
-    code = library.mrnn_update_all(*options, ctypes.c_void_p(updates.ctypes.data))
+    code = loaded.mrnn_update_all(*options, ctypes.c_void_p(updates.ctypes.data))
     if code != 0:
         raise RuntimeError(f"the kernel library refused an optimizer step (code {code}); please report this")
     # Autograd knows by the version of a tensor that what it kept for a backward pass is not there any more.

@@ -35,7 +35,7 @@ class Arguments(ctypes.Structure):
 @cache
 def load() -> tuple[Any, str, str]:
     """Return (library or None, its path, why it is not there); MOMENTUMRNN_KERNEL_LIBRARY names another build of it."""
-    here, other = Path(__file__).parent, os.environ.get("MOMENTUMRNN_KERNEL_LIBRARY")
+    here, other = Path(__file__).parents[1], os.environ.get("MOMENTUMRNN_KERNEL_LIBRARY")
     found = [Path(other)] if other else [*sorted(here.glob("_cpu*.so")), *sorted(here.glob("_cpu*.pyd"))]
     if not found:
         reason = "the kernel library was not built: install a C++ compiler (g++ or clang++), then reinstall momentumrnn"

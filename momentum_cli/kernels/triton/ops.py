@@ -129,7 +129,7 @@ def forward(
         h after each step with h0 in front (T + 1, B, H), 0 beyond a sequence's length; c likewise and the gates, for
         the backward pass; the last h, c, velocity and second moment; marks of both moments, for the backward pass.
     """
-    from momentum_cli.kernels.triton_kernels import recurrence_forward
+    from momentum_cli.kernels.triton.kernels import recurrence_forward
 
     steps, batch, _ = u.shape
     hidden = h0.shape[1]
@@ -197,7 +197,7 @@ def backward(
 
     Those of what is not there are empty.
     """
-    from momentum_cli.kernels.triton_kernels import dynamics_backward, recurrence_backward
+    from momentum_cli.kernels.triton.kernels import dynamics_backward, recurrence_backward
 
     steps, batch, gates = u.shape
     hidden = states.shape[2]

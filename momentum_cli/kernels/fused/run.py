@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.kernels import cpu_library, reference
-from momentum_cli.kernels.cpu_library import status
+from momentum_cli.kernels import reference
+from momentum_cli.kernels.backend import State, Weights, Work
 from momentum_cli.kernels.driven import can_take_in, take_in
-from momentum_cli.kernels.fused_ops import DTYPES, RECURRENCES, fused_forward
-from momentum_cli.kernels.weights import State, Weights
-from momentum_cli.kernels.work import Work
+from momentum_cli.kernels.fused import library
+from momentum_cli.kernels.fused.library import status
+from momentum_cli.kernels.fused.ops import DTYPES, RECURRENCES, fused_forward
 from momentum_cli.recurrence.protocol import Recurrence
 
 __all__ = ["run", "status", "supports", "worthwhile"]
@@ -34,8 +34,8 @@ def supports(work: Work) -> str | None:
         return f"the kernel has the recurrences {', '.join(RECURRENCES)}, not {work.recurrence.name!r}"
     if not can_take_in(work.dynamics):
         return f"the kernel has no {type(work.dynamics).__name__}, only linear dynamics, Adam and RMSProp"
-    library, _, reason = cpu_library.load()
-    return None if library is not None else reason
+    loaded, _, reason = library.load()
+    return None if loaded is not None else reason
 
 
 # Below this many rows times steps the fixed cost of a call (an op from Python, packed weights) outweighs what is saved.
@@ -68,7 +68,7 @@ def run(
     drive: State | None,
     lengths: Tensor | None,
 ) -> tuple[Tensor, State, State]:
-    """See `momentum_cli.kernels.Backend.run`.
+    """See `momentum_cli.kernels.backend.Backend.run`.
 
     Raises:
         RuntimeError: `supports` says no.
@@ -98,7 +98,7 @@ def run(
     plan = [
         RECURRENCES[recurrence.name],
         driven.kind,
-        cpu_library.ISAS[cpu_library.chosen_isa(x.dtype)],
+        library.ISAS[library.chosen_isa(x.dtype)],
         threads,
         parts,
         _chunk(x.shape[0], batch, parts, driven.kind),

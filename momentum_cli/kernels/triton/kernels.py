@@ -16,7 +16,7 @@ from __future__ import annotations
 import triton  # type: ignore[import-untyped, import-not-found, unused-ignore]
 import triton.language as tl  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-from momentum_cli.kernels.triton_cells import advance_moments, inverse_root, rounded, step_backward, step_forward
+from momentum_cli.kernels.triton.cells import advance_moments, inverse_root, rounded, step_backward, step_forward
 
 
 @triton.jit

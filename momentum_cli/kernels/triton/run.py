@@ -1,7 +1,7 @@
 """Our own CUDA kernels, in Triton: what torch has no kernel for, foremost Adam and RMSProp, without a Python loop.
 
 The projection of the input is one matrix product of torch; the dynamics and the recurrence are one kernel over all
-steps (`triton_kernels`). Linear dynamics filter the input beforehand, as for `native`.
+steps (`momentum_cli.kernels.triton.kernels`). Linear dynamics filter the input beforehand, as for `native`.
 
 Where W_hh is: every step reads it whole, and a multiprocessor of an H100 or H200 has 256 KB of L1, of which 228 KB can
 be shared memory, and 64 K registers of 4 B (256 KB), which hold the tiles in use. In float32 an LSTM's W_hh has
@@ -29,10 +29,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.kernels import triton_ops
+from momentum_cli.kernels.backend import State, Weights, Work
 from momentum_cli.kernels.driven import can_take_in, take_in
-from momentum_cli.kernels.weights import State, Weights
-from momentum_cli.kernels.work import Work
+from momentum_cli.kernels.triton import ops
 from momentum_cli.recurrence.protocol import Recurrence
 
 # A tile of W_hh with all gates of all units stands in shared memory, and the moments of all gates in registers.
@@ -45,7 +44,7 @@ _COST = "on CUDA adam and rmsprop run on a Python loop over time, much slower"
 def _load() -> str | None:
     """Import triton and the kernels; return why that failed. Called only where they could run: it takes a second."""
     try:
-        import_module("momentum_cli.kernels.triton_kernels")
+        import_module("momentum_cli.kernels.triton.kernels")
     except ImportError as error:
         return f"triton cannot be imported ({error}); torch's CUDA wheels for Linux bring it: pip install triton"
     return None
@@ -67,7 +66,7 @@ def _interpreting() -> bool:
         return True
     if _load() is not None:
         return False
-    kernels = import_module("momentum_cli.kernels.triton_kernels")
+    kernels = import_module("momentum_cli.kernels.triton.kernels")
     return type(kernels.recurrence_forward).__name__ == "InterpretedFunction"
 
 
@@ -97,8 +96,8 @@ def supports(work: Work) -> str | None:
         return f"the Triton kernels run on CUDA devices, not on {work.device.type}"
     if work.dtype not in _DTYPES:
         return f"the Triton kernels compute in float32 or float64, not in {str(work.dtype).removeprefix('torch.')}"
-    if work.recurrence.name not in triton_ops.GATES:
-        return f"the Triton kernels have the recurrences {', '.join(triton_ops.GATES)}, not {work.recurrence.name!r}"
+    if work.recurrence.name not in ops.GATES:
+        return f"the Triton kernels have the recurrences {', '.join(ops.GATES)}, not {work.recurrence.name!r}"
     if not can_take_in(work.dynamics):
         return f"the Triton kernels have no {type(work.dynamics).__name__}, only linear dynamics, Adam and RMSProp"
     if work.hidden_size > MAX_HIDDEN:
@@ -115,7 +114,7 @@ def run(
     drive: State | None,
     lengths: Tensor | None,
 ) -> tuple[Tensor, State, State]:
-    """See `momentum_cli.kernels.Backend.run`.
+    """See `momentum_cli.kernels.backend.Backend.run`.
 
     Raises:
         RuntimeError: `supports` says no.
@@ -137,7 +136,7 @@ def run(
     lengths = None if lengths is None else lengths.to(x.device)
     tensors = (u, w_t, b_hh, h0, c0, v0, m0)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    results = triton_ops.forward(*tensors, lengths, recurrence.name, driven.constants, training)
+    results = ops.forward(*tensors, lengths, recurrence.name, driven.constants, training)
     states, _, _, h_n, c_n, v_n, m_n, _, _ = results
     after = (h_n, c_n) if c0 is not None else (h_n,)
     return states[1:], after, driven.after(_apart(v_n, gates), _apart(m_n, gates))

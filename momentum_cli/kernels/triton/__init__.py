@@ -1,0 +1,1 @@
+"""Our own CUDA kernels, in Triton."""
