@@ -86,7 +86,7 @@ def describe_data(
         "picture": None if picture is None else str(picture),
     }
     if picture is not None:
-        from momentum_cli.plots import samples
+        from momentum_cli.pictures.samples import samples
 
         count = min(6, len(dataset.train))
         batch = dataset.train.batch(torch.arange(count))

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.data import Dataset, Sequences, TokenText, evaluation_groups
+from momentum_cli.data import Dataset, Sequences
+from momentum_cli.data.batching import evaluation_groups
+from momentum_cli.data.language.text import TokenText
 from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.models.language import LanguageModel
 from momentum_cli.models.sequence import SequenceModel
-from momentum_cli.plots import confusion
+from momentum_cli.pictures.confusion import confusion
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_model, build_task
 from momentum_cli.recipe.recipe import Recipe

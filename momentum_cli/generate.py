@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.data import Vocabulary
+from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.errors import RecipeError
 from momentum_cli.evaluate import Subject, open_subject
 from momentum_cli.progress import NullUi, Ui

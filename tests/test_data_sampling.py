@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from momentum_cli.data.sampling import SEEDS, check_seed, epoch_order, stratified_holdout, stream
+from momentum_cli.data.batching import SEEDS, check_seed, epoch_order, stratified_holdout, stream
 
 
 def test_an_epoch_order_is_a_permutation_and_depends_on_its_arguments_alone() -> None:

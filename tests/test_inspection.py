@@ -548,7 +548,7 @@ def test_initial_model_is_the_one_that_training_starts_from() -> None:
 
 
 def test_the_batch_is_the_first_of_training_and_may_be_cut() -> None:
-    from momentum_cli.data import epoch_order
+    from momentum_cli.data.batching import epoch_order
 
     dataset = build_task(load_recipe("copying", ["task.delay=3", "task.train_size=20"])).load(None)
     batch = real_batch(dataset, 4, 7, 5)

@@ -1,4 +1,4 @@
-"""Text to tokens and tokens to windows: `momentum_cli.data.vocabulary`, `language`, `token_text` and `groups`."""
+"""Text to tokens and tokens to windows: vocabularies, the task `language` and its batching."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from momentum_cli.data import (
-    NOT_SCORED,
-    Language,
-    TokenText,
-    Vocabulary,
-    WindowGroups,
-    default_data_dir,
-    evaluation_groups,
-)
+from momentum_cli.data import NOT_SCORED, default_data_dir
+from momentum_cli.data.batching import WindowGroups, evaluation_groups
+from momentum_cli.data.language.task import Language
+from momentum_cli.data.language.text import TokenText
+from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.errors import DataError
 
 

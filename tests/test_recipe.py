@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from momentum_cli import task_metrics
+from momentum_cli import data
 from momentum_cli.cells.catalogue import KINDS
 from momentum_cli.cells.find import canonical_name, parse_cell
 from momentum_cli.cells.names import CELLS, RANGES, Cell, describe_cells
@@ -585,12 +585,12 @@ def test_unknown_cells_are_suggested(name: str, hint: str) -> None:
 )
 def test_metrics_of_tasks_are_those_evaluated(name: str, options: dict[str, int]) -> None:
     dataset = TASKS[name](**options).load(None)
-    assert task_metrics.METRICS[name][0] == dataset.metric
-    assert set(task_metrics.METRICS[name]) == set(Objective.of(dataset).metrics)
+    assert data.METRICS[name][0] == dataset.metric
+    assert set(data.METRICS[name]) == set(Objective.of(dataset).metrics)
 
 
 def test_every_task_and_optimizer_has_options_that_recipes_can_give() -> None:
-    assert task_metrics.METRICS.keys() == TASKS.keys()
+    assert data.METRICS.keys() == TASKS.keys()
     for name in OPTIMIZERS:
         recipe = load_recipe("digits", [f"optimizer={{name: {name}, lr: 0.5}}"])
         optimizer = build_optimizer(recipe, torch.nn.Linear(1, 1))

@@ -16,7 +16,7 @@ from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, RMSProp, ker
 from momentum_cli.doctor import examine
 from momentum_cli.dynamics.nesterov import Nesterov
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.kernels.backend import Work
+from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.triton import ops
 from momentum_cli.kernels.triton import run as triton
 from momentum_cli.recurrence import RECURRENCES
@@ -70,7 +70,7 @@ def test_a_layer_on_the_cpu_names_the_backends_that_can() -> None:
     with pytest.raises(ValueError, match=r"'triton' cannot run this: .*not on cpu; these can: reference"):
         LSTM(2, 3, dynamics=Adam(), backend="triton")(torch.zeros(2, 1, 2))
     state = (torch.zeros(1, 3), torch.zeros(1, 3))
-    weights = kernels.Weights(torch.zeros(12, 2), torch.zeros(12, 3), None, None)
+    weights = Weights(torch.zeros(12, 2), torch.zeros(12, 3), None, None)
     with pytest.raises(RuntimeError, match="not on cpu"):
         triton.run(LSTM_STEP, Adam(), torch.zeros(2, 1, 2), weights, state, None, None)
 

@@ -14,7 +14,8 @@ from momentum_cli.benchmark.heat_map import (
     metric_square,
     paint_heat_map,
 )
-from momentum_cli.benchmark.pictures import KEEP_TITLE, literal
+from momentum_cli.benchmark.pictures import KEEP_TITLE
+from momentum_cli.pictures.style import literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,25 +2,23 @@
 
 Those of a grid of learning rates are in `momentum_cli.benchmark.rate_pictures`, of one over options in `grid_pictures`.
 
-Drawn with the colours of `momentum_cli.plots`. An SVG in a page takes the colours of the page: each is a CSS variable
-with the printed one as fallback, so that it reads on a dark page too.
+An SVG in a page takes the colours of the page: each is a CSS variable with the printed one as fallback, so that it
+reads on a dark page too.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.benchmark.statistics import LARGEST_RATIO, Point, Traces, median, performance_profile
 from momentum_cli.benchmark.tables import INFINITY, comparison_title, time_text
 from momentum_cli.errors import RunError
-from momentum_cli.plots import GREY, PALETTE, STYLE
+from momentum_cli.pictures.style import GREY, GRID, PALETTE, TEXT, house_style, literal, save
 from momentum_cli.runs.files import replacing
 from momentum_cli.wording import metric_text
 
@@ -32,7 +30,6 @@ Points = Mapping[str, Sequence[Point]]
 WIDTH = 7.2
 _MARKS = "osD^vP*X"
 _LINES = ("-", "--", "-.", ":")
-_TEXT, _GRID = "#222222", "#e3e3e3"
 _MOST_NAMES_INSIDE = 7
 # A panel with this label keeps its title in a page: several panels of one comparison have names of their own.
 KEEP_TITLE = "named"
@@ -54,30 +51,10 @@ def draw_bench(summary: Mapping[str, Any], points: Points, folder: Path, traces:
     for name, figure in figures(summary, points, traces=traces).items():
         path = folder / f"{name}.png"
         try:
-            with _style(), replacing(path) as temporary:
-                figure().savefig(
-                    temporary, format="png", dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.15
-                )
+            with house_style(), replacing(path) as temporary:
+                save(figure(), temporary)
         except Exception as error:
             raise RunError(f"could not draw {path}: {error}") from error
-
-
-@contextlib.contextmanager
-def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure that is written to `path` as PNG at the end of the block, whole or not at all.
-
-    Raises:
-        RunError: it could not be drawn.
-    """
-    from matplotlib.figure import Figure
-
-    try:
-        with _style(), replacing(path) as temporary:
-            figure = Figure(figsize=(width, height), layout="constrained")
-            yield figure
-            figure.savefig(temporary, format="png", dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.15)
-    except Exception as error:
-        raise RunError(f"could not draw {path}: {error}") from error
 
 
 def svg_pictures(
@@ -100,7 +77,7 @@ def svg_pictures(
         if only not in ("", name):
             continue
         buffer = io.StringIO()
-        with _style():
+        with house_style():
             drawn = figure()
             for axes in drawn.axes:
                 if axes.get_label() != KEEP_TITLE:
@@ -310,32 +287,6 @@ def look(number: int) -> tuple[str, str, str]:
     return PALETTE[number % len(PALETTE)], _LINES[number // len(PALETTE) % len(_LINES)], _MARKS[number % len(_MARKS)]
 
 
-def literal(text: str) -> str:
-    """User text as it is: matplotlib would read `$…$` as mathematics."""
-    return text.replace("$", r"\$")
-
-
-class _style:  # noqa: N801 - used as a function that is a context manager
-    """Our style whatever the user's matplotlibrc asks for; warnings about glyphs are not the user's concern."""
-
-    def __enter__(self) -> None:
-        import matplotlib as mpl
-
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        warnings.simplefilter("ignore")
-        self._context = mpl.rc_context()
-        self._context.__enter__()
-        mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
-        mpl.rcParams.update({"text.color": _TEXT, "axes.labelcolor": _TEXT, "xtick.color": _TEXT, "ytick.color": _TEXT})
-        mpl.rcParams.update({"axes.titlecolor": _TEXT})
-
-    def __exit__(self, *error: object) -> None:
-        self._context.__exit__(None, None, None)
-        self._warnings.__exit__(None, None, None)
-
-
 def _for_page(svg: str, prefix: str, title: str) -> str:
     """Turn a file that matplotlib wrote into an element of a page: own ids, the page's colours and font, a name."""
     svg = svg[svg.index("<svg") :]
@@ -345,7 +296,7 @@ def _for_page(svg: str, prefix: str, title: str) -> str:
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
     svg = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{prefix}-\1"', svg)
     names = {color.lower(): f"--cell-{number}" for number, color in enumerate(PALETTE)}
-    names |= {_TEXT: "--text", _GRID: "--grid", GREY: "--faint"}
+    names |= {TEXT: "--text", GRID: "--grid", GREY: "--faint"}
     for color, name in names.items():
         svg = re.sub(rf"(?<![\w-]){color}\b", f"var({name}, {color})", svg, flags=re.IGNORECASE)
     svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)

@@ -355,7 +355,7 @@ def _entries(
 
 
 def _target(text: str, recipe: Recipe) -> list[str]:
-    from momentum_cli.task_metrics import metrics_of
+    from momentum_cli.data import metrics_of
 
     metric, equals, value = text.rpartition("=")
     try:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from momentum_cli.benchmark.heat_map import is_better_higher, metric_scale, metric_square, paint_heat_map
 from momentum_cli.benchmark.optimizers import rate_text
-from momentum_cli.benchmark.pictures import KEEP_TITLE, literal, look, panels_of, places_of
+from momentum_cli.benchmark.pictures import KEEP_TITLE, look, panels_of, places_of
 from momentum_cli.benchmark.statistics import Traces, median
 from momentum_cli.benchmark.tables import comparison_title
-from momentum_cli.plots import GREY
+from momentum_cli.pictures.style import GREY, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli import step_time
-from momentum_cli.benchmark.pictures import drawing
 from momentum_cli.benchmark.tables import NOTHING, Table, split_columns
 from momentum_cli.cells.find import canonical_name
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.machine import environment
-from momentum_cli.plots import PALETTE
+from momentum_cli.pictures.style import PALETTE, drawing
 from momentum_cli.progress import BenchUi, NullBenchUi
 from momentum_cli.runs.files import write_json
 from momentum_cli.step_time import Shape, StepTime

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from momentum_cli.data.batching import stratified_holdout
 from momentum_cli.data.dataset import Dataset
 from momentum_cli.data.pixels import check_options, pixel_dataset
-from momentum_cli.data.sampling import stratified_holdout
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 

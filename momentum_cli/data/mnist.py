@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from momentum_cli.data.batching import check_seed
 from momentum_cli.data.dataset import Dataset, default_data_dir
 from momentum_cli.data.download import fetch_gzipped, gunzip, md5, one_at_a_time
 from momentum_cli.data.pixels import check_options, pixel_dataset
-from momentum_cli.data.sampling import check_seed
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 

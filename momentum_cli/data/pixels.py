@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from momentum_cli.data.batching import check_seed, stratified_holdout
 from momentum_cli.data.dataset import Dataset, Split
-from momentum_cli.data.sampling import check_seed, stratified_holdout
 
 if TYPE_CHECKING:
     from torch import Tensor

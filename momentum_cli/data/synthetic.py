@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from momentum_cli.data.batching import check_seed, stream
 from momentum_cli.data.dataset import Dataset, Split
-from momentum_cli.data.sampling import check_seed, stream
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.data import Sequences, TokenText
+from momentum_cli.data import Sequences
+from momentum_cli.data.language.text import TokenText
 from momentum_cli.errors import TargetError
 from momentum_cli.export.program import Program
 from momentum_cli.models.language import LanguageModel

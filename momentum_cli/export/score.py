@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.data import Dataset, Sequences, TokenText, evaluation_groups
+from momentum_cli.data import Dataset, Sequences
+from momentum_cli.data.batching import evaluation_groups
+from momentum_cli.data.language.text import TokenText
 from momentum_cli.export.program import Program
 from momentum_cli.progress import Ui
 from momentum_cli.training.objective import Objective

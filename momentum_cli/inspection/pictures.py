@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from momentum_cli.benchmark.pictures import drawing
-from momentum_cli.plots import GREY, PALETTE
+from momentum_cli.pictures.style import GREY, PALETTE, drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,8 @@ from typing import cast
 import torch
 
 from momentum_cli.cells.find import canonical_name
-from momentum_cli.data import Batch, Dataset, epoch_order
+from momentum_cli.data import Batch, Dataset
+from momentum_cli.data.batching import epoch_order
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import load_model
 from momentum_cli.models.sequence import SequenceModel

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from momentum_cli.data import Vocabulary
+from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.errors import RecipeError
 from momentum_cli.evaluate import Subject
 from momentum_cli.metrics import TOKEN_METRICS

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from momentum_cli.cells.find import parse_cell
+from momentum_cli.data import metrics_of
 from momentum_cli.messages import unknown
 from momentum_cli.options import Problem
 from momentum_cli.recipe.sections import (
@@ -16,7 +17,6 @@ from momentum_cli.recipe.sections import (
     TargetOptions,
     TrainOptions,
 )
-from momentum_cli.task_metrics import metrics_of
 
 
 def contradictions(sound: Mapping[str, Any]) -> list[Problem]:

@@ -83,7 +83,7 @@ class EarlyStoppingOptions(Section):
 
 
 class BpttOptions(Section):
-    """Truncated back-propagation through time over a text, see `momentum_cli.data.groups`; AR and TAR penalties."""
+    """Truncated back-propagation through time over a text, see `momentum_cli.data.batching`; AR and TAR penalties."""
 
     length: PositiveInt = 70
     variable: bool = False

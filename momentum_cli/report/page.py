@@ -32,7 +32,7 @@ from momentum_cli.benchmark.tables import (
     tuning_table,
     verdicts,
 )
-from momentum_cli.plots import PALETTE
+from momentum_cli.pictures.style import PALETTE
 from momentum_cli.recipe.recipe import to_yaml
 from momentum_cli.report.sources import Source
 from momentum_cli.report.style import STYLE

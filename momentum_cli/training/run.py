@@ -9,7 +9,7 @@ from typing import Any
 
 from momentum_cli.errors import DataError, Interrupted, MomentumError, RunError
 from momentum_cli.machine import environment
-from momentum_cli.plots import curves
+from momentum_cli.pictures.curves import curves
 from momentum_cli.progress import RunStart, Ui
 from momentum_cli.recipe.parameter_groups import unused_groups
 from momentum_cli.runs.checkpoint import (

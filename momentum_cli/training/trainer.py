@@ -15,16 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from momentum_cli.data import (
-    Batch,
-    Dataset,
-    Groups,
-    Sequences,
-    ShuffledGroups,
-    TokenText,
-    WindowGroups,
-    evaluation_groups,
-)
+from momentum_cli.data import Batch, Dataset, Sequences
+from momentum_cli.data.batching import Groups, ShuffledGroups, WindowGroups, evaluation_groups
+from momentum_cli.data.language.text import TokenText
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.layers.state import State
 from momentum_cli.models.language import LanguageModel

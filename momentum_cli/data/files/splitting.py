@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from momentum_cli.data.batching import stratified_holdout, stream
 from momentum_cli.data.files.problems import Problems
-from momentum_cli.data.sampling import stratified_holdout, stream
 from momentum_cli.errors import DataError
 
 SPLITS = ("train", "validation", "test")

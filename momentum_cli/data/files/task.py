@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from momentum_cli.data.batching import check_seed
 from momentum_cli.data.dataset import Dataset, find_data
-from momentum_cli.data.sampling import check_seed
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 

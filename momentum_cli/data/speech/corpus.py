@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -24,10 +24,6 @@ from momentum_cli.data.speech.splitting import given_splits, split_recordings
 from momentum_cli.data.speech.timit import check_utterance, list_timit
 from momentum_cli.errors import DataError
 from momentum_cli.progress import DownloadProgress
-
-if TYPE_CHECKING:
-    from momentum_cli.data.speech.classification import SpeechClassify
-    from momentum_cli.data.speech.prediction import Speech
 
 
 @dataclass(frozen=True)
@@ -136,9 +132,18 @@ def open_corpus(
     return Corpus(folder, recordings, classes, labels, parts, timit)
 
 
-def load_corpus(
-    task: Speech | SpeechClassify, folder: Path, progress: DownloadProgress
-) -> tuple[Corpus, Frames, Scaling]:
+class SpeechTask(Protocol):
+    """What `load_corpus` needs of a task."""
+
+    @property
+    def normalise(self) -> Literal["standard", "none"]: ...
+    @property
+    def num_workers(self) -> int | None: ...
+    def corpus(self, folder: Path, problems: Problems) -> Corpus: ...
+    def features(self) -> Features: ...
+
+
+def load_corpus(task: SpeechTask, folder: Path, progress: DownloadProgress) -> tuple[Corpus, Frames, Scaling]:
     """Return the recordings of a task, their frames and the normalisation.
 
     Args:

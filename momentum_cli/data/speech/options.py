@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from momentum_cli.data.sampling import check_seed
+from momentum_cli.data.batching import check_seed
 
 SplitOption = Literal["fraction", "speaker", "index", "folder"]
 # The field of the pattern that each way to divide needs.

@@ -41,7 +41,7 @@ class TokenText:
 
     @property
     def longest(self) -> int:
-        """1: a position is one step; windows are made by `momentum_cli.data.groups`."""
+        """1: a position is one step; windows are made by `momentum_cli.data.batching`."""
         return 1
 
     @property

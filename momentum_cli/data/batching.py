@@ -8,15 +8,16 @@ Axes: B sequences or streams of a group, T steps of a window.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from momentum_cli.data.dataset import Sequences
-from momentum_cli.data.sampling import stream, training_order
-from momentum_cli.data.token_text import TokenText
+from momentum_cli.data.language.text import TokenText
 from momentum_cli.errors import DataError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 # AWD-LSTM's draw of a window: half as long once in twenty times, a standard deviation of 5 steps, at least 5 steps.
@@ -175,3 +176,109 @@ def evaluation_groups(data: Sequences, size: int) -> Iterator[Tensor]:
     # Positions of one stream never run into the next one; the last ends where the text does, or beyond.
     for start in range(0, steps, window):
         yield starts + torch.arange(start, min(start + window, steps))
+
+
+SEEDS = 2**32
+"""Seeds are below this: torch's CPU generator uses the low 32 bits only, so a larger seed would equal a smaller one."""
+
+
+def check_seed(name: str, seed: int) -> None:
+    """Raise ValueError unless 0 <= seed < 2**32."""
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"{name} must be in [0, {SEEDS - 1}], got {seed}")
+
+
+def stream(*key: int | str) -> torch.Generator:
+    """Return a CPU generator of its own for `key`: different keys give unrelated streams.
+
+    The seed is the first 32 bits of the SHA-256 of the key, so that (seed 1, epoch 2) and (seed 2, epoch 1), or
+    neighbouring seeds, do not share a sequence.
+    """
+    import torch
+
+    digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
+    """Return the order in which `n` sequences are drawn in one epoch: a permutation of 0 … n-1.
+
+    Args:
+        n: number of sequences, >= 1.
+        seed: training seed, >= 0.
+        epoch: number of the epoch, >= 0.
+
+    Returns:
+        (n,) int64 on the CPU; the same for the same arguments, whatever happened before.
+    """
+    import torch
+
+    return torch.randperm(n, generator=stream("epoch", seed, epoch))
+
+
+POOL = 64
+"""Groups whose sequences are sorted by length together: enough that a group is even, few enough that it is random."""
+
+
+def training_order(lengths: Tensor | None, n: int, group_size: int, seed: int, epoch: int) -> Tensor:
+    """Return the order in which the sequences of a split are drawn in one epoch, those of like length together.
+
+    Sequences of one length come as in `epoch_order`. Otherwise the groups of an optimizer step are made even, so that
+    little is padded: that order is cut into pools of `POOL` groups, each pool sorted by length and cut into groups, and
+    the groups are shuffled. A last group that is not full stays last. Every sequence is drawn once an epoch.
+
+    Args:
+        lengths: (n,) int64, steps of each sequence; None when all have the same.
+        n: number of sequences, >= 1.
+        group_size: sequences of an optimizer step, >= 1.
+        seed: training seed, >= 0.
+        epoch: number of the epoch, >= 0.
+
+    Returns:
+        (n,) int64 on the CPU; the same for the same arguments, whatever happened before, so a resume in the middle of
+        an epoch goes on with the same groups.
+    """
+    import torch
+
+    order = epoch_order(n, seed, epoch)
+    full = n // group_size * group_size
+    if lengths is None or full <= group_size:
+        return order
+    pools = [pool[torch.argsort(lengths[pool], stable=True)] for pool in torch.split(order[:full], POOL * group_size)]
+    groups = torch.cat(pools).reshape(-1, group_size)
+    shuffled = groups[torch.randperm(len(groups), generator=stream("groups", seed, epoch))]
+    return torch.cat((shuffled.flatten(), order[full:]))
+
+
+def stratified_holdout(classes: Tensor, held: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Hold out `held` sequences so that each class keeps its share.
+
+    Class c with n_c of n sequences gives held * n_c / n of them, rounded down; the sequences still missing come from
+    the classes with the largest remainders (the lower class first when equal).
+
+    Args:
+        classes: (n,) int64.
+        held: number to hold out, in [1, n - 1].
+        generator: decides which sequences.
+
+    Returns:
+        Indices (n - held,) that are kept and (held,) that are held out, each ascending.
+
+    Raises:
+        ValueError: `held` is out of range.
+    """
+    import torch
+
+    n = len(classes)
+    if not 1 <= held < n:
+        raise ValueError(f"the number held out must be in [1, {n - 1}], got {held}")
+    counts = torch.bincount(classes)
+    quota, remainder = counts * held // n, counts * held % n
+    extra = torch.argsort(remainder, descending=True, stable=True)[: held - int(quota.sum())]
+    quota[extra] += 1
+    chosen = torch.zeros(n, dtype=torch.bool)
+    shuffled = torch.randperm(n, generator=generator)
+    for label, number in enumerate(quota.tolist()):
+        members = shuffled[classes[shuffled] == label]
+        chosen[members[:number]] = True
+    return torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from momentum_cli.data.dataset import Dataset, default_data_dir
-from momentum_cli.data.token_text import TokenText
-from momentum_cli.data.vocabulary import Level, Vocabulary
+from momentum_cli.data.language.text import TokenText
+from momentum_cli.data.language.vocabulary import Level, Vocabulary
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 

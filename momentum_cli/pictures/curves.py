@@ -1,57 +1,24 @@
-"""Pictures of a run: learning curves and a confusion matrix.
-
-Figures are made as objects and drawn by the Agg renderer; pyplot, its global state and its windows are never touched.
-Colours are from Okabe and Ito's palette, which colour-blind readers tell apart; lines differ in style and mark as well.
-"""
+"""Learning curves of a run."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from momentum_cli.errors import MomentumError, RunError
-from momentum_cli.runs.files import replacing
+from momentum_cli.errors import RunError
+from momentum_cli.pictures.style import GREY, PALETTE, SPLIT_STYLE, drawing, literal
 from momentum_cli.runs.metrics_log import LEADING, TRAILING, diagnostic_names, read_metrics
 from momentum_cli.wording import metric_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
 
-# Okabe & Ito, "Color Universal Design" (2008)
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-SPLIT_STYLE = {"train": (PALETTE[0], "-", ""), "validation": (PALETTE[1], "-", "o"), "test": (PALETTE[2], "--", "s")}
-GREY = "#666666"
 MOST_MARKS = 40
-MOST_NUMBERED_CLASSES = 20
-MOST_LINES = 8
-MOST_NAMED_CLASSES = 60
-
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e3e3",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": GREY,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-    "svg.fonttype": "none",
-}
 
 
 def curves(
@@ -86,10 +53,10 @@ def curves(
     name = metric or _headline(rows, target)
     told = diagnostic_names(rows)
     count = 1 + bool(name) + bool(told)
-    with _drawing(path, 0.5 + 5.0 * count, 4.2) as figure:
+    with drawing(path, 0.5 + 5.0 * count, 4.2) as figure:
         panels = figure.subplots(1, count, squeeze=False)[0]
         if title:
-            figure.suptitle(_literal(title), x=0.01, ha="left", fontsize=12, fontweight="bold")
+            figure.suptitle(literal(title), x=0.01, ha="left", fontsize=12, fontweight="bold")
         _loss_panel(panels[0], rows)
         if name:
             _metric_panel(panels[1], rows, name, target[1] if target is not None and target[0] == name else None)
@@ -97,125 +64,6 @@ def curves(
             _diagnostics_panel(panels[-1], rows, told)
         for axes in panels:
             _step_axis(axes, rows)
-
-
-def confusion(
-    matrix: Sequence[Sequence[int]] | Any, labels: Sequence[str] | None, path: Path, *, title: str = ""
-) -> None:
-    """Draw a confusion matrix.
-
-    Args:
-        matrix: (classes, classes) counts, nested lists or an array; row = true class, column = predicted class.
-        labels: a name for each class, or None for 0, 1, 2, …
-        path: the picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
-        title: above the matrix; None or "": the share on the diagonal.
-
-    Raises:
-        RunError: the matrix is not square, the labels do not fit it, or drawing failed.
-    """
-    import numpy as np
-    from matplotlib.colors import PowerNorm
-
-    counts = np.asarray(matrix, dtype=float)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
-        raise RunError(f"a confusion matrix is square with at least one class, got shape {counts.shape}")
-    classes = counts.shape[0]
-    names = [str(name) for name in (labels if labels is not None else range(classes))]
-    if len(names) != classes:
-        raise RunError(f"got {len(names)} labels for a confusion matrix of {classes} classes")
-    total = counts.sum(axis=1, keepdims=True)
-    share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
-    named = [_literal(name if len(name) <= 20 else name[:19] + "…") for name in names]
-    longest = max(map(len, named))
-    side = (2.0 + 0.45 * classes if classes <= MOST_NUMBERED_CLASSES else 9.0) + 0.08 * longest
-    with _drawing(path, side + 0.9, side) as figure:
-        axes = figure.subplots()
-        axes.grid(visible=False)
-        # a root scale: confusions of a few percent, which one looks for here, would be white on a linear one
-        image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1), aspect="equal")
-        correct = np.trace(counts) / counts.sum() if counts.sum() else math.nan
-        axes.set_title(_literal(title or f"{100 * correct:.2f} % of {int(counts.sum()):,} correct"))
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        if classes <= MOST_NAMED_CLASSES:
-            size = 9 if classes <= MOST_NUMBERED_CLASSES else 6
-            axes.set_xticks(range(classes), named, rotation=90 if longest > 3 else 0, fontsize=size)
-            axes.set_yticks(range(classes), named, fontsize=size)
-        axes.tick_params(length=0)
-        if classes <= MOST_NUMBERED_CLASSES:
-            for row, column in np.argwhere(counts > 0):
-                dark = share[row, column] > 0.3
-                text = f"{int(counts[row, column]):,}" if counts[row, column] < 1e5 else f"{counts[row, column]:.1e}"
-                axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "#222222")
-        bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
-        bar.set_label("share of the true class")
-        bar.outline.set_visible(False)
-
-
-def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path) -> None:
-    """Draw some sequences as a model takes them in: channels as lines, many channels as an image.
-
-    Args:
-        sequences: (T, D) arrays, at most a dozen.
-        titles: Above each, such as its class.
-        path: the picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
-
-    Raises:
-        RunError: drawing failed.
-    """
-    columns = min(3, len(sequences))
-    rows = math.ceil(len(sequences) / columns)
-    with _drawing(path, 3.6 * columns, 0.4 + 2.3 * rows) as figure:
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes, sequence, title in zip(panels, sequences, titles, strict=False):
-            if sequence.shape[1] > MOST_LINES:
-                axes.imshow(sequence.T, aspect="auto", origin="lower", interpolation="nearest", cmap="viridis")
-                axes.set_ylabel("channel")
-            else:
-                for channel, colour in zip(range(sequence.shape[1]), itertools.cycle(PALETTE), strict=False):
-                    mark = "o" if len(sequence) == 1 else ""
-                    axes.plot(sequence[:, channel], color=colour, linewidth=1.2, marker=mark)
-            axes.set_title(_literal(title))
-            axes.set_xlabel("step")
-            axes.xaxis.get_major_locator().set_params(integer=True)
-        for axes in panels[len(sequences) :]:
-            axes.set_axis_off()
-
-
-@contextlib.contextmanager
-def _drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure that is written to `path` at the end of the block.
-
-    Everything that goes wrong inside is told as a RunError: a picture that fails is a note, not the end of a training.
-    """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-
-        # the user's matplotlibrc may ask for LaTeX or for fonts that are not there; missing glyphs are only boxes
-        with warnings.catch_warnings(), mpl.rc_context():
-            warnings.simplefilter("ignore")
-            mpl.rcdefaults()
-            mpl.rcParams.update(STYLE)
-            figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-            yield figure
-            with replacing(path) as temporary:
-                figure.savefig(
-                    temporary,
-                    format=path.suffix.lstrip(".") or "png",
-                    facecolor="white",
-                    bbox_inches="tight",
-                    pad_inches=0.15,
-                )
-    except MomentumError:
-        raise
-    except Exception as error:
-        raise RunError(f"could not draw {path}: {error}") from error
-
-
-def _literal(text: str) -> str:
-    """User text as it is: matplotlib would read `$…$` as mathematics."""
-    return text.replace("$", r"\$")
 
 
 def _headline(rows: Sequence[Row], target: tuple[str, float] | None) -> str | None:
@@ -294,7 +142,7 @@ def _metric_panel(axes: Axes, rows: Sequence[Row], name: str, target: float | No
     from momentum_cli.metrics import HIGHER_IS_BETTER  # here, because it brings torch
 
     drawn = _evaluations(axes, rows, name)
-    axes.set_title(_literal(name))
+    axes.set_title(literal(name))
     if name.endswith("accuracy"):
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g} %"))
     if target is not None:
@@ -326,7 +174,7 @@ def _diagnostics_panel(axes: Axes, rows: Sequence[Row], names: Sequence[str]) ->
         color = PALETTE[(number + 2) % len(PALETTE)]
         if values:
             axes.plot(steps, values, color=color, alpha=0.3, linewidth=0.8)
-            axes.plot(steps, _smoothed(values), color=color, label=_literal(f"{name} (smoothed)"))
+            axes.plot(steps, _smoothed(values), color=color, label=literal(f"{name} (smoothed)"))
     axes.set_title("chosen by the optimizer")
     if axes.get_lines():
         axes.legend()

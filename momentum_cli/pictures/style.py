@@ -1,0 +1,94 @@
+"""The look of every picture: one palette and one style, whatever the user's matplotlibrc asks for.
+
+Figures are made as objects and drawn by the Agg renderer; pyplot, its global state and its windows are never touched.
+The palette is that of Okabe and Ito, which colour-blind readers tell apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from momentum_cli.errors import MomentumError, RunError
+from momentum_cli.runs.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe & Ito, "Color Universal Design" (2008)
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+SPLIT_STYLE = {"train": (PALETTE[0], "-", ""), "validation": (PALETTE[1], "-", "o"), "test": (PALETTE[2], "--", "s")}
+GREY, TEXT, GRID = "#666666", "#222222", "#e3e3e3"
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.color": TEXT,
+    "axes.labelcolor": TEXT,
+    "axes.titlecolor": TEXT,
+    "xtick.color": TEXT,
+    "ytick.color": TEXT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": GREY,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+}
+
+
+@contextlib.contextmanager
+def house_style() -> Iterator[None]:
+    """Our style inside the block; the user's matplotlibrc may ask for LaTeX or for fonts that are not there."""
+    import matplotlib as mpl
+
+    with warnings.catch_warnings(), mpl.rc_context():
+        warnings.simplefilter("ignore")  # missing glyphs are only boxes
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+@contextlib.contextmanager
+def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """A figure that is written to `path` at the end of the block, whole or not at all, in the format of its ending.
+
+    Args:
+        path: The file.
+        width: In inches.
+        height: In inches.
+
+    Raises:
+        RunError: It could not be drawn: a picture that fails is a note, not the end of a training.
+    """
+    try:
+        from matplotlib.figure import Figure
+
+        with house_style(), replacing(path) as temporary:
+            figure = Figure(figsize=(width, height), layout="constrained")
+            yield figure
+            save(figure, temporary, path.suffix.lstrip(".") or "png")
+    except MomentumError:
+        raise
+    except Exception as error:
+        raise RunError(f"could not draw {path}: {error}") from error
+
+
+def save(figure: Figure, path: Path, file_format: str = "png") -> None:
+    """Write a figure on white, at 150 dots an inch."""
+    figure.savefig(path, format=file_format, dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.15)
+
+
+def literal(text: str) -> str:
+    """User text as it is: matplotlib would read `$…$` as mathematics."""
+    return text.replace("$", r"\$")
