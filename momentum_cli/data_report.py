@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from momentum_cli import terminal
 from momentum_cli.data import Dataset, Files, Sequences, Speech, SpeechClassify
 from momentum_cli.data.dataset import find_data
 from momentum_cli.data.files.problems import Problem, Problems
@@ -22,6 +21,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.output import check_output_file
+from momentum_cli.ui import results, terminal
 
 if TYPE_CHECKING:
     from momentum_cli.data.files.gathering import Gathered
@@ -242,7 +242,7 @@ def print_description(result: dict[str, Any]) -> None:
         for key in ("task", "path", "format", "metric", "input_size", "output_size", "picture")
         if result.get(key) is not None
     }
-    terminal.print_facts(facts)
+    results.print_facts(facts)
     print()
     rows = [
         [name, *(split[key] for key in ("sequences", "steps", "shortest", "longest"))]

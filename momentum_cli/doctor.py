@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from momentum_cli import __version__, terminal
+from momentum_cli import __version__
+from momentum_cli.ui import terminal
 
 # What does not work without an extra; a test holds the names against those of the package.
 _WITHOUT = {

@@ -4,7 +4,7 @@ The engines below the command line know only this module; `momentum_cli.ui` has 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -202,6 +202,9 @@ class RunState:
     target_seconds: float = 0.0
 
 
+SummaryLines = Callable[[int], Iterable[str]]
+
+
 class BenchUi(Protocol):
     """The display of a benchmark; a context manager that closes itself."""
 
@@ -214,8 +217,8 @@ class BenchUi(Protocol):
     def note(self, text: str, level: Level = "info") -> None:
         """A message to the user, at any time."""
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """All is over; `summary` is the content of bench.json."""
+    def finish(self, summary: SummaryLines) -> None:
+        """All is over; `summary` returns the lines of the result for a width in characters."""
 
     def download(self, name: str, done: int, total: int | None) -> None:
         """`done` of `total` bytes of the file `name` are here."""
@@ -245,7 +248,7 @@ class NullBenchUi:
     def note(self, text: str, level: Level = "info") -> None:
         pass
 
-    def finish(self, summary: dict[str, Any]) -> None:
+    def finish(self, summary: SummaryLines) -> None:
         pass
 
     def download(self, name: str, done: int, total: int | None) -> None:

@@ -16,10 +16,10 @@ from momentum_cli.benchmark.grid_pictures import draw_grid
 from momentum_cli.benchmark.grid_table import grid_remarks, grid_tables
 from momentum_cli.benchmark.pictures import figures
 from momentum_cli.benchmark.summary import summarise
+from momentum_cli.benchmark.summary_text import summary_text
 from momentum_cli.errors import RecipeError
 from momentum_cli.report.page import page
 from momentum_cli.report.sources import read_sources
-from momentum_cli.ui.leaderboard import summary_text
 
 GRID = "momentum=0,0.6; step_size=0.1,0.5,1"
 

@@ -13,10 +13,10 @@ from momentum_cli.benchmark.paper import paper_recipes
 from momentum_cli.benchmark.paper_table import paper_remarks, paper_table
 from momentum_cli.benchmark.plan import Plan, make_plan
 from momentum_cli.benchmark.summary import summarise
+from momentum_cli.benchmark.summary_text import summary_text
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe.building import build_layer, build_task
 from momentum_cli.recipe.recipe import load_recipe, shipped_recipes
-from momentum_cli.ui.leaderboard import summary_text
 
 PAPER = sorted(name for name in shipped_recipes() if name.startswith("paper/"))
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from momentum_cli import terminal
 from momentum_cli.recipe.shipped import describe_recipes
+from momentum_cli.ui import results, terminal
 
 EXPORTED: dict[str, Any] = {
     "file": "a.onnx",
@@ -29,7 +29,7 @@ def facts(text: str) -> dict[str, str]:
 
 
 def test_an_export_is_told_with_units(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.print_export(EXPORTED)
+    results.print_export(EXPORTED)
     assert facts(capsys.readouterr().out) == {
         "file": "a.onnx",
         "size": "10.8 KiB",
@@ -40,14 +40,14 @@ def test_an_export_is_told_with_units(capsys: pytest.CaptureFixture[str]) -> Non
         "test accuracy": "25.00 %, of the checkpoint 50.00 %; 1,360 sequences",
         "time": "12.8 s",
     }
-    terminal.print_export(EXPORTED | {"test": None, "stateful": False})
+    results.print_export(EXPORTED | {"test": None, "stateful": False})
     told = facts(capsys.readouterr().out)
     assert "test accuracy" not in told
     assert told["format"] == "onnx"
 
 
 def test_facts_leave_out_what_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.print_facts({"a": None, "long name": 1 / 3, "b": 2})
+    results.print_facts({"a": None, "long name": 1 / 3, "b": 2})
     assert capsys.readouterr().out == "long name  0.333333\nb          2\n"
 
 

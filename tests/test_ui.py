@@ -22,9 +22,10 @@ import pytest
 from rich.console import Console
 
 from momentum_cli.progress import Evaluation, NullUi, RunStart, StepInfo, Ui
-from momentum_cli.ui import PlainUi, QuietUi, make_ui
-from momentum_cli.ui.live import RichUi
-from momentum_cli.ui.progress import SMOOTHING, Progress
+from momentum_cli.ui import make_ui
+from momentum_cli.ui.estimate import SMOOTHING, Progress
+from momentum_cli.ui.run_live import RichUi
+from momentum_cli.ui.run_plain import PlainUi, QuietUi
 from momentum_cli.ui.summary import evaluation_text, next_steps, summary_rows
 from momentum_cli.wording import bytes_text, clock_text, metric_text, number_text, printable, seconds_text
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import unicodedata
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from rich.console import Console
 from small_bench import made_up, small_plan
 
 from momentum_cli.benchmark.summary import summarise
+from momentum_cli.benchmark.summary_text import summary_text
 from momentum_cli.progress import RunState
-from momentum_cli.ui.contest import PlainBenchUi, QuietBenchUi, make_bench_ui
-from momentum_cli.ui.leaderboard import RichBenchUi, summary_text
+from momentum_cli.ui import make_bench_ui
+from momentum_cli.ui.bench_live import RichBenchUi
+from momentum_cli.ui.bench_plain import PlainBenchUi, QuietBenchUi
 
 
 def state(label: str, seed: int, status: str = "waiting", **values: object) -> RunState:
@@ -153,7 +156,7 @@ def test_the_summary_fits_the_terminal(width: int, tmp_path_factory: pytest.Temp
     assert max(map(len, tables)) <= width
     assert len(tables) == (3 if width == 140 else 6)
     ascii_stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    PlainBenchUi(ascii_stream).finish(summary)
+    PlainBenchUi(ascii_stream).finish(partial(summary_text, summary))
     ascii_stream.seek(0)
     text = ascii_stream.read()
     assert "inf" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from momentum_cli.benchmark.pictures import draw_bench
 from momentum_cli.benchmark.plan import DEFAULT_SEEDS, Plan, make_plan
 from momentum_cli.benchmark.runner import Setting, execute
 from momentum_cli.benchmark.summary import summarise
+from momentum_cli.benchmark.summary_text import summary_text
 from momentum_cli.benchmark.workers import threads_of
 from momentum_cli.errors import MomentumError, RecipeError, RunError
 from momentum_cli.machine import environment
@@ -133,7 +135,7 @@ def bench(
     if all(result["error"] for result in results.values()):
         first = next(iter(results.values()))
         raise RunError(f"every run was ended by an error, the first one: {first['error']} ({first['run_dir']})")
-    shown.finish(content)
+    shown.finish(partial(summary_text, content))
     return content
 
 

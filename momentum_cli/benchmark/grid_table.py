@@ -7,7 +7,8 @@ from typing import Any
 
 from momentum_cli.benchmark.optimizers import rate_text
 from momentum_cli.benchmark.rates_table import rate_cell
-from momentum_cli.benchmark.tables import Table, comparison_title, count_text, range_text
+from momentum_cli.benchmark.tables import Table, comparison_title, range_text
+from momentum_cli.wording import count_text
 
 
 def grid_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from momentum_cli.benchmark.tables import NOTHING, Table, mean_text
+from momentum_cli.benchmark.tables import Table, mean_text
+from momentum_cli.wording import NOTHING
 
 
 def paper_table(comparison: Mapping[str, Any]) -> Table | None:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.benchmark.statistics import LARGEST_RATIO, Point, Traces, median, performance_profile
-from momentum_cli.benchmark.tables import INFINITY, comparison_title, time_text
+from momentum_cli.benchmark.tables import comparison_title
 from momentum_cli.errors import RunError
 from momentum_cli.pictures.style import GREY, GRID, PALETTE, TEXT, house_style, literal, save
 from momentum_cli.runs.files import replacing
-from momentum_cli.wording import metric_text
+from momentum_cli.wording import INFINITY, metric_text, time_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

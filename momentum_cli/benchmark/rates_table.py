@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from momentum_cli.benchmark.optimizers import rate_text
-from momentum_cli.benchmark.tables import NOTHING, Table, comparison_title, count_text, mean_text, range_text
+from momentum_cli.benchmark.tables import Table, comparison_title, mean_text, range_text
+from momentum_cli.wording import NOTHING, count_text
 
 
 def rates_table(comparison: Mapping[str, Any]) -> Table | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli import step_time
-from momentum_cli.benchmark.tables import NOTHING, Table, split_columns
+from momentum_cli.benchmark.tables import Table, split_columns
 from momentum_cli.cells.find import canonical_name
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.machine import environment
@@ -16,7 +16,7 @@ from momentum_cli.pictures.style import PALETTE, drawing
 from momentum_cli.progress import BenchUi, NullBenchUi
 from momentum_cli.runs.files import write_json
 from momentum_cli.step_time import Shape, StepTime
-from momentum_cli.wording import bytes_text
+from momentum_cli.wording import NOTHING, bytes_text
 
 SPEED = "speed.json"
 FEWEST_ROUNDS = 20

@@ -6,9 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from momentum_cli.wording import bytes_text, seconds_text, target_text
-
-INFINITY, NOTHING = "∞", "–"
+from momentum_cli.wording import INFINITY, NOTHING, bytes_text, count_text, seconds_text, target_text, time_text
 
 
 class Table(NamedTuple):
@@ -167,20 +165,6 @@ def comparison_title(comparison: Mapping[str, Any]) -> str:
     if target is None:
         return f"{comparison['name']}: {comparison['split']} {comparison['metric']}"
     return f"{comparison['name']}: {comparison['split']} {target_text(target['metric'], target['value'])}"
-
-
-def time_text(seconds: float) -> str:
-    """Seconds with three significant digits; whole ones from a hundred on."""
-    if math.isinf(seconds):
-        return INFINITY
-    return f"{seconds:.{2 if seconds < 10 else 1 if seconds < 100 else 0}f}" if seconds < 1000 else f"{seconds:,.0f}"
-
-
-def count_text(count: float) -> str:
-    """A number of steps or samples; the median of an even number may be a half."""
-    if math.isinf(count):
-        return INFINITY
-    return f"{count:,.0f}" if float(count).is_integer() else f"{count:,.1f}"
 
 
 def range_text(clock: Mapping[str, float], text: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from momentum_cli import terminal
+from momentum_cli.ui import terminal
 
 if TYPE_CHECKING:
     from momentum_cli.options import Option

@@ -14,9 +14,10 @@ from typing import Annotated
 
 import typer
 
-from momentum_cli import __version__, terminal
+from momentum_cli import __version__
 from momentum_cli.cli import benchmarks, data, looking, models, recipes, training
 from momentum_cli.cli.command_group import Command, CommandGroup
+from momentum_cli.ui import terminal
 
 app = typer.Typer(
     name="momentumrnn",

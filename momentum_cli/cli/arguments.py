@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from momentum_cli import terminal
 from momentum_cli.cli.completion import complete_override, complete_recipe
+from momentum_cli.ui import terminal
 
 
 class Accelerator(StrEnum):

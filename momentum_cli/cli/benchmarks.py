@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from momentum_cli import terminal
 from momentum_cli.cli.arguments import Accelerator, AcceleratorOption, DataDir, Json, NoProgress, Quiet, is_override
 from momentum_cli.cli.completion import complete_recipe, complete_run
+from momentum_cli.ui import terminal
 
 SEEDS = "0-2"
 ROUNDS = 20
@@ -162,7 +162,7 @@ def bench(
 
     Writes bench.json, runs.csv, pictures and report.html. Interrupted, the same command goes on where it was.
     """
-    from momentum_cli.ui.contest import make_bench_ui
+    from momentum_cli.ui import make_bench_ui
 
     given = arguments or []
     if speed and given:

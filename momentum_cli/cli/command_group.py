@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from momentum_cli import terminal
 from momentum_cli.cli.usage import help_command, is_usage_error, usage_message
 from momentum_cli.errors import Interrupted, MomentumError
+from momentum_cli.ui import terminal
 
 BROKEN_PIPE = 141
 USAGE = 2

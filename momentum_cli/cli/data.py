@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from momentum_cli import terminal
 from momentum_cli.cli.arguments import DataDir, Json, NoProgress, Overrides, Quiet, RecipeArgument, make_ui
 from momentum_cli.errors import DataError
+from momentum_cli.ui import terminal
 
 
 class Kind(StrEnum):

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from momentum_cli import terminal
 from momentum_cli.cli.arguments import (
     DataDir,
     Json,
@@ -19,6 +18,7 @@ from momentum_cli.cli.arguments import (
     make_ui,
 )
 from momentum_cli.cli.completion import complete_recipe
+from momentum_cli.ui import terminal
 
 
 def inspect(

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from momentum_cli import terminal
 from momentum_cli.cli.arguments import DataDir, Json, NoProgress, Quiet, make_ui
 from momentum_cli.cli.completion import complete_run
+from momentum_cli.ui import results, terminal
 
 
 class ExportFormat(StrEnum):
@@ -91,7 +91,7 @@ def export(
     if json:
         terminal.print_json(result)
     elif not quiet:
-        terminal.print_export(result)
+        results.print_export(result)
 
 
 def predict(

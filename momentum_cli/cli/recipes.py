@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from momentum_cli import terminal
 from momentum_cli.cli.arguments import Json, Overrides, Quiet, RecipeArgument
+from momentum_cli.ui import terminal
 
 
 def validate(recipe: RecipeArgument, overrides: Overrides = None, json: Json = False, quiet: Quiet = False) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from momentum_cli import terminal
 from momentum_cli.cli.arguments import (
     Accelerator,
     AcceleratorOption,
@@ -21,6 +20,7 @@ from momentum_cli.cli.arguments import (
 )
 from momentum_cli.cli.completion import complete_recipe, complete_run
 from momentum_cli.errors import TargetError
+from momentum_cli.ui import results, terminal
 
 
 def train(
@@ -108,7 +108,7 @@ def train(
     if json:
         terminal.print_json(result)
     elif dry_run and not quiet:
-        terminal.print_dry_run(result)
+        results.print_dry_run(result)
     target = result.get("target")
     # One process says so: a launcher such as torchrun ends all the others when one of them fails.
     if not dry_run and target and not target["reached"] and terminal.is_main_process():
@@ -147,7 +147,7 @@ def evaluate(
     if json:
         terminal.print_json(result)
     elif not quiet:
-        terminal.print_evaluation(result)
+        results.print_evaluation(result)
 
 
 def _device_count(text: str) -> int | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from momentum_cli import terminal
+from momentum_cli.ui import results, terminal
 
 _MOST_ROWS = 7
 _NAMES = {
@@ -67,7 +67,7 @@ def print_inspection(result: Mapping[str, Any]) -> None:
     arrival = result["impulses"][0]["arrival"]
     terminal.print_table(columns, rows, f"impulse at t = {arrival} of {result['length']}")
     _gap()
-    terminal.print_facts({f"loss {head}": entry["loss"] for head, entry in zip(heads, entries, strict=True)})
+    results.print_facts({f"loss {head}": entry["loss"] for head, entry in zip(heads, entries, strict=True)})
     terminal.print_lines(f"{result['batch']} training sequences of {result['task']}, float64; {result['folder']}")
 
 

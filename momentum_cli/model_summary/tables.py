@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from momentum_cli import terminal
+from momentum_cli.ui import results, terminal
 from momentum_cli.wording import bytes_text
 
 
@@ -39,4 +39,4 @@ def print_summary(result: Mapping[str, Any]) -> None:
     if "measured" in memory:
         measured = memory["measured"]
         facts["  measured"] = "not on this system" if measured is None else f"{bytes_text(measured)}, a fresh process"
-    terminal.print_facts(facts)
+    results.print_facts(facts)

@@ -18,16 +18,13 @@ from momentum_cli.benchmark.paper_table import paper_remarks, paper_table
 from momentum_cli.benchmark.pictures import places_of, svg_pictures
 from momentum_cli.benchmark.rates_table import diagnostics_table, rates_remarks, rates_table
 from momentum_cli.benchmark.tables import (
-    NOTHING,
     Table,
     aggregate_table,
     comparison_table,
     comparison_title,
-    count_text,
     mean_text,
     range_text,
     remarks,
-    time_text,
     total_text,
     tuning_table,
     verdicts,
@@ -36,7 +33,7 @@ from momentum_cli.pictures.style import PALETTE
 from momentum_cli.recipe.recipe import to_yaml
 from momentum_cli.report.sources import Source
 from momentum_cli.report.style import STYLE
-from momentum_cli.wording import metric_text, seconds_text
+from momentum_cli.wording import NOTHING, count_text, metric_text, seconds_text, time_text
 
 MARK = "<!-- momentumrnn report -->"
 _NARROW_INCHES = 4.7

@@ -6,62 +6,25 @@ import atexit
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Self, TextIO, cast
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+from typing import Self, TextIO, cast
 
 from rich.console import Console, ConsoleOptions
 from rich.live import Live
 from rich.text import Text
 
-from momentum_cli.progress import OVER, Level, NullBenchUi, RunState
-from momentum_cli.ui.contest import outcome_text
+from momentum_cli.progress import OVER, Level, NullBenchUi, RunState, SummaryLines
+from momentum_cli.ui.bench_plain import outcome_text
 from momentum_cli.ui.layout import BAR, ERROR, GOOD, LABEL, REST, VALUE, WARNING, rule
 from momentum_cli.ui.stream import SafeStream
-from momentum_cli.wording import bytes_text, clock_text, metric_text, printable, short_path, target_text
+from momentum_cli.wording import bytes_text, clock_text, metric_text, printable, target_text
 
 _REDRAW_SECONDS = 1 / 6
 _LONGEST_BAR, _SHORTEST_BAR = 40, 6
-_PLAIN_WIDTH = 100
 _MOST_PLACES = 12
 _LONGEST_STATUS = len("training")
 _STYLE = {"reached": GOOD, "finished": GOOD, "missed": WARNING, "failed": ERROR, "training": "", "waiting": LABEL}
-
-
-def summary_text(summary: Mapping[str, Any], width: int = _PLAIN_WIDTH) -> Iterator[str]:
-    """The summary of a benchmark in lines of plain text.
-
-    Args:
-        summary: the content of bench.json.
-        width: tables that are wider are continued below.
-    """
-    from momentum_cli.benchmark.grid_table import grid_remarks, grid_tables
-    from momentum_cli.benchmark.paper_table import paper_remarks, paper_table
-    from momentum_cli.benchmark.rates_table import diagnostics_table, rates_remarks, rates_table
-    from momentum_cli.benchmark.tables import (
-        aggregate_table,
-        comparison_table,
-        remarks,
-        split_columns,
-        total_text,
-        tuning_table,
-    )
-
-    tables = [tuning_table(summary)]
-    for comparison in summary["comparisons"]:
-        tables += [rates_table(comparison), *grid_tables(comparison), comparison_table(comparison, summary)]
-        tables += [diagnostics_table(comparison), paper_table(comparison)]
-    tables.append(aggregate_table(summary))
-    for table in tables:
-        if table is None:
-            continue
-        for part in split_columns(table, width):
-            yield from part.lines()
-    yield ""
-    yield from paper_remarks(summary)
-    yield from rates_remarks(summary)
-    yield from grid_remarks(summary)
-    yield from remarks(summary)
-    yield f"{total_text(summary)}; report: {short_path(summary['folder'])}/report.html"
 
 
 class RichBenchUi(NullBenchUi):
@@ -115,9 +78,9 @@ class RichBenchUi(NullBenchUi):
         style = {"info": "", "warning": WARNING, "error": ERROR}[level]
         self._console.print(Text(printable(text if level == "info" else f"{level}: {text}"), style=style))
 
-    def finish(self, summary: dict[str, Any]) -> None:
+    def finish(self, summary: SummaryLines) -> None:
         self._stop(erase=True)
-        for line in summary_text(summary, self._console.width):
+        for line in summary(self._console.width):
             self._console.print(Text(printable(line)), soft_wrap=True)
 
     def download(self, name: str, done: int, total: int | None) -> None:
@@ -225,9 +188,8 @@ class RichBenchUi(NullBenchUi):
 
         A grid of learning rates has hundreds of entries, so only the first places are shown.
         """
-        from momentum_cli.benchmark.statistics import median
-        from momentum_cli.benchmark.tables import count_text, time_text
         from momentum_cli.metrics import HIGHER_IS_BETTER
+        from momentum_cli.wording import count_text, time_text
 
         for name, target in self._targets.items():
             states = [s for s in self._states.values() if s.comparison == name and s.status in OVER]

@@ -1,38 +1,17 @@
-"""What a benchmark tells its display, and the displays without a terminal: nothing, or plain lines."""
+"""The displays of a benchmark without a terminal: warnings only, or plain lines."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
-from momentum_cli.progress import OVER, BenchUi, Level, NullBenchUi, RunState
+from momentum_cli.progress import OVER, Level, NullBenchUi, RunState, SummaryLines
 from momentum_cli.ui.stream import SafeStream
 from momentum_cli.wording import bytes_text, clock_text, metric_text, seconds_text, target_text
 
-
-def make_bench_ui(
-    *, quiet: bool = False, progress: bool = True, json: bool = False, stream: TextIO | None = None
-) -> BenchUi:
-    """The display for a command: live on a terminal, plain lines elsewhere, warnings only when quiet.
-
-    Args:
-        quiet: only warnings and errors, on stderr.
-        progress: False leaves out bars and progress lines.
-        json: the command writes one JSON object to stdout, so everything else goes to stderr.
-        stream: where to show it; None: stdout, or stderr with `json`.
-    """
-    from momentum_cli.ui import is_terminal
-
-    if quiet:
-        return QuietBenchUi(stream or sys.stderr)
-    stream = stream or (sys.stderr if json else sys.stdout)
-    if progress and is_terminal(stream):
-        from momentum_cli.ui.leaderboard import RichBenchUi
-
-        return RichBenchUi(stream)
-    return PlainBenchUi(stream, progress=progress)
+# Of a log file, which has no width of its own.
+_WIDTH = 100
 
 
 class QuietBenchUi(NullBenchUi):
@@ -97,11 +76,9 @@ class PlainBenchUi(NullBenchUi):
     def note(self, text: str, level: Level = "info") -> None:
         self._stream.line(text if level == "info" else f"{level}: {text}")
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        from momentum_cli.ui.leaderboard import summary_text
-
+    def finish(self, summary: SummaryLines) -> None:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        for line in summary_text(summary):
+        for line in summary(_WIDTH):
             self._stream.line(_spelled(line, encoding))
 
     def download(self, name: str, done: int, total: int | None) -> None:

@@ -17,8 +17,8 @@ from rich.live import Live
 from rich.text import Text
 
 from momentum_cli.progress import Evaluation, Level, NullUi, RunStart, StepInfo
+from momentum_cli.ui.estimate import Progress
 from momentum_cli.ui.layout import ERROR, GOOD, LABEL, VALUE, WARNING, Bar, bars, fact, flow, rule
-from momentum_cli.ui.progress import Progress
 from momentum_cli.ui.stream import SafeStream
 from momentum_cli.ui.summary import (
     evaluation_text,
