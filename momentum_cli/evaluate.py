@@ -15,60 +15,18 @@ from momentum_cli.data import Dataset, Sequences
 from momentum_cli.data.batching import evaluation_groups
 from momentum_cli.data.language.text import TokenText
 from momentum_cli.errors import DataError, MomentumError, RecipeError
-from momentum_cli.models.language import LanguageModel
-from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.pictures.confusion import confusion
 from momentum_cli.progress import NullUi, Ui
-from momentum_cli.recipe.building import build_model, build_task
+from momentum_cli.recipe.building import build_task
 from momentum_cli.recipe.recipe import Recipe
-from momentum_cli.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from momentum_cli.runs.files import write_json
 from momentum_cli.runs.folder import is_run_folder
 from momentum_cli.runs.output import make_output_folder
 from momentum_cli.training.objective import Objective
-from momentum_cli.training.trainer import describe
+from momentum_cli.training.trained import describe, load_model
 
 Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
 SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A trained model with where it comes from.
-
-    Args:
-        model: In evaluation mode, on the CPU.
-        recipe: What it was trained with.
-        checkpoint: The file's content.
-        path: The file.
-    """
-
-    model: SequenceModel | LanguageModel
-    recipe: Recipe
-    checkpoint: Checkpoint
-    path: Path
-
-
-def load_model(run: Path, which: str = "best") -> Loaded:
-    """Load a trained model.
-
-    Args:
-        run: A run folder or a checkpoint file.
-        which: ``"best"`` or ``"last"``, for a folder.
-
-    Raises:
-        DataError: There is none, or it is damaged or of another kind.
-    """
-    path = find_checkpoint(run, which)
-    checkpoint = load_checkpoint(path)
-    try:
-        recipe = Recipe.model_validate(checkpoint.data["recipe"])
-        data = checkpoint.data["dataset"]
-        model = build_model(recipe, data["input_size"], data["output_size"], data["output"])
-        model.load_state_dict(checkpoint.group("model"))
-    except (KeyError, RuntimeError, RecipeError) as error:
-        raise DataError(f"{path}: the checkpoint does not describe a model of this program: {error}") from error
-    return Loaded(model.eval(), recipe, checkpoint, path)
 
 
 @dataclass(frozen=True)

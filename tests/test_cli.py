@@ -20,9 +20,9 @@ from momentum_cli.cells.names import CELLS
 from momentum_cli.cli import command_group, completion
 from momentum_cli.data import TASKS
 from momentum_cli.errors import DataError, Interrupted, RecipeError, RunError
-from momentum_cli.find_run import find_run
 from momentum_cli.progress import NullUi
 from momentum_cli.recipe.recipe import Recipe, load_recipe, shipped_recipes
+from momentum_cli.training.find import find_run
 from momentum_cli.ui import terminal
 
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")

@@ -143,7 +143,7 @@ def test_only_an_export_is_written_over(checkpoint: Path, tmp_path: Path) -> Non
 
 
 def test_parity_prints_every_case(checkpoint: Path, tmp_path: Path) -> None:
-    from momentum_cli.evaluate import load_model
+    from momentum_cli.training.trained import load_model
 
     out = tmp_path / "model"
     export(checkpoint, format="safetensors", out=out, check_accuracy=False)

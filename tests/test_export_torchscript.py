@@ -13,9 +13,9 @@ import pytest
 import torch
 from untrained import write_checkpoint
 
-from momentum_cli.evaluate import load_model
 from momentum_cli.export import export, open_program
 from momentum_cli.recipe.building import build_task
+from momentum_cli.training.trained import load_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

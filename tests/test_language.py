@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from momentum_cli.cli import app
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.evaluate import evaluate, load_model
+from momentum_cli.evaluate import evaluate
 from momentum_cli.export import export, open_program
 from momentum_cli.generate import draw, generate
 from momentum_cli.models.language import LanguageModel
@@ -25,6 +25,7 @@ from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from momentum_cli.training.launch import launch
 from momentum_cli.training.train import dry_run, train
+from momentum_cli.training.trained import load_model
 from momentum_cli.training.trainer import Trainer
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "then", "runs", "home", "to", "sleep"]

@@ -157,7 +157,8 @@ def settings():  # asking for "backend" would load pyplot
     return {name: matplotlib.rcParams[name] for name in matplotlib.rcParams if name != "backend"}
 before = settings()
 assert before["lines.linewidth"] == 7 and before["text.usetex"]
-from momentum_cli.pictures.curves import confusion, curves
+from momentum_cli.pictures.confusion import confusion
+from momentum_cli.pictures.curves import curves
 row = {"kind": "eval", "step": 1, "epoch": 1, "split": "test", "accuracy": 0.5}
 curves([row], None, pathlib.Path("c.png"))
 confusion([[1]], ["日本"], pathlib.Path("m.png"))

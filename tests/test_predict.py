@@ -18,11 +18,11 @@ from untrained import write_checkpoint
 
 from momentum_cli.data.pixels import to_sequences
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.evaluate import load_model
 from momentum_cli.export import export
 from momentum_cli.predict import Preparation, predict
 from momentum_cli.predict import inputs as inputs_module
 from momentum_cli.progress import NullUi
+from momentum_cli.training.trained import load_model
 
 SIZE = 8
 

@@ -15,11 +15,12 @@ import torch
 
 from momentum_cli.data import Files
 from momentum_cli.errors import DataError
-from momentum_cli.evaluate import evaluate, load_model
+from momentum_cli.evaluate import evaluate
 from momentum_cli.export import export
 from momentum_cli.predict import predict
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.training.train import train
+from momentum_cli.training.trained import load_model
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.evaluate import load_model
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.lock import locked
 from momentum_cli.training.train import train
+from momentum_cli.training.trained import load_model
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,14 @@ from speech_files import pcm16, speech_like, sphere, write_wav
 from momentum_cli.benchmark import bench
 from momentum_cli.data.speech.features import Features
 from momentum_cli.errors import DataError
-from momentum_cli.evaluate import evaluate, load_model
+from momentum_cli.evaluate import evaluate
 from momentum_cli.export import export, open_program
 from momentum_cli.model_summary import summary
 from momentum_cli.predict import predict
 from momentum_cli.recipe.building import build_task
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.training.train import train
+from momentum_cli.training.trained import load_model
 
 PATTERN = "{label}_{speaker}_{index}"
 TASKS: dict[str, dict[str, Any]] = {

@@ -17,11 +17,12 @@ import pytest
 import torch
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.evaluate import class_table, evaluate, load_model
+from momentum_cli.evaluate import class_table, evaluate
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint
 from momentum_cli.runs.metrics_log import read_metrics
 from momentum_cli.training.train import dry_run, train
+from momentum_cli.training.trained import load_model
 
 SMALL: dict[str, Any] = {
     "task": {"name": "digits", "pixels_per_step": 8},

@@ -10,8 +10,8 @@ import torch
 from momentum_cli.recipe.building import build_model, build_task
 from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.runs.checkpoint import Checkpoint, save_checkpoint
-from momentum_cli.training.progress import Progress
-from momentum_cli.training.trainer import describe
+from momentum_cli.training.position import Progress
+from momentum_cli.training.trained import describe
 
 
 def write_checkpoint(path: Path, *overrides: str, recipe: str = "digits") -> Path:

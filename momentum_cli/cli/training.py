@@ -67,9 +67,9 @@ def train(
 
     Exits with 4 when the recipe has a target and it was not reached.
     """
-    from momentum_cli.find_run import find_run
     from momentum_cli.recipe.recipe import load_recipe
     from momentum_cli.recipe.shipped import find_recipe
+    from momentum_cli.training.find import find_run
 
     changes = list(overrides or [])
     if recipe is not None and is_override(recipe):

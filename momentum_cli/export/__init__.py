@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.errors import DataError, RecipeError, TargetError
-from momentum_cli.evaluate import load_model
 from momentum_cli.export import onnx, pt2, safetensors, torchscript
 from momentum_cli.export.archive import kind
 from momentum_cli.export.bundle import Bundle, describe_model
@@ -31,6 +30,7 @@ from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.checkpoint import FORMAT as CHECKPOINT
 from momentum_cli.runs.output import check_output_file
+from momentum_cli.training.trained import load_model
 
 __all__ = ["FORMATS", "Bundle", "Parity", "Program", "export", "is_exported", "open_program", "program_function"]
 

@@ -26,7 +26,7 @@ from momentum_cli.models.language import LanguageModel
 from momentum_cli.models.sequence import SequenceModel
 
 if TYPE_CHECKING:
-    from momentum_cli.evaluate import Loaded
+    from momentum_cli.training.trained import Loaded
 
 FORMAT = "momentumrnn model"
 FORMAT_VERSION = 1

@@ -13,14 +13,13 @@ from momentum_cli.cells.find import canonical_name
 from momentum_cli.data import Batch, Dataset
 from momentum_cli.data.batching import epoch_order
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.evaluate import load_model
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.progress import DownloadProgress
 from momentum_cli.recipe.building import build_sequence_model, build_task
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.recipe.sections import Named
 from momentum_cli.recipe.shipped import find_recipe
-from momentum_cli.training.trainer import describe
+from momentum_cli.training.trained import describe, load_model
 
 INITIAL, TRAINED = "initial", "trained"
 

@@ -9,7 +9,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
-    from momentum_cli.training.progress import Progress
+    from momentum_cli.training.position import Progress
 
 
 def check_resumed(recipe: Recipe, folder: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,10 +26,11 @@ from momentum_cli.runs.checkpoint import Checkpoint, pack_optimizer, unpack_opti
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.training.clock import Clock
 from momentum_cli.training.objective import Objective
-from momentum_cli.training.progress import Progress
+from momentum_cli.training.position import Progress
 from momentum_cli.training.random_state import RandomState
 from momentum_cli.training.resuming import check_continues
 from momentum_cli.training.schedule import learning_rate_factor
+from momentum_cli.training.trained import describe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -439,20 +440,3 @@ def training_groups(recipe: Recipe, train: Sequences, size: int) -> Groups:
         assert options is not None
         return WindowGroups(train, size, options.length, options.variable, recipe.train.seed)
     return ShuffledGroups(train, size, recipe.train.seed)
-
-
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """Return what a consumer of the model needs to know of its data, JSON-able."""
-    steps = dataset.metric_steps
-    return {
-        "name": dataset.name,
-        "input_size": dataset.input_size,
-        "output_size": dataset.output_size,
-        "output": dataset.output,
-        "loss": dataset.loss,
-        "metric": dataset.metric,
-        "metric_steps": None if steps is None else [steps.start, steps.stop, steps.step],
-        "labels": None if dataset.labels is None else list(dataset.labels),
-        "preprocessing": dataset.preprocessing,
-        "licence": dataset.licence,
-    }

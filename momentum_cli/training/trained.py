@@ -1,0 +1,71 @@
+"""From a checkpoint back to a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from momentum_cli.data import Dataset
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.recipe.building import build_model
+from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Return what a consumer of the model needs to know of its data, JSON-able."""
+    steps = dataset.metric_steps
+    return {
+        "name": dataset.name,
+        "input_size": dataset.input_size,
+        "output_size": dataset.output_size,
+        "output": dataset.output,
+        "loss": dataset.loss,
+        "metric": dataset.metric,
+        "metric_steps": None if steps is None else [steps.start, steps.stop, steps.step],
+        "labels": None if dataset.labels is None else list(dataset.labels),
+        "preprocessing": dataset.preprocessing,
+        "licence": dataset.licence,
+    }
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A trained model with where it comes from.
+
+    Args:
+        model: In evaluation mode, on the CPU.
+        recipe: What it was trained with.
+        checkpoint: The file's content.
+        path: The file.
+    """
+
+    model: SequenceModel | LanguageModel
+    recipe: Recipe
+    checkpoint: Checkpoint
+    path: Path
+
+
+def load_model(run: Path, which: str = "best") -> Loaded:
+    """Load a trained model.
+
+    Args:
+        run: A run folder or a checkpoint file.
+        which: ``"best"`` or ``"last"``, for a folder.
+
+    Raises:
+        DataError: There is none, or it is damaged or of another kind.
+    """
+    path = find_checkpoint(run, which)
+    checkpoint = load_checkpoint(path)
+    try:
+        recipe = Recipe.model_validate(checkpoint.data["recipe"])
+        data = checkpoint.data["dataset"]
+        model = build_model(recipe, data["input_size"], data["output_size"], data["output"])
+        model.load_state_dict(checkpoint.group("model"))
+    except (KeyError, RuntimeError, RecipeError) as error:
+        raise DataError(f"{path}: the checkpoint does not describe a model of this program: {error}") from error
+    return Loaded(model.eval(), recipe, checkpoint, path)
