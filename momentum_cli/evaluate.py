@@ -56,7 +56,8 @@ def open_subject(run: Path) -> Subject:
         DataError: It is missing, damaged or of another kind.
     """
     if run.is_file():
-        from momentum_cli.export import is_exported, open_program, program_function
+        from momentum_cli.export.export import is_exported, open_program
+        from momentum_cli.export.score import program_function
 
         if is_exported(run):
             program = open_program(run)

@@ -13,8 +13,10 @@ from untrained import write_checkpoint
 from momentum_cli.cli.models import ExportFormat
 from momentum_cli.errors import DataError, RecipeError, TargetError
 from momentum_cli.evaluate import evaluate
-from momentum_cli.export import FORMATS, Program, export, is_exported, open_program, safetensors
+from momentum_cli.export import safetensors
+from momentum_cli.export.export import FORMATS, export, is_exported, open_program
 from momentum_cli.export.parity import SHAPES, TOLERANCE, check_parity
+from momentum_cli.export.program import Program
 
 FAST = ("torchscript", "onnx", "safetensors")
 

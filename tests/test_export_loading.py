@@ -16,8 +16,9 @@ import torch
 from untrained import write_checkpoint
 
 from momentum_cli.errors import DataError
-from momentum_cli.export import FORMATS, archive, bundle, export, open_program
-from momentum_cli.export import onnx as onnx_format
+from momentum_cli.export import archive, bundle
+from momentum_cli.export.export import FORMATS, export, open_program
+from momentum_cli.export.onnx.format import format as onnx_format
 from momentum_cli.predict import predict
 
 FAST = ("torchscript", "onnx", "safetensors")

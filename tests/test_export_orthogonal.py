@@ -10,7 +10,7 @@ import torch
 from untrained import write_checkpoint
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.export import FORMATS, export, open_program
+from momentum_cli.export.export import FORMATS, export, open_program
 from momentum_cli.export.parity import TOLERANCE
 from momentum_cli.training.trained import load_model
 

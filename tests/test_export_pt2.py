@@ -10,7 +10,8 @@ import pytest
 import torch
 from untrained import write_checkpoint
 
-from momentum_cli.export import export, open_program, pt2
+from momentum_cli.export import pt2
+from momentum_cli.export.export import export, open_program
 
 
 @pytest.mark.parametrize(

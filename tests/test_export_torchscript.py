@@ -13,7 +13,7 @@ import pytest
 import torch
 from untrained import write_checkpoint
 
-from momentum_cli.export import export, open_program
+from momentum_cli.export.export import export, open_program
 from momentum_cli.recipe.building import build_task
 from momentum_cli.training.trained import load_model
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from momentum_cli.cli import app
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.evaluate import evaluate
-from momentum_cli.export import export, open_program
+from momentum_cli.export.export import export, open_program
 from momentum_cli.generate import draw, generate
 from momentum_cli.models.language import LanguageModel
 from momentum_cli.predict import predict

@@ -18,7 +18,7 @@ from untrained import write_checkpoint
 
 from momentum_cli.data.pixels import to_sequences
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.export import export
+from momentum_cli.export.export import export
 from momentum_cli.predict import Preparation, predict
 from momentum_cli.predict import inputs as inputs_module
 from momentum_cli.progress import NullUi

@@ -17,7 +17,7 @@ from momentum_cli.benchmark import bench
 from momentum_cli.data.speech.features import Features
 from momentum_cli.errors import DataError
 from momentum_cli.evaluate import evaluate
-from momentum_cli.export import export, open_program
+from momentum_cli.export.export import export, open_program
 from momentum_cli.model_summary import summary
 from momentum_cli.predict import predict
 from momentum_cli.recipe.building import build_task

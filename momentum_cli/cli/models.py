@@ -14,7 +14,7 @@ from momentum_cli.ui import results, terminal
 
 
 class ExportFormat(StrEnum):
-    """Formats of `momentumrnn export`; a test holds them against `momentum_cli.export.FORMATS`."""
+    """Formats of `momentumrnn export`; a test holds them against `momentum_cli.export.export.FORMATS`."""
 
     torchscript = "torchscript"
     onnx = "onnx"
@@ -73,7 +73,7 @@ def export(
 
     Exits with 4 when the file does not compute what the checkpoint does; it is then not written.
     """
-    from momentum_cli.export import export as engine_export
+    from momentum_cli.export.export import export as engine_export
 
     with make_ui(json, quiet, no_progress) as ui:
         result = engine_export(

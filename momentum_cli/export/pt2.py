@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
-from momentum_cli.export.language import LanguageScanModel
-from momentum_cli.export.scan_model import ScanModel
+from momentum_cli.export.pt2_language import LanguageScanModel
+from momentum_cli.export.pt2_scan import ScanModel
 from momentum_cli.models.language import LanguageModel
 from momentum_cli.models.sequence import SequenceModel
 

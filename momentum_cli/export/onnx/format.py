@@ -34,7 +34,7 @@ def write(model: SequenceModel | LanguageModel, bundle: Bundle, path: Path) -> N
         import onnx
     except ImportError as error:
         raise RecipeError(missing("onnx")) from error
-    from momentum_cli.export.onnx_graph import build
+    from momentum_cli.export.onnx.graph import build
 
     proto = build(model, bundle)
     onnx.helper.set_model_props(proto, {KEY: bundle.encode()})

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.export.onnx_writer import Writer
+from momentum_cli.export.onnx.writer import Writer
 
 ROWS = 32
 

@@ -1,65 +1,21 @@
-"""Language models in the formats that are written node by node or step by step.
-
-Axes: T time, B batch, E embedding, H hidden, V vocabulary.
-"""
+"""Language models as ONNX nodes."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 
 from momentum_cli.export.bundle import Bundle
-from momentum_cli.export.scan_model import ScanModel, named_forward
 from momentum_cli.models.language import LanguageModel
-from momentum_cli.models.torchscript import distribution
 
 if TYPE_CHECKING:
-    from momentum_cli.export.onnx_writer import Writer
-
-
-class LanguageScanModel(nn.Module):
-    """A language model for `torch.export`: a `ScanModel` for each layer between embedding and head.
-
-    Args:
-        model: What it computes.
-        bundle: Names of the state, when it is stateful.
-    """
-
-    def __init__(self, model: LanguageModel, bundle: Bundle) -> None:
-        super().__init__()
-        self.embedding = model.embedding
-        self.distribution = distribution(model)
-        self.names = bundle.state_names
-        stateful = bool(self.names)
-        cores = []
-        self.layer_names: list[list[str]] = []
-        for number in range(len(model.layer)):
-            layer = model.layer[number]
-            names = list(layer.state_names) if stateful else []
-            plain = SimpleNamespace(layer=layer, head=nn.Identity(), output="every")
-            cores.append(ScanModel(cast(Any, plain), cast(Any, SimpleNamespace(state_names=names))))
-            self.layer_names.append(names)
-        self.cores = nn.ModuleList(cores)
-        self.forward = named_forward(self.run, self.names)
-
-    def run(self, inputs: Tensor, **state: Tensor) -> dict[str, Tensor]:
-        """Return ``outputs`` (B, T, V) for tokens (B, T) and, when ``state_in_…`` are given, ``state_out_…``."""
-        x = self.embedding(inputs)
-        result: dict[str, Tensor] = {}
-        for number, (core, names) in enumerate(zip(self.cores, self.layer_names, strict=True)):
-            whole = {name: f"{name.removesuffix('_l0')}_l{number}" for name in names}
-            before = {f"state_in_{name}": state[f"state_in_{of}"] for name, of in whole.items()}
-            part = cast(ScanModel, core).run(x, **before)
-            x = part["outputs"]
-            result |= {f"state_out_{of}": part[f"state_out_{name}"] for name, of in whole.items()}
-        return {"outputs": self.distribution(x), **result}
+    from momentum_cli.export.onnx.writer import Writer
 
 
 def write_language(w: Writer, model: LanguageModel, bundle: Bundle) -> None:
     """Write the nodes from ``inputs`` (B, T) int64 to ``outputs`` and, when stateful, ``state_out_…``."""
-    from momentum_cli.export.onnx_graph import write_direction, write_state
+    from momentum_cli.export.onnx.direction import write_direction, write_state
 
     inputs = {entry["name"]: entry["input"] for entry in bundle.data["state"]}
     outputs = {entry["name"]: entry["output"] for entry in bundle.data["state"]}

@@ -12,7 +12,7 @@ from onnx import TensorProto, ValueInfoProto, helper
 
 from momentum_cli.dynamics.adam import Adam
 from momentum_cli.dynamics.rmsprop import RMSProp
-from momentum_cli.export.onnx_writer import Writer
+from momentum_cli.export.onnx.writer import Writer
 from momentum_cli.export.weights import PlainWeights
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.recurrence import coupled

@@ -1,0 +1,248 @@
+"""`momentumrnn export`: trained models that leave the tool correct, streaming and dynamic in every format.
+
+A format is a module with ``write(model, bundle, path)``, ``load(path) -> Program`` and ``SUFFIX``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from momentum_cli.cells.plugins import plugins_of
+from momentum_cli.errors import DataError, RecipeError, TargetError
+from momentum_cli.export import pt2, safetensors, torchscript
+from momentum_cli.export.archive import kind
+from momentum_cli.export.bundle import Bundle, describe_model
+from momentum_cli.export.onnx import format as onnx
+from momentum_cli.export.parity import case_text, check_parity
+from momentum_cli.export.program import Program
+from momentum_cli.export.score import program_function, score
+from momentum_cli.layers.orthogonal_matrix import fold
+from momentum_cli.messages import unknown
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.progress import NullUi, Ui
+from momentum_cli.recipe.building import build_task
+from momentum_cli.runs.checkpoint import FORMAT as CHECKPOINT
+from momentum_cli.runs.output import check_output_file
+from momentum_cli.training.trained import load_model
+
+FORMATS: dict[str, Any] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2, "safetensors": safetensors}
+
+
+def export(
+    run: Path,
+    *,
+    format: str,
+    stateful: bool = False,
+    out: Path | None = None,
+    aoti: bool = False,
+    as_torch_lstm: bool = False,
+    which: str = "best",
+    data_dir: Path | None = None,
+    check_accuracy: bool = True,
+    ui: Ui | None = None,
+) -> dict[str, Any]:
+    """Write a trained model in a format of other programs, and check the written file against the checkpoint.
+
+    Args:
+        run: A run folder or a checkpoint.
+        format: A key of `FORMATS`.
+        stateful: Take and return the state, so that a sequence can be fed in chunks of any length.
+        out: The file; None: ``export/TASK-CELL[-stateful].SUFFIX`` in the run folder, or the current folder for a
+            checkpoint.
+        aoti: Compile a pt2 file with AOTInductor.
+        as_torch_lstm: Write the plain torch weights of a linear dynamics to a safetensors file.
+        which: ``"best"`` or ``"last"`` checkpoint of a run folder.
+        data_dir: Folder of the data sets; the parity check feeds real test samples.
+        check_accuracy: Also evaluate the file on the whole test set, beside the checkpoint.
+        ui: Where progress is shown; None shows nothing.
+
+    Returns:
+        ``file, bytes, format, stateful, checkpoint, cell, task, parity {max_abs, max_rel, tolerance, cases}, test
+        {metric, file, checkpoint, samples} or None, seconds``.
+
+    Raises:
+        RecipeError: The options contradict each other or the model, or a package or compiler is missing.
+        DataError: The model or its data are missing or damaged.
+        TargetError: The file disagrees with the checkpoint; it is not left under its final name.
+    """
+    shown: Ui = ui or NullUi()
+    start = time.perf_counter()
+    if format not in FORMATS:
+        raise RecipeError(unknown("format", format, FORMATS))
+    if which not in ("best", "last"):
+        raise RecipeError(f"--checkpoint: got {which!r}, allowed is best or last")
+    if aoti and format != "pt2":
+        raise RecipeError(f"--aoti: got the format {format}, allowed is pt2")
+    if as_torch_lstm and format != "safetensors":
+        raise RecipeError(f"--as-torch-lstm: got the format {format}, allowed is safetensors")
+    if out is not None:
+        _check_target(out)
+    source = load_model(run, which)
+    check_exportable(format, source.recipe.model.cell)
+    model = source.model.float().eval().requires_grad_(False)
+    fold(model)
+    if stateful and model.layer.bidirectional:
+        raise RecipeError(
+            "--stateful: the model is bidirectional, and its backward direction starts at the end of the sequence; "
+            "it cannot be fed in chunks. Export it without --stateful"
+        )
+    if format == "torchscript":
+        shown.note(
+            "TorchScript is deprecated in PyTorch and still loads; for new consumers prefer --format pt2 or onnx"
+        )
+    dataset = build_task(source.recipe).load(data_dir, shown)
+    options = {"aoti": True} if aoti else {"as_torch_lstm": True} if as_torch_lstm else {}
+    bundle = describe_model(source, format, stateful=stateful, **options)
+    module = FORMATS[format]
+    path = out or _default_path(run, bundle, module.SUFFIX)
+    test = None
+    with _final_name(path) as temporary:
+        module.write(model, bundle, temporary)
+        program = pt2.load_compiled(temporary) if aoti else module.load(temporary)
+        parity = check_parity(program, model, dataset.test)
+        for case in parity.cases:
+            shown.note(f"parity: {case_text(case)}")
+        if check_accuracy:
+            test = _compare_scores(program, model, dataset, source, shown)
+        size = temporary.stat().st_size
+    return {
+        "file": str(path),
+        "bytes": size,
+        "format": format,
+        "stateful": stateful,
+        **options,
+        "checkpoint": str(source.path),
+        "cell": source.recipe.model.cell,
+        "task": dataset.name,
+        "parity": parity.dump(),
+        "test": test,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _check_target(path: Path) -> None:
+    """Refuse to write over what is no export, before any work is done."""
+    check_output_file(path)
+    try:
+        other = path.exists() and not is_exported(path)
+    except DataError:
+        other = True
+    if other:
+        raise RecipeError(f"--out {path} is there and is not an exported model; name another file")
+
+
+def is_exported(path: Path) -> bool:
+    """Return whether a file is of `export` rather than a checkpoint of a run.
+
+    Raises:
+        DataError: It is damaged or of another kind.
+    """
+    if kind(path) != "safetensors":
+        return True
+    return bool(safetensors.describes_itself_as(path) != CHECKPOINT)
+
+
+def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
+    """Load an exported file of any format; what it is, is read from its content.
+
+    Args:
+        path: The file.
+        trust_native_code: Also load a package compiled by AOTInductor, which is machine code.
+
+    Raises:
+        DataError: It is missing, damaged, of another version or kind, or could run code.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+    found = kind(path)
+    if found == "aoti":
+        if not trust_native_code:
+            raise DataError(
+                f"{path} is compiled machine code, which is run as it is; load it in your own program with "
+                "torch._inductor.aoti_load_package if you made it yourself, or use the file exported without --aoti"
+            )
+        return pt2.load_compiled(path)
+    program: Program = FORMATS[found].load(path)
+    return program
+
+
+def _compare_scores(
+    program: Program, model: SequenceModel | LanguageModel, dataset: Any, source: Any, ui: Ui
+) -> dict[str, Any]:
+    size, carried = source.recipe.train.eval_batch_size, program.bundle.stateful
+    own_step = (lambda x, state: model(x, None, state)) if carried else None
+    own = score(lambda x, lengths: model(x, lengths)[0], dataset, dataset.test, ui, size, own_step)
+    got = score(program_function(program), dataset, dataset.test, ui, size, program.run if carried else None)
+    metric = dataset.metric
+    # One sequence in ten thousand may lie on the border between two classes; of a small set, one sequence.
+    allowed = max(1e-4, 1.0 / len(dataset.test)) if metric == "accuracy" else 1e-4 * max(1.0, abs(own[metric]))
+    if not abs(got[metric] - own[metric]) <= allowed:
+        raise TargetError(
+            f"test {metric}: the exported file has {got[metric]:.6g}, the checkpoint {own[metric]:.6g}; the file was "
+            "not written"
+        )
+    return {"metric": metric, "file": got[metric], "checkpoint": own[metric], "samples": len(dataset.test)}
+
+
+def _default_path(run: Path, bundle: Bundle, suffix: str) -> Path:
+    described = bundle.data["export"]
+    parts = [bundle.dataset["name"], bundle.data["model"]["cell"]]
+    parts += [word for word, given in (("stateful", described["stateful"]), ("aoti", described.get("aoti"))) if given]
+    parts += ["plain"] if described.get("as_torch_lstm") else []
+    folder = run / "export" if run.is_dir() else Path()
+    return folder / ("-".join(parts) + suffix)
+
+
+@contextmanager
+def _final_name(path: Path) -> Iterator[Path]:
+    """Yield a temporary name with the same suffix, which takes the final one when the block ends without an error."""
+    made = not path.parent.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".export-", dir=path.parent))
+    except OSError as error:
+        raise RecipeError(f"--out {path}: cannot be written: {error.strerror or error}") from error
+    try:
+        temporary = folder / path.name
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RecipeError(f"--out {path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if made:
+            # Nothing is left of an export that failed: the folder is removed when it is empty.
+            with suppress(OSError):
+                path.parent.rmdir()
+
+
+_REASONS = {
+    "torchscript": "torch.jit.script compiles the steps that this package knows, and a function of yours may use what "
+    "TorchScript has not",
+    "onnx": "it is written node by node, and only this package's recurrences and dynamics have nodes",
+}
+
+
+def check_exportable(format: str, cell: str) -> None:
+    """Raise RecipeError for a format that has no form for the cell of a plugin; pt2 traces it, safetensors needs none.
+
+    Args:
+        format: Of `momentum_cli.export.export.FORMATS`.
+        cell: Name of the cell.
+    """
+    names = plugins_of([cell])
+    if names and format in _REASONS:
+        raise RecipeError(
+            f"--format {format}: the cell {cell} is from the plugin {', '.join(names)}; {_REASONS[format]}. "
+            "Export it as pt2 (traced, any length and batch size) or as safetensors"
+        )
