@@ -20,8 +20,8 @@ from momentum_cli.cli import app
 from momentum_cli.data import NOT_SCORED, Batch, Files, Split, metrics_of
 from momentum_cli.data.batching import training_order
 from momentum_cli.data.files.normalisation import fit
-from momentum_cli.data_report import check_data, describe_data
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.inspection.data import check_data, describe_data
 from momentum_cli.recipe.building import build_model, build_task
 from momentum_cli.recipe.first.files import first_recipe, write_first_recipe
 from momentum_cli.recipe.recipe import Recipe, load_recipe

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from momentum_cli import doctor
 from momentum_cli.data import TASKS
+from momentum_cli.inspection import doctor
 
 
 def report(tmp_path: Path, capsys: pytest.CaptureFixture[str], **changes: object) -> list[str]:

@@ -12,11 +12,11 @@ from untrained import write_checkpoint
 
 from momentum_cli.cli.models import ExportFormat
 from momentum_cli.errors import DataError, RecipeError, TargetError
-from momentum_cli.evaluate import evaluate
 from momentum_cli.export import safetensors
 from momentum_cli.export.export import FORMATS, export, is_exported, open_program
 from momentum_cli.export.parity import SHAPES, TOLERANCE, check_parity
 from momentum_cli.export.program import Program
+from momentum_cli.inference.evaluate import evaluate
 
 FAST = ("torchscript", "onnx", "safetensors")
 

@@ -18,8 +18,8 @@ from untrained import write_checkpoint
 from momentum_cli.errors import DataError
 from momentum_cli.export import archive, bundle
 from momentum_cli.export.export import FORMATS, export, open_program
-from momentum_cli.export.onnx.format import format as onnx_format
-from momentum_cli.predict import predict
+from momentum_cli.export.onnx import format as onnx_format
+from momentum_cli.inference.predict.predict import predict
 
 FAST = ("torchscript", "onnx", "safetensors")
 

@@ -18,7 +18,7 @@ from momentum_cli.models.sequence import SequenceModel
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from momentum_cli.export.onnx.format import format as onnx_format  # noqa: E402 - after the check that the extra is there
+from momentum_cli.export.onnx import format as onnx_format  # noqa: E402 - after the check that the extra is there
 
 DYNAMICS = [
     Identity(),

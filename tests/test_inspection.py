@@ -24,12 +24,12 @@ from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.rmsprop import RMSProp
-from momentum_cli.inspection import inspect, print_inspection
-from momentum_cli.inspection.gradient_flow import gradient_flow, spread
-from momentum_cli.inspection.impulse import impulse_response, memory, memory_closed_form
-from momentum_cli.inspection.jacobian import recurrent_jacobian, spectrum
-from momentum_cli.inspection.subjects import initial_model, real_batch
-from momentum_cli.inspection.tables import shown_steps
+from momentum_cli.inspection.gradients.gradient_flow import gradient_flow, spread
+from momentum_cli.inspection.gradients.impulse import impulse_response, memory, memory_closed_form
+from momentum_cli.inspection.gradients.inspect import inspect
+from momentum_cli.inspection.gradients.jacobian import recurrent_jacobian, spectrum
+from momentum_cli.inspection.gradients.subjects import initial_model, real_batch
+from momentum_cli.inspection.gradients.tables import print_inspection, shown_steps
 from momentum_cli.layers.lstm_gru_rnn import GRU, LSTM, RNN
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.models.sequence import SequenceModel
@@ -313,7 +313,7 @@ def test_chain_of_jacobians_is_the_gradient_of_the_state() -> None:
 
 def test_spectrum_of_a_known_matrix() -> None:
     """A linear recurrence has its weight as Jacobian, a rotation by any angle modulus 1."""
-    from momentum_cli.inspection.tape import Step
+    from momentum_cli.inspection.gradients.tape import Step
 
     angle = 0.3
     weight = torch.tensor(
@@ -329,7 +329,7 @@ def test_spectrum_of_a_known_matrix() -> None:
 
 def test_step_counters_of_a_state_are_held() -> None:
     """A recurrence whose state has an integer: only its floating-point part moves."""
-    from momentum_cli.inspection.tape import Step
+    from momentum_cli.inspection.gradients.tape import Step
 
     counting = Recurrence(
         "counting", 1, ("h", "k"), lambda d, state, w, b: (d + state[1].unsqueeze(1) * state[0], state[1] + 1), ""

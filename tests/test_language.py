@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from momentum_cli.cli import app
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.evaluate import evaluate
 from momentum_cli.export.export import export, open_program
-from momentum_cli.generate import draw, generate
+from momentum_cli.inference.evaluate import evaluate
+from momentum_cli.inference.generate import draw, generate
+from momentum_cli.inference.predict.predict import predict
 from momentum_cli.models.language import LanguageModel
-from momentum_cli.predict import predict
 from momentum_cli.recipe.building import build_task
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.checkpoint import load_checkpoint, save_checkpoint

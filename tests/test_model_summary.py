@@ -18,11 +18,12 @@ from momentum_cli.data import Task
 from momentum_cli.data.digits import Digits
 from momentum_cli.data.mnist import MNIST, PermutedMNIST
 from momentum_cli.data.synthetic import Adding, Copying
-from momentum_cli.model_summary import print_summary, summary
-from momentum_cli.model_summary.memory import estimate
-from momentum_cli.model_summary.operations import training_operations
-from momentum_cli.model_summary.peak import measured_peak
-from momentum_cli.model_summary.sizes import Sizes, sizes
+from momentum_cli.inspection.model.memory import estimate
+from momentum_cli.inspection.model.operations import training_operations
+from momentum_cli.inspection.model.peak import measured_peak
+from momentum_cli.inspection.model.sizes import Sizes, sizes
+from momentum_cli.inspection.model.summary import summary
+from momentum_cli.inspection.model.tables import print_summary
 from momentum_cli.progress import NullUi
 from momentum_cli.recipe.building import build_model, build_task
 from momentum_cli.recipe.recipe import Recipe, load_recipe
@@ -171,7 +172,7 @@ def test_extrapolation_is_the_full_length(cell: str, monkeypatch: pytest.MonkeyP
     recipe = recipe_of(f"model.cell={cell}", "model.backend=reference")
     shape = Sizes(256, 8, 10, "last", "cross_entropy")
     extrapolated = estimate(recipe, shape, 2)
-    monkeypatch.setattr("momentum_cli.model_summary.memory._LONG", 256)
+    monkeypatch.setattr("momentum_cli.inspection.model.memory._LONG", 256)
     whole = estimate(recipe, shape, 2)
     assert (extrapolated.activations_from, whole.activations_from) == ("extrapolation", "allocation")
     assert extrapolated.activations == pytest.approx(whole.activations, rel=0.01)

@@ -21,11 +21,12 @@ from momentum_cli import CustomRNN, HeavyBall, Recurrence
 from momentum_cli.cells import plugins
 from momentum_cli.cells.catalogue import KINDS
 from momentum_cli.cells.find import parse_cell
-from momentum_cli.cells.names import CELLS, EQUATIONS, Cell, describe_cells
+from momentum_cli.cells.names import CELLS, EQUATIONS, Cell
 from momentum_cli.cells.plugins import load_plugin, loaded_files
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.export import export
+from momentum_cli.inspection.cells import describe_cells
 from momentum_cli.recipe.building import build_layer
 from momentum_cli.recipe.recipe import load_recipe, recipe_schema
 from momentum_cli.recurrence import RECURRENCES

@@ -19,8 +19,9 @@ from untrained import write_checkpoint
 from momentum_cli.data.pixels import to_sequences
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.export import export
-from momentum_cli.predict import Preparation, predict
-from momentum_cli.predict import inputs as inputs_module
+from momentum_cli.inference.predict import inputs as inputs_module
+from momentum_cli.inference.predict.predict import predict
+from momentum_cli.inference.predict.preparation import Preparation
 from momentum_cli.progress import NullUi
 from momentum_cli.training.trained import load_model
 

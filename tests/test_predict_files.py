@@ -15,9 +15,9 @@ import torch
 
 from momentum_cli.data import Files
 from momentum_cli.errors import DataError
-from momentum_cli.evaluate import evaluate
 from momentum_cli.export.export import export
-from momentum_cli.predict import predict
+from momentum_cli.inference.evaluate import evaluate
+from momentum_cli.inference.predict.predict import predict
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.training.train import train
 from momentum_cli.training.trained import load_model

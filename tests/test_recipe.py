@@ -14,10 +14,11 @@ import yaml
 from momentum_cli import data
 from momentum_cli.cells.catalogue import KINDS
 from momentum_cli.cells.find import canonical_name, parse_cell
-from momentum_cli.cells.names import CELLS, RANGES, Cell, describe_cells
+from momentum_cli.cells.names import CELLS, RANGES, Cell
 from momentum_cli.data import TASKS
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import RecipeError
+from momentum_cli.inspection.cells import describe_cells
 from momentum_cli.layers.orthogonal_matrix import orthogonal_parameters
 from momentum_cli.messages import nearest, unknown
 from momentum_cli.optim import OPTIMIZERS

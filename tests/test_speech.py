@@ -19,8 +19,8 @@ from momentum_cli.data.files.steps import Steps
 from momentum_cli.data.speech import cache as kept
 from momentum_cli.data.speech.features import Features
 from momentum_cli.data.speech.listing import list_folder
-from momentum_cli.data_report import check_data, describe_data
 from momentum_cli.errors import DataError
+from momentum_cli.inspection.data import check_data, describe_data
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.progress import NoProgress
 from momentum_cli.recipe.building import build_model

@@ -16,10 +16,10 @@ from speech_files import pcm16, speech_like, sphere, write_wav
 from momentum_cli.benchmark import bench
 from momentum_cli.data.speech.features import Features
 from momentum_cli.errors import DataError
-from momentum_cli.evaluate import evaluate
 from momentum_cli.export.export import export, open_program
-from momentum_cli.model_summary import summary
-from momentum_cli.predict import predict
+from momentum_cli.inference.evaluate import evaluate
+from momentum_cli.inference.predict.predict import predict
+from momentum_cli.inspection.model.summary import summary
 from momentum_cli.recipe.building import build_task
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.training.train import train

@@ -14,8 +14,8 @@ from momentum_cli.data import Speech
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.speech import timit
 from momentum_cli.data.speech.timit_speakers import CORE_TEST, DEV, OTHER_TEST, TRAIN
-from momentum_cli.data_report import check_data
 from momentum_cli.errors import DataError
+from momentum_cli.inspection.data import check_data
 from momentum_cli.recipe.recipe import Recipe
 
 # A small corpus of the same kind: the lists of speakers are cut to these.

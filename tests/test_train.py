@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.evaluate import class_table, evaluate
+from momentum_cli.inference.evaluate import class_table, evaluate
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint
 from momentum_cli.runs.metrics_log import read_metrics

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, RMSProp, kernels, step_time
-from momentum_cli.doctor import examine
 from momentum_cli.dynamics.nesterov import Nesterov
 from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.inspection.doctor import examine
 from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.triton import ops
 from momentum_cli.kernels.triton import run as triton
@@ -117,7 +117,7 @@ def test_with_triton_there_is_a_reason_and_the_loop(monkeypatch: pytest.MonkeyPa
 
 def test_triton_is_not_imported_where_it_is_not_used() -> None:
     code = (
-        "import sys, torch; from momentum_cli import LSTM, Adam; from momentum_cli.doctor import examine;"
+        "import sys, torch; from momentum_cli import LSTM, Adam; from momentum_cli.inspection.doctor import examine;"
         # (torch itself imports it at the first call of any custom op)
         "LSTM(2, 3, dynamics=Adam(), backend='reference')(torch.zeros(2, 1, 2)); examine();"
         "print('triton' in sys.modules)"

@@ -79,7 +79,7 @@ def describe(
     no_progress: NoProgress = False,
 ) -> None:
     """Show what the data of a recipe are: splits, lengths, ranges, missing values, classes."""
-    from momentum_cli.data_report import describe_data, print_description
+    from momentum_cli.inspection.data import describe_data, print_description
     from momentum_cli.recipe.recipe import load_recipe
 
     checked = load_recipe(recipe, overrides or [])
@@ -104,7 +104,7 @@ def check(
 
     Exits with 3 when something is.
     """
-    from momentum_cli.data_report import check_data, print_problems
+    from momentum_cli.inspection.data import check_data, print_problems
     from momentum_cli.recipe.recipe import load_recipe
 
     checked = load_recipe(recipe, overrides or [])

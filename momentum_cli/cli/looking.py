@@ -72,8 +72,8 @@ def inspect(
     Norms of dL/dh, dL/du and dL/dx at every step, the spectrum of the recurrent Jacobian, the impulse response and the
     memory of each dynamics: of a recipe's cells as initialised, of runs as initialised and as trained.
     """
-    from momentum_cli.inspection import inspect as engine_inspect
-    from momentum_cli.inspection import print_inspection
+    from momentum_cli.inspection.gradients.inspect import inspect as engine_inspect
+    from momentum_cli.inspection.gradients.tables import print_inspection
 
     with make_ui(json, quiet, no_progress) as ui:
         result = engine_inspect(
@@ -106,8 +106,8 @@ def summary(
     no_progress: NoProgress = False,
 ) -> None:
     """Show what the model of a recipe consists of and what a training step costs: FLOPs, state, memory."""
-    from momentum_cli.model_summary import print_summary
-    from momentum_cli.model_summary import summary as engine_summary
+    from momentum_cli.inspection.model.summary import summary as engine_summary
+    from momentum_cli.inspection.model.tables import print_summary
     from momentum_cli.recipe.recipe import load_recipe
 
     checked = load_recipe(recipe, overrides or [])
@@ -121,7 +121,7 @@ def summary(
 
 def doctor(data_dir: DataDir = None, json: Json = False) -> None:
     """Show what this machine offers: versions, devices, backends, data sets, optional packages. Changes nothing."""
-    from momentum_cli.doctor import examine, print_report
+    from momentum_cli.inspection.doctor import examine, print_report
 
     report = examine(data_dir)
     if json:

@@ -123,7 +123,7 @@ def predict(
 
     A broken input is reported and left out, the rest is predicted; the exit code is then 3.
     """
-    from momentum_cli.predict import predict as engine_predict
+    from momentum_cli.inference.predict.predict import predict as engine_predict
 
     # Predictions go to standard output, everything else to standard error.
     with make_ui(True, quiet, no_progress) as ui:
@@ -155,7 +155,7 @@ def generate(
     quiet: Quiet = False,
 ) -> None:
     """Continue a text with a trained language model; the text is written as it comes."""
-    from momentum_cli.generate import generate as engine_generate
+    from momentum_cli.inference.generate import generate as engine_generate
 
     # The text goes to standard output, everything else to standard error.
     with make_ui(True, quiet, True) as ui:

@@ -85,7 +85,7 @@ def schema() -> None:
 
 def list_cells(json: Json = False) -> None:
     """List the cells with their equations, options, defaults and ranges."""
-    from momentum_cli.cells.names import describe_cells, print_cells
+    from momentum_cli.inspection.cells import describe_cells, print_cells
 
     if json:
         terminal.print_json({"cells": describe_cells()})

@@ -140,7 +140,7 @@ def evaluate(
     no_progress: NoProgress = False,
 ) -> None:
     """Evaluate a trained model: metrics, a table of classes, throughput, a picture of the confusions."""
-    from momentum_cli.evaluate import evaluate as engine_evaluate
+    from momentum_cli.inference.evaluate import evaluate as engine_evaluate
 
     with make_ui(json, quiet, no_progress) as ui:
         result = engine_evaluate(run, split=split, data_dir=data_dir, batch_size=batch_size, ui=ui, out=out)

@@ -60,7 +60,7 @@ def print_export(result: dict[str, Any]) -> None:
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
-    """Write a result of `momentum_cli.evaluate.evaluate` to stdout: metrics, speed, and a line a class."""
+    """Write a result of `momentum_cli.inference.evaluate.evaluate` to stdout: metrics, speed, and a line a class."""
     from momentum_cli.wording import metric_text
 
     facts = {

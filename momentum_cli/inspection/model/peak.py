@@ -12,8 +12,8 @@ from typing import Any
 
 from momentum_cli.cells.plugins import load_plugins, loaded_files
 from momentum_cli.errors import RunError
+from momentum_cli.inspection.model.sizes import Sizes
 from momentum_cli.machine import forget_peak, peak_resident_bytes, resident_bytes
-from momentum_cli.model_summary.sizes import Sizes
 from momentum_cli.recipe.building import build_optimizer
 from momentum_cli.recipe.recipe import Recipe
 
@@ -39,7 +39,7 @@ def measured_peak(recipe: Recipe, sizes: Sizes, batch: int) -> int | None:
         return None
     work = {"recipe": recipe.dump(), "sizes": vars(sizes), "batch": batch, "plugins": loaded_files()}
     done = subprocess.run(
-        [sys.executable, "-m", "momentum_cli.model_summary.peak"],
+        [sys.executable, "-m", "momentum_cli.inspection.model.peak"],
         input=json.dumps(work),
         capture_output=True,
         text=True,

@@ -13,12 +13,10 @@ import numpy as np
 
 from momentum_cli.data.files.normalisation import Scaling
 from momentum_cli.data.speech.features import Features
-from momentum_cli.data.speech.recordings import ENDINGS, RecordingError, read_recording
+from momentum_cli.data.speech.recordings import RecordingError, read_recording
 from momentum_cli.data.speech.sequences import frame_pairs
 from momentum_cli.errors import DataError
-from momentum_cli.predict.inputs import Broken, Sample
-
-__all__ = ["ENDINGS", "SpeechInputs"]
+from momentum_cli.inference.predict.inputs import Broken, Sample
 
 
 class SpeechInputs:

@@ -17,7 +17,7 @@ import numpy as np
 from momentum_cli.data.files.arrays import read_header
 from momentum_cli.data.files.columns import is_number
 from momentum_cli.errors import DataError
-from momentum_cli.predict.preparation import Preparation
+from momentum_cli.inference.predict.preparation import Preparation
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 ARRAYS = (".npy", ".npz", ".csv")

@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from momentum_cli.data import Batch, Dataset
-from momentum_cli.inspection.gradient_flow import GradientFlow, gradient_flow, spread
-from momentum_cli.inspection.impulse import impulse_response, memory, memory_closed_form
-from momentum_cli.inspection.jacobian import spectrum
-from momentum_cli.inspection.subjects import Subject
+from momentum_cli.inspection.gradients.gradient_flow import GradientFlow, gradient_flow, spread
+from momentum_cli.inspection.gradients.impulse import impulse_response, memory, memory_closed_form
+from momentum_cli.inspection.gradients.jacobian import spectrum
+from momentum_cli.inspection.gradients.subjects import Subject
 from momentum_cli.training.objective import Objective
 
 QUARTERS = (0.25, 0.5, 0.75)

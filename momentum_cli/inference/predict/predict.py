@@ -17,22 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from momentum_cli.data.speech.recordings import ENDINGS as SOUND_ENDINGS
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.evaluate import Subject, open_subject
+from momentum_cli.inference.opened import Subject, open_subject
+from momentum_cli.inference.predict.files import ENDINGS, FileInputs
+from momentum_cli.inference.predict.inputs import Broken, Sample, find_inputs, read_samples
+from momentum_cli.inference.predict.preparation import Preparation
+from momentum_cli.inference.predict.speech import SpeechInputs
+from momentum_cli.inference.predict.text import ENDINGS as TEXT_ENDINGS
+from momentum_cli.inference.predict.text import text_predictions
+from momentum_cli.inference.predict.writers import CsvWriter, JsonlWriter, NpzWriter, Writer
 from momentum_cli.messages import unknown
-from momentum_cli.predict.files import ENDINGS, FileInputs
-from momentum_cli.predict.inputs import Broken, Sample, find_inputs, read_samples
-from momentum_cli.predict.preparation import Preparation
-from momentum_cli.predict.speech import ENDINGS as SOUND_ENDINGS
-from momentum_cli.predict.speech import SpeechInputs
-from momentum_cli.predict.text import ENDINGS as TEXT_ENDINGS
-from momentum_cli.predict.text import text_predictions
-from momentum_cli.predict.writers import CsvWriter, JsonlWriter, NpzWriter, Writer
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.runs.files import replacing
 from momentum_cli.runs.output import check_output_file
-
-__all__ = ["OUTPUT_FORMATS", "Preparation", "predict"]
 
 OUTPUT_FORMATS = ("jsonl", "csv", "npz")
 # Broken samples shown one by one; the rest is counted.

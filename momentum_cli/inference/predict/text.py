@@ -15,9 +15,9 @@ import torch
 
 from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.errors import RecipeError
-from momentum_cli.evaluate import Subject
+from momentum_cli.inference.opened import Subject
+from momentum_cli.inference.predict.inputs import Broken
 from momentum_cli.metrics import TOKEN_METRICS
-from momentum_cli.predict.inputs import Broken
 
 ENDINGS = (".txt",)
 # Tokens of a line that are run at once; the state is carried on.

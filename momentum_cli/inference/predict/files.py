@@ -20,7 +20,7 @@ from momentum_cli.data.files.normalisation import OneHot, Scaling
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema
 from momentum_cli.errors import DataError
-from momentum_cli.predict.inputs import Broken, Sample
+from momentum_cli.inference.predict.inputs import Broken, Sample
 
 ENDINGS = (*SUFFIXES, ".wav", ".flac", ".txt")
 """Endings of files that can be predicted."""

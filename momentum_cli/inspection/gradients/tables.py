@@ -29,7 +29,7 @@ def print_inspection(result: Mapping[str, Any]) -> None:
     """Write the tables of an inspection to stdout.
 
     Args:
-        result: What `momentum_cli.inspection.inspect` returned.
+        result: What `momentum_cli.inspection.gradients.inspect.inspect` returned.
     """
     entries = result["subjects"]
     stages = {entry["stage"] for entry in entries}

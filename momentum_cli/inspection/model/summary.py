@@ -8,16 +8,13 @@ from typing import Any
 import torch
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.model_summary.memory import estimate
-from momentum_cli.model_summary.operations import forward_operations, head_operations, training_operations
-from momentum_cli.model_summary.peak import measured_peak
-from momentum_cli.model_summary.sizes import sizes
-from momentum_cli.model_summary.tables import print_summary
+from momentum_cli.inspection.model.memory import estimate
+from momentum_cli.inspection.model.operations import forward_operations, head_operations, training_operations
+from momentum_cli.inspection.model.peak import measured_peak
+from momentum_cli.inspection.model.sizes import sizes
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_sequence_model, build_task
 from momentum_cli.recipe.recipe import Recipe
-
-__all__ = ["print_summary", "summary"]
 
 
 def summary(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from momentum_cli.data import Batch
 from momentum_cli.dynamics.ragged import reverse
-from momentum_cli.inspection.tape import Tape, record
+from momentum_cli.inspection.gradients.tape import Tape, record
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.training.objective import Objective
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.errors import RecipeError
-from momentum_cli.evaluate import Subject, open_subject
+from momentum_cli.inference.opened import Subject, open_subject
 from momentum_cli.progress import NullUi, Ui
 
 _SHOWN = 20

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from momentum_cli.inspection.tape import Step
+from momentum_cli.inspection.gradients.tape import Step
 from momentum_cli.recurrence.protocol import Recurrence
 
 

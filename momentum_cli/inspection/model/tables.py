@@ -13,7 +13,7 @@ def print_summary(result: Mapping[str, Any]) -> None:
     """Write a summary to stdout.
 
     Args:
-        result: What `momentum_cli.model_summary.summary` returned.
+        result: What `momentum_cli.inspection.model.summary.summary` returned.
     """
     rows: list[list[Any]] = [
         [layer["name"], "x".join(map(str, layer["shape"])), f"{layer['parameters']:,}"] for layer in result["layers"]

@@ -1,0 +1,74 @@
+"""A run folder, a checkpoint or an exported file as one thing to call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.training.trained import load_model
+
+Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: a function of inputs and lengths, and where it comes from.
+
+    Args:
+        call: Inputs and lengths to outputs.
+        advance: Inputs, and the state of an earlier call or None, to outputs and state; None for an exported program
+            that keeps no state.
+    """
+
+    call: Callable[[Tensor, Tensor | None], Tensor]
+    advance: Step | None
+    recipe: Recipe
+    trained_on: dict[str, Any]
+    path: Path
+    step: int
+    device: torch.device
+    backend: Callable[[], str | None]
+
+
+def open_subject(run: Path) -> Subject:
+    """Load a run folder, a checkpoint or an exported file as a function.
+
+    Raises:
+        DataError: It is missing, damaged or of another kind.
+    """
+    if run.is_file():
+        from momentum_cli.export.export import is_exported, open_program
+        from momentum_cli.export.score import program_function
+
+        if is_exported(run):
+            program = open_program(run)
+            data = program.bundle.data
+            return Subject(
+                program_function(program),
+                program.run if program.bundle.stateful else None,
+                Recipe.model_validate(data["recipe"]),
+                data["dataset"],
+                run,
+                data["metrics"]["step"],
+                torch.device("cpu"),
+                lambda: str(data["export"]["format"]),
+            )
+    loaded = load_model(run)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = loaded.model.to(device)
+    return Subject(
+        lambda inputs, lengths: model(inputs, lengths)[0],
+        lambda inputs, state: model(inputs, None, state),
+        loaded.recipe,
+        loaded.checkpoint.data["dataset"],
+        loaded.path,
+        loaded.checkpoint.data["progress"]["step"],
+        device,
+        lambda: model.layer.chosen_backend,
+    )

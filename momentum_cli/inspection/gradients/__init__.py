@@ -1,0 +1,1 @@
+"""What momentum does to gradients."""
