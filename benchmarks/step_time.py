@@ -12,7 +12,7 @@ from pathlib import Path
 import matplotlib as mpl
 import torch
 
-from momentum_cli.step_time import (
+from momentum_cli.benchmark.speed.step_time import (
     CELLS,
     GRID,
     Shape,

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
+from momentum_cli.benchmark.speed.step_time import step as layer_step
 from momentum_cli.recipe.building import build_task
 from momentum_cli.recipe.recipe import load_recipe
-from momentum_cli.step_time import step as layer_step
 from momentum_cli.training.launch import launch
 from momentum_cli.training.trainer import Trainer
 

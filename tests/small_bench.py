@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.benchmark.plan import Plan, make_plan, run_spec
-from momentum_cli.benchmark.statistics import Point
+from momentum_cli.benchmark.plan.plan import Plan, make_plan, run_spec
+from momentum_cli.benchmark.results.statistics import Point
 from momentum_cli.progress import NullBenchUi, RunState
 
 RECIPE = """

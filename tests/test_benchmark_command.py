@@ -16,9 +16,10 @@ import pytest
 import torch
 from small_bench import write_recipe
 
-from momentum_cli.benchmark import bench, runner
-from momentum_cli.benchmark.contender import Contender
-from momentum_cli.benchmark.files import read_bench, read_curves
+from momentum_cli.benchmark.bench import bench
+from momentum_cli.benchmark.results.files import read_bench, read_curves
+from momentum_cli.benchmark.running import runner
+from momentum_cli.benchmark.running.contender import Contender
 from momentum_cli.cli import app
 from momentum_cli.errors import RecipeError, RunError
 
@@ -33,8 +34,8 @@ def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than training here."""
-    monkeypatch.setattr("momentum_cli.benchmark.draw_bench", lambda *arguments: None)
-    monkeypatch.setattr("momentum_cli.report.write_report", lambda *arguments: None)
+    monkeypatch.setattr("momentum_cli.benchmark.bench.draw_bench", lambda *arguments: None)
+    monkeypatch.setattr("momentum_cli.benchmark.report.report.write_report", lambda *arguments: None)
 
 
 def table(content: dict[str, Any]) -> Any:
@@ -105,8 +106,8 @@ def test_a_killed_bench_gives_the_table_of_one_that_was_not(tmp_path: Path) -> N
     options = {"cells": [CELLS], "seeds": "0-1", "target": "0.02"}
     whole = bench([recipe], **options, out=tmp_path / "whole")  # type: ignore[arg-type]
     script = (
-        "import sys, torch; from pathlib import Path; import momentum_cli.benchmark.runner as runner;"
-        "import momentum_cli.benchmark.contender as contender;"
+        "import sys, torch; from pathlib import Path; import momentum_cli.benchmark.running.runner as runner;"
+        "import momentum_cli.benchmark.running.contender as contender;"
         "runner.measure_memory = lambda runs, *rest: [None] * len(runs); contender.TURN_SECONDS = 0.001;"
         "execute = contender.Contender.turn;"
         # every turn is saved, so that the kill leaves a run in the middle

@@ -10,11 +10,11 @@ import torch
 from lightning_fabric import Fabric
 from small_bench import GRID, RecordingUi, small_plan
 
-from momentum_cli.benchmark.contender import Contender
-from momentum_cli.benchmark.files import read_points
-from momentum_cli.benchmark.outcome import describe_failure, stillborn
-from momentum_cli.benchmark.plan import RunSpec
-from momentum_cli.benchmark.statistics import first_crossing
+from momentum_cli.benchmark.plan.plan import RunSpec
+from momentum_cli.benchmark.results.files import read_points
+from momentum_cli.benchmark.results.statistics import first_crossing
+from momentum_cli.benchmark.running.contender import Contender
+from momentum_cli.benchmark.running.outcome import describe_failure, stillborn
 from momentum_cli.data import Dataset
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.recipe.building import build_task

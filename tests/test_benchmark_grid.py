@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from small_bench import made_up, small_plan, write_recipe
 
-from momentum_cli.benchmark import bench
-from momentum_cli.benchmark.grid import Axis, grid_points, parse_grid
-from momentum_cli.benchmark.grid_pictures import draw_grid
-from momentum_cli.benchmark.grid_table import grid_remarks, grid_tables
-from momentum_cli.benchmark.pictures import figures
-from momentum_cli.benchmark.summary import summarise
-from momentum_cli.benchmark.summary_text import summary_text
+from momentum_cli.benchmark.bench import bench
+from momentum_cli.benchmark.pictures.all import figures
+from momentum_cli.benchmark.pictures.grid import draw_grid
+from momentum_cli.benchmark.plan.grid import Axis, grid_points, parse_grid
+from momentum_cli.benchmark.report.page import page
+from momentum_cli.benchmark.report.sources import read_sources
+from momentum_cli.benchmark.results.summary import summarise
+from momentum_cli.benchmark.tables.grid import grid_remarks, grid_tables
+from momentum_cli.benchmark.tables.text import summary_text
 from momentum_cli.errors import RecipeError
-from momentum_cli.report.page import page
-from momentum_cli.report.sources import read_sources
 
 GRID = "momentum=0,0.6; step_size=0.1,0.5,1"
 
@@ -80,7 +80,7 @@ def test_every_point_is_an_entry_of_its_cell(tmp_path: Path) -> None:
     assert len({run.id for run in plan.groups()[0]}) == 6
     # without --cells the recipe's own cell; whole numbers and dotted keys
     recipe = write_recipe(tmp_path, model="{cell: sr, hidden_size: 8}")
-    from momentum_cli.benchmark.plan import make_plan
+    from momentum_cli.benchmark.plan.plan import make_plan
 
     (comparison,) = make_plan([recipe], grid="restart_every=2,5; model.hidden_size=4,8").comparisons
     assert [entry.recipe.model.hidden_size for entry in comparison.entries] == [4, 8, 4, 8]
@@ -166,7 +166,7 @@ def test_a_grid_of_one_option_is_one_row(tmp_path: Path) -> None:
 
 
 def test_a_grid_is_run_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("momentum_cli.benchmark.runner.measure_memory", lambda runs, *_: [None] * len(runs))
+    monkeypatch.setattr("momentum_cli.benchmark.running.runner.measure_memory", lambda runs, *_: [None] * len(runs))
     recipe = write_recipe(tmp_path, train="{max_steps: 8, batch_size: 16, eval_every_n_steps: 4, seed: 0}")
     out = tmp_path / "bench"
     content = bench([recipe], cells=["momentum"], grid="momentum=0,0.6; step_size=0.5,1", seeds="0", out=out)

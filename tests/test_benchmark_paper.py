@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from small_bench import made_up
 
-from momentum_cli.benchmark import bench, paper
-from momentum_cli.benchmark.paper import paper_recipes
-from momentum_cli.benchmark.paper_table import paper_remarks, paper_table
-from momentum_cli.benchmark.plan import Plan, make_plan
-from momentum_cli.benchmark.summary import summarise
-from momentum_cli.benchmark.summary_text import summary_text
+from momentum_cli.benchmark.bench import bench
+from momentum_cli.benchmark.plan import paper
+from momentum_cli.benchmark.plan.paper import paper_recipes
+from momentum_cli.benchmark.plan.plan import Plan, make_plan
+from momentum_cli.benchmark.results.summary import summarise
+from momentum_cli.benchmark.tables.paper import paper_remarks, paper_table
+from momentum_cli.benchmark.tables.text import summary_text
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe.building import build_layer, build_task
 from momentum_cli.recipe.recipe import load_recipe, shipped_recipes
@@ -126,7 +127,7 @@ published:
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     (tmp_path / "small.yaml").write_text(RECIPE, encoding="utf-8")
-    monkeypatch.setattr("momentum_cli.benchmark.plan.paper_recipes", lambda table: (str(tmp_path / "small.yaml"),))
+    monkeypatch.setattr("momentum_cli.benchmark.plan.plan.paper_recipes", lambda table: (str(tmp_path / "small.yaml"),))
     return make_plan((), paper="small", seeds="0-1", cells=["lstm,momentum,momentum@slow:momentum=0.9"])
 
 
@@ -176,7 +177,7 @@ def test_the_terminal_shows_both(summary: dict[str, Any], width: int) -> None:
 
 
 def test_a_published_table_is_run_and_reported(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("momentum_cli.benchmark.runner.measure_memory", lambda runs, *_: [None] * len(runs))
+    monkeypatch.setattr("momentum_cli.benchmark.running.runner.measure_memory", lambda runs, *_: [None] * len(runs))
     out = tmp_path / "bench"
     content = bench(paper="small", cells=["momentum"], seeds="0", budget_steps=8, out=out)
     (comparison,) = content["comparisons"]

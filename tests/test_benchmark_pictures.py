@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 import pytest
 from small_bench import curve, made_up, write_recipe
 
-from momentum_cli.benchmark.pictures import band, draw_bench, figures, svg_pictures
-from momentum_cli.benchmark.plan import make_plan
-from momentum_cli.benchmark.summary import summarise
+from momentum_cli.benchmark.pictures.all import draw_bench, figures, svg_pictures
+from momentum_cli.benchmark.pictures.curves import band
+from momentum_cli.benchmark.plan.plan import make_plan
+from momentum_cli.benchmark.results.summary import summarise
 
 
 def test_the_band_by_hand() -> None:

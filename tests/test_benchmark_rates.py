@@ -12,19 +12,21 @@ from xml.etree import ElementTree
 import pytest
 from small_bench import GRID, made_up, small_plan, write_recipe
 
-from momentum_cli.benchmark import bench, runner
-from momentum_cli.benchmark.files import read_traces, write_traces
-from momentum_cli.benchmark.optimizers import parse_optimizers, parse_rates, rate_text
-from momentum_cli.benchmark.pictures import draw_bench, figures, places_of, svg_pictures
-from momentum_cli.benchmark.plan import Plan, make_plan
-from momentum_cli.benchmark.rates import best_rate, robustness
-from momentum_cli.benchmark.rates_table import diagnostics_table, rates_remarks, rates_table, robustness_text
-from momentum_cli.benchmark.statistics import quartiles
-from momentum_cli.benchmark.summary import summarise
-from momentum_cli.benchmark.tables import comparison_table, verdicts
+from momentum_cli.benchmark.bench import bench
+from momentum_cli.benchmark.pictures.all import draw_bench, figures, svg_pictures
+from momentum_cli.benchmark.pictures.panels import places_of
+from momentum_cli.benchmark.plan.optimizers import parse_optimizers, parse_rates, rate_text
+from momentum_cli.benchmark.plan.plan import Plan, make_plan
+from momentum_cli.benchmark.report.report import write_report
+from momentum_cli.benchmark.results.files import read_traces, write_traces
+from momentum_cli.benchmark.results.rates import best_rate, robustness
+from momentum_cli.benchmark.results.statistics import quartiles
+from momentum_cli.benchmark.results.summary import summarise
+from momentum_cli.benchmark.running import runner
+from momentum_cli.benchmark.tables.comparison import comparison_table, verdicts
+from momentum_cli.benchmark.tables.rates import diagnostics_table, rates_remarks, rates_table, robustness_text
 from momentum_cli.cli import app
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.report import write_report
 from momentum_cli.runs.metrics_log import read_metrics
 
 NAN = math.nan
@@ -472,8 +474,8 @@ def test_wrong_usage_ends_with_2(
 
 
 def test_more_rates_extend_a_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_memory: list[int]) -> None:
-    monkeypatch.setattr("momentum_cli.benchmark.draw_bench", lambda *arguments: None)
-    monkeypatch.setattr("momentum_cli.report.write_report", lambda *arguments: None)
+    monkeypatch.setattr("momentum_cli.benchmark.bench.draw_bench", lambda *arguments: None)
+    monkeypatch.setattr("momentum_cli.benchmark.report.report.write_report", lambda *arguments: None)
     recipe, out = write_recipe(tmp_path), tmp_path / "out"
     options: dict[str, Any] = {"seeds": "0", "budget_steps": 4, "optimizers": ["nhb"], "out": out}
     first = bench([recipe], **options, lr_grid="0.1")

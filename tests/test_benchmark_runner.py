@@ -9,11 +9,11 @@ import pytest
 import torch
 from small_bench import GRID, RecordingUi, small_plan
 
-from momentum_cli.benchmark import runner
-from momentum_cli.benchmark.contender import Contender
-from momentum_cli.benchmark.plan import Plan
-from momentum_cli.benchmark.runner import Setting, execute
-from momentum_cli.benchmark.workers import _death, measure_memory, threads_of
+from momentum_cli.benchmark.plan.plan import Plan
+from momentum_cli.benchmark.running import runner
+from momentum_cli.benchmark.running.contender import Contender
+from momentum_cli.benchmark.running.runner import Setting, execute
+from momentum_cli.benchmark.running.workers import _death, measure_memory, threads_of
 from momentum_cli.errors import Interrupted, RecipeError
 from momentum_cli.runs.metrics_log import read_metrics
 

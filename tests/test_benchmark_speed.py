@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from momentum_cli import step_time
-from momentum_cli.benchmark.speed import speed, tables
+from momentum_cli.benchmark.speed import step_time
+from momentum_cli.benchmark.speed.compare import speed, tables
 from momentum_cli.cli import app
 from momentum_cli.errors import RecipeError, RunError
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from momentum_cli.benchmark.statistics import (
+from momentum_cli.benchmark.results.statistics import (
     Point,
     bootstrap_interval,
     first_crossing,

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from small_bench import made_up, small_plan, write_recipe
 
-from momentum_cli.benchmark.files import read_bench, read_curves, write_bench, write_curves
-from momentum_cli.benchmark.plan import Plan, make_plan
-from momentum_cli.benchmark.statistics import Point
-from momentum_cli.benchmark.summary import summarise, summarise_runs
-from momentum_cli.benchmark.tables import (
+from momentum_cli.benchmark.plan.plan import Plan, make_plan
+from momentum_cli.benchmark.results.files import read_bench, read_curves, write_bench, write_curves
+from momentum_cli.benchmark.results.statistics import Point
+from momentum_cli.benchmark.results.summary import summarise, summarise_runs
+from momentum_cli.benchmark.tables.comparison import (
     aggregate_table,
     comparison_table,
     remarks,

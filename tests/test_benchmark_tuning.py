@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from small_bench import RecordingUi, small_plan, write_recipe
 
-from momentum_cli.benchmark import bench, runner
-from momentum_cli.benchmark.runner import Setting
-from momentum_cli.benchmark.tables import tuning_table
-from momentum_cli.benchmark.tuning import SPACE, Axis, best_trial, points, trial, tune
+from momentum_cli.benchmark.bench import bench
+from momentum_cli.benchmark.running import runner
+from momentum_cli.benchmark.running.runner import Setting
+from momentum_cli.benchmark.running.tuning import SPACE, Axis, best_trial, points, trial, tune
+from momentum_cli.benchmark.tables.comparison import tuning_table
 from momentum_cli.errors import RecipeError
 
 
@@ -72,8 +73,8 @@ def test_the_best_trial(outcomes: list[dict[str, Any]], expected: int | None) ->
 
 def test_winners_are_compared_and_the_cost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "measure_memory", lambda runs, *rest: [None] * len(runs))
-    monkeypatch.setattr("momentum_cli.benchmark.draw_bench", lambda *arguments: None)
-    monkeypatch.setattr("momentum_cli.report.write_report", lambda *arguments: None)
+    monkeypatch.setattr("momentum_cli.benchmark.bench.draw_bench", lambda *arguments: None)
+    monkeypatch.setattr("momentum_cli.benchmark.report.report.write_report", lambda *arguments: None)
     options: dict[str, Any] = {"cells": ["lstm,momentum"], "seeds": "0", "budget_steps": 8, "tuned": 3}
     content = bench([write_recipe(tmp_path)], **options, out=tmp_path / "out")
     rows = content["tuning"]["cells"]
@@ -92,7 +93,7 @@ def test_winners_are_compared_and_the_cost_is_told(tmp_path: Path, monkeypatch: 
 
 
 def test_the_test_set_does_not_choose(tmp_path: Path) -> None:
-    from momentum_cli.benchmark.plan import make_plan
+    from momentum_cli.benchmark.plan.plan import make_plan
 
     plan = make_plan(["digits"], cells=["lstm"], seeds="0", overrides=["task.validation=none"])
     with pytest.raises(RecipeError, match="the test set must not choose"):

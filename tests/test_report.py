@@ -10,11 +10,11 @@ import pytest
 from browser import Browser, needs_chromium
 from small_bench import made_up, small_plan
 
-from momentum_cli.benchmark.definitions import DEFINITIONS
-from momentum_cli.benchmark.files import write_bench, write_curves
-from momentum_cli.benchmark.summary import summarise
+from momentum_cli.benchmark.report.report import report
+from momentum_cli.benchmark.results.definitions import DEFINITIONS
+from momentum_cli.benchmark.results.files import write_bench, write_curves
+from momentum_cli.benchmark.results.summary import summarise
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.report import report
 
 MACHINE = {"cpu": "A processor", "cores": 2, "threads": 2, "devices": [], "torch": "2.14.1"}
 ENVIRONMENT = {

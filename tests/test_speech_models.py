@@ -13,7 +13,7 @@ import soundfile
 import torch
 from speech_files import pcm16, speech_like, sphere, write_wav
 
-from momentum_cli.benchmark import bench
+from momentum_cli.benchmark.bench import bench
 from momentum_cli.data.speech.features import Features
 from momentum_cli.errors import DataError
 from momentum_cli.export.export import export, open_program
@@ -210,7 +210,7 @@ def test_a_run_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
 
 
 def test_cells_are_benchmarked(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("momentum_cli.benchmark.runner.measure_memory", lambda runs, *_: [None] * len(runs))
+    monkeypatch.setattr("momentum_cli.benchmark.running.runner.measure_memory", lambda runs, *_: [None] * len(runs))
     recipe("frames", folder).save(tmp_path / "own.yaml")
     own = str(tmp_path / "own.yaml")
     content = bench([own], cells=["lstm,momentum"], seeds="0", target="0.01", out=tmp_path / "bench")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from speech_files import pcm16, speech_like, write_wav
 
-from momentum_cli.benchmark.plan import make_plan
+from momentum_cli.benchmark.plan.plan import make_plan
 from momentum_cli.data import Speech, SpeechClassify
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe.building import build_model, build_optimizer, build_task

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, RMSProp, kernels, step_time
+from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, RMSProp, kernels
+from momentum_cli.benchmark.speed import step_time
 from momentum_cli.dynamics.nesterov import Nesterov
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.inspection.doctor import examine

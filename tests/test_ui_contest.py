@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 from small_bench import made_up, small_plan
 
-from momentum_cli.benchmark.summary import summarise
-from momentum_cli.benchmark.summary_text import summary_text
+from momentum_cli.benchmark.results.summary import summarise
+from momentum_cli.benchmark.tables.text import summary_text
 from momentum_cli.progress import RunState
 from momentum_cli.ui import make_bench_ui
 from momentum_cli.ui.bench_live import RichBenchUi

@@ -192,7 +192,7 @@ def bench(
         )
     with make_bench_ui(quiet=quiet, progress=not no_progress, json=json) as ui:
         if speed:
-            from momentum_cli.benchmark.speed import speed as engine_speed
+            from momentum_cli.benchmark.speed.compare import speed as engine_speed
 
             named = [cell for text in cells or () for cell in text.split(",")]
             measured = engine_speed(
@@ -207,7 +207,7 @@ def bench(
             if json:
                 terminal.print_json(measured)
             return
-        from momentum_cli.benchmark import bench as engine_bench
+        from momentum_cli.benchmark.bench import bench as engine_bench
 
         result = engine_bench(
             [text for text in given if not is_override(text)],
@@ -256,7 +256,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Write one self-contained HTML file on benchmarks and runs: tables, pictures, recipes, definitions."""
-    from momentum_cli.report import report as engine_report
+    from momentum_cli.benchmark.report.report import report as engine_report
 
     result = engine_report(folders, out=out, force=force)
     if json:

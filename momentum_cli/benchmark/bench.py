@@ -1,0 +1,167 @@
+"""`momentumrnn bench`: which cell reaches a target first, compared on equal terms and reported with its doubts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from momentum_cli.benchmark.pictures.all import draw_bench
+from momentum_cli.benchmark.plan.plan import DEFAULT_SEEDS, Plan, make_plan
+from momentum_cli.benchmark.results.definitions import DEFINITIONS
+from momentum_cli.benchmark.results.files import (
+    CURVES,
+    TRACES,
+    read_points,
+    read_trace,
+    write_bench,
+    write_curves,
+    write_traces,
+)
+from momentum_cli.benchmark.results.summary import summarise
+from momentum_cli.benchmark.running.folder import RUNS, identity, machine, open_bench_folder
+from momentum_cli.benchmark.running.runner import Setting, execute
+from momentum_cli.benchmark.running.workers import threads_of
+from momentum_cli.benchmark.tables.text import summary_text
+from momentum_cli.errors import MomentumError, RecipeError, RunError
+from momentum_cli.machine import environment
+from momentum_cli.progress import BenchUi, NullBenchUi
+from momentum_cli.runs.lock import locked
+from momentum_cli.training.launch import require_accelerator
+
+__all__ = ["bench"]
+
+
+def bench(
+    recipes: Sequence[str] = (),
+    *,
+    cells: Sequence[str] = (),
+    optimizers: Sequence[str] = (),
+    lr_grid: str | None = None,
+    grid: str | None = None,
+    paper: str | None = None,
+    seeds: str = DEFAULT_SEEDS,
+    target: str | None = None,
+    budget_epochs: int | None = None,
+    budget_steps: int | None = None,
+    budget_seconds: float | None = None,
+    baseline: str | None = None,
+    full: bool = False,
+    tuned: int = 0,
+    jobs: int = 1,
+    accelerator: str = "auto",
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    overrides: Sequence[str] = (),
+    ui: BenchUi | None = None,
+) -> dict[str, Any]:
+    """Compare cells by their time to a target and leave a folder with numbers, pictures and a report.
+
+    Called again with the same arguments after an interruption, it goes on where it was.
+
+    Args:
+        recipes: files or names of shipped recipes; none: digits.
+        cells: lists of cells, see `momentum_cli.benchmark.plan.variants`; none: lstm, momentum and adam, or the
+            recipe's own cell where optimizers or learning rates are compared.
+        optimizers: lists of optimizers, see `momentum_cli.benchmark.plan.optimizers`; none: the recipe's.
+        lr_grid: learning rates ``1e-3,1e-2,…``, all of them for each cell and optimizer; None: one.
+        grid: options of the cells and their values, ``momentum=0,0.6; step_size=0.1,1``; None: no grid.
+        paper: a published table such as ``table1`` in place of recipes; ours are put beside it.
+        seeds: ``0-4`` or ``0,3,7``.
+        target: ``0.9`` or ``metric=0.9``; None: the recipe's.
+        budget_epochs, budget_steps, budget_seconds: in place of the recipe's budget.
+        baseline: what speed-ups are relative to, a cell, or ``"CELL OPTIMIZER"``; None: the first.
+        full: train to the end of the budget, also past the target.
+        tuned: trials of hyperparameters a cell before the runs; 0: none.
+        jobs: processes; above 1 steps are the scored clock, because processes slow each other down.
+        accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        data_dir: folder of data sets.
+        out: the folder; None: ``runs/bench-RECIPE-NNN``, or the unfinished one of the same benchmark.
+        overwrite: replace the benchmark in `out`.
+        overrides: ``key.path=value`` for all recipes.
+        ui: where progress is shown; None shows nothing.
+
+    Returns:
+        The content of ``bench.json``.
+
+    Raises:
+        MomentumError: Something that the user can act on; RunError when every run was ended by an error.
+        Interrupted: SIGINT or SIGTERM arrived; unfinished runs are saved.
+    """
+    shown: BenchUi = ui or NullBenchUi()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RecipeError("start a benchmark once, not by torchrun or srun; --jobs spreads its runs over processes")
+    if tuned and lr_grid is not None:
+        raise RecipeError("--tuned chooses a learning rate and --lr-grid compares them: give one of the two")
+    if tuned and (grid is not None or paper is not None):
+        raise RecipeError("--tuned chooses options that --grid compares and --paper has fixed: give one of them")
+    require_accelerator(accelerator)
+    plan = make_plan(
+        recipes,
+        cells=cells,
+        optimizers=optimizers,
+        lr_grid=lr_grid,
+        grid=grid,
+        paper=paper,
+        seeds=seeds,
+        target=target,
+        epochs=budget_epochs,
+        steps=budget_steps,
+        seconds=budget_seconds,
+        baseline=baseline,
+        full=full,
+        overrides=overrides,
+    )
+    scored = "train_seconds" if jobs == 1 else "steps"
+    where = machine(torch.get_num_threads() if jobs == 1 else threads_of(jobs))
+    wanted = identity(plan, scored=scored, tuned=tuned, where=where)
+    folder, again = open_bench_folder(out, wanted, overwrite=overwrite)
+    with locked(folder, "benchmark"):
+        shown.note(f"{'going on in' if again else 'benchmark folder:'} {folder}")
+        setting = Setting(folder, data_dir, accelerator, jobs, shown)
+        if tuned:
+            from momentum_cli.benchmark.running.tuning import tune
+
+            plan, tuning = tune(plan, tuned, setting)
+        else:
+            tuning = None
+        results = execute("benchmark", plan.groups(), setting)
+        content = _report(plan, results, folder, scored, shown, jobs=jobs, tuning=tuning, machine=where)
+    if all(result["error"] for result in results.values()):
+        first = next(iter(results.values()))
+        raise RunError(f"every run was ended by an error, the first one: {first['error']} ({first['run_dir']})")
+    shown.finish(partial(summary_text, content))
+    return content
+
+
+def _report(
+    plan: Plan, results: dict[str, dict[str, Any]], folder: Path, scored: str, ui: BenchUi, **facts: Any
+) -> dict[str, Any]:
+    """Write the files of a finished benchmark."""
+    points = {}
+    for comparison in plan.comparisons:
+        for run_id, result in results.items():
+            if result["comparison"] == comparison.name:
+                metric = comparison.target[0] if comparison.target else (result["best"] or {}).get("metric", "loss")
+                points[run_id] = read_points(folder, run_id, metric)
+    traces = {run_id: trace for run_id in results if (trace := read_trace(folder / RUNS / run_id))}
+    summary = summarise(plan, results, points, traces, scored=scored)
+    content: dict[str, Any] = {"folder": str(folder), **summary, **facts}
+    content |= {"definitions": DEFINITIONS, "environment": environment()}
+    write_curves(folder / CURVES, content["comparisons"], points)
+    write_traces(folder / TRACES, traces)
+    from momentum_cli.benchmark.report.report import write_report  # here, because the report is made of this package
+
+    content = write_bench(folder, content)
+    try:
+        draw_bench(content, points, folder, traces)
+        write_report(folder)
+    except MomentumError as error:
+        # The numbers are there; `momentumrnn report` makes the rest again.
+        ui.note(f"the report is not complete: {error}", "warning")
+    return content

@@ -1,0 +1,111 @@
+"""Optimizers and learning rates as they are asked for: `NAME`, `NAME:key=value,…` or `NAME@ALIAS:key=value,…`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from momentum_cli.benchmark.plan.variants import label_of, require_different, split_list, take_apart
+from momentum_cli.errors import RecipeError
+
+# What an optimizer may have of its own besides its options: a schedule is a part of how it is used.
+_OWN_SECTION = "schedule"
+OPTIMIZERS_FLAG, RATES_FLAG = "--optimizers", "--lr-grid"
+
+
+@dataclass(frozen=True)
+class OptimizerVariant:
+    """An optimizer as it was asked for on the command line.
+
+    Args:
+        label: how it is called in tables; unique in a plan.
+        name: as in ``optimizer.name``.
+        options: texts ``key=value``, keys of the optimizer or dotted keys of ``schedule``.
+    """
+
+    label: str
+    name: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def own_rate(self) -> bool:
+        """Whether its options name a learning rate."""
+        return any(text.partition("=")[0] == "lr" for text in self.options)
+
+    def overrides(self, recipe_name: str, recipe_lr: float) -> list[str]:
+        """Return the overrides that give a recipe this optimizer.
+
+        Args:
+            recipe_name: optimizer of the recipe, whose options stay when it is the one wanted; those of another one
+                would mean nothing here, so it starts from its defaults.
+            recipe_lr: learning rate of the recipe, kept until something replaces it.
+        """
+        changes = [] if self.name == recipe_name else [f"optimizer={{name: {self.name!r}, lr: {recipe_lr!r}}}"]
+        return changes + [text if "." in text.partition("=")[0] else f"optimizer.{text}" for text in self.options]
+
+
+def parse_optimizers(texts: Sequence[str]) -> tuple[OptimizerVariant, ...]:
+    """Read ``--optimizers``: ``sgd,sgd@heavy:momentum=0.9,nesterov=true`` is sgd and one variant of it.
+
+    One of the package pytorch-optimizer, ``pytorch_optimizer:NAME``, is called NAME in tables unless we have one of
+    that name.
+
+    Raises:
+        RecipeError: An optimizer does not exist, a variant is malformed, or a label comes twice.
+    """
+    pieces = split_list(OPTIMIZERS_FLAG, "optimizer", texts)
+    if not pieces:
+        raise RecipeError(f"{OPTIMIZERS_FLAG}: no optimizer was named; try {OPTIMIZERS_FLAG} sgd,ahb-sgd,adam,ahb-adam")
+    variants = [_variant(piece) for piece in pieces]
+    require_different(OPTIMIZERS_FLAG, [variant.label for variant in variants], "weight_decay=0.01")
+    return tuple(variants)
+
+
+def parse_rates(text: str) -> tuple[float, ...]:
+    """Read ``--lr-grid``, learning rates with commas between them; returned from the smallest to the largest.
+
+    Raises:
+        RecipeError: One is not a number above 0, or comes twice.
+    """
+    rates = []
+    for piece in text.split(","):
+        try:
+            rate = float(piece)
+        except ValueError:
+            rate = math.nan
+        if not 0 < rate < math.inf:
+            raise RecipeError(
+                f"{RATES_FLAG} {text}: got {piece.strip()!r}, allowed are numbers above 0, as 1e-3,3e-3,1e-2"
+            )
+        if rate in rates:
+            raise RecipeError(f"{RATES_FLAG} {text}: {rate:g} comes twice, which would count one run as two")
+        rates.append(rate)
+    return tuple(sorted(rates))
+
+
+def rate_text(rate: float) -> str:
+    """A learning rate in labels and tables: all its digits, so that two rates never look the same."""
+    short = f"{rate:g}"
+    return short if float(short) == rate else repr(rate)
+
+
+def _variant(text: str) -> OptimizerVariant:
+    from momentum_cli.optim import EXTERNAL, OPTIMIZERS, resolve
+
+    prefix = EXTERNAL if text.startswith(EXTERNAL) else ""
+    bare, alias, options = take_apart(OPTIMIZERS_FLAG, "optimizer", text.removeprefix(prefix))
+    name = prefix + bare
+    try:
+        resolve(name)
+    except ValueError as error:
+        raise RecipeError(f"{OPTIMIZERS_FLAG} {text}: {error}") from error
+    for option in options:
+        key = option.partition("=")[0]
+        if "." in key and key.split(".")[0] != _OWN_SECTION:
+            raise RecipeError(
+                f"{OPTIMIZERS_FLAG} {text}: {key} cannot differ between optimizers, or they would not be compared on "
+                f"equal terms; allowed are options of the optimizer and of {_OWN_SECTION}"
+            )
+    shown = name if bare in OPTIMIZERS else bare
+    return OptimizerVariant(label_of(shown, alias, options), name, options)

@@ -1,0 +1,55 @@
+"""`momentumrnn report`: a benchmark, or several, or trainings side by side, as one self-contained HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from momentum_cli.benchmark.report.page import MARK, page
+from momentum_cli.benchmark.report.sources import differences, read_sources, require_one_machine
+from momentum_cli.errors import RecipeError
+from momentum_cli.runs.files import write_text
+from momentum_cli.runs.output import check_output_file
+
+__all__ = ["report", "write_report"]
+
+
+def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = False) -> dict[str, Any]:
+    """Write the report of benchmarks and trainings.
+
+    Args:
+        paths: their folders.
+        out: the file; None: ``report.html`` in the folder when there is one, else in the current folder.
+        force: put results of different machines into one report, which then says so.
+
+    Returns:
+        ``report`` (the file), ``sources``, ``warnings``.
+
+    Raises:
+        RecipeError: Results of different machines, or `out` is not a report or cannot be written.
+        DataError: A folder is not finished or damaged.
+    """
+    if not paths:
+        raise RecipeError("name one or more folders of benchmarks or runs")
+    sources = read_sources(paths)
+    if not force:
+        require_one_machine(sources)
+    warnings = [f"Results of different machines: {text}" for text in differences(sources)]
+    if out is None:
+        folder = paths[0] if paths[0].is_dir() else paths[0].parent
+        out = (folder if len(paths) == 1 else Path()) / "report.html"
+    check_output_file(out)
+    try:
+        if out.exists() and MARK not in out.read_text(encoding="utf-8", errors="replace")[:200]:
+            raise RecipeError(f"--out {out} is not a report of momentumrnn; it was left alone, name another file")
+        write_text(out, page(sources, warnings))
+    except OSError as error:
+        reason = error.strerror or error
+        raise RecipeError(f"--out {out}: cannot be written: {reason}; name a file elsewhere") from error
+    return {"report": str(out), "sources": [source.name for source in sources], "warnings": warnings}
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` into the folder of a finished benchmark."""
+    return Path(report([folder], out=folder / "report.html")["report"])

@@ -1,0 +1,167 @@
+"""The files of a benchmark: bench.json with every number, runs.csv with every evaluation."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from momentum_cli.benchmark.results.statistics import Point, Traces
+from momentum_cli.benchmark.results.summary import FORMAT, FORMAT_VERSION
+from momentum_cli.benchmark.running.folder import BENCH, RUNS
+from momentum_cli.errors import DataError
+from momentum_cli.runs.files import write_json, write_text
+from momentum_cli.runs.metrics_log import diagnostic_names, read_metrics
+
+CURVES = "runs.csv"
+TRACES = "diagnostics.csv"
+_COLUMNS = (
+    *("run", "comparison", "cell", "seed", "step", "samples"),
+    *("train_seconds", "wall_seconds", "metric", "metric_name"),
+)
+
+
+def read_points(folder: Path, run_id: str, metric: str) -> list[Point]:
+    """Return the evaluations of a run in one metric; none when it failed before the first."""
+    home = folder / RUNS / run_id
+    if not (home / "metrics.jsonl").is_file():
+        return []
+    return [
+        Point(row["step"], row["samples"], row["train_seconds"], row["wall_seconds"], row[metric])
+        for row in read_metrics(home, "eval")
+        if metric in row
+    ]
+
+
+def read_trace(home: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return what the optimizer of a run told of itself: name -> (step, value); {} for most optimizers.
+
+    Args:
+        home: the run folder.
+    """
+    rows = read_metrics(home, "train") if (home / "metrics.jsonl").is_file() else []
+    names = diagnostic_names(rows)
+    return {name: [(row["step"], row[name]) for row in rows if name in row] for name in names}
+
+
+def write_traces(path: Path, traces: Traces) -> None:
+    """Write ``diagnostics.csv``, one row a logged step and name; no file when no optimizer told anything."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("run", "step", "name", "value"))
+    rows = [
+        (run, step, name, value)
+        for run, trace in traces.items()
+        for name, values in trace.items()
+        for step, value in values
+    ]
+    if rows:
+        writer.writerows(rows)
+        write_text(path, buffer.getvalue())
+    else:
+        path.unlink(missing_ok=True)
+
+
+def read_traces(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Return what is in ``diagnostics.csv``; {} without it.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    traces: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                trace = traces.setdefault(row["run"], {}).setdefault(row["name"], [])
+                trace.append((int(row["step"]), float(row["value"])))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}); run the benchmark again to write it anew") from error
+    return traces
+
+
+def write_curves(path: Path, comparisons: Sequence[Mapping[str, Any]], points: Mapping[str, Sequence[Point]]) -> None:
+    """Write ``runs.csv``: one row an evaluation."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for comparison in comparisons:
+        for run in comparison["runs"]:
+            who = (run["id"], comparison["name"], run["label"], run["seed"])
+            for p in points.get(run["id"], ()):
+                row = (p.step, p.samples, p.train_seconds, p.wall_seconds, p.value, comparison["metric"])
+                writer.writerow((*who, *row))
+    write_text(path, buffer.getvalue())
+
+
+def read_curves(path: Path) -> dict[str, list[Point]]:
+    """Return the evaluations in ``runs.csv`` by run.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    curves: dict[str, list[Point]] = {}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                clocks = float(row["train_seconds"]), float(row["wall_seconds"])
+                point = Point(int(row["step"]), int(row["samples"]), *clocks, float(row["metric"]))
+                curves.setdefault(row["run"], []).append(point)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; it belongs beside {BENCH}") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}); run the benchmark again to write it anew") from error
+    return curves
+
+
+def write_bench(folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``bench.json`` and return what it holds."""
+    whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **content}
+    write_json(folder / BENCH, whole)
+    return whole
+
+
+def read_bench(folder: Path) -> dict[str, Any]:
+    """Read ``bench.json``.
+
+    Raises:
+        DataError: It is missing, damaged or of another version.
+    """
+    path = folder / BENCH
+    try:
+        content = read_numbers(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; is the benchmark finished?") from error
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(f"{path} is not the result of a benchmark")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"{path}: got format version {content.get('format_version')!r}, this program reads {FORMAT_VERSION}"
+        )
+    return content
+
+
+def read_numbers(text: str) -> Any:
+    """Read JSON with the words "Infinity", "-Infinity" and "NaN" as numbers, the inverse of `json_text`.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    return _numbers(json.loads(text))
+
+
+def _numbers(value: Any) -> Any:
+    """Turn the words that JSON has for infinities and NaN back into numbers."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return float(value) if isinstance(value, str) and value in ("Infinity", "-Infinity", "NaN") else value

@@ -1,0 +1,224 @@
+"""One run of a benchmark: a trainer in a run folder that is advanced a turn at a time, saved, and judged at its end.
+
+Its folder is that of an ordinary training (recipe, metrics, checkpoints, result), so every command that takes a run
+takes it too.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from momentum_cli.benchmark.running.outcome import RESULT, describe_failure, result_of, used_budget
+from momentum_cli.data import Dataset
+from momentum_cli.machine import environment
+from momentum_cli.progress import RunState, Status
+from momentum_cli.runs.checkpoint import (
+    SUFFIX,
+    Checkpoint,
+    best_name,
+    drop_other_bests,
+    load_checkpoint,
+    save_in_order,
+)
+from momentum_cli.runs.files import write_json, write_text
+from momentum_cli.runs.folder import new_run_folder
+from momentum_cli.runs.metrics_log import MetricsLog
+from momentum_cli.training.record import evaluation_of, log_step, logged, metrics_on_test, outcome, step_info
+from momentum_cli.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from momentum_cli.benchmark.plan.plan import RunSpec
+
+# A turn ends at an evaluation, or after this time when evaluations are far apart: short against any drift of the
+# machine's speed, long against the cost of changing between trainers.
+TURN_SECONDS = 1.0
+SAVE_EVERY_SECONDS = 20.0
+_SHOW_EVERY_SECONDS = 0.1
+
+
+class Contender:
+    """One run of a benchmark, at its start or where its folder's last checkpoint left it.
+
+    Args:
+        spec: what it trains.
+        folder: its run folder, new or of the same run.
+        dataset: shared by all runs of a comparison.
+        fabric: shared as well; its device is the run's.
+        show: told where the run is, a few times a second at most.
+        save_every_seconds: at most this much work is lost when the process is killed.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        folder: Path,
+        dataset: Dataset,
+        fabric: Fabric,
+        *,
+        show: Callable[[RunState], None] = lambda state: None,
+        save_every_seconds: float = SAVE_EVERY_SECONDS,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.spec = spec
+        self.folder = folder
+        self.trainer = Trainer(spec.recipe, dataset, fabric)
+        self.memory_bytes: int | None = None
+        self._show = show
+        self._save_every = save_every_seconds
+        self._now = now
+        self._best: Checkpoint | None = None  # of the best evaluation, as long as it is not on the disk
+        self._last_path = folder / "checkpoints" / f"last{SUFFIX}"
+        if not folder.exists():
+            new_run_folder(folder, stem=spec.id)
+        if not (folder / "recipe.yaml").is_file():
+            spec.recipe.save(folder / "recipe.yaml")
+        write_json(folder / "environment.json", environment())
+        if self._last_path.is_file():
+            self.trainer.restore(load_checkpoint(self._last_path))
+        self._log = MetricsLog(folder, self.trainer.objective.metrics, self.trainer.diagnostic_names)
+        self._log.resume(self.trainer.progress.step, keep_evaluation=self.trainer.progress.evaluated)
+        drop_other_bests(self._last_path, self.trainer.progress.best)
+        self._wall_since = self._saved_at = self._shown_at = now()
+
+    def turn(self, stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Train to the next evaluation, or for about `TURN_SECONDS`.
+
+        Args:
+            stopped: asked before every step; True ends the turn.
+
+        Returns:
+            Whether the run is over: target reached or budget used up.
+
+        Raises:
+            RunError: The run diverged.
+        """
+        trainer, progress = self.trainer, self.trainer.progress
+        start = self._wall_since = self._now()
+        until = trainer.next_evaluation()
+        while self.stop_reason() is None and not stopped():
+            result = trainer.step()
+            if logged(trainer):
+                self._wall()
+                log_step(self._log, trainer, step_info(trainer, result), progress.wall_seconds)
+            now = self._now()
+            if progress.step == until:
+                self._evaluate()
+                break
+            if now - start >= TURN_SECONDS:
+                break
+            if now - self._shown_at >= _SHOW_EVERY_SECONDS:
+                self._tell("training")
+        self._wall()
+        if self._now() - self._saved_at >= self._save_every:
+            self.save()
+        return self.stop_reason() is not None
+
+    def stop_reason(self) -> str | None:
+        """Return why the run is over, or None.
+
+        A budget in seconds ends a run between two evaluations without another one: an evaluation outside the common
+        grid could reach the target where the others were not looked at.
+        """
+        return self.trainer.progress.stop_reason(self.spec.recipe.train)
+
+    def save(self) -> None:
+        """Write checkpoints from which the run continues exactly: the best one first, as the last one names it."""
+        self._log.sync()
+        save_in_order(self._last_path, self.trainer.checkpoint(), self._best)
+        self._best = None
+        self._saved_at = self._now()
+
+    def pause(self) -> None:
+        """Save and let the files go: another contender continues this run later."""
+        self.save()
+        self._log.close()
+
+    def finish(self) -> dict[str, Any]:
+        """Save, evaluate the chosen parameters on the test set, and write and return the result."""
+        self.save()
+        test = metrics_on_test(self.trainer, self._last_path.parent)
+        return self._close(self.stop_reason(), test=test)
+
+    def fail(self, error: BaseException) -> dict[str, Any]:
+        """Write and return the result of a run that an error ended; its evaluations so far stay."""
+        write_text(self.folder / "error.txt", "".join(traceback.format_exception(error)))
+        return self._close("error", error=describe_failure(error))
+
+    def state(self, status: Status, reason: str | None = None) -> RunState:
+        """Return where the run is, for a display."""
+        progress = self.trainer.progress
+        metric = self.metric
+        value = None if progress.last is None else progress.last["metrics"][metric]
+        target = progress.target or {"reached": False}
+        at = (
+            (target["steps"], target["train_seconds"]) if target["reached"] else (progress.step, progress.train_seconds)
+        )
+        return RunState(
+            id=self.spec.id,
+            comparison=self.spec.comparison,
+            label=self.spec.label,
+            seed=self.spec.seed,
+            status=status,
+            metric=metric,
+            step=progress.step,
+            total_steps=self.trainer.total_steps,
+            value=value,
+            best=None if progress.best is None else progress.best["metrics"][metric],
+            train_seconds=progress.train_seconds,
+            reason=reason,
+            target_steps=at[0],
+            target_seconds=at[1],
+        )
+
+    @property
+    def metric(self) -> str:
+        """The metric that is watched: the target's, or the headline one of the data."""
+        target = self.spec.recipe.target
+        return self.trainer.dataset.metric if target is None else target.metric
+
+    def _evaluate(self) -> None:
+        trainer, split = self.trainer, self.trainer.selection_split
+        metrics = trainer.evaluate(split)
+        self._wall()
+        best = trainer.record(metrics, split)
+        progress = trainer.progress
+        if best and progress.best is not None:
+            progress.best["file"] = best_name(progress.step)
+            checkpoint = trainer.checkpoint()
+            # The tensors are the parameters themselves, which the next step changes.
+            self._best = Checkpoint({name: t.clone() for name, t in checkpoint.tensors.items()}, checkpoint.data)
+        self._log.evaluation(evaluation_of(trainer, metrics, best))
+        self._tell("training")
+
+    def _wall(self) -> None:
+        """Count the time since this turn began or since the last call; other runs' turns are not this run's time."""
+        now = self._now()
+        self.trainer.progress.wall_seconds += now - self._wall_since
+        self._wall_since = now
+
+    def _tell(self, status: Status) -> None:
+        self._shown_at = self._now()
+        self._show(self.state(status))
+
+    def _close(
+        self, reason: str | None, *, test: dict[str, float] | None = None, error: str | None = None
+    ) -> dict[str, Any]:
+        self._log.close()
+        progress = self.trainer.progress
+        ended = outcome(self.trainer, self.folder, test=test, stop_reason=reason)
+        result = result_of(self.spec, error) | ended | {"memory_bytes": self.memory_bytes}
+        status: Status = "failed" if error else "finished"
+        if progress.reached:
+            status, result["miss"] = "reached", None
+        elif progress.target is not None and error is None:
+            status, result["miss"] = "missed", f"target not reached within {used_budget(result)}"
+        write_json(self.folder / RESULT, result)
+        self._show(self.state(status, result["miss"]))
+        return result

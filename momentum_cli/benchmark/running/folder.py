@@ -1,0 +1,202 @@
+"""The folder of a benchmark: what it may be, and what is kept when a benchmark goes on.
+
+plan.json       what is compared, on which machine
+runs/ID/        a run folder a training
+bench.json, runs.csv, diagnostics.csv, *.png, report.html    the result, written at the end
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from momentum_cli.benchmark.plan.plan import Plan, RunSpec
+from momentum_cli.benchmark.running.outcome import RESULT
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.machine import environment
+from momentum_cli.recipe.recipe import load_recipe
+from momentum_cli.runs.files import write_json
+
+BENCH = "bench.json"
+PLAN = "plan.json"
+RUNS = "runs"
+_FILES = (
+    *(BENCH, PLAN, "memory.json", "tuning.json", "runs.csv", "diagnostics.csv", "report.html"),
+    *("*.png", ".*.tmp"),
+)
+_FORMAT = "momentumrnn bench plan"
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """Return what times depend on besides the recipe; times of two machines are never put into one table."""
+    here = environment()
+    return {
+        "cpu": here["cpu"]["name"],
+        "cores": here["cpu"]["cores"],
+        "threads": threads,
+        "devices": [device["name"] for device in here["devices"]],
+        "torch": here["packages"].get("torch"),
+        "momentumrnn": here["packages"].get("momentumrnn"),
+    }
+
+
+def identity(plan: Plan, *, scored: str, tuned: int, where: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes two benchmarks the same one, JSON-able."""
+    return {
+        "format": _FORMAT,
+        "recipes": {c.name: {entry.label: entry.recipe.dump() for entry in c.entries} for c in plan.comparisons},
+        "seeds": list(plan.seeds),
+        "baseline": plan.baseline,
+        "full": plan.full,
+        "tuned": tuned,
+        "scored": scored,
+        "machine": where,
+    }
+
+
+def open_bench_folder(
+    out: Path | None, wanted: dict[str, Any], *, overwrite: bool, base: Path = Path("runs")
+) -> tuple[Path, bool]:
+    """Make the folder of a benchmark, or reopen the one that was interrupted.
+
+    Args:
+        out: the folder itself: new, empty, or of a benchmark, whose finished runs are kept. None: the newest unfinished
+            benchmark in `base` that is the same one, or else a new numbered folder.
+        wanted: its `identity`.
+        overwrite: delete what an earlier benchmark left in `out`.
+        base: parent of numbered folders.
+
+    Returns:
+        The folder, and whether there was a benchmark in it.
+
+    Raises:
+        RecipeError: `out` holds something else, or times of another machine or clock.
+    """
+    # What went through JSON is compared with what went through JSON: tuples are lists, infinities are words.
+    wanted = json.loads(json.dumps(wanted))
+    name = "bench-" + "-".join(wanted["recipes"])
+    try:
+        folder = _unfinished(base, name, wanted) or _numbered(base, name) if out is None else out
+        if folder.exists() and not folder.is_dir():
+            raise RecipeError(f"--out {folder} is a file; name a new or an empty folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier = _read_plan(folder)
+        if earlier is None and any(folder.iterdir()):
+            raise RecipeError(f"--out {folder} is not empty and not a benchmark; name a new or an empty folder")
+        if earlier is not None and overwrite:
+            _clear(folder)
+            earlier = None
+        if earlier is not None:
+            _check_same_clock(folder, earlier, wanted)
+        (folder / RUNS).mkdir(exist_ok=True)
+        write_json(folder / PLAN, wanted)
+    except OSError as error:
+        raise RecipeError(
+            f"cannot make a folder for the benchmark ({error.strerror or error}: {error.filename}); name another one "
+            "with --out"
+        ) from error
+    return folder, earlier is not None
+
+
+def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, Any]]:
+    """Return the results of the runs that are finished.
+
+    Raises:
+        RecipeError: A run of that name was another one.
+        DataError: A result is damaged.
+    """
+    results = {}
+    for run in runs:
+        home = folder / RUNS / run.id
+        if not (home / "recipe.yaml").is_file():
+            continue
+        before = load_recipe(home / "recipe.yaml")
+        if before != run.recipe:
+            raise RecipeError(
+                f"{home} is a run with another recipe ({first_difference(before.dump(), run.recipe.dump())}); name "
+                "another folder with --out, or --overwrite to start anew"
+            )
+        if (home / RESULT).is_file():
+            try:
+                results[run.id] = json.loads((home / RESULT).read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise DataError(f"{home / RESULT} is damaged ({error}); delete it to repeat that run") from error
+    return results
+
+
+def _unfinished(base: Path, name: str, wanted: dict[str, Any]) -> Path | None:
+    if not base.is_dir():
+        return None
+    pattern = re.compile(re.escape(_stem(name)) + r"-(\d+)")
+    found = sorted((int(m[1]), path) for path in base.iterdir() if (m := pattern.fullmatch(path.name)))
+    for _, path in reversed(found):
+        if not (path / BENCH).exists() and _read_plan(path) == wanted:
+            return path
+    return None
+
+
+def _numbered(base: Path, name: str) -> Path:
+    stem = _stem(name)
+    base.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = base / f"{stem}-{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+        number += 1
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[^\w.+@=-]+", "-", name)[:80]
+
+
+def _read_plan(folder: Path) -> dict[str, Any] | None:
+    try:
+        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RecipeError(f"{folder / PLAN} is damaged ({error}); name another --out") from error
+    return plan if isinstance(plan, dict) and plan.get("format") == _FORMAT else None
+
+
+def _check_same_clock(folder: Path, earlier: dict[str, Any], wanted: dict[str, Any]) -> None:
+    here, there = wanted["machine"], earlier["machine"]
+    differing = [f"{key} {there.get(key)} there, {here[key]} here" for key in here if there.get(key) != here[key]]
+    if earlier["scored"] != wanted["scored"]:
+        differing.append(f"scored clock {earlier['scored']} there, {wanted['scored']} here (--jobs)")
+    if differing:
+        raise RecipeError(
+            f"{folder} holds runs whose times cannot be put beside those of this one ({'; '.join(differing)}); name "
+            "another --out, or --overwrite to start anew"
+        )
+
+
+def _clear(folder: Path) -> None:
+    """Delete what a benchmark wrote; anything else in the folder is the user's."""
+    for pattern in _FILES:
+        for path in folder.glob(pattern):
+            path.unlink()
+    runs = folder / RUNS
+    if runs.is_symlink():
+        runs.unlink()
+    elif runs.is_dir():
+        shutil.rmtree(runs)
+
+
+def first_difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
+    """Return the first key at which two recipes differ, with both values; "" where they do not."""
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            if found := first_difference(old, new, f"{prefix}{key}."):
+                return found
+        elif old != new:
+            return f"{prefix}{key}: {old!r} there, {new!r} now"
+    return ""

@@ -1,0 +1,74 @@
+"""How a run of a benchmark ended, in words and in the keys of its result.json."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from momentum_cli.errors import MomentumError, RunError
+from momentum_cli.runs.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from momentum_cli.benchmark.plan.plan import RunSpec
+
+RESULT = "result.json"
+
+
+def stillborn(spec: RunSpec, folder: Path, error: BaseException) -> dict[str, Any]:
+    """Write and return the result of a run that could not even be set up."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
+    result = result_of(spec, describe_failure(error))
+    write_json(folder / RESULT, result)
+    return result
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return why a run was ended by an error: diverged, out of memory, or crashed."""
+    lines = str(error).strip().splitlines()
+    first = lines[0] if lines else ""
+    if isinstance(error, RunError):
+        return f"diverged: {first.partition('; the last checkpoint')[0]}" if "not finite" in first else first
+    if isinstance(error, MomentumError):
+        return first
+    short = ("out of memory", "can't allocate memory", "not enough memory")
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in short):
+        return f"out of memory: {first}" if first else "out of memory"
+    return f"crashed: {type(error).__name__}" + (f": {first}" if first else "")
+
+
+def result_of(spec: RunSpec, error: str | None) -> dict[str, Any]:
+    """The keys that every result has, with what is known without training."""
+    unknown = ("run_dir", "task", "parameters", "device", "backend", "threads", "memory_bytes", "samples_per_second")
+    nothing = ("ms_per_step", "validation", "test", "best", "final", "selected_on", "target")
+    target = spec.recipe.target
+    return dict.fromkeys((*unknown, *nothing)) | {
+        "id": spec.id,
+        "comparison": spec.comparison,
+        "label": spec.label,
+        "cell": spec.recipe.model.cell,
+        "seed": spec.seed,
+        "precision": spec.recipe.train.precision,
+        "processes": 1,
+        "epochs": 0,
+        "steps": 0,
+        "samples": 0,
+        "train_seconds": 0.0,
+        "wall_seconds": 0.0,
+        "target": target and {"metric": target.metric, "value": target.value, "reached": False},
+        "stop_reason": "error",
+        "error": error,
+        "miss": error,
+        "recipe": spec.recipe.dump(),
+    }
+
+
+def used_budget(result: dict[str, Any]) -> str:
+    if result["stop_reason"] == "max_seconds":
+        return f"{result['train_seconds']:.1f} training seconds"
+    count = result["epochs"] if result["stop_reason"] == "epochs" else result["steps"]
+    unit = "epoch" if result["stop_reason"] == "epochs" else "step"
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"

@@ -1,0 +1,232 @@
+"""Runs a benchmark's trainings: interleaved in this process, or spread over several.
+
+In this process the runs of one seed take turns, so that a machine that gets slower or busier does so for all cells
+alike. The order of a round is rotated by one each time: no cell always follows the same one.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from momentum_cli.benchmark.plan.plan import RunSpec
+from momentum_cli.benchmark.running.contender import SAVE_EVERY_SECONDS, Contender
+from momentum_cli.benchmark.running.folder import RUNS, kept_results
+from momentum_cli.benchmark.running.outcome import stillborn
+from momentum_cli.benchmark.running.workers import measure_memory, work_in_processes
+from momentum_cli.data import Dataset
+from momentum_cli.errors import Interrupted
+from momentum_cli.progress import BenchUi, RunState, Status
+from momentum_cli.recipe.building import build_task
+from momentum_cli.runs.files import write_json
+from momentum_cli.training.launch import determinism, launch, signals
+from momentum_cli.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_WARM_UP_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how runs are made.
+
+    Args:
+        folder: of the benchmark.
+        data_dir: of the data sets, None for the default.
+        accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        jobs: processes; 1: all runs in this one.
+        ui: shows where the runs are.
+        save_every_seconds: at most this much work is lost when the process is killed.
+    """
+
+    folder: Path
+    data_dir: Path | None
+    accelerator: str
+    jobs: int
+    ui: BenchUi
+    save_every_seconds: float = SAVE_EVERY_SECONDS
+
+
+def execute(title: str, groups: Sequence[Sequence[RunSpec]], setting: Setting) -> dict[str, dict[str, Any]]:
+    """Make all runs, except those whose results are in the folder already.
+
+    Args:
+        title: what they are for.
+        groups: runs that are interleaved with each other: the same data and seed.
+        setting: see `Setting`.
+
+    Returns:
+        id of a run -> its result; the order is that of the groups.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM arrived; unfinished runs are saved and continue when called again.
+        MomentumError: the data, the devices or the folder are not as they have to be. What goes wrong in a single run
+            is that run's result.
+    """
+    runs = [run for group in groups for run in group]
+    results = kept_results(setting.folder, runs)
+    targets = {run.comparison: run.recipe.target for run in runs}
+    setting.ui.start(
+        title,
+        [_before(run, results.get(run.id)) for run in runs],
+        {name: None if target is None else (target.metric, target.value) for name, target in targets.items()},
+    )
+    with signals() as received:
+        missing = [[run for run in group if run.id not in results] for group in groups]
+        work = _in_processes if setting.jobs > 1 else _in_turns
+        for run_id, result in work([group for group in missing if group], setting, received):
+            results[run_id] = result
+    return {run.id: results[run.id] for run in runs}
+
+
+def _in_turns(
+    groups: Sequence[Sequence[RunSpec]], setting: Setting, received: list[int]
+) -> list[tuple[str, dict[str, Any]]]:
+    results: list[tuple[str, dict[str, Any]]] = []
+    dataset: Dataset | None = None
+    loaded = ""
+    for group in groups:
+        first = group[0]
+        fabric = launch(first.recipe, 1, 1, setting.accelerator)
+        with determinism(first.recipe.train.deterministic):
+            if dataset is None or loaded != first.comparison:
+                # one data set in memory at a time
+                dataset = None
+                dataset = build_task(first.recipe).load(setting.data_dir, setting.ui)
+                loaded = first.comparison
+                _warm_up(first, dataset, fabric)
+            memory = _memory(group, setting)
+            active, failed = _contenders(group, dataset, fabric, setting)
+            for contender in active:
+                contender.memory_bytes = memory[contender.spec.id]
+            results += failed + _interleave(active, received)
+        if received:
+            _interrupt(received, setting.folder)
+    return results
+
+
+def _contenders(
+    group: Sequence[RunSpec], dataset: Dataset, fabric: Fabric, setting: Setting
+) -> tuple[list[Contender], list[tuple[str, dict[str, Any]]]]:
+    """Return the runs that could be set up, and the results of those that could not."""
+    active: list[Contender] = []
+    failed: list[tuple[str, dict[str, Any]]] = []
+    show, every = setting.ui.update, setting.save_every_seconds
+    for run in group:
+        home = setting.folder / RUNS / run.id
+        try:
+            active.append(Contender(run, home, dataset, fabric, show=show, save_every_seconds=every))
+        except Exception as error:
+            failed.append((run.id, stillborn(run, home, error)))
+            show(_before(run, failed[-1][1]))
+    return active, failed
+
+
+def _interleave(active: list[Contender], received: list[int]) -> list[tuple[str, dict[str, Any]]]:
+    """Let runs take turns until they are over or a signal arrives; what is not over then is saved."""
+    results: list[tuple[str, dict[str, Any]]] = []
+    first = 0
+    while active and not received:
+        first = (first + 1) % len(active)
+        for contender in [*active[first:], *active[:first]]:
+            try:
+                over = contender.turn(lambda: bool(received))
+                result = contender.finish() if over else None
+            except Exception as error:
+                result = contender.fail(error)
+            if result is not None:
+                results.append((contender.spec.id, result))
+                active.remove(contender)
+    for contender in active:
+        contender.pause()
+    return results
+
+
+def _in_processes(
+    groups: Sequence[Sequence[RunSpec]], setting: Setting, received: list[int]
+) -> list[tuple[str, dict[str, Any]]]:
+    runs = [run for group in groups for run in group]
+    # The data are fetched and found fault with here, once, before several processes want them.
+    for run in {run.comparison: run for run in runs}.values():
+        build_task(run.recipe).load(setting.data_dir, setting.ui)
+    done = work_in_processes(
+        runs,
+        setting.folder / RUNS,
+        jobs=setting.jobs,
+        data_dir=setting.data_dir,
+        accelerator=setting.accelerator,
+        show=setting.ui.update,
+        stopped=lambda: bool(received),
+        save_every_seconds=setting.save_every_seconds,
+    )
+    if received:
+        _interrupt(received, setting.folder)
+    return done
+
+
+def _warm_up(run: RunSpec, dataset: Dataset, fabric: Fabric) -> None:
+    """Take what a process pays once (imports, thread pools, handles of libraries) before any clock runs.
+
+    It is paid by a plain RNN, so that no cell has its own kernels warmed, and what a cell compiles stays in its time.
+    """
+    with suppress(Exception):  # what fails here fails in the runs, where it is reported
+        recipe = run.recipe.override("model.cell=rnn", "model.backend=auto", "model.forget_bias=null")
+        trainer = Trainer(recipe, dataset, fabric)
+        for _ in range(_WARM_UP_STEPS):
+            trainer.step()
+
+
+def _memory(group: Sequence[RunSpec], setting: Setting) -> dict[str, int | None]:
+    """Return the peak memory of a process with each run alone; it is measured once a cell and kept."""
+    path = setting.folder / "memory.json"
+    known: dict[str, int | None] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    # A learning rate does not change what a step needs.
+    keys = {run.id: f"{run.comparison} {run.arm or run.label}" for run in group}
+    # What could not be measured once may be another time: a machine without free memory, say.
+    missing = list({keys[run.id]: run for run in group if known.get(keys[run.id]) is None}.values())
+    if missing:
+        setting.ui.note("measuring the memory of each cell in a process of its own")
+        values = measure_memory(missing, setting.data_dir, setting.accelerator)
+        known |= {keys[run.id]: value for run, value in zip(missing, values, strict=True)}
+        write_json(path, known)
+    return {run.id: known[keys[run.id]] for run in group}
+
+
+def _before(run: RunSpec, result: dict[str, Any] | None) -> RunState:
+    """Return the state of a run that waits, or whose result was kept."""
+    target = run.recipe.target
+    metric = "loss" if target is None else target.metric
+    state = RunState(run.id, run.comparison, run.label, run.seed, "waiting", metric)
+    if result is None:
+        return state
+    best = result["best"]
+    if target is None and best is not None:
+        metric = best["metric"]
+    reached = bool(result["target"] and result["target"]["reached"])
+    status: Status = "reached" if reached else "failed" if result["error"] else "missed" if target else "finished"
+    metrics = (result["validation"] if result["selected_on"] != "test" else result["test"]) or {}
+    return replace(
+        state,
+        status=status,
+        metric=metric,
+        step=result["steps"],
+        best=metrics.get(metric),
+        train_seconds=result["train_seconds"],
+        reason=result["miss"],
+        target_steps=result["target"]["steps"] if reached else result["steps"],
+        target_seconds=result["target"]["train_seconds"] if reached else result["train_seconds"],
+    )
+
+
+def _interrupt(received: list[int], folder: Path) -> None:
+    name = signal.Signals(received[-1]).name
+    raise Interrupted(
+        f"stopped by {name}; the runs so far are in {folder}, and the same command goes on with them", received[-1]
+    )

@@ -1,0 +1,228 @@
+"""Runs in processes of their own: several at a time, and one alone to see how much memory it takes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from momentum_cli.benchmark.plan.plan import RunSpec
+from momentum_cli.benchmark.running.contender import Contender
+from momentum_cli.benchmark.running.outcome import RESULT, stillborn
+from momentum_cli.cells.plugins import load_plugins, loaded_files
+from momentum_cli.errors import RunError
+from momentum_cli.progress import NO_PROGRESS, RunState
+from momentum_cli.recipe.building import build_task
+
+# fork would copy a process with threads in it, whose locks nobody opens again
+_SPAWN = multiprocessing.get_context("spawn")
+_MEMORY_STEPS = 2
+
+
+@dataclass(frozen=True)
+class _Options:
+    data_dir: Path | None
+    accelerator: str
+    threads: int
+    save_every_seconds: float
+    plugins: tuple[str, ...]
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    connection: Connection
+    run: RunSpec
+    slot: int
+
+
+def threads_of(jobs: int) -> int:
+    """Return the threads of each of `jobs` processes: the cores are shared out."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // jobs)
+
+
+def work_in_processes(
+    runs: Sequence[RunSpec],
+    folder: Path,
+    *,
+    jobs: int,
+    data_dir: Path | None,
+    accelerator: str,
+    show: Callable[[RunState], None],
+    stopped: Callable[[], bool],
+    save_every_seconds: float,
+) -> list[tuple[str, dict[str, Any]]]:
+    """Make runs in processes, `jobs` at a time; process i uses GPU i modulo their number.
+
+    A process that dies is the miss of its run.
+
+    Args:
+        runs: in the order in which they are begun.
+        folder: their folders are in it.
+        stopped: asked often; True ends the runs, which save themselves.
+
+    Returns:
+        (id, result) of every run that is over.
+    """
+    options = _Options(data_dir, accelerator, threads_of(jobs), save_every_seconds, loaded_files())
+    waiting = list(runs)
+    active: list[_Worker] = []
+    results: list[tuple[str, dict[str, Any]]] = []
+    try:
+        while active or (waiting and not stopped()):
+            while waiting and len(active) < jobs and not stopped():
+                slot = min(set(range(jobs)) - {worker.slot for worker in active})
+                active.append(_start(waiting.pop(0), folder, slot, options))
+            if stopped():
+                for worker in active:
+                    worker.process.terminate()
+            for ready in wait([worker.connection for worker in active], timeout=0.2):
+                worker = next(w for w in active if w.connection is ready)
+                try:
+                    show(worker.connection.recv())
+                except EOFError:
+                    worker.process.join()
+                    active.remove(worker)
+                    path = folder / worker.run.id / RESULT
+                    if path.is_file():
+                        results.append((worker.run.id, json.loads(path.read_text(encoding="utf-8"))))
+                    elif not stopped():
+                        error = RunError(_death(worker.process.exitcode))
+                        results.append((worker.run.id, stillborn(worker.run, folder / worker.run.id, error)))
+                        show(_failed(worker.run, str(error)))
+    finally:
+        for worker in active:
+            worker.process.terminate()
+        for worker in active:
+            worker.process.join()
+    return results
+
+
+def measure_memory(runs: Sequence[RunSpec], data_dir: Path | None, accelerator: str) -> list[int | None]:
+    """Return for each run the peak memory in bytes of a process that trains and evaluates it alone, for a few steps.
+
+    On the CPU resident memory (Python, torch and the data in it), on CUDA what torch allocated on the device; None when
+    it could not be measured. As many processes as there are cores work at a time: memory does not mind.
+    """
+    values: list[int | None] = []
+    size = min(threads_of(1), 4)
+    for first in range(0, len(runs), size):
+        started = []
+        for run in runs[first : first + size]:
+            receiving, sending = _SPAWN.Pipe(duplex=False)
+            process = _SPAWN.Process(
+                target=_measure, args=(run, data_dir, accelerator, sending, loaded_files()), daemon=True
+            )
+            process.start()
+            sending.close()
+            started.append((process, receiving))
+        for process, receiving in started:
+            try:
+                values.append(receiving.recv())
+            except EOFError:
+                values.append(None)
+            process.join()
+            receiving.close()
+    return values
+
+
+def _start(run: RunSpec, folder: Path, slot: int, options: _Options) -> _Worker:
+    receiving, sending = _SPAWN.Pipe(duplex=False)
+    process = _SPAWN.Process(target=_train, args=(run, folder / run.id, slot, sending, options), daemon=True)
+    process.start()
+    # This end is the process's alone: its death is seen as the end of the stream.
+    sending.close()
+    return _Worker(process, receiving, run, slot)
+
+
+def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, options: _Options) -> None:
+    """Make one run; the body of a process."""
+    import torch
+
+    from momentum_cli.training.launch import determinism, launch, memory_bytes, signals
+
+    _choose_gpu(slot)
+    torch.set_num_threads(options.threads)
+    parent = os.getppid()
+
+    def show(state: RunState) -> None:
+        with suppress(OSError):
+            connection.send(state)
+
+    with signals() as received, determinism(run.recipe.train.deterministic):
+
+        def stopped() -> bool:
+            # A parent that was killed starts this run again; two processes must not write into one folder.
+            return bool(received) or os.getppid() != parent
+
+        try:
+            load_plugins(options.plugins)
+            fabric = launch(run.recipe, 1, 1, options.accelerator)
+            dataset = build_task(run.recipe).load(options.data_dir, NO_PROGRESS)
+            every = options.save_every_seconds
+            contender = Contender(run, folder, dataset, fabric, show=show, save_every_seconds=every)
+        except Exception as error:
+            show(_failed(run, stillborn(run, folder, error)["miss"]))
+            return
+        try:
+            while not contender.turn(stopped):
+                if stopped():
+                    contender.pause()
+                    return
+            contender.memory_bytes = memory_bytes(contender.trainer.device)
+            contender.finish()
+        except Exception as error:
+            contender.fail(error)
+
+
+def _measure(
+    run: RunSpec, data_dir: Path | None, accelerator: str, connection: Connection, plugins: tuple[str, ...]
+) -> None:
+    """Train and evaluate a little and send the peak memory; the body of a process."""
+    from momentum_cli.training.launch import launch, memory_bytes
+    from momentum_cli.training.trainer import Trainer
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too; the parent decides
+    with suppress(Exception):
+        load_plugins(plugins)
+        dataset = build_task(run.recipe).load(data_dir, NO_PROGRESS)
+        count = run.recipe.train.eval_batch_size
+        validation = None if dataset.validation is None else dataset.validation.head(count)
+        dataset = replace(dataset, validation=validation, test=dataset.test.head(count))
+        trainer = Trainer(run.recipe, dataset, launch(run.recipe, 1, 1, accelerator))
+        for _ in range(_MEMORY_STEPS):
+            trainer.step()
+        trainer.evaluate(trainer.selection_split)
+        connection.send(memory_bytes(trainer.device))
+    connection.close()
+
+
+def _choose_gpu(slot: int) -> None:
+    """Show this process one GPU, before CUDA is first used in it."""
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+    if names and names != [""]:
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[slot % len(names)]
+
+
+def _failed(run: RunSpec, reason: str) -> RunState:
+    metric = "loss" if run.recipe.target is None else run.recipe.target.metric
+    return RunState(run.id, run.comparison, run.label, run.seed, "failed", metric, reason=reason)
+
+
+def _death(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"crashed: its process was ended by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
+    return f"crashed: its process ended with code {code}"

@@ -1,0 +1,317 @@
+"""Time of one training step or inference pass of a layer, as a ratio to torch's own layer in the same interleaved run.
+
+A round times every contender once, in an order that rotates from round to round, and a ratio is taken within a round:
+what else the machine does in a round slows both sides. Reported are the median and the interquartile range over rounds.
+
+Axes: T time, B batch, D input, N hidden.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from momentum_cli.cells.catalogue import KINDS, build_cell_layer, cell_objects
+from momentum_cli.cells.find import parse_cell
+from momentum_cli.kernels.fused import run as fused
+from momentum_cli.kernels.triton import run as triton
+from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.machine import forget_peak, peak_resident_bytes, resident_bytes
+
+Pass = Literal["forward", "training"]
+
+
+class Shape(NamedTuple):
+    """Sizes of one measurement: T steps, B sequences, D input channels, N hidden units."""
+
+    steps: int
+    batch: int
+    inputs: int
+    hidden: int
+
+
+# Pixel MNIST at two sizes, with small batches and one sequence; short sequences; language modelling; long and narrow.
+GRID = (
+    Shape(784, 128, 1, 128),
+    Shape(784, 128, 1, 256),
+    Shape(784, 32, 1, 128),
+    Shape(784, 1, 1, 128),
+    Shape(64, 128, 1, 64),
+    Shape(28, 128, 28, 128),
+    Shape(70, 20, 512, 512),
+    Shape(512, 64, 64, 128),
+)
+CELLS = ("lstm", "momentum", "adam", "rmsprop", "sr", "gru", "momentum-gru", "momentum-dtriv")
+# Torch's layer with as many gates: the same matrix products.
+TORCH_LAYERS: dict[int, Callable[..., nn.RNNBase]] = {4: nn.LSTM, 3: nn.GRU, 1: nn.RNN}
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What was measured for one cell, shape and pass. Times in seconds; ratios above 1 mean that the cell is faster.
+
+    ``torch_ratio`` is the time of torch's layer (`build_torch`) over that of the cell, with its lower and upper
+    quartile; ``loop_ratio`` that of the plain PyTorch loop of the same cell, None when it was not timed.
+    """
+
+    cell: str
+    shape: Shape
+    work: Pass
+    backend: str
+    seconds: float
+    seconds_quartiles: tuple[float, float]
+    torch_seconds: float
+    torch_ratio: float
+    torch_ratio_quartiles: tuple[float, float]
+    loop_ratio: float | None
+    gflops: float  # of the matrix products, per second
+    rounds: int
+    peak_bytes: int | None = None
+    torch_peak_bytes: int | None = None
+
+
+def build(cell: str, shape: Shape, backend: str = "auto", device: str = "cpu") -> RecurrentLayer:
+    """Return the layer of a cell with its default options."""
+    return build_cell_layer(
+        parse_cell(cell), cell_objects(cell, {}), shape.inputs, shape.hidden, backend=backend, device=device
+    )
+
+
+def gates(cell: str) -> int:
+    """Return the number of gates of a cell's recurrence."""
+    return KINDS[parse_cell(cell).recurrence].recurrence.gates
+
+
+def build_torch(cell: str, shape: Shape, device: str = "cpu") -> nn.RNNBase:
+    """Return torch's layer with as many gates as a cell: LSTM for 4, GRU for 3, RNN for 1.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return TORCH_LAYERS[gates(cell)](shape.inputs, shape.hidden, device=device)
+
+
+def step(layer: nn.Module, x: torch.Tensor, cotangent: torch.Tensor, work: Pass) -> None:
+    """Run the layer once; for training also the gradients of its parameters."""
+    if work == "forward":
+        with torch.inference_mode():
+            layer(x)
+        return
+    output, _ = layer(x)
+    torch.autograd.grad(output, list(layer.parameters()), cotangent)
+
+
+def measure(
+    shape: Shape,
+    cells: Sequence[str] = CELLS,
+    work: Pass = "training",
+    *,
+    rounds: int = 20,
+    loop_rounds: int = 3,
+    backend: str = "auto",
+    device: str = "cpu",
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[StepTime]:
+    """Time cells on one shape against torch's layers and, in the first rounds, the plain loop.
+
+    Args:
+        shape: Sizes, each >= 1.
+        cells: Names of cells with 1, 3 or 4 gates.
+        work: ``"forward"`` in inference mode, or ``"training"``: forward and backward.
+        rounds: Times of each contender, >= 1.
+        loop_rounds: Times of the plain loop, which is slow; 0 leaves it out.
+        backend: Of the cells.
+        device: ``"cpu"``, or ``"cuda"``, which is waited for before and after each step.
+        clock: Seconds; replaced in tests.
+
+    Returns:
+        One `StepTime` a cell.
+
+    Raises:
+        KeyError: A cell has no layer in torch to be compared with.
+    """
+    torch.manual_seed(0)
+    x, cotangent = _tensors(shape, device)
+    layers: dict[str, nn.Module] = {cell: build(cell, shape, backend, device) for cell in cells}
+    rivals = {cell: f"torch with {gates(cell)} gates" for cell in cells}
+    layers |= {rivals[cell]: build_torch(cell, shape, device) for cell in cells}
+    loops: dict[str, nn.Module] = {f"loop {cell}": build(cell, shape, "reference", device) for cell in cells}
+    seconds: dict[str, list[float]] = {name: [] for name in (*layers, *loops)}
+    for layer in layers.values():  # warm up: code, allocator, threads; Triton compiles here
+        step(layer, x, cotangent, work)
+    _wait(device)
+    for number in range(rounds):
+        names = [*layers, *(loops if number < loop_rounds else ())]
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            layer = layers.get(name) or loops[name]
+            start = clock()
+            step(layer, x, cotangent, work)
+            _wait(device)
+            seconds[name].append(clock() - start)
+    results = []
+    for cell in cells:
+        own, rival, loop = seconds[cell], seconds[rivals[cell]], seconds[f"loop {cell}"]
+        ratios = [theirs / ours for theirs, ours in zip(rival, own, strict=True)]
+        layer = layers[cell]
+        assert isinstance(layer, RecurrentLayer)
+        median = statistics.median(own)
+        results.append(
+            StepTime(
+                cell=cell,
+                shape=shape,
+                work=work,
+                backend=layer.chosen_backend or layer.backend,
+                seconds=median,
+                seconds_quartiles=quartiles(own),
+                torch_seconds=statistics.median(rival),
+                torch_ratio=statistics.median(ratios),
+                torch_ratio_quartiles=quartiles(ratios),
+                loop_ratio=statistics.median([t / o for t, o in zip(loop, own, strict=False)]) if loop else None,
+                gflops=floating_point_operations(cell, shape, work) / median / 1e9,
+                rounds=rounds,
+            )
+        )
+    return results
+
+
+def _tensors(shape: Shape, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an input and the gradient of an output."""
+    x = torch.randn(shape.steps, shape.batch, shape.inputs, device=device)
+    return x, torch.randn(shape.steps, shape.batch, shape.hidden, device=device)
+
+
+def _wait(device: str) -> None:
+    """Wait until a CUDA device has done what it was given; the CPU always has."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """Return the lower and upper quartile (inclusive method); of one value, twice itself."""
+    if len(values) < 2:
+        return values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, high
+
+
+def floating_point_operations(cell: str, shape: Shape, work: Pass) -> float:
+    """Return the operations of the matrix products: ``2 T B G (N + D)`` forward, and twice that backward.
+
+    The input is not asked for its gradient, so backward leaves out ``2 T B G D`` of it.
+    """
+    steps, batch, inputs, hidden = shape
+    columns = gates(cell) * hidden
+    forward = 2.0 * steps * batch * columns * (hidden + inputs)
+    return forward if work == "forward" else 3.0 * forward - 2.0 * steps * batch * columns * inputs
+
+
+def machine_gflops(seconds: float = 1.0, device: str = "cpu") -> float:
+    """Return the best rate of a float32 matrix product of torch on the threads in use, the roof of the comparison."""
+    size = 8192 if torch.device(device).type == "cuda" else 1024
+    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    torch.mm(a, b)
+    _wait(device)
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        torch.mm(a, b)
+        _wait(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best / 1e9
+
+
+def peak_bytes(
+    cell: str, shape: Shape, work: Pass, *, native: bool = False, backend: str = "auto", device: str = "cpu"
+) -> int | None:
+    """Return by how much one step raises the peak memory, or None where it cannot be told.
+
+    On the CPU that of a fresh process, which Linux tells; on CUDA that of the tensors that torch allocates.
+
+    Args:
+        cell: As in `measure`.
+        shape: Sizes.
+        work: As in `measure`.
+        native: Ask for torch's layer instead of the cell.
+        backend: Of the cell.
+        device: As in `measure`.
+    """
+    side = "torch" if native else backend
+    if torch.device(device).type == "cuda":
+        return _cuda_peak(cell, work, side, shape, device)
+    command = [sys.executable, "-m", "momentum_cli.benchmark.speed.step_time", cell, work, side]
+    done = subprocess.run([*command, *map(str, shape)], check=True, capture_output=True, text=True)
+    return int(done.stdout) or None
+
+
+def _cuda_peak(cell: str, work: Pass, which: str, shape: Shape, device: str) -> int:
+    layer = build_torch(cell, shape, device) if which == "torch" else build(cell, shape, which, device)
+    x, cotangent = _tensors(shape, device)
+    step(layer, x, cotangent, work)  # libraries keep workspaces that are not the step's
+    _wait(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    step(layer, x, cotangent, work)
+    _wait(device)
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def _report_peak(cell: str, work: Pass, which: str, shape: Shape) -> int:
+    layer = build_torch(cell, shape) if which == "torch" else build(cell, shape, which)
+    x, cotangent = _tensors(shape, "cpu")
+    step(layer, x[:1, :1], cotangent[:1, :1], work)  # code and threads are not the step's
+    before = resident_bytes() if forget_peak() else None
+    if before is None:
+        return 0
+    step(layer, x, cotangent, work)
+    return (peak_resident_bytes() or 0) - before
+
+
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Return what a number depends on: processor, instruction set, threads, versions; with CUDA also the device."""
+    cuda: dict[str, Any] = {}
+    if torch.device(device).type == "cuda":
+        cuda = {
+            "device": torch.cuda.get_device_name(device),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            # Products of torch's own layer in TensorFloat-32; our kernels compute them in float32.
+            "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+            "triton": triton.status()["triton"],
+        }
+    return {
+        **cuda,
+        "processor": _processor(),
+        "isa": fused.status()["isa"],
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def as_json(results: Sequence[StepTime]) -> list[dict[str, Any]]:
+    """Return the results as plain dicts, with the shape by name."""
+    return [asdict(result) | {"shape": result.shape._asdict()} for result in results]
+
+
+if __name__ == "__main__":
+    name, kind, side, *sizes = sys.argv[1:]
+    chosen: Pass = "forward" if kind == "forward" else "training"
+    sys.stdout.write(str(_report_peak(name, chosen, side, Shape(*map(int, sizes)))))
