@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pkgutil
+from importlib import import_module
 
 import pytest
 import torch
@@ -168,12 +170,14 @@ def test_values_outside_their_range_are_refused(build: object, name: str) -> Non
         build()  # type: ignore[operator]
 
 
-def test_the_table_holds_every_dynamics_of_the_module() -> None:
-    import momentum_cli.dynamics as module
+def test_the_table_holds_every_dynamics_of_the_folder() -> None:
+    import momentum_cli.dynamics as package
 
+    modules = [import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)]
     classes = {
         value
+        for module in modules
         for value in vars(module).values()
-        if dataclasses.is_dataclass(value) and value.__module__ == module.__name__
+        if dataclasses.is_dataclass(value) and value.__module__ == module.__name__ and hasattr(value, "state_names")
     }
     assert set(DYNAMICS.values()) == classes

@@ -30,7 +30,7 @@ class LanguageScanModel(nn.Module):
     def __init__(self, model: LanguageModel, bundle: Bundle) -> None:
         super().__init__()
         self.embedding = model.embedding
-        self.distribution = distribution(model)
+        self.distribution = distribution(model.head)
         self.names = bundle.state_names
         stateful = bool(self.names)
         cores = []
