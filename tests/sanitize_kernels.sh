@@ -18,4 +18,4 @@ fi
 # The sanitizers' runtime must be the first library of the process; torch and Python themselves leak and are not our business.
 LD_PRELOAD="$("${CXX:-g++}" -print-file-name=libasan.so) $("${CXX:-g++}" -print-file-name=libstdc++.so)" \
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 MOMENTUMRNN_KERNEL_LIBRARY="$folder/_cpu.so" \
-    "${PYTHON:-.venv/bin/python}" -m pytest tests/test_fused.py tests/test_update.py -q "$@"
+    "${PYTHON:-.venv/bin/python}" -m pytest tests/kernels/fused/test_run.py tests/kernels/fused/test_update.py -q "$@"

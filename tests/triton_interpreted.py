@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_fused import Case, error
+from kernel_cases import Case, error
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 

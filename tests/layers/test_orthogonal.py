@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from layer_inputs import DYNAMIC, random
 from lightning_fabric import Fabric
-from test_layers import DYNAMIC, random
-from test_orthogonal import exponential, skew
+from skew_matrices import exponential, skew
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 

@@ -92,7 +92,7 @@ def test_a_batch_on_the_gpu_equals_the_batch_on_the_cpu() -> None:
 def test_the_table_lists_exactly_the_tasks_and_the_manual_describes_each() -> None:
     tasks = {value for value in vars(data).values() if isinstance(value, type) and hasattr(value, "load")}
     assert set(TASKS.values()) == tasks - {data.Task}
-    manual = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
+    manual = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
     for name, task in TASKS.items():
         assert f"## `{name}`" in manual
         section = manual.split(f"## `{name}`", 1)[1].split("\n## ", 1)[0]

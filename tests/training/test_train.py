@@ -128,7 +128,7 @@ def test_killed_at_any_moment_a_resumed_run_is_the_run_left_alone(tmp_path: Path
     draw = random.Random()
     few = ["replace:14:after", *draw.sample(EVERY_STEP, 2), *draw.sample(EVERY_NAME[2:], 2)]
     moments = EVERY_STEP + EVERY_NAME[1:] if all_moments else few
-    driver = Path(__file__).with_name("killed_runs.py")
+    driver = Path(__file__).parents[1] / "killed_runs.py"
     done = subprocess.run(
         [sys.executable, driver, tmp_path, "none", *moments], capture_output=True, text=True, timeout=1800, check=False
     )

@@ -17,7 +17,7 @@ from momentum_cli.export.export import export, open_program
 from momentum_cli.recipe.building import build_task
 from momentum_cli.training.trained import load_model
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")

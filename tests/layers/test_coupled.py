@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_layers import random
+from layer_inputs import random
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 

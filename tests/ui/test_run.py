@@ -29,7 +29,7 @@ from momentum_cli.ui.run_plain import PlainUi, QuietUi
 from momentum_cli.ui.summary import evaluation_text, next_steps, summary_rows
 from momentum_cli.wording import bytes_text, clock_text, metric_text, number_text, printable, seconds_text
 
-DEMO = Path(__file__).with_name("live_demo.py")
+DEMO = Path(__file__).parents[1] / "live_demo.py"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 NASTY = "runs/[red]x[/red] [/] \x1b[31mred\x07\r\udc80"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from layer_inputs import DYNAMIC, random
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
@@ -19,19 +20,7 @@ from momentum_cli.kernels import BACKENDS
 from momentum_cli.layers.recurrent import RecurrentLayer
 
 LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
-DYNAMIC: dict[str, Dynamics] = {
-    "identity": Identity(),
-    "momentum": HeavyBall(0.6, 0.9),
-    "nesterov": Nesterov(0.7),
-    "sr": ScheduledRestart(0.9, 4),
-    "rmsprop": RMSProp(0.3, 0.8, 1e-6),
-    "adam": Adam(0.6, 0.2, 0.9, 1e-6),
-}
 SHAPES: list[dict[str, Any]] = [{}, {"num_layers": 2, "bidirectional": True}, {"bias": False}]
-
-
-def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 def pair(recurrence: str, dynamics: Dynamics, backend: str, **options: Any) -> tuple[RecurrentLayer, RecurrentLayer]:

@@ -33,7 +33,7 @@ on_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), rea
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("chosen", ["lstm", pytest.param("", marks=pytest.mark.slow)])
 def test_interpreted_kernels_equal_the_reference(chosen: str) -> None:
-    file = Path(__file__).with_name("triton_interpreted.py")
+    file = Path(__file__).parents[2] / "triton_interpreted.py"
     command = [sys.executable, "-m", "pytest", str(file), "-q", "-p", "no:cacheprovider", "-k", chosen]
     done = subprocess.run(
         command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False

@@ -32,10 +32,10 @@ from momentum_cli.recipe.recipe import load_recipe, recipe_schema
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.training.trained import load_model
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_gated_unit.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "minimal_gated_unit.py"
 
-LAZY = (Path(__file__).parent / "lazy_average.py").read_text(encoding="utf-8")
-DOCS = Path(__file__).parent.parent / "docs" / "plugins.md"
+LAZY = (Path(__file__).parents[1] / "lazy_average.py").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs" / "plugins.md"
 
 
 @pytest.fixture(autouse=True)

@@ -227,7 +227,7 @@ def test_help_shows_no_types_of_flags_and_cuts_no_option(monkeypatch: pytest.Mon
 
 
 def test_every_exit_code_is_in_the_readme_and_in_the_help() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     text = " ".join(CliRunner().invoke(cli.app, ["--help"], env={"COLUMNS": "200"}).stdout.split())
     for words in ("0 done", "1 failed", "3 data", "4 target missed"):
         assert words in readme

@@ -17,7 +17,7 @@ def report(tmp_path: Path, capsys: pytest.CaptureFixture[str], **changes: object
 
 
 def test_every_extra_says_what_is_missing_without_it() -> None:
-    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert doctor._WITHOUT.keys() == project["optional-dependencies"].keys()
 
 

@@ -27,8 +27,8 @@ from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.checkpoint import Checkpoint
 from momentum_cli.training.trainer import Trainer
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_gated_unit.py"
-LAZY = Path(__file__).parent / "lazy_average.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "minimal_gated_unit.py"
+LAZY = Path(__file__).parents[1] / "lazy_average.py"
 FILTERED = [*(kind for kind, entry in KINDS.items() if entry.filtered), "mgu"]
 PLUGIN = ["mgu", *(f"{name}-mgu" for name in DYNAMICS if name != "identity")]
 PLUGIN += [f"lazy-{kind}".removesuffix("-lstm") for kind in FILTERED]

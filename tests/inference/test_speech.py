@@ -183,7 +183,7 @@ def test_the_example_needs_only_numpy_and_onnxruntime(run: tuple[str, Path], fol
     """Its frames and its answer are those of this package."""
     pytest.importorskip("onnxruntime")
     kind, out = run
-    path = Path(__file__).parent.parent / "examples" / "onnx_speech.py"
+    path = Path(__file__).parents[2] / "examples" / "onnx_speech.py"
     spec = importlib.util.spec_from_file_location("onnx_speech", path)
     assert spec is not None
     assert spec.loader is not None

@@ -29,7 +29,7 @@ def run(optimizer: torch.optim.Optimizer, rates: list[float]) -> torch.Tensor:
 
 
 def test_table_names_its_own_classes_and_the_page_describes_them() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "optimizers.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "optimizers.md").read_text(encoding="utf-8")
     for name, cls in OPTIMIZERS.items():
         assert resolve(name) is cls
         assert f"`{name}`" in page, f"docs/optimizers.md does not say what {name} is"

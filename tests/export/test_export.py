@@ -209,7 +209,7 @@ def test_plain_torch_weights_need_no_momentum(tmp_path: Path, capsys: pytest.Cap
     assert result["test"]["file"] == result["test"]["checkpoint"]
     x = torch.rand(2, 11, 8)
     np.save(tmp_path / "x.npy", x.numpy())
-    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "plain_torch_lstm.py"))
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "plain_torch_lstm.py"))
     plain, state, outputs = example["PlainModel"](str(out)), None, None
     with torch.no_grad():
         for part in x.split([1, 3, 7], dim=1):
@@ -235,7 +235,7 @@ def test_examples_stream_one_step_at_a_time(checkpoint: Path, format: str, tmp_p
     export(checkpoint, format=format, stateful=True, out=out, check_accuracy=False)
     x = torch.rand(2, 9, 8)
     expected = open_program(out).run(x)[0]
-    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / f"{format}_streaming.py"))
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / f"{format}_streaming.py"))
     if format == "onnx":
         onnxruntime = pytest.importorskip("onnxruntime")
         for chunk in (1, 4):
