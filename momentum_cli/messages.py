@@ -84,6 +84,28 @@ def describe_value(value: Any) -> str:
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}… ({len(shown):,} characters)"
 
 
+class Said(str):
+    """Words for what was got, such as "3 tensors", which are shown as they are; other text is quoted."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def refuse(name: str, got: Any, must: str, remedy: str = "") -> str:
+    """Return the message that refuses a value: "`momentum` must be in [0, 1), got 1.3".
+
+    Args:
+        name: The argument or option; a name of Python or of a recipe is quoted, a flag or a path is not.
+        got: Its value, or `Said` words for it.
+        must: The rest of the sentence behind "must", such as "be in [0, 1)".
+        remedy: What to do about it, behind a semicolon; "" where the sentence says it.
+    """
+    shown = f"`{name}`" if name.replace(".", "_").isidentifier() else name
+    return f"{shown} must {must}, got {describe_value(got)}" + (f"; {remedy}" if remedy else "")
+
+
 def describe_mistake(detail: Mapping[str, Any]) -> str:
     """Return one error of pydantic as "got …, allowed is …".
 

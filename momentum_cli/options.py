@@ -166,8 +166,9 @@ def _own_checks(
 def _refused(message: str, values: dict[str, Any]) -> Problem:
     """Point at the option that a message of the object starts with, or at the only one there is."""
     for key in values:
-        if message.startswith((f"{key}:", f"{key} ")):
-            return Problem((key,), message.removeprefix(f"{key}:").strip())
+        for start in (f"`{key}` ", f"{key}: ", f"{key} "):
+            if message.startswith(start):
+                return Problem((key,), message.removeprefix(start))
     return Problem(tuple(values) if len(values) == 1 else (), message)
 
 

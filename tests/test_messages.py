@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from momentum_cli.messages import describe_mistake, describe_value
+from momentum_cli.messages import Said, describe_mistake, describe_value, refuse
 from momentum_cli.recipe.checks import SECTIONS
 
 WRONG: list[Any] = ["x", "", 1.5, -1, 2, True, None, [], ["x"], {}, {"x": 1}, float("nan"), float("inf"), 10**400]
@@ -73,3 +73,19 @@ def test_a_long_value_is_shown_by_its_beginning() -> None:
     assert len(shown) < 100
     assert f"{len(repr(text)):,} characters" in shown
     assert describe_value("short") == "'short'"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("momentum", 1.3, "be in [0, 1)"), "`momentum` must be in [0, 1), got 1.3"),
+        (("train.epochs", "many", "be an integer"), "`train.epochs` must be an integer, got 'many'"),
+        (("--split", "dev", "be one of train, test"), "--split must be one of train, test, got 'dev'"),
+        (
+            ("state", Said("3 tensors"), "be 2 tensors", "use zero_state"),
+            "`state` must be 2 tensors, got 3 tensors; use zero_state",
+        ),
+    ],
+)
+def test_a_refusal_says_what_it_must_be_and_what_it_was(arguments: tuple[Any, ...], message: str) -> None:
+    assert refuse(*arguments) == message
