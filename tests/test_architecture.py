@@ -2,54 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import graphlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1] / "momentum_cli"
-LAYERS = [  # from the top; names in one row do not know each other
-    {"__main__"},
-    {"cli"},
-    {"inference"},
-    {"benchmark", "export", "inspection"},
-    {"training"},
-    {"recipe"},
-    {"cells", "models"},
-    {"layers", "optim"},
-    {"kernels", "pictures", "ui"},
-    {"data", "options", "recurrence", "runs", "wording"},
-    {"dynamics", "errors", "machine", "messages", "metrics", "progress"},
-]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
-
-
-def module_of(path: Path) -> str:
-    parts = path.relative_to(ROOT.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_of(path): path for path in FILES}
-
-
-def imports(source: str) -> Iterator[str]:
-    """Every module of the package that a source imports, anywhere in it: at the top, in a function, for types."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "momentum_cli":
-            assert node.level == 0
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                # `from momentum_cli import __version__` names no module of the package.
-                yield inner if inner in MODULES else str(node.module)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("momentum_cli."))
-
-
-def room_of(module: str) -> str:
-    return module.split(".")[1]
+from floors import FILES, MODULES, RANK, ROOT, imports, room_of
 
 
 def wrong_imports(own: str, source: str) -> list[str]:
