@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 from torch import Tensor
 
 State = tuple[Tensor, ...]
+"""Tensors that are carried from step to step: of a dynamics, of a recurrence, of a whole layer."""
 
 
 class Dynamics(Protocol):

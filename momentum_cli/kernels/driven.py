@@ -11,10 +11,10 @@ from torch import Tensor
 
 from momentum_cli.dynamics.adam import Adam
 from momentum_cli.dynamics.identity import Identity
-from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics, State
 from momentum_cli.dynamics.rmsprop import RMSProp
 from momentum_cli.dynamics.scan import filter_input
-from momentum_cli.kernels.backend import State, Weights
+from momentum_cli.kernels.backend import Weights
 
 
 class Driven(NamedTuple):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.kernels.backend import State, Weights, Work
+from momentum_cli.dynamics.protocol import Dynamics, State
+from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.driven import take_in
 from momentum_cli.recurrence.protocol import Recurrence
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics, State
 from momentum_cli.dynamics.ragged import advance
-from momentum_cli.kernels.backend import State, Weights, Work
+from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.recurrence.protocol import Recurrence
 
 

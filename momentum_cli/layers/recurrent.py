@@ -14,10 +14,10 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from momentum_cli import kernels
 from momentum_cli.dynamics.heavy_ball import HeavyBall
-from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics, State
 from momentum_cli.dynamics.ragged import reverse
 from momentum_cli.kernels.backend import Backend, Weights, Work
-from momentum_cli.layers.state import State, StateLayout
+from momentum_cli.layers.state import StateLayout
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.recurrence.protocol import Recurrence
 

@@ -11,9 +11,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics, State
 from momentum_cli.layers.recurrent import RecurrentLayer
-from momentum_cli.layers.state import State
 from momentum_cli.recurrence.protocol import Recurrence
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding
 
 from momentum_cli.data import NOT_SCORED
+from momentum_cli.dynamics.protocol import State
 from momentum_cli.layers.stack import RecurrentStack, locked_dropout
-from momentum_cli.layers.state import State
 
 # Half the width of the uniform distribution of a tied embedding, from the code of AWD-LSTM.
 _INIT_RANGE = 0.1

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from momentum_cli.dynamics.protocol import State
 from momentum_cli.layers.recurrent import RecurrentLayer
-from momentum_cli.layers.state import State
 
 
 class SequenceModel(nn.Module):

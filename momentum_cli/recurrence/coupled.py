@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from momentum_cli.dynamics.nesterov import nesterov_coefficient
-from momentum_cli.recurrence.protocol import Recurrence, State
+from momentum_cli.dynamics.protocol import State
+from momentum_cli.recurrence.protocol import Recurrence
 
 NAME = "sr-coupled"
 EQUATION = (

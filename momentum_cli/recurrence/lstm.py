@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from momentum_cli.recurrence.protocol import Recurrence, State
+from momentum_cli.dynamics.protocol import State
+from momentum_cli.recurrence.protocol import Recurrence
 
 
 def lstm_step(d: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor | None) -> tuple[Tensor, Tensor]:

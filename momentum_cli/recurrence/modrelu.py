@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from momentum_cli.recurrence.protocol import Recurrence, State
+from momentum_cli.dynamics.protocol import State
+from momentum_cli.recurrence.protocol import Recurrence
 
 
 def modrelu(z: Tensor, bias: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-State = tuple[Tensor, ...]
+from momentum_cli.dynamics.protocol import State
+
 Step = Callable[[Tensor, State, Tensor, Tensor | None], State]
 
 

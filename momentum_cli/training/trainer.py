@@ -18,8 +18,8 @@ from torch import Tensor
 from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.data.batching import Groups, ShuffledGroups, WindowGroups, evaluation_groups
 from momentum_cli.data.language.text import TokenText
+from momentum_cli.dynamics.protocol import State
 from momentum_cli.errors import RecipeError, RunError
-from momentum_cli.layers.state import State
 from momentum_cli.models.language import LanguageModel
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
 from momentum_cli.runs.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer

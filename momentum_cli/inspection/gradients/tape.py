@@ -15,9 +15,9 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics, State
 from momentum_cli.layers.recurrent import RecurrentLayer
-from momentum_cli.recurrence.protocol import Recurrence, State
+from momentum_cli.recurrence.protocol import Recurrence
 
 
 @dataclass(frozen=True)

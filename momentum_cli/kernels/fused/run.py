@@ -12,9 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.protocol import Dynamics, State
 from momentum_cli.kernels import reference
-from momentum_cli.kernels.backend import State, Weights, Work
+from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.driven import can_take_in, take_in
 from momentum_cli.kernels.fused import library
 from momentum_cli.kernels.fused.library import status

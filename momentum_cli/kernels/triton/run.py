@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.kernels.backend import State, Weights, Work
+from momentum_cli.dynamics.protocol import Dynamics, State
+from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.driven import can_take_in, take_in
 from momentum_cli.kernels.triton import ops
 from momentum_cli.recurrence.protocol import Recurrence
