@@ -1,4 +1,4 @@
-"""The layers behind the second part of a cell's name, and their options beside those of the dynamics."""
+"""The layers of cells, the cells that they make with the dynamics, and from a cell to its layer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from momentum_cli.cells.find import parse_cell
-from momentum_cli.cells.names import Cell
+from momentum_cli.cells.names import Cell, combine
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.dynamics.nesterov import ScheduledRestart
 from momentum_cli.dynamics.protocol import Dynamics
@@ -26,7 +25,7 @@ OrthogonalInit = Literal["cayley", "henaff"]
 
 @dataclass(frozen=True)
 class NoOptions:
-    """A recurrence without options."""
+    """A layer without options of its own."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +58,19 @@ class CoupledOptions:
 
 
 @dataclass(frozen=True)
-class Kind:
+class LayerEntry:
     """One layer of recipes.
 
     Args:
-        layer: Its class.
+        build: Its class, or a function with the same arguments.
         recurrence: What it runs, for people and for tables.
-        options: Dataclass of the options of the recurrence; its fields are arguments of the layer.
+        options: Dataclass of its own options; the fields are arguments of `build`.
         fixed: More arguments, which are not options.
-        bias: Whether the layer takes ``bias``.
-        filtered: Whether the layer takes ``dynamics``; otherwise the only one is `Identity`.
+        bias: Whether it takes ``bias``.
+        filtered: Whether it takes ``dynamics``; otherwise the only one is `Identity`.
     """
 
-    layer: Callable[..., RecurrentLayer]
+    build: Callable[..., RecurrentLayer]
     recurrence: Recurrence
     options: type = NoOptions
     fixed: tuple[tuple[str, Any], ...] = ()
@@ -79,40 +78,44 @@ class Kind:
     filtered: bool = True
 
 
-KINDS: dict[str, Kind] = {
-    "lstm": Kind(LSTM, RECURRENCES["lstm"]),
-    "gru": Kind(GRU, RECURRENCES["gru"]),
-    "rnn": Kind(RNN, RECURRENCES["rnn"]),
-    "rnn_relu": Kind(RNN, RECURRENCES["rnn_relu"], fixed=(("nonlinearity", "relu"),)),
-    "dtriv": Kind(OrthogonalRNN, RECURRENCES["modrelu"], DynamicOptions, bias=False),
-    "exprnn": Kind(
+LAYERS: dict[str, LayerEntry] = {
+    "lstm": LayerEntry(LSTM, RECURRENCES["lstm"]),
+    "gru": LayerEntry(GRU, RECURRENCES["gru"]),
+    "rnn": LayerEntry(RNN, RECURRENCES["rnn"]),
+    "rnn_relu": LayerEntry(RNN, RECURRENCES["rnn_relu"], fixed=(("nonlinearity", "relu"),)),
+    "dtriv": LayerEntry(OrthogonalRNN, RECURRENCES["modrelu"], DynamicOptions, bias=False),
+    "exprnn": LayerEntry(
         OrthogonalRNN, RECURRENCES["modrelu"], StaticOptions, fixed=(("trivialization", "static"),), bias=False
     ),
-    "sr-coupled": Kind(CoupledLSTM, coupled_recurrence(1.0, 40), CoupledOptions, filtered=False),
+    "sr-coupled": LayerEntry(CoupledLSTM, coupled_recurrence(1.0, 40), CoupledOptions, filtered=False),
 }
 
 
-def cell_options(cell: str) -> tuple[Option, ...]:
-    """Return the options of a cell: those of its dynamics, then those of its recurrence."""
-    dynamics, kind = parse_cell(cell)
-    return dataclass_options(DYNAMICS[dynamics]) + dataclass_options(KINDS[kind].options)
+def all_cells() -> dict[str, Cell]:
+    """Return every cell by its name, those of loaded plugins too."""
+    return combine(DYNAMICS, {name: entry.filtered for name, entry in LAYERS.items()})
 
 
-def cell_objects(cell: str, options: Mapping[str, Any]) -> tuple[Dynamics, Any]:
-    """Build the dynamics and the options of the recurrence of a cell.
+def cell_options(cell: Cell) -> tuple[Option, ...]:
+    """Return the options of a cell: those of its dynamics, then those of its layer."""
+    return dataclass_options(DYNAMICS[cell.dynamics]) + dataclass_options(LAYERS[cell.layer].options)
+
+
+def cell_objects(cell: Cell, options: Mapping[str, Any]) -> tuple[Dynamics, Any]:
+    """Build the dynamics of a cell and the options of its layer.
 
     Args:
-        cell: Its name.
+        cell: Which.
         options: By name; those left out take their defaults.
 
     Raises:
         ValueError: A value is outside its range.
         TypeError: There is no such option.
     """
-    dynamics, kind = parse_cell(cell)
-    own = {field.name for field in fields(KINDS[kind].options)}
+    of_layer = LAYERS[cell.layer].options
+    own = {field.name for field in fields(of_layer)}
     driven = {name: value for name, value in options.items() if name not in own}
-    return DYNAMICS[dynamics](**driven), KINDS[kind].options(**{k: v for k, v in options.items() if k in own})
+    return DYNAMICS[cell.dynamics](**driven), of_layer(**{k: v for k, v in options.items() if k in own})
 
 
 def build_cell_layer(
@@ -121,16 +124,16 @@ def build_cell_layer(
     """Build the layer of a cell.
 
     Args:
-        cell: What `parse_cell` returned.
+        cell: Which.
         options: What `cell_objects` returned.
         sizes: ``input_size, hidden_size`` and, unless it is 1, ``num_layers``.
         bias: Given to layers that take it; an orthogonal RNN has no bias but modReLU's.
         shared: Arguments that every layer takes: ``dropout``, ``bidirectional``, ``backend``, ….
     """
-    kind = KINDS[cell.recurrence]
-    arguments = {**shared, **dict(kind.fixed), **asdict(options[1])}
-    if kind.bias:
+    entry = LAYERS[cell.layer]
+    arguments = {**shared, **dict(entry.fixed), **asdict(options[1])}
+    if entry.bias:
         arguments["bias"] = bias
-    if kind.filtered:
+    if entry.filtered:
         arguments["dynamics"] = options[0]
-    return kind.layer(*sizes, **arguments)
+    return entry.build(*sizes, **arguments)

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from momentum_cli.cells.names import CELLS, Cell
+from momentum_cli.cells.catalogue import all_cells
+from momentum_cli.cells.names import Cell
+from momentum_cli.cells.plugins import load_installed
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import unknown
 
 
-def canonical_name(name: str) -> str:
-    """Return the name under which a cell is kept: `momentum-lstm` is `momentum`.
-
-    Raises:
-        RecipeError: There is no such cell; the message gives the nearest one and the command that lists all.
-    """
-    # Only a dynamics may leave "-lstm" out; "lstm-lstm" is not a name.
-    short = name.removesuffix("-lstm")
-    if short != name and short in CELLS and CELLS[short] == Cell(short, "lstm"):
-        return short
-    if name in CELLS:
-        return name
-    from momentum_cli.cells.plugins import load_installed
-
-    load_installed()
-    if name in CELLS:
-        return name
-    message = unknown("cell", name, CELLS, listed_by="momentumrnn cells list")
-    raise RecipeError(f"{message}; a cell of your own needs --plugin FILE.py")
-
-
 def parse_cell(name: str) -> Cell:
-    """Return the names of the dynamics and of the recurrence behind a cell name, e.g. `adam-gru` -> (adam, gru).
+    """Return the cell of a name, such as `adam-gru`; `momentum-lstm` is `momentum`.
 
     Raises:
         RecipeError: There is no such cell; the message gives the nearest one and the command that lists all.
     """
-    return CELLS[canonical_name(name)]
+    found = _lookup(name)
+    if found is None:
+        load_installed()
+        found = _lookup(name)
+    if found is None:
+        message = unknown("cell", name, all_cells(), listed_by="momentumrnn cells list")
+        raise RecipeError(f"{message}; your own cells need --plugin FILE.py")
+    return found
+
+
+def canonical_name(name: str) -> str:
+    """Return the one name of a cell: `momentum` for `momentum-lstm`.
+
+    Raises:
+        RecipeError: There is no such cell, see `parse_cell`.
+    """
+    return parse_cell(name).name
+
+
+def _lookup(name: str) -> Cell | None:
+    cells = all_cells()
+    # Only a dynamics may leave "-lstm" out; "lstm-lstm" is not a name.
+    full = cells.get(name.removesuffix("-lstm"))
+    return full if full is not None and f"{full.dynamics}-lstm" == name else cells.get(name)

@@ -1,63 +1,67 @@
-"""Cell names, `lstm gru rnn rnn_relu dtriv exprnn`, `DYNAMICS[-RECURRENCE]` and `sr-coupled`, and what is behind each.
-
-The names are written out here, so that the command line completes and checks them without importing torch; a test
-holds them against `DYNAMICS` x `KINDS`.
-"""
+"""Cell names: `LAYER`, `DYNAMICS[-LAYER]`, where the layer `lstm` is left out, and layers that take no dynamics."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import ast
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    pass
+_PACKAGE = Path(__file__).parents[1]
 
 
 class Cell(NamedTuple):
-    """A dynamics in front of a recurrence, by their names in `DYNAMICS` and `KINDS`."""
+    """A dynamics in front of a layer, by their names in `DYNAMICS` and `LAYERS`."""
 
     dynamics: str
-    recurrence: str
+    layer: str
+
+    @property
+    def name(self) -> str:
+        """Its name in recipes and on the command line, such as `adam-gru`."""
+        if self.dynamics == "identity":
+            return self.layer
+        return f"{self.dynamics}-{self.layer}".removesuffix("-lstm")
 
 
-CELLS: dict[str, Cell] = {
-    "lstm": Cell("identity", "lstm"),
-    "gru": Cell("identity", "gru"),
-    "rnn": Cell("identity", "rnn"),
-    "rnn_relu": Cell("identity", "rnn_relu"),
-    "dtriv": Cell("identity", "dtriv"),
-    "exprnn": Cell("identity", "exprnn"),
-    "momentum": Cell("momentum", "lstm"),
-    "momentum-gru": Cell("momentum", "gru"),
-    "momentum-rnn": Cell("momentum", "rnn"),
-    "momentum-rnn_relu": Cell("momentum", "rnn_relu"),
-    "momentum-dtriv": Cell("momentum", "dtriv"),
-    "momentum-exprnn": Cell("momentum", "exprnn"),
-    "nesterov": Cell("nesterov", "lstm"),
-    "nesterov-gru": Cell("nesterov", "gru"),
-    "nesterov-rnn": Cell("nesterov", "rnn"),
-    "nesterov-rnn_relu": Cell("nesterov", "rnn_relu"),
-    "nesterov-dtriv": Cell("nesterov", "dtriv"),
-    "nesterov-exprnn": Cell("nesterov", "exprnn"),
-    "sr": Cell("sr", "lstm"),
-    "sr-gru": Cell("sr", "gru"),
-    "sr-rnn": Cell("sr", "rnn"),
-    "sr-rnn_relu": Cell("sr", "rnn_relu"),
-    "sr-dtriv": Cell("sr", "dtriv"),
-    "sr-exprnn": Cell("sr", "exprnn"),
-    "rmsprop": Cell("rmsprop", "lstm"),
-    "rmsprop-gru": Cell("rmsprop", "gru"),
-    "rmsprop-rnn": Cell("rmsprop", "rnn"),
-    "rmsprop-rnn_relu": Cell("rmsprop", "rnn_relu"),
-    "rmsprop-dtriv": Cell("rmsprop", "dtriv"),
-    "rmsprop-exprnn": Cell("rmsprop", "exprnn"),
-    "adam": Cell("adam", "lstm"),
-    "adam-gru": Cell("adam", "gru"),
-    "adam-rnn": Cell("adam", "rnn"),
-    "adam-rnn_relu": Cell("adam", "rnn_relu"),
-    "adam-dtriv": Cell("adam", "dtriv"),
-    "adam-exprnn": Cell("adam", "exprnn"),
-    "sr-coupled": Cell("identity", "sr-coupled"),
-}
+def combine(dynamics: Iterable[str], layers: Mapping[str, bool]) -> dict[str, Cell]:
+    """Return every cell by its name: each dynamics in front of each layer, then the layers that take none.
+
+    Args:
+        dynamics: Names of dynamics.
+        layers: Names of layers, and whether each takes a dynamics.
+    """
+    cells = [Cell(name, layer) for name in dynamics for layer, filtered in layers.items() if filtered]
+    cells += [Cell("identity", layer) for layer, filtered in layers.items() if not filtered]
+    return {cell.name: cell for cell in cells}
+
+
+def built_in_names() -> list[str]:
+    """Return the names of the built-in cells from the source of the two tables.
+
+    Importing the tables imports torch, which takes seconds, too long for the completion of a word in a shell.
+    """
+    dynamics = _entries(_PACKAGE / "dynamics" / "__init__.py", "DYNAMICS")
+    layers = _entries(_PACKAGE / "cells" / "catalogue.py", "LAYERS")
+    return list(combine(dynamics, {name: _takes_dynamics(entry) for name, entry in layers.items()}))
+
+
+def _takes_dynamics(entry: ast.expr) -> bool:
+    keywords = entry.keywords if isinstance(entry, ast.Call) else []
+    return not any(keyword.arg == "filtered" for keyword in keywords)
+
+
+def _entries(file: Path, table: str) -> dict[str, ast.expr]:
+    """Return the entries of a literal table with the keys it is written with."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == table and isinstance(node.value, ast.Dict):
+            return {
+                key.value: value
+                for key, value in zip(node.value.keys, node.value.values, strict=True)
+                if isinstance(key, ast.Constant) and isinstance(key.value, str)
+            }
+    raise LookupError(f"{file} has no literal table {table}")
+
 
 # u is the projected input W_ih x_t + b_ih, d what the recurrence receives in its place.
 EQUATIONS: dict[str, str] = {
@@ -69,7 +73,7 @@ EQUATIONS: dict[str, str] = {
     "adam": "v' = momentum v + step_size u; m' = beta2 m + (1 - beta2) u²; d = v' / sqrt(m' + eps)",
 }
 
-# The dataclasses of dynamics.py and kinds.py check these; a test tries the edges of each against them.
+# The dataclasses of the options check these; a test tries the edges of each against them.
 RANGES: dict[str, str] = {
     "momentum": "[0, 1)",
     "beta2": "[0, 1)",

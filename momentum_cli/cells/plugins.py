@@ -5,10 +5,10 @@ A plugin is a module with one or both of
     RECURRENCES = {"mgu": Recurrence("mgu", 2, ("h",), mgu_step, "…")}
     DYNAMICS = {"lazy": LazyBall}
 
-Every recurrence gets a cell of its own name and one for each dynamics, every dynamics one for each recurrence. A file
-is run only when the user names it (``--plugin FILE.py``, `load_plugin`), an installed package when a cell is asked for
-that is not known (entry point group `GROUP`). Recipes, and with them checkpoints and exported files, name the plugin
-that their cell is from, and never run it.
+Every recurrence becomes a layer, so a cell of its own name and one for each dynamics; every dynamics gets a cell for
+each layer. A file is run only when the user names it (``--plugin FILE.py``, `load_plugin`), an installed package when a
+cell is asked for that is not known (entry point group `GROUP`). Recipes, and with them checkpoints and exported files,
+name the plugin that their cell is from, and never run it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,19 @@ import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from momentum_cli.cells.names import CELLS, EQUATIONS, Cell
+from momentum_cli.cells.catalogue import LAYERS, LayerEntry, all_cells
+from momentum_cli.cells.names import EQUATIONS
+from momentum_cli.cells.trials import check_dynamics, check_recurrence, describe_options, located
+from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import RecipeError
+from momentum_cli.layers.custom import CustomRNN
+from momentum_cli.messages import Said, refuse
+from momentum_cli.recurrence import RECURRENCES
 
 GROUP = "momentumrnn.plugins"
 _FAMILIES = ("RECURRENCES", "DYNAMICS")
@@ -34,7 +41,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True)
 class Plugin:
-    """What is loaded.
+    """A loaded plugin.
 
     Args:
         name: The file's name, or that of the entry point; recipes name the plugin by it.
@@ -116,7 +123,8 @@ def loaded_files() -> tuple[str, ...]:
 
 def plugins_of(cells: Iterable[str]) -> list[str]:
     """Return the names of the plugins that cells are from, sorted; built-in and unknown cells have none."""
-    parts = {part for cell in cells if cell in CELLS for part in CELLS[cell]}
+    known = all_cells()
+    parts = {part for cell in cells if cell in known for part in known[cell]}
     return sorted(plugin.name for plugin in LOADED.values() if parts & set(plugin.names))
 
 
@@ -129,25 +137,20 @@ def is_loaded(name: str) -> bool:
 
 def _register(name: str, path: Path | None, module: ModuleType) -> Plugin:
     """Check everything a plugin offers, then add all of it."""
-    from functools import partial
-
-    from momentum_cli.cells.catalogue import KINDS, Kind
-    from momentum_cli.cells.trials import check_dynamics, check_recurrence, describe_options, located
-    from momentum_cli.dynamics import DYNAMICS
-    from momentum_cli.layers.custom import CustomRNN
-
     where = str(path or name)
     found = {family: getattr(module, family, {}) for family in _FAMILIES}
     for family, entries in found.items():
         if not isinstance(entries, dict):
-            raise RecipeError(f"{where}: {family} is {type(entries).__name__}, allowed is a dict of name and object")
+            got = Said(type(entries).__name__)
+            raise RecipeError(f"{where}: {refuse(family, got, 'be a dict of name and object')}")
     recurrences, dynamics = found["RECURRENCES"], found["DYNAMICS"]
     if not recurrences and not dynamics:
         raise RecipeError(f"{where}: defines neither of {' and '.join(_FAMILIES)}; see docs/plugins.md")
     for key in (*recurrences, *dynamics):
         line = located(where, module, key)
         if not isinstance(key, str) or not _NAME.fullmatch(key):
-            raise RecipeError(f"{line}: got the name {key!r}, allowed are lower-case letters, digits and _")
+            must = "be lower-case letters, digits and _, with a letter first"
+            raise RecipeError(f"{line}: {refuse('the name', key, must)}")
         if _taken(key) or (key in recurrences and key in dynamics):
             raise RecipeError(f"{line}: the name {key!r} is taken; choose another one")
     for key, recurrence in recurrences.items():
@@ -155,25 +158,17 @@ def _register(name: str, path: Path | None, module: ModuleType) -> Plugin:
     for key, cls in dynamics.items():
         check_dynamics(located(where, module, key), key, cls)
     for key, recurrence in recurrences.items():
-        KINDS[key] = Kind(partial(CustomRNN, recurrence), recurrence)
-        CELLS[key] = Cell("identity", key)
-        CELLS.update({f"{other}-{key}": Cell(other, key) for other in DYNAMICS if other != "identity"})
+        LAYERS[key] = LayerEntry(partial(CustomRNN, recurrence), recurrence)
     for key, cls in dynamics.items():
         DYNAMICS[key] = cls
         EQUATIONS[key] = getattr(cls, "equation", (cls.__doc__ or key).partition("\n")[0])
         describe_options(cls)
-        for kind in (kind for kind, entry in KINDS.items() if entry.filtered):
-            CELLS[f"{key}-{kind}".removesuffix("-lstm")] = Cell(key, kind)
     LOADED[name] = Plugin(name, path, (*recurrences, *dynamics))
     return LOADED[name]
 
 
 def _taken(key: str) -> bool:
-    from momentum_cli.cells.catalogue import KINDS
-    from momentum_cli.dynamics import DYNAMICS
-    from momentum_cli.recurrence import RECURRENCES
-
-    return key in CELLS or key in KINDS or key in DYNAMICS or key in RECURRENCES
+    return key in all_cells() or key in LAYERS or key in DYNAMICS or key in RECURRENCES
 
 
 def _place(error: BaseException, file: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from momentum_cli.cells.names import CELLS
+from momentum_cli.cells.names import built_in_names
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -36,10 +36,10 @@ def complete_override(incomplete: str) -> list[str]:
         "target": TargetOptions,
     }
     if incomplete.startswith("model.cell="):
-        texts = [f"model.cell={cell}" for cell in CELLS]
+        texts = [f"model.cell={cell}" for cell in built_in_names()]
     else:
         texts = [f"{name}.{key}=" for name, section in sections.items() for key in section.model_fields]
-        texts += ["task.", "optimizer.lr=", "optimizer.", *(f"cells.{cell}." for cell in CELLS)]
+        texts += ["task.", "optimizer.lr=", "optimizer.", *(f"cells.{cell}." for cell in built_in_names())]
     return [text for text in texts if text.startswith(incomplete)]
 
 

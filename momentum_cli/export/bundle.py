@@ -201,19 +201,19 @@ def build_layer_model(description: dict[str, Any]) -> SequenceModel | LanguageMo
     Raises:
         DataError: The description is not one of ours.
     """
-    from momentum_cli.cells.catalogue import KINDS, build_cell_layer
+    from momentum_cli.cells.catalogue import LAYERS, build_cell_layer
 
     # The first of those with this recurrence: how an orthogonal matrix was trained does not matter any more.
-    kinds = {kind.recurrence.name: name for name, kind in reversed(KINDS.items())}
+    layers_of = {entry.recurrence.name: layer for layer, entry in reversed(LAYERS.items())}
     try:
         options = dict(description["dynamics"])
         name = options.pop("name")
         dynamics = DYNAMICS[name](**options)
         shared = {key: description[key] for key in ("bidirectional", "bias")}
         sizes = [description[key] for key in ("input_size", "hidden_size", "num_layers")]
-        kind = kinds[description["recurrence"]]
-        own = KINDS[kind].options(**description.get("recurrence_options", {}))
-        cell, objects = Cell(name, kind), (dynamics, own)
+        layer_name = layers_of[description["recurrence"]]
+        own = LAYERS[layer_name].options(**description.get("recurrence_options", {}))
+        cell, objects = Cell(name, layer_name), (dynamics, own)
         model: SequenceModel | LanguageModel
         if "language" in description:
             language = description["language"]

@@ -2,57 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from momentum_cli.cells.names import CELLS, EQUATIONS, RANGES
+from momentum_cli.cells.catalogue import LAYERS, all_cells, cell_options
+from momentum_cli.cells.names import EQUATIONS, RANGES
+from momentum_cli.cells.plugins import load_installed
+from momentum_cli.dynamics import DYNAMICS
+from momentum_cli.options import Option, dataclass_options
 from momentum_cli.ui import terminal
-
-if TYPE_CHECKING:
-    from momentum_cli.options import Option
 
 
 def describe_cells() -> list[dict[str, Any]]:
-    """Return one JSON-able entry a cell: name, dynamics, recurrence, equation, and options with default and range.
-
-    Imports torch, because defaults are read from the dataclasses of `DYNAMICS` and `KINDS`.
-    """
-    from momentum_cli.cells.catalogue import KINDS, cell_options
-    from momentum_cli.cells.plugins import load_installed
-
+    """Return one JSON-able entry per cell: name, dynamics, layer, equation, and options with default and range."""
     load_installed()
     return [
         {
             "name": name,
             "dynamics": cell.dynamics,
-            "recurrence": cell.recurrence,
-            "equation": f"{EQUATIONS[cell.dynamics]}; {KINDS[cell.recurrence].recurrence.equation}",
-            "options": _described(cell_options(name)),
+            "layer": cell.layer,
+            "equation": f"{EQUATIONS[cell.dynamics]}; {LAYERS[cell.layer].recurrence.equation}",
+            "options": _described(cell_options(cell)),
         }
-        for name, cell in CELLS.items()
+        for name, cell in all_cells().items()
     ]
 
 
 def print_cells() -> None:
-    """Show the cells to people: the dynamics with their cells and options, then the recurrences behind them."""
-    from momentum_cli.cells.catalogue import KINDS
-    from momentum_cli.cells.plugins import load_installed
-    from momentum_cli.dynamics import DYNAMICS
-    from momentum_cli.options import dataclass_options
-
+    """Show the cells to people: the dynamics with their cells and options, then the layers behind them."""
     load_installed()
     rows = []
-    for dynamics, equation in EQUATIONS.items():
-        names = [name for name, cell in CELLS.items() if cell.dynamics == dynamics]
-        rows.append(["\n".join(names), _lines(equation), _shown(dataclass_options(DYNAMICS[dynamics]))])
+    for dynamics, cls in DYNAMICS.items():
+        names = [name for name, cell in all_cells().items() if cell.dynamics == dynamics]
+        rows.append(["\n".join(names), _lines(EQUATIONS[dynamics]), _shown(dataclass_options(cls))])
     terminal.print_table(["cell", "equation (u: projected input)", "options: default, range"], rows)
-    recurrences = [
-        [name, _lines(kind.recurrence.equation), _shown(dataclass_options(kind.options))]
-        for name, kind in KINDS.items()
+    layers = [
+        [name, _lines(entry.recurrence.equation), _shown(dataclass_options(entry.options))]
+        for name, entry in LAYERS.items()
     ]
     terminal.print_table(
-        ["recurrence", "equation (d: driven input)", "options: default, range"],
-        recurrences,
-        "A name without one has lstm.",
+        ["layer", "equation (d: driven input)", "options: default, range"],
+        layers,
+        "A cell's name without a layer means lstm.",
     )
 
 

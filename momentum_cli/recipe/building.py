@@ -9,7 +9,7 @@ from torch import nn
 
 from momentum_cli import kernels
 from momentum_cli.cells.catalogue import build_cell_layer, cell_objects
-from momentum_cli.cells.find import canonical_name, parse_cell
+from momentum_cli.cells.find import parse_cell
 from momentum_cli.data import TASKS, Task
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.errors import RecipeError
@@ -124,5 +124,5 @@ def check_backends(module: nn.Module, device: torch.device) -> None:
 
 
 def _cell_objects(recipe: Recipe, cell: str | None) -> tuple[Dynamics, Any]:
-    name = canonical_name(cell or recipe.model.cell)
-    return cell_objects(name, recipe.cells.get(name, {}))
+    wanted = parse_cell(cell or recipe.model.cell)
+    return cell_objects(wanted, recipe.cells.get(wanted.name, {}))

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from momentum_cli.cells.find import canonical_name
-from momentum_cli.cells.names import CELLS
+from momentum_cli.cells.catalogue import all_cells, cell_objects, cell_options
+from momentum_cli.cells.find import canonical_name, parse_cell
+from momentum_cli.cells.names import Cell
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import describe_mistake, describe_value, unknown
 from momentum_cli.options import (
@@ -104,7 +105,6 @@ def _with_text_keys(value: Any) -> Any:
 
 def describe_families() -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of the sections whose keys depend on a name: task, optimizer and cells."""
-    from momentum_cli.cells.catalogue import cell_options
     from momentum_cli.data import TASKS
     from momentum_cli.optim import OPTIMIZERS
     from momentum_cli.recipe.parameter_groups import GROUPS
@@ -124,7 +124,7 @@ def describe_families() -> dict[str, dict[str, Any]]:
         groups = {"type": "object", "properties": dict.fromkeys(GROUPS, group), "additionalProperties": False}
         entry["properties"]["groups"] = groups
 
-    cells = {name: options_model(name, cell_options(name)).model_json_schema() for name in CELLS}
+    cells = {name: options_model(name, cell_options(cell)).model_json_schema() for name, cell in all_cells().items()}
     return {
         "task": one_of({name: dataclass_options(task) for name, task in TASKS.items()}),
         "optimizer": optimizers,
@@ -257,39 +257,37 @@ def _check_groups(
 
 
 def _check_cells(data: Mapping[str, Any]) -> Checked:
-    from momentum_cli.cells.catalogue import cell_objects, cell_options
-
-    def check(cell: str, given: Mapping[str, Any]) -> Checked:
-        return check_options(f"cell {cell}", cell_options(cell), given, lambda **options: cell_objects(cell, options))
+    def check(cell: Cell, given: Mapping[str, Any]) -> Checked:
+        return check_options(f"cell {cell.name}", cell_options(cell), given, lambda **own: cell_objects(cell, own))
 
     return _check_by_cell({name: {} if given is None else given for name, given in data.items()}, "options", check)
 
 
 def _check_published(data: Mapping[str, Any]) -> Checked:
-    def check(cell: str, given: Mapping[str, Any]) -> Checked:
+    def check(cell: Cell, given: Mapping[str, Any]) -> Checked:
         return _check_fields(("published", "*"), given)
 
     return _check_by_cell(data, "metric, value, source and more", check)
 
 
 def _check_by_cell(
-    data: Mapping[str, Any], content: str, check: Callable[[str, Mapping[str, Any]], Checked]
+    data: Mapping[str, Any], content: str, check: Callable[[Cell, Mapping[str, Any]], Checked]
 ) -> Checked:
     """Check a mapping of cells, each by ``check(cell, given)``, where ``content`` says what a cell is given."""
     checked: dict[str, Any] = {}
     problems = []
     for name, given in data.items():
         try:
-            cell = canonical_name(name)
+            cell = parse_cell(name)
         except RecipeError as error:
             problems.append(Problem((name,), str(error)))
             continue
-        if cell in checked:
-            problems.append(Problem((name,), f"the same cell as {cell!r}, which is there already"))
+        if cell.name in checked:
+            problems.append(Problem((name,), f"the same cell as {cell.name!r}, which is there already"))
         elif not isinstance(given, Mapping):
             problems.append(Problem((name,), f"got {describe_value(given)}, allowed is a mapping of {content}"))
         else:
-            checked[cell], found = check(cell, given)
+            checked[cell.name], found = check(cell, given)
             problems += [Problem((name, *problem.path), problem.message) for problem in found]
     return checked, problems
 
@@ -297,11 +295,9 @@ def _check_by_cell(
 def _complete_cells(checked: dict[str, Any]) -> None:
     """Write down the defaults of the chosen cell when the recipe does not name it."""
     cell = checked["model"].get("cell", ModelOptions.model_fields["cell"].default)
-    from momentum_cli.cells.catalogue import cell_options
-
     cells = checked.setdefault("cells", {})
     if cell not in cells:
-        defaults = {option.name: option.default for option in cell_options(cell)}
+        defaults = {option.name: option.default for option in cell_options(parse_cell(cell))}
         if defaults:
             checked["cells"] = {**cells, cell: defaults}
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from momentum_cli.cells.catalogue import LAYERS
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.data import metrics_of
+from momentum_cli.layers.orthogonal import OrthogonalRNN
 from momentum_cli.messages import unknown
 from momentum_cli.options import Problem
 from momentum_cli.recipe.sections import (
@@ -46,7 +48,7 @@ def contradictions(sound: Mapping[str, Any]) -> list[Problem]:
 
 def _model_contradictions(model: ModelOptions) -> list[Problem]:
     found = []
-    if model.forget_bias is not None and parse_cell(model.cell).recurrence not in ("lstm", "sr-coupled"):
+    if model.forget_bias is not None and not LAYERS[parse_cell(model.cell).layer].recurrence.has_forget_gate:
         message = f"got {model.forget_bias}, but {model.cell} has no forget gate; leave it out or choose an LSTM cell"
         found.append(Problem(("model", "forget_bias"), message))
     elif model.forget_bias is not None and not model.bias:
@@ -84,7 +86,7 @@ def _language_contradictions(task: str, model: ModelOptions | None, train: Train
     if language.hidden_dropout > 0 and model.num_layers == 1:
         message = f"got {language.hidden_dropout} with one layer; it acts between layers; see output_dropout"
         found.append(Problem(("model", "language", "hidden_dropout"), message))
-    if language.weight_dropout > 0 and parse_cell(model.cell).recurrence in ("dtriv", "exprnn"):
+    if language.weight_dropout > 0 and LAYERS[parse_cell(model.cell).layer].build is OrthogonalRNN:
         message = f"got {language.weight_dropout}, but the recurrent matrix of {model.cell} must stay orthogonal"
         found.append(Problem(("model", "language", "weight_dropout"), message))
     if language.tied and language.cutoffs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from momentum_cli.cells.names import CELLS
+from momentum_cli.cells.catalogue import all_cells
 from momentum_cli.errors import DataError
 from momentum_cli.messages import did_you_mean
 
@@ -36,7 +36,7 @@ def find_run(run: str | None, base: Path = Path("runs")) -> Path:
         candidates = list(found.values())
     else:
         name = Path(run).stem if run.endswith(_YAML) else Path(run).name
-        numbered = re.compile(f"{re.escape(name)}-({'|'.join(map(re.escape, CELLS))})-[0-9]+")
+        numbered = re.compile(f"{re.escape(name)}-({'|'.join(map(re.escape, all_cells()))})-[0-9]+")
         candidates = [folder for name, folder in found.items() if numbered.fullmatch(name)]
     if candidates:
         return max(candidates, key=lambda folder: (folder.stat().st_mtime, folder.name))

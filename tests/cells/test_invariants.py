@@ -13,8 +13,9 @@ from lightning_fabric import Fabric
 from plugin_state import unregistered
 from torch import Tensor
 
-from momentum_cli.cells.catalogue import KINDS, build_cell_layer, cell_objects
-from momentum_cli.cells.names import CELLS
+from momentum_cli.cells.catalogue import LAYERS, all_cells, build_cell_layer, cell_objects
+from momentum_cli.cells.find import parse_cell
+from momentum_cli.cells.names import Cell
 from momentum_cli.cells.plugins import load_plugin
 from momentum_cli.data import Dataset
 from momentum_cli.data.dataset import Split
@@ -29,10 +30,10 @@ from momentum_cli.training.trainer import Trainer
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "minimal_gated_unit.py"
 LAZY = Path(__file__).parents[1] / "lazy_average.py"
-FILTERED = [*(kind for kind, entry in KINDS.items() if entry.filtered), "mgu"]
+FILTERED = [*(name for name, entry in LAYERS.items() if entry.filtered), "mgu"]
 PLUGIN = ["mgu", *(f"{name}-mgu" for name in DYNAMICS if name != "identity")]
-PLUGIN += [f"lazy-{kind}".removesuffix("-lstm") for kind in FILTERED]
-NAMES = [*CELLS, *PLUGIN]
+PLUGIN += [f"lazy-{name}".removesuffix("-lstm") for name in FILTERED]
+NAMES = [*all_cells(), *PLUGIN]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,7 +47,8 @@ def plugins() -> Iterator[None]:
 def layer(cell: str, options: dict[str, Any] | None = None, **shared: Any) -> RecurrentLayer:
     torch.manual_seed(0)
     shared = {"dtype": torch.float64, **shared}
-    return build_cell_layer(CELLS[cell], cell_objects(cell, options or {}), 3, 5, **shared)
+    wanted = parse_cell(cell)
+    return build_cell_layer(wanted, cell_objects(wanted, options or {}), 3, 5, **shared)
 
 
 def random(*shape: int) -> Tensor:
@@ -54,8 +56,8 @@ def random(*shape: int) -> Tensor:
 
 
 def test_every_cell_is_here() -> None:
-    assert set(NAMES) == set(CELLS)
-    assert len(NAMES) == len(CELLS)
+    assert set(NAMES) == set(all_cells())
+    assert len(NAMES) == len(all_cells())
 
 
 @pytest.mark.parametrize("cell", NAMES)
@@ -98,24 +100,20 @@ LIMITS = {
 }
 
 
-def named(dynamics: str, kind: str) -> str:
-    return next(name for name, cell in CELLS.items() if cell == (dynamics, kind))
-
-
-@pytest.mark.parametrize("kind", FILTERED)
+@pytest.mark.parametrize("layer_name", FILTERED)
 @pytest.mark.parametrize("dynamics", LIMITS)
-def test_limits(dynamics: str, kind: str) -> None:
+def test_limits(dynamics: str, layer_name: str) -> None:
     options, other, other_options = LIMITS[dynamics]
-    one, limit = layer(named(dynamics, kind), options), layer(named(other, kind), other_options)
+    one, limit = layer(Cell(dynamics, layer_name).name, options), layer(Cell(other, layer_name).name, other_options)
     limit.load_state_dict(one.state_dict())
     x = random(13, 2, 3)
     torch.testing.assert_close(one(x)[0], limit(x)[0], rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", FILTERED)
-def test_momentum_is_no_identity(kind: str) -> None:
+@pytest.mark.parametrize("layer_name", FILTERED)
+def test_momentum_is_no_identity(layer_name: str) -> None:
     """The limits say something: with momentum the outputs differ."""
-    one, plain = layer(named("momentum", kind), {"momentum": 0.5}), layer(named("identity", kind))
+    one, plain = layer(Cell("momentum", layer_name).name, {"momentum": 0.5}), layer(layer_name)
     plain.load_state_dict(one.state_dict())
     x = random(13, 2, 3)
     assert (one(x)[0] - plain(x)[0]).abs().max() > 1e-3

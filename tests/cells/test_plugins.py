@@ -19,15 +19,15 @@ from untrained import write_checkpoint
 
 from momentum_cli import CustomRNN, HeavyBall, Recurrence
 from momentum_cli.cells import plugins
-from momentum_cli.cells.catalogue import KINDS
+from momentum_cli.cells.catalogue import LAYERS, all_cells
 from momentum_cli.cells.find import parse_cell
-from momentum_cli.cells.names import CELLS, EQUATIONS, Cell
+from momentum_cli.cells.names import EQUATIONS, Cell
 from momentum_cli.cells.plugins import load_plugin, loaded_files
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.export import export
 from momentum_cli.inspection.cells import describe_cells
-from momentum_cli.recipe.building import build_layer
+from momentum_cli.recipe.building import build_layer, build_model
 from momentum_cli.recipe.recipe import load_recipe, recipe_schema
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.training.trained import load_model
@@ -54,10 +54,10 @@ def write(folder: Path, text: str, name: str = "mine.py") -> Path:
 
 
 def test_a_recurrence_gets_a_cell_for_each_dynamics() -> None:
-    before = dict(CELLS)
+    before = all_cells()
     plugin = load_plugin(EXAMPLE)
     assert (plugin.name, plugin.names) == ("minimal_gated_unit.py", ("mgu",))
-    added = {name: cell for name, cell in CELLS.items() if name not in before}
+    added = {name: cell for name, cell in all_cells().items() if name not in before}
     expected = {f"{name}-mgu".removeprefix("identity-"): Cell(name, "mgu") for name in DYNAMICS}
     assert added == expected
     assert "mgu" not in RECURRENCES
@@ -68,10 +68,24 @@ def test_a_recurrence_gets_a_cell_for_each_dynamics() -> None:
     assert load_plugin(EXAMPLE) is plugin  # a second time changes nothing
 
 
+def test_a_recurrence_with_a_forget_gate_takes_its_bias(tmp_path: Path) -> None:
+    text = (
+        "from momentum_cli import Recurrence\nfrom momentum_cli.recurrence import RECURRENCES as OURS\n"
+        'RECURRENCES = {"mine": Recurrence("mine", 4, ("h", "c"), OURS["lstm"].step, "")}\n'
+    )
+    load_plugin(write(tmp_path, text))
+    recipe = load_recipe("digits", ["model.cell=adam-mine", "model.forget_bias=3", "model.hidden_size=2"])
+    model = build_model(recipe, 1, 3, "last")
+    assert model.layer.bias_hh_l0.tolist()[2:4] == [3.0, 3.0]
+    load_plugin(EXAMPLE)
+    with pytest.raises(RecipeError, match="mgu has no forget gate"):
+        load_recipe("digits", ["model.cell=mgu", "model.forget_bias=3"])
+
+
 def test_the_example_is_the_unit_of_the_paper() -> None:
     load_plugin(EXAMPLE)
     torch.manual_seed(0)
-    layer: Any = CustomRNN(KINDS["mgu"].recurrence, 3, 4, dynamics=HeavyBall(0.6, 0.7), dtype=torch.float64)
+    layer: Any = CustomRNN(LAYERS["mgu"].recurrence, 3, 4, dynamics=HeavyBall(0.6, 0.7), dtype=torch.float64)
     x = torch.randn(6, 2, 3, dtype=torch.float64)
     h, v = torch.zeros(2, 4, dtype=torch.float64), torch.zeros(2, 8, dtype=torch.float64)
     expected = []
@@ -110,7 +124,7 @@ def test_without_the_plugin_a_recipe_says_which(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"needs the plugin minimal_gated_unit.py.*never run one by themselves"):
         load_model(run)
     assert not plugins.LOADED
-    with pytest.raises(RecipeError, match=r"unknown cell 'momentum-mgu'.*a cell of your own needs --plugin FILE.py"):
+    with pytest.raises(RecipeError, match=r"unknown cell 'momentum-mgu'.*your own cells need --plugin FILE.py"):
         load_recipe("digits", ["model.cell=momentum-mgu"])
     load_plugin(EXAMPLE)
     assert load_model(run).recipe.model.cell == "momentum-mgu"
@@ -122,12 +136,12 @@ def test_without_the_plugin_a_recipe_says_which(tmp_path: Path) -> None:
 def test_a_dynamics_gets_a_cell_for_each_recurrence(tmp_path: Path) -> None:
     load_plugin(write(tmp_path, LAZY))
     assert parse_cell("lazy") == parse_cell("lazy-lstm") == Cell("lazy", "lstm")
-    assert CELLS["lazy-gru"] == Cell("lazy", "gru")
+    assert all_cells()["lazy-gru"] == Cell("lazy", "gru")
     assert EQUATIONS["lazy"] == "m' = (1 - pace) m + pace u; d = m'"
     (lazy,) = (entry for entry in describe_cells() if entry["name"] == "lazy")
     assert lazy["options"] == {"pace": {"default": 0.5, "range": "a number"}}
     load_plugin(EXAMPLE)  # and a recurrence that comes later has it too
-    assert CELLS["lazy-mgu"] == Cell("lazy", "mgu")
+    assert all_cells()["lazy-mgu"] == Cell("lazy", "mgu")
     with pytest.raises(RecipeError, match="pace: got 2"):
         load_recipe("digits", ["model.cell=lazy", "cells.lazy.pace=2"])
     with pytest.raises(RecipeError, match="did you mean 'pace'"):
@@ -163,11 +177,11 @@ HEAD = "import torch\nfrom momentum_cli import Recurrence\n"
         ("def f(:\n", 1, "SyntaxError"),
         ("x = 1\n\ny = 1 / 0\n", 3, "ZeroDivisionError: division by zero"),
         ("x = 1\n", None, "defines neither of RECURRENCES and DYNAMICS"),
-        ("RECURRENCES = []\nDYNAMICS = 1\n", None, "RECURRENCES is list, allowed is a dict"),
+        ("RECURRENCES = []\nDYNAMICS = 1\n", None, "`RECURRENCES` must be a dict of name and object, got list"),
         (HEAD + 'RECURRENCES = {\n  "lstm": None}\n', 4, "the name 'lstm' is taken"),
         (HEAD + 'RECURRENCES = {"momentum": None}\n', 3, "the name 'momentum' is taken"),
         (HEAD + 'RECURRENCES = {"modrelu": None}\n', 3, "the name 'modrelu' is taken"),
-        (HEAD + 'RECURRENCES = {"My-Cell": None}\n', 3, "allowed are lower-case letters"),
+        (HEAD + 'RECURRENCES = {"My-Cell": None}\n', 3, "must be lower-case letters"),
         (HEAD + 'RECURRENCES = {"mine": torch.tanh}\n', 3, "allowed is momentum_cli.Recurrence"),
         (HEAD + GOOD_STEP + 'RECURRENCES = {"mine": Recurrence("m", 1, ("h",), step, "")}\n', 5, "listed as 'mine'"),
         (HEAD + GOOD_STEP + 'RECURRENCES = {"mine": Recurrence("mine", 0, ("h",), step, "")}\n', 5, "gates: got 0"),
@@ -200,13 +214,13 @@ HEAD = "import torch\nfrom momentum_cli import Recurrence\n"
 )
 def test_mistakes_name_the_file_and_the_line(tmp_path: Path, text: str, line: int | None, message: str) -> None:
     path = write(tmp_path, text)
-    before = (dict(CELLS), dict(KINDS), dict(DYNAMICS))
+    before = (dict(LAYERS), dict(DYNAMICS))
     with pytest.raises(RecipeError, match=message) as caught:
         load_plugin(path)
     assert str(caught.value).startswith(f"{path.resolve()}:{line}: " if line else str(path.resolve()))
     assert caught.value.exit_code == 2
     # nothing of it stays
-    assert before == (CELLS, KINDS, DYNAMICS)
+    assert before == (LAYERS, DYNAMICS)
     assert not plugins.LOADED
 
 

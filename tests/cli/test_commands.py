@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 import momentum_cli
 from momentum_cli import cli
-from momentum_cli.cells.names import CELLS
+from momentum_cli.cells.catalogue import all_cells
 from momentum_cli.cli import command_group, completion
 from momentum_cli.data import TASKS
 from momentum_cli.errors import DataError, Interrupted, RecipeError, RunError
@@ -371,12 +371,12 @@ def test_validate(capsys: Any) -> None:
 
 def test_cells_list() -> None:
     listed = one_object(run("cells", "list", "--json").stdout)["cells"]
-    assert [cell["name"] for cell in listed] == list(CELLS)
+    assert [cell["name"] for cell in listed] == list(all_cells())
     adam = next(cell for cell in listed if cell["name"] == "adam-gru")
     assert adam["options"]["beta2"] == {"default": 0.9, "range": "[0, 1)"}
-    assert (adam["dynamics"], adam["recurrence"]) == ("adam", "gru")
+    assert (adam["dynamics"], adam["layer"]) == ("adam", "gru")
     text = run("cells", "list").stdout
-    assert all(name in text.split() for name in CELLS)
+    assert all(name in text.split() for name in all_cells())
 
 
 def test_doctor(tmp_path: Path) -> None:
@@ -411,7 +411,9 @@ def test_completion(tmp_path: Path) -> None:
     (tmp_path / "pm.txt").touch()
     (tmp_path / "pmx").mkdir()
     assert completion.complete_recipe("pm") == ["pmnist", "pm.yaml", "pmx/"]
-    assert completion.complete_override("model.cell=adam") == [f"model.cell={c}" for c in CELLS if c[:4] == "adam"]
+    assert completion.complete_override("model.cell=adam") == [
+        f"model.cell={c}" for c in all_cells() if c[:4] == "adam"
+    ]
     assert completion.complete_override("train.ep") == ["train.epochs="]
     make_run(tmp_path / "runs" / "a-lstm-001")
     assert completion.complete_run("") == ["runs/a-lstm-001", "pmx/", "runs/"]

@@ -12,9 +12,9 @@ import torch
 import yaml
 
 from momentum_cli import data
-from momentum_cli.cells.catalogue import KINDS
-from momentum_cli.cells.find import canonical_name, parse_cell
-from momentum_cli.cells.names import CELLS, RANGES, Cell
+from momentum_cli.cells.catalogue import LAYERS, all_cells
+from momentum_cli.cells.find import parse_cell
+from momentum_cli.cells.names import RANGES
 from momentum_cli.data import TASKS
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import RecipeError
@@ -35,7 +35,6 @@ from momentum_cli.recipe.recipe import (
     recipe_schema,
     shipped_recipes,
 )
-from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.training.objective import Objective
 
 MINIMAL = """\
@@ -468,27 +467,13 @@ def test_authors_settings_on_permuted_mnist() -> None:
 # Tables against what they describe.
 
 
-def test_cells_are_dynamics_times_recurrences() -> None:
-    expected = {}
-    for dynamics in DYNAMICS:
-        for kind, entry in KINDS.items():
-            if entry.filtered:
-                name = kind if dynamics == "identity" else f"{dynamics}-{kind}".removesuffix("-lstm")
-                expected[name] = Cell(dynamics, kind)
-            else:
-                expected[kind] = Cell("identity", kind)
-    assert expected == CELLS
-    assert {entry.recurrence.name for entry in KINDS.values() if entry.filtered} == RECURRENCES.keys()
-    assert [cell["name"] for cell in describe_cells()] == list(CELLS)
-
-
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", all_cells())
 def test_every_cell_builds_with_its_options(cell: str) -> None:
     described = next(entry for entry in describe_cells() if entry["name"] == cell)
     options = {name: option["default"] for name, option in described["options"].items()}
     recipe = load_recipe("digits", [f"model.cell={cell}", "model.hidden_size=4", f"cells.{cell}={options}"])
     model = build_model(recipe, 2, 3, "last")
-    assert model.layer.recurrence.name == KINDS[CELLS[cell].recurrence].recurrence.name
+    assert model.layer.recurrence.name == LAYERS[parse_cell(cell).layer].recurrence.name
     assert model(torch.zeros(1, 2, 2))[0].shape == (1, 3)
 
 
@@ -553,30 +538,6 @@ def test_ranges_of_dynamics_are_those_shown(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "cell"),
-    [
-        ("lstm", ("identity", "lstm")),
-        ("adam-gru", ("adam", "gru")),
-        ("sr", ("sr", "lstm")),
-        ("sr-lstm", ("sr", "lstm")),
-    ],
-)
-def test_parse_cell(name: str, cell: tuple[str, str]) -> None:
-    assert parse_cell(name) == cell
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"), [("momentun", "'momentum'"), ("ADAM", "'adam'"), ("adam_gru", "'adam-gru'"), ("lstm-lstm", "")]
-)
-def test_unknown_cells_are_suggested(name: str, hint: str) -> None:
-    with pytest.raises(RecipeError, match=f"unknown cell '{name}'.*{hint}") as caught:
-        canonical_name(name)
-    # Three dozen names at the end of a message are not read.
-    assert f"momentumrnn cells list shows all {len(CELLS)}" in str(caught.value)
-    assert len(str(caught.value)) < 160
-
-
-@pytest.mark.parametrize(
     ("name", "options"),
     [
         ("digits", {}),
@@ -617,9 +578,9 @@ def test_schema_knows_every_option() -> None:
     assert all(entry["additionalProperties"] is False for entry in tasks.values())
     optimizers = {entry["properties"]["name"]["const"] for entry in schema["properties"]["optimizer"]["oneOf"]}
     assert optimizers == OPTIMIZERS.keys()
-    assert schema["properties"]["cells"]["properties"].keys() == CELLS.keys()
-    assert schema["$defs"]["ModelOptions"]["properties"]["cell"]["enum"] == list(CELLS)
-    assert schema["properties"]["published"]["propertyNames"]["enum"] == list(CELLS)
+    assert schema["properties"]["cells"]["properties"].keys() == all_cells().keys()
+    assert schema["$defs"]["ModelOptions"]["properties"]["cell"]["enum"] == list(all_cells())
+    assert schema["properties"]["published"]["propertyNames"]["enum"] == list(all_cells())
     references = set(re.findall(r"#/\$defs/(\w+)", str(schema)))
     assert references == schema["$defs"].keys()
 

@@ -67,10 +67,11 @@ def grid_points(axes: Sequence[Axis]) -> list[tuple[str, ...]]:
 def check_axes(axes: Sequence[Axis], variants: Sequence[Variant]) -> None:
     """Raise RecipeError where a cell has no such option, or gives it itself."""
     from momentum_cli.cells.catalogue import cell_options
+    from momentum_cli.cells.find import parse_cell
 
     for axis in axes:
         for variant in variants:
-            allowed = [option.name for option in cell_options(variant.cell)]
+            allowed = [option.name for option in cell_options(parse_cell(variant.cell))]
             if "." not in axis.name and axis.name not in allowed:
                 message = unknown("option", axis.name, allowed, f"the cell {variant.cell}")
                 raise RecipeError(f"{GRID_FLAG} {axis.name}: {message}; every cell of a grid needs it")

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import nn
 
-from momentum_cli.cells.catalogue import KINDS, build_cell_layer, cell_objects
+from momentum_cli.cells.catalogue import LAYERS, build_cell_layer, cell_objects
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.kernels.fused import run as fused
 from momentum_cli.kernels.triton import run as triton
@@ -81,14 +81,14 @@ class StepTime:
 
 def build(cell: str, shape: Shape, backend: str = "auto", device: str = "cpu") -> RecurrentLayer:
     """Return the layer of a cell with its default options."""
-    return build_cell_layer(
-        parse_cell(cell), cell_objects(cell, {}), shape.inputs, shape.hidden, backend=backend, device=device
-    )
+    wanted = parse_cell(cell)
+    objects = cell_objects(wanted, {})
+    return build_cell_layer(wanted, objects, shape.inputs, shape.hidden, backend=backend, device=device)
 
 
 def gates(cell: str) -> int:
     """Return the number of gates of a cell's recurrence."""
-    return KINDS[parse_cell(cell).recurrence].recurrence.gates
+    return LAYERS[parse_cell(cell).layer].recurrence.gates
 
 
 def build_torch(cell: str, shape: Shape, device: str = "cpu") -> nn.RNNBase:
