@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from momentum_cli.cells.names import Cell, combine
 from momentum_cli.dynamics import DYNAMICS
-from momentum_cli.dynamics.nesterov import ScheduledRestart
 from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.ranges import check_ranges
 from momentum_cli.layers.coupled import CoupledLSTM
 from momentum_cli.layers.lstm_gru_rnn import GRU, LSTM, RNN
 from momentum_cli.layers.orthogonal import OrthogonalRNN
@@ -32,8 +32,8 @@ class NoOptions:
 class DynamicOptions:
     """Options of `OrthogonalRNN` with a dynamic trivialization."""
 
-    basis_every: int | Literal["infty"] = 1
-    orthogonal_init: OrthogonalInit = "cayley"
+    basis_every: int | Literal["infty"] = field(default=1, metadata={"range": "integer >= 1 or infty"})
+    orthogonal_init: OrthogonalInit = field(default="cayley", metadata={"range": "cayley or henaff"})
 
     def __post_init__(self) -> None:
         check_basis_every(self.basis_every)
@@ -43,18 +43,18 @@ class DynamicOptions:
 class StaticOptions:
     """Options of `OrthogonalRNN` with a static trivialization."""
 
-    orthogonal_init: OrthogonalInit = "cayley"
+    orthogonal_init: OrthogonalInit = field(default="cayley", metadata={"range": "cayley or henaff"})
 
 
 @dataclass(frozen=True)
 class CoupledOptions:
     """Options of `CoupledLSTM`."""
 
-    step_size: float = 1.0
-    restart_every: int = 40
+    step_size: float = field(default=1.0, metadata={"range": "> 0"})
+    restart_every: int = field(default=40, metadata={"range": "integer >= 1"})
 
     def __post_init__(self) -> None:
-        ScheduledRestart(self.step_size, self.restart_every)
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def cell_objects(cell: Cell, options: Mapping[str, Any]) -> tuple[Dynamics, Any]
         TypeError: There is no such option.
     """
     of_layer = LAYERS[cell.layer].options
-    own = {field.name for field in fields(of_layer)}
+    own = {entry.name for entry in fields(of_layer)}
     driven = {name: value for name, value in options.items() if name not in own}
     return DYNAMICS[cell.dynamics](**driven), of_layer(**{k: v for k, v in options.items() if k in own})
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from momentum_cli.dynamics.heavy_ball import heavy_ball_step
-from momentum_cli.dynamics.protocol import State, check_not_negative, check_positive, check_unit_interval
+from momentum_cli.dynamics.protocol import State
 from momentum_cli.dynamics.ragged import at_end
+from momentum_cli.dynamics.ranges import check_ranges
 from momentum_cli.dynamics.rmsprop import normalize, second_moment_step
 from momentum_cli.dynamics.scan import decay_scan
 
@@ -34,18 +35,16 @@ class Adam:
     Reference: arXiv 2006.06919, section 3.4 (AdamRNN).
     """
 
-    momentum: float = 0.6
-    beta2: float = 0.9
-    step_size: float = 1.0
-    eps: float = 1e-16
+    momentum: float = field(default=0.6, metadata={"range": "[0, 1)"})
+    beta2: float = field(default=0.9, metadata={"range": "[0, 1)"})
+    step_size: float = field(default=1.0, metadata={"range": "> 0"})
+    eps: float = field(default=1e-16, metadata={"range": ">= 0"})
+    equation: ClassVar[str] = "v' = momentum v + step_size u; m' = beta2 m + (1 - beta2) u²; d = v' / sqrt(m' + eps)"
     linear: ClassVar[bool] = False
     state_names: ClassVar[tuple[str, ...]] = ("velocity", "second_moment")
 
     def __post_init__(self) -> None:
-        check_unit_interval("momentum", self.momentum)
-        check_unit_interval("beta2", self.beta2)
-        check_positive("step_size", self.step_size)
-        check_not_negative("eps", self.eps)
+        check_ranges(self)
 
     def init(self, u: Tensor) -> State:
         """Return zero velocity and second moment."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics.protocol import State, check_positive, check_unit_interval
+from momentum_cli.dynamics.protocol import State
 from momentum_cli.dynamics.ragged import at_end
+from momentum_cli.dynamics.ranges import check_ranges
 from momentum_cli.dynamics.scan import decay_scan
 
 
@@ -29,14 +30,14 @@ class HeavyBall:
     Reference: arXiv 2006.06919, equation 8 (MomentumRNN cell). In the authors' code ``mu`` and ``epsilon``.
     """
 
-    momentum: float = 0.6
-    step_size: float = 1.0
+    momentum: float = field(default=0.6, metadata={"range": "[0, 1)"})
+    step_size: float = field(default=1.0, metadata={"range": "> 0"})
+    equation: ClassVar[str] = "v' = momentum v + step_size u; d = v'"
     linear: ClassVar[bool] = True
     state_names: ClassVar[tuple[str, ...]] = ("velocity",)
 
     def __post_init__(self) -> None:
-        check_unit_interval("momentum", self.momentum)
-        check_positive("step_size", self.step_size)
+        check_ranges(self)
 
     def init(self, u: Tensor) -> State:
         """Return the zero velocity."""

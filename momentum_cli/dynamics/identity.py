@@ -14,6 +14,7 @@ from momentum_cli.dynamics.protocol import State
 class Identity:
     """No dynamics: ``d_t = u_t``. The plain cell."""
 
+    equation: ClassVar[str] = "d = u"
     linear: ClassVar[bool] = True
     state_names: ClassVar[tuple[str, ...]] = ()
 

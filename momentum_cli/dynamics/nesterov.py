@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics.protocol import State, check_positive
+from momentum_cli.dynamics.protocol import State
 from momentum_cli.dynamics.ragged import at_end
+from momentum_cli.dynamics.ranges import check_ranges
 from momentum_cli.dynamics.scan import decay_scan
 
 
@@ -28,12 +29,13 @@ class Nesterov:
     Reference: arXiv 2006.06919, section 3.3 (NAG principled cell), in filter form.
     """
 
-    step_size: float = 1.0
+    step_size: float = field(default=1.0, metadata={"range": "> 0"})
+    equation: ClassVar[str] = "v' = (k-1)/(k+2) v + step_size u, k = 1, 2, …; d = v'"
     linear: ClassVar[bool] = True
     state_names: ClassVar[tuple[str, ...]] = ("velocity", "k")
 
     def __post_init__(self) -> None:
-        check_positive("step_size", self.step_size)
+        check_ranges(self)
 
     def init(self, u: Tensor) -> State:
         """Return the zero velocity and k = 0."""
@@ -65,15 +67,14 @@ class ScheduledRestart:
     TIMIT use another cell, in which the momentum acts on the whole pre-activation.
     """
 
-    step_size: float = 1.0
-    restart_every: int = 40
+    step_size: float = field(default=1.0, metadata={"range": "> 0"})
+    restart_every: int = field(default=40, metadata={"range": "integer >= 1"})
+    equation: ClassVar[str] = "v' = (k-1)/(k+2) v + step_size u, k = 1, …, restart_every, 1, …; d = v'"
     linear: ClassVar[bool] = True
     state_names: ClassVar[tuple[str, ...]] = ("velocity", "k")
 
     def __post_init__(self) -> None:
-        check_positive("step_size", self.step_size)
-        if isinstance(self.restart_every, bool) or not isinstance(self.restart_every, int) or self.restart_every < 1:
-            raise ValueError(f"restart_every: got {self.restart_every!r}, allowed is an integer >= 1")
+        check_ranges(self)
 
     def init(self, u: Tensor) -> State:
         """Return the zero velocity and k = 0."""

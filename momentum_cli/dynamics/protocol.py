@@ -1,9 +1,7 @@
-"""The interface of a dynamics, and checks of its options."""
+"""The interface of a dynamics."""
 
 from __future__ import annotations
 
-from math import isfinite
-from numbers import Real
 from typing import ClassVar, Protocol
 
 from torch import Tensor
@@ -16,10 +14,12 @@ class Dynamics(Protocol):
     """What a dynamics offers to layers and kernels; user-defined ones implement exactly this.
 
     Attributes:
+        equation: The formula, for people: u is the projected input ``W_ih x_t + b_ih``, d what the recurrence receives.
         linear: True when ``d`` is a linear function of ``u``; the state then lives in input space.
         state_names: One name for each tensor of the state, in order.
     """
 
+    equation: ClassVar[str]
     linear: ClassVar[bool]
     state_names: ClassVar[tuple[str, ...]]
 
@@ -43,25 +43,3 @@ class Dynamics(Protocol):
             ``d`` of shape (T, B, C), and the state after each sequence's own last step.
         """
         ...
-
-
-def check_unit_interval(name: str, value: float) -> None:
-    """Raise ValueError unless 0 <= value < 1."""
-    if not (_is_number(value) and 0.0 <= value < 1.0):
-        raise ValueError(f"{name}: got {value!r}, allowed is 0 <= {name} < 1")
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raise ValueError unless value is a finite number > 0."""
-    if not (_is_number(value) and value > 0.0):
-        raise ValueError(f"{name}: got {value!r}, allowed is a finite number > 0")
-
-
-def check_not_negative(name: str, value: float) -> None:
-    """Raise ValueError unless value is a finite number >= 0."""
-    if not (_is_number(value) and value >= 0.0):
-        raise ValueError(f"{name}: got {value!r}, allowed is a finite number >= 0")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics.protocol import State, check_not_negative, check_positive, check_unit_interval
+from momentum_cli.dynamics.protocol import State
 from momentum_cli.dynamics.ragged import at_end
+from momentum_cli.dynamics.ranges import check_ranges
 from momentum_cli.dynamics.scan import decay_scan
 
 
@@ -30,16 +31,15 @@ class RMSProp:
     Reference: arXiv 2006.06919, section 3.4 (RMSPropRNN).
     """
 
-    beta2: float = 0.9
-    step_size: float = 1.0
-    eps: float = 1e-16
+    beta2: float = field(default=0.9, metadata={"range": "[0, 1)"})
+    step_size: float = field(default=1.0, metadata={"range": "> 0"})
+    eps: float = field(default=1e-16, metadata={"range": ">= 0"})
+    equation: ClassVar[str] = "m' = beta2 m + (1 - beta2) u²; d = step_size u / sqrt(m' + eps)"
     linear: ClassVar[bool] = False
     state_names: ClassVar[tuple[str, ...]] = ("second_moment",)
 
     def __post_init__(self) -> None:
-        check_unit_interval("beta2", self.beta2)
-        check_positive("step_size", self.step_size)
-        check_not_negative("eps", self.eps)
+        check_ranges(self)
 
     def init(self, u: Tensor) -> State:
         """Return the zero second moment."""

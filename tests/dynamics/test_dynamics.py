@@ -166,7 +166,7 @@ def test_zero_input_stays_finite() -> None:
     ],
 )
 def test_values_outside_their_range_are_refused(build: object, name: str) -> None:
-    with pytest.raises(ValueError, match=rf"^{name}: got .*, allowed is"):
+    with pytest.raises(ValueError, match=rf"^`{name}` must be .*, got "):
         build()  # type: ignore[operator]
 
 

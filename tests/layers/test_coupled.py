@@ -100,8 +100,8 @@ def test_copies_initialisation_and_refusals() -> None:
     half, _ = copy.deepcopy(layer).bfloat16()(x.bfloat16())
     torch.testing.assert_close(half.double(), layer(x)[0], rtol=0.1, atol=0.1)
     for options, message in (
-        ({"step_size": 0.0}, "step_size: got 0.0"),
-        ({"restart_every": 0}, "restart_every: got 0"),
+        ({"step_size": 0.0}, "`step_size` must be a finite number > 0, got 0.0"),
+        ({"restart_every": 0}, "`restart_every` must be an integer >= 1, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
             layer_of(**options)

@@ -220,7 +220,7 @@ extra: 1
         assert f"did you mean {hint}?" in found[key][1]
     assert "got 0, allowed is >= 1" in found["train.batch_size"][1]
     assert "got True, allowed is a number" in found["cells.adam.beta2"][1]
-    assert "0 <= momentum < 1" in found["cells.momentum.momentum"][1]
+    assert "must be in [0, 1)" in found["cells.momentum.momentum"][1]
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_override_of_a_loaded_recipe() -> None:
 def test_a_recipe_can_only_be_built_whole() -> None:
     content = load_recipe("digits").dump()
     content["cells"]["momentum"]["momentum"] = 2
-    with pytest.raises(RecipeError, match=r"cells.momentum.momentum: got 2"):
+    with pytest.raises(RecipeError, match=r"cells.momentum.momentum: must be in \[0, 1\), got 2"):
         Recipe.model_validate(content)
     with pytest.raises(RecipeError, match="task: missing"):
         Recipe()  # type: ignore[call-arg]
@@ -485,7 +485,7 @@ def test_every_cell_builds_with_its_options(cell: str) -> None:
         ("cells.dtriv.basis_every=inf", "cells.dtriv.basis_every", "got 'inf', allowed is an integer or 'infty'"),
         ("cells.dtriv.basis_every=true", "cells.dtriv.basis_every", "got True, allowed is an integer or 'infty'"),
         ("cells.exprnn.basis_every=1", "cells.exprnn.basis_every", "unknown key"),
-        ("cells.momentum-dtriv.momentum=1", "cells.momentum-dtriv.momentum", "0 <= momentum < 1"),
+        ("cells.momentum-dtriv.momentum=1", "cells.momentum-dtriv.momentum", "must be in [0, 1), got 1"),
         ("cells.dtriv.orthogonal_init=haar", "cells.dtriv.orthogonal_init", "allowed is 'cayley' or 'henaff'"),
         ("cells.sr-coupled.restart_every=0", "cells.sr-coupled.restart_every", "integer >= 1"),
         ("model.cell=momentum-dtri", "model.cell", "did you mean 'momentum-dtriv'?"),
