@@ -6,12 +6,12 @@ import math
 import os
 import unicodedata
 
-from momentum_cli.metrics import HIGHER_IS_BETTER
+from momentum_cli.metrics import METRICS
 
 
 def target_text(metric: str, value: float) -> str:
     """`accuracy >= 95.00 %`."""
-    return f"{metric} {'>=' if HIGHER_IS_BETTER.get(metric, False) else '<='} {metric_text(metric, value)}"
+    return f"{metric} {'>=' if METRICS[metric].higher_is_better else '<='} {metric_text(metric, value)}"
 
 
 def short_path(path: str | os.PathLike[str]) -> str:
@@ -25,10 +25,10 @@ def short_path(path: str | os.PathLike[str]) -> str:
 
 
 def metric_text(name: str, value: float | None) -> str:
-    """A metric with its unit: accuracies are fractions 0..1 inside the program and percents on the screen."""
+    """A metric with its unit: fractions are in percent."""
     if value is None:
         return "-"
-    if name.endswith("accuracy") and math.isfinite(value):
+    if METRICS[name].fraction and math.isfinite(value):
         return f"{100 * value:.2f} %"
     return number_text(value)
 

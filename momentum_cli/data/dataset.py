@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from momentum_cli.data.sizes import Sizes
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
@@ -160,7 +161,7 @@ class Dataset:
         output_size: number of classes, or of regressed values.
         output: whether the head reads the "last" valid step or "every" step.
         loss: "cross_entropy" (mean over scored steps) or "mse".
-        metric: headline metric, "accuracy" (a fraction 0 to 1), "mse" or "mae".
+        metrics: keys of `momentum_cli.metrics.METRICS`, the headline one first.
         labels: name of each class, or None.
         preprocessing: JSON-able description of the way from raw input to model input (see docs/data.md).
         licence: licence and source of the data.
@@ -180,7 +181,7 @@ class Dataset:
     output_size: int
     output: Literal["last", "every"]
     loss: Literal["cross_entropy", "mse"]
-    metric: str
+    metrics: tuple[str, ...]
     labels: tuple[str, ...] | None
     preprocessing: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -188,9 +189,26 @@ class Dataset:
     baseline: float | None = None
     target_scale: tuple[float, ...] | None = None
 
+    @property
+    def metric(self) -> str:
+        """The headline metric."""
+        return self.metrics[0]
+
+    @property
+    def sizes(self) -> Sizes:
+        """Sizes of a model and a batch."""
+        return Sizes(len(self.train), self.train.longest, self.input_size, self.output_size, self.output, self.loss)
+
 
 class Task(Protocol):
-    """A task is a frozen dataclass of its recipe options that can load its data."""
+    """The interface of a task: a frozen dataclass of its recipe options that can load its data."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics of its evaluations, the headline one first: keys of `momentum_cli.metrics.METRICS`."""
+
+    def sizes(self) -> Sizes | None:
+        """Return the sizes of its data where the options tell them, or None where only the data do."""
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Load or generate the data.

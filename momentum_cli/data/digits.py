@@ -6,11 +6,12 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from momentum_cli.data.batching import stratified_holdout
 from momentum_cli.data.dataset import Dataset
-from momentum_cli.data.pixels import check_options, pixel_dataset
+from momentum_cli.data.pixels import check_options, pixel_dataset, pixel_sizes
+from momentum_cli.data.sizes import Sizes
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
@@ -47,12 +48,18 @@ class Digits:
     are not those of the UCI division.
     """
 
+    metrics: ClassVar = ("accuracy", "loss")
+
     pixels_per_step: int = 8
     validation: int | Literal["none"] = 180
     split_seed: int = 0
 
     def __post_init__(self) -> None:
         check_options(self.pixels_per_step, 64, self.validation, TRAIN_SIZE, self.split_seed)
+
+    def sizes(self) -> Sizes:
+        """Return the sizes of the data, which the options tell."""
+        return pixel_sizes(64, self.pixels_per_step, self.validation, TRAIN_SIZE)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Load the embedded images; `data_dir` and `progress` are not used.

@@ -13,12 +13,13 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from momentum_cli.data.batching import check_seed
 from momentum_cli.data.dataset import Dataset, default_data_dir
 from momentum_cli.data.download import fetch_gzipped, gunzip, md5, one_at_a_time
-from momentum_cli.data.pixels import check_options, pixel_dataset
+from momentum_cli.data.pixels import check_options, pixel_dataset, pixel_sizes
+from momentum_cli.data.sizes import Sizes
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
@@ -73,12 +74,18 @@ class MNIST:
     arXiv 1504.00941, section 4.2 (pixel-by-pixel MNIST); LeCun, Bottou, Bengio and Haffner, Proc. IEEE 86(11), 1998.
     """
 
+    metrics: ClassVar = ("accuracy", "loss")
+
     pixels_per_step: int = 1
     validation: int | Literal["none"] = 5000
     split_seed: int = 0
 
     def __post_init__(self) -> None:
         check_options(self.pixels_per_step, 784, self.validation, TRAIN_SIZE, self.split_seed)
+
+    def sizes(self) -> Sizes:
+        """Return the sizes of the data, which the options tell."""
+        return pixel_sizes(784, self.pixels_per_step, self.validation, TRAIN_SIZE)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Read the images from `data_dir/MNIST/raw`, downloading what is absent.
@@ -110,6 +117,8 @@ class PermutedMNIST:
     Reference: as for MNIST. The literature fixes one permutation but not a common one.
     """
 
+    metrics: ClassVar = ("accuracy", "loss")
+
     pixels_per_step: int = 1
     validation: int | Literal["none"] = 5000
     split_seed: int = 0
@@ -118,6 +127,10 @@ class PermutedMNIST:
     def __post_init__(self) -> None:
         check_options(self.pixels_per_step, 784, self.validation, TRAIN_SIZE, self.split_seed)
         check_seed("permutation_seed", self.permutation_seed)
+
+    def sizes(self) -> Sizes:
+        """Return the sizes of the data, which the options tell."""
+        return pixel_sizes(784, self.pixels_per_step, self.validation, TRAIN_SIZE)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Read the images as `MNIST.load` does, and permute their pixels."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from momentum_cli.data.batching import check_seed, stratified_holdout
 from momentum_cli.data.dataset import Dataset, Split
+from momentum_cli.data.sizes import Sizes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,12 @@ def check_options(
     if validation != "none" and (isinstance(validation, str) or not 1 <= validation < train_size):
         raise ValueError(f"validation must be 'none' or a number in [1, {train_size - 1}], got {validation!r}")
     check_seed("split_seed", split_seed)
+
+
+def pixel_sizes(pixels: int, pixels_per_step: int, validation: int | Literal["none"], train_size: int) -> Sizes:
+    """Return the sizes of a pixel task; arguments as for `check_options`."""
+    samples = train_size - (0 if validation == "none" else validation)
+    return Sizes(samples, pixels // pixels_per_step, pixels_per_step, 10, "last", "cross_entropy")
 
 
 def to_sequences(images: Tensor, pixels_per_step: int, permutation: Tensor | None = None) -> Tensor:
@@ -106,7 +113,7 @@ def pixel_dataset(
         output_size=10,
         output="last",
         loss="cross_entropy",
-        metric="accuracy",
+        metrics=("accuracy", "loss"),
         labels=tuple("0123456789"),
         preprocessing=preprocessing,
         licence=licence,

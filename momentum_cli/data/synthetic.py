@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from momentum_cli.data.batching import check_seed, stream
 from momentum_cli.data.dataset import Dataset, Split
+from momentum_cli.data.sizes import Sizes
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Adding:
     [-1, 1], one mark a half, fixed length, unscaled sum).
     """
 
+    metrics: ClassVar = ("mse", "mae", "loss")
+
     length: int = 200
     train_size: int = 50_000
     validation_size: int = 2_000
@@ -60,6 +63,10 @@ class Adding:
         _check_at_least(2, length=self.length)
         _check_at_least(1, train_size=self.train_size, validation_size=self.validation_size, test_size=self.test_size)
         check_seed("data_seed", self.data_seed)
+
+    def sizes(self) -> Sizes:
+        """Return the sizes of the data, which the options tell."""
+        return Sizes(self.train_size, self.length, 2, 1, "last", "mse")
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Generate the splits; `data_dir` and `progress` are not used.
@@ -76,7 +83,7 @@ class Adding:
             output_size=1,
             output="last",
             loss="mse",
-            metric="mse",
+            metrics=self.metrics,
             labels=None,
             preprocessing={"kind": "none", "channels": ["value", "mark"], "length": self.length},
             licence=LICENCE,
@@ -119,6 +126,8 @@ class Copying:
     (S = 8, K = 10). The output has S + 1 classes: the delimiter is never an answer.
     """
 
+    metrics: ClassVar = ("accuracy", "loss")
+
     delay: int = 100
     symbols: int = 8
     copy_length: int = 10
@@ -142,6 +151,11 @@ class Copying:
         )
         check_seed("data_seed", self.data_seed)
 
+    def sizes(self) -> Sizes:
+        """Return the sizes of the data, which the options tell."""
+        length = self.delay + 2 * self.copy_length
+        return Sizes(self.train_size, length, self.symbols + 2, self.symbols + 1, "every", "cross_entropy")
+
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Generate the splits; `data_dir` and `progress` are not used.
 
@@ -158,7 +172,7 @@ class Copying:
             output_size=self.symbols + 1,
             output="every",
             loss="cross_entropy",
-            metric="accuracy",
+            metrics=self.metrics,
             labels=(*symbols, "blank"),
             preprocessing={"kind": "one-hot", "tokens": [*symbols, "blank", "delimiter"]},
             licence=LICENCE,

@@ -25,6 +25,7 @@ from momentum_cli.export.program import Program
 from momentum_cli.export.score import program_function, score
 from momentum_cli.layers.orthogonal_matrix import fold
 from momentum_cli.messages import unknown
+from momentum_cli.metrics import METRICS
 from momentum_cli.models.language import LanguageModel
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.progress import NullUi, Ui
@@ -183,7 +184,7 @@ def _compare_scores(
     got = score(program_function(program), dataset, dataset.test, ui, size, program.run if carried else None)
     metric = dataset.metric
     # One sequence in ten thousand may lie on the border between two classes; of a small set, one sequence.
-    allowed = max(1e-4, 1.0 / len(dataset.test)) if metric == "accuracy" else 1e-4 * max(1.0, abs(own[metric]))
+    allowed = max(1e-4, 1.0 / len(dataset.test)) if METRICS[metric].fraction else 1e-4 * max(1.0, abs(own[metric]))
     if not abs(got[metric] - own[metric]) <= allowed:
         raise TargetError(
             f"test {metric}: the exported file has {got[metric]:.6g}, the checkpoint {own[metric]:.6g}; the file was "

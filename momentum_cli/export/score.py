@@ -36,7 +36,7 @@ def score(
             it each window of a text starts without context.
     """
     objective = Objective.of(dataset)
-    totals = torch.zeros(4, dtype=torch.float64)
+    totals = objective.no_totals("cpu")
     state: Any = None
     done = 0
     with torch.no_grad():

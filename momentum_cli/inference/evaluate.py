@@ -70,7 +70,7 @@ def evaluate(
     objective = Objective.of(dataset)
     with_classes = objective.loss == "cross_entropy" and objective.output == "last"
     matrix = torch.zeros(dataset.output_size, dataset.output_size, dtype=torch.int64)
-    totals = torch.zeros(4, dtype=torch.float64, device=device)
+    totals = objective.no_totals(device)
     size = batch_size or subject.recipe.train.eval_batch_size
     start = time.perf_counter()
     text = isinstance(data, TokenText)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.errors import RunError
+from momentum_cli.metrics import METRICS
 from momentum_cli.pictures.style import GREY, PALETTE, SPLIT_STYLE, drawing, literal
 from momentum_cli.runs.metrics_log import LEADING, TRAILING, diagnostic_names, read_metrics
 from momentum_cli.wording import metric_text
@@ -139,11 +140,9 @@ def _loss_panel(axes: Axes, rows: Sequence[Row]) -> None:
 def _metric_panel(axes: Axes, rows: Sequence[Row], name: str, target: float | None) -> None:
     from matplotlib.ticker import FuncFormatter
 
-    from momentum_cli.metrics import HIGHER_IS_BETTER  # here, because it brings torch
-
     drawn = _evaluations(axes, rows, name)
     axes.set_title(literal(name))
-    if name.endswith("accuracy"):
+    if METRICS[name].fraction:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g} %"))
     if target is not None:
         axes.axhline(
@@ -152,7 +151,7 @@ def _metric_panel(axes: Axes, rows: Sequence[Row], name: str, target: float | No
     if drawn:
         split = _splits(rows)[0]
         steps, values = _series(rows, "eval", split, name)
-        best = (max if HIGHER_IS_BETTER.get(name, False) else min)(values)
+        best = (max if METRICS[name].higher_is_better else min)(values)
         axes.plot(
             steps[values.index(best)],
             best,

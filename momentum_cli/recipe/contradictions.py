@@ -7,9 +7,10 @@ from typing import Any
 
 from momentum_cli.cells.catalogue import LAYERS
 from momentum_cli.cells.find import parse_cell
-from momentum_cli.data import metrics_of
+from momentum_cli.data import TASKS
 from momentum_cli.layers.orthogonal import OrthogonalRNN
 from momentum_cli.messages import unknown
+from momentum_cli.metrics import METRICS
 from momentum_cli.options import Problem
 from momentum_cli.recipe.sections import (
     LanguageModelOptions,
@@ -126,12 +127,12 @@ def _metric_contradictions(
     place: tuple[str, ...], given: TargetOptions | PublishedOptions, task: Mapping[str, Any]
 ) -> list[Problem]:
     """Find a metric that the task has not, and a value that the metric cannot have."""
-    metrics = metrics_of(task)
+    metrics = TASKS[task["name"]](**{key: value for key, value in task.items() if key != "name"}).metrics
     if given.metric not in metrics:
         return [Problem((*place, "metric"), unknown("metric", given.metric, metrics, f"task {task['name']}"))]
-    if given.metric == "accuracy" and not 0 < given.value <= 1:
+    if METRICS[given.metric].fraction and not 0 < given.value <= 1:
         percent = f"; did you mean {given.value / 100:g}?" if 1 < given.value <= 100 else ""
         return [Problem((*place, "value"), f"got {given.value:g}, allowed is a fraction in (0, 1]{percent}")]
-    if given.metric != "accuracy" and given.value <= 0:
+    if given.value <= 0:
         return [Problem((*place, "value"), f"got {given.value:g}, allowed is > 0")]
     return []

@@ -1,18 +1,20 @@
 """Loss and metrics of a data set as sums, so that batches, micro-batches and processes add up exactly.
 
-Axes: B batch, T time, O outputs.
+Axes: B batch, T time, K targets, O outputs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
 from momentum_cli.data import NOT_SCORED, Dataset, scored_terms
-from momentum_cli.metrics import TOKEN_METRICS
+from momentum_cli.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -24,27 +26,26 @@ class Objective:
         output: ``"last"`` or ``"every"``.
         metric_steps: With output ``"every"``, the steps over which accuracy is taken; None for every scored one.
         target_scale: Size of 1 in the original unit of each of K targets, for mse and mae; None for 1.
-        token_metric: One of `TOKEN_METRICS`, in place of accuracy, or None.
+        metrics: Keys of `momentum_cli.metrics.METRICS`, in the order of a result.
     """
 
     loss: str
     output: str
     metric_steps: slice | None = None
     target_scale: tuple[float, ...] | None = None
-    token_metric: str | None = None
+    metrics: tuple[str, ...] = ("loss",)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Objective:
-        """Return the objective of a data set."""
-        token_metric = dataset.metric if dataset.metric in TOKEN_METRICS else None
-        return cls(dataset.loss, dataset.output, dataset.metric_steps, dataset.target_scale, token_metric)
+        """Return the objective of a data set; the loss comes first among its metrics."""
+        metrics = dict.fromkeys(("loss", *dataset.metrics))
+        return cls(dataset.loss, dataset.output, dataset.metric_steps, dataset.target_scale, tuple(metrics))
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics of an evaluation."""
-        if self.token_metric is not None:
-            return ("loss", self.token_metric)
-        return ("loss", "mse", "mae") if self.loss == "mse" else ("loss", "accuracy")
+    def sums(self) -> tuple[str, ...]:
+        """Names of the sums that the metrics are computed from, keys of `SUMS`."""
+        found = [METRICS[name] for name in self.metrics]
+        return tuple(dict.fromkeys(name for metric in found for name in (metric.total, metric.count)))
 
     def scored(self, targets: Tensor) -> Tensor:
         """Return how many terms of the loss each sequence has, (B,) int64; see `momentum_cli.data.scored_terms`."""
@@ -63,41 +64,82 @@ class Objective:
             return mse_loss(*_counted(outputs, targets), reduction="sum")
         return cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=NOT_SCORED, reduction="sum")
 
-    def totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the sums of a batch that `results` turns into metrics, float64, on the device of outputs.
+    def no_totals(self, device: torch.device | str) -> Tensor:
+        """Return the totals of nothing: zeros (S,) to which those of batches are added, one for each of `sums`."""
+        return torch.zeros(len(self.sums), dtype=torch.float64, device=device)
 
-        ``[loss, terms of the loss, correct, scored]`` for classes, ``[loss, terms, squares, absolute values]`` of the
-        errors in the original unit for values.
-        """
-        loss = self.loss_sum(outputs, targets).double()
-        if self.loss == "mse":
-            predicted, wanted = _counted(outputs, targets)
-            count = (~targets.isnan()).sum().double()
-            error = predicted.double() - wanted.double()
-            if self.target_scale is None:
-                return torch.stack((loss, count, loss, error.abs().sum()))
-            error = error * error.new_tensor(self.target_scale)
-            return torch.stack((loss, count, error.square().sum(), error.abs().sum()))
-        scored = targets != NOT_SCORED
-        count = scored.sum().double()
-        right = (outputs.argmax(-1) == targets) & scored
-        if self.metric_steps is not None:
-            right, scored = right[:, self.metric_steps], scored[:, self.metric_steps]
-        return torch.stack((loss, count, right.sum().double(), scored.sum().double()))
+    def totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the `sums` of a batch, (S,) float64 on the device of outputs; `results` turns them into metrics."""
+        scores = Scores(self, outputs, targets)
+        return torch.stack([SUMS[name](scores).double() for name in self.sums])
 
     def results(self, totals: Tensor) -> dict[str, float]:
-        """Turn summed `totals` into the metrics of an evaluation."""
-        loss, count, third, fourth = totals.tolist()
-        if self.loss == "mse":
-            return {"loss": loss / count, "mse": third / count, "mae": fourth / count}
-        if self.token_metric is not None:
-            return {"loss": loss / count, self.token_metric: TOKEN_METRICS[self.token_metric](loss / count)}
-        return {"loss": loss / count, "accuracy": third / fourth}
+        """Turn added `totals` into the metrics of an evaluation."""
+        sums = dict(zip(self.sums, totals.tolist(), strict=True))
+        found = {name: METRICS[name] for name in self.metrics}
+        return {name: metric.value(sums[metric.total] / sums[metric.count]) for name, metric in found.items()}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A batch whose outputs are judged; what several sums need is computed once.
+
+    Args:
+        objective: Of the data set.
+        outputs, targets: As for `Objective.loss_sum`.
+    """
+
+    objective: Objective
+    outputs: Tensor
+    targets: Tensor
+
+    @cached_property
+    def loss(self) -> Tensor:
+        """Sum of the loss."""
+        return self.objective.loss_sum(self.outputs, self.targets)
+
+    @cached_property
+    def judged(self) -> Tensor:
+        """Whether each class counts in the accuracy, (B,) or (B, T) bool."""
+        return self._steps(self.targets != NOT_SCORED)
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """Whether each class counts and is right, the shape of `judged`."""
+        return self._steps(self.outputs.argmax(-1) == self.targets) & self.judged
+
+    @cached_property
+    def errors(self) -> Tensor:
+        """Errors of the values in their original unit, float64, 0 where there is no target: the shape of targets."""
+        predicted, wanted = _counted(self.outputs, self.targets)
+        error = predicted.double() - wanted.double()
+        scale = self.objective.target_scale
+        return error if scale is None else error * error.new_tensor(scale)
+
+    @property
+    def squares(self) -> Tensor:
+        """Sum of the squared errors."""
+        same = self.objective.loss == "mse" and self.objective.target_scale is None
+        return self.loss if same else self.errors.square().sum()
+
+    def _steps(self, each: Tensor) -> Tensor:
+        steps = self.objective.metric_steps
+        return each if steps is None else each[:, steps]
+
+
+SUMS: dict[str, Callable[[Scores], Tensor]] = {
+    "loss": lambda scores: scores.loss,
+    "terms": lambda scores: scored_terms(scores.targets).sum(),
+    "correct": lambda scores: scores.correct.sum(),
+    "judged": lambda scores: scores.judged.sum(),
+    "squares": lambda scores: scores.squares,
+    "magnitudes": lambda scores: scores.errors.abs().sum(),
+}
 
 
 def _counted(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return outputs and targets of one shape, both 0 where the target is NaN."""
     counts = ~targets.isnan()
-    # `where` and not a product: what stands in padding may be infinite, and 0 times that is not 0.
+    # `where` and not a product: padding may be infinite, and 0 times that is not 0.
     shaped = outputs.reshape(targets.shape)
     return torch.where(counts, shaped, 0.0), torch.where(counts, targets, 0.0).to(outputs.dtype)

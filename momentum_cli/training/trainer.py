@@ -325,7 +325,7 @@ class Trainer:
         """
         data = self._splits[split]
         size, rank, world = self.recipe.train.eval_batch_size, self.fabric.global_rank, self.fabric.world_size
-        totals = torch.zeros(4, dtype=torch.float64, device=self.device)
+        totals = self.objective.no_totals(self.device)
         self.module.eval()
         state: State | None = None
         done = 0

@@ -188,7 +188,7 @@ class RichBenchUi(NullBenchUi):
 
         A grid of learning rates has hundreds of entries, so only the first places are shown.
         """
-        from momentum_cli.metrics import HIGHER_IS_BETTER
+        from momentum_cli.metrics import METRICS
         from momentum_cli.wording import count_text, time_text
 
         for name, target in self._targets.items():
@@ -207,7 +207,7 @@ class RichBenchUi(NullBenchUi):
                 best = [state.best for state in mine if state.best is not None]
                 average = math.fsum(best) / len(best) if best else None
                 mean = metric_text(mine[0].metric, average)
-                sign = -1 if HIGHER_IS_BETTER.get(mine[0].metric, False) else 1
+                sign = -1 if METRICS[mine[0].metric].higher_is_better else 1
                 # Where all miss, the metric tells who comes first.
                 rank = math.inf if average is None or math.isnan(average) else sign * average
                 counts = f"{len(hits)} of {len(mine)}" if target else f"{len(mine)}"

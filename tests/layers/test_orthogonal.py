@@ -234,7 +234,7 @@ def test_compiled_layer_is_the_eager_one() -> None:
 def trainer(cell: str, **options: Any) -> Trainer:
     generator = torch.Generator().manual_seed(0)
     split = Split(torch.randn(10, 5, 2, generator=generator), torch.arange(10) % 3)
-    data = Dataset("toy", split, split, split, 2, 3, "last", "cross_entropy", "accuracy", None)
+    data = Dataset("toy", split, split, split, 2, 3, "last", "cross_entropy", ("accuracy",), None)
     recipe = {
         "task": {"name": "digits"},
         "model": {"cell": cell, "hidden_size": 6},

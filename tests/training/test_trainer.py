@@ -9,13 +9,11 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from momentum_cli.data import NOT_SCORED, Dataset, Split
+from momentum_cli.data import Dataset, Split
 from momentum_cli.errors import RecipeError, RunError
-from momentum_cli.metrics import better, reaches
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
 from momentum_cli.training.clock import Clock
-from momentum_cli.training.objective import Objective
 from momentum_cli.training.schedule import learning_rate_factor
 from momentum_cli.training.trainer import Trainer
 
@@ -34,7 +32,9 @@ def recipe(**sections: dict[str, Any]) -> Recipe:
 def dataset(n: int = 10, validation: bool = True) -> Dataset:
     generator = torch.Generator().manual_seed(0)
     split = Split(torch.randn(n, 5, 2, generator=generator), torch.arange(n) % 3)
-    return Dataset("toy", split, split if validation else None, split, 2, 3, "last", "cross_entropy", "accuracy", None)
+    return Dataset(
+        "toy", split, split if validation else None, split, 2, 3, "last", "cross_entropy", ("accuracy",), None
+    )
 
 
 def trainer(data: Dataset | None = None, **sections: dict[str, Any]) -> Trainer:
@@ -228,36 +228,6 @@ def test_a_checkpoint_of_another_model_or_batch_size_is_refused() -> None:
         trainer(model={"hidden_size": 7}).restore(saved)
     with pytest.raises(RecipeError, match="middle of an epoch with 4 sequences a step; got 5"):
         trainer(train={"batch_size": 5}).restore(saved)
-
-
-def test_objective_per_step_counts_only_scored_steps() -> None:
-    objective = Objective("cross_entropy", "every", slice(2, None))
-    targets = torch.tensor([[NOT_SCORED, 1, 0, 2], [1, NOT_SCORED, 2, NOT_SCORED]])
-    logits = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
-    logits[0, 2] = torch.tensor([9.0, 0.0, 0.0])
-    logits[0, 3] = torch.tensor([9.0, 0.0, 0.0])
-    logits[1, 2] = torch.tensor([0.0, 0.0, 9.0])
-    assert objective.scored(targets).tolist() == [3, 2]
-    results = objective.results(objective.totals(logits, targets))
-    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
-    assert results["loss"] == pytest.approx(expected.item(), rel=1e-6)
-    assert results["accuracy"] == pytest.approx(2 / 3)
-
-
-def test_objective_of_a_regression() -> None:
-    objective = Objective("mse", "last")
-    results = objective.results(objective.totals(torch.tensor([[1.0], [3.0]]), torch.tensor([2.0, 3.0])))
-    assert results == {"loss": 0.5, "mse": 0.5, "mae": 0.5}
-
-
-def test_better_and_reached_know_the_direction() -> None:
-    assert better("accuracy", 0.6, 0.5)
-    assert not better("accuracy", math.nan, 0.5)
-    assert better("mse", 0.4, 0.5)
-    assert reaches("accuracy", 0.5, 0.5)
-    assert reaches("mse", 0.5, 0.5)
-    assert not reaches("mse", 0.51, 0.5)
-    assert not reaches("loss", math.nan, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from momentum_cli.benchmark.pictures.panels import _MOST_NAMES_INSIDE, Points, legend, look, panels_of, places_of
 from momentum_cli.benchmark.results.statistics import LARGEST_RATIO, Point, median, performance_profile
 from momentum_cli.benchmark.tables.comparison import comparison_title
+from momentum_cli.metrics import METRICS
 from momentum_cli.pictures.style import GREY, literal
 from momentum_cli.wording import INFINITY, metric_text, time_text
 
@@ -80,7 +81,7 @@ def _metric_axis(axes: Axes, comparison: Mapping[str, Any]) -> None:
 
     metric, target = comparison["metric"], comparison["target"]
     axes.set_ylabel(literal(f"{comparison['split']} {metric}"))
-    if metric.endswith("accuracy"):
+    if METRICS[metric].fraction:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     else:
         low, high = axes.get_ylim()

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.benchmark.pictures.heat_map import (
-    is_better_higher,
     log_scale,
     metric_scale,
     metric_square,
@@ -15,6 +14,7 @@ from momentum_cli.benchmark.pictures.heat_map import (
 )
 from momentum_cli.benchmark.pictures.panels import KEEP_TITLE
 from momentum_cli.benchmark.tables.grid import shape_of
+from momentum_cli.metrics import METRICS
 from momentum_cli.pictures.style import literal
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def draw_grid(comparisons: Sequence[Mapping[str, Any]], width: float) -> Figure:
 
 def _metric(axes: Axes, comparison: Mapping[str, Any], grid: Mapping[str, Any], name: str) -> None:
     metric, targeted = comparison["metric"], comparison["target"] is not None
-    percent = metric.endswith("accuracy")
+    percent = METRICS[metric].fraction
     texts = [
         metric_square(metric, point["best"]["mean"], f"{point['hits']}/{point['runs']}" if targeted else "")
         for point in grid["points"]
@@ -66,7 +66,7 @@ def _metric(axes: Axes, comparison: Mapping[str, Any], grid: Mapping[str, Any], 
         [point["best"]["mean"] for point in grid["points"]],
         texts,
         framed=[targeted and point["reached"] for point in grid["points"]],
-        higher_is_better=is_better_higher(metric),
+        higher_is_better=METRICS[metric].higher_is_better,
         scale=metric_scale(percent),
     )
     unit = ", %" if percent else ""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from momentum_cli.metrics import HIGHER_IS_BETTER
+from momentum_cli.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,11 +69,6 @@ def paint_heat_map(
         spine.set_visible(False)
 
 
-def is_better_higher(metric: str) -> bool:
-    """Return whether more of a metric is better."""
-    return HIGHER_IS_BETTER.get(metric, False)
-
-
 def metric_scale(percent: bool) -> Callable[[float], float]:
     """Return the scale of the colours of a metric: an error spans decades, an accuracy does not."""
     return float if percent else log_scale
@@ -87,7 +82,5 @@ def log_scale(value: float) -> float:
 def metric_square(metric: str, value: float | None, hits: str) -> str:
     """Return what stands on a square of the metric: the mean, in percent for an accuracy, and the hits below."""
     there = value is not None and math.isfinite(value)
-    number = (
-        "–" if not there or value is None else f"{100 * value:.1f}" if metric.endswith("accuracy") else f"{value:.2g}"
-    )
+    number = "–" if not there or value is None else f"{100 * value:.1f}" if METRICS[metric].fraction else f"{value:.2g}"
     return f"{number}\n{hits}" if hits else number

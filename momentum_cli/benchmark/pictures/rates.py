@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from momentum_cli.benchmark.pictures.heat_map import is_better_higher, metric_scale, metric_square, paint_heat_map
+from momentum_cli.benchmark.pictures.heat_map import metric_scale, metric_square, paint_heat_map
 from momentum_cli.benchmark.pictures.panels import KEEP_TITLE, look, panels_of, places_of
 from momentum_cli.benchmark.plan.optimizers import rate_text
 from momentum_cli.benchmark.results.statistics import Traces, median
 from momentum_cli.benchmark.tables.comparison import comparison_title
+from momentum_cli.metrics import METRICS
 from momentum_cli.pictures.style import GREY, literal
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def draw_heat_map(comparisons: Sequence[Comparison], width: float) -> Figure:
     figure, panels = panels_of(len(chosen), width, 1.1 + 0.36 * tallest)
     for axes, comparison in zip(panels, chosen, strict=True):
         arms, metric, targeted = comparison["arms"], comparison["metric"], comparison["target"] is not None
-        percent = metric.endswith("accuracy")
+        percent = METRICS[metric].fraction
         values = [[row["best"]["mean"] for row in arm["rates"]] for arm in arms]
         hits = [[f"{row['hits']}/{row['runs']}" if targeted else "" for row in arm["rates"]] for arm in arms]
         paint_heat_map(
@@ -45,7 +46,7 @@ def draw_heat_map(comparisons: Sequence[Comparison], width: float) -> Figure:
             [[targeted and row["reached"] for row in arm["rates"]] for arm in arms],
             rows=[literal(arm["arm"]) for arm in arms],
             columns=[rate_text(row["lr"]) for row in arms[0]["rates"]],
-            higher_is_better=is_better_higher(metric),
+            higher_is_better=METRICS[metric].higher_is_better,
             scale=metric_scale(percent),
         )
         unit = ", %" if percent else ""
@@ -161,7 +162,7 @@ def _metrics(axes: Axes, comparison: Comparison, arms: Sequence[Mapping[str, Any
         axes.plot(rates, middle, line, color=color, marker=mark, markersize=4, label=literal(_short(arm)))
         low, high = [min(seeds) for _, seeds in kept], [max(seeds) for _, seeds in kept]
         axes.fill_between(rates, low, high, color=color, alpha=0.12, linewidth=0)
-    if metric.endswith("accuracy"):
+    if METRICS[metric].fraction:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     elif all(value > 0 for line in axes.get_lines() for value in map(float, line.get_ydata())):  # type: ignore[arg-type]
         axes.set_yscale("log")

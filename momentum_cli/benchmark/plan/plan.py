@@ -355,7 +355,7 @@ def _entries(
 
 
 def _target(text: str, recipe: Recipe) -> list[str]:
-    from momentum_cli.data import metrics_of
+    from momentum_cli.recipe.building import build_task
 
     metric, equals, value = text.rpartition("=")
     try:
@@ -363,7 +363,7 @@ def _target(text: str, recipe: Recipe) -> list[str]:
     except ValueError:
         raise RecipeError(f"--target {text}: allowed is a number, 0.9, or metric=number, accuracy=0.9") from None
     if not equals:
-        metric = metrics_of(recipe.dump()["task"])[0] if recipe.target is None else recipe.target.metric
+        metric = build_task(recipe).metrics[0] if recipe.target is None else recipe.target.metric
     return [f"target={{metric: {metric!r}, value: {number!r}}}"]
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from momentum_cli.metrics import METRICS
 from momentum_cli.wording import INFINITY, NOTHING, bytes_text, count_text, seconds_text, target_text, time_text
 
 
@@ -192,7 +193,7 @@ def mean_text(metric: str, value: Mapping[str, Any]) -> str:
     mean, deviation = value["mean"], value["sd"]
     if mean is None or math.isnan(mean):
         return NOTHING
-    percent = metric.endswith("accuracy")
+    percent = METRICS[metric].fraction
     shape = "{:.2f}" if percent else "{:.3g}"
     factor = 100 if percent else 1
     text = shape.format(factor * mean)

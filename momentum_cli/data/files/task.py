@@ -133,6 +133,9 @@ class Files:
         """Metrics of an evaluation, the headline one first."""
         return METRICS[self.kind]
 
+    def sizes(self) -> None:
+        """Return None: only the data tell."""
+
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Read the file; nothing is downloaded.
 
@@ -251,7 +254,7 @@ class Files:
             output_size=len(names) * self.horizon if values else len(gathered.labels),
             output="every" if self.kind == "labelling" else "last",
             loss="mse" if values else "cross_entropy",
-            metric=self.metrics[0],
+            metrics=self.metrics,
             labels=None if values else gathered.labels,
             preprocessing=preprocessing,
             licence="that of the data",

@@ -65,9 +65,12 @@ class Language:
             raise ValueError(f"{name}: the vocabulary of bytes is all 256 of them; leave it out")
 
     @property
-    def metric(self) -> str:
-        """The headline metric: perplexity of words, bits of a character or byte."""
-        return Vocabulary(self.level).metric
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics of an evaluation: perplexity of words, bits of a character or byte; and the loss."""
+        return (Vocabulary(self.level).metric, "loss")
+
+    def sizes(self) -> None:
+        """Return None: only the text tells."""
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Read the text and build the vocabulary of its training part; nothing is downloaded.
@@ -90,7 +93,7 @@ class Language:
             output_size=len(vocabulary),
             output="every",
             loss="cross_entropy",
-            metric=vocabulary.metric,
+            metrics=self.metrics,
             labels=None,
             preprocessing=vocabulary.preprocessing(),
             licence="that of the text",

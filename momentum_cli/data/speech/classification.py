@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from momentum_cli.data.dataset import Dataset, find_data
 from momentum_cli.data.speech.options import SplitOption, check_division
@@ -46,6 +46,8 @@ class SpeechClassify:
         ValueError: An option is out of its range, or does not go with another one.
     """
 
+    metrics: ClassVar = ("accuracy", "loss")
+
     path: str
     pattern: str = "{label}/*"
     split: SplitOption | None = None
@@ -66,10 +68,8 @@ class SpeechClassify:
             raise ValueError(f"pattern: got {self.pattern!r}, which has no {{label}}")
         self.features()
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Metrics of an evaluation, the headline one first."""
-        return ("accuracy", "loss")
+    def sizes(self) -> None:
+        """Return None: only the data tell."""
 
     def features(self) -> Features:
         """Return what is computed of the recordings."""
@@ -110,7 +110,7 @@ class SpeechClassify:
             output_size=len(corpus.labels),
             output="last",
             loss="cross_entropy",
-            metric="accuracy",
+            metrics=self.metrics,
             labels=corpus.labels,
             preprocessing=describe("speech", features, scaling),
             licence="that of the recordings",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from momentum_cli.data.dataset import Dataset, find_data
 from momentum_cli.data.speech.options import SplitOption, check_division
@@ -57,6 +57,8 @@ class Speech:
     NeurIPS 2016, section 4.4; Nguyen, Baraniuk, Bertozzi, Osher and Wang, MomentumRNN, NeurIPS 2020, table 2.
     """
 
+    metrics: ClassVar = ("mse", "mae", "loss")
+
     path: str
     format: Literal["wav", "timit"] = "wav"
     pattern: str = "*"
@@ -81,10 +83,8 @@ class Speech:
         check_division(self)
         self.features()
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Metrics of an evaluation, the headline one first."""
-        return ("mse", "mae", "loss")
+    def sizes(self) -> None:
+        """Return None: only the data tell."""
 
     def features(self) -> Features:
         """Return what is computed of the recordings."""
@@ -119,7 +119,7 @@ class Speech:
             output_size=features.size,
             output="every",
             loss="mse",
-            metric="mse",
+            metrics=self.metrics,
             labels=None,
             preprocessing=describe("speech", features, scaling) | {"predict": self.predict},
             licence="that of the recordings",

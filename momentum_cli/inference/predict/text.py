@@ -17,7 +17,7 @@ from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.errors import RecipeError
 from momentum_cli.inference.opened import Subject
 from momentum_cli.inference.predict.inputs import Broken
-from momentum_cli.metrics import TOKEN_METRICS
+from momentum_cli.metrics import METRICS
 
 ENDINGS = (".txt",)
 # Tokens of a line that are run at once; the state is carried on.
@@ -95,5 +95,5 @@ def _line(
         {"label": vocabulary.text(place).decode("utf-8", "backslashreplace").rstrip(" ") or " ", "probability": value}
         for place, value in zip(places.tolist(), best.tolist(), strict=True)
     ]
-    score = TOKEN_METRICS[metric](nats / count) if count else None
+    score = METRICS[metric].value(nats / count) if count else None
     return where | {"tokens": count, metric: score} | shown[0] | {"top": shown}, last.float().numpy()

@@ -16,10 +16,10 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 
 from momentum_cli.errors import DataError
-from momentum_cli.metrics import TOKEN_METRICS
+from momentum_cli.metrics import METRICS
 from momentum_cli.runs.files import json_text
 
-_SCORES = ("tokens", "frames", "mse", *TOKEN_METRICS)
+_SCORES = ("tokens", "frames", *METRICS)
 
 
 class Writer(Protocol):

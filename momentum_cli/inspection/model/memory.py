@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.inspection.model.sizes import Sizes
+from momentum_cli.data import Sizes
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.recipe.building import build_optimizer, build_sequence_model
 from momentum_cli.recipe.recipe import Recipe

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 from momentum_cli.cells.plugins import load_plugins, loaded_files
+from momentum_cli.data import Sizes
 from momentum_cli.errors import RunError
-from momentum_cli.inspection.model.sizes import Sizes
 from momentum_cli.machine import forget_peak, peak_resident_bytes, resident_bytes
 from momentum_cli.recipe.building import build_optimizer
 from momentum_cli.recipe.recipe import Recipe
@@ -71,7 +72,7 @@ def _train_once(recipe: Recipe, sizes: Sizes, batch: int) -> None:
 
 def _growth(recipe: Recipe, sizes: Sizes, batch: int) -> int:
     tiny = recipe.override("model.hidden_size=4", "train.batch_size=1")
-    _train_once(tiny, Sizes(2, sizes.input_size, sizes.output_size, sizes.output, sizes.loss), 1)
+    _train_once(tiny, replace(sizes, length=2), 1)
     before = resident_bytes() if forget_peak() else None
     if before is None:
         return 0

@@ -11,7 +11,6 @@ from momentum_cli.errors import RecipeError
 from momentum_cli.inspection.model.memory import estimate
 from momentum_cli.inspection.model.operations import forward_operations, head_operations, training_operations
 from momentum_cli.inspection.model.peak import measured_peak
-from momentum_cli.inspection.model.sizes import sizes
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_sequence_model, build_task
 from momentum_cli.recipe.recipe import Recipe
@@ -45,7 +44,8 @@ def summary(
             "summary: got a language model, whose embedding and windows it does not count; use momentumrnn train "
             "--dry-run, which measures a step and the memory"
         )
-    size = sizes(build_task(recipe), data_dir, shown)
+    task = build_task(recipe)
+    size = task.sizes() or task.load(data_dir, shown).sizes
     batch = recipe.train.batch_size
     with torch.random.fork_rng(devices=[]):
         model = build_sequence_model(recipe, size.input_size, size.output_size, size.output)

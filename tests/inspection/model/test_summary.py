@@ -14,17 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner, Result
 
 from momentum_cli import cli
-from momentum_cli.data import Task
-from momentum_cli.data.digits import Digits
-from momentum_cli.data.mnist import MNIST, PermutedMNIST
-from momentum_cli.data.synthetic import Adding, Copying
+from momentum_cli.data import Sizes
 from momentum_cli.inspection.model.memory import estimate
 from momentum_cli.inspection.model.operations import training_operations
 from momentum_cli.inspection.model.peak import measured_peak
-from momentum_cli.inspection.model.sizes import Sizes, sizes
 from momentum_cli.inspection.model.summary import summary
 from momentum_cli.inspection.model.tables import print_summary
-from momentum_cli.progress import NullUi
 from momentum_cli.recipe.building import build_model, build_task
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.training.objective import Objective
@@ -74,34 +69,6 @@ def test_backend_is_the_one_that_training_takes() -> None:
         assert summary(recipe)["backend"] == model.layer.chosen_backend
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
-        Digits(pixels_per_step=4),
-        Adding(length=7, train_size=2, validation_size=2, test_size=2),
-        Copying(delay=3, symbols=4, copy_length=2, train_size=2, validation_size=2, test_size=2),
-        MNIST(pixels_per_step=7),
-        PermutedMNIST(pixels_per_step=28),
-    ],
-    ids=lambda task: type(task).__name__,
-)
-def test_sizes_are_those_of_the_data(task: Task, tmp_path: Path) -> None:
-    if isinstance(task, MNIST | PermutedMNIST) and DATA is None:
-        pytest.skip("MOMENTUMRNN_DATA is not set")
-    # An empty folder: what is needed for the sizes is not looked for there.
-    told = sizes(task, tmp_path, NullUi())
-    assert told == Sizes.of(task.load(None if DATA is None else Path(DATA), NullUi()))
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_unknown_task_is_loaded() -> None:
-    class Own:
-        def load(self, data_dir: Path | None, progress: Any) -> Any:
-            return Digits().load()
-
-    assert sizes(Own(), None, NullUi()) == Sizes(8, 8, 10, "last", "cross_entropy")
-
-
 # Operations.
 
 
@@ -147,7 +114,7 @@ def test_operations_by_hand() -> None:
 
 def test_parts_of_the_estimate() -> None:
     recipe = recipe_of("model.cell=lstm", "model.backend=reference", "optimizer.name=adam")
-    memory = estimate(recipe, Sizes(8, 8, 10, "last", "cross_entropy"), 4)
+    memory = estimate(recipe, Sizes(20, 8, 8, 10, "last", "cross_entropy"), 4)
     model = build_model(recipe, 8, 10, "last")
     parameters = 4 * sum(p.numel() for p in model.parameters())
     assert (memory.parameters, memory.gradients, memory.batch) == (parameters, parameters, 4 * 4 * 8 * 8)
@@ -162,7 +129,7 @@ def test_activations_of_the_loop_by_hand() -> None:
     recipe = recipe_of("model.cell=lstm", "model.backend=reference")
     unit, step_of_x = 4 * 4 * 6, 4 * 4 * 8
     short, long = (
-        estimate(recipe, Sizes(length, 8, 10, "last", "cross_entropy"), 4).activations for length in (20, 30)
+        estimate(recipe, Sizes(20, length, 8, 10, "last", "cross_entropy"), 4).activations for length in (20, 30)
     )
     assert long - short == pytest.approx(10 * (7 * unit + step_of_x), rel=0.001)
 
@@ -170,7 +137,7 @@ def test_activations_of_the_loop_by_hand() -> None:
 @pytest.mark.parametrize("cell", ["momentum", "gru", "nesterov-rnn"])
 def test_extrapolation_is_the_full_length(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_of(f"model.cell={cell}", "model.backend=reference")
-    shape = Sizes(256, 8, 10, "last", "cross_entropy")
+    shape = Sizes(20, 256, 8, 10, "last", "cross_entropy")
     extrapolated = estimate(recipe, shape, 2)
     monkeypatch.setattr("momentum_cli.inspection.model.memory._LONG", 256)
     whole = estimate(recipe, shape, 2)
@@ -182,7 +149,8 @@ def test_extrapolation_is_the_full_length(cell: str, monkeypatch: pytest.MonkeyP
 def test_estimate_is_what_a_process_grows_by(length: int) -> None:
     """Two shapes, the second three times the first; within `TOLERANCE` and the few MiB that a first step costs."""
     recipe = load_recipe("adding", [f"task.length={length}", "model.hidden_size=96", "train.batch_size=128"])
-    shape = sizes(build_task(recipe), None, NullUi())
+    shape = build_task(recipe).sizes()
+    assert shape is not None
     expected = estimate(recipe, shape, 128).peak
     measured = measured_peak(recipe, shape, 128)
     if measured is None:
