@@ -17,11 +17,11 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
-def unknown(kind: str, name: str, allowed: Iterable[str], owner: str = "", *, listed_by: str = "") -> str:
+def unknown(what: str, name: str, allowed: Iterable[str], owner: str = "", *, listed_by: str = "") -> str:
     """Return the message for a name that does not exist: what was got, the nearest name and all allowed ones.
 
     Args:
-        kind: What the name stands for, such as "cell" or "key".
+        what: What it is the name of, such as "cell" or "key".
         name: What was got.
         allowed: The names that exist, in the order to show them.
         owner: What the names belong to, such as "optimizer adam"; "" for nothing.
@@ -29,7 +29,7 @@ def unknown(kind: str, name: str, allowed: Iterable[str], owner: str = "", *, li
     """
     names = list(allowed)
     of = f" of {owner}" if owner else ""
-    return f"unknown {kind} {name!r}{of}{did_you_mean(name, names)} ({allowed_names(names, listed_by)})"
+    return f"unknown {what} {name!r}{of}{did_you_mean(name, names)} ({allowed_names(names, listed_by)})"
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
@@ -45,7 +45,7 @@ def allowed_names(names: Sequence[str], listed_by: str = "") -> str:
     return f"allowed: {', '.join(names) or 'none'}"
 
 
-# What was wanted, by the kinds of pydantic's errors; those of comparisons carry their limit.
+# What was wanted, by the codes of pydantic's errors; those of comparisons carry their limit.
 _WANTED = {
     "int_type": "an integer",
     "int_parsing": "an integer",
@@ -56,7 +56,7 @@ _WANTED = {
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
-    "string_type": "a text",
+    "string_type": "text",
     "dict_type": "a mapping",
     "mapping_type": "a mapping",
     "model_type": "a mapping",
@@ -73,7 +73,7 @@ _LONGEST = 60
 
 
 def describe_value(value: Any) -> str:
-    """Return what a value is, for messages: mappings and lists by kind, long texts by their beginning."""
+    """Return what a value is, for messages: mappings and lists in a word, long texts by their beginning."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
@@ -97,28 +97,34 @@ def refuse(name: str, got: Any, must: str, remedy: str = "") -> str:
     """Return the message that refuses a value: "`momentum` must be in [0, 1), got 1.3".
 
     Args:
-        name: The argument or option; a name of Python or of a recipe is quoted, a flag or a path is not.
+        name: The argument or option; a name of Python or of a recipe is quoted, a flag or a path is not. "" where the
+            message stands behind the name already.
         got: Its value, or `Said` words for it.
         must: The rest of the sentence behind "must", such as "be in [0, 1)".
         remedy: What to do about it, behind a semicolon; "" where the sentence says it.
     """
     shown = f"`{name}`" if name.replace(".", "_").isidentifier() else name
-    return f"{shown} must {must}, got {describe_value(got)}" + (f"; {remedy}" if remedy else "")
+    return f"{shown} must {must}, got {describe_value(got)}".lstrip() + (f"; {remedy}" if remedy else "")
 
 
 def describe_mistake(detail: Mapping[str, Any]) -> str:
-    """Return one error of pydantic as "got …, allowed is …".
+    """Return one error of pydantic as "must be …, got …".
 
     Args:
-        detail: An entry of `pydantic.ValidationError.errors`: ``type``, ``input``, ``msg`` and, for limits, ``ctx``.
+        detail: An entry of `pydantic.ValidationError.errors`: ``type``, ``input``, ``msg`` and, for limits, ``ctx``;
+            the message of one of our own checks, a "value_error", is returned as it is.
     """
-    kind, got = str(detail["type"]), describe_value(detail["input"])
-    if kind == "missing":
-        return "missing; this key is required"
-    if kind in _SIGNS:
-        sign, key = _SIGNS[kind]
-        return f"got {got}, allowed is {sign} {detail['ctx'][key]:g}"
-    if kind in ("literal_error", "enum"):
-        return f"got {got}, allowed is {detail['ctx']['expected']}"
+    code = str(detail["type"])
     message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"got {got}, allowed is {_WANTED.get(kind, message)}"
+    if code == "missing":
+        return "missing; this key is required"
+    if code == "value_error":
+        return message
+    if code in _SIGNS:
+        sign, key = _SIGNS[code]
+        must = f"{sign} {detail['ctx'][key]:g}"
+    elif code in ("literal_error", "enum"):
+        must = detail["ctx"]["expected"]
+    else:
+        must = _WANTED.get(code, message)
+    return refuse("", detail["input"], f"be {must}")

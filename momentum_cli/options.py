@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
-from momentum_cli.messages import describe_value, unknown
+from momentum_cli.messages import refuse, unknown
 
 Path = tuple[str, ...]
 
@@ -42,7 +42,7 @@ def reject_bool(value: Any) -> Any:
         ValueError: It is a bool.
     """
     if isinstance(value, bool):
-        raise ValueError("a number, not a truth value")
+        raise ValueError(refuse("", value, "be a number"))
     return value
 
 
@@ -106,8 +106,10 @@ def check_options(
             # A union reports one error a member; one line a key is enough.
             found = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
             for key in found:
-                got = f"got {describe_value(known[key])}" if key in known else "missing"
-                problems.append(Problem((key,), f"{got}, allowed is {describe_type(allowed[key].annotation)}"))
+                must = f"be {describe_type(allowed[key].annotation)}"
+                problems.append(
+                    Problem((key,), refuse("", known[key], must) if key in known else f"missing; must {must}")
+                )
             if not found.keys() <= known.keys():
                 return {}, problems
             # The other options are still worth checking.
@@ -136,7 +138,7 @@ def describe_type(annotation: Any) -> str:
         return f"a list [{', '.join(describe_type(member) for member in arguments)}]"
     if origin is list:
         return f"a list of {describe_type(arguments[0])}"
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 

@@ -23,7 +23,7 @@ import lightning_fabric
 import matplotlib.figure  # imported before the forks, so that each is spared the second it takes
 import torch
 
-from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.recipe import parse_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint
 from momentum_cli.runs.metrics_log import read_metrics
 from momentum_cli.training.train import train
@@ -114,7 +114,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 def main(base: Path, moments: list[str]) -> None:
     assert lightning_fabric
     assert matplotlib.figure
-    recipe = Recipe.model_validate(RECIPE)
+    recipe = parse_recipe(RECIPE)
     torch.set_num_threads(1)
     report = {}
     for moment in moments:

@@ -1,4 +1,4 @@
-"""What pydantic finds is told in our words, whatever section, key and value."""
+"""The wording of refusals, also of what pydantic finds, whatever section, key and value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from momentum_cli.messages import Said, describe_mistake, describe_value, refuse
-from momentum_cli.recipe.checks import SECTIONS
+from momentum_cli.recipe.sections import Section
 
 WRONG: list[Any] = ["x", "", 1.5, -1, 2, True, None, [], ["x"], {}, {"x": 1}, float("nan"), float("inf"), 10**400]
 FOREIGN = re.compile(r"Input|should|unable|parse|valid |Value error|instance|dictionary")
@@ -17,7 +17,7 @@ FOREIGN = re.compile(r"Input|should|unable|parse|valid |Value error|instance|dic
 
 def test_no_value_of_any_key_is_refused_in_the_words_of_pydantic() -> None:
     told = set()
-    for section in SECTIONS.values():
+    for section in Section.__subclasses__():
         for key in section.model_fields:
             for value in WRONG:
                 try:
@@ -48,16 +48,16 @@ class Example(BaseModel):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("count", "three", "got 'three', allowed is an integer"),
-        ("count", 2.5, "got 2.5, allowed is an integer"),
-        ("count", 0, "got 0, allowed is >= 1"),
-        ("count", 10, "got 10, allowed is < 10"),
-        ("share", "much", "got 'much', allowed is a number"),
-        ("share", 0, "got 0, allowed is > 0"),
-        ("share", 1.5, "got 1.5, allowed is <= 1"),
-        ("names", "a", "got 'a', allowed is a list"),
-        ("names", [3], "got 3, allowed is a text"),
-        ("names", None, "got nothing, allowed is a list"),
+        ("count", "three", "must be an integer, got 'three'"),
+        ("count", 2.5, "must be an integer, got 2.5"),
+        ("count", 0, "must be >= 1, got 0"),
+        ("count", 10, "must be < 10, got 10"),
+        ("share", "much", "must be a number, got 'much'"),
+        ("share", 0, "must be > 0, got 0"),
+        ("share", 1.5, "must be <= 1, got 1.5"),
+        ("names", "a", "must be a list, got 'a'"),
+        ("names", [3], "must be text, got 3"),
+        ("names", None, "must be a list, got nothing"),
     ],
 )
 def test_a_mistake_says_what_was_got_and_what_is_allowed(key: str, value: Any, message: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from momentum_cli.cli.completion import complete_override, complete_recipe
+from momentum_cli.messages import Said, refuse
 from momentum_cli.ui import terminal
 
 
@@ -22,7 +23,7 @@ class Accelerator(StrEnum):
 
 def _folder(path: Path | None) -> Path | None:
     if path is not None and path.exists() and not path.is_dir():
-        raise typer.BadParameter(f"got the file {path}, allowed is a folder")
+        raise typer.BadParameter(refuse("", Said(f"the file {path}"), "be a folder"))
     return path
 
 

@@ -78,7 +78,7 @@ def copy(
 
 def schema() -> None:
     """Write the JSON Schema of recipes, for editors that complete and check YAML."""
-    from momentum_cli.recipe.recipe import recipe_schema
+    from momentum_cli.recipe.schema import recipe_schema
 
     terminal.print_json(recipe_schema())
 

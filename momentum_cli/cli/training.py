@@ -20,6 +20,7 @@ from momentum_cli.cli.arguments import (
 )
 from momentum_cli.cli.completion import complete_recipe, complete_run
 from momentum_cli.errors import TargetError
+from momentum_cli.messages import refuse
 from momentum_cli.ui import results, terminal
 
 
@@ -154,5 +155,5 @@ def _device_count(text: str) -> int | str:
     if text == "auto":
         return text
     if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"got {text!r}, allowed is auto or a number >= 1", param_hint="--devices")
+        raise typer.BadParameter(refuse("", text, "be auto or a number >= 1"), param_hint="--devices")
     return int(text)

@@ -1,4 +1,4 @@
-"""A wrong command line, worded like every other mistake: the option or argument, what was got, what is allowed.
+"""A wrong command line, worded like every other mistake: the option or argument, what it must be, what was got.
 
 Typer's exceptions are those of a click of its own, which must not be imported; they are known by their attributes.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from momentum_cli.messages import did_you_mean
+from momentum_cli.messages import Said, describe_mistake, did_you_mean, refuse
 
 
 def is_usage_error(error: BaseException) -> bool:
@@ -60,13 +60,11 @@ def _wrong_value(error: Any) -> str:
     details = getattr(error.__cause__, "errors", None)
     if details is None:
         return str(error.message)
-    from momentum_cli.messages import describe_mistake
-
     detail = details()[0]
     if detail["type"] == "value_error":
         message = str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
         choice = re.fullmatch(r"(.*) is not one of (.*)", message)
-        return f"got {choice[1]}, allowed is {choice[2]}" if choice else message
+        return refuse("", Said(choice[1]), f"be one of {choice[2]}") if choice else message
     # The command line is text, whatever is made of it.
     got = detail["input"]
     return describe_mistake({**detail, "input": got if isinstance(got, str) else str(got)})

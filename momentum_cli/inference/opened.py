@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.training.trained import load_model
 
 Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
@@ -52,7 +52,7 @@ def open_subject(run: Path) -> Subject:
             return Subject(
                 program_function(program),
                 program.run if program.bundle.stateful else None,
-                Recipe.model_validate(data["recipe"]),
+                parse_recipe(data["recipe"]),
                 data["dataset"],
                 run,
                 data["metrics"]["step"],

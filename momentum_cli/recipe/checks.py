@@ -1,4 +1,4 @@
-"""What makes a recipe valid, section by section. Every mistake is found, none hides another.
+"""From the content of a recipe to its sections. Every mistake is found, none hides another.
 
 `momentum_cli.recipe.contradictions` then looks across the sections.
 """
@@ -6,94 +6,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from functools import partial
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from momentum_cli.cells.catalogue import all_cells, cell_objects, cell_options
-from momentum_cli.cells.find import canonical_name, parse_cell
+from momentum_cli.cells.catalogue import cell_objects, cell_options
+from momentum_cli.cells.find import parse_cell
 from momentum_cli.cells.names import Cell
+from momentum_cli.cells.plugins import is_loaded, missing_plugin, plugins_of
+from momentum_cli.data import TASKS
 from momentum_cli.errors import RecipeError
-from momentum_cli.messages import describe_mistake, describe_value, unknown
-from momentum_cli.options import (
-    Option,
-    Problem,
-    check_options,
-    dataclass_options,
-    options_model,
-    signature_options,
-)
+from momentum_cli.messages import describe_mistake, refuse, unknown
+from momentum_cli.optim import EXTERNAL, OPTIMIZERS, resolve
+from momentum_cli.options import Option, Path, Problem, check_options, dataclass_options, signature_options
 from momentum_cli.recipe.contradictions import contradictions
+from momentum_cli.recipe.parameter_groups import GROUPS
 from momentum_cli.recipe.sections import (
-    AveragingOptions,
     BpttOptions,
-    EarlyStoppingOptions,
     LanguageModelOptions,
     ModelOptions,
+    OptimizerOptions,
     PublishedOptions,
     ScheduleOptions,
+    Section,
     TargetOptions,
+    TaskOptions,
     TrainOptions,
 )
 
-# Sections that belong to no object, by path.
-SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
-    ("model",): ModelOptions,
-    ("model", "language"): LanguageModelOptions,
-    ("schedule",): ScheduleOptions,
-    ("train",): TrainOptions,
-    ("train", "early_stopping"): EarlyStoppingOptions,
-    ("train", "bptt"): BpttOptions,
-    ("train", "averaging"): AveragingOptions,
-    ("target",): TargetOptions,
-    ("published", "*"): PublishedOptions,
-}
-
 # Arguments of torch's optimizers that are no settings of a training: the first is the model, the others would train
 # away from the minimum or through the optimizer itself.
-_NOT_OPTIONS = frozenset({"params", "maximize", "differentiable", "capturable"})
+NOT_OPTIONS = frozenset({"params", "maximize", "differentiable", "capturable"})
 
 _BUDGETS = ("epochs", "max_steps", "max_seconds")
 Checked = tuple[Any, list[Problem]]
+"""A section, or what is right in it, and its problems with paths relative to it."""
 
 
-def check_recipe(data: Any, sections: Mapping[str, bool]) -> tuple[dict[str, Any], list[Problem]]:
+def check_recipe(content: Any) -> tuple[dict[str, Any], list[Problem]]:
     """Check a whole recipe and fill in what its objects take by default.
 
     Args:
-        data: The content of a recipe.
-        sections: Names of the sections, and whether each is required.
+        content: Mappings, lists, texts and numbers.
 
     Returns:
-        The content in canonical form, and all problems; with problems the content is not complete.
+        The sections by name, and no problems; or nothing, and all problems.
     """
-    if not isinstance(data, Mapping):
-        return {}, [Problem((), f"got {describe_value(data)}, allowed is a mapping of sections")]
-    data = _with_text_keys(data)
-    if lacking := _check_plugins(data.get("plugins"))[1]:
+    if not isinstance(content, Mapping):
+        return {}, [Problem((), refuse("", content, "be a mapping of sections"))]
+    content = _with_text_keys(content)
+    plugins, problems = _check_plugins(content.get("plugins"))
+    if problems:
         # Without the plugin its cells are unknown, and that is not the mistake.
-        return {}, lacking
-    problems = [Problem((key,), unknown("section", key, sections)) for key in data if key not in sections]
-    checked: dict[str, Any] = {}
-    for name, required in sections.items():
-        if name not in data and required:
+        return {}, problems
+    names = [*_SECTIONS, "plugins"]
+    problems = [Problem((key,), unknown("section", key, names)) for key in content if key not in names]
+    sound: dict[str, Any] = {}
+    for name, check in _SECTIONS.items():
+        given = content.get(name)
+        if name not in content and name in _REQUIRED:
             problems.append(Problem((name,), "missing; this section is required"))
-        elif name == "plugins" and name in data:
-            checked[name], found = _check_plugins(data[name])
-            problems += found
-        elif name in data and not (data[name] is None and not required):
-            checked[name], found = _check_section(name, data[name])
-            problems += [Problem((name, *problem.path), problem.message) for problem in found]
-    # A section with a problem is left out of the comparison with others: it would be reported twice.
-    sound = {name: value for name, value in checked.items() if not any(p.path[:1] == (name,) for p in problems)}
+        elif given is not None or (name in content and name in _REQUIRED):
+            section, found = check(given) if isinstance(given, Mapping) else (None, [_no_mapping(given)])
+            problems += _below(name, found)
+            # A section with a problem is left out of the comparison with others: it would be reported twice.
+            if not found:
+                sound[name] = section
     problems += contradictions(sound)
-    if "model" in sound and "cells" not in checked.keys() - sound.keys():
-        _complete_cells(checked)
-    if not problems and checked["task"]["name"] == "language":
-        _complete_language(checked)
-    if not problems:
-        _complete_plugins(checked)
-    return checked, problems
+    return ({}, problems) if problems else (_complete(sound, plugins), [])
 
 
 def _with_text_keys(value: Any) -> Any:
@@ -103,102 +84,70 @@ def _with_text_keys(value: Any) -> Any:
     return value
 
 
-def describe_families() -> dict[str, dict[str, Any]]:
-    """Return the JSON Schema of the sections whose keys depend on a name: task, optimizer and cells."""
-    from momentum_cli.data import TASKS
-    from momentum_cli.optim import OPTIMIZERS
-    from momentum_cli.recipe.parameter_groups import GROUPS
-
-    def one_of(family: dict[str, tuple[Option, ...]]) -> dict[str, Any]:
-        return {
-            "oneOf": [
-                options_model(name, options, name=(Literal[name], ...)).model_json_schema()
-                for name, options in family.items()
-            ]
-        }
-
-    optimizers = one_of({name: signature_options(cls, _NOT_OPTIONS) for name, cls in OPTIMIZERS.items()})
-    for entry in optimizers["oneOf"]:
-        options = {key: value for key, value in entry["properties"].items() if key != "name"}
-        group = {"type": "object", "properties": options, "additionalProperties": False}
-        groups = {"type": "object", "properties": dict.fromkeys(GROUPS, group), "additionalProperties": False}
-        entry["properties"]["groups"] = groups
-
-    cells = {name: options_model(name, cell_options(cell)).model_json_schema() for name, cell in all_cells().items()}
-    return {
-        "task": one_of({name: dataclass_options(task) for name, task in TASKS.items()}),
-        "optimizer": optimizers,
-        "cells": {"type": "object", "properties": cells, "additionalProperties": False},
-    }
+def _no_mapping(given: Any, of: str = "") -> Problem:
+    return Problem((), refuse("", given, f"be a mapping{of}"))
 
 
-def _check_section(name: str, data: Any) -> Checked:
-    if not isinstance(data, Mapping):
-        return None, [Problem((), f"got {describe_value(data)}, allowed is a mapping")]
-    if name == "task":
-        return _check_task(data)
-    if name == "optimizer":
-        return _check_optimizer(data)
-    if name == "cells":
-        return _check_cells(data)
-    if name == "published":
-        return _check_published(data)
-    checked, problems = _check_fields((name,), data)
-    if name == "train" and all(data.get(budget) is None for budget in _BUDGETS):
-        problems.append(Problem((), f"no budget; give one or more of {', '.join(_BUDGETS)}"))
-    if name == "model" and isinstance(data.get("cell"), str):
-        try:
-            checked["cell"] = canonical_name(data["cell"])
-        except RecipeError as error:
-            problems.append(Problem(("cell",), str(error)))
-    return checked, problems
+def _below(key: str, problems: list[Problem]) -> list[Problem]:
+    return [Problem((key, *problem.path), problem.message) for problem in problems]
 
 
-def _check_fields(path: tuple[str, ...], data: Mapping[str, Any]) -> Checked:
-    """Check a section that has a class of its own, and the sections in it."""
-    section = SECTIONS[path]
-    problems = []
+def _check_fields(section: type[Section], data: Mapping[str, Any]) -> Checked:
+    """Check a section that has fixed keys, and the sections in it."""
     try:
-        section.model_validate(data)
+        return section.model_validate(data), []
     except ValidationError as error:
+        problems = []
         for detail in error.errors(include_url=False):
             where = tuple(str(part) for part in detail["loc"])
             if detail["type"] == "extra_forbidden":
-                fields = SECTIONS[path + where[:-1]].model_fields
-                problems.append(Problem(where, unknown("key", where[-1], fields)))
+                problems.append(Problem(where, unknown("key", where[-1], _keys(section, where[:-1]))))
             else:
                 problems.append(Problem(where, describe_mistake(detail)))
-    return dict(data), problems
+        return None, problems
 
 
-def _check_name(kind: str, data: Mapping[str, Any], family: Mapping[str, Any]) -> tuple[str | None, list[Problem]]:
+def _keys(section: type[BaseModel], path: Path) -> list[str]:
+    """Return the keys of a section, or of the one at a path in it."""
+    for part in path:
+        annotation = section.model_fields[part].annotation
+        section = next(cls for cls in (annotation, *get_args(annotation)) if _is_section(cls))
+    return list(section.model_fields)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _check_train(data: Mapping[str, Any]) -> Checked:
+    train, problems = _check_fields(TrainOptions, data)
+    if all(data.get(budget) is None for budget in _BUDGETS):
+        problems.append(Problem((), f"no budget; give one or more of {', '.join(_BUDGETS)}"))
+    return train, problems
+
+
+def _check_name(what: str, data: Mapping[str, Any], family: Mapping[str, Any]) -> tuple[str | None, list[Problem]]:
     name = data.get("name")
     if isinstance(name, str) and name in family:
         return name, []
     if name is None:
         return None, [Problem(("name",), f"missing; one of {', '.join(family)}")]
-    return None, [Problem(("name",), unknown(kind, str(name), family))]
+    return None, [Problem(("name",), unknown(what, str(name), family))]
 
 
 def _check_task(data: Mapping[str, Any]) -> Checked:
-    from momentum_cli.data import TASKS
-
     name, problems = _check_name("task", data, TASKS)
     if name is None:
         return None, problems
     given = {key: value for key, value in data.items() if key != "name"}
     values, problems = check_options(f"task {name}", dataclass_options(TASKS[name]), given, TASKS[name])
-    return {"name": name, **values}, problems
+    return TaskOptions(name, values), problems
 
 
 def _check_optimizer(data: Mapping[str, Any]) -> Checked:
-    from momentum_cli.optim import EXTERNAL, OPTIMIZERS, resolve
-
     # One of the optional package is not in our table; `resolve` knows both.
-    given_name = str(data.get("name"))
-    if given_name.startswith(EXTERNAL):
-        name: str | None = given_name
-    else:
+    name: str | None = str(data.get("name"))
+    if name is None or not name.startswith(EXTERNAL):
         name, problems = _check_name("optimizer", data, OPTIMIZERS)
     if name is None:
         return None, problems
@@ -217,41 +166,43 @@ def _check_optimizer(data: Mapping[str, Any]) -> Checked:
                 raise
 
     given = {key: value for key, value in data.items() if key not in ("name", "groups")}
-    options = signature_options(optimizer, _NOT_OPTIONS)
-    values, problems = check_options(f"optimizer {name}", options, given, build)
-    # torch allows 0, which trains nothing
-    if values.get("lr") == 0:
-        problems.append(Problem(("lr",), "got 0, allowed is > 0"))
+    options = signature_options(optimizer, NOT_OPTIONS)
+    values, problems = _check_rate(f"optimizer {name}", options, given, build)
     groups, found = _check_groups(f"optimizer {name}", data.get("groups"), options, given, build)
-    problems += [Problem(("groups", *problem.path), problem.message) for problem in found]
-    return {"name": name, **values, **({"groups": groups} if groups else {})}, problems
+    problems += _below("groups", found)
+    return None if problems else OptimizerOptions(name, values.pop("lr"), values, groups), problems
+
+
+def _check_rate(
+    owner: str, options: tuple[Option, ...], given: Mapping[str, Any], build: Callable[..., Any]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Check the options of an optimizer; torch allows a rate of 0, which trains nothing."""
+    values, problems = check_options(owner, options, given, build)
+    if values.get("lr") == 0:
+        problems.append(Problem(("lr",), refuse("", 0, "be > 0")))
+    return values, problems
 
 
 def _check_groups(
     owner: str, data: Any, options: tuple[Option, ...], section: Mapping[str, Any], build: Callable[..., Any]
 ) -> Checked:
     """Check the options that parameter groups have of their own; what they do not give is that of the optimizer."""
-    from momentum_cli.recipe.parameter_groups import GROUPS
-
     if data is None:
         return {}, []
     if not isinstance(data, Mapping):
-        return None, [Problem((), f"got {describe_value(data)}, allowed is a mapping of groups")]
+        return None, [_no_mapping(data, " of groups")]
     checked: dict[str, dict[str, Any]] = {}
     problems = []
     for name, given in data.items():
         if name not in GROUPS:
             problems.append(Problem((name,), unknown("parameter group", name, GROUPS)))
         elif given is not None and not isinstance(given, Mapping):
-            problems.append(Problem((name,), f"got {describe_value(given)}, allowed is a mapping of options"))
+            problems += _below(name, [_no_mapping(given, " of options")])
         else:
             own = given or {}
-            values, found = check_options(f"group {name} of {owner}", options, {**section, **own}, build)
-            if values.get("lr") == 0:
-                found.append(Problem(("lr",), "got 0, allowed is > 0"))
+            values, found = _check_rate(f"group {name} of {owner}", options, {**section, **own}, build)
             # What is wrong in the section itself is reported there.
-            found = [problem for problem in found if problem.path and problem.path[0] in own]
-            problems += [Problem((name, *problem.path), problem.message) for problem in found]
+            problems += _below(name, [problem for problem in found if problem.path and problem.path[0] in own])
             checked[name] = {key: value for key, value in values.items() if key in own}
     return checked, problems
 
@@ -260,20 +211,18 @@ def _check_cells(data: Mapping[str, Any]) -> Checked:
     def check(cell: Cell, given: Mapping[str, Any]) -> Checked:
         return check_options(f"cell {cell.name}", cell_options(cell), given, lambda **own: cell_objects(cell, own))
 
-    return _check_by_cell({name: {} if given is None else given for name, given in data.items()}, "options", check)
+    return _check_by_cell({name: {} if given is None else given for name, given in data.items()}, " of options", check)
 
 
 def _check_published(data: Mapping[str, Any]) -> Checked:
     def check(cell: Cell, given: Mapping[str, Any]) -> Checked:
-        return _check_fields(("published", "*"), given)
+        return _check_fields(PublishedOptions, given)
 
-    return _check_by_cell(data, "metric, value, source and more", check)
+    return _check_by_cell(data, " of metric, value, source and more", check)
 
 
-def _check_by_cell(
-    data: Mapping[str, Any], content: str, check: Callable[[Cell, Mapping[str, Any]], Checked]
-) -> Checked:
-    """Check a mapping of cells, each by ``check(cell, given)``, where ``content`` says what a cell is given."""
+def _check_by_cell(data: Mapping[str, Any], of: str, check: Callable[[Cell, Mapping[str, Any]], Checked]) -> Checked:
+    """Check a mapping of cells, each by ``check(cell, given)``; `of` says what a cell is given."""
     checked: dict[str, Any] = {}
     problems = []
     for name, given in data.items():
@@ -285,49 +234,45 @@ def _check_by_cell(
         if cell.name in checked:
             problems.append(Problem((name,), f"the same cell as {cell.name!r}, which is there already"))
         elif not isinstance(given, Mapping):
-            problems.append(Problem((name,), f"got {describe_value(given)}, allowed is a mapping of {content}"))
+            problems += _below(name, [_no_mapping(given, of)])
         else:
             checked[cell.name], found = check(cell, given)
-            problems += [Problem((name, *problem.path), problem.message) for problem in found]
+            problems += _below(name, found)
     return checked, problems
 
 
-def _complete_cells(checked: dict[str, Any]) -> None:
-    """Write down the defaults of the chosen cell when the recipe does not name it."""
-    cell = checked["model"].get("cell", ModelOptions.model_fields["cell"].default)
-    cells = checked.setdefault("cells", {})
-    if cell not in cells:
-        defaults = {option.name: option.default for option in cell_options(parse_cell(cell))}
-        if defaults:
-            checked["cells"] = {**cells, cell: defaults}
-
-
-def _check_plugins(data: Any) -> Checked:
+def _check_plugins(data: Any) -> tuple[list[str], list[Problem]]:
     """Check the names of plugins, all of which have to be loaded: a recipe never runs one."""
-    from momentum_cli.cells.plugins import is_loaded, missing_plugin
-
     if data is None:
         return [], []
     if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
-        return None, [Problem(("plugins",), f"got {describe_value(data)}, allowed is a list of names of plugins")]
-    return list(data), [Problem(("plugins",), missing_plugin(name)) for name in data if not is_loaded(name)]
+        return [], [Problem(("plugins",), refuse("", data, "be a list of names of plugins"))]
+    return data, [Problem(("plugins",), missing_plugin(name)) for name in data if not is_loaded(name)]
 
 
-def _complete_plugins(checked: dict[str, Any]) -> None:
-    """Write down which plugins the cells of the recipe are from."""
-    from momentum_cli.cells.plugins import plugins_of
+def _complete(sections: dict[str, Any], plugins: list[str]) -> dict[str, Any]:
+    """Write down what a recipe leaves to its objects: defaults of its cell and of a language model, its plugins."""
+    model, train, cells = sections["model"], sections["train"], sections.get("cells", {})
+    if model.cell not in cells:
+        defaults = {option.name: option.default for option in cell_options(parse_cell(model.cell))}
+        cells = {**cells, **({model.cell: defaults} if defaults else {})}
+    if sections["task"].name == "language":
+        model = model.model_copy(update={"language": model.language or LanguageModelOptions()})
+        # Each of the sequences evaluated side by side is a stream that starts without context.
+        side_by_side = train.eval_batch_size if "eval_batch_size" in train.model_fields_set else 1
+        train = train.model_copy(update={"bptt": train.bptt or BpttOptions(), "eval_batch_size": side_by_side})
+    plugins = sorted({*plugins, *plugins_of([model.cell, *cells, *sections.get("published", {})])})
+    return {**sections, "model": model, "train": train, "cells": cells, "plugins": plugins}
 
-    cell = checked["model"].get("cell", ModelOptions.model_fields["cell"].default)
-    used = plugins_of([cell, *checked.get("cells", {}), *checked.get("published", {})])
-    if used:
-        checked["plugins"] = sorted({*checked.get("plugins", []), *used})
 
-
-def _complete_language(checked: dict[str, Any]) -> None:
-    """Write down the defaults of a language model that the recipe does not name."""
-    model, train = dict(checked["model"]), dict(checked["train"])
-    model["language"] = LanguageModelOptions(**(model.get("language") or {})).model_dump()
-    train["bptt"] = BpttOptions(**(train.get("bptt") or {})).model_dump()
-    # Each of the sequences evaluated side by side is a stream that starts without context.
-    train.setdefault("eval_batch_size", 1)
-    checked |= {"model": model, "train": train}
+_SECTIONS: dict[str, Callable[[Mapping[str, Any]], Checked]] = {
+    "task": _check_task,
+    "model": partial(_check_fields, ModelOptions),
+    "cells": _check_cells,
+    "optimizer": _check_optimizer,
+    "schedule": partial(_check_fields, ScheduleOptions),
+    "train": _check_train,
+    "target": partial(_check_fields, TargetOptions),
+    "published": _check_published,
+}
+_REQUIRED = ("task", "model", "optimizer", "train")

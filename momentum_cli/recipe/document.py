@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.messages import describe_value
+from momentum_cli.messages import describe_value, refuse
 from momentum_cli.options import Path, Problem
 
 # More nodes than any recipe has; aliases of aliases can make a small file expand without end.
@@ -83,7 +83,7 @@ class Document:
         if node is None:
             raise RecipeError(f"{name}: empty; a recipe has at least task, model, optimizer and train")
         if not isinstance(data, dict):
-            raise RecipeError(f"{name}:1: no recipe: got {describe_value(data)}, allowed is a mapping of sections")
+            raise RecipeError(f"{name}:1: {refuse('a recipe', data, 'be a mapping of sections')}")
         self.data: dict[str, Any] = data
 
     def override(self, overrides: Iterable[str]) -> None:
@@ -96,7 +96,7 @@ class Document:
             key, equals, value_text = text.partition("=")
             path = tuple(key.strip().split("."))
             if not equals or not all(path):
-                self._refuse((), origin, "allowed is key.path=value, such as model.cell=adam")
+                self._refuse((), origin, "an override must be key.path=value, such as model.cell=adam")
                 continue
             try:
                 value = yaml.load(value_text, Loader=_Loader)

@@ -1,62 +1,34 @@
 """Recipes: everything that decides a training run, typed and checked before any of it starts.
 
-Options of tasks, dynamics and optimizers are those of the objects in `TASKS`, `DYNAMICS` and `OPTIMIZERS`; this module
-adds the sections that belong to no object. Every mistake of a recipe is reported in one `RecipeError`.
+Options of tasks, cells and optimizers are those of the objects in `TASKS`, `DYNAMICS`, `LAYERS` and `OPTIMIZERS`;
+`momentum_cli.recipe.sections` adds the sections that belong to no object. Every mistake of a recipe is reported in one
+`InvalidRecipeError`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
-from pydantic import Field, ModelWrapValidatorHandler, model_validator
+from pydantic_core import to_jsonable_python
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.options import (
-    Problem,
-)
+from momentum_cli.options import Problem
 from momentum_cli.recipe.document import Document, visible
 from momentum_cli.recipe.sections import (
-    AveragingOptions,
-    BpttOptions,
-    EarlyStoppingOptions,
-    LanguageModelOptions,
     ModelOptions,
-    Named,
     OptimizerOptions,
     PublishedOptions,
     ScheduleOptions,
-    Section,
     TargetOptions,
+    TaskOptions,
     TrainOptions,
 )
-from momentum_cli.recipe.shipped import find_recipe, shipped_recipes
-
-if TYPE_CHECKING:
-    pass
-
-__all__ = [
-    "AveragingOptions",
-    "BpttOptions",
-    "EarlyStoppingOptions",
-    "InvalidRecipeError",
-    "LanguageModelOptions",
-    "ModelOptions",
-    "Named",
-    "OptimizerOptions",
-    "PublishedOptions",
-    "Recipe",
-    "ScheduleOptions",
-    "TargetOptions",
-    "TrainOptions",
-    "find_recipe",
-    "load_recipe",
-    "recipe_schema",
-    "shipped_recipes",
-    "to_yaml",
-]
+from momentum_cli.recipe.shipped import find_recipe
+from momentum_cli.runs.files import write_text
 
 
 class InvalidRecipeError(RecipeError):
@@ -68,7 +40,7 @@ class InvalidRecipeError(RecipeError):
     """
 
     def __init__(self, problems: Sequence[Problem], document: Document | None = None) -> None:
-        self.problems = list(problems)
+        self.problems = tuple(problems)
         self.entries = [
             {
                 "where": document.origin(problem.path) if document else "",
@@ -81,34 +53,19 @@ class InvalidRecipeError(RecipeError):
         super().__init__(lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} mistakes in the recipe", *lines]))
 
 
-class Recipe(Section):
-    """A checked recipe with all defaults filled in; build one with `load_recipe` or `Recipe.model_validate(mapping)`.
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A checked recipe with all defaults filled in; made by `load_recipe` and `parse_recipe`."""
 
-    Raises:
-        RecipeError: Something in it is wrong; the message lists every mistake.
-    """
-
-    task: Named
+    task: TaskOptions
     model: ModelOptions
-    cells: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
     optimizer: OptimizerOptions
-    schedule: ScheduleOptions = ScheduleOptions()
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     train: TrainOptions
     target: TargetOptions | None = None
-    published: dict[str, PublishedOptions] = Field(default_factory=dict)
-    plugins: list[str] = Field(default_factory=list)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _check(cls, data: Any, handler: ModelWrapValidatorHandler[Recipe]) -> Recipe:
-        if isinstance(data, Recipe):
-            return data
-        from momentum_cli.recipe.checks import check_recipe
-
-        checked, problems = check_recipe(data, {name: field.is_required() for name, field in cls.model_fields.items()})
-        if problems:
-            raise InvalidRecipeError(problems)
-        return handler(checked)
+    published: dict[str, PublishedOptions] = field(default_factory=dict)
+    plugins: list[str] = field(default_factory=list)
 
     def override(self, *overrides: str) -> Recipe:
         """Return this recipe with `key.path=value` texts applied.
@@ -119,20 +76,39 @@ class Recipe(Section):
         return _from_document(Document(to_yaml(self.dump()), ""), overrides)
 
     def dump(self) -> dict[str, Any]:
-        """Return the whole recipe as plain mappings, lists, texts and numbers, which `Recipe.model_validate` takes."""
-        content = self.model_dump(mode="json")
-        if not content["optimizer"]["groups"]:
-            del content["optimizer"]["groups"]
-        for section in ("published", "plugins"):
-            if not content[section]:
-                del content[section]
-        return content
+        """Return the whole recipe as plain mappings, lists, texts and numbers, which `parse_recipe` takes."""
+        content = {
+            "task": self.task.dump(),
+            "model": self.model,
+            "cells": self.cells,
+            "optimizer": self.optimizer.dump(),
+            "schedule": self.schedule,
+            "train": self.train,
+            "target": self.target,
+            **({"published": self.published} if self.published else {}),
+            **({"plugins": self.plugins} if self.plugins else {}),
+        }
+        plain: dict[str, Any] = to_jsonable_python(content)
+        return plain
 
     def save(self, path: Path) -> None:
         """Write the whole recipe as YAML, in one piece or not at all; `load_recipe` gives an equal recipe."""
-        from momentum_cli.runs.files import write_text
-
         write_text(path, to_yaml(self.dump()))
+
+
+def parse_recipe(content: Any) -> Recipe:
+    """Return the recipe of a mapping such as `Recipe.dump` returns.
+
+    Raises:
+        InvalidRecipeError: Something in it is wrong; the message lists every mistake.
+    """
+    # Imports torch, which showing or copying a recipe does without.
+    from momentum_cli.recipe.checks import check_recipe
+
+    sections, problems = check_recipe(content)
+    if problems:
+        raise InvalidRecipeError(problems)
+    return Recipe(**sections)
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -167,19 +143,18 @@ def _if_data(path: Path) -> str:
     """Return what to do when the file that was given as a recipe is data."""
     if path.suffix in (".yaml", ".yml"):
         return ""
-    return f". If it is data of your own, momentumrnn init {path} writes a recipe for it"
+    return f". If it is your own data, momentumrnn init {path} writes a recipe for it"
 
 
 def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
-    """Return the recipe with ``task.path`` absolute when the file stands beside the recipe, so that a run finds it."""
+    """Return the recipe with ``task.path`` absolute when the file is next to the recipe, so that a run finds it."""
     given = recipe.task.options.get("path")
     if not isinstance(given, str) or not given or Path(given).expanduser().is_absolute():
         return recipe
     place = (folder / given).resolve()
     if not place.exists():
         return recipe
-    task = Named(name=recipe.task.name, **{**recipe.task.options, "path": str(place)})
-    return recipe.model_copy(update={"task": task})
+    return replace(recipe, task=replace(recipe.task, options={**recipe.task.options, "path": str(place)}))
 
 
 def to_yaml(content: dict[str, Any]) -> str:
@@ -187,26 +162,10 @@ def to_yaml(content: dict[str, Any]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 
-def recipe_schema() -> dict[str, Any]:
-    """Return the JSON Schema of recipes, with the options of every task, cell and optimizer."""
-    from momentum_cli.recipe.checks import describe_families
-
-    schema = Recipe.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    for section, description in describe_families().items():
-        schema["properties"][section] = description
-    cells = list(schema["properties"]["cells"]["properties"])
-    schema["$defs"]["ModelOptions"]["properties"]["cell"]["enum"] = cells
-    schema["properties"]["published"]["propertyNames"] = {"enum": cells}
-    for unused in ("Named", "OptimizerOptions"):
-        del schema["$defs"][unused]
-    return schema
-
-
 def _from_document(document: Document, overrides: Sequence[str]) -> Recipe:
     document.override(overrides)
     try:
-        recipe = Recipe.model_validate(document.data)
+        recipe = parse_recipe(document.data)
     except InvalidRecipeError as error:
         raise InvalidRecipeError([*document.problems, *error.problems], document) from None
     if document.problems:

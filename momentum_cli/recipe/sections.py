@@ -1,43 +1,67 @@
-"""The sections of a recipe that belong to no object: model, schedule, training, target, published numbers."""
+"""The sections of a recipe as typed data; those with fixed keys check their own values."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from momentum_cli.errors import RecipeError
 from momentum_cli.options import NaturalFloat, NaturalInt, Number, PositiveFloat, PositiveInt, UnitInterval
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _cell_name(name: str) -> str:
+    # Importing the cells imports torch, which completing the keys of a section in a shell must not wait for.
+    from momentum_cli.cells.find import canonical_name
+
+    try:
+        return canonical_name(name)
+    except RecipeError as error:
+        raise ValueError(str(error)) from error
 
 
-class Named(Section):
-    """An object of a family by name, with its options as further fields: a task or an optimizer."""
+CellName = Annotated[str, AfterValidator(_cell_name)]
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """A task by name, and the keyword arguments of its class."""
 
     name: str
+    options: dict[str, Any]
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments of the object: every key that is not a field of this class."""
-        return dict(self.model_extra or {})
+    def dump(self) -> dict[str, Any]:
+        """Return the section as it is written."""
+        return {"name": self.name, **self.options}
 
 
-class OptimizerOptions(Named):
-    """An optimizer by name; `lr`, the options of its class, and options of parameter groups that differ.
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """An optimizer by name, the keyword arguments of its class, and those of parameter groups that differ.
 
     The groups are those of `momentum_cli.recipe.parameter_groups.GROUPS`.
     """
 
+    name: str
     lr: float
-    groups: dict[str, dict[str, Any]] = {}
+    options: dict[str, Any]
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def dump(self) -> dict[str, Any]:
+        """Return the section as it is written; groups only where there are some."""
+        groups = {"groups": self.groups} if self.groups else {}
+        return {"name": self.name, "lr": self.lr, **groups, **self.options}
+
+
+class Section(BaseModel):
+    """A section with fixed keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LanguageModelOptions(Section):
-    """What a language model has beside its recurrent layers, see `momentum_cli.models.language`."""
+    """The parts of a language model around its recurrent layers, see `momentum_cli.models.language`."""
 
     embedding_size: PositiveInt | None = None
     tied: bool = False
@@ -53,7 +77,7 @@ class LanguageModelOptions(Section):
 class ModelOptions(Section):
     """The model: which cell, how large, how initialised."""
 
-    cell: str = "momentum"
+    cell: CellName = "momentum"
     hidden_size: PositiveInt
     num_layers: PositiveInt = 1
     bidirectional: bool = False
@@ -128,7 +152,7 @@ class TargetOptions(Section):
 
 
 class PublishedOptions(Section):
-    """What a paper or its authors' logs report for a cell under this recipe: only what is published, the rest is null.
+    """Numbers of a paper or its authors' logs for a cell under this recipe; null where nothing is published.
 
     `std` is the standard deviation over `seeds` runs of `epochs` epochs each.
     """

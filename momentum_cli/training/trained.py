@@ -11,7 +11,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.models.language import LanguageModel
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.recipe.building import build_model
-from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 
 
@@ -62,7 +62,7 @@ def load_model(run: Path, which: str = "best") -> Loaded:
     path = find_checkpoint(run, which)
     checkpoint = load_checkpoint(path)
     try:
-        recipe = Recipe.model_validate(checkpoint.data["recipe"])
+        recipe = parse_recipe(checkpoint.data["recipe"])
         data = checkpoint.data["dataset"]
         model = build_model(recipe, data["input_size"], data["output_size"], data["output"])
         model.load_state_dict(checkpoint.group("model"))

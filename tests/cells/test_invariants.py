@@ -24,7 +24,7 @@ from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.nesterov import ScheduledRestart
 from momentum_cli.layers.recurrent import RecurrentLayer
-from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.recipe import parse_recipe
 from momentum_cli.runs.checkpoint import Checkpoint
 from momentum_cli.training.trainer import Trainer
 
@@ -140,7 +140,7 @@ def trainer(cell: str) -> Trainer:
         "optimizer": {"name": "rmsprop", "lr": 0.01},
         "train": {"epochs": 5, "batch_size": 4},
     }
-    return Trainer(Recipe.model_validate(recipe), data, Fabric(accelerator="cpu", devices=1))
+    return Trainer(parse_recipe(recipe), data, Fabric(accelerator="cpu", devices=1))
 
 
 @pytest.mark.parametrize("cell", NAMES)

@@ -28,7 +28,8 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.export import export
 from momentum_cli.inspection.cells import describe_cells
 from momentum_cli.recipe.building import build_layer, build_model
-from momentum_cli.recipe.recipe import load_recipe, recipe_schema
+from momentum_cli.recipe.recipe import load_recipe
+from momentum_cli.recipe.schema import recipe_schema
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.training.trained import load_model
 
@@ -239,7 +240,7 @@ def test_files_that_are_no_plugins(tmp_path: Path) -> None:
 def test_a_list_of_plugins_in_a_recipe_is_checked(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"needs the plugin other\.py"):
         load_recipe("digits", ["plugins=[other.py]"])
-    with pytest.raises(RecipeError, match="allowed is a list of names"):
+    with pytest.raises(RecipeError, match="must be a list of names"):
         load_recipe("digits", ["plugins=other.py"])
 
 

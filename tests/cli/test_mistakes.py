@@ -58,26 +58,29 @@ USAGE = [
     ("train digits --quite", "no such option: --quite; did you mean '--quiet'?"),
     ("validate digits --plugin", "'--plugin' requires an argument"),
     # Numbers.
-    ("train digits --nodes 0", "--nodes: got '0', allowed is >= 1"),
-    ("train digits --nodes x", "--nodes: got 'x', allowed is an integer"),
-    ("train digits --devices -1", "--devices: got '-1', allowed is auto or a number >= 1"),
-    ("eval RUN --batch-size 0", "--batch-size: got '0', allowed is >= 1"),
-    ("bench --tuned 0", "--tuned: got '0', allowed is >= 1"),
-    ("bench --tuned -1", "--tuned: got '-1', allowed is >= 1"),
-    ("bench --jobs -3", "--jobs: got '-3', allowed is >= 1"),
-    ("bench --epochs 0", "--budget-epochs / --epochs: got '0', allowed is >= 1"),
-    ("bench --budget-seconds x", "--budget-seconds: got 'x', allowed is a number"),
-    ("bench --budget-seconds 0", "train.max_seconds: got 0.0, allowed is > 0"),
-    ("bench --rounds 3 --speed", "--rounds: got '3', allowed is >= 20"),
-    ("inspect digits --seed 99999999999", "--seed: got '99999999999', allowed is <= 4.29497e+09"),
-    ("predict RUN digit.npy --top 0", "--top: got '0', allowed is >= 1"),
-    ("generate RUN --temperature -1", "--temperature: got '-1', allowed is >= 0"),
+    ("train digits --nodes 0", "--nodes: must be >= 1, got '0'"),
+    ("train digits --nodes x", "--nodes: must be an integer, got 'x'"),
+    ("train digits --devices -1", "--devices: must be auto or a number >= 1, got '-1'"),
+    ("eval RUN --batch-size 0", "--batch-size: must be >= 1, got '0'"),
+    ("bench --tuned 0", "--tuned: must be >= 1, got '0'"),
+    ("bench --tuned -1", "--tuned: must be >= 1, got '-1'"),
+    ("bench --jobs -3", "--jobs: must be >= 1, got '-3'"),
+    ("bench --epochs 0", "--budget-epochs / --epochs: must be >= 1, got '0'"),
+    ("bench --budget-seconds x", "--budget-seconds: must be a number, got 'x'"),
+    ("bench --budget-seconds 0", "train.max_seconds: must be > 0, got 0.0"),
+    ("bench --rounds 3 --speed", "--rounds: must be >= 20, got '3'"),
+    ("inspect digits --seed 99999999999", "--seed: must be <= 4.29497e+09, got '99999999999'"),
+    ("predict RUN digit.npy --top 0", "--top: must be >= 1, got '0'"),
+    ("generate RUN --temperature -1", "--temperature: must be >= 0, got '-1'"),
     # Choices.
-    ("train digits --accelerator gpu", "--accelerator: got 'gpu', allowed is 'auto', 'cpu', 'cuda'"),
-    ("export RUN --format onyx", "--format: got 'onyx', allowed is 'torchscript'"),
+    ("train digits --accelerator gpu", "--accelerator: must be one of 'auto', 'cpu', 'cuda', got 'gpu'"),
+    ("export RUN --format onyx", "--format: must be one of 'torchscript', 'onnx', 'pt2', 'safetensors', got 'onyx'"),
     ("export RUN --format onnx --checkpoint first", "--checkpoint: got 'first', allowed is best or last"),
     ("eval RUN --split tst", "--split: got 'tst', allowed is train, validation, test"),
-    ("init my.csv --kind sorting", "--kind: got 'sorting', allowed is"),
+    (
+        "init my.csv --kind sorting",
+        "--kind: must be one of 'classification', 'regression', 'labelling', 'forecasting', got 'sorting'",
+    ),
     # Lists.
     ("bench --seeds 3-1", "--seeds 3-1: allowed is a range"),
     ("bench --lr-grid a,b", "--lr-grid a,b: got 'a', allowed are numbers above 0"),
@@ -96,14 +99,14 @@ USAGE = [
     ("train my.csv", "momentumrnn init my.csv writes a recipe for it"),
     ("train digit.npy", "momentumrnn init digit.npy writes a recipe for it"),
     ("summary RUN", "its recipe is runs/digits-momentum-001/recipe.yaml"),
-    ("validate digits model.hidden_size=x", "model.hidden_size: got 'x', allowed is an integer"),
+    ("validate digits model.hidden_size=x", "model.hidden_size: must be an integer, got 'x'"),
     # Plugins.
     ("--plugin nosuch.py validate digits", "there is no such file"),
     ("--plugin broken.py validate digits", "broken.py:1: the plugin ended with ZeroDivisionError"),
     ("--plugin empty.py validate digits", "defines neither of RECURRENCES and DYNAMICS"),
     # Places for results.
     ("train digits --out text.txt", "--out text.txt is a file"),
-    ("train digits --data-dir text.txt", "--data-dir: got the file text.txt, allowed is a folder"),
+    ("train digits --data-dir text.txt", "--data-dir: must be a folder, got the file text.txt"),
     ("bench --out text.txt", "--out text.txt is a file"),
     ("eval RUN --out text.txt", "--out text.txt is a file; name a folder"),
     ("eval RUN --out text.txt/x", "--out text.txt/x: cannot be made"),
@@ -170,7 +173,7 @@ def test_a_wrong_usage_names_the_command_that_helps(desk: Path) -> None:
 
 def test_a_wrong_variable_of_the_environment_is_named(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOMENTUMRNN_DATA", "text.txt")
-    assert "MOMENTUMRNN_DATA (for --data-dir): got the file text.txt" in run("train digits").stderr
+    assert "MOMENTUMRNN_DATA (for --data-dir): must be a folder, got the file text.txt" in run("train digits").stderr
 
 
 def test_nothing_to_resume_says_where_runs_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from momentum_cli.inference.evaluate import evaluate
 from momentum_cli.inference.predict.predict import predict
 from momentum_cli.inspection.model.summary import summary
 from momentum_cli.recipe.building import build_task
-from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.recipe import Recipe, load_recipe, parse_recipe
 from momentum_cli.training.train import train
 from momentum_cli.training.trained import load_model
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe(kind: str, folder: Path, cell: str = "momentum", **more: Any) -> Recipe:
     task = {"path": str(folder), "pattern": PATTERN, "split": "index", "test_indices": 2, **TASKS[kind], **more}
-    return Recipe.model_validate(
+    return parse_recipe(
         {
             "task": task,
             "model": {"cell": cell, "hidden_size": 8},

@@ -22,7 +22,7 @@ from momentum_cli import HeavyBall, Identity, OrthogonalRNN
 from momentum_cli.data import Dataset, Split
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.models.sequence import SequenceModel
-from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.recipe import load_recipe, parse_recipe
 from momentum_cli.runs.checkpoint import Checkpoint
 from momentum_cli.training.train import train
 from momentum_cli.training.trainer import Trainer
@@ -243,7 +243,7 @@ def trainer(cell: str, **options: Any) -> Trainer:
         "schedule": {"name": "cosine", "warmup_steps": 2},
         "train": {"epochs": 5, "batch_size": 4, "clip_grad_norm": 1.0},
     }
-    return Trainer(Recipe.model_validate(recipe), data, Fabric(accelerator="cpu", devices=1))
+    return Trainer(parse_recipe(recipe), data, Fabric(accelerator="cpu", devices=1))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.recipe import load_recipe, parse_recipe
 from momentum_cli.runs.lock import locked
 from momentum_cli.training.train import train
 from momentum_cli.training.trained import load_model
@@ -24,7 +24,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "optimizer": {"name": "adam", "lr": 0.01},
         "train": {"epochs": 3, "batch_size": 128, "seed": 0},
     }
-    train(Recipe.model_validate(recipe), out=folder)
+    train(parse_recipe(recipe), out=folder)
     return folder
 
 

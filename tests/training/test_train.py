@@ -18,7 +18,7 @@ import torch
 
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.inference.evaluate import class_table, evaluate
-from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.recipe import Recipe, load_recipe, parse_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint
 from momentum_cli.runs.metrics_log import read_metrics
 from momentum_cli.training.train import dry_run, train
@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {
 
 
 def recipe(**sections: dict[str, Any]) -> Recipe:
-    return Recipe.model_validate({k: {**SMALL.get(k, {}), **sections.get(k, {})} for k in {*SMALL, *sections}})
+    return parse_recipe({k: {**SMALL.get(k, {}), **sections.get(k, {})} for k in {*SMALL, *sections}})
 
 
 def test_a_run_leaves_its_files_and_its_result(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 
 from momentum_cli.data import Dataset, Split
 from momentum_cli.errors import RecipeError, RunError
-from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.runs.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
 from momentum_cli.training.clock import Clock
 from momentum_cli.training.schedule import learning_rate_factor
@@ -26,7 +26,7 @@ SECTIONS: dict[str, Any] = {
 
 
 def recipe(**sections: dict[str, Any]) -> Recipe:
-    return Recipe.model_validate({k: {**SECTIONS.get(k, {}), **sections.get(k, {})} for k in {*SECTIONS, *sections}})
+    return parse_recipe({k: {**SECTIONS.get(k, {}), **sections.get(k, {})} for k in {*SECTIONS, *sections}})
 
 
 def dataset(n: int = 10, validation: bool = True) -> Dataset:

@@ -71,7 +71,7 @@ class Entry:
     def seeded(self, seed: int) -> Recipe:
         """Return the recipe of one of its runs."""
         # A checked recipe with another checked seed needs no second check, which would take longer than all the rest.
-        return self.recipe.model_copy(update={"train": self.recipe.train.model_copy(update={"seed": seed})})
+        return replace(self.recipe, train=self.recipe.train.model_copy(update={"seed": seed}))
 
 
 @dataclass(frozen=True)

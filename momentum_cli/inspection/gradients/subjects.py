@@ -17,7 +17,7 @@ from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.progress import DownloadProgress
 from momentum_cli.recipe.building import build_sequence_model, build_task
 from momentum_cli.recipe.recipe import Recipe, load_recipe
-from momentum_cli.recipe.sections import Named
+from momentum_cli.recipe.sections import TaskOptions
 from momentum_cli.recipe.shipped import find_recipe
 from momentum_cli.training.trained import describe, load_model
 
@@ -119,7 +119,7 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
     return subjects, dataset
 
 
-def _difference(task: Named, other: Named) -> str:
+def _difference(task: TaskOptions, other: TaskOptions) -> str:
     """Say in what a task is another one than `other`; what `other` has is said last."""
     if task.name != other.name:
         return f"its task is {task.name}, but {other.name}"

@@ -16,7 +16,7 @@ from momentum_cli.data import Sizes
 from momentum_cli.errors import RunError
 from momentum_cli.machine import forget_peak, peak_resident_bytes, resident_bytes
 from momentum_cli.recipe.building import build_optimizer
-from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.recipe import Recipe, parse_recipe
 
 
 def measured_peak(recipe: Recipe, sizes: Sizes, batch: int) -> int | None:
@@ -83,7 +83,7 @@ def _growth(recipe: Recipe, sizes: Sizes, batch: int) -> int:
 def _main() -> None:
     work: dict[str, Any] = json.load(sys.stdin)
     load_plugins(work["plugins"])
-    growth = _growth(Recipe.model_validate(work["recipe"]), Sizes(**work["sizes"]), work["batch"])
+    growth = _growth(parse_recipe(work["recipe"]), Sizes(**work["sizes"]), work["batch"])
     sys.stdout.write(str(growth))
 
 

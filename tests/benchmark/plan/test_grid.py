@@ -61,7 +61,7 @@ def test_what_is_no_grid(text: str, message: str) -> None:
         ("lstm,momentum", {"grid": "momentum=0,0.5"}, "of the cell lstm"),
         ("momentum:step_size=0.5", {"grid": "step_size=0.1,1"}, "step_size is given by --grid"),
         ("momentum", {"grid": "momentum=0,1"}, r"must be in \[0, 1\), got 1"),
-        ("sr", {"grid": "restart_every=1,2.5"}, "restart_every: got 2.5, allowed is an integer"),
+        ("sr", {"grid": "restart_every=1,2.5"}, "restart_every: must be an integer, got 2.5"),
         ("momentum", {"grid": "momentum=0,0.5", "lr_grid": "0.1,1"}, "give one of the two"),
     ],
 )

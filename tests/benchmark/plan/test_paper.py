@@ -17,7 +17,8 @@ from momentum_cli.benchmark.tables.paper import paper_remarks, paper_table
 from momentum_cli.benchmark.tables.text import summary_text
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe.building import build_layer, build_task
-from momentum_cli.recipe.recipe import load_recipe, shipped_recipes
+from momentum_cli.recipe.recipe import load_recipe
+from momentum_cli.recipe.shipped import shipped_recipes
 
 PAPER = sorted(name for name in shipped_recipes() if name.startswith("paper/"))
 

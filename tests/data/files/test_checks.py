@@ -24,7 +24,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.inspection.data import check_data, describe_data
 from momentum_cli.recipe.building import build_model, build_task
 from momentum_cli.recipe.first.files import first_recipe, write_first_recipe
-from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.recipe import Recipe, load_recipe, parse_recipe
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.trainer import Trainer
 
@@ -46,7 +46,7 @@ def table(path: Path, changes: dict[int, str] | None = None, sequences: int = 12
 
 def recipe_of(path: Path, **task: Any) -> Recipe:
     options = {"kind": "classification", "sequence": "id", "order": "t", "target": "label", "split_column": "split"}
-    return Recipe.model_validate(
+    return parse_recipe(
         {
             "task": {"name": "files", "path": str(path), **options, **task},
             "model": {"hidden_size": 4},
@@ -163,17 +163,17 @@ def test_options_that_do_not_go_together(options: dict[str, Any], message: str) 
 def test_mistakes_of_the_recipe_are_at_their_keys() -> None:
     base = {"model": {"hidden_size": 4}, "optimizer": {"name": "adam", "lr": 0.1}, "train": {"epochs": 1}}
     with pytest.raises(RecipeError) as error:
-        Recipe.model_validate({"task": {"name": "files", "kind": "guessing", "horison": 2}, **base})
-    for wanted in ("task.horison: unknown key", "did you mean 'horizon'", "task.path: missing", "task.kind: got"):
+        parse_recipe({"task": {"name": "files", "kind": "guessing", "horison": 2}, **base})
+    for wanted in ("task.horison: unknown key", "did you mean 'horizon'", "task.path: missing", "task.kind: must be"):
         assert wanted in str(error.value)
     task = {"name": "files", "path": "x", "kind": "regression", "horizon": 0, "test_fraction": 2.0}
     with pytest.raises(RecipeError) as error:
-        Recipe.model_validate({"task": task, **base})
+        parse_recipe({"task": task, **base})
     assert "task.horizon: got 0" in str(error.value)
     assert "task.test_fraction: got 2.0" in str(error.value)
     task = {"name": "files", "path": "x", "kind": "regression"}
     with pytest.raises(RecipeError, match="unknown metric 'accuracy'"):
-        Recipe.model_validate({"task": task, "target": {"metric": "accuracy", "value": 0.5}, **base})
+        parse_recipe({"task": task, "target": {"metric": "accuracy", "value": 0.5}, **base})
 
 
 def test_the_path_of_a_recipe_file_is_relative_to_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from momentum_cli.inspection.data import check_data, describe_data
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.progress import NoProgress
 from momentum_cli.recipe.building import build_model
-from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.recipe import Recipe, load_recipe, parse_recipe
 from momentum_cli.training.objective import Objective
 
 PATTERN = "{label}_{speaker}_{index}"
@@ -424,7 +424,7 @@ def test_nothing_is_kept_of_a_folder_with_a_problem(folder: Path, cache: Path) -
 
 
 def recipe_of(name: str, folder: Path, **task: Any) -> Recipe:
-    return Recipe.model_validate(
+    return parse_recipe(
         {
             "task": {"name": name, "path": str(folder), **task},
             "model": {"hidden_size": 6},

@@ -16,7 +16,7 @@ from momentum_cli.data.speech import timit
 from momentum_cli.data.speech.timit_speakers import CORE_TEST, DEV, OTHER_TEST, TRAIN
 from momentum_cli.errors import DataError
 from momentum_cli.inspection.data import check_data
-from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.recipe import parse_recipe
 
 # A small corpus of the same kind: the lists of speakers are cut to these.
 FEW_TRAIN = {"FCJF0": 1, "MDAC0": 1, "FAEM0": 2, "MTCS0": 8}
@@ -49,7 +49,7 @@ def tree(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 def messages(tree: Path) -> list[str]:
     """What data check says."""
-    recipe = Recipe.model_validate(
+    recipe = parse_recipe(
         {
             "task": {"name": "speech", "path": str(tree), "format": "timit"},
             "model": {"hidden_size": 4},

@@ -18,7 +18,7 @@ from momentum_cli.errors import DataError
 from momentum_cli.export.export import export
 from momentum_cli.inference.evaluate import evaluate
 from momentum_cli.inference.predict.predict import predict
-from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.recipe import parse_recipe
 from momentum_cli.training.train import train
 from momentum_cli.training.trained import load_model
 
@@ -45,7 +45,7 @@ def walks() -> list[dict[str, Any]]:
 
 
 def trained(folder: Path, **task: Any) -> Path:
-    recipe = Recipe.model_validate(
+    recipe = parse_recipe(
         {
             "task": {"name": "files", **task},
             "model": {"hidden_size": 6},

@@ -1,0 +1,50 @@
+"""The JSON Schema of recipes, with which an editor completes and checks them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from momentum_cli.cells.catalogue import all_cells, cell_options
+from momentum_cli.data import TASKS
+from momentum_cli.optim import OPTIMIZERS
+from momentum_cli.options import Option, dataclass_options, options_model, signature_options
+from momentum_cli.recipe.checks import NOT_OPTIONS
+from momentum_cli.recipe.parameter_groups import GROUPS
+from momentum_cli.recipe.recipe import Recipe
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the JSON Schema of recipes, with the options of every task, cell and optimizer."""
+    schema = TypeAdapter(Recipe).json_schema()
+    schema |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "additionalProperties": False}
+    cells = {name: options_model(name, cell_options(cell)).model_json_schema() for name, cell in all_cells().items()}
+    properties, definitions = schema["properties"], schema["$defs"]
+    properties["task"] = _one_of({name: dataclass_options(task) for name, task in TASKS.items()})
+    properties["optimizer"] = _optimizers()
+    properties["cells"] = _closed(cells)
+    properties["published"]["propertyNames"] = {"enum": list(cells)}
+    definitions["ModelOptions"]["properties"]["cell"]["enum"] = list(cells)
+    # Their keys depend on a name, so they are described above.
+    for described in ("TaskOptions", "OptimizerOptions"):
+        del definitions[described]
+    return schema
+
+
+def _optimizers() -> dict[str, Any]:
+    described = _one_of({name: signature_options(cls, NOT_OPTIONS) for name, cls in OPTIMIZERS.items()})
+    for entry in described["oneOf"]:
+        group = _closed({key: value for key, value in entry["properties"].items() if key != "name"})
+        entry["properties"]["groups"] = _closed(dict.fromkeys(GROUPS, group))
+    return described
+
+
+def _one_of(family: dict[str, tuple[Option, ...]]) -> dict[str, Any]:
+    """Return the schema of an object that is named and has the options of that name."""
+    models = (options_model(name, options, name=(Literal[name], ...)) for name, options in family.items())
+    return {"oneOf": [model.model_json_schema() for model in models]}
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
