@@ -8,6 +8,7 @@
 #define MRNN_DECLARE(NS) \
     namespace NS { \
     int64_t select(const mrnn_args& args, int what); \
+    const char* instructions(); \
     }
 MRNN_DECLARE(mrnn_generic)
 #if defined(MRNN_HAS_AVX2)
@@ -32,6 +33,18 @@ int64_t mrnn_has_isa(int64_t isa) {
                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
 #endif
         default: return 0;
+    }
+}
+
+const char* mrnn_instructions(int64_t isa) {
+    switch (isa) {
+#if defined(MRNN_HAS_AVX2)
+        case MRNN_ISA_AVX2: return mrnn_avx2::instructions();
+#endif
+#if defined(MRNN_HAS_AVX512)
+        case MRNN_ISA_AVX512: return mrnn_avx512::instructions();
+#endif
+        default: return mrnn_generic::instructions();
     }
 }
 

@@ -102,4 +102,6 @@ int64_t select(const mrnn_args& a, int what) {
     }
 }
 
+const char* instructions() { return INSTRUCTIONS; }
+
 }  // namespace MRNN_NS

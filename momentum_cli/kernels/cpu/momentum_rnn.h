@@ -67,6 +67,8 @@ MRNN_API int64_t mrnn_args_bytes(void);
 MRNN_API int64_t mrnn_best_isa(void);
 MRNN_API int64_t mrnn_has_isa(int64_t isa);
 MRNN_API int64_t mrnn_vector_bytes(int64_t isa);
+// Mnemonics, separated by spaces, that the kernels of an instruction set were written to contain and no compiler finds by itself.
+MRNN_API const char* mrnn_instructions(int64_t isa);
 // In reals. Hidden units are padded to two vectors: the layout, and so these sizes, depend on the instruction set.
 MRNN_API int64_t mrnn_saved_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_checkpoints_size(const mrnn_args* args);

@@ -44,14 +44,23 @@ template <class real> MRNN_INLINE void store_some(real* p, Vec<real> v, int64_t 
     for (int64_t i = 0; i < valid; i++) p[i] = v[i];
 }
 
-// x < y ? x : y in one instruction; of a NaN in y the NaN is kept.
-MRNN_INLINE VF smaller(VF x, VF y) {
-#if defined(__AVX2__) && MRNN_VECTOR_BYTES == 32
-    return __builtin_ia32_minps256(x, y);
+// Instructions that the compiler does not find by itself. INSTRUCTIONS names them: what the library says of itself, held against its
+// disassembly by a test. MRNN_AVX512 and MRNN_AVX2 are ours: g++ does not define __AVX512F__ after a target pragma in C++.
+// smaller(x, y): x < y ? x : y; of a NaN in y the NaN is kept. rough_inverse_root(x): 1 / sqrt(x) to 14 or 12 bits.
+#if defined(MRNN_AVX512)
+#define MRNN_ROUGH_INVERSE_ROOT
+constexpr char INSTRUCTIONS[] = "vminps vrsqrt14ps";
+MRNN_INLINE VF smaller(VF x, VF y) { return (VF)_mm512_maskz_min_ps((__mmask16)-1, (__m512)x, (__m512)y); }
+MRNN_INLINE VF rough_inverse_root(VF x) { return (VF)_mm512_maskz_rsqrt14_ps((__mmask16)-1, (__m512)x); }
+#elif defined(MRNN_AVX2)
+#define MRNN_ROUGH_INVERSE_ROOT
+constexpr char INSTRUCTIONS[] = "vminps vrsqrtps";
+MRNN_INLINE VF smaller(VF x, VF y) { return (VF)_mm256_min_ps((__m256)x, (__m256)y); }
+MRNN_INLINE VF rough_inverse_root(VF x) { return (VF)_mm256_rsqrt_ps((__m256)x); }
 #else
-    return x < y ? x : y;
+constexpr char INSTRUCTIONS[] = "";
+MRNN_INLINE VF smaller(VF x, VF y) { return x < y ? x : y; }
 #endif
-}
 
 // exp(x) - 1 = scale * p + (scale - 1) for |x| <= 87: Cephes' expf (x = n ln 2 + r, polynomial of degree 5 in r, 1 ulp).
 struct Exp {
@@ -111,13 +120,9 @@ MRNN_INLINE VD root(VD x) {
 // 1 / sqrt(x), and 0 at 0: without eps, a vanishing input makes a vanishing step.
 MRNN_INLINE VD inverse_root(VD x) { return x > 0 ? 1 / root(x) : x * 0; }
 MRNN_INLINE VF inverse_root(VF x) {
-#if defined(__AVX2__) && MRNN_VECTOR_BYTES >= 32
-    // The estimate (12 or 14 bits) and one step of third order: 1 ulp without a root and a division.
-#if MRNN_VECTOR_BYTES == 64
-    const VF y = __builtin_ia32_rsqrt14ps512_mask(x, VF{}, (unsigned short)-1);
-#else
-    const VF y = __builtin_ia32_rsqrtps256(x);
-#endif
+#if defined(MRNN_ROUGH_INVERSE_ROOT)
+    // The estimate and one step of third order: 1 ulp without a root and a division.
+    const VF y = rough_inverse_root(x);
     const VF e = 1.0f - x * y * y;  // (x y) y: y y would underflow for large x
     const VF refined = x == __builtin_inff() ? VF{} : y + y * e * (0.375f * e + 0.5f);
     return x >= 1.17549435e-38f ? refined : x * 0;  // NaN stays NaN

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from momentum_cli.messages import refuse
+
 ABI = 4
 ISAS = {"generic": 0, "avx2": 1, "avx512": 2}
 _COST = (
@@ -77,7 +79,7 @@ def chosen_isa(dtype: torch.dtype = torch.float32) -> str:
         return list(ISAS)[best]
     able = [name for name, number in ISAS.items() if library.mrnn_has_isa(ctypes.c_int64(number))]
     if wanted not in able:
-        raise ValueError(f"MOMENTUMRNN_ISA: got {wanted!r}, this machine allows {', '.join(able)}")
+        raise ValueError(refuse("MOMENTUMRNN_ISA", wanted, f"be one of {', '.join(able)} on this machine"))
     return wanted
 
 

@@ -1,0 +1,49 @@
+"""The C++ library: the instructions that it says it has are in its machine code."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import shutil
+import subprocess
+
+import pytest
+
+from momentum_cli.kernels.fused import library
+
+REGISTERS = {"avx2": "%ymm", "avx512": "%zmm"}
+built = pytest.mark.skipif(library.load()[0] is None, reason="the kernel library was not built")
+x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="instruction sets of x86")
+
+
+def said(isa: str) -> list[str]:
+    function = library.load()[0].mrnn_instructions
+    function.restype = ctypes.c_char_p
+    return function(ctypes.c_int64(library.ISAS[isa])).decode().split()
+
+
+@pytest.fixture(scope="module")
+def machine_code() -> list[tuple[str, str]]:
+    """Mnemonic and operands of every instruction of the library."""
+    if shutil.which("objdump") is None:
+        pytest.skip("there is no objdump")
+    command = ["objdump", "--disassemble", "--no-show-raw-insn", "--no-addresses", library.load()[1]]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    pairs = [line.split(maxsplit=1) for line in text.splitlines() if line.startswith("\t")]
+    return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
+
+
+@built
+@x86
+@pytest.mark.parametrize("isa", REGISTERS)
+def test_the_instructions_that_the_kernels_were_written_for_are_in_the_library(
+    isa: str, machine_code: list[tuple[str, str]]
+) -> None:
+    wide = {mnemonic for mnemonic, operands in machine_code if REGISTERS[isa] in operands}
+    assert len(said(isa)) >= 2
+    assert [mnemonic for mnemonic in said(isa) if mnemonic not in wide] == []
+
+
+@built
+def test_the_portable_kernels_promise_no_instruction() -> None:
+    assert said("generic") == []
