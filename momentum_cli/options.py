@@ -28,11 +28,19 @@ class Problem(NamedTuple):
 
 
 class Option(NamedTuple):
-    """One option of an object; `default` is `dataclasses.MISSING` when it must be given."""
+    """One option of an object.
+
+    Args:
+        name: Its key.
+        annotation: Its type.
+        default: `dataclasses.MISSING` when it must be given.
+        range: The values it takes, for people: the ``range`` in the metadata of a dataclass field, or the type.
+    """
 
     name: str
     annotation: Any
     default: Any
+    range: str
 
 
 def reject_bool(value: Any) -> Any:
@@ -49,8 +57,12 @@ def reject_bool(value: Any) -> Any:
 def dataclass_options(cls: type) -> tuple[Option, ...]:
     """Return the options of a dataclass: its fields that `__init__` takes."""
     hints = typing.get_type_hints(cls)
-    fields = [field for field in dataclasses.fields(cls) if field.init]
-    return tuple(Option(field.name, hints[field.name], field.default) for field in fields)
+    options = []
+    for field in dataclasses.fields(cls):
+        if field.init:
+            shown = field.metadata.get("range", describe_type(hints[field.name]))
+            options.append(Option(field.name, hints[field.name], field.default, shown))
+    return tuple(options)
 
 
 def signature_options(function: Callable[..., Any], leave_out: frozenset[str]) -> tuple[Option, ...]:
@@ -65,7 +77,7 @@ def signature_options(function: Callable[..., Any], leave_out: frozenset[str]) -
         default = dataclasses.MISSING if parameter.default is parameter.empty else parameter.default
         annotation = Any if parameter.annotation is parameter.empty else _without_tensor(parameter.annotation)
         if _describable(annotation):
-            options.append(Option(parameter.name, annotation, default))
+            options.append(Option(parameter.name, annotation, default, describe_type(annotation)))
     return tuple(options)
 
 

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 
 from momentum_cli.cells import plugins
 from momentum_cli.cells.catalogue import LAYERS
-from momentum_cli.cells.names import EQUATIONS, RANGES
 from momentum_cli.dynamics import DYNAMICS
 
 
 @contextmanager
 def unregistered() -> Iterator[None]:
     """Restore every table that a plugin writes into."""
-    tables: list[dict[str, object]] = [EQUATIONS, RANGES, DYNAMICS, LAYERS, plugins.LOADED]  # type: ignore[list-item]
+    tables: list[dict[str, object]] = [DYNAMICS, LAYERS, plugins.LOADED]  # type: ignore[list-item]
     kept = [dict(table) for table in tables]
     searched, modules = list(plugins._searched), set(sys.modules)
     try:

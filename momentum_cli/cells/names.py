@@ -61,25 +61,3 @@ def _entries(file: Path, table: str) -> dict[str, ast.expr]:
                 if isinstance(key, ast.Constant) and isinstance(key.value, str)
             }
     raise LookupError(f"{file} has no literal table {table}")
-
-
-# u is the projected input W_ih x_t + b_ih, d what the recurrence receives in its place.
-EQUATIONS: dict[str, str] = {
-    "identity": "d = u",
-    "momentum": "v' = momentum v + step_size u; d = v'",
-    "nesterov": "v' = (k-1)/(k+2) v + step_size u, k = 1, 2, …; d = v'",
-    "sr": "v' = (k-1)/(k+2) v + step_size u, k = 1, …, restart_every, 1, …; d = v'",
-    "rmsprop": "m' = beta2 m + (1 - beta2) u²; d = step_size u / sqrt(m' + eps)",
-    "adam": "v' = momentum v + step_size u; m' = beta2 m + (1 - beta2) u²; d = v' / sqrt(m' + eps)",
-}
-
-# The dataclasses of the options check these; a test tries the edges of each against them.
-RANGES: dict[str, str] = {
-    "momentum": "[0, 1)",
-    "beta2": "[0, 1)",
-    "step_size": "> 0",
-    "eps": ">= 0",
-    "restart_every": "integer >= 1",
-    "basis_every": "integer >= 1 or infty",
-    "orthogonal_init": "cayley or henaff",
-}

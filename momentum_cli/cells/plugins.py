@@ -26,8 +26,7 @@ from types import ModuleType
 from typing import Any
 
 from momentum_cli.cells.catalogue import LAYERS, LayerEntry, all_cells
-from momentum_cli.cells.names import EQUATIONS
-from momentum_cli.cells.trials import check_dynamics, check_recurrence, describe_options, located
+from momentum_cli.cells.trials import check_dynamics, check_recurrence, located
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import RecipeError
 from momentum_cli.layers.custom import CustomRNN
@@ -159,10 +158,7 @@ def _register(name: str, path: Path | None, module: ModuleType) -> Plugin:
         check_dynamics(located(where, module, key), key, cls)
     for key, recurrence in recurrences.items():
         LAYERS[key] = LayerEntry(partial(CustomRNN, recurrence), recurrence)
-    for key, cls in dynamics.items():
-        DYNAMICS[key] = cls
-        EQUATIONS[key] = getattr(cls, "equation", (cls.__doc__ or key).partition("\n")[0])
-        describe_options(cls)
+    DYNAMICS.update(dynamics)
     LOADED[name] = Plugin(name, path, (*recurrences, *dynamics))
     return LOADED[name]
 

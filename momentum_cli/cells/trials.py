@@ -15,9 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.cells.names import RANGES
 from momentum_cli.errors import RecipeError
-from momentum_cli.options import dataclass_options, describe_type
 from momentum_cli.recurrence.protocol import Recurrence
 
 _BATCH, _HIDDEN, _STEPS = 2, 3, 4
@@ -112,12 +110,6 @@ def check_dynamics(where: str, key: str, cls: Any) -> None:
         raise RecipeError(f"{where}: {cls.__name__}.scan does not compute what its step does; use stepwise_scan")
     if not torch.allclose(both, apart):
         raise RecipeError(f"{where}: {cls.__name__} says linear = True and is not a linear function of u")
-
-
-def describe_options(cls: type) -> None:
-    """Give options without a range in `RANGES` their type, for the list of cells."""
-    for option in dataclass_options(cls):
-        RANGES.setdefault(option.name, describe_type(option.annotation))
 
 
 def _check_state(what: str, names: tuple[str, ...], after: Any, before: tuple[Tensor, ...]) -> None:

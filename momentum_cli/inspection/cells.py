@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from momentum_cli.cells.catalogue import LAYERS, all_cells, cell_options
-from momentum_cli.cells.names import EQUATIONS, RANGES
+from momentum_cli.cells.catalogue import LAYERS, all_cells, cell_options, dynamics_equation
 from momentum_cli.cells.plugins import load_installed
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.options import Option, dataclass_options
@@ -20,8 +19,8 @@ def describe_cells() -> list[dict[str, Any]]:
             "name": name,
             "dynamics": cell.dynamics,
             "layer": cell.layer,
-            "equation": f"{EQUATIONS[cell.dynamics]}; {LAYERS[cell.layer].recurrence.equation}",
-            "options": _described(cell_options(cell)),
+            "equation": f"{dynamics_equation(cell.dynamics)}; {LAYERS[cell.layer].recurrence.equation}",
+            "options": {one.name: {"default": one.default, "range": one.range} for one in cell_options(cell)},
         }
         for name, cell in all_cells().items()
     ]
@@ -33,7 +32,7 @@ def print_cells() -> None:
     rows = []
     for dynamics, cls in DYNAMICS.items():
         names = [name for name, cell in all_cells().items() if cell.dynamics == dynamics]
-        rows.append(["\n".join(names), _lines(EQUATIONS[dynamics]), _shown(dataclass_options(cls))])
+        rows.append(["\n".join(names), _lines(dynamics_equation(dynamics)), _shown(dataclass_options(cls))])
     terminal.print_table(["cell", "equation (u: projected input)", "options: default, range"], rows)
     layers = [
         [name, _lines(entry.recurrence.equation), _shown(dataclass_options(entry.options))]
@@ -46,14 +45,12 @@ def print_cells() -> None:
     )
 
 
-def _described(options: tuple[Option, ...]) -> dict[str, dict[str, Any]]:
-    return {option.name: {"default": option.default, "range": RANGES[option.name]} for option in options}
-
-
 def _shown(options: tuple[Option, ...]) -> str:
-    entries = _described(options).items()
-    defaults = {name: f"{e['default']:g}" if isinstance(e["default"], float) else e["default"] for name, e in entries}
-    return "\n".join(f"{name}: {defaults[name]}, {entry['range']}" for name, entry in entries)
+    return "\n".join(f"{option.name}: {_default(option)}, {option.range}" for option in options)
+
+
+def _default(option: Option) -> str:
+    return f"{option.default:g}" if isinstance(option.default, float) else str(option.default)
 
 
 def _lines(equation: str) -> str:

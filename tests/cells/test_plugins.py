@@ -19,9 +19,9 @@ from untrained import write_checkpoint
 
 from momentum_cli import CustomRNN, HeavyBall, Recurrence
 from momentum_cli.cells import plugins
-from momentum_cli.cells.catalogue import LAYERS, all_cells
+from momentum_cli.cells.catalogue import LAYERS, all_cells, dynamics_equation
 from momentum_cli.cells.find import parse_cell
-from momentum_cli.cells.names import EQUATIONS, Cell
+from momentum_cli.cells.names import Cell
 from momentum_cli.cells.plugins import load_plugin, loaded_files
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError, RecipeError
@@ -138,7 +138,7 @@ def test_a_dynamics_gets_a_cell_for_each_recurrence(tmp_path: Path) -> None:
     load_plugin(write(tmp_path, LAZY))
     assert parse_cell("lazy") == parse_cell("lazy-lstm") == Cell("lazy", "lstm")
     assert all_cells()["lazy-gru"] == Cell("lazy", "gru")
-    assert EQUATIONS["lazy"] == "m' = (1 - pace) m + pace u; d = m'"
+    assert dynamics_equation("lazy") == "m' = (1 - pace) m + pace u; d = m'"
     (lazy,) = (entry for entry in describe_cells() if entry["name"] == "lazy")
     assert lazy["options"] == {"pace": {"default": 0.5, "range": "a number"}}
     load_plugin(EXAMPLE)  # and a recurrence that comes later has it too
