@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from momentum_cli.progress import Evaluation, StepInfo
-from momentum_cli.runs.checkpoint import load_checkpoint
 from momentum_cli.runs.metrics_log import MetricsLog
 from momentum_cli.training.launch import device_name, memory_bytes
 from momentum_cli.training.trainer import StepResult, Trainer
@@ -38,11 +36,11 @@ def step_info(trainer: Trainer, result: StepResult) -> StepInfo:
     )
 
 
-def log_step(log: MetricsLog, trainer: Trainer, info: StepInfo, wall_seconds: float) -> None:
+def log_step(log: MetricsLog, trainer: Trainer, info: StepInfo) -> None:
     """Write the row of the step that was just made; only here the values of the optimizer's diagnostics are read."""
     progress = trainer.progress
     speed = progress.samples / progress.train_seconds if progress.train_seconds > 0 else None
-    log.train(info, wall_seconds=wall_seconds, samples_per_second=speed, diagnostics=trainer.diagnostics())
+    log.train(info, wall_seconds=progress.wall_seconds, samples_per_second=speed, diagnostics=trainer.diagnostics())
 
 
 def evaluation_of(trainer: Trainer, metrics: dict[str, float], best: bool) -> Evaluation:
@@ -61,29 +59,6 @@ def evaluation_of(trainer: Trainer, metrics: dict[str, float], best: bool) -> Ev
     )
 
 
-def metrics_on_test(
-    trainer: Trainer,
-    checkpoints: Path,
-    on_progress: Callable[[int, int, str], None] = lambda done, total, split: None,
-) -> dict[str, float] | None:
-    """Return the metrics of the best parameters on the test set; None before any evaluation.
-
-    Args:
-        trainer: At the end of the run.
-        checkpoints: The folder that holds the best ones. Every process reads them.
-        on_progress: As in `Trainer.evaluate`.
-    """
-    best = trainer.progress.best
-    if best is None:
-        return None
-    if trainer.selection_split == "test":
-        return dict(best["metrics"])
-    # Only the first process writes the checkpoint that all of them read here.
-    trainer.fabric.barrier()
-    chosen = load_checkpoint(checkpoints / best["file"]).group("model")
-    return trainer.evaluate("test", on_progress, chosen)
-
-
 def outcome(
     trainer: Trainer, folder: Path, *, test: dict[str, float] | None, stop_reason: str | None
 ) -> dict[str, Any]:
@@ -92,7 +67,7 @@ def outcome(
     Args:
         trainer: At the end of the run.
         folder: The run folder.
-        test: What `metrics_on_test` returned.
+        test: Metrics of the best parameters on the test set, or None.
         stop_reason: Why it is over.
     """
     recipe, progress = trainer.recipe, trainer.progress

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,16 @@ from momentum_cli.machine import environment
 from momentum_cli.pictures.curves import curves
 from momentum_cli.progress import RunStart, Ui
 from momentum_cli.recipe.parameter_groups import unused_groups
-from momentum_cli.runs.checkpoint import (
-    SUFFIX,
-    best_name,
-    drop_other_bests,
-    find_checkpoint,
-    load_checkpoint,
-    save_in_order,
-)
+from momentum_cli.runs.checkpoint import find_checkpoint
 from momentum_cli.runs.files import write_json
-from momentum_cli.runs.metrics_log import MetricsLog
 from momentum_cli.training.launch import device_name
-from momentum_cli.training.record import evaluation_of, log_step, logged, metrics_on_test, outcome, step_info
+from momentum_cli.training.record import outcome, step_info
+from momentum_cli.training.session import Session, last_checkpoint
 from momentum_cli.training.trainer import StepResult, Trainer
 
 
 class Run:
-    """One training in its folder: when to evaluate, log, save and stop.
+    """One training: a session that is saved at every evaluation and ends with its budget, its target or a signal.
 
     Args:
         trainer: The engine, at the start.
@@ -36,30 +28,20 @@ class Run:
         ui: Where progress is shown.
         received: Signals that arrived, newest last.
         resumed: Continue from the folder's last checkpoint, if there is one.
+
+    Raises:
+        DataError: A checkpoint that the resumed run needs is missing.
     """
 
     def __init__(self, trainer: Trainer, folder: Path, ui: Ui, received: list[int], *, resumed: bool) -> None:
+        if resumed:
+            _check_checkpoints(folder, ui)
+        self.session = Session(trainer, folder, on_progress=ui.evaluation_progress)
         self.trainer = trainer
         self.folder = folder
         self.ui = ui
         self.received = received
         self.first = trainer.fabric.global_rank == 0
-        self.last_path = folder / "checkpoints" / f"last{SUFFIX}"
-        if resumed:
-            if self.last_path.is_file():
-                trainer.restore(load_checkpoint(self.last_path))
-                find_checkpoint(folder)  # the best one is read at the end of the run: it must not be missing then
-            elif (folder / "result.json").is_file():  # a best one alone may be left by a kill in the first evaluation
-                raise DataError(f"{self.last_path} is missing, and the run can not go on without it; put it back")
-            else:
-                ui.note(f"{folder} holds no checkpoint yet: the run starts from its beginning", "warning")
-        self._wall_before = trainer.progress.wall_seconds
-        self._wall_start = time.perf_counter()
-        metrics, diagnostics = trainer.objective.metrics, trainer.diagnostic_names
-        self.log = MetricsLog(folder, metrics, diagnostics) if self.first else None
-        if self.log is not None:
-            self.log.resume(trainer.progress.step, keep_evaluation=trainer.progress.evaluated)
-            drop_other_bests(self.last_path, trainer.progress.best)
 
     def execute(self) -> dict[str, Any]:
         """Train until the budget, the target or a signal ends it; return the result."""
@@ -71,8 +53,8 @@ class Run:
         while reason is None:
             interrupted = self._advance(trainer.next_evaluation())
             if interrupted:
-                self._save()
-                self._close()
+                self.session.save()
+                self.session.close()
                 number = self.received[-1] if self.received else signal.SIGTERM
                 raise Interrupted(
                     f"stopped by {signal.Signals(number).name} at step {trainer.progress.step}; "
@@ -84,8 +66,8 @@ class Run:
         if not trainer.progress.evaluated and trainer.progress.step > 0:
             self._evaluate()
         result = self._result(reason)
-        if self.log is not None:
-            self.log.close()
+        self.session.close()
+        if self.first:
             target = None if recipe.target is None else (recipe.target.metric, recipe.target.value)
             try:
                 curves(self.folder, target, self.folder / "curves.png", metric=trainer.dataset.metric)
@@ -102,9 +84,9 @@ class Run:
         trainer, options = self.trainer, self.trainer.recipe.train
         while trainer.progress.step < until:
             try:
-                result = trainer.step(bool(self.received))
+                result = self.session.step(bool(self.received))
             except RunError as error:
-                self._close()
+                self.session.close()
                 raise RunError(f"{error}; {self._way_on()}") from error
             self._report(result)
             if result.stop:
@@ -113,14 +95,15 @@ class Run:
                 break
             every = options.checkpoint_every_n_steps
             if every is not None and trainer.progress.step % every == 0 and trainer.progress.step < until:
-                self._save()
+                self.session.save()
         return False
 
     def _way_on(self) -> str:
-        """Say how to go on after a divergence."""
-        if self.last_path.is_file():
+        """Say how to continue after a divergence."""
+        if self.session.last_path.is_file():
             return (
-                f"the last checkpoint is from before: momentumrnn train --resume {self.folder} CHANGE goes on from it"
+                "a checkpoint from before the divergence exists; resume with: momentumrnn train --resume "
+                f"{self.folder} CHANGE"
             )
         return (
             f"there was no checkpoint before it: start again with such a change (--out {self.folder} --overwrite uses "
@@ -128,50 +111,22 @@ class Run:
         )
 
     def _report(self, result: StepResult) -> None:
-        progress, trainer = self.trainer.progress, self.trainer
         if not self.first:
             return
-        info = step_info(trainer, result)
-        self.ui.step(info)
+        progress = self.trainer.progress
+        self.ui.step(step_info(self.trainer, result))
         if result.skipped:
             self.ui.note(
                 f"step {progress.step}: loss {result.loss:g}, gradient norm {result.grad_norm:g}: not finite, "
-                f"the step was skipped ({progress.nonfinite_steps} of {trainer.recipe.train.max_nonfinite} allowed)",
+                f"the step was skipped ({progress.nonfinite_steps} of {self.trainer.recipe.train.max_nonfinite} "
+                "allowed)",
                 "warning",
             )
-        if self.log is not None and logged(trainer):
-            log_step(self.log, trainer, info, self._wall())
 
     def _evaluate(self) -> None:
-        trainer, split = self.trainer, self.trainer.selection_split
-        metrics = trainer.evaluate(split, self.ui.evaluation_progress)
-        self._wall()
-        best = trainer.record(metrics, split)
-        evaluation = evaluation_of(trainer, metrics, best)
-        if self.log is not None:
-            self.log.evaluation(evaluation)
-        self._save(best=best)
+        evaluation = self.session.evaluate()
+        self.session.save()
         self.ui.evaluated(evaluation)
-
-    def _save(self, best: bool = False) -> None:
-        """Write the last checkpoint, and a new best one."""
-        progress = self.trainer.progress
-        if best and progress.best is not None:
-            progress.best["file"] = best_name(progress.step)
-        checkpoint = self.trainer.checkpoint()
-        if self.log is None:
-            return
-        self.log.sync()
-        save_in_order(self.last_path, checkpoint, checkpoint if best else None)
-
-    def _wall(self) -> float:
-        progress = self.trainer.progress
-        progress.wall_seconds = self._wall_before + time.perf_counter() - self._wall_start
-        return progress.wall_seconds
-
-    def _close(self) -> None:
-        if self.log is not None:
-            self.log.close()
 
     # What people and files get.
 
@@ -205,6 +160,17 @@ class Run:
         )
 
     def _result(self, reason: str | None) -> dict[str, Any]:
-        test = metrics_on_test(self.trainer, self.last_path.parent, self.ui.evaluation_progress)
-        self._wall()
+        test = self.session.test_metrics()
+        self.session.count_wall()
         return outcome(self.trainer, self.folder, test=test, stop_reason=reason) | {"environment": environment()}
+
+
+def _check_checkpoints(folder: Path, ui: Ui) -> None:
+    """Refuse to resume a run that lacks a checkpoint it needs, now or at its end."""
+    last = last_checkpoint(folder)
+    if last.is_file():
+        find_checkpoint(folder)  # the best one is read at the end of the run
+    elif (folder / "result.json").is_file():  # a best one alone may be left by a kill in the first evaluation
+        raise DataError(f"{last} is missing, and the run cannot be resumed without it; put it back")
+    else:
+        ui.note(f"{folder} holds no checkpoint yet: the run starts from its beginning", "warning")

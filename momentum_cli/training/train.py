@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.data import Dataset
-from momentum_cli.machine import environment
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_task
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
-from momentum_cli.runs.files import write_json
 from momentum_cli.runs.folder import new_run_folder
 from momentum_cli.runs.lock import locked
 from momentum_cli.training.launch import (
@@ -27,6 +25,8 @@ from momentum_cli.training.launch import (
 )
 from momentum_cli.training.resuming import check_resumed
 from momentum_cli.training.run import Run
+from momentum_cli.training.session import record_start
+from momentum_cli.training.snapshot import restore, snapshot
 from momentum_cli.training.trainer import Trainer
 
 
@@ -80,7 +80,7 @@ def train(
         folder = on_first(fabric, open_and_lock)
         run = Run(trainer, folder, shown, received, resumed=resume is not None)
         if resume is not None:  # only now: a refused resume must leave the run as it was
-            on_first(fabric, lambda: _record_start(recipe, folder))
+            on_first(fabric, lambda: record_start(recipe, folder))
         return run.execute()
 
 
@@ -109,8 +109,8 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
     small.evaluate(small.selection_split)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"last{SUFFIX}"
-        save_checkpoint(path, trainer.checkpoint())
-        trainer.restore(load_checkpoint(path))
+        save_checkpoint(path, snapshot(trainer))
+        restore(trainer, load_checkpoint(path))
     total = trainer.total_steps
     return {
         "dry_run": True,
@@ -136,16 +136,8 @@ def _open_folder(recipe: Recipe, out: Path | None, overwrite: bool, resume: Path
     if source is not None:
         with suppress(OSError):
             (folder / "source.yaml").write_bytes(source.read_bytes())
-    _record_start(recipe, folder)
+    record_start(recipe, folder)
     return folder
-
-
-def _record_start(recipe: Recipe, folder: Path) -> None:
-    # What a killed process was writing when it died.
-    for orphan in (*folder.glob(".*.tmp"), *folder.glob("checkpoints/.*.tmp")):
-        orphan.unlink(missing_ok=True)
-    recipe.save(folder / "recipe.yaml")
-    write_json(folder / "environment.json", environment())
 
 
 def _head(dataset: Dataset, count: int) -> Dataset:

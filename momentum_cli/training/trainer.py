@@ -1,15 +1,15 @@
 """The training engine: a model, its data and its position, advanced a number of steps at a time.
 
-`Trainer` neither writes files nor decides when to stop; `momentum_cli.training.train` does that for one run, and
-`momentum_cli.benchmark` for several at once. Everything that decides the next step is in `checkpoint`, so a restored
-trainer continues bit for bit.
+`Trainer` neither writes files nor decides when to stop: `momentum_cli.training.session` keeps the files of a run,
+`momentum_cli.training.run` and `momentum_cli.benchmark.running` decide. What decides the next step is what
+`momentum_cli.training.snapshot` saves, so a restored trainer continues bit for bit.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,18 +19,15 @@ from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.data.batching import Groups, ShuffledGroups, WindowGroups, evaluation_groups
 from momentum_cli.data.language.text import TokenText
 from momentum_cli.dynamics.protocol import State
-from momentum_cli.errors import RecipeError, RunError
+from momentum_cli.errors import RunError
 from momentum_cli.models.language import LanguageModel
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
-from momentum_cli.runs.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.training.clock import Clock
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.position import Progress
 from momentum_cli.training.random_state import RandomState
-from momentum_cli.training.resuming import check_continues
 from momentum_cli.training.schedule import learning_rate_factor
-from momentum_cli.training.trained import describe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -73,6 +70,9 @@ class Trainer:
     Attributes:
         progress: Position and best values.
         module: The model itself, not wrapped.
+        carried: State after each part of the latest group, from which the next group continues; () where none is.
+        average: Of the parameters, once it has begun.
+        random: What dropout draws from.
 
     A step takes ``batch_size`` sequences a process, ``accumulate`` times. The order of an epoch depends on the seed
     and the epoch alone; the processes share each group of sequences among them, and every loss is divided by the
@@ -89,17 +89,16 @@ class Trainer:
         self.objective = Objective.of(dataset)
         self._scored = dataset.train.scored
         self._groups = training_groups(recipe, dataset.train, self.group_size)
-        # State of each part of a group, where it goes on from a group to the next.
-        self._carried: list[State] = []
-        self._average: ParameterAverage | None = None
-        self._random = RandomState(self.device)
+        self.carried: list[State] = []
+        self.average: ParameterAverage | None = None
+        self.random = RandomState(self.device)
         self._splits: dict[str, Sequences] = {
             "train": dataset.train.to(self.device),
             "test": dataset.test.to(self.device),
         }
         if dataset.validation is not None:
             self._splits["validation"] = dataset.validation.to(self.device)
-        with self._random.inside():
+        with self.random.inside():
             torch.manual_seed(options.seed)
             self.module = build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
             check_backends(self.module, self.device)
@@ -181,13 +180,13 @@ class Trainer:
             RunError: Loss or gradient was not finite ``max_nonfinite`` + 1 times in a row.
         """
         progress = self.progress
-        with self._random.inside():
+        with self.random.inside():
             self.clock.start()
             self._model.train()
             group = self._next_group()
             rate = self._set_learning_rate()
             if progress.step_in_epoch == 0:
-                self._carried = []
+                self.carried = []
             loss, carried = self._backward(group)
             parameters = [p for p in self.module.parameters() if p.grad is not None]
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -195,14 +194,14 @@ class Trainer:
             finite = math.isfinite(loss) and math.isfinite(grad_norm)
             if finite:
                 # The state of a step that was not finite would spoil all that follow.
-                self._carried = carried
+                self.carried = carried
                 if self.recipe.train.clip_grad_norm is not None:
                     torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.train.clip_grad_norm, norm)
                 self._optimizer.step()
                 self.module.layer.after_step()
-                if self._average is not None:
-                    self._average.update()
-                    progress.averaged = self._average.count
+                if self.average is not None:
+                    self.average.update()
+                    progress.averaged = self.average.count
             self._optimizer.zero_grad(set_to_none=True)
             progress.step += 1
             progress.step_in_epoch += 1
@@ -260,7 +259,7 @@ class Trainer:
         fabric, rank, world = self.fabric, self.fabric.global_rank, self.fabric.world_size
         count = int(self._scored[group].sum())
         parts = torch.split(group, self.recipe.train.batch_size * world)
-        goes_on = bool(self._carried)
+        goes_on = bool(self.carried)
         carried: list[State] = []
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, part in enumerate(parts):
@@ -269,7 +268,7 @@ class Trainer:
             weight = 1.0 if len(mine) else 0.0
             batch = self._splits["train"].batch(mine if len(mine) else part[:1])
             with fabric.no_backward_sync(self._model, enabled=number + 1 < len(parts)):
-                before = self._carried[number] if goes_on else None
+                before = self.carried[number] if goes_on else None
                 summed, penalty, after = self._loss(batch, before)
                 loss = summed * (weight / count)
                 whole = loss if penalty is None else loss + penalty * (len(mine) / len(group))
@@ -329,7 +328,7 @@ class Trainer:
         self.module.eval()
         state: State | None = None
         done = 0
-        with swapped(self.module, parameters or self._averaged()), torch.no_grad(), self.fabric.autocast():
+        with swapped(self.module, parameters or self.averaged()), torch.no_grad(), self.fabric.autocast():
             for group in evaluation_groups(data, size * world):
                 mine = group[rank::world]
                 if len(mine):
@@ -354,77 +353,14 @@ class Trainer:
         best = progress.take(metrics, split, metric, min_delta)
         if options.averaging is not None:
             progress.values.append(metrics[metric])
-            if self._average is None and stopped_improving(metric, progress.values, options.averaging.patience):
+            if self.average is None and stopped_improving(metric, progress.values, options.averaging.patience):
                 progress.averaging_from = progress.step
-                self._average = ParameterAverage(self.module)
+                self.average = ParameterAverage(self.module)
         return best
 
-    # Saving and restoring.
-
-    def checkpoint(self) -> Checkpoint:
-        """Return everything that decides how the run goes on. Every process must call it."""
-        optimizer_tensors, optimizer_data = pack_optimizer(self.optimizer.state_dict())
-        tensors = {f"model.{name}": t for name, t in self.module.state_dict().items()}
-        averaged = self._averaged()
-        if averaged is not None:
-            # A consumer of the checkpoint takes the average, the training goes on from what it had.
-            tensors |= {f"training.{name}": t for name, t in self.module.named_parameters()}
-            with swapped(self.module, averaged):
-                tensors |= {f"model.{name}": t.clone() for name, t in self.module.state_dict().items()}
-        for number, part in enumerate(self._carried if self.progress.step_in_epoch > 0 else []):
-            for index, state in enumerate(part):
-                everyone = self.fabric.all_gather(state) if self.fabric.world_size > 1 else state[None]
-                tensors |= {f"carried.{rank}.{number}.{index}": row for rank, row in enumerate(everyone)}
-        tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors.items()}
-        for name, state in self._random.tensors.items():
-            everyone = self.fabric.all_gather(state.to(self.device)) if self.fabric.world_size > 1 else state[None]
-            tensors |= {f"rng.{name}.{rank}": row.cpu() for rank, row in enumerate(everyone)}
-        data = {
-            "recipe": self.recipe.dump(),
-            "progress": asdict(self.progress),
-            "optimizer": optimizer_data,
-            "dataset": describe(self.dataset),
-            "processes": self.fabric.world_size,
-            "group_size": self.group_size,
-            "torch": torch.__version__,
-        }
-        return Checkpoint(tensors, data)
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint of the same model and data.
-
-        Raises:
-            RecipeError: The run had other processes or, in the middle of an epoch, another batch size; or the
-                parameters do not fit the recipe.
-        """
-        data = checkpoint.data
-        progress = Progress(**data["progress"])
-        check_continues(data, self.recipe, progress, self.fabric.world_size, self.group_size)
-        try:
-            self.module.load_state_dict(checkpoint.group("model"))
-            if progress.averaging_from is not None:
-                self._average = ParameterAverage(self.module, progress.averaged)
-            if progress.averaged > 0:
-                self.module.load_state_dict(checkpoint.group("training"), strict=False)
-            self.optimizer.load_state_dict(unpack_optimizer(checkpoint.group("optimizer"), data["optimizer"]))
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise RecipeError(f"the checkpoint does not fit the recipe: {error}") from error
-        if not progress.same_target(self.progress):
-            progress.target = self.progress.target
-        self.progress = progress
-        self.clock.seconds = progress.train_seconds
-        rank = self.fabric.global_rank
-        carried: dict[int, dict[int, Tensor]] = {}
-        for name, tensor in checkpoint.group(f"carried.{rank}").items():
-            number, index = map(int, name.split("."))
-            carried.setdefault(number, {})[index] = tensor.to(self.device)
-        self._carried = [tuple(part[i] for i in sorted(part)) for _, part in sorted(carried.items())]
-        saved = checkpoint.group("rng")
-        self._random.tensors = {name: saved[f"{name}.{rank}"] for name in self._random.tensors}
-
-    def _averaged(self) -> dict[str, Tensor] | None:
+    def averaged(self) -> dict[str, Tensor] | None:
         """Return the averaged parameters by name, or None as long as there are none."""
-        return self._average.mean if self._average is not None and self._average.count > 0 else None
+        return self.average.mean if self.average is not None and self.average.count > 0 else None
 
 
 def training_groups(recipe: Recipe, train: Sequences, size: int) -> Groups:

@@ -26,6 +26,7 @@ from momentum_cli.dynamics.nesterov import ScheduledRestart
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.recipe.recipe import parse_recipe
 from momentum_cli.runs.checkpoint import Checkpoint
+from momentum_cli.training.snapshot import restore, snapshot
 from momentum_cli.training.trainer import Trainer
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "minimal_gated_unit.py"
@@ -150,8 +151,8 @@ def test_a_resumed_training_is_the_uninterrupted_one(cell: str) -> None:
         whole.step()
     for _ in range(2):
         first.step()
-    saved = first.checkpoint()
-    second.restore(Checkpoint(saved.tensors, json.loads(json.dumps(saved.data))))
+    saved = snapshot(first)
+    restore(second, Checkpoint(saved.tensors, json.loads(json.dumps(saved.data))))
     for _ in range(3):
         second.step()
     one, other = whole.module.state_dict(), second.module.state_dict()

@@ -24,6 +24,7 @@ from momentum_cli.recipe.building import build_task
 from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from momentum_cli.training.launch import launch
+from momentum_cli.training.snapshot import restore, snapshot
 from momentum_cli.training.train import dry_run, train
 from momentum_cli.training.trained import load_model
 from momentum_cli.training.trainer import Trainer
@@ -75,9 +76,9 @@ def test_a_run_cut_in_the_middle_of_an_epoch_goes_on_bit_for_bit(text: Path, tmp
     for _ in range(5):
         whole.step()
     assert whole.progress.step_in_epoch == 5
-    save_checkpoint(tmp_path / "cut.safetensors", whole.checkpoint())
+    save_checkpoint(tmp_path / "cut.safetensors", snapshot(whole))
     again = trainer(settings)
-    again.restore(load_checkpoint(tmp_path / "cut.safetensors"))
+    restore(again, load_checkpoint(tmp_path / "cut.safetensors"))
     for _ in range(whole.steps_per_epoch):
         one, two = whole.step(), again.step()
         assert (one.loss, one.grad_norm, one.lr) == (two.loss, two.grad_norm, two.lr)
@@ -106,15 +107,15 @@ def test_a_step_goes_on_with_the_state_of_the_one_before_and_an_epoch_starts_ane
 def test_a_step_that_is_not_finite_leaves_the_state_alone(text: Path) -> None:
     one = trainer(recipe(text))
     one.step()
-    before = one._carried
+    before = one.carried
     weight = one.module.head.weight  # type: ignore[union-attr]
     kept = weight.detach().clone()
     weight.data.fill_(math.nan)
     assert one.step().skipped
-    assert one._carried is before
+    assert one.carried is before
     weight.data.copy_(kept)
     assert not one.step().skipped
-    assert one._carried is not before
+    assert one.carried is not before
 
 
 def test_penalties_move_the_gradient_and_not_the_reported_loss(text: Path) -> None:
@@ -142,7 +143,7 @@ def test_the_rate_follows_the_length_of_a_variable_window(text: Path) -> None:
 def test_averaging_is_evaluated_saved_as_the_model_and_resumed(text: Path, tmp_path: Path) -> None:
     settings = recipe(text, train={"averaging": {"patience": 1}}, optimizer={"name": "sgd", "lr": 1.0})
     one = trainer(settings)
-    assert one._average is None
+    assert one.average is None
     for value in (3.0, 2.0, 5.0):
         one.record({"bits_per_character": value, "loss": value}, "validation")
     assert one.progress.averaging_from == 0
@@ -150,7 +151,7 @@ def test_averaging_is_evaluated_saved_as_the_model_and_resumed(text: Path, tmp_p
     for _ in range(3):
         one.step()
         seen.append(one.module.state_dict()["embedding.weight"].clone())
-    checkpoint = one.checkpoint()
+    checkpoint = snapshot(one)
     torch.testing.assert_close(checkpoint.tensors["model.embedding.weight"], torch.stack(seen).mean(0))
     assert torch.equal(checkpoint.tensors["training.embedding.weight"], seen[-1])
     own = one.evaluate("test")
@@ -159,7 +160,7 @@ def test_averaging_is_evaluated_saved_as_the_model_and_resumed(text: Path, tmp_p
     assert torch.equal(one.module.state_dict()["embedding.weight"], seen[-1])
     save_checkpoint(tmp_path / "a.safetensors", checkpoint)
     again = trainer(settings)
-    again.restore(load_checkpoint(tmp_path / "a.safetensors"))
+    restore(again, load_checkpoint(tmp_path / "a.safetensors"))
     assert again.evaluate("test") == own
     for _ in range(2):
         assert one.step().loss == again.step().loss

@@ -24,6 +24,7 @@ from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.recipe.recipe import load_recipe, parse_recipe
 from momentum_cli.runs.checkpoint import Checkpoint
+from momentum_cli.training.snapshot import restore, snapshot
 from momentum_cli.training.train import train
 from momentum_cli.training.trainer import Trainer
 
@@ -264,8 +265,8 @@ def test_a_restored_trainer_goes_on_bit_for_bit(cell: str, options: dict[str, An
     for _ in range(at):
         first.step()
     first.evaluate("test")
-    saved = first.checkpoint()
-    second.restore(Checkpoint(saved.tensors, json.loads(json.dumps(saved.data))))
+    saved = snapshot(first)
+    restore(second, Checkpoint(saved.tensors, json.loads(json.dumps(saved.data))))
     for _ in range(8 - at):
         second.step()
     one, other = whole.module.state_dict(), second.module.state_dict()

@@ -7,42 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from lightning_fabric import Fabric
+from toy_trainer import dataset, parameters, trainer
 
-from momentum_cli.data import Dataset, Split
-from momentum_cli.errors import RecipeError, RunError
-from momentum_cli.recipe.recipe import Recipe, parse_recipe
-from momentum_cli.runs.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
+from momentum_cli.errors import RunError
+from momentum_cli.runs.checkpoint import pack_optimizer, unpack_optimizer
 from momentum_cli.training.clock import Clock
 from momentum_cli.training.schedule import learning_rate_factor
-from momentum_cli.training.trainer import Trainer
-
-SECTIONS: dict[str, Any] = {
-    "task": {"name": "digits"},
-    "model": {"cell": "momentum", "hidden_size": 6, "backend": "reference"},
-    "optimizer": {"name": "sgd", "lr": 0.1},
-    "train": {"epochs": 2, "batch_size": 4, "seed": 3},
-}
-
-
-def recipe(**sections: dict[str, Any]) -> Recipe:
-    return parse_recipe({k: {**SECTIONS.get(k, {}), **sections.get(k, {})} for k in {*SECTIONS, *sections}})
-
-
-def dataset(n: int = 10, validation: bool = True) -> Dataset:
-    generator = torch.Generator().manual_seed(0)
-    split = Split(torch.randn(n, 5, 2, generator=generator), torch.arange(n) % 3)
-    return Dataset(
-        "toy", split, split if validation else None, split, 2, 3, "last", "cross_entropy", ("accuracy",), None
-    )
-
-
-def trainer(data: Dataset | None = None, **sections: dict[str, Any]) -> Trainer:
-    return Trainer(recipe(**sections), data or dataset(), Fabric(accelerator="cpu", devices=1))
-
-
-def parameters(one: Trainer) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in one.module.parameters()])
 
 
 class FakeTime:
@@ -109,31 +79,6 @@ def test_clipping_limits_the_norm_and_reports_it_unclipped() -> None:
     before = parameters(clipped)
     assert free.step().grad_norm == pytest.approx(clipped.step().grad_norm)
     assert float((parameters(clipped) - before).norm()) == pytest.approx(0.1 * 1e-3, rel=1e-3)
-
-
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "sgd"])
-@pytest.mark.parametrize("at", [1, 4])
-def test_a_restored_trainer_goes_on_bit_for_bit(optimizer: str, at: int) -> None:
-    """Through the plain tensors and JSON of a checkpoint, dropout masks included."""
-    import json
-
-    options: dict[str, Any] = {
-        "model": {"num_layers": 2, "dropout": 0.3},
-        "optimizer": {"name": optimizer, "lr": 0.01},
-        "schedule": {"name": "cosine", "warmup_steps": 2},
-    }
-    whole, first, second = trainer(**options), trainer(**options), trainer(**options)
-    for _ in range(6):
-        whole.step()
-    for _ in range(at):
-        first.step()
-    saved = first.checkpoint()
-    torch.manual_seed(12345)
-    second.restore(Checkpoint(saved.tensors, json.loads(json.dumps(saved.data))))
-    for _ in range(6 - at):
-        second.step()
-    torch.testing.assert_close(parameters(second), parameters(whole), rtol=0.0, atol=0.0)
-    assert second.progress.samples == whole.progress.samples
 
 
 def test_interleaved_trainers_do_not_disturb_each_other() -> None:
@@ -218,16 +163,6 @@ def test_early_stopping_counts_evaluations_without_enough_improvement(values: li
     for value in values:
         one.record({"loss": 1.0, "accuracy": value}, "validation")
     assert one.progress.bad_evaluations == bad
-
-
-def test_a_checkpoint_of_another_model_or_batch_size_is_refused() -> None:
-    one = trainer()
-    one.step()
-    saved = one.checkpoint()
-    with pytest.raises(RecipeError, match="does not fit the recipe"):
-        trainer(model={"hidden_size": 7}).restore(saved)
-    with pytest.raises(RecipeError, match="middle of an epoch with 4 sequences a step; got 5"):
-        trainer(train={"batch_size": 5}).restore(saved)
 
 
 @pytest.mark.parametrize(

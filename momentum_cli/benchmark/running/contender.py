@@ -14,20 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from momentum_cli.benchmark.running.outcome import RESULT, describe_failure, result_of, used_budget
 from momentum_cli.data import Dataset
-from momentum_cli.machine import environment
 from momentum_cli.progress import RunState, Status
-from momentum_cli.runs.checkpoint import (
-    SUFFIX,
-    Checkpoint,
-    best_name,
-    drop_other_bests,
-    load_checkpoint,
-    save_in_order,
-)
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.runs.folder import new_run_folder
-from momentum_cli.runs.metrics_log import MetricsLog
-from momentum_cli.training.record import evaluation_of, log_step, logged, metrics_on_test, outcome, step_info
+from momentum_cli.training.record import outcome
+from momentum_cli.training.session import Session, record_start
 from momentum_cli.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -46,13 +37,13 @@ class Contender:
     """One run of a benchmark, at its start or where its folder's last checkpoint left it.
 
     Args:
-        spec: what it trains.
-        folder: its run folder, new or of the same run.
-        dataset: shared by all runs of a comparison.
-        fabric: shared as well; its device is the run's.
-        show: told where the run is, a few times a second at most.
-        save_every_seconds: at most this much work is lost when the process is killed.
-        now: monotonic seconds.
+        spec: The recipe, the seed and the names of the run.
+        folder: Its run folder, new or of the same run.
+        dataset: Shared by all runs of a comparison.
+        fabric: Shared as well; its device is the run's.
+        show: Called with the state of the run, a few times a second at most.
+        save_every_seconds: At most this much work is lost when the process is killed, > 0.
+        now: Monotonic seconds.
     """
 
     def __init__(
@@ -73,25 +64,17 @@ class Contender:
         self._show = show
         self._save_every = save_every_seconds
         self._now = now
-        self._best: Checkpoint | None = None  # of the best evaluation, as long as it is not on the disk
-        self._last_path = folder / "checkpoints" / f"last{SUFFIX}"
         if not folder.exists():
             new_run_folder(folder, stem=spec.id)
-        if not (folder / "recipe.yaml").is_file():
-            spec.recipe.save(folder / "recipe.yaml")
-        write_json(folder / "environment.json", environment())
-        if self._last_path.is_file():
-            self.trainer.restore(load_checkpoint(self._last_path))
-        self._log = MetricsLog(folder, self.trainer.objective.metrics, self.trainer.diagnostic_names)
-        self._log.resume(self.trainer.progress.step, keep_evaluation=self.trainer.progress.evaluated)
-        drop_other_bests(self._last_path, self.trainer.progress.best)
-        self._wall_since = self._saved_at = self._shown_at = now()
+        record_start(spec.recipe, folder)
+        self.session = Session(self.trainer, folder, now=now)
+        self._saved_at = self._shown_at = now()
 
     def turn(self, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Train to the next evaluation, or for about `TURN_SECONDS`.
 
         Args:
-            stopped: asked before every step; True ends the turn.
+            stopped: Asked before every step; True ends the turn.
 
         Returns:
             Whether the run is over: target reached or budget used up.
@@ -99,23 +82,22 @@ class Contender:
         Raises:
             RunError: The run diverged.
         """
-        trainer, progress = self.trainer, self.trainer.progress
-        start = self._wall_since = self._now()
-        until = trainer.next_evaluation()
+        session, progress = self.session, self.trainer.progress
+        session.start_wall()
+        start = self._now()
+        until = self.trainer.next_evaluation()
         while self.stop_reason() is None and not stopped():
-            result = trainer.step()
-            if logged(trainer):
-                self._wall()
-                log_step(self._log, trainer, step_info(trainer, result), progress.wall_seconds)
+            session.step()
             now = self._now()
             if progress.step == until:
-                self._evaluate()
+                session.evaluate()
+                self._tell("training")
                 break
             if now - start >= TURN_SECONDS:
                 break
             if now - self._shown_at >= _SHOW_EVERY_SECONDS:
                 self._tell("training")
-        self._wall()
+        session.count_wall()
         if self._now() - self._saved_at >= self._save_every:
             self.save()
         return self.stop_reason() is not None
@@ -129,22 +111,19 @@ class Contender:
         return self.trainer.progress.stop_reason(self.spec.recipe.train)
 
     def save(self) -> None:
-        """Write checkpoints from which the run continues exactly: the best one first, as the last one names it."""
-        self._log.sync()
-        save_in_order(self._last_path, self.trainer.checkpoint(), self._best)
-        self._best = None
+        """Write checkpoints from which the run continues exactly."""
+        self.session.save()
         self._saved_at = self._now()
 
     def pause(self) -> None:
-        """Save and let the files go: another contender continues this run later."""
+        """Save and close the files: another contender continues this run later."""
         self.save()
-        self._log.close()
+        self.session.close()
 
     def finish(self) -> dict[str, Any]:
         """Save, evaluate the chosen parameters on the test set, and write and return the result."""
         self.save()
-        test = metrics_on_test(self.trainer, self._last_path.parent)
-        return self._close(self.stop_reason(), test=test)
+        return self._close(self.stop_reason(), test=self.session.test_metrics())
 
     def fail(self, error: BaseException) -> dict[str, Any]:
         """Write and return the result of a run that an error ended; its evaluations so far stay."""
@@ -183,26 +162,6 @@ class Contender:
         target = self.spec.recipe.target
         return self.trainer.dataset.metric if target is None else target.metric
 
-    def _evaluate(self) -> None:
-        trainer, split = self.trainer, self.trainer.selection_split
-        metrics = trainer.evaluate(split)
-        self._wall()
-        best = trainer.record(metrics, split)
-        progress = trainer.progress
-        if best and progress.best is not None:
-            progress.best["file"] = best_name(progress.step)
-            checkpoint = trainer.checkpoint()
-            # The tensors are the parameters themselves, which the next step changes.
-            self._best = Checkpoint({name: t.clone() for name, t in checkpoint.tensors.items()}, checkpoint.data)
-        self._log.evaluation(evaluation_of(trainer, metrics, best))
-        self._tell("training")
-
-    def _wall(self) -> None:
-        """Count the time since this turn began or since the last call; other runs' turns are not this run's time."""
-        now = self._now()
-        self.trainer.progress.wall_seconds += now - self._wall_since
-        self._wall_since = now
-
     def _tell(self, status: Status) -> None:
         self._shown_at = self._now()
         self._show(self.state(status))
@@ -210,7 +169,7 @@ class Contender:
     def _close(
         self, reason: str | None, *, test: dict[str, float] | None = None, error: str | None = None
     ) -> dict[str, Any]:
-        self._log.close()
+        self.session.close()
         progress = self.trainer.progress
         ended = outcome(self.trainer, self.folder, test=test, stop_reason=reason)
         result = result_of(self.spec, error) | ended | {"memory_bytes": self.memory_bytes}

@@ -31,7 +31,7 @@ def describe_failure(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     first = lines[0] if lines else ""
     if isinstance(error, RunError):
-        return f"diverged: {first.partition('; the last checkpoint')[0]}" if "not finite" in first else first
+        return f"diverged: {first}" if "not finite" in first else first
     if isinstance(error, MomentumError):
         return first
     short = ("out of memory", "can't allocate memory", "not enough memory")

@@ -20,6 +20,7 @@ from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.checkpoint import load_checkpoint
 from momentum_cli.runs.metrics_log import read_metrics
+from momentum_cli.training.snapshot import restore
 from momentum_cli.training.trainer import Trainer
 
 
@@ -85,7 +86,7 @@ def test_a_run_that_is_cut_anywhere_ends_the_same(
         contender.save()
         # what comes after the last save is lost by a kill, and must not be left in the metrics
         contender.turn()
-        contender._log.close()
+        contender.session.close()
     resumed = finish(Contender(spec, cut, dataset, fabric))
     same = ("steps", "samples", "best", "test", "validation", "final", "stop_reason", "miss", "target")
     assert {key: resumed[key] for key in same} == {key: whole[key] for key in same}
@@ -106,7 +107,7 @@ def test_the_test_value_is_that_of_the_best_evaluation(
     best = min(rows, key=lambda row: row["mse"])
     assert (result["best"]["step"], result["best"]["value"]) == (best["step"], best["mse"])
     fresh = Trainer(spec.recipe, dataset, fabric)
-    fresh.restore(load_checkpoint(tmp_path / "run" / "checkpoints" / result["best"]["file"]))
+    restore(fresh, load_checkpoint(tmp_path / "run" / "checkpoints" / result["best"]["file"]))
     assert fresh.evaluate("validation")["mse"] == best["mse"]
     assert fresh.evaluate("test") == result["test"]
 

@@ -26,6 +26,7 @@ from momentum_cli.recipe.building import build_model, build_task
 from momentum_cli.recipe.first.files import first_recipe, write_first_recipe
 from momentum_cli.recipe.recipe import Recipe, load_recipe, parse_recipe
 from momentum_cli.training.objective import Objective
+from momentum_cli.training.snapshot import restore, snapshot
 from momentum_cli.training.trainer import Trainer
 
 HEADING = "id,t,x,y,label,split"
@@ -340,7 +341,7 @@ def test_a_resumed_training_goes_on_with_the_same_batches_bit_for_bit(tmp_path: 
     first = Trainer(recipe, dataset, fabric)
     assert [first.step().loss for _ in range(6)] == losses[:6]
     second = Trainer(recipe, dataset, fabric)
-    second.restore(first.checkpoint())
+    restore(second, snapshot(first))
     assert [second.step().loss for _ in range(10)] == losses[6:]
 
 

@@ -1,0 +1,152 @@
+"""One run in its folder: opened, stepped, evaluated and saved in an order that a kill at any moment cannot break.
+
+recipe.yaml, environment.json     `record_start`
+metrics.jsonl, metrics.csv        a row per logged step and per evaluation, as they come
+checkpoints/                      the last state, and the state of the best evaluation, which the last one names
+
+Rows are flushed to the disk before the checkpoint that counts them, and a best checkpoint before the last one that
+names it. Whatever is newer than the last checkpoint is dropped when the run is opened again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from momentum_cli.machine import environment
+from momentum_cli.progress import Evaluation
+from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.runs.checkpoint import (
+    SUFFIX,
+    Checkpoint,
+    best_name,
+    drop_other_bests,
+    load_checkpoint,
+    save_in_order,
+)
+from momentum_cli.runs.files import write_json
+from momentum_cli.runs.metrics_log import MetricsLog
+from momentum_cli.training.record import evaluation_of, log_step, logged, step_info
+from momentum_cli.training.snapshot import restore, snapshot
+from momentum_cli.training.trainer import StepResult, Trainer
+
+
+class Session:
+    """A run at its beginning, or where the last checkpoint in its folder left it.
+
+    Every process makes one and calls the same methods; only the first one writes.
+
+    Args:
+        trainer: A new one of the run's recipe.
+        folder: The run folder, with `record_start` in it unless the run may still be refused.
+        on_progress: Called during evaluations; see `Trainer.evaluate`.
+        now: Monotonic seconds.
+
+    Attributes:
+        log: Of the first process; None in the others.
+
+    Raises:
+        RecipeError: The checkpoint does not fit the recipe; the folder is then as it was.
+        DataError: The checkpoint or the metrics are damaged.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        folder: Path,
+        *,
+        on_progress: Callable[[int, int, str], None] = lambda done, total, split: None,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.trainer = trainer
+        self.last_path = last_checkpoint(folder)
+        self._on_progress = on_progress
+        self._now = now
+        # The best checkpoint that is not on the disk yet: the present state, or a copy of an earlier one.
+        self._best_is_current = False
+        self._best: Checkpoint | None = None
+        if self.last_path.is_file():
+            restore(trainer, load_checkpoint(self.last_path))
+        self.log: MetricsLog | None = None
+        if trainer.fabric.global_rank == 0:
+            self.log = MetricsLog(folder, trainer.objective.metrics, trainer.diagnostic_names)
+            self.log.resume(trainer.progress.step, keep_evaluation=trainer.progress.evaluated)
+            drop_other_bests(self.last_path, trainer.progress.best)
+        self.start_wall()
+
+    def start_wall(self) -> None:
+        """Count wall seconds from now on; what passed since `count_wall` was not spent on this run."""
+        self._since = self._now()
+
+    def count_wall(self) -> None:
+        """Add the time since the last count to the run's wall seconds."""
+        now = self._now()
+        self.trainer.progress.wall_seconds += now - self._since
+        self._since = now
+
+    def step(self, stop_requested: bool = False) -> StepResult:
+        """Make an optimizer step and log it; see `Trainer.step`."""
+        if self._best_is_current:
+            best = snapshot(self.trainer)
+            # The tensors are the parameters themselves, which the step changes.
+            self._best = Checkpoint({name: t.clone() for name, t in best.tensors.items()}, best.data)
+            self._best_is_current = False
+        result = self.trainer.step(stop_requested)
+        self.count_wall()
+        if self.log is not None and logged(self.trainer):
+            log_step(self.log, self.trainer, step_info(self.trainer, result))
+        return result
+
+    def evaluate(self) -> Evaluation:
+        """Evaluate the selection split, record and log it; the next `save` writes its checkpoint if it is the best."""
+        trainer, split = self.trainer, self.trainer.selection_split
+        metrics = trainer.evaluate(split, self._on_progress)
+        self.count_wall()
+        best = trainer.record(metrics, split)
+        if best and trainer.progress.best is not None:
+            trainer.progress.best["file"] = best_name(trainer.progress.step)
+            self._best_is_current = True
+        evaluation = evaluation_of(trainer, metrics, best)
+        if self.log is not None:
+            self.log.evaluation(evaluation)
+        return evaluation
+
+    def save(self) -> None:
+        """Write checkpoints from which the run continues exactly: a new best one first, then the last one."""
+        last = snapshot(self.trainer)
+        best = last if self._best_is_current else self._best
+        self._best_is_current, self._best = False, None
+        if self.log is not None:
+            self.log.sync()
+            save_in_order(self.last_path, last, best)
+
+    def test_metrics(self) -> dict[str, float] | None:
+        """Return the metrics of the best parameters, which must be saved, on the test set; None without any."""
+        trainer, best = self.trainer, self.trainer.progress.best
+        if best is None:
+            return None
+        if trainer.selection_split == "test":
+            return dict(best["metrics"])
+        # Only the first process writes the checkpoint that all of them read here.
+        trainer.fabric.barrier()
+        chosen = load_checkpoint(self.last_path.with_name(best["file"])).group("model")
+        return trainer.evaluate("test", self._on_progress, chosen)
+
+    def close(self) -> None:
+        """Close the metrics; calling it twice does no harm."""
+        if self.log is not None:
+            self.log.close()
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """Return the path of the checkpoint from which a run continues, which may not be there yet."""
+    return folder / "checkpoints" / f"last{SUFFIX}"
+
+
+def record_start(recipe: Recipe, folder: Path) -> None:
+    """Write the recipe and the environment of a run, and remove what a killed process was writing when it died."""
+    for orphan in (*folder.glob(".*.tmp"), *folder.glob("checkpoints/.*.tmp")):
+        orphan.unlink(missing_ok=True)
+    recipe.save(folder / "recipe.yaml")
+    write_json(folder / "environment.json", environment())

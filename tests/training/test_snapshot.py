@@ -1,0 +1,48 @@
+"""Trainers as checkpoints: what continues bit for bit, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from toy_trainer import parameters, trainer
+
+from momentum_cli.errors import RecipeError
+from momentum_cli.runs.checkpoint import Checkpoint
+from momentum_cli.training.snapshot import restore, snapshot
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "sgd"])
+@pytest.mark.parametrize("at", [1, 4])
+def test_a_restored_trainer_goes_on_bit_for_bit(optimizer: str, at: int) -> None:
+    """Through the plain tensors and JSON of a checkpoint, dropout masks included."""
+    import json
+
+    options: dict[str, Any] = {
+        "model": {"num_layers": 2, "dropout": 0.3},
+        "optimizer": {"name": optimizer, "lr": 0.01},
+        "schedule": {"name": "cosine", "warmup_steps": 2},
+    }
+    whole, first, second = trainer(**options), trainer(**options), trainer(**options)
+    for _ in range(6):
+        whole.step()
+    for _ in range(at):
+        first.step()
+    saved = snapshot(first)
+    torch.manual_seed(12345)
+    restore(second, Checkpoint(saved.tensors, json.loads(json.dumps(saved.data))))
+    for _ in range(6 - at):
+        second.step()
+    torch.testing.assert_close(parameters(second), parameters(whole), rtol=0.0, atol=0.0)
+    assert second.progress.samples == whole.progress.samples
+
+
+def test_a_checkpoint_of_another_model_or_batch_size_is_refused() -> None:
+    one = trainer()
+    one.step()
+    saved = snapshot(one)
+    with pytest.raises(RecipeError, match="does not fit the recipe"):
+        restore(trainer(model={"hidden_size": 7}), saved)
+    with pytest.raises(RecipeError, match="middle of an epoch with 4 sequences a step; got 5"):
+        restore(trainer(train={"batch_size": 5}), saved)
