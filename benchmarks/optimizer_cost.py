@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from momentum_cli.machine import cpu_name
 from momentum_cli.optim import OPTIMIZERS
 from momentum_cli.optim.optimizer import MultiTensorOptimizer
 
@@ -123,7 +123,7 @@ def main() -> None:
     for name, (base, limit) in LIMITS.items():
         ratio = medians[name] / medians[base]
         print(f"{name} / torch {base}: {ratio:.2f} (limit {limit}): {'met' if ratio <= limit else 'MISSED'}")
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     print(
         json.dumps(
             {

@@ -48,9 +48,9 @@ def environment() -> dict[str, Any]:
         "argv": list(sys.argv),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: version for name in PACKAGES if (version := package_version(name))},
         "git": _git(),
-        "cpu": {"name": cpu_name(), "cores": _usable_cores(), "memory_bytes": _memory_bytes()},
+        "cpu": {"name": cpu_name(), "cores": usable_cores(), "memory_bytes": _memory_bytes()},
         "threads": torch.get_num_threads(),
         "devices": devices,
         "cuda": torch.version.cuda,
@@ -59,7 +59,7 @@ def environment() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The processor as its maker calls it, or its architecture where the system does not tell."""
+    """Return the name of the processor, or its architecture where the system does not know the name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
@@ -69,7 +69,13 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _version(name: str) -> str | None:
+def usable_cores() -> int:
+    """Return the cores that this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def package_version(name: str) -> str | None:
+    """Return the installed version of a distribution, or None."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -92,10 +98,6 @@ def _git_output(*arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
-
-
-def _usable_cores() -> int | None:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _memory_bytes() -> int | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli import __version__
+from momentum_cli.machine import cpu_name, package_version, usable_cores
 from momentum_cli.ui import terminal
 
 # What does not work without an extra; a test holds the names against those of the package.
@@ -56,37 +57,14 @@ def examine(data_dir: Path | None = None) -> dict[str, Any]:
     }
 
 
-def package_version(name: str) -> str | None:
-    """Return the installed version of a distribution, or None."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _devices() -> list[dict[str, Any]]:
     import torch
 
-    devices: list[dict[str, Any]] = [{"name": "cpu", "model": _cpu_model(), "cores": _cores()}]
+    devices: list[dict[str, Any]] = [{"name": "cpu", "model": cpu_name(), "cores": usable_cores()}]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         devices.append({"name": f"cuda:{index}", "model": properties.name, "memory_bytes": properties.total_memory})
     return devices
-
-
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    # What this process may use, which in a container is less than what the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _threads() -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.benchmark.pictures.panels import _MOST_NAMES_INSIDE, Points, legend, look, panels_of, places_of
-from momentum_cli.benchmark.results.statistics import LARGEST_RATIO, Point, median, performance_profile
+from momentum_cli.benchmark.results.statistics import LARGEST_RATIO, Point, performance_profile
 from momentum_cli.benchmark.tables.comparison import comparison_title
 from momentum_cli.metrics import METRICS
 from momentum_cli.pictures.style import GREY, literal

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.benchmark.pictures.heat_map import metric_scale, metric_square, paint_heat_map
 from momentum_cli.benchmark.pictures.panels import KEEP_TITLE, look, panels_of, places_of
 from momentum_cli.benchmark.plan.optimizers import rate_text
-from momentum_cli.benchmark.results.statistics import Traces, median
+from momentum_cli.benchmark.results.statistics import Traces
 from momentum_cli.benchmark.tables.comparison import comparison_title
 from momentum_cli.metrics import METRICS
 from momentum_cli.pictures.style import GREY, literal

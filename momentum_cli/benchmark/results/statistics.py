@@ -1,7 +1,8 @@
 """The arithmetic of a comparison: pure functions of numbers, with misses as infinities.
 
 A time to target is a number of seconds, steps or samples; a run that never reached the target has the time infinity. It
-takes part in every median like any other number, so leaving a run out can never improve a result.
+takes part in every median like any other number, so leaving a run out can never improve a result. The median is that of
+Python's `statistics`: of an even number the mean of the middle two, infinite when one of them is.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from momentum_cli.metrics import reaches
 
@@ -55,19 +57,6 @@ def first_crossing(points: Iterable[Point], metric: str, target: float) -> Point
         target: a value equal to it counts as reached.
     """
     return next((point for point in points if reaches(metric, point.value, target)), None)
-
-
-def median(values: Sequence[float]) -> float:
-    """Return the median; of an even number the mean of the middle two, infinite when one of them is.
-
-    Raises:
-        ValueError: there are no values.
-    """
-    if not values:
-        raise ValueError("the median of nothing")
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return float(ordered[middle]) if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 from momentum_cli.benchmark.plan.grid import Axis
@@ -19,7 +20,6 @@ from momentum_cli.benchmark.results.statistics import (
     first_crossing,
     geometric_mean,
     mean_and_deviation,
-    median,
     performance_ratios,
     profile_score,
     quartiles,
@@ -283,14 +283,14 @@ def _cell(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
     for clock in CLOCKS:
         times = [run["to_target"][clock] for run in runs]
-        row[clock] = {"median": median(times), "min": min(times), "max": max(times)}
+        row[clock] = {"median": float(median(times)), "min": min(times), "max": max(times)}
     for name in ("best", "test"):
         values = [run[name] for run in runs if run[name] is not None]
         mean, deviation = mean_and_deviation(values) if values else (None, None)
         row[name] = {"mean": mean, "sd": deviation, "runs": len(values)}
     for name in ("ms_per_step", "memory_bytes"):
         values = [run[name] for run in runs if run[name] is not None]
-        row[name] = median(values) if values else None
+        row[name] = float(median(values)) if values else None
     return row
 
 

@@ -9,23 +9,24 @@ Axes: T time, B batch, D input, N hidden.
 from __future__ import annotations
 
 import platform
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
+from momentum_cli.benchmark.results.statistics import quartiles
 from momentum_cli.cells.catalogue import LAYERS, build_cell_layer, cell_objects
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.kernels.fused import run as fused
 from momentum_cli.kernels.triton import run as triton
 from momentum_cli.layers.recurrent import RecurrentLayer
-from momentum_cli.machine import forget_peak, peak_resident_bytes, resident_bytes
+from momentum_cli.machine import cpu_name, forget_peak, peak_resident_bytes, resident_bytes
 
 Pass = Literal["forward", "training"]
 
@@ -164,20 +165,20 @@ def measure(
         ratios = [theirs / ours for theirs, ours in zip(rival, own, strict=True)]
         layer = layers[cell]
         assert isinstance(layer, RecurrentLayer)
-        median = statistics.median(own)
+        middle = median(own)
         results.append(
             StepTime(
                 cell=cell,
                 shape=shape,
                 work=work,
                 backend=layer.chosen_backend or layer.backend,
-                seconds=median,
-                seconds_quartiles=quartiles(own),
-                torch_seconds=statistics.median(rival),
-                torch_ratio=statistics.median(ratios),
-                torch_ratio_quartiles=quartiles(ratios),
-                loop_ratio=statistics.median([t / o for t, o in zip(loop, own, strict=False)]) if loop else None,
-                gflops=floating_point_operations(cell, shape, work) / median / 1e9,
+                seconds=middle,
+                seconds_quartiles=quartiles(own)[::2],
+                torch_seconds=median(rival),
+                torch_ratio=median(ratios),
+                torch_ratio_quartiles=quartiles(ratios)[::2],
+                loop_ratio=median([t / o for t, o in zip(loop, own, strict=False)]) if loop else None,
+                gflops=floating_point_operations(cell, shape, work) / middle / 1e9,
                 rounds=rounds,
             )
         )
@@ -194,14 +195,6 @@ def _wait(device: str) -> None:
     """Wait until a CUDA device has done what it was given; the CPU always has."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def quartiles(values: Sequence[float]) -> tuple[float, float]:
-    """Return the lower and upper quartile (inclusive method); of one value, twice itself."""
-    if len(values) < 2:
-        return values[0], values[0]
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, high
 
 
 def floating_point_operations(cell: str, shape: Shape, work: Pass) -> float:
@@ -290,20 +283,12 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         }
     return {
         **cuda,
-        "processor": _processor(),
+        "processor": cpu_name(),
         "isa": fused.status()["isa"],
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def as_json(results: Sequence[StepTime]) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from momentum_cli.data.files.steps import Steps, StepWriter
 from momentum_cli.data.speech.features import Features
 from momentum_cli.data.speech.listing import Recording
 from momentum_cli.data.speech.recordings import RecordingError, read_recording
+from momentum_cli.machine import usable_cores
 from momentum_cli.progress import DownloadProgress
 
 VERSION = 1
@@ -126,7 +126,7 @@ def _compute(
     path = None if folder is None else folder / "frames.bin"
     writer = StepWriter(features.size, np.float32, path)
     lengths, digest = [], hashlib.blake2b(digest_size=16)
-    workers = num_workers or _cores()
+    workers = num_workers or usable_cores()
     name = "computing spectra"
     before = len(problems.all)
 
@@ -214,8 +214,3 @@ def _fingerprint(folder: Path, recordings: Sequence[Recording], features: Featur
 def _parts(recordings: Sequence[Recording], size: int) -> Iterator[Sequence[Recording]]:
     for start in range(0, len(recordings), size):
         yield recordings[start : start + size]
-
-
-def _cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

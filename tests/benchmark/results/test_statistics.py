@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 
 import pytest
 
@@ -12,10 +13,10 @@ from momentum_cli.benchmark.results.statistics import (
     first_crossing,
     geometric_mean,
     mean_and_deviation,
-    median,
     performance_profile,
     performance_ratios,
     profile_score,
+    quartiles,
     ratio,
     speed_up,
 )
@@ -80,7 +81,7 @@ def test_mean_and_sample_deviation() -> None:
     assert math.isnan(mean_and_deviation([1.0, math.nan])[0])
 
 
-@pytest.mark.parametrize("function", [median, mean_and_deviation, geometric_mean])
+@pytest.mark.parametrize("function", [quartiles, mean_and_deviation, geometric_mean])
 def test_nothing_has_no_average(function: object) -> None:
     with pytest.raises(ValueError, match="nothing"):
         function([])  # type: ignore[operator]
