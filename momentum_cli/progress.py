@@ -1,6 +1,7 @@
-"""What a command reports while it works: protocols of the displays, the events they are given, and their null forms.
+"""Reports of a command while it works: protocols of the displays, the events they are given, and their null forms.
 
-The engines below the command line know only this module; `momentum_cli.ui` has the displays."""
+The engines below the command line know only this module; `momentum_cli.ui` has the displays.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +13,71 @@ from typing import Any, Literal, Protocol, Self
 Level = Literal["info", "warning", "error"]
 
 
+class DownloadProgress(Protocol):
+    """The part of a display that loading data reports to."""
+
+    def note(self, text: str, level: Level = "info") -> None:
+        """Show a message to the user, at any time."""
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        """Show that `done` of `total` bytes of the file `name` have arrived; None when the server does not say."""
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        """Show that `done` of `total` files are prepared; `name` says what is made of them."""
+
+
+class NoProgress:
+    """A `DownloadProgress` that shows nothing."""
+
+    def note(self, text: str, level: Level = "info") -> None:
+        pass
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        pass
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        pass
+
+
+NO_PROGRESS = NoProgress()
+
+
+class Display(DownloadProgress, Protocol):
+    """The part that every display has; a context manager that closes itself."""
+
+    def close(self) -> None:
+        """Give the terminal back; calling it twice does no harm."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class NullDisplay(NoProgress):
+    """A `Display` that shows nothing."""
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """What is known when training starts; `start_step` is above 0 when a run is resumed.
+    """Facts known when training starts; `start_step` is above 0 when a run is resumed.
 
     Args:
         target: (metric, value), or None when the recipe names no target.
         max_seconds: budget of training seconds, or None; only used for the time left.
-        best, reached: `best` and `target` as in result.json, of a resumed run that has them from before.
+        best, reached: `best` and `target` as in result.json, of a resumed run that had them before.
     """
 
     name: str
@@ -90,45 +148,27 @@ class Evaluation:
     target_reached: bool
 
 
-class Ui(Protocol):
-    """The interface that the engine talks to; a context manager that closes itself."""
+class Ui(Display, Protocol):
+    """The display of a command that works with one model."""
 
     def start(self, run: RunStart) -> None:
-        """Training starts."""
+        """Show that training starts."""
 
     def step(self, info: StepInfo) -> None:
-        """An optimizer step is done; called for every one, so it must be cheap."""
+        """Take an optimizer step; called for every one, so it must be cheap."""
 
     def evaluation_progress(self, done: int, total: int, split: str) -> None:
-        """`done` of `total` sequences of `split` are evaluated."""
+        """Show that `done` of `total` sequences of `split` are evaluated."""
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """An evaluation is complete."""
-
-    def note(self, text: str, level: Level = "info") -> None:
-        """A message to the user, at any time."""
+        """Show a complete evaluation."""
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Training is over; `result` is the content of result.json."""
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        """`done` of `total` bytes of the file `name` are here; total is None when the server does not say."""
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        """`done` of `total` files are prepared; `name` says what is made of them."""
-
-    def close(self) -> None:
-        """Give the terminal back; calling it twice does no harm."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+        """Show the end of a training; `result` is the content of result.json."""
 
 
-class NullUi:
-    """Shows nothing: the interface of library calls and of the processes other than the first."""
+class NullUi(NullDisplay):
+    """Shows nothing: the display of library calls, and of every process but the first."""
 
     def start(self, run: RunStart) -> None:
         pass
@@ -142,28 +182,8 @@ class NullUi:
     def evaluated(self, evaluation: Evaluation) -> None:
         pass
 
-    def note(self, text: str, level: Level = "info") -> None:
-        pass
-
     def finish(self, result: dict[str, Any]) -> None:
         pass
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        pass
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 Status = Literal["waiting", "training", "reached", "finished", "missed", "failed"]
@@ -172,7 +192,7 @@ OVER = frozenset({"reached", "finished", "missed", "failed"})
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """Where one run of a benchmark is.
+    """State of one run of a benchmark.
 
     Args:
         id: name of the run, unique in the benchmark.
@@ -205,38 +225,20 @@ class RunState:
 SummaryLines = Callable[[int], Iterable[str]]
 
 
-class BenchUi(Protocol):
-    """The display of a benchmark; a context manager that closes itself."""
+class BenchUi(Display, Protocol):
+    """The display of a benchmark."""
 
     def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
-        """A benchmark, or a part of it such as tuning, starts; `targets` is by comparison."""
+        """Show that a benchmark, or a part of it such as tuning, starts; `targets` is by comparison."""
 
     def update(self, state: RunState) -> None:
-        """A run went on; called a few times a second at most."""
-
-    def note(self, text: str, level: Level = "info") -> None:
-        """A message to the user, at any time."""
+        """Take the state of a run; called a few times a second at most."""
 
     def finish(self, summary: SummaryLines) -> None:
-        """All is over; `summary` returns the lines of the result for a width in characters."""
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        """`done` of `total` bytes of the file `name` are here."""
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        """`done` of `total` files are prepared; `name` says what is made of them."""
-
-    def close(self) -> None:
-        """Give the terminal back; calling it twice does no harm."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+        """Show the end; `summary` returns the lines of the result for a width in characters."""
 
 
-class NullBenchUi:
+class NullBenchUi(NullDisplay):
     """Shows nothing."""
 
     def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
@@ -245,54 +247,5 @@ class NullBenchUi:
     def update(self, state: RunState) -> None:
         pass
 
-    def note(self, text: str, level: Level = "info") -> None:
-        pass
-
     def finish(self, summary: SummaryLines) -> None:
         pass
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        pass
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class DownloadProgress(Protocol):
-    """Receives the progress of a download or of a preparation; the library itself never prints."""
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        """Report that `done` of `total` bytes of the file `name` have arrived (`total` None: not known)."""
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        """Report that `done` of `total` files are prepared; `name` says what is made of them."""
-
-    def note(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
-        """Take a message to the user."""
-
-
-class NoProgress:
-    """A `DownloadProgress` that shows nothing."""
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        """Ignore the report."""
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        """Ignore the report."""
-
-    def note(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
-        """Ignore the message."""
-
-
-NO_PROGRESS = NoProgress()

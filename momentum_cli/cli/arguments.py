@@ -65,9 +65,10 @@ NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progres
 def make_ui(json: bool, quiet: bool, no_progress: bool) -> Any:
     """Return the display of this process: none unless it is the main one."""
     from momentum_cli import ui
+    from momentum_cli.progress import NullUi
 
     if not terminal.is_main_process():
-        return ui.NullUi()
+        return NullUi()
     return ui.make_ui(quiet=quiet, progress=not no_progress, json=json)
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
-from typing import Self, TextIO, cast
+from typing import Self, TextIO
 
 from rich.console import Console, ConsoleOptions
-from rich.live import Live
 from rich.text import Text
 
 from momentum_cli.progress import OVER, Level, NullBenchUi, RunState, SummaryLines
 from momentum_cli.ui.bench_plain import outcome_text
 from momentum_cli.ui.layout import BAR, ERROR, GOOD, LABEL, REST, VALUE, WARNING, rule
-from momentum_cli.ui.stream import SafeStream
+from momentum_cli.ui.screen import Screen
 from momentum_cli.wording import bytes_text, clock_text, metric_text, printable, target_text
 
 _REDRAW_SECONDS = 1 / 6
@@ -39,21 +36,25 @@ class RichBenchUi(NullBenchUi):
     def __init__(
         self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic, console: Console | None = None
     ) -> None:
-        self._console = console or Console(file=cast(TextIO, SafeStream(stream)), force_terminal=True, highlight=False)
-        self._redirect_stdout = stream is sys.stdout
-        self._redirect_stderr = stream is sys.stderr or sys.stderr.isatty()
+        self._screen = Screen(
+            stream,
+            self,
+            clock=clock,
+            shortest_seconds=_REDRAW_SECONDS,
+            longest_seconds=math.inf,
+            console=console,
+        )
         self._clock = clock
-        self._live: Live | None = None
         self._title = ""
         self._targets: dict[str, tuple[str, float] | None] = {}
         self._states: dict[str, RunState] = {}
         self._ended: list[str] = []
         self._started_at = clock()
-        self._next_draw = 0.0
         self._downloads: dict[str, tuple[int, int | None]] = {}
 
     def __enter__(self) -> Self:
-        self._draw(self._clock())  # loading torch and the data takes seconds: show at once that something happens
+        # Loading torch and the data takes seconds: show at once that something happens.
+        self._screen.draw(self._clock())
         return self
 
     def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
@@ -61,7 +62,7 @@ class RichBenchUi(NullBenchUi):
         self._states = {run.id: run for run in runs}
         self._ended = [run.id for run in runs if run.status in OVER]
         self._started_at = self._clock()
-        self._draw(self._started_at)
+        self._screen.draw(self._started_at)
 
     def update(self, state: RunState) -> None:
         self._states[state.id] = state
@@ -69,19 +70,18 @@ class RichBenchUi(NullBenchUi):
         if over and state.id not in self._ended:
             self._ended.append(state.id)
             if state.status == "failed":
-                self._console.print(Text(printable(outcome_text(state)), style=ERROR), soft_wrap=True)
+                self._screen.print(Text(printable(outcome_text(state)), style=ERROR), soft_wrap=True)
         now = self._clock()
-        if over or now >= self._next_draw:
-            self._draw(now)
+        if over or now >= self._screen.next_draw:
+            self._screen.draw(now)
 
     def note(self, text: str, level: Level = "info") -> None:
-        style = {"info": "", "warning": WARNING, "error": ERROR}[level]
-        self._console.print(Text(printable(text if level == "info" else f"{level}: {text}"), style=style))
+        self._screen.note(text, level)
 
     def finish(self, summary: SummaryLines) -> None:
-        self._stop(erase=True)
-        for line in summary(self._console.width):
-            self._console.print(Text(printable(line)), soft_wrap=True)
+        self._screen.close(erase=True)
+        for line in summary(self._screen.console.width):
+            self._screen.print(Text(printable(line)), soft_wrap=True)
 
     def download(self, name: str, done: int, total: int | None) -> None:
         self._downloads[name] = (done, total)
@@ -89,38 +89,15 @@ class RichBenchUi(NullBenchUi):
             del self._downloads[name]
             self.note(f"downloaded {name} ({bytes_text(done)})")
         now = self._clock()
-        if self._live is not None and now >= self._next_draw:
-            self._draw(now)
+        if self._screen.is_open and now >= self._screen.next_draw:
+            self._screen.draw(now)
 
     def preparation(self, name: str, done: int, total: int) -> None:
         if done >= total:
             self.note(f"{name}: {done:,} files")
 
     def close(self) -> None:
-        self._stop(erase=not self._states)
-
-    def _draw(self, now: float) -> None:
-        if self._live is None:
-            atexit.register(self.close)
-            self._live = Live(
-                console=self._console,
-                get_renderable=lambda: self,
-                refresh_per_second=1,
-                redirect_stdout=self._redirect_stdout,
-                redirect_stderr=self._redirect_stderr,
-            )
-            self._live.start(refresh=True)
-        else:
-            self._live.refresh()
-        # Drawing takes time from the runs, though not from their clocks: at most a hundredth of it.
-        self._next_draw = now + max(_REDRAW_SECONDS, 100 * (self._clock() - now))
-
-    def _stop(self, *, erase: bool) -> None:
-        live, self._live = self._live, None
-        if live is not None:
-            live.transient = erase
-            live.stop()
-            atexit.unregister(self.close)
+        self._screen.close(erase=not self._states)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         width = options.max_width

@@ -22,7 +22,7 @@ class QuietBenchUi(NullBenchUi):
 
     def note(self, text: str, level: Level = "info") -> None:
         if level != "info":
-            self._stream.line(f"{level}: {text}")
+            self._stream.note(text, level)
 
 
 class PlainBenchUi(NullBenchUi):
@@ -74,7 +74,7 @@ class PlainBenchUi(NullBenchUi):
             self._stream.line(self._progress_line(now))
 
     def note(self, text: str, level: Level = "info") -> None:
-        self._stream.line(text if level == "info" else f"{level}: {text}")
+        self._stream.note(text, level)
 
     def finish(self, summary: SummaryLines) -> None:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"

@@ -1,25 +1,21 @@
 """The live display on a terminal: bars, losses, speed, time left and the best value, redrawn in place.
 
-Drawing is paid for by the training loop, so it is bounded twice: at most eight redraws a second, and never more than
-one part in a hundred of the time (a slow terminal is redrawn less often). Between redraws a step costs a microsecond.
+At most eight redraws per second; between redraws a step costs a microsecond.
 """
 
 from __future__ import annotations
 
-import atexit
-import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Self, TextIO, cast
+from typing import Any, Self, TextIO
 
 from rich.console import Console, ConsoleOptions
-from rich.live import Live
 from rich.text import Text
 
 from momentum_cli.progress import Evaluation, Level, NullUi, RunStart, StepInfo
 from momentum_cli.ui.estimate import Progress
-from momentum_cli.ui.layout import ERROR, GOOD, LABEL, VALUE, WARNING, Bar, bars, fact, flow, rule
-from momentum_cli.ui.stream import SafeStream
+from momentum_cli.ui.layout import GOOD, LABEL, VALUE, WARNING, Bar, bars, fact, flow, rule
+from momentum_cli.ui.screen import Screen
 from momentum_cli.ui.summary import (
     evaluation_text,
     header,
@@ -44,9 +40,6 @@ from momentum_cli.wording import (
 
 SHORTEST_INTERVAL_SECONDS = 1 / 8
 LONGEST_INTERVAL_SECONDS = 1.0
-DRAWING_SHARE = 0.01
-
-NOTE_STYLE: dict[Level, str] = {"info": "", "warning": WARNING, "error": ERROR}
 
 
 class RichUi(NullUi):
@@ -61,15 +54,16 @@ class RichUi(NullUi):
     def __init__(
         self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic, console: Console | None = None
     ) -> None:
-        self._console = console or Console(file=cast(TextIO, SafeStream(stream)), force_terminal=True, highlight=False)
-        # What else is written to this terminal (warnings of torch, prints of a plug-in) has to go above the display;
-        # a redirected stdout or stderr is a file of the user's and keeps its content.
-        self._redirect_stdout = stream is sys.stdout
-        self._redirect_stderr = stream is sys.stderr or sys.stderr.isatty()
+        self._screen = Screen(
+            stream,
+            self,
+            clock=clock,
+            shortest_seconds=SHORTEST_INTERVAL_SECONDS,
+            longest_seconds=LONGEST_INTERVAL_SECONDS,
+            console=console,
+        )
         self._clock = clock
         self._progress = Progress()
-        self._live: Live | None = None
-        self._next_draw = 0.0
         self._speed: tuple[float | None, float | None] = (None, None)
         self._evaluating: tuple[int, int, str] | None = None
         self._downloads: dict[str, tuple[int, int | None]] = {}
@@ -89,7 +83,7 @@ class RichUi(NullUi):
     def step(self, info: StepInfo) -> None:
         now = self._clock()
         self._progress.step(info, now)
-        if now >= self._next_draw:
+        if now >= self._screen.next_draw:
             self._evaluating = None
             self._draw(now)
 
@@ -97,7 +91,7 @@ class RichUi(NullUi):
         self._evaluating = (done, total, split) if done < total else None
         self._starting = False
         now = self._clock()
-        if now >= self._next_draw:
+        if now >= self._screen.next_draw:
             self._draw(now)
 
     def evaluated(self, evaluation: Evaluation) -> None:
@@ -106,74 +100,50 @@ class RichUi(NullUi):
         reached = self._progress.evaluated(evaluation)
         text = Text(printable(evaluation_text(evaluation, run)))
         text.highlight_regex(r"\(best\)$", GOOD)
-        self._print(text)
+        self._screen.print(text)
         if reached and self._progress.reached is not None:
-            self._print(Text(f"target {reached_text(self._progress.reached)}", style=GOOD))
+            self._screen.print(Text(f"target {reached_text(self._progress.reached)}", style=GOOD))
 
     def note(self, text: str, level: Level = "info") -> None:
-        self._print(Text(printable(text if level == "info" else f"{level}: {text}"), style=NOTE_STYLE[level]))
+        self._screen.note(text, level)
 
     def finish(self, result: dict[str, Any]) -> None:
-        self._stop(erase=True)
+        self._screen.close(erase=True)
         commands = next_steps(result)
         rows = summary_rows(result)
         width = 2 + max(len(label) for label in [*(row.label for row in rows), *(label for label, _ in commands)])
         run = self._progress.run
-        self._print(rule(title(run) if run else "summary", "", self._console.width))
+        self._screen.print(rule(title(run) if run else "summary", "", self._screen.console.width))
         for row in rows:
             style = {True: GOOD, False: WARNING, None: ""}[row.good]
             words = [Text(word, style=style) for word in printable(row.value).split(" ")]
-            for index, line in enumerate(flow(words, max(20, self._console.width - width), " ")):
-                self._print(Text.assemble((f"{'' if index else row.label:<{width}}", LABEL), line))
+            for index, line in enumerate(flow(words, max(20, self._screen.console.width - width), " ")):
+                self._screen.print(Text.assemble((f"{'' if index else row.label:<{width}}", LABEL), line))
         for label, command in commands:  # in one piece: it is there to be copied
-            self._print(Text.assemble((f"{label:<{width}}", LABEL), (printable(command), VALUE)), soft_wrap=True)
+            self._screen.print(Text.assemble((f"{label:<{width}}", LABEL), (printable(command), VALUE)), soft_wrap=True)
 
     def download(self, name: str, done: int, total: int | None) -> None:
         if total is not None and done >= total:
             if self._downloads.pop(name, None) is not None:
-                self._print(Text(printable(f"downloaded {name} ({bytes_text(done)})")))
+                self._screen.print(Text(printable(f"downloaded {name} ({bytes_text(done)})")))
             return
         self._downloads[name] = (done, total)
         now = self._clock()
-        if now >= self._next_draw:
+        if now >= self._screen.next_draw:
             self._draw(now)
 
     def preparation(self, name: str, done: int, total: int) -> None:
         self._preparation = (name, done, total) if done < total else None
         now = self._clock()
-        if now >= self._next_draw or done >= total:
+        if now >= self._screen.next_draw or done >= total:
             self._draw(now)
 
     def close(self) -> None:
-        self._stop(erase=self._progress.last is None)
+        self._screen.close(erase=self._progress.last is None)
 
     def _draw(self, now: float) -> None:
         self._speed = self._progress.measure()  # here and not while rendering, which Rich's thread does as well
-        if self._live is None:
-            atexit.register(self.close)  # gives the cursor back when the program ends on another way
-            self._live = Live(
-                console=self._console,
-                get_renderable=lambda: self,
-                refresh_per_second=1,  # of Rich's own thread: the clocks go on while one step takes seconds
-                redirect_stdout=self._redirect_stdout,
-                redirect_stderr=self._redirect_stderr,
-            )
-            self._live.start(refresh=True)
-        else:
-            self._live.refresh()
-        cost = self._clock() - now
-        interval = min(max(SHORTEST_INTERVAL_SECONDS, cost / DRAWING_SHARE), LONGEST_INTERVAL_SECONDS)
-        self._next_draw = now + interval
-
-    def _stop(self, *, erase: bool) -> None:
-        live, self._live = self._live, None
-        if live is not None:
-            live.transient = erase
-            live.stop()
-            atexit.unregister(self.close)
-
-    def _print(self, text: Text, *, soft_wrap: bool = False) -> None:
-        self._console.print(text, soft_wrap=soft_wrap)
+        self._screen.draw(now)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """The display as lines of the terminal's width; Rich calls it for every redraw, also from its thread."""

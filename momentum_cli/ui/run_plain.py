@@ -43,7 +43,8 @@ class PlainUi(NullUi):
         progress: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._line = SafeStream(stream).line
+        self._stream = SafeStream(stream)
+        self._line = self._stream.line
         self._interval = interval_seconds
         self._show_progress = progress
         self._clock = clock
@@ -78,7 +79,7 @@ class PlainUi(NullUi):
             self._line(f"target {reached_text(self._progress.reached)}")
 
     def note(self, text: str, level: Level = "info") -> None:
-        self._line(text if level == "info" else f"{level}: {text}")
+        self._stream.note(text, level)
 
     def finish(self, result: dict[str, Any]) -> None:
         rows = summary_rows(result)
@@ -139,4 +140,4 @@ class QuietUi(NullUi):
 
     def note(self, text: str, level: Level = "info") -> None:
         if level != "info":
-            self._stream.line(f"{level}: {text}")
+            self._stream.note(text, level)

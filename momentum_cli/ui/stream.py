@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
+from momentum_cli.progress import Level
 from momentum_cli.wording import printable
+
+
+def note_text(text: str, level: Level) -> str:
+    """Return a message to the user with the word for its level in front."""
+    return text if level == "info" else f"{level}: {text}"
 
 
 class SafeStream:
     """Passes text on to `stream` until a write fails (closed terminal, pipe without a reader), then drops it.
 
-    Nothing is lost by that: the run folder holds everything that is shown.
+    Nothing is lost that way: the run folder holds everything that is shown.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -39,6 +45,10 @@ class SafeStream:
         """Write one line of user text, without control characters."""
         self.write(printable(text) + "\n")
         self.flush()
+
+    def note(self, text: str, level: Level) -> None:
+        """Write a message to the user in one line."""
+        self.line(note_text(text, level))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import unicodedata
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from small_bench import made_up, small_plan
 
 from momentum_cli.benchmark.results.summary import summarise
 from momentum_cli.benchmark.tables.text import summary_text
-from momentum_cli.progress import RunState
+from momentum_cli.progress import NullBenchUi, RunState
 from momentum_cli.ui import make_bench_ui
 from momentum_cli.ui.bench_live import RichBenchUi
 from momentum_cli.ui.bench_plain import PlainBenchUi, QuietBenchUi
@@ -141,7 +142,10 @@ def test_quiet_shows_warnings_alone() -> None:
     assert stream.getvalue() == "warning: something\n"
 
 
-def test_the_display_fits_the_stream() -> None:
+def test_the_display_fits_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stdout", None)  # as Python has it after `>&-`
+        assert type(make_bench_ui()) is NullBenchUi
     assert isinstance(make_bench_ui(stream=io.StringIO()), PlainBenchUi)
     assert isinstance(make_bench_ui(quiet=True, stream=io.StringIO()), QuietBenchUi)
 

@@ -485,8 +485,8 @@ def test_the_display_is_redrawn_at_most_eight_times_a_second() -> None:
     clock = Clock()
     with terminal() as (stream, _), RichUi(stream, clock=clock) as ui:
         draws = []
-        draw = ui._draw
-        ui._draw = lambda now: (draws.append(now), draw(now))[1]  # type: ignore[method-assign,func-returns-value]
+        draw = ui._screen.draw
+        ui._screen.draw = lambda now: (draws.append(now), draw(now))[1]  # type: ignore[method-assign,func-returns-value]
         ui.start(RUN)
         for number in range(1, 401):
             clock.now += 0.005
@@ -499,7 +499,7 @@ def test_a_step_that_draws_nothing_costs_less_than_twenty_microseconds() -> None
     with terminal() as (stream, _), RichUi(stream) as rich:
         for ui in (rich, PlainUi(io.StringIO())):
             ui.start(RUN)
-            rich._next_draw = math.inf
+            rich._screen.next_draw = math.inf
             costs = []
             for _ in range(10):
                 begin = time.perf_counter()

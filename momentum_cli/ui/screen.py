@@ -1,0 +1,107 @@
+"""The part of a terminal that a live display redraws in place.
+
+Drawing is paid for by the work that is shown, so it is bounded twice: a shortest interval between redraws, and never
+more than one part in a hundred of the time (a slow terminal is redrawn less often).
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from collections.abc import Callable
+from typing import Protocol, TextIO, cast
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from momentum_cli.progress import Level
+from momentum_cli.ui.layout import ERROR, WARNING
+from momentum_cli.ui.stream import SafeStream, note_text
+from momentum_cli.wording import printable
+
+DRAWING_SHARE = 0.01
+
+_NOTE_STYLE: dict[Level, str] = {"info": "", "warning": WARNING, "error": ERROR}
+
+
+class Shown(Protocol):
+    """The interface of a display that a screen redraws."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult: ...
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+
+class Screen:
+    """Redraws what it is given, below everything that is printed.
+
+    Args:
+        stream: A terminal.
+        shown: Rendered at each redraw, also by Rich's own thread; closed when the program ends in any way.
+        clock: Monotonic seconds.
+        shortest_seconds: Between two redraws, > 0.
+        longest_seconds: The same for a slow terminal, >= `shortest_seconds`.
+        console: Replaces the console on `stream`, for a display that is recorded.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        shown: Shown,
+        *,
+        clock: Callable[[], float],
+        shortest_seconds: float,
+        longest_seconds: float,
+        console: Console | None = None,
+    ) -> None:
+        self.console = console or Console(file=cast(TextIO, SafeStream(stream)), force_terminal=True, highlight=False)
+        # Other text on this terminal (warnings of torch, prints of a plug-in) has to go above the display; a redirected
+        # stdout or stderr is a file of the user's and keeps its content.
+        self._redirect_stdout = stream is sys.stdout
+        self._redirect_stderr = stream is sys.stderr or sys.stderr.isatty()
+        self._shown = shown
+        self._clock = clock
+        self._shortest, self._longest = shortest_seconds, longest_seconds
+        self._live: Live | None = None
+        self.next_draw = 0.0
+        """Time on the clock when a redraw is due; displays compare it themselves, as a call per step would cost."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something has been drawn and the terminal has not been given back."""
+        return self._live is not None
+
+    def draw(self, now: float) -> None:
+        """Redraw at once; the first call takes the terminal."""
+        if self._live is None:
+            atexit.register(self._shown.close)  # gives the cursor back
+            self._live = Live(
+                console=self.console,
+                get_renderable=lambda: self._shown,
+                refresh_per_second=1,  # of Rich's own thread: the clocks move on while one step takes seconds
+                redirect_stdout=self._redirect_stdout,
+                redirect_stderr=self._redirect_stderr,
+            )
+            self._live.start(refresh=True)
+        else:
+            self._live.refresh()
+        cost = self._clock() - now
+        self.next_draw = now + min(max(self._shortest, cost / DRAWING_SHARE), self._longest)
+
+    def close(self, *, erase: bool) -> None:
+        """Give the terminal back, with the last redraw or without; calling it twice does no harm."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.transient = erase
+            live.stop()
+            atexit.unregister(self._shown.close)
+
+    def print(self, text: Text, *, soft_wrap: bool = False) -> None:
+        """Print above the display, where it stays."""
+        self.console.print(text, soft_wrap=soft_wrap)
+
+    def note(self, text: str, level: Level) -> None:
+        """Print a message to the user in the colour of its level."""
+        self.print(Text(printable(note_text(text, level)), style=_NOTE_STYLE[level]))
