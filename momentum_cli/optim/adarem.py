@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
 from momentum_cli.optim.multi_tensor import average_, descend_, scale_, wide_dtype
 from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work, require
+from momentum_cli.optim.options import StepOptions
 
 
 class AdaRem(MultiTensorOptimizer):
@@ -55,20 +56,18 @@ class AdaRem(MultiTensorOptimizer):
         weight_decay: float = 0.0,
         *,
         decoupled_weight_decay: bool = True,
-        maximize: bool = False,
-        foreach: bool | None = None,
+        **options: Unpack[StepOptions],
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "beta": beta,
-            "resilience_decay": resilience_decay,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            lr=lr,
+            beta=beta,
+            resilience_decay=resilience_decay,
+            eps=eps,
+            weight_decay=weight_decay,
+            decoupled_weight_decay=decoupled_weight_decay,
+            **options,
+        )
 
     def _check(self, group: Group) -> None:
         require("beta", group["beta"], 0 <= group["beta"] < 1, "in [0, 1)")

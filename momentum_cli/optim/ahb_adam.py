@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -11,7 +11,12 @@ from momentum_cli.kernels.fused import update
 from momentum_cli.optim import moments
 from momentum_cli.optim.multi_tensor import Factor, average_, descend_, host_factors, kernel_serves, norms, remaining
 from momentum_cli.optim.optimizer import Block, Group, MultiTensorOptimizer, Params, Work, decoupled_decay, require
-from momentum_cli.optim.quadratic_momentum import QuadraticMomentum, check_options
+from momentum_cli.optim.quadratic_momentum import (
+    DecayingQuadraticOptions,
+    QuadraticMomentum,
+    QuadraticOptions,
+    check_options,
+)
 
 
 class AHBAdam(MultiTensorOptimizer):
@@ -62,28 +67,9 @@ class AHBAdam(MultiTensorOptimizer):
         lr: float | Tensor = 1e-3,
         beta2: float = 0.999,
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        delta: float = 1e-3,
-        scope: Literal["global", "tensor"] = "global",
-        guard: bool = False,
-        decoupled_weight_decay: bool = False,
-        maximize: bool = False,
-        foreach: bool | None = None,
+        **options: Unpack[DecayingQuadraticOptions],
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "beta2": beta2,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "delta": delta,
-            "scope": scope,
-            "guard": guard,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, lr=lr, beta2=beta2, eps=eps, **options)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Return ``beta``, the β1 of the last step (the mean over tensors with ``scope="tensor"``)."""
@@ -168,23 +154,6 @@ class AHBAdamW(AHBAdam):
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
-        *,
-        delta: float = 1e-3,
-        scope: Literal["global", "tensor"] = "global",
-        guard: bool = False,
-        maximize: bool = False,
-        foreach: bool | None = None,
+        **options: Unpack[QuadraticOptions],
     ) -> None:
-        super().__init__(
-            params,
-            lr,
-            beta2,
-            eps,
-            weight_decay,
-            delta=delta,
-            scope=scope,
-            guard=guard,
-            decoupled_weight_decay=True,
-            maximize=maximize,
-            foreach=foreach,
-        )
+        super().__init__(params, lr, beta2, eps, weight_decay=weight_decay, decoupled_weight_decay=True, **options)

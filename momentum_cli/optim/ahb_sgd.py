@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from momentum_cli.kernels.fused import update
 from momentum_cli.optim.multi_tensor import Factor, accumulate_, descend_, host_factors, kernel_serves, norms
 from momentum_cli.optim.optimizer import Block, Group, MultiTensorOptimizer, Params, Work, decoupled_decay
-from momentum_cli.optim.quadratic_momentum import QuadraticMomentum, check_options
+from momentum_cli.optim.quadratic_momentum import DecayingQuadraticOptions, QuadraticMomentum, check_options
 
 
 class AHBSGD(MultiTensorOptimizer):
@@ -52,30 +52,8 @@ class AHBSGD(MultiTensorOptimizer):
     in_kernel: ClassVar[bool] = True
     diagnostic_names: ClassVar[tuple[str, ...]] = ("beta",)
 
-    def __init__(
-        self,
-        params: Params,
-        lr: float | Tensor = 0.1,
-        weight_decay: float = 0.0,
-        *,
-        delta: float = 1e-3,
-        scope: Literal["global", "tensor"] = "global",
-        guard: bool = False,
-        decoupled_weight_decay: bool = False,
-        maximize: bool = False,
-        foreach: bool | None = None,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "delta": delta,
-            "scope": scope,
-            "guard": guard,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
-        super().__init__(params, defaults)
+    def __init__(self, params: Params, lr: float | Tensor = 0.1, **options: Unpack[DecayingQuadraticOptions]) -> None:
+        super().__init__(params, lr=lr, **options)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Return ``beta``, the momentum of the last step (the mean over tensors with ``scope="tensor"``)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from momentum_cli.optim import moments
 from momentum_cli.optim.multi_tensor import average_, descend_, remaining, scale_
 from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work, require
+from momentum_cli.optim.options import DecayOptions
 
 
 class AVGrad(MultiTensorOptimizer):
@@ -54,23 +55,9 @@ class AVGrad(MultiTensorOptimizer):
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        decoupled_weight_decay: bool = False,
-        maximize: bool = False,
-        foreach: bool | None = None,
+        **options: Unpack[DecayOptions],
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, lr=lr, beta1=beta1, beta2=beta2, eps=eps, **options)
 
     def _check(self, group: Group) -> None:
         require("beta1", group["beta1"], 0 <= group["beta1"] < 1, "in [0, 1)")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor
 
 from momentum_cli.optim.multi_tensor import Factor, accumulate_, descend_, norms, scalar_like, total_norm
 from momentum_cli.optim.optimizer import SCOPES, Group, MultiTensorOptimizer, Params, Work, global_scalar, require
+from momentum_cli.optim.options import DecayOptions
 
 
 class FRSGD(MultiTensorOptimizer):
@@ -50,24 +51,12 @@ class FRSGD(MultiTensorOptimizer):
         self,
         params: Params,
         lr: float | Tensor = 0.1,
-        weight_decay: float = 0.0,
         *,
         delta: float = 1e-4,
         scope: Literal["global", "tensor"] = "global",
-        decoupled_weight_decay: bool = False,
-        maximize: bool = False,
-        foreach: bool | None = None,
+        **options: Unpack[DecayOptions],
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "delta": delta,
-            "scope": scope,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, lr=lr, delta=delta, scope=scope, **options)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Return ``beta``: b of the last step (the mean over tensors with ``scope="tensor"``)."""

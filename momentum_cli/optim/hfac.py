@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from torch import Tensor
 
 from momentum_cli.optim.multi_tensor import descend_, remaining, wide_dtype
 from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work, require
+from momentum_cli.optim.options import StepOptions
 
 
 class HFac(MultiTensorOptimizer):
@@ -60,21 +61,19 @@ class HFac(MultiTensorOptimizer):
         weight_decay: float = 0.0,
         *,
         decoupled_weight_decay: bool = True,
-        maximize: bool = False,
-        foreach: bool | None = None,
+        **options: Unpack[StepOptions],
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "eps": eps,
-            "clip_threshold": clip_threshold,
-            "weight_decay": weight_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
+            clip_threshold=clip_threshold,
+            weight_decay=weight_decay,
+            decoupled_weight_decay=decoupled_weight_decay,
+            **options,
+        )
 
     def _check(self, group: Group) -> None:
         require("beta1", group["beta1"], 0 <= group["beta1"] < 1, "in [0, 1)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from momentum_cli.optim import moments
 from momentum_cli.optim.multi_tensor import average_, descend_, norms, remaining, total_norm
 from momentum_cli.optim.optimizer import Block, Group, MultiTensorOptimizer, Params, Work, require, shared_scalar
+from momentum_cli.optim.options import DecayOptions
 
 COEFFICIENTS = ("beta3", "c", "rho", "gamma")
 """What is learned; each stays in [0, 1]."""
@@ -79,28 +80,21 @@ class MADA(MultiTensorOptimizer):
         gamma: float = 1.0,
         hyper_lr: float = 1e-3,
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        decoupled_weight_decay: bool = False,
-        maximize: bool = False,
-        foreach: bool | None = None,
+        **options: Unpack[DecayOptions],
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "beta3": beta3,
-            "c": c,
-            "rho": rho,
-            "gamma": gamma,
-            "hyper_lr": hyper_lr,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            beta3=beta3,
+            c=c,
+            rho=rho,
+            gamma=gamma,
+            hyper_lr=hyper_lr,
+            eps=eps,
+            **options,
+        )
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Return the learned coefficients ``beta3``, ``c``, ``rho`` and ``gamma``, the mean over parameter groups."""

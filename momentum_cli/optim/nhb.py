@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
 from momentum_cli.optim.multi_tensor import average_, descend_, norms, scalar_like
 from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work, require
+from momentum_cli.optim.options import DecayOptions
 
 
 class NHB(MultiTensorOptimizer):
@@ -45,25 +46,9 @@ class NHB(MultiTensorOptimizer):
     diagnostic_names: ClassVar[tuple[str, ...]] = ("beta",)
 
     def __init__(
-        self,
-        params: Params,
-        lr: float | Tensor = 0.1,
-        weight_decay: float = 0.0,
-        *,
-        delta: float = 1e-3,
-        decoupled_weight_decay: bool = False,
-        maximize: bool = False,
-        foreach: bool | None = None,
+        self, params: Params, lr: float | Tensor = 0.1, *, delta: float = 1e-3, **options: Unpack[DecayOptions]
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "delta": delta,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, lr=lr, delta=delta, **options)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Return ``beta``: b of the last step, the mean over tensors."""

@@ -9,6 +9,7 @@ State is flat: tensors only, the scalars among them 0-d tensors on the device, s
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from typing import Any, ClassVar, overload
 import torch
 from torch import Tensor
 
+from momentum_cli.messages import Said, refuse, unknown
 from momentum_cli.optim.multi_tensor import kernel_serves, wide_dtype
+from momentum_cli.optim.options import shared_parameters, whole_signature
 
 Group = dict[str, Any]
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -65,12 +68,16 @@ Work = list[tuple[Group, list[Block]]]
 class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
     """An optimizer as a formula over blocks of tensors.
 
+    A class passes its own options to this constructor by name, and as ``**options`` those that it shares with others
+    (`momentum_cli.optim.options`), whose defaults need not be given.
+
     Args:
         params: Parameters, named parameters or parameter groups.
-        defaults: Options of a group that does not set its own; ``lr``, ``weight_decay``, ``decoupled_weight_decay``,
-            ``maximize`` and ``foreach`` among them.
+        options: Of a group that does not set its own: ``lr``, ``weight_decay`` and ``decoupled_weight_decay`` among
+            them.
 
     Raises:
+        TypeError: There is no such option.
         ValueError: An option, of any group, is out of its range.
     """
 
@@ -87,8 +94,21 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
     wide_state: ClassVar[frozenset[str]] = frozenset()
     """Names of tensors in the state whose dtype is not that of their parameter."""
 
-    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
-        super().__init__(params, defaults)
+    _shared: ClassVar[dict[str, Any]] = {}  # defaults of those in **options
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        shared = shared_parameters(cls.__init__)
+        cls._shared = {parameter.name: parameter.default for parameter in shared}
+        cls.__signature__ = whole_signature(cls.__init__, shared)
+
+    def __init__(self, params: Params, **options: Any) -> None:
+        # A class may fix its weight decay and not offer it as an option.
+        names = {*self.__signature__.parameters, "weight_decay", "decoupled_weight_decay"} - {"params"}
+        for name in options.keys() - names:
+            raise TypeError(unknown("option", name, sorted(names), type(self).__name__))
+        super().__init__(params, {**self._shared, **options})
 
     @abstractmethod
     def _check(self, group: Group) -> None:
@@ -167,8 +187,11 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
             value = state_dict["state"].get(index, {}).get(self.first_state)
             if value is not None and self.first_state not in self.wide_state and value.shape != param.shape:
                 raise ValueError(
-                    f"state {self.first_state!r} of parameter {index}: got shape {tuple(value.shape)}, "
-                    f"allowed is {tuple(param.shape)}, that of the parameter"
+                    refuse(
+                        f"the state {self.first_state!r} of parameter {index}",
+                        Said(tuple(value.shape)),
+                        f"have the shape of the parameter, {tuple(param.shape)}",
+                    )
                 )
         super().load_state_dict(state_dict)
         for index, param in zip(indices, params, strict=True):
@@ -211,11 +234,11 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         """Split parameters into the lists of multi-tensor calls."""
         if not foreach:
             return [[param] for param in params]
-        by_kind: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+        alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
         for param in params:
-            by_kind.setdefault((param.device, param.dtype), []).append(param)
+            alike.setdefault((param.device, param.dtype), []).append(param)
         runs = []
-        for same in by_kind.values():
+        for same in alike.values():
             whole = not same[0].is_cpu or (self.in_kernel and kernel_serves(same))
             runs += [same] if whole else _cached_runs(same)
         return runs
@@ -223,8 +246,12 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
     def _refuse(self, grad: Tensor) -> None:
         what = "a complex" if grad.is_complex() else f"a {grad.layout}"
         raise RuntimeError(
-            f"{type(self).__name__}: got {what} gradient of shape {tuple(grad.shape)}, allowed are dense real ones; "
-            "use sparse=False in an embedding, and torch.view_as_real for complex parameters"
+            refuse(
+                f"the gradients of {type(self).__name__}",
+                Said(f"{what} one of shape {tuple(grad.shape)}"),
+                "be dense and real",
+                "use sparse=False in an embedding, and torch.view_as_real for complex parameters",
+            )
         )
 
 
@@ -232,10 +259,10 @@ def require(name: str, value: object, condition: bool, allowed: str) -> None:
     """Check an option.
 
     Raises:
-        ValueError: The condition does not hold; the message says got and allowed.
+        ValueError: The condition does not hold; the message says what the option must be and what it is.
     """
     if not condition:
-        raise ValueError(f"{name}: got {value!r}, allowed is {allowed}")
+        raise ValueError(refuse(name, value, f"be {allowed}"))
 
 
 def shared_scalar(optimizer: torch.optim.Optimizer, param: Tensor, name: str, initial: float = 0.0) -> Tensor:

@@ -6,11 +6,32 @@ Gradient descent with heavy-ball momentum on a quadratic with eigenvalues in [λ
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
 from torch import Tensor
 
 from momentum_cli.optim.multi_tensor import Factor, replace_previous_, scalar_like, total_norm
 from momentum_cli.optim.optimizer import SCOPES, Block, Group, Work, global_scalar, require
+from momentum_cli.optim.options import DecayOptions, Default, StepOptions
+
+
+class QuadraticOptions(StepOptions, total=False):
+    """Options of the momentum rule.
+
+    Args:
+        delta: δ in (0, 1]; β stays below 1 - δ.
+        scope: Norms over all tensors of all groups ("global"), or over each tensor, with a β for each ("tensor").
+        guard: Use max(1 - sqrt r, 0)² so that r >= 4 gives β = 0 and not the literal 1 - δ.
+    """
+
+    delta: Annotated[float, Default(1e-3)]
+    scope: Annotated[Literal["global", "tensor"], Default("global")]
+    guard: Annotated[bool, Default(False)]
+
+
+class DecayingQuadraticOptions(QuadraticOptions, DecayOptions, total=False):
+    """Options of the momentum rule and of weight decay."""
 
 
 def check_options(group: Group) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from momentum_cli.optim import moments
 from momentum_cli.optim.multi_tensor import average_, descend_, remaining, scale_
 from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, Params, Work, require
+from momentum_cli.optim.options import DecayOptions
 
 
 class SignGrad(MultiTensorOptimizer):
@@ -24,28 +25,14 @@ class SignGrad(MultiTensorOptimizer):
     def __init__(
         self,
         params: Params,
-        lr: float | Tensor,
-        beta1: float,
-        beta2: float,
-        beta3: float,
-        eps: float,
-        weight_decay: float,
-        decoupled_weight_decay: bool,
-        maximize: bool,
-        foreach: bool | None,
+        lr: float | Tensor = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        beta3: float = 1.0,
+        eps: float = 1e-8,
+        **options: Unpack[DecayOptions],
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "beta3": beta3,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, lr=lr, beta1=beta1, beta2=beta2, beta3=beta3, eps=eps, **options)
 
     @abstractmethod
     def _friction_(self, products: list[Tensor]) -> None:
@@ -117,22 +104,6 @@ class SigSignGrad(SignGrad):
     2408.11839.
     """
 
-    def __init__(
-        self,
-        params: Params,
-        lr: float | Tensor = 1e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        beta3: float = 1.0,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        decoupled_weight_decay: bool = False,
-        maximize: bool = False,
-        foreach: bool | None = None,
-    ) -> None:
-        super().__init__(params, lr, beta1, beta2, beta3, eps, weight_decay, decoupled_weight_decay, maximize, foreach)
-
     def _friction_(self, products: list[Tensor]) -> None:
         torch._foreach_sigmoid_(products)
 
@@ -167,22 +138,6 @@ class TanhSignGrad(SignGrad):
     Reference: "Adaptive Friction in Deep Learning: Enhancing Optimizers with Sigmoid and Tanh Function", arXiv
     2408.11839.
     """
-
-    def __init__(
-        self,
-        params: Params,
-        lr: float | Tensor = 1e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        beta3: float = 1.0,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        decoupled_weight_decay: bool = False,
-        maximize: bool = False,
-        foreach: bool | None = None,
-    ) -> None:
-        super().__init__(params, lr, beta1, beta2, beta3, eps, weight_decay, decoupled_weight_decay, maximize, foreach)
 
     def _friction_(self, products: list[Tensor]) -> None:
         torch._foreach_tanh_(products)

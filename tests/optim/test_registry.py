@@ -82,9 +82,12 @@ def test_scaled_momentum_survives_a_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"momentum": "scale"}, "momentum: got 'scale', allowed is a number >= 0 or 'scaled'"),
-        ({"momentum": "scaled", "momentum_scale": 0.0}, "momentum_scale: got 0.0, allowed is > 0"),
-        ({"momentum": "scaled", "lr": torch.tensor(0.1)}, "lr: got tensor"),
+        ({"momentum": "scale"}, "`momentum` must be a number >= 0 or 'scaled', got 'scale'"),
+        ({"momentum": "scaled", "momentum_scale": 0.0}, "`momentum_scale` must be > 0, got 0.0"),
+        (
+            {"momentum": "scaled", "lr": torch.tensor(0.1)},
+            "`lr` must be a number where the momentum is scaled, got tensor",
+        ),
     ],
 )
 def test_wrong_options_of_the_scaled_momentum(options: dict[str, Any], message: str) -> None:
