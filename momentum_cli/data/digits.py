@@ -48,7 +48,7 @@ class Digits:
     are not those of the UCI division.
     """
 
-    metrics: ClassVar = ("accuracy", "loss")
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
 
     pixels_per_step: int = 8
     validation: int | Literal["none"] = 180

@@ -74,7 +74,7 @@ class MNIST:
     arXiv 1504.00941, section 4.2 (pixel-by-pixel MNIST); LeCun, Bottou, Bengio and Haffner, Proc. IEEE 86(11), 1998.
     """
 
-    metrics: ClassVar = ("accuracy", "loss")
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
 
     pixels_per_step: int = 1
     validation: int | Literal["none"] = 5000
@@ -117,7 +117,7 @@ class PermutedMNIST:
     Reference: as for MNIST. The literature fixes one permutation but not a common one.
     """
 
-    metrics: ClassVar = ("accuracy", "loss")
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
 
     pixels_per_step: int = 1
     validation: int | Literal["none"] = 5000

@@ -51,7 +51,7 @@ class Adding:
     [-1, 1], one mark a half, fixed length, unscaled sum).
     """
 
-    metrics: ClassVar = ("mse", "mae", "loss")
+    metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "loss")
 
     length: int = 200
     train_size: int = 50_000
@@ -126,7 +126,7 @@ class Copying:
     (S = 8, K = 10). The output has S + 1 classes: the delimiter is never an answer.
     """
 
-    metrics: ClassVar = ("accuracy", "loss")
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
 
     delay: int = 100
     symbols: int = 8

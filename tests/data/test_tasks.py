@@ -21,6 +21,7 @@ from momentum_cli.data import (
     SpeechClassify,
     Task,
 )
+from momentum_cli.inference.predict.predict import READERS
 from momentum_cli.metrics import METRICS
 from momentum_cli.training.objective import Objective
 
@@ -37,6 +38,7 @@ GENERATED = [
 
 def check_metrics(task: Task, data_dir: Path | None) -> None:
     dataset = task.load(data_dir)
+    assert dataset.preprocessing["kind"] in READERS
     assert dataset.metrics == tuple(task.metrics)
     assert dataset.metric == task.metrics[0]
     assert "loss" in task.metrics

@@ -344,7 +344,7 @@ def test_lines_are_scored_and_continued(run: Path, tmp_path: Path) -> None:
     lines = tmp_path / "lines.txt"
     lines.write_text("the fox\n\nzebra 7\na dog runs home\n")
     out = tmp_path / "out.jsonl"
-    with pytest.raises(DataError, match=r"row 2: characters that the model does not know: '7'"):
+    with pytest.raises(DataError, match=r"row 2: characters outside the vocabulary of the model: '7'"):
         predict(run, [str(lines)], out=out, top=2)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["row"], row["tokens"]) for row in rows] == [(0, 7), (1, 0), (3, 15)]

@@ -46,7 +46,7 @@ class SpeechClassify:
         ValueError: An option is out of its range, or does not go with another one.
     """
 
-    metrics: ClassVar = ("accuracy", "loss")
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
 
     path: str
     pattern: str = "{label}/*"

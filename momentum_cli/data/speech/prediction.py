@@ -57,7 +57,7 @@ class Speech:
     NeurIPS 2016, section 4.4; Nguyen, Baraniuk, Bertozzi, Osher and Wang, MomentumRNN, NeurIPS 2020, table 2.
     """
 
-    metrics: ClassVar = ("mse", "mae", "loss")
+    metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "loss")
 
     path: str
     format: Literal["wav", "timit"] = "wav"

@@ -1,4 +1,4 @@
-"""Predicting files of the task `files`: read by the schema that travels with the model, answered in original units.
+"""Prediction of files of the task `files`: read by the schema that travels with the model, answered in original units.
 
 Axes: t steps, D features, W channels of the model, O outputs, K targets, h horizon.
 """
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,20 +20,25 @@ from momentum_cli.data.files.normalisation import OneHot, Scaling
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema
 from momentum_cli.errors import DataError
-from momentum_cli.inference.predict.inputs import Broken, Sample
+from momentum_cli.inference.opened import Subject
+from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answer
+from momentum_cli.messages import refuse, unknown
+from momentum_cli.progress import Ui
 
-ENDINGS = (*SUFFIXES, ".wav", ".flac", ".txt")
-"""Endings of files that can be predicted."""
 
-
-class FileInputs:
-    """Reads what the model was trained on, without targets.
+class FileReader:
+    """Reads files like those that the model was trained on, without targets.
 
     Args:
-        preprocessing: Of kind ``files``, as checkpoints and exported files carry it.
+        subject: A model of the task `files`.
+        top: Classes to list for each sample, >= 1.
     """
 
-    def __init__(self, preprocessing: dict[str, Any]) -> None:
+    endings: ClassVar[tuple[str, ...]] = (*SUFFIXES, ".wav", ".flac", ".txt")
+
+    def __init__(self, subject: Subject, top: int) -> None:
+        self._subject, self._top = subject, top
+        preprocessing = subject.trained_on["preprocessing"]
         schema = Schema.of(preprocessing["schema"])
         self._schema = schema.for_inputs(schema.features)
         self._missing: str = preprocessing["missing"]
@@ -47,11 +52,15 @@ class FileInputs:
         self._names: list[str] = [] if targets is None else targets["names"]
         self._targets = None if targets is None else Scaling.of(targets)
 
+    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
+        """Predict each sequence of a file; see `Reader`."""
+        return in_batches(self._subject, sources, self.read, self._answer, batch_size, ui)
+
     def read(self, source: str) -> Iterator[Sample | Broken]:
         """Read a file, or standard input (CSV or JSON lines) for ``-``.
 
         Yields:
-            A sample for each sequence; of a forecasting model the last steps of each series. What is broken follows.
+            A sample for each sequence; of a forecasting model the last steps of each series. Broken ones come last.
         """
         if source == "-":
             with tempfile.TemporaryDirectory(prefix="momentumrnn-") as folder:
@@ -82,11 +91,17 @@ class FileInputs:
         }
         return values.reshape(outputs.shape), named
 
+    def _answer(self, sample: Sample, outputs: np.ndarray) -> Prediction:
+        if self._targets is None:
+            return plain_answer(sample, outputs, self._subject.trained_on, self._top)
+        restored, named = self.restore(outputs)
+        return sample.place | {"values": named}, restored
+
     def _read(self, path: Path, source: str) -> Iterator[Sample | Broken]:
         problems = Problems()
         try:
             if not path.is_file():
-                raise DataError("there is no such file")
+                raise DataError("no such file")
             gathered = self._gather(path, problems)
         except (DataError, OSError) as error:
             yield Broken(source, None, str(error).removeprefix(f"{path}: "))
@@ -98,7 +113,7 @@ class FileInputs:
             start, length = int(gathered.starts[place]), int(gathered.lengths[place])
             row = int(gathered.rows[place])
             if self._window is not None and length < self._window:
-                text = f"sequence {name!r}: has {length} steps, a forecast is made from {self._window}"
+                text = f"sequence {name!r} has {length} steps; a forecast needs {self._window}"
                 yield Broken(source, row, text)
                 continue
             begin = start if self._window is None else start + length - self._window
@@ -112,7 +127,7 @@ class FileInputs:
         trained_on = self._schema.format
         found = trained_on if trained_on in FOLDERS else SUFFIXES.get(path.suffix.lower())
         if found is None:
-            raise DataError(f"unknown kind of file; allowed are {', '.join(SUFFIXES)}")
+            raise DataError(unknown("ending", path.suffix.lower(), SUFFIXES))
         schema = dataclasses.replace(self._schema, format=found)
         if found == "npy":
             schema = dataclasses.replace(schema, features=None)
@@ -124,7 +139,7 @@ class FileInputs:
             )
         for fact, value in self._facts.items():
             if opened.facts.get(fact) != value:
-                raise DataError(f"{fact}: got {opened.facts.get(fact)}, the model was trained with {value}")
+                raise DataError(refuse(f"the {fact}", opened.facts.get(fact), f"be {value}, as in training"))
         return Gatherer(schema, self._missing, opened, problems, None, whole=True).gather()
 
     def _inputs(self, gathered: Gathered, start: int, stop: int) -> np.ndarray:

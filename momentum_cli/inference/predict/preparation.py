@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.errors import DataError
+from momentum_cli.messages import Said, refuse
 
 
 class Preparation:
@@ -18,16 +19,11 @@ class Preparation:
     Args:
         preprocessing: The ``preprocessing`` of a data set, as checkpoints and exported files carry it.
         input_size: D.
-
-    Raises:
-        DataError: The description is of a kind that this version does not know.
     """
 
     def __init__(self, preprocessing: dict[str, Any], input_size: int) -> None:
         self.kind: str = preprocessing.get("kind", "none")
         self.input_size = input_size
-        if self.kind not in ("pixels", "one-hot", "none"):
-            raise DataError(f"preprocessing: got the kind {self.kind!r}, this version knows pixels, one-hot and none")
         if self.kind == "pixels":
             self.height, self.width = int(preprocessing["height"]), int(preprocessing["width"])
             self.raw_max, self.scale = float(preprocessing["raw_max"]), float(preprocessing["scale"])
@@ -46,7 +42,7 @@ class Preparation:
             raise DataError("the model does not take images; give arrays (NPY, NPZ, CSV)")
         if grey.shape != (self.height, self.width):
             got = " x ".join(str(size) for size in reversed(grey.shape))
-            raise DataError(f"the image has {got} pixels, the model takes {self.width} x {self.height}")
+            raise DataError(f"the image has {got} pixels; the model takes {self.width} x {self.height}")
         return self.array(grey * self.raw_max)
 
     def array(self, raw: np.ndarray) -> np.ndarray:
@@ -60,7 +56,7 @@ class Preparation:
             DataError: The shape or a value is not allowed.
         """
         if raw.dtype.kind not in "buif":
-            raise DataError(f"the values are of type {raw.dtype}, allowed are numbers")
+            raise DataError(refuse("the values", Said(raw.dtype), "be numbers"))
         values = raw.astype(np.float64)
         if not np.isfinite(values).all():
             raise DataError("a value is not a finite number")
@@ -68,12 +64,13 @@ class Preparation:
             return self._pixels(values)
         if self.kind == "one-hot" and values.ndim == 1:
             if (values % 1 != 0).any() or values.min(initial=0) < 0 or values.max(initial=0) >= self.input_size:
-                raise DataError(f"tokens: got {raw.min()} … {raw.max()}, allowed are 0 … {self.input_size - 1}")
+                got = Said(f"{raw.min()} … {raw.max()}")
+                raise DataError(refuse("the tokens", got, f"be integers in [0, {self.input_size - 1}]"))
             return np.eye(self.input_size, dtype=np.float32)[values.astype(np.int64)]
         if values.ndim == 1 and values.size and values.size % self.input_size == 0:
             values = values.reshape(-1, self.input_size)
         if values.ndim != 2 or values.shape[1] != self.input_size or not len(values):
-            raise DataError(f"got the shape {raw.shape}, allowed is (T, {self.input_size})")
+            raise DataError(refuse("the shape", raw.shape, f"be (T, {self.input_size})"))
         return values.astype(np.float32)
 
     def is_single(self, shape: tuple[int, ...], kind: str) -> bool:
@@ -88,10 +85,11 @@ class Preparation:
         pixels = self.height * self.width
         if values.shape not in ((self.height, self.width), (pixels,)):
             raise DataError(
-                f"got the shape {values.shape}, allowed is ({self.height}, {self.width}) or ({pixels},) pixels"
+                refuse("the shape", values.shape, f"be ({self.height}, {self.width}) or ({pixels},) pixels")
             )
         if values.min() < 0 or values.max() > self.raw_max:
-            raise DataError(f"pixels: got {values.min():g} … {values.max():g}, allowed are 0 … {self.raw_max:g}")
+            got = Said(f"{values.min():g} … {values.max():g}")
+            raise DataError(refuse("the pixels", got, f"be in [0, {self.raw_max:g}]"))
         flat = values.reshape(-1)
         if self.permutation is not None:
             flat = flat[self.permutation]

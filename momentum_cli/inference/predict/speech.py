@@ -1,4 +1,4 @@
-"""Predicting recordings with models of the tasks of speech: the frames are computed as the model's description says.
+"""Prediction of recordings with models of the tasks of speech: the frames are computed as the model's description says.
 
 Axes: T steps, D bins or channels.
 """
@@ -7,33 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from momentum_cli.data.files.normalisation import Scaling
 from momentum_cli.data.speech.features import Features
-from momentum_cli.data.speech.recordings import RecordingError, read_recording
+from momentum_cli.data.speech.recordings import ENDINGS, RecordingError, read_recording
 from momentum_cli.data.speech.sequences import frame_pairs
 from momentum_cli.errors import DataError
-from momentum_cli.inference.predict.inputs import Broken, Sample
+from momentum_cli.inference.opened import Subject
+from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answer
+from momentum_cli.progress import Ui
 
 
-class SpeechInputs:
+class SpeechReader:
     """Reads recordings of any sample rate.
 
     Args:
-        preprocessing: Of kind ``speech``, as checkpoints and exported files carry it.
+        subject: A model of a task of speech.
+        top: Classes to list for each recording, >= 1.
     """
 
-    def __init__(self, preprocessing: dict[str, Any]) -> None:
+    endings: ClassVar[tuple[str, ...]] = ENDINGS
+
+    def __init__(self, subject: Subject, top: int) -> None:
+        self._subject, self._top = subject, top
+        preprocessing = subject.trained_on["preprocessing"]
         self._features = Features.of(preprocessing)
         scaling = preprocessing["scaling"]
         self._scaling = Scaling.of({**scaling, "fill": [0.0] * len(scaling["offset"])})
         self._predict = preprocessing.get("predict")
 
+    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
+        """Predict each recording; see `Reader`."""
+        return in_batches(self._subject, sources, self.read, self._answer, batch_size, ui)
+
     def read(self, source: str) -> Iterator[Sample | Broken]:
-        """Read a recording; what cannot be used is broken.
+        """Read a recording; one that cannot be used is broken.
 
         Yields:
             One sample, whose inputs are those of the task: all frames, or all that a frame is predicted from.
@@ -55,7 +66,7 @@ class SpeechInputs:
         yield Sample(source, None, np.ascontiguousarray(inputs), wanted=wanted)
 
     def restore(self, outputs: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return predicted frames in dB, and what to say of them.
+        """Return predicted frames in dB, and the facts to report.
 
         Args:
             outputs, wanted: (T, D), normalised.
@@ -67,3 +78,9 @@ class SpeechInputs:
         predicted, real = (x.astype(np.float64) * self._scaling.scale + self._scaling.offset for x in (outputs, wanted))
         mse = float(np.square(predicted - real).mean())
         return predicted, {"frames": len(predicted), "mse": mse, "values": predicted.tolist()}
+
+    def _answer(self, sample: Sample, outputs: np.ndarray) -> Prediction:
+        if sample.wanted is None:
+            return plain_answer(sample, outputs, self._subject.trained_on, self._top)
+        restored, facts = self.restore(outputs, sample.wanted)
+        return sample.place | facts, restored

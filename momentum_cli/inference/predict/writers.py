@@ -1,4 +1,4 @@
-"""Writing predictions as they come: JSON lines, CSV, or NPZ by way of files on the disk.
+"""Writers of predictions as they come: JSON Lines, CSV, or NPZ by way of files on the disk.
 
 Axes: n samples, T time, O outputs.
 """
@@ -23,10 +23,10 @@ _SCORES = ("tokens", "frames", *METRICS)
 
 
 class Writer(Protocol):
-    """Takes one prediction after the other."""
+    """The interface of a writer, which takes one prediction after the other."""
 
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
-        """Take a prediction: what people read, and the raw outputs (O,) or (T, O)."""
+        """Take a prediction: the words for people, and the raw outputs (O,) or (T, O)."""
         ...
 
     def close(self) -> None:
@@ -35,7 +35,7 @@ class Writer(Protocol):
 
 
 class JsonlWriter:
-    """One JSON object a line."""
+    """Writes one JSON object per line."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -45,12 +45,12 @@ class JsonlWriter:
         self._stream.write(json_text(record) + "\n")
 
     def close(self) -> None:
-        """Hand everything on."""
+        """Flush everything."""
         self._stream.flush()
 
 
 class CsvWriter:
-    """A line a prediction: source, row, then label and probability of the best, the second, …, or the values."""
+    """Writes one line per prediction: source, row; then label and probability of the best, the second, …; or values."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -58,9 +58,9 @@ class CsvWriter:
         self._heading: list[str] | None = None
 
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
-        """Write a line, and the heading before the first one."""
+        """Write a line, and the header before the first one."""
         cells: dict[str, Any] = {key: record[key] for key in ("source", "row", "sequence") if key in record}
-        # What a line of text, or a recording, is scored by.
+        # The scores of a line of text, or of a recording.
         scores = {key: value for key, value in record.items() if key in _SCORES}
         cells |= {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in scores.items()}
         if "top" in record:
@@ -70,7 +70,7 @@ class CsvWriter:
         elif "labels" in record:
             cells["labels"] = " ".join(record["labels"])
         elif "frames" in record:
-            # The frames themselves would be thousands of columns, of another number for each recording.
+            # The frames themselves would be thousands of columns, a different number for each recording.
             pass
         elif isinstance(record["values"], dict):
             for name, value in record["values"].items():
@@ -85,16 +85,16 @@ class CsvWriter:
         self._writer.writerow(["" if value is None else value for value in cells.values()])
 
     def close(self) -> None:
-        """Hand everything on."""
+        """Flush everything."""
         self._stream.flush()
 
 
 class NpzWriter:
     """Arrays ``outputs`` (n, O) or (n, T, O) float32; for classes ``predicted`` (n,) or (n, T) int64; ``row`` (n,)
-    int64, -1 for a file that is one sample; ``source`` (n,) int64, the number in ``sources``.
+    int64, -1 for a file that is one sample; ``source`` (n,) int64, the index in ``sources``.
 
     Args:
-        path: The file; the arrays grow beside it until they are whole.
+        path: The file; the arrays grow in temporary files in its folder until they are complete.
     """
 
     def __init__(self, path: Path) -> None:
@@ -109,7 +109,7 @@ class NpzWriter:
         """Append to each array.
 
         Raises:
-            DataError: The outputs have another shape than those before.
+            DataError: The outputs differ in shape from those before.
         """
         source = self._sources.setdefault(record["source"], len(self._sources))
         self._append("outputs", outputs.astype(np.float32))
@@ -142,7 +142,7 @@ class NpzWriter:
             self._kinds[name] = (array.dtype, array.shape)
         elif self._kinds[name][1] != array.shape:
             raise DataError(
-                f"npz: got outputs of the shapes {self._kinds[name][1]} and {array.shape}; one array holds one; "
+                f"NPZ needs outputs of one shape, got {self._kinds[name][1]} and {array.shape}; "
                 "use --format jsonl or csv"
             )
         self._files[name].write(array.tobytes())

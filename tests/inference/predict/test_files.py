@@ -90,7 +90,7 @@ def test_a_forecast_is_in_original_units_and_from_the_last_window(tmp_path: Path
     np.save(tmp_path / "s.npy", [[row["load"], row["wind"]] for row in rows[30:40]])
     with pytest.raises(DataError, match="order"):
         predicted(file, tmp_path / "s.npy", tmp_path)  # arrays have no column of times
-    with pytest.raises(DataError, match="has 4 steps, a forecast is made from 10"):
+    with pytest.raises(DataError, match="has 4 steps; a forecast needs 10"):
         predicted(run, write(tmp_path / "few.csv", rows[:4]), tmp_path)
 
     result = evaluate(run)

@@ -19,8 +19,8 @@ from untrained import write_checkpoint
 from momentum_cli.data.pixels import to_sequences
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.export import export
-from momentum_cli.inference.predict import inputs as inputs_module
-from momentum_cli.inference.predict.predict import predict
+from momentum_cli.inference.predict import arrays as arrays_module
+from momentum_cli.inference.predict.predict import READERS, predict
 from momentum_cli.inference.predict.preparation import Preparation
 from momentum_cli.progress import NullUi
 from momentum_cli.training.trained import load_model
@@ -180,14 +180,14 @@ def test_what_is_broken_is_reported_and_the_rest_predicted(
     text = "\n".join(notes.texts)
     for message in (
         "a.png: not a readable image",
-        "b.png: the image has 8 x 9 pixels, the model takes 8 x 8",
+        "b.png: the image has 8 x 9 pixels; the model takes 8 x 8",
         "c.npy, row 2: a value is not a finite number",
-        "c.npy, row 4: pixels: got 0 … 17, allowed are 0 … 16",
-        "d.csv, row 1: got the shape (3,)",
+        "c.npy, row 4: the pixels must be in [0, 16], got 0 … 17",
+        "d.csv, row 1: the shape must be (8, 8) or (64,) pixels, got (3,)",
         "d.csv, row 2: line 3: 'x",
         "e.npy: the file is cut short",
-        "f.npy: the array holds Python objects",
-        "g.npz: the file holds the arrays labels, other",
+        "f.npy: the array must hold numbers, not Python objects",
+        "g.npz: the file must hold one array, or one named inputs, images, x; it holds labels, other",
         "h.npz",
         "i.csv: the file holds no rows",
         "absent.png: No such file",
@@ -216,7 +216,7 @@ def test_wrong_options(checkpoint: Path, tmp_path: Path) -> None:
 
 def test_rows_are_read_as_they_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million rows are not held: after the first sample only a block of the file has been read."""
-    monkeypatch.setattr(inputs_module, "_CHUNK", 64 * 10)
+    monkeypatch.setattr(arrays_module, "_CHUNK", 64 * 10)
     preparation = Preparation(
         {"kind": "pixels", "height": 8, "width": 8, "raw_max": 16, "scale": 1 / 16, "permutation": None}, 8
     )
@@ -231,7 +231,7 @@ def test_rows_are_read_as_they_are_needed(tmp_path: Path, monkeypatch: pytest.Mo
             return data or b""
 
     with Counting(tmp_path / "a.npy") as file:
-        samples = inputs_module._read_npy("a", file, preparation)  # type: ignore[arg-type]
+        samples = arrays_module._read_npy("a", file, preparation)  # type: ignore[arg-type]
         next(samples)
         assert read <= 128 + 640
         assert sum(1 for _ in samples) == 999
@@ -257,10 +257,15 @@ def test_sequences_and_tokens() -> None:
             plain.array(wrong)
     tokens = Preparation({"kind": "one-hot", "tokens": ["a", "b", "blank"]}, 3)
     assert tokens.array(np.array([2, 0])).tolist() == [[0, 0, 1], [1, 0, 0]]
-    with pytest.raises(DataError, match=r"allowed are 0 … 2"):
+    with pytest.raises(DataError, match=r"the tokens must be integers in \[0, 2\], got 3 … 3"):
         tokens.array(np.array([3]))
-    with pytest.raises(DataError, match="got the kind 'spectrum'"):
-        Preparation({"kind": "spectrum"}, 3)
+
+
+def test_a_kind_of_preprocessing_without_a_reader_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = write_checkpoint(tmp_path / "model.safetensors", "model.hidden_size=4")
+    monkeypatch.delitem(READERS, "pixels")
+    with pytest.raises(DataError, match="unknown kind of preprocessing 'pixels'"):
+        predict(model, [str(tmp_path / "x.npy")])
 
 
 def test_regression_and_labels_of_every_step(tmp_path: Path) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import csv
-import glob
 import io
 import sys
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 import numpy as np
 
 from momentum_cli.data.files.arrays import read_header
 from momentum_cli.data.files.columns import is_number
 from momentum_cli.errors import DataError
+from momentum_cli.inference.opened import Subject
 from momentum_cli.inference.predict.preparation import Preparation
+from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answer
+from momentum_cli.messages import unknown
+from momentum_cli.progress import Ui
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 ARRAYS = (".npy", ".npz", ".csv")
@@ -27,80 +29,41 @@ _KEYS = ("inputs", "images", "x")
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One input of the model.
+class ArrayReader:
+    """Reads images, arrays and CSV files of numbers, prepared as the model's description says.
 
     Args:
-        source: File it is from, or ``-``.
-        row: Its number in the file from 0, or None when the file is one sample.
-        inputs: (T, D) float32.
-        sequence: Its name, where it has one.
-        wanted: What the outputs are compared with, where the input tells it: (T, D), or None.
+        subject: A model of pixels, of tokens that are one-hot, or of numbers as they are.
+        top: Classes to list for each sample, >= 1.
     """
 
-    source: str
-    row: int | None
-    inputs: np.ndarray
-    sequence: str | None = None
-    wanted: np.ndarray | None = None
+    endings: ClassVar[tuple[str, ...]] = IMAGES + ARRAYS
 
+    def __init__(self, subject: Subject, top: int) -> None:
+        self._subject, self._top = subject, top
+        self._preparation = Preparation(subject.trained_on["preprocessing"], subject.trained_on["input_size"])
 
-@dataclass(frozen=True)
-class Broken:
-    """A file, or a row of it, that cannot be read.
-
-    Args:
-        source: File it is from, or ``-``.
-        row: As for `Sample`.
-        reason: What is wrong.
-    """
-
-    source: str
-    row: int | None
-    reason: str
-
-
-def find_inputs(names: list[str], endings: tuple[str, ...] = IMAGES + ARRAYS) -> list[str]:
-    """Return the files that names stand for: files as they are, folders and globs expanded in sorted order.
-
-    Args:
-        names: As on the command line.
-        endings: Of the files of a folder.
-
-    Raises:
-        DataError: A glob matches nothing, or a folder has nothing that can be read.
-    """
-    found: list[str] = []
-    for name in names:
-        path = Path(name)
-        if name == "-" or path.is_file():
-            found.append(name)
-        elif path.is_dir():
-            files = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in endings and p.is_file())
-            if not files:
-                raise DataError(f"{name}: the folder holds no {', '.join(s[1:] for s in endings)} files")
-            found += files
-        elif glob.has_magic(name):
-            files = sorted(p for p in glob.glob(name, recursive=True) if Path(p).is_file())
-            if not files:
-                raise DataError(f"{name}: no file matches")
-            found += files
-        else:
-            # Read later, where it is reported and the rest goes on.
-            found.append(name)
-    return found
+    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
+        """Predict each row of an array or a table, and each image; see `Reader`."""
+        return in_batches(
+            self._subject,
+            sources,
+            lambda source: read_samples(source, self._preparation),
+            lambda sample, outputs: plain_answer(sample, outputs, self._subject.trained_on, self._top),
+            batch_size,
+            ui,
+        )
 
 
 def read_samples(source: str, preparation: Preparation) -> Iterator[Sample | Broken]:
     """Read a file, or standard input for ``-``, one sample at a time.
 
     Args:
-        source: What `find_inputs` returned.
+        source: A file that `find_sources` returned.
         preparation: From raw data to inputs.
 
     Yields:
-        Samples, and what is broken in their place.
+        Samples, and in their place those that cannot be read.
     """
     try:
         if source == "-":
@@ -118,7 +81,7 @@ def read_samples(source: str, preparation: Preparation) -> Iterator[Sample | Bro
                 reader = _read_npy if suffix == ".npy" else _read_csv
                 yield from reader(source, file, preparation)
         else:
-            yield Broken(source, None, f"unknown kind of file; allowed are {', '.join(IMAGES + ARRAYS)}")
+            yield Broken(source, None, unknown("ending", suffix, IMAGES + ARRAYS))
     except (DataError, OSError, ValueError, EOFError, zipfile.BadZipFile, SyntaxError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         yield Broken(source, None, reason or type(error).__name__)
@@ -156,13 +119,13 @@ def _member(archive: zipfile.ZipFile) -> str:
         if f"{key}.npy" in names:
             return f"{key}.npy"
     held = ", ".join(name.removesuffix(".npy") for name in names) or "none"
-    raise DataError(f"the file holds the arrays {held}; allowed is one array, or one of them named {', '.join(_KEYS)}")
+    raise DataError(f"the file must hold one array, or one named {', '.join(_KEYS)}; it holds {held}")
 
 
 def _read_npy(source: str, file: IO[bytes], preparation: Preparation) -> Iterator[Sample | Broken]:
     shape, fortran, dtype = read_header(file)
     if dtype.hasobject:
-        raise DataError("the array holds Python objects, which are not opened; allowed are numbers")
+        raise DataError("the array must hold numbers, not Python objects")
     if preparation.is_single(shape, dtype.kind):
         data = np.frombuffer(_exactly(file, int(np.prod(shape)) * dtype.itemsize), dtype)
         sample = data.reshape(shape, order="F" if fortran else "C")
@@ -189,12 +152,12 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
 
 
 def _read_csv(source: str, file: IO[bytes], preparation: Preparation) -> Iterator[Sample | Broken]:
-    """Read a sample a line; a first line that is not numbers is a heading."""
+    """Read one sample per line; a first line without numbers is a header."""
     lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", errors="replace")
     try:
         yield from _read_rows(source, lines, preparation)
     finally:
-        # The file is the caller's to close, and standard input nobody's.
+        # The caller closes the file, and nobody closes standard input.
         lines.detach()
 
 

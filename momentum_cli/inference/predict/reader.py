@@ -1,0 +1,188 @@
+"""The interface of a reader: from the files that a model is to predict to its predictions, one after the other.
+
+Axes: B batch, T time, D input, O outputs.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+
+from momentum_cli.errors import DataError
+from momentum_cli.inference.opened import Subject
+from momentum_cli.progress import Ui
+
+Prediction = tuple[dict[str, Any], np.ndarray]
+"""The words for people, and the raw outputs (O,) or (T, O)."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One input of the model.
+
+    Args:
+        source: File it is from, or ``-``.
+        row: Its number in the file from 0, or None when the file is one sample.
+        inputs: (T, D) float32.
+        sequence: Its name, where it has one.
+        wanted: The values that the outputs are compared with, where the input has them: (T, D), or None.
+    """
+
+    source: str
+    row: int | None
+    inputs: np.ndarray
+    sequence: str | None = None
+    wanted: np.ndarray | None = None
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The keys of a prediction that say where it is from."""
+        named = {} if self.sequence is None else {"sequence": self.sequence}
+        return {"source": self.source, "row": self.row, **named}
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A file, or a row of it, that cannot be read.
+
+    Args:
+        source: File it is from, or ``-``.
+        row: As for `Sample`.
+        reason: Its problem, for people.
+    """
+
+    source: str
+    row: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        where = "" if self.row is None else f", row {self.row}"
+        return f"{self.source}{where}: {self.reason}"
+
+
+class Reader(Protocol):
+    """The interface of a reader, made from the model and the number of classes to list for each sample, >= 1.
+
+    Attributes:
+        endings: Of the files of a folder that can be read, in lower case.
+    """
+
+    endings: ClassVar[tuple[str, ...]]
+
+    def __init__(self, subject: Subject, top: int) -> None: ...
+
+    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
+        """Predict every sample of some files, or of standard input for ``-``.
+
+        Args:
+            sources: Files that `find_sources` returned.
+            batch_size: Samples at a time, >= 1.
+            ui: Where progress is shown.
+
+        Yields:
+            Predictions in the order of the samples; a file or a row that cannot be read as soon as it is met.
+        """
+        ...
+
+
+def find_sources(names: list[str], endings: tuple[str, ...]) -> list[str]:
+    """Return the files that names refer to: files as they are, folders and globs expanded in sorted order.
+
+    Args:
+        names: As on the command line.
+        endings: Of the files of a folder.
+
+    Raises:
+        DataError: A glob matches nothing, or a folder has nothing that can be read.
+    """
+    found: list[str] = []
+    for name in names:
+        path = Path(name)
+        if name == "-" or path.is_file():
+            found.append(name)
+        elif path.is_dir():
+            files = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in endings and p.is_file())
+            if not files:
+                raise DataError(f"{name}: the folder holds no {', '.join(s[1:] for s in endings)} files")
+            found += files
+        elif glob.has_magic(name):
+            files = sorted(p for p in glob.glob(name, recursive=True) if Path(p).is_file())
+            if not files:
+                raise DataError(f"{name}: no file matches")
+            found += files
+        else:
+            # The reader reports it and reads the rest.
+            found.append(name)
+    return found
+
+
+def in_batches(
+    subject: Subject,
+    sources: list[str],
+    read: Callable[[str], Iterator[Sample | Broken]],
+    answer: Callable[[Sample, np.ndarray], Prediction],
+    batch_size: int,
+    ui: Ui,
+) -> Iterator[Prediction | Broken]:
+    """Predict samples in batches of one length; sources, batch_size and ui as for `Reader.predictions`.
+
+    Args:
+        subject: The model.
+        read: Yields the samples of a file.
+        answer: Turns a sample and its outputs into a prediction.
+    """
+    for batch in _batches(sources, read, batch_size, ui):
+        if isinstance(batch, Broken):
+            yield batch
+            continue
+        stacked = torch.from_numpy(np.stack([sample.inputs for sample in batch]))
+        with torch.inference_mode():
+            outputs = subject.call(stacked.to(subject.device), None).float().cpu().numpy()
+        for sample, output in zip(batch, outputs, strict=True):
+            yield answer(sample, output)
+
+
+def plain_answer(sample: Sample, outputs: np.ndarray, trained_on: dict[str, Any], top: int) -> Prediction:
+    """Return a prediction as labels with probabilities, as the label of each step, or as values."""
+    if trained_on["loss"] != "cross_entropy":
+        return sample.place | {"values": outputs.tolist()}, outputs
+    labels = trained_on["labels"] or [str(index) for index in range(outputs.shape[-1])]
+    if outputs.ndim == 2:
+        return sample.place | {"labels": [labels[index] for index in outputs.argmax(-1)]}, outputs
+    # In float64 and from the largest down, so that nothing overflows.
+    weights = np.exp(outputs.astype(np.float64) - outputs.max())
+    shares = weights / weights.sum()
+    order = np.argsort(-shares, kind="stable")[:top]
+    best = [{"label": labels[index], "probability": float(shares[index])} for index in order]
+    return sample.place | {**best[0], "top": best}, outputs
+
+
+def _batches(
+    sources: list[str], read: Callable[[str], Iterator[Sample | Broken]], batch_size: int, ui: Ui
+) -> Iterator[list[Sample] | Broken]:
+    """Yield samples of one length, in order, `batch_size` at a time; what is broken as soon as it is met."""
+    waiting: list[Sample] = []
+    done = 0
+    for number, source in enumerate(sources):
+        for item in read(source):
+            done += 1
+            if isinstance(item, Broken):
+                yield item
+                continue
+            if waiting and len(waiting[0].inputs) != len(item.inputs):
+                yield waiting
+                waiting = []
+            waiting.append(item)
+            if len(waiting) == batch_size:
+                yield waiting
+                waiting = []
+                # The number of rows in the files is not known before they are read.
+                ui.evaluation_progress(number if len(sources) > 1 else done, max(len(sources), done), "inputs")
+    if waiting:
+        yield waiting
