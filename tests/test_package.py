@@ -21,7 +21,7 @@ def project() -> dict[str, object]:
 def test_every_package_is_listed(project: dict[str, dict[str, dict[str, list[str]]]]) -> None:
     """A package that is not listed works here and is missing after an installation."""
     found = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("momentum_cli/**/__init__.py")}
-    assert set(project["tool"]["setuptools"]["packages"]) == found | {"momentum_cli.recipes"}
+    assert set(project["tool"]["setuptools"]["packages"]) == found
 
 
 def test_the_checks_of_a_fresh_clone_run_the_command_of_the_readme() -> None:
