@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from momentum_cli.data.batching import (
-    Groups,
-    ShuffledGroups,
-    WindowGroups,
-    epoch_order,
-    evaluation_groups,
-    training_order,
-)
+from momentum_cli.data.batching import Groups, epoch_order, training_order
 from momentum_cli.data.dataset import (
     NOT_SCORED,
     Batch,
@@ -60,7 +53,6 @@ __all__ = [
     "NoProgress",
     "PermutedMNIST",
     "Sequences",
-    "ShuffledGroups",
     "Sizes",
     "Speech",
     "SpeechClassify",
@@ -68,10 +60,8 @@ __all__ = [
     "Task",
     "TokenText",
     "Vocabulary",
-    "WindowGroups",
     "default_data_dir",
     "epoch_order",
-    "evaluation_groups",
     "scored_terms",
     "training_order",
 ]

@@ -1,9 +1,10 @@
-"""Groups: which sequences, or which positions of a text, an optimizer step or an evaluation looks at.
+"""Groups: the sequences of an optimizer step or of a part of an evaluation.
 
-A group is an index tensor for `Sequences.batch`: (B,) sequences, or (B, T) positions of B streams of a text. Each is a
-pure function of its arguments, so a resume in the middle of an epoch is exact without storing any.
+A group is an index tensor for `Sequences.batch`: (B,) sequences, or (B, T) positions of B streams of a text, see
+`momentum_cli.data.language.windows`. Each is a pure function of its arguments, so a resume in the middle of an epoch
+is exact without storing any.
 
-Axes: B sequences or streams of a group, T steps of a window.
+Axes: n sequences of a split, B of a group.
 """
 
 from __future__ import annotations
@@ -12,30 +13,21 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from momentum_cli.data.dataset import Sequences
-from momentum_cli.data.language.text import TokenText
-from momentum_cli.errors import DataError
-
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-# AWD-LSTM's draw of a window: half as long once in twenty times, a standard deviation of 5 steps, at least 5 steps.
-_HALVED, _SPREAD, _SHORTEST = 0.05, 5.0, 5
 
 
 class Groups(Protocol):
     """The optimizer steps of an epoch.
 
     Attributes:
-        steps: Optimizer steps an epoch, the same in all.
+        steps: Optimizer steps of an epoch, the same in all.
         longest: T, the largest number of steps that a batch may have.
-        carried: Whether state goes on from a group to the next one of the epoch.
     """
 
     steps: int
     longest: int
-    carried: bool
 
     def group(self, epoch: int, step: int) -> Tensor:
         """Return the index of a step, 0 … steps - 1, of an epoch, over all processes."""
@@ -44,27 +36,39 @@ class Groups(Protocol):
         """Return the factor on the learning rate of that step."""
 
 
+class Windows(Protocol):
+    """Windows in which a text is trained on, such as the section ``train.bptt`` of a recipe."""
+
+    @property
+    def length(self) -> int:
+        """Steps of a window, >= 1."""
+
+    @property
+    def variable(self) -> bool:
+        """Whether the lengths are drawn anew each epoch, around `length`."""
+
+
 class ShuffledGroups:
     """Sequences in a new order each epoch; see `training_order`. The last group may be smaller.
 
     Args:
-        data: The training split.
+        lengths: (n,) int64 on the CPU, steps of each sequence; None when all have the same.
+        count: n, >= 1.
+        longest: T, steps of the longest sequence.
         size: Sequences of a group, >= 1.
         seed: Training seed.
     """
 
-    carried = False
-
-    def __init__(self, data: Sequences, size: int, seed: int) -> None:
-        self.steps = -(-len(data) // size)
-        self.longest = data.longest
-        self._data, self._size, self._seed = data, size, seed
+    def __init__(self, lengths: Tensor | None, count: int, longest: int, size: int, seed: int) -> None:
+        self.steps = -(-count // size)
+        self.longest = longest
+        self._lengths, self._count, self._size, self._seed = lengths, count, size, seed
         self._order: tuple[int, Tensor | None] = (-1, None)
 
     def group(self, epoch: int, step: int) -> Tensor:
         """Return (B,) sequences."""
         if self._order[0] != epoch:
-            order = training_order(self._data.lengths, len(self._data), self._size, self._seed, epoch)
+            order = training_order(self._lengths, self._count, self._size, self._seed, epoch)
             self._order = (epoch, order)
         drawn = self._order[1]
         assert drawn is not None
@@ -75,107 +79,34 @@ class ShuffledGroups:
         return 1.0
 
 
-class WindowGroups:
-    """Windows of a text that follow one another, for truncated back-propagation through time with carried state.
+class Separate(Protocol):
+    """Sequences that have nothing to do with one another: a `Sequences` is this and its own data."""
 
-    The text is cut into as many streams as a group has rows, each N // streams steps long, read side by side from
-    their beginnings; a rest shorter than a row a stream is left out.
+    @property
+    def lengths(self) -> Tensor | None:
+        """(n,) int64 on the CPU, valid steps of each sequence; None when all have the same."""
 
-    Args:
-        data: The training text.
-        streams: B, over all processes, >= 1.
-        length: Steps of a window, >= 1.
-        variable: Draw the lengths anew each epoch, normally distributed around `length`, or around half of it once in
-            twenty times, as AWD-LSTM does. An epoch always has the same number of windows: the ends are
-            stretched by a common factor so that the last one is the end of the text. The learning rate of a step is
-            multiplied by its length over `length`.
-        seed: Training seed.
+    @property
+    def longest(self) -> int:
+        """T, steps of the longest sequence."""
 
-    Raises:
-        DataError: The text is shorter than one step a stream.
+    def __len__(self) -> int:
+        """Return n, the number of sequences."""
 
-    Reference: Merity, Keskar, Socher, Regularizing and Optimizing LSTM Language Models, arXiv 1708.02182, section 5;
-    there the number of windows of an epoch is random.
-    """
+    @property
+    def carried(self) -> bool:
+        """False: every sequence starts from the zero state."""
+        return False
 
-    carried = True
+    def training_groups(self, size: int, seed: int, windows: Windows | None = None) -> Groups:
+        """Return groups of `size` sequences, in a new order each epoch; windows are for texts and not used."""
+        return ShuffledGroups(self.lengths, len(self), self.longest, size, seed)
 
-    def __init__(self, data: TokenText, streams: int, length: int, variable: bool, seed: int) -> None:
-        self._stream_steps = len(data) // streams
-        if self._stream_steps < 1:
-            raise DataError(
-                f"the training text has {len(data) + 1} tokens, too few for {streams} parallel streams; "
-                "use a smaller train.batch_size"
-            )
-        # The mean of AWD-LSTM's draw; what its lower bound adds does not matter to the number of windows.
-        mean = length * (1.0 - _HALVED / 2) if variable else length
-        self.steps = max(1, -(-self._stream_steps // length) if not variable else round(self._stream_steps / mean))
-        self._streams, self._length, self._variable, self._seed = streams, length, variable, seed
-        self.longest = min(length, self._stream_steps)
-        self._ends: tuple[int, list[int]] = (-1, [])
-
-    def group(self, epoch: int, step: int) -> Tensor:
-        """Return (B, T) positions."""
+    def evaluation_groups(self, size: int) -> Iterator[Tensor]:
+        """Yield groups of `size` sequences, in order; the last one may be smaller."""
         import torch
 
-        start, end = self._window(epoch, step)
-        row = torch.arange(start, end)
-        return torch.arange(self._streams).unsqueeze(1) * self._stream_steps + row
-
-    def rate(self, epoch: int, step: int) -> float:
-        """Return T / length for windows of variable length, else 1."""
-        if not self._variable:
-            return 1.0
-        start, end = self._window(epoch, step)
-        return (end - start) / self._length
-
-    def _window(self, epoch: int, step: int) -> tuple[int, int]:
-        if not self._variable:
-            start = step * self._length
-            return start, min(start + self._length, self._stream_steps)
-        if self._ends[0] != epoch:
-            self._ends = (epoch, self._draw(epoch))
-        ends = self._ends[1]
-        return (ends[step - 1] if step else 0), ends[step]
-
-    def _draw(self, epoch: int) -> list[int]:
-        """Return where each window of an epoch ends; the last is the end of the streams."""
-        import torch
-
-        generator = stream("windows", self._seed, epoch)
-        halved = torch.rand(self.steps, generator=generator) < _HALVED
-        around = torch.where(halved, self._length / 2, float(self._length))
-        drawn = (around + _SPREAD * torch.randn(self.steps, generator=generator)).clamp(min=_SHORTEST)
-        ends = drawn.double().cumsum(0)
-        # In float64 and with each end at least one step after the one before.
-        stretched = (ends * (self._stream_steps / ends[-1])).round().long()
-        least = torch.arange(1, self.steps + 1)
-        return torch.maximum(stretched, least).clamp(max=self._stream_steps - least.flip(0) + 1).tolist()
-
-
-def evaluation_groups(data: Sequences, size: int) -> Iterator[Tensor]:
-    """Yield groups that together hold every sequence, or every position of a text, once and in order.
-
-    Args:
-        data: Any split.
-        size: Sequences at a time; of a text, streams side by side. Each stream starts without context, so 1 reads the
-            text as a whole.
-
-    Yields:
-        (B,) sequences, or (B, T) positions; positions beyond the text fill the last stream.
-    """
-    import torch
-
-    if not isinstance(data, TokenText):
-        yield from torch.split(torch.arange(len(data)), size)
-        return
-    streams = min(size, len(data))
-    steps = -(-len(data) // streams)
-    starts = torch.arange(streams).unsqueeze(1) * steps
-    window = data.evaluation_steps(streams)
-    # Positions of one stream never run into the next one; the last ends where the text does, or beyond.
-    for start in range(0, steps, window):
-        yield starts + torch.arange(start, min(start + window, steps))
+        yield from torch.split(torch.arange(len(self)), size)
 
 
 SEEDS = 2**32

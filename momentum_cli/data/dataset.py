@@ -1,4 +1,4 @@
-"""What a task hands to the training engine: splits held in memory and what the numbers in them mean.
+"""Data of a task for the training engine: splits held in memory, and the meaning of their numbers.
 
 Axes: `n` sequences of a split, `B` sequences of a batch, `T` time steps, `D` input channels.
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from momentum_cli.data.batching import Groups, Separate, Windows
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
@@ -69,6 +71,22 @@ class Sequences(Protocol):
     def head(self, count: int) -> Sequences:
         """Return the first `count` sequences."""
 
+    @property
+    def carried(self) -> bool:
+        """Whether state is carried from one group to the next, of an epoch or of an evaluation."""
+
+    def training_groups(self, size: int, seed: int, windows: Windows | None = None) -> Groups:
+        """Return the groups of optimizer steps.
+
+        Args:
+            size: Sequences, or parallel streams of a text, of an optimizer step over all processes, >= 1.
+            seed: Training seed.
+            windows: Of a text; None where there is none.
+        """
+
+    def evaluation_groups(self, size: int) -> Iterator[Tensor]:
+        """Yield groups that together hold everything once and in order, `size` sequences or streams at a time."""
+
 
 def scored_terms(targets: Tensor) -> Tensor:
     """Return how many terms of the loss each sequence has, (n,) int64, for targets as in `Batch`."""
@@ -77,7 +95,7 @@ def scored_terms(targets: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Separate):
     """The sequences of one split, whole in memory: a `Sequences`.
 
     Args:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from momentum_cli.data import Sequences
-from momentum_cli.data.language.text import TokenText
 from momentum_cli.errors import TargetError
 from momentum_cli.export.program import Program
 from momentum_cli.models.language import LanguageModel
@@ -25,7 +24,7 @@ SLACK = 8.0
 """A difference this many times that of the layer's own float32 is allowed too: Adam and RMSProp divide by a root that
 may be as small as sqrt(eps), and then float32 itself is far from float64."""
 REAL_SAMPLES = 8
-REAL_TOKENS = 40
+REAL_STEPS = 40
 # (batch, length): other than the example's (3, 5), batch 1 and length 1 among them, and more than a block of filter.
 SHAPES = ((1, 1), (4, 1), (1, 37), (2, 70), (5, 33))
 
@@ -98,17 +97,14 @@ def check_parity(
     reference = copy.deepcopy(model).double()
     reference.layer.backend = "reference"
     cases = [("random", _random(model, b, t, generator)) for b, t in SHAPES]
-    if isinstance(samples, TokenText):
-        table = torch.arange(REAL_SAMPLES).unsqueeze(1) * REAL_TOKENS + torch.arange(REAL_TOKENS)
-        cases.append(("test samples", samples.batch(table).inputs))
-    elif samples is not None:
-        count = min(REAL_SAMPLES, len(samples))
-        batch = samples.batch(torch.arange(count))
-        for index in range(count if batch.lengths is not None else 1):
+    if samples is not None:
+        batch = samples.batch(next(samples.evaluation_groups(REAL_SAMPLES)))
+        inputs = batch.inputs[:, :REAL_STEPS] if samples.carried else batch.inputs
+        if batch.lengths is None:
+            cases.append(("test samples", inputs))
+        else:
             # Sequences of several lengths one by one: a program takes whole sequences only.
-            rows = slice(index, index + 1) if batch.lengths is not None else slice(None)
-            steps = None if batch.lengths is None else int(batch.lengths[index])
-            cases.append(("test samples", batch.inputs[rows, :steps]))
+            cases += [("test samples", one[None, :n]) for one, n in zip(inputs, batch.lengths.tolist(), strict=True)]
     parity = Parity(tuple(_compare(name, program, model, reference, x, generator) for name, x in cases))
     if not all(case.passed for case in parity.cases):
         raise TargetError(

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 
 from momentum_cli.data import Dataset, Sequences
-from momentum_cli.data.batching import evaluation_groups
-from momentum_cli.data.language.text import TokenText
 from momentum_cli.export.program import Program
 from momentum_cli.progress import Ui
 from momentum_cli.training.objective import Objective
@@ -30,19 +28,19 @@ def score(
         call: Takes inputs (B, T, D) and lengths (B,) or None, and returns outputs.
         dataset: For loss and metric.
         split: What to evaluate on.
-        ui: Told about progress.
-        batch_size: Sequences at a time, or streams of a text side by side.
-        step: For a text, takes inputs and the state of the call before, or None, and returns outputs and state. Without
-            it each window of a text starts without context.
+        ui: Where progress is shown.
+        batch_size: Sequences, or parallel streams of a text, at a time.
+        step: Takes inputs and the state of the call before, or None, and returns outputs and state; used where the
+            split carries its state. Without it each window of a text starts without context.
     """
     objective = Objective.of(dataset)
     totals = objective.no_totals("cpu")
     state: Any = None
     done = 0
     with torch.no_grad():
-        for group in evaluation_groups(split, batch_size):
+        for group in split.evaluation_groups(batch_size):
             batch = split.batch(group)
-            if step is not None and isinstance(split, TokenText):
+            if step is not None and split.carried:
                 outputs, state = step(batch.inputs, state)
             else:
                 outputs = call(batch.inputs, batch.lengths)

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 
 from momentum_cli.data import Dataset, Sequences
-from momentum_cli.data.batching import evaluation_groups
-from momentum_cli.data.language.text import TokenText
 from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.inference.opened import open_subject
 from momentum_cli.pictures.confusion import confusion
@@ -73,8 +71,7 @@ def evaluate(
     totals = objective.no_totals(device)
     size = batch_size or subject.recipe.train.eval_batch_size
     start = time.perf_counter()
-    text = isinstance(data, TokenText)
-    if text and subject.advance is None:
+    if data.carried and subject.advance is None:
         raise RecipeError(
             f"{run}: exported without --stateful, it cannot carry its state through a text; export it with --stateful, "
             "or evaluate the checkpoint"
@@ -82,9 +79,9 @@ def evaluate(
     state: Any = None
     done = 0
     with torch.no_grad():
-        for group in evaluation_groups(data, size):
+        for group in data.evaluation_groups(size):
             batch = data.batch(group)
-            if text and subject.advance is not None:
+            if data.carried and subject.advance is not None:
                 outputs, state = subject.advance(batch.inputs, state)
             else:
                 outputs = subject.call(batch.inputs, batch.lengths)

@@ -16,8 +16,6 @@ import torch
 from torch import Tensor
 
 from momentum_cli.data import Batch, Dataset, Sequences
-from momentum_cli.data.batching import Groups, ShuffledGroups, WindowGroups, evaluation_groups
-from momentum_cli.data.language.text import TokenText
 from momentum_cli.dynamics.protocol import State
 from momentum_cli.errors import RunError
 from momentum_cli.models.language import LanguageModel
@@ -88,7 +86,7 @@ class Trainer:
         self.dataset = dataset
         self.objective = Objective.of(dataset)
         self._scored = dataset.train.scored
-        self._groups = training_groups(recipe, dataset.train, self.group_size)
+        self._groups = dataset.train.training_groups(self.group_size, options.seed, options.bptt)
         self.carried: list[State] = []
         self.average: ParameterAverage | None = None
         self.random = RandomState(self.device)
@@ -275,7 +273,7 @@ class Trainer:
                 # Processes average their gradients, and the sum over them is wanted.
                 fabric.backward(whole * world if world > 1 else whole)
             total += loss.detach()
-            if self._groups.carried:
+            if self.dataset.train.carried:
                 carried.append(tuple(tensor.detach() for tensor in after))
         if world > 1:
             total = fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
@@ -329,12 +327,12 @@ class Trainer:
         state: State | None = None
         done = 0
         with swapped(self.module, parameters or self.averaged()), torch.no_grad(), self.fabric.autocast():
-            for group in evaluation_groups(data, size * world):
+            for group in data.evaluation_groups(size * world):
                 mine = group[rank::world]
                 if len(mine):
                     batch = data.batch(mine)
                     outputs, after = self.module(batch.inputs, batch.lengths, state)
-                    state = after if self._groups.carried else None
+                    state = after if data.carried else None
                     totals += self.objective.totals(outputs, batch.targets)
                 done = min(done + group.numel(), len(data))
                 on_progress(done, len(data), split)
@@ -361,18 +359,3 @@ class Trainer:
     def averaged(self) -> dict[str, Tensor] | None:
         """Return the averaged parameters by name, or None as long as there are none."""
         return self.average.mean if self.average is not None and self.average.count > 0 else None
-
-
-def training_groups(recipe: Recipe, train: Sequences, size: int) -> Groups:
-    """Return what each optimizer step of a recipe looks at.
-
-    Args:
-        recipe: For the seed and the windows of a text.
-        train: The training split.
-        size: Sequences, or streams of a text, of an optimizer step over all processes.
-    """
-    if isinstance(train, TokenText):
-        options = recipe.train.bptt
-        assert options is not None
-        return WindowGroups(train, size, options.length, options.variable, recipe.train.seed)
-    return ShuffledGroups(train, size, recipe.train.seed)

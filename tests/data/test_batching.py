@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from momentum_cli.data import Split
 from momentum_cli.data.batching import SEEDS, check_seed, epoch_order, stratified_holdout, stream
 
 
@@ -38,6 +39,20 @@ def test_every_position_is_equally_likely() -> None:
         counts[torch.arange(5), epoch_order(5, 0, epoch)] += 1
     # each count is Binomial(2000, 1/5): mean 400, standard deviation 17.9
     assert float((counts - 400).abs().max()) < 5 * 17.9
+
+
+def test_separate_sequences_are_trained_on_once_an_epoch_and_evaluated_in_order() -> None:
+    data = Split(torch.zeros(10, 3, 1), torch.zeros(10, dtype=torch.int64))
+    assert not data.carried
+    groups = data.training_groups(4, seed=1)
+    assert (groups.steps, groups.longest) == (3, 3)
+    drawn = [[groups.group(epoch, step) for step in range(3)] for epoch in (0, 1, 0)]
+    assert [len(group) for group in drawn[0]] == [4, 4, 2]
+    first, second, again = (torch.cat(epoch) for epoch in drawn)
+    assert torch.equal(first.sort().values, torch.arange(10))
+    assert torch.equal(again, first)
+    assert not torch.equal(second, first)
+    assert [group.tolist() for group in data.evaluation_groups(4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
 def test_streams_of_different_keys_differ_and_keys_are_not_run_together() -> None:

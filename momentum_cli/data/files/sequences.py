@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from momentum_cli.data.batching import Separate
 from momentum_cli.data.dataset import NOT_SCORED, Batch
 from momentum_cli.data.files.normalisation import OneHot, Scaling
 from momentum_cli.data.files.steps import Steps
@@ -58,7 +59,7 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class FileSplit:
+class FileSplit(Separate):
     """A split of a file, see `momentum_cli.data.Sequences`.
 
     Args:

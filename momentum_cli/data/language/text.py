@@ -1,14 +1,18 @@
-"""A text as one long sequence of tokens, read in windows of several parallel streams.
+"""A text as one long sequence of tokens, read in windows of parallel streams.
 
 Axes: N tokens, B streams, T steps of a window.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from momentum_cli.data.batching import Groups, Windows
 from momentum_cli.data.dataset import NOT_SCORED, Batch
+from momentum_cli.data.language.windows import WindowGroups, evaluation_windows
+from momentum_cli.messages import Said, refuse
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +28,7 @@ class TokenText:
     """A text of which each token is predicted from all before it: a `Sequences` of one-token sequences.
 
     The index of a batch is a table of positions (B, T), consecutive along T: position p stands for the input token p
-    and the target p + 1. State goes on from a batch to the next one, whose positions go on where those ended.
+    and the target p + 1. State is carried from a batch to the next one, whose positions continue those before.
 
     Args:
         tokens: (N,) integers in [0, vocabulary_size), N >= 2.
@@ -41,7 +45,7 @@ class TokenText:
 
     @property
     def longest(self) -> int:
-        """1: a position is one step; windows are made by `momentum_cli.data.batching`."""
+        """1: a position is one step; see `momentum_cli.data.language.windows`."""
         return 1
 
     @property
@@ -51,8 +55,29 @@ class TokenText:
 
         return torch.ones(1, dtype=torch.int64).expand(len(self))
 
+    @property
+    def carried(self) -> bool:
+        """True: a window starts from the state at the end of the one before."""
+        return True
+
     def __len__(self) -> int:
         return max(len(self.tokens) - 1, 0)
+
+    def training_groups(self, size: int, seed: int, windows: Windows | None = None) -> Groups:
+        """Return windows of `size` parallel streams.
+
+        Raises:
+            ValueError: There are no windows.
+            DataError: The text has fewer positions than streams.
+        """
+        if windows is None:
+            raise ValueError(refuse("windows", Said("none"), "say how a text is cut"))
+        return WindowGroups(len(self), size, windows.length, windows.variable, seed)
+
+    def evaluation_groups(self, size: int) -> Iterator[Tensor]:
+        """Yield windows of `size` parallel streams, few enough logits to be held at once."""
+        streams = min(size, len(self))
+        return evaluation_windows(len(self), streams, self.evaluation_steps(streams))
 
     def batch(self, index: Tensor) -> Batch:
         """Read windows.
@@ -79,6 +104,6 @@ class TokenText:
         return replace(self, tokens=self.tokens[: count + 1])
 
     def evaluation_steps(self, streams: int) -> int:
-        """Return T of the windows in which `streams` streams are evaluated: few enough logits to be held at once."""
+        """Return T of the windows in which `streams` streams are evaluated."""
         tokens = min(_EVALUATION_TOKENS, _EVALUATION_LOGITS // self.vocabulary_size)
         return max(1, tokens // streams)

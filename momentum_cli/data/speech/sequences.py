@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from momentum_cli.data.batching import Separate
 from momentum_cli.data.dataset import Batch
 from momentum_cli.data.files.normalisation import Scaling
 from momentum_cli.data.files.steps import Steps
@@ -31,7 +32,7 @@ def frame_pairs(frames: np.ndarray, predict: Predicted) -> tuple[np.ndarray, np.
 
 
 @dataclass(frozen=True)
-class FrameSplit:
+class FrameSplit(Separate):
     """Recordings whose frames are predicted, see `momentum_cli.data.Sequences`.
 
     Args:
