@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from export_matrix import untrained
 
-from momentum_cli.export.bundle import describe_model
+from momentum_cli.export.description import describe_model
 from momentum_cli.export.export import FORMATS, open_program
 from momentum_cli.training.trained import load_model
 

@@ -6,27 +6,15 @@ data to the model's input, label names, the metric the model was chosen by, the 
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from momentum_cli import __version__
-from momentum_cli.cells.names import Cell
-from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError
-from momentum_cli.layers.recurrent import RecurrentLayer
-from momentum_cli.layers.stack import RecurrentStack
-from momentum_cli.models.language import LanguageModel
-from momentum_cli.models.sequence import SequenceModel
-
-if TYPE_CHECKING:
-    from momentum_cli.training.trained import Loaded
 
 FORMAT = "momentumrnn model"
 FORMAT_VERSION = 1
@@ -119,111 +107,3 @@ def decode_bundle(text: str | bytes | None, path: Path, export_format: str) -> B
     if data["export"].get("format") != export_format:
         raise DataError(f"{path} is a {export_format} file that claims to be {data['export'].get('format')!r}")
     return Bundle(data)
-
-
-def describe_model(source: Loaded, export_format: str, *, stateful: bool, **options: Any) -> Bundle:
-    """Return the description that goes into the exported file.
-
-    Args:
-        source: The model and its checkpoint.
-        export_format: One of `FORMATS`.
-        stateful: Whether the program takes and returns the state.
-        options: More of what the file is, under ``export``.
-    """
-    model, layer, dataset = source.model, source.model.layer, source.checkpoint.data["dataset"]
-    name = next(key for key, kind in DYNAMICS.items() if type(layer.dynamics) is kind)
-    out: list[int | str] = ["batch", "time"] if model.output == "every" else ["batch"]
-    progress = source.checkpoint.data["progress"]
-    text = isinstance(model, LanguageModel)
-    channels = [] if text else [layer.input_size]
-    output_size = model.vocabulary_size if isinstance(model, LanguageModel) else model.head.out_features
-    return Bundle(
-        {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "export": {"format": export_format, "stateful": stateful, **options},
-            "model": {
-                "cell": source.recipe.model.cell,
-                "recurrence": layer.recurrence.name,
-                **({"recurrence_options": layer.options} if layer.options else {}),
-                "dynamics": {"name": name, **dataclasses.asdict(layer.dynamics)},  # type: ignore[call-overload]
-                **{key: getattr(layer, key) for key in ("input_size", "hidden_size", "num_layers", "bidirectional")},
-                "bias": layer.bias,
-                "output": model.output,
-                "output_size": output_size,
-                **({"language": describe_language(model)} if isinstance(model, LanguageModel) else {}),
-            },
-            "inputs": {
-                "name": "inputs",
-                "shape": ["batch", "time", *channels],
-                "dtype": "int64" if text else "float32",
-            },
-            "outputs": {"name": "outputs", "shape": [*out, output_size], "dtype": "float32"},
-            "state": state_entries(layer) if stateful else [],
-            "dataset": dataset,
-            "metrics": {"step": progress["step"], "best": progress.get("best"), "last": progress.get("last")},
-            "recipe": source.recipe.dump(),
-            "versions": {"momentumrnn": __version__, "torch": torch.__version__},
-        }
-    )
-
-
-def describe_language(model: LanguageModel) -> dict[str, Any]:
-    """Return what a bundle's ``model`` holds beside what every model has."""
-    head = model.head
-    adaptive = head if isinstance(head, nn.AdaptiveLogSoftmaxWithLoss) else None
-    return {
-        "hidden_sizes": [model.layer[number].hidden_size for number in range(len(model.layer))],
-        "tied": model.tied,
-        "cutoffs": adaptive.cutoffs[:-1] if adaptive else [],
-        "div_value": adaptive.div_value if adaptive else 4.0,
-        "outputs": "log-probabilities" if adaptive else "logits",
-    }
-
-
-def state_entries(layer: RecurrentLayer | RecurrentStack) -> list[dict[str, Any]]:
-    """Return name, input, output, shape and dtype of each tensor of a layer's state; the batch is dimension 1."""
-    return [
-        {
-            "name": name,
-            "input": f"state_in_{name}",
-            "output": f"state_out_{name}",
-            "shape": [tensor.shape[0], "batch", *tensor.shape[2:]],
-            "dtype": "int64" if tensor.dtype == torch.int64 else "float32",
-        }
-        for name, tensor in zip(layer.state_names, layer.zero_state(1), strict=True)
-    ]
-
-
-def build_layer_model(description: dict[str, Any]) -> SequenceModel | LanguageModel:
-    """Build the model that a bundle's ``model`` describes, its parameters not yet set.
-
-    Raises:
-        DataError: The description is not one of ours.
-    """
-    from momentum_cli.cells.catalogue import LAYERS, build_cell_layer
-
-    # The first of those with this recurrence: how an orthogonal matrix was trained does not matter any more.
-    layers_of = {entry.recurrence.name: layer for layer, entry in reversed(LAYERS.items())}
-    try:
-        options = dict(description["dynamics"])
-        name = options.pop("name")
-        dynamics = DYNAMICS[name](**options)
-        shared = {key: description[key] for key in ("bidirectional", "bias")}
-        sizes = [description[key] for key in ("input_size", "hidden_size", "num_layers")]
-        layer_name = layers_of[description["recurrence"]]
-        own = LAYERS[layer_name].options(**description.get("recurrence_options", {}))
-        cell, objects = Cell(name, layer_name), (dynamics, own)
-        model: SequenceModel | LanguageModel
-        if "language" in description:
-            language = description["language"]
-            widths = [description["input_size"], *language["hidden_sizes"]]
-            layers = [build_cell_layer(cell, objects, d, h, **shared) for d, h in itertools.pairwise(widths)]
-            more = {key: language[key] for key in ("tied", "cutoffs", "div_value")}
-            model = LanguageModel(RecurrentStack(layers), description["output_size"], **more)
-        else:
-            layer = build_cell_layer(cell, objects, *sizes, **shared)
-            model = SequenceModel(layer, description["output_size"], description["output"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the description of the model is not one of momentumrnn's ({error!r})") from error
-    return model.eval().requires_grad_(False)

@@ -18,7 +18,8 @@ from momentum_cli.cells.plugins import plugins_of
 from momentum_cli.errors import DataError, RecipeError, TargetError
 from momentum_cli.export import pt2, safetensors, torchscript
 from momentum_cli.export.archive import kind
-from momentum_cli.export.bundle import Bundle, describe_model
+from momentum_cli.export.bundle import Bundle
+from momentum_cli.export.description import describe_model
 from momentum_cli.export.onnx import format as onnx
 from momentum_cli.export.parity import case_text, check_parity
 from momentum_cli.export.program import Program
@@ -26,8 +27,7 @@ from momentum_cli.export.score import program_function, score
 from momentum_cli.layers.orthogonal_matrix import fold
 from momentum_cli.messages import unknown
 from momentum_cli.metrics import METRICS
-from momentum_cli.models.language import LanguageModel
-from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.models.model import Model
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.checkpoint import FORMAT as CHECKPOINT
@@ -90,7 +90,7 @@ def export(
     check_exportable(format, source.recipe.model.cell)
     model = source.model.float().eval().requires_grad_(False)
     fold(model)
-    if stateful and model.layer.bidirectional:
+    if stateful and model.bidirectional:
         raise RecipeError(
             "--stateful: the model is bidirectional, and its backward direction starts at the end of the sequence; "
             "it cannot be fed in chunks. Export it without --stateful"
@@ -175,9 +175,7 @@ def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
     return program
 
 
-def _compare_scores(
-    program: Program, model: SequenceModel | LanguageModel, dataset: Any, source: Any, ui: Ui
-) -> dict[str, Any]:
+def _compare_scores(program: Program, model: Model, dataset: Any, source: Any, ui: Ui) -> dict[str, Any]:
     size, carried = source.recipe.train.eval_batch_size, program.bundle.stateful
     own_step = (lambda x, state: model(x, None, state)) if carried else None
     own = score(lambda x, lengths: model(x, lengths)[0], dataset, dataset.test, ui, size, own_step)

@@ -15,8 +15,7 @@ from torch import Tensor
 from momentum_cli.data import Sequences
 from momentum_cli.errors import TargetError
 from momentum_cli.export.program import Program
-from momentum_cli.models.language import LanguageModel
-from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.models.model import Model
 
 TOLERANCE = 1e-4
 """Largest allowed difference from float64, relative to max(1, the largest output of the case)."""
@@ -76,9 +75,7 @@ class Parity:
         return {"max_abs": self.max_abs, "max_rel": self.max_rel, "tolerance": TOLERANCE, "cases": cases}
 
 
-def check_parity(
-    program: Program, model: SequenceModel | LanguageModel, samples: Sequences | None, seed: int = 0
-) -> Parity:
+def check_parity(program: Program, model: Model, samples: Sequences | None, seed: int = 0) -> Parity:
     """Compare a program with the checkpoint it was made from.
 
     Args:
@@ -95,8 +92,8 @@ def check_parity(
     """
     generator = torch.Generator().manual_seed(seed)
     reference = copy.deepcopy(model).double()
-    reference.layer.backend = "reference"
-    cases = [("random", _random(model, b, t, generator)) for b, t in SHAPES]
+    reference.use_backend("reference")
+    cases = [("random", model.inputs.random(b, t, generator)) for b, t in SHAPES]
     if samples is not None:
         batch = samples.batch(next(samples.evaluation_groups(REAL_SAMPLES)))
         inputs = batch.inputs[:, :REAL_STEPS] if samples.carried else batch.inputs
@@ -123,18 +120,11 @@ def case_text(case: Case) -> str:
     )
 
 
-def _random(model: SequenceModel | LanguageModel, batch: int, steps: int, generator: torch.Generator) -> Tensor:
-    """Return random inputs: (B, T, D), or tokens (B, T)."""
-    if isinstance(model, LanguageModel):
-        return torch.randint(model.vocabulary_size, (batch, steps), generator=generator)
-    return torch.rand(batch, steps, model.layer.input_size, generator=generator)
-
-
 def _compare(
     name: str,
     program: Program,
-    model: SequenceModel | LanguageModel,
-    reference: SequenceModel | LanguageModel,
+    model: Model,
+    reference: Model,
     x: Tensor,
     generator: torch.Generator,
 ) -> Case:

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
-from momentum_cli.export.pt2_language import LanguageScanModel
-from momentum_cli.export.pt2_scan import ScanModel
-from momentum_cli.models.language import LanguageModel
-from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.export.forms import form_of
+from momentum_cli.models.model import Model
 
 SUFFIX = ".pt2"
 EXTRA = f"{KEY}.json"
@@ -32,7 +30,7 @@ _EXPRESSION = re.compile(
 )
 
 
-def write(model: SequenceModel | LanguageModel, bundle: Bundle, path: Path) -> None:
+def write(model: Model, bundle: Bundle, path: Path) -> None:
     """Write the model to ``path``; see `momentum_cli.export.export`.
 
     Raises:
@@ -46,19 +44,14 @@ def write(model: SequenceModel | LanguageModel, bundle: Bundle, path: Path) -> N
             torch.export.save(program, file, extra_files={EXTRA: bundle.encode()})
 
 
-def trace(model: SequenceModel | LanguageModel, bundle: Bundle) -> torch.export.ExportedProgram:
+def trace(model: Model, bundle: Bundle) -> torch.export.ExportedProgram:
     """Return the exported program; the sizes "batch" and "time" of its inputs are free."""
     batch, time = torch.export.Dim("batch", min=1), torch.export.Dim("time", min=1)
     # Sizes of 0 and 1 are specialised by the tracer, so the example has others.
     state = {entry["input"]: bundle.zero_state(3)[entry["name"]] for entry in bundle.data["state"]}
-    if isinstance(model, LanguageModel):
-        module: nn.Module = LanguageScanModel(model, bundle)
-        inputs = torch.zeros(3, 5, dtype=torch.int64)
-    else:
-        module, inputs = ScanModel(model, bundle), torch.zeros(3, 5, model.layer.input_size)
     return torch.export.export(
-        module.eval(),
-        (inputs,),
+        form_of(model).trace(model, bundle).eval(),
+        (model.inputs.zeros(3, 5),),
         state,
         dynamic_shapes={"inputs": {0: batch, 1: time}} | {name: {1: batch} for name in state},
         strict=False,

@@ -16,16 +16,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.export.bundle import KEY, Bundle, build_layer_model, decode_bundle
+from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
+from momentum_cli.export.forms import form_of, rebuild
 from momentum_cli.export.weights import plain_weights, suffixes
-from momentum_cli.models.language import LanguageModel
-from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.models.model import Model
 from momentum_cli.runs.checkpoint import checksum
 
 SUFFIX = ".safetensors"
 
 
-def write(model: SequenceModel | LanguageModel, bundle: Bundle, path: Path) -> None:
+def write(model: Model, bundle: Bundle, path: Path) -> None:
     """Write the model to ``path``; see `momentum_cli.export.export`.
 
     Raises:
@@ -39,14 +39,15 @@ def write(model: SequenceModel | LanguageModel, bundle: Bundle, path: Path) -> N
     path.write_bytes(save(tensors, header))
 
 
-def plain_tensors(model: SequenceModel | LanguageModel) -> dict[str, Tensor]:
+def plain_tensors(model: Model) -> dict[str, Tensor]:
     """Return ``rnn.LAYER[_reverse].NAME`` with the names of a one-layer `torch.nn.LSTM`, and ``head.NAME``."""
-    if isinstance(model, LanguageModel):
+    parts = form_of(model).plain
+    if parts is None:
         raise RecipeError(
-            "--as-torch-lstm: a language model is more than a torch layer and a head; export it as torchscript, onnx, "
-            "pt2, or safetensors without that option"
+            f"--as-torch-lstm: a {type(model).__name__} is more than a torch layer and a head; export it as "
+            "torchscript, onnx, pt2, or safetensors without that option"
         )
-    layer = model.layer
+    layer, head = parts(model)
     if not layer.dynamics.linear:
         raise RecipeError(
             f"--as-torch-lstm: {type(layer.dynamics).__name__} is not linear, so no plain torch layer equals it; "
@@ -57,7 +58,7 @@ def plain_tensors(model: SequenceModel | LanguageModel) -> dict[str, Tensor]:
             f"--as-torch-lstm: torch has no layer for the recurrence {layer.recurrence.name!r}; "
             "export it as onnx, pt2, or safetensors without that option"
         )
-    tensors = {f"head.{name}": tensor for name, tensor in model.head.state_dict().items()}
+    tensors = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
     for number, ends in enumerate(suffixes(layer)):
         for suffix in ends:
             prefix = f"rnn.{number}" + ("_reverse" if suffix.endswith("reverse") else "")
@@ -94,7 +95,7 @@ class EagerProgram:
         model: In evaluation mode.
     """
 
-    def __init__(self, bundle: Bundle, model: SequenceModel | LanguageModel) -> None:
+    def __init__(self, bundle: Bundle, model: Model) -> None:
         self.bundle = bundle
         self.model = model
 
@@ -132,7 +133,7 @@ def load(path: Path) -> EagerProgram:
     # The description is covered too: a flipped bit in an option is as wrong as one in a parameter.
     if header.get("checksum") != checksum(tensors, header[KEY]):
         raise DataError(f"{path} is damaged: its content does not match its checksum; copy or export it again")
-    model = build_layer_model(bundle.data["model"])
+    model = rebuild(bundle.data["model"])
     try:
         if bundle.data["export"].get("as_torch_lstm"):
             tensors = model_tensors(tensors, bundle)

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
-from momentum_cli.models.language import LanguageModel
-from momentum_cli.models.sequence import SequenceModel
-from momentum_cli.models.torchscript import ScriptableLanguageModel, ScriptableModel
+from momentum_cli.export.forms import form_of
+from momentum_cli.models.model import Model
 from momentum_cli.recurrence import RECURRENCES
 
 SUFFIX = ".pt"
@@ -27,9 +26,9 @@ EXTRA = f"{KEY}.json"
 
 
 class _Program(nn.Module):
-    def __init__(self, model: SequenceModel | LanguageModel, preprocessing: dict[str, Any], names: list[str]) -> None:
+    def __init__(self, model: Model, preprocessing: dict[str, Any], names: list[str]) -> None:
         super().__init__()
-        self.model: Any = ScriptableLanguageModel(model) if isinstance(model, LanguageModel) else ScriptableModel(model)
+        self.model: Any = form_of(model).script(model)
         self.names = list(names)
         self.pixels = preprocessing.get("kind") == "pixels"
         permutation = preprocessing.get("permutation")
@@ -72,17 +71,18 @@ class _Stateful(_Program):
         return named
 
 
-def write(model: SequenceModel | LanguageModel, bundle: Bundle, path: Path) -> None:
+def write(model: Model, bundle: Bundle, path: Path) -> None:
     """Write the model to ``path``; see `momentum_cli.export.export`.
 
     Raises:
         RecipeError: The recurrence has no TorchScript form.
     """
-    if model.layer.recurrence.name not in RECURRENCES:
-        raise RecipeError(
-            f"--format torchscript: the recurrence {model.layer.recurrence.name!r} has no TorchScript form; "
-            "export it as onnx, pt2 or safetensors"
-        )
+    for layer in model.recurrent_layers():
+        if layer.recurrence.name not in RECURRENCES:
+            raise RecipeError(
+                f"--format torchscript: the recurrence {layer.recurrence.name!r} has no TorchScript form; "
+                "export it as onnx, pt2 or safetensors"
+            )
     module = (_Stateful if bundle.stateful else _Whole)(model, bundle.dataset["preprocessing"], bundle.state_names)
     with warnings.catch_warnings():
         # Replaced by the line that `export` shows.

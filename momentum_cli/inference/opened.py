@@ -70,5 +70,5 @@ def open_subject(run: Path) -> Subject:
         loaded.path,
         loaded.checkpoint.data["progress"]["step"],
         device,
-        lambda: model.layer.chosen_backend,
+        lambda: model.chosen_backend,
     )

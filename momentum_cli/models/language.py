@@ -6,36 +6,24 @@ Axes: T time, B batch, V vocabulary, E embedding, H hidden of the last layer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding
 
-from momentum_cli.data import NOT_SCORED
+from momentum_cli.data import NOT_SCORED, Batch
 from momentum_cli.dynamics.protocol import State
 from momentum_cli.layers.stack import RecurrentStack, locked_dropout
+from momentum_cli.messages import Said, refuse
+from momentum_cli.models.inputs import Tokens
+from momentum_cli.models.model import LossSum, Model, TrainingLoss
 
 # Half the width of the uniform distribution of a tied embedding, from the code of AWD-LSTM.
 _INIT_RANGE = 0.1
 
 
-class TrainingTerms(NamedTuple):
-    """What the loss of a training step is made of; scalars.
-
-    Args:
-        loss: Sum of ``-log p(target)`` over everything scored.
-        activation: Mean of the squared output of the last layer after dropout; AR is its multiple.
-        slowness: Mean of the squared difference of that output, without dropout, from step to step, 0 for one step;
-            TAR is its multiple.
-    """
-
-    loss: Tensor
-    activation: Tensor
-    slowness: Tensor
-
-
-class LanguageModel(nn.Module):
+class LanguageModel(Model):
     """Predicts the next token at every step.
 
     ``e_t = embedding[x_t]``; ``h_t`` = the recurrent layers on e; ``log p(x_{t+1}) = log_softmax(W h_t + b)``.
@@ -49,9 +37,12 @@ class LanguageModel(nn.Module):
         output_dropout: Locked dropout of what the head reads, in [0, 1).
         cutoffs: First numbers of the clusters of an adaptive softmax, ascending in 1 … V - 1; tokens must be numbered
             by falling frequency. Empty for the ordinary softmax.
-        div_value: By what the width of each further cluster is divided.
+        div_value: Divisor of the width from each cluster to the next, > 0.
+        activation_penalty: α of AR, >= 0: the factor of the mean squared output of the last layer, after dropout.
+        slowness_penalty: β of TAR, >= 0: the factor of the mean squared change of that output from step to step,
+            before dropout.
 
-    `forward` is in training mode what AWD-LSTM does; all dropouts are nothing in evaluation mode.
+    `training_loss` in training mode is that of AWD-LSTM; there is no dropout in evaluation mode.
 
     Raises:
         ValueError: An option is outside its range, or options contradict each other.
@@ -73,26 +64,28 @@ class LanguageModel(nn.Module):
         output_dropout: float = 0.0,
         cutoffs: Sequence[int] = (),
         div_value: float = 4.0,
+        activation_penalty: float = 0.0,
+        slowness_penalty: float = 0.0,
     ) -> None:
         super().__init__()
         dropouts = {"embedding_dropout": embedding_dropout, "input_dropout": input_dropout}
         for name, value in (dropouts | {"output_dropout": output_dropout}).items():
             if not 0.0 <= value < 1.0:
-                raise ValueError(f"{name}: got {value!r}, allowed is 0 <= {name} < 1")
+                raise ValueError(refuse(name, value, "be in [0, 1)"))
+        for name, value in (("activation_penalty", activation_penalty), ("slowness_penalty", slowness_penalty)):
+            if value < 0.0:
+                raise ValueError(refuse(name, value, "be >= 0"))
         if tied and layer.hidden_size != layer.input_size:
-            raise ValueError(
-                f"tied: the last layer has {layer.hidden_size} channels and the embedding {layer.input_size}; "
-                "they must be equal"
-            )
+            sizes = Said(f"{layer.hidden_size} and {layer.input_size}")
+            raise ValueError(refuse("tied", sizes, "have a last layer as wide as the embedding"))
         if tied and cutoffs:
-            raise ValueError("tied: an adaptive softmax has no matrix of the embedding's shape; use one of the two")
+            raise ValueError("`tied` excludes `cutoffs`: an adaptive softmax has no matrix of the embedding's shape")
         if cutoffs and (list(cutoffs) != sorted(set(cutoffs)) or cutoffs[0] < 1 or cutoffs[-1] >= vocabulary_size):
-            raise ValueError(f"cutoffs: got {list(cutoffs)}, allowed is ascending in 1 … {vocabulary_size - 1}")
+            must = f"be ascending numbers in [1, {vocabulary_size - 1}]"
+            raise ValueError(refuse("cutoffs", Said(list(cutoffs)), must))
         if cutoffs and layer.hidden_size < div_value ** len(cutoffs):
-            raise ValueError(
-                f"div_value: got {div_value:g}; its power {len(cutoffs)} leaves none of {layer.hidden_size} channels "
-                "for the last cluster; use a smaller one or fewer cutoffs"
-            )
+            must = f"leave the last of {len(cutoffs)} clusters some of the {layer.hidden_size} channels"
+            raise ValueError(refuse("div_value", div_value, must, "use a smaller one or fewer cutoffs"))
         self.embedding = nn.Embedding(vocabulary_size, layer.input_size)
         self.layer = layer
         self.head: nn.Linear | nn.AdaptiveLogSoftmaxWithLoss
@@ -108,11 +101,27 @@ class LanguageModel(nn.Module):
         self.embedding_dropout = embedding_dropout
         self.input_dropout = input_dropout
         self.output_dropout = output_dropout
+        self.activation_penalty = activation_penalty
+        self.slowness_penalty = slowness_penalty
 
     @property
-    def vocabulary_size(self) -> int:
+    def inputs(self) -> Tokens:
+        """V tokens."""
+        return Tokens(self.embedding.num_embeddings)
+
+    @property
+    def output_size(self) -> int:
         """V."""
         return self.embedding.num_embeddings
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Those of the layers."""
+        return self.layer.state_names
+
+    def zero_state(self, batch_size: int) -> State:
+        """Return the state at the start of ``batch_size`` texts."""
+        return self.layer.zero_state(batch_size)
 
     def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
         """Initialise: the layers as `RecurrentLayer.reset_parameters`, embedding and head as torch does.
@@ -128,32 +137,33 @@ class LanguageModel(nn.Module):
             nn.init.zeros_(self.head.bias)
 
     def forward(
-        self,
-        inputs: Tensor,
-        lengths: Tensor | None = None,
-        state: State | None = None,
-        targets: Tensor | None = None,
-    ) -> tuple[Tensor | TrainingTerms, State]:
+        self, inputs: Tensor, lengths: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
         """Run the model.
 
         Args:
             inputs: (B, T) int64 tokens.
             lengths: None; a window of a text has no padding.
-            state: What an earlier call returned, or None at the start of the text.
-            targets: (B, T) int64 tokens, `NOT_SCORED` where none counts; None to get the distribution itself.
+            state: The state an earlier call returned, or None at the start of the text.
 
         Returns:
-            Logits, or log-probabilities of an adaptive softmax, (B, T, V), or with targets the `TrainingTerms`; and
-            the state after the last step.
+            Logits, or log-probabilities of an adaptive softmax, (B, T, V); and the state after the last step.
         """
         hidden, after = self.layer(self._embedded(inputs.t()), state)
         read = locked_dropout(hidden, self.output_dropout, self.training)
-        if targets is None:
-            return self.distribution(read.transpose(0, 1)), after
+        return self.distribution(read.transpose(0, 1)), after
+
+    def training_loss(self, batch: Batch, state: State | None, loss_sum: LossSum) -> TrainingLoss:
+        """Return the loss of a batch of windows; see `Model.training_loss`.
+
+        The loss is the sum of ``-log p(target)``, of which an adaptive softmax computes no more than it needs, so
+        ``loss_sum`` is not used. The penalty is ``α mean(read²) + β mean((h_t - h_{t-1})²)``.
+        """
+        hidden, after = self.layer(self._embedded(batch.inputs.t()), state)
+        read = locked_dropout(hidden, self.output_dropout, self.training)
         # Time first, as the layers have it: the large tensor of logits is not transposed.
-        loss = self._loss_sum(read.flatten(0, 1), targets.t().flatten())
-        slowness = (hidden[1:] - hidden[:-1]).square().mean() if len(hidden) > 1 else hidden.new_zeros(())
-        return TrainingTerms(loss, read.square().mean(), slowness), after
+        summed = self._loss_sum(read.flatten(0, 1), batch.targets.t().flatten())
+        return TrainingLoss(summed, self._penalty(hidden, read), after)
 
     def distribution(self, hidden: Tensor) -> Tensor:
         """Return logits, or log-probabilities of an adaptive softmax, (…, V) for (…, H)."""
@@ -172,12 +182,22 @@ class LanguageModel(nn.Module):
         if isinstance(self.head, nn.AdaptiveLogSoftmaxWithLoss):
             counts = targets != NOT_SCORED
             return -self.head(read[counts], targets[counts]).output.sum()  # type: ignore[no-any-return]
-        logits = self.head(read)
-        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-        return cross_entropy(logits, targets, ignore_index=NOT_SCORED, reduction="sum")
+        return cross_entropy(_at_least_float32(self.head(read)), targets, ignore_index=NOT_SCORED, reduction="sum")
+
+    def _penalty(self, hidden: Tensor, read: Tensor) -> Tensor | None:
+        if self.activation_penalty == 0.0 and self.slowness_penalty == 0.0:
+            return None
+        activation = read.square().mean()
+        slowness = (hidden[1:] - hidden[:-1]).square().mean() if len(hidden) > 1 else hidden.new_zeros(())
+        terms = _at_least_float32(activation), _at_least_float32(slowness)
+        return self.activation_penalty * terms[0] + self.slowness_penalty * terms[1]
 
     def __prepare_scriptable__(self) -> nn.Module:
         """Give `torch.jit.script` a module that it can compile; see `momentum_cli.models.torchscript`."""
         from momentum_cli.models.torchscript import ScriptableLanguageModel
 
         return ScriptableLanguageModel(self)
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

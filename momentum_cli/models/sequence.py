@@ -1,4 +1,4 @@
-"""Models: a recurrent layer and a linear head that reads its last or its every step.
+"""A recurrent layer and a linear head that reads its last step or every step.
 
 Axes: T time, B batch, D input, H hidden.
 """
@@ -10,11 +10,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from momentum_cli.data import Batch
 from momentum_cli.dynamics.protocol import State
 from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.messages import refuse
+from momentum_cli.models.inputs import Numbers
+from momentum_cli.models.model import LossSum, Model, TrainingLoss
 
 
-class SequenceModel(nn.Module):
+class SequenceModel(Model):
     """A recurrent layer followed by a linear head.
 
     Args:
@@ -33,11 +37,30 @@ class SequenceModel(nn.Module):
     ) -> None:
         super().__init__()
         if output not in ("last", "every"):
-            raise ValueError(f"output: got {output!r}, allowed is 'last' or 'every'")
+            raise ValueError(refuse("output", output, "be 'last' or 'every'"))
         self.layer = layer
         self.output = output
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(layer.hidden_size * layer.num_directions, output_size)
+
+    @property
+    def inputs(self) -> Numbers:
+        """D channels of numbers."""
+        return Numbers(self.layer.input_size)
+
+    @property
+    def output_size(self) -> int:
+        """Classes, or values to predict."""
+        return self.head.out_features
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Those of the layer."""
+        return self.layer.state_names
+
+    def zero_state(self, batch_size: int) -> State:
+        """Return the state at the start of ``batch_size`` sequences."""
+        return self.layer.zero_state(batch_size)
 
     def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
         """Initialise layer and head; see `RecurrentLayer.reset_parameters`. The head always has torch's init."""
@@ -52,7 +75,7 @@ class SequenceModel(nn.Module):
         Args:
             inputs: (B, T, D).
             lengths: (B,) int64 valid steps on the CPU, or None for T.
-            state: What an earlier call returned, or None for zeros.
+            state: The state an earlier call returned, or None for zeros.
 
         Returns:
             Logits or predictions, (B, output_size) or (B, T, output_size); and the state after the last step.
@@ -65,6 +88,11 @@ class SequenceModel(nn.Module):
             last = after[0][-self.layer.num_directions :]
             read = torch.cat(last.unbind(0), 1)
         return self.head(self.dropout(read)), after
+
+    def training_loss(self, batch: Batch, state: State | None, loss_sum: LossSum) -> TrainingLoss:
+        """Return the loss of a batch; see `Model.training_loss`."""
+        outputs, after = self(batch.inputs, batch.lengths, state)
+        return TrainingLoss(loss_sum(outputs, batch.targets), None, after)
 
     def __prepare_scriptable__(self) -> nn.Module:
         """Give `torch.jit.script` a module that it can compile; see `momentum_cli.models.torchscript`."""

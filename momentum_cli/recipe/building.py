@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,10 +18,11 @@ from momentum_cli.errors import RecipeError
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.layers.stack import RecurrentStack
 from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.model import Model
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.optim import resolve
 from momentum_cli.recipe.parameter_groups import parameter_groups
-from momentum_cli.recipe.sections import LanguageModelOptions
+from momentum_cli.recipe.sections import BpttOptions, LanguageModelOptions
 
 if TYPE_CHECKING:
     from momentum_cli.recipe.recipe import Recipe
@@ -51,55 +54,69 @@ def build_layer(recipe: Recipe, input_size: int) -> RecurrentLayer:
     )
 
 
-def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel | LanguageModel:
+def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> Model:
     """Build the model of a recipe, initialised from torch's global generator.
 
     Args:
-        recipe: What to build; with ``model.language`` a `LanguageModel`.
+        recipe: The model is the one in `MODELS` whose section it has.
         input_size: D.
         output_size: Classes or values; of a language model the size of the vocabulary.
         output: ``"last"`` or ``"every"``.
+
+    Raises:
+        RecipeError: Options of the model do not fit the data.
     """
-    if recipe.model.language is None:
-        return build_sequence_model(recipe, input_size, output_size, output)
-    model = build_language_model(recipe, output_size)
+    model = MODELS[model_section(recipe)](recipe, input_size, output_size, output)
     model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
     return model
 
 
 def build_sequence_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel:
-    """Build the model of a recipe that is not one of language; see `build_model`."""
-    model = SequenceModel(build_layer(recipe, input_size), output_size, output)  # type: ignore[arg-type]
+    """Build the model of a recipe whose ``model`` has no section of another kind; see `build_model`."""
+    model = _sequence_model(recipe, input_size, output_size, output)
     model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
     return model
 
 
-def build_language_model(recipe: Recipe, vocabulary_size: int) -> LanguageModel:
-    """Return the language model of `model`, whose last layer has the size of a tied embedding; not initialised.
+def model_section(recipe: Recipe) -> str:
+    """Return the key in `MODELS` of the model of a recipe."""
+    return next((name for name in MODELS if name and getattr(recipe.model, name) is not None), "")
 
-    Raises:
-        RecipeError: The vocabulary is too small for the cutoffs.
-    """
-    options, language = recipe.model, recipe.model.language or LanguageModelOptions()
+
+def _sequence_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel:
+    return SequenceModel(build_layer(recipe, input_size), output_size, output)  # type: ignore[arg-type]
+
+
+def _language_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> LanguageModel:
+    """Return a language model, whose last layer has the width of a tied embedding."""
+    options, bptt = recipe.model, recipe.train.bptt or BpttOptions()
+    language = options.language or LanguageModelOptions()
     embedding = language.embedding_size or options.hidden_size
     inner = [options.hidden_size] * (options.num_layers - 1)
     sizes = [embedding, *inner, embedding if language.tied else options.hidden_size]
     cell, objects = parse_cell(options.cell), _cell_objects(recipe, options.cell)
     shared: dict[str, Any] = {"bias": options.bias, "backend": options.backend}
-    layers = [build_cell_layer(cell, objects, size, sizes[i + 1], **shared) for i, size in enumerate(sizes[:-1])]
+    layers = [build_cell_layer(cell, objects, d, h, **shared) for d, h in itertools.pairwise(sizes)]
     try:
         return LanguageModel(
             RecurrentStack(layers, language.hidden_dropout, language.weight_dropout),
-            vocabulary_size,
+            output_size,
             tied=language.tied,
             embedding_dropout=language.embedding_dropout,
             input_dropout=language.input_dropout,
             output_dropout=language.output_dropout,
             cutoffs=language.cutoffs,
             div_value=language.div_value,
+            activation_penalty=bptt.ar,
+            slowness_penalty=bptt.tar,
         )
     except ValueError as error:
-        raise RecipeError(f"model.language.{error}") from error
+        raise RecipeError(f"model.language: {error}") from error
+
+
+# By the section under `model` that holds the options of one kind of model; "" without such a section. Each takes a
+# recipe, input size, output size and output, and returns a model that is not initialised.
+MODELS: dict[str, Callable[[Recipe, int, int, str], Model]] = {"": _sequence_model, "language": _language_model}
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

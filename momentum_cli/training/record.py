@@ -79,7 +79,7 @@ def outcome(
         "parameters": trainer.parameter_count,
         "seed": recipe.train.seed,
         "device": device_name(trainer.device),
-        "backend": trainer.module.layer.backend_for(trainer.batch_shape, training=True),
+        "backend": trainer.backend,
         "precision": recipe.train.precision,
         "processes": trainer.fabric.world_size,
         "threads": torch.get_num_threads(),

@@ -132,14 +132,13 @@ class Run:
 
     def _announce(self) -> None:
         trainer, recipe = self.trainer, self.trainer.recipe
-        layer, target = trainer.module.layer, trainer.progress.target
-        # The backend is chosen when the first batch is seen; find it out with the shape of that batch.
+        target = trainer.progress.target
         self.ui.start(
             RunStart(
                 name=self.folder.name,
                 run_dir=str(self.folder),
                 cell=recipe.model.cell,
-                backend=layer.backend_for(trainer.batch_shape, training=True),
+                backend=trainer.backend,
                 device=device_name(trainer.device),
                 precision=recipe.train.precision,
                 parameters=trainer.parameter_count,

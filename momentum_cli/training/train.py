@@ -119,7 +119,7 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
         "train_samples": len(dataset.train),
         "parameters": trainer.parameter_count,
         "device": device_name(trainer.device),
-        "backend": trainer.module.layer.chosen_backend,
+        "backend": trainer.module.chosen_backend,
         "steps": total,
         "ms_per_step": 1000 * seconds,
         "estimated_seconds": None if total is None else total * seconds,

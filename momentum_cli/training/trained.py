@@ -8,8 +8,7 @@ from typing import Any
 
 from momentum_cli.data import Dataset
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.models.language import LanguageModel
-from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.models.model import Model
 from momentum_cli.recipe.building import build_model
 from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
@@ -43,7 +42,7 @@ class Loaded:
         path: The file.
     """
 
-    model: SequenceModel | LanguageModel
+    model: Model
     recipe: Recipe
     checkpoint: Checkpoint
     path: Path

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.dynamics.protocol import State
 from momentum_cli.errors import RunError
-from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.model import LossSum, Model, TrainingLoss
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.training.clock import Clock
@@ -55,6 +55,25 @@ class StepResult:
     skipped: bool
     stop: bool
     train_seconds: float
+
+
+class _BatchLoss(nn.Module):
+    """The loss of a batch as a forward pass: Fabric wraps that, for mixed precision and the exchange of gradients.
+
+    Args:
+        model: In training.
+        loss_sum: Of the data set.
+    """
+
+    def __init__(self, model: Model, loss_sum: LossSum) -> None:
+        super().__init__()
+        self.model = model
+        self.loss_sum = loss_sum
+
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None, state: State | None, targets: Callable[[], Tensor]
+    ) -> TrainingLoss:
+        return self.model.training_loss(Batch(inputs, targets(), lengths), state, self.loss_sum)
 
 
 class Trainer:
@@ -102,7 +121,8 @@ class Trainer:
             check_backends(self.module, self.device)
             self.optimizer = build_optimizer(recipe, self.module)
             self._base_lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
-            self._model, self._optimizer = fabric.setup(self.module, self.optimizer)
+            loss = _BatchLoss(self.module, self.objective.loss_sum)
+            self._model, self._optimizer = fabric.setup(loss, self.optimizer)
             torch.manual_seed((options.seed + _RANK_STRIDE * fabric.global_rank) % 2**32)
         self.progress = Progress.start(recipe)
         self.clock = Clock(self.device)
@@ -120,10 +140,10 @@ class Trainer:
         return self.recipe.train.batch_size * self.recipe.train.accumulate * self.fabric.world_size
 
     @property
-    def batch_shape(self) -> tuple[int, int, int]:
-        """(T, B, D) that the recurrent layer sees of the largest batch of a process."""
+    def backend(self) -> str:
+        """The backend that serves the largest batch of a process in training."""
         rows = min(self.recipe.train.batch_size, len(self.dataset.train))
-        return self._groups.longest, rows, self.module.layer.input_size
+        return self.module.backend_for(self._groups.longest, rows, training=True)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -196,7 +216,7 @@ class Trainer:
                 if self.recipe.train.clip_grad_norm is not None:
                     torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.train.clip_grad_norm, norm)
                 self._optimizer.step()
-                self.module.layer.after_step()
+                self.module.after_step()
                 if self.average is not None:
                     self.average.update()
                     progress.averaged = self.average.count
@@ -279,18 +299,10 @@ class Trainer:
             total = fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
         return float(total), carried
 
-    def _loss(self, batch: Batch, state: State | None) -> tuple[Tensor, Tensor | None, State]:
-        """Return the sum of the loss, the penalty on activations or None, and the state after the batch."""
-        if not isinstance(self.module, LanguageModel):
-            outputs, after = self._model(batch.inputs, batch.lengths)
-            return self.objective.loss_sum(outputs, batch.targets), None, after
-        # Through the wrapper, which exchanges gradients; the targets go in so that an adaptive softmax need not
-        # compute all of the distribution.
-        terms, after = self._model(batch.inputs, None, state, batch.targets)
-        options = self.recipe.train.bptt
-        if options is None or (options.ar == 0.0 and options.tar == 0.0):
-            return terms.loss, None, after
-        return terms.loss, options.ar * terms.activation + options.tar * terms.slowness, after
+    def _loss(self, batch: Batch, state: State | None) -> TrainingLoss:
+        # Targets as a function, because mixed precision rounds every tensor that passes the wrapper.
+        loss: TrainingLoss = self._model(batch.inputs, batch.lengths, state, lambda: batch.targets)
+        return loss
 
     def _agree(self, stop_requested: bool) -> bool:
         """Stop the clock, and give all processes the same time and the same answer to whether to stop."""

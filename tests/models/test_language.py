@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from momentum_cli.data import NOT_SCORED
+from momentum_cli.data import NOT_SCORED, Batch
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.layers.lstm_gru_rnn import GRU, LSTM
 from momentum_cli.layers.orthogonal import OrthogonalRNN
 from momentum_cli.layers.stack import RecurrentStack, locked_dropout
-from momentum_cli.models.language import LanguageModel, TrainingTerms
+from momentum_cli.models.language import LanguageModel
+from momentum_cli.models.model import TrainingLoss
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 
 
@@ -27,6 +29,10 @@ def model(dynamics: str = "momentum", *, layers: int = 2, **options: object) -> 
     built = LanguageModel(RecurrentStack(made, **stack), 17, **options)  # type: ignore[arg-type]
     built.reset_parameters()
     return built
+
+
+def training_loss(one: LanguageModel, tokens: torch.Tensor, targets: torch.Tensor) -> TrainingLoss:
+    return one.training_loss(Batch(tokens, targets, None), None, lambda outputs, wanted: outputs.new_zeros(()))
 
 
 @pytest.mark.parametrize("dynamics", DYNAMICS)
@@ -64,31 +70,37 @@ def test_the_loss_is_the_cross_entropy_and_the_penalties_are_their_formulas() ->
     one = model()
     tokens, targets = torch.randint(17, (3, 9)), torch.randint(17, (3, 9))
     targets[1, 4:] = NOT_SCORED
-    terms, _ = one(tokens, None, None, targets)
+    summed, penalty, _ = training_loss(one, tokens, targets)
+    assert penalty is None
     logits, _ = one(tokens)
     expected = sum(
         -logits[b, t].log_softmax(0)[targets[b, t]] for b in range(3) for t in range(9) if targets[b, t] != NOT_SCORED
     )
-    torch.testing.assert_close(terms.loss, expected)
+    torch.testing.assert_close(summed, expected)
     hidden = one.layer(one.embedding(tokens.t()))[0].detach()
     total = sum(float(h) ** 2 for h in hidden.flatten())
-    assert terms.activation.item() == pytest.approx(total / hidden.numel(), rel=1e-5)
     change = [(hidden[t + 1] - hidden[t]).flatten().tolist() for t in range(8)]
     squares = [value**2 for step in change for value in step]
-    assert terms.slowness.item() == pytest.approx(sum(squares) / len(squares), rel=1e-5)
-    single, _ = one(tokens[:, :1], None, None, targets[:, :1])
-    assert single.slowness.item() == 0.0
+    activation, slowness = total / hidden.numel(), sum(squares) / len(squares)
+    for alpha, beta in ((1.0, 0.0), (0.0, 1.0), (2.0, 3.0)):
+        penalised = model(activation_penalty=alpha, slowness_penalty=beta)
+        again, penalty, _ = training_loss(penalised, tokens, targets)
+        assert torch.equal(again, summed)
+        assert penalty is not None
+        assert penalty.item() == pytest.approx(alpha * activation + beta * slowness, rel=1e-5)
+    penalty = training_loss(model(slowness_penalty=1.0), tokens[:, :1], targets[:, :1]).penalty
+    assert penalty is not None
+    assert penalty.item() == 0.0
 
 
 def test_the_activation_penalty_sees_the_output_after_dropout() -> None:
-    one = model(output_dropout=0.5)
     tokens = torch.randint(17, (4, 9))
-    torch.manual_seed(5)
-    dropped, _ = one(tokens, None, None, tokens)
-    plain, _ = one.eval()(tokens, None, None, tokens)
-    assert isinstance(dropped, TrainingTerms)
-    assert dropped.activation.item() != plain.activation.item()
-    assert dropped.slowness.item() == pytest.approx(plain.slowness.item())
+    for options, same in (({"activation_penalty": 1.0}, False), ({"slowness_penalty": 1.0}, True)):
+        one = model(output_dropout=0.5, **options)
+        dropped, plain = (training_loss(each, tokens, tokens).penalty for each in (one, copy.deepcopy(one).eval()))
+        assert dropped is not None
+        assert plain is not None
+        assert (dropped.item() == pytest.approx(plain.item())) is same
 
 
 def test_locked_dropout_has_one_mask_a_sequence() -> None:
@@ -131,7 +143,7 @@ def test_tied_weights_are_one_parameter() -> None:
     assert tied.head.weight is tied.embedding.weight
     count = [sum(p.numel() for p in one.parameters()) for one in (tied, free)]
     assert count[1] - count[0] == 17 * 6
-    with pytest.raises(ValueError, match="tied: the last layer has 10 channels and the embedding 6"):
+    with pytest.raises(ValueError, match="`tied` must have a last layer as wide as the embedding, got 10 and 6"):
         LanguageModel(RecurrentStack([LSTM(6, 10)]), 17, tied=True)
 
 
@@ -142,9 +154,9 @@ def test_an_adaptive_softmax_is_a_distribution_and_its_loss_is_that_of_the_targe
     outputs, _ = one(tokens)
     assert outputs.shape == (3, 9, 17)
     torch.testing.assert_close(outputs.exp().sum(2), torch.ones(3, 9))
-    terms, _ = one(tokens, None, None, targets)
+    summed = training_loss(one, tokens, targets).summed
     expected = cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=NOT_SCORED, reduction="sum")
-    torch.testing.assert_close(terms.loss, expected)
+    torch.testing.assert_close(summed, expected)
     with pytest.raises(ValueError, match="cutoffs"):
         model(cutoffs=[9, 4])
     with pytest.raises(ValueError, match="div_value"):

@@ -16,15 +16,14 @@ from torch import Tensor
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import read
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
-from momentum_cli.models.language import LanguageModel
-from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.models.model import Model
 
 SUFFIX = ".onnx"
 # Field 1000 of ModelProto, length-delimited, 32 bytes: not used by ONNX, and kept or skipped by every reader.
 _TRAILER = bytes([0xC2, 0x3E, 32])
 
 
-def write(model: SequenceModel | LanguageModel, bundle: Bundle, path: Path) -> None:
+def write(model: Model, bundle: Bundle, path: Path) -> None:
     """Write the model to ``path``; see `momentum_cli.export.export`.
 
     Raises:

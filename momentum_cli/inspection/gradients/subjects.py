@@ -15,7 +15,7 @@ from momentum_cli.data.batching import epoch_order
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.progress import DownloadProgress
-from momentum_cli.recipe.building import build_sequence_model, build_task
+from momentum_cli.recipe.building import build_sequence_model, build_task, model_section
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.recipe.sections import TaskOptions
 from momentum_cli.recipe.shipped import find_recipe
@@ -129,10 +129,9 @@ def _difference(task: TaskOptions, other: TaskOptions) -> str:
 
 
 def _check_inspectable(recipe: Recipe) -> None:
-    if recipe.model.language is not None:
+    if section := model_section(recipe):
         raise RecipeError(
-            "inspect: got a language model, whose inputs are tokens, which have no gradient; inspect the cell on "
-            "another task"
+            f"inspect does not support model.{section}: tokens have no gradient; inspect the cell on another task"
         )
 
 

@@ -12,7 +12,7 @@ from momentum_cli.inspection.model.memory import estimate
 from momentum_cli.inspection.model.operations import forward_operations, head_operations, training_operations
 from momentum_cli.inspection.model.peak import measured_peak
 from momentum_cli.progress import NullUi, Ui
-from momentum_cli.recipe.building import build_sequence_model, build_task
+from momentum_cli.recipe.building import build_sequence_model, build_task, model_section
 from momentum_cli.recipe.recipe import Recipe
 
 
@@ -39,10 +39,10 @@ def summary(
         RunError: The measurement failed.
     """
     shown: Ui = ui or NullUi()
-    if recipe.model.language is not None:
+    if section := model_section(recipe):
         raise RecipeError(
-            "summary: got a language model, whose embedding and windows it does not count; use momentumrnn train "
-            "--dry-run, which measures a step and the memory"
+            f"summary does not support model.{section}: it counts a recurrent layer with a head; use momentumrnn train "
+            "--dry-run, which measures a step and its memory"
         )
     task = build_task(recipe)
     size = task.sizes() or task.load(data_dir, shown).sizes

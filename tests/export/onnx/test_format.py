@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
-from momentum_cli.export.bundle import FORMAT, FORMAT_VERSION, Bundle, state_entries
+from momentum_cli.export.bundle import FORMAT, FORMAT_VERSION, Bundle
+from momentum_cli.export.description import state_entries
 from momentum_cli.models.sequence import SequenceModel
 
 onnx = pytest.importorskip("onnx")
@@ -35,16 +36,15 @@ DYNAMICS = [
 
 def bundle_of(model: SequenceModel, stateful: bool) -> Bundle:
     """The parts of a bundle that the graph is made from."""
-    layer = model.layer
     out = ["batch", "time"] if model.output == "every" else ["batch"]
     return Bundle(
         {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "export": {"format": "onnx", "stateful": stateful},
-            "inputs": {"name": "inputs", "shape": ["batch", "time", layer.input_size]},
-            "outputs": {"name": "outputs", "shape": [*out, model.head.out_features]},
-            "state": state_entries(layer) if stateful else [],
+            "inputs": {"name": "inputs", "shape": model.inputs.shape, "dtype": "float32"},
+            "outputs": {"name": "outputs", "shape": [*out, model.head.out_features], "dtype": "float32"},
+            "state": state_entries(model) if stateful else [],
         }
     )
 

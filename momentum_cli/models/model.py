@@ -1,0 +1,120 @@
+"""The interface of all models: recurrent layers between inputs and outputs, and the loss they are trained with.
+
+Axes: B batch, T time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from momentum_cli.data import Batch
+from momentum_cli.dynamics.protocol import State
+from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.models.inputs import Inputs
+
+# From outputs and targets to the sum of the loss over everything scored.
+LossSum = Callable[[Tensor, Tensor], Tensor]
+
+
+class TrainingLoss(NamedTuple):
+    """The loss of a batch in training.
+
+    Args:
+        summed: Sum of the loss over everything scored, a scalar.
+        penalty: A scalar that is added to the mean of the loss and not reported, or None.
+        state: State after the batch.
+    """
+
+    summed: Tensor
+    penalty: Tensor | None
+    state: State
+
+
+class Model(nn.Module, ABC):
+    """A model that can be trained, evaluated and exported.
+
+    Attributes:
+        output: Whether there is an output at the ``"last"`` step or at ``"every"`` one.
+    """
+
+    output: Literal["last", "every"]
+
+    @property
+    @abstractmethod
+    def inputs(self) -> Inputs:
+        """Numbers or tokens, and how many."""
+
+    @property
+    @abstractmethod
+    def output_size(self) -> int:
+        """Classes, values or tokens that an output has a number for."""
+
+    @property
+    @abstractmethod
+    def state_names(self) -> tuple[str, ...]:
+        """One name for each tensor of the state."""
+
+    @abstractmethod
+    def zero_state(self, batch_size: int) -> State:
+        """Return the state at the start of ``batch_size`` sequences."""
+
+    @abstractmethod
+    def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
+        """Initialise all parameters; see `RecurrentLayer.reset_parameters`."""
+
+    @abstractmethod
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Return outputs, and the state after the last step.
+
+        Args:
+            inputs: As `inputs` says.
+            lengths: (B,) int64 valid steps on the CPU, or None for T.
+            state: The state an earlier call returned, or None at the start.
+        """
+
+    @abstractmethod
+    def training_loss(self, batch: Batch, state: State | None, loss_sum: LossSum) -> TrainingLoss:
+        """Return the loss of a batch.
+
+        Args:
+            batch: Inputs and targets.
+            state: The state after the batch before, or None at the start.
+            loss_sum: The loss of the data set.
+        """
+
+    def recurrent_layers(self) -> list[RecurrentLayer]:
+        """Return all recurrent layers, in the order of their parameters."""
+        return [module for module in self.modules() if isinstance(module, RecurrentLayer)]
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether a layer reads its sequence backwards too."""
+        return any(layer.bidirectional for layer in self.recurrent_layers())
+
+    def after_step(self) -> None:
+        """Do what belongs after an optimizer step, in every layer."""
+        for layer in self.recurrent_layers():
+            layer.after_step()
+
+    def use_backend(self, name: str) -> None:
+        """Ask for a backend in every layer."""
+        for layer in self.recurrent_layers():
+            layer.backend = name
+
+    def backend_for(self, steps: int, batch: int, *, training: bool) -> str:
+        """Return the backends that serve batches of a size, joined by ``+`` where layers have different ones."""
+        layers = self.recurrent_layers()
+        names = [layer.backend_for((steps, batch, layer.input_size), training=training) for layer in layers]
+        return "+".join(dict.fromkeys(names))
+
+    @property
+    def chosen_backend(self) -> str | None:
+        """The backends that ran last, as `backend_for`; None before the first run."""
+        names = [layer.chosen_backend for layer in self.recurrent_layers()]
+        return None if None in names else "+".join(dict.fromkeys(str(name) for name in names))
