@@ -98,7 +98,7 @@ def refuse(name: str, got: Any, must: str, remedy: str = "") -> str:
 
     Args:
         name: The argument or option; a name of Python or of a recipe is quoted, a flag or a path is not. "" where the
-            message stands behind the name already.
+            message follows the name anyway.
         got: Its value, or `Said` words for it.
         must: The rest of the sentence behind "must", such as "be in [0, 1)".
         remedy: What to do about it, behind a semicolon; "" where the sentence says it.

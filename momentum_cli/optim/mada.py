@@ -1,4 +1,4 @@
-"""MADA: an optimizer between Adam, AVGrad, Adan, Yogi and Lion that learns where it stands between them."""
+"""MADA: an optimizer between Adam, AVGrad, Adan, Yogi and Lion that learns its place between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every optimizer here shares: closures, checks, state, and tensors taken in blocks for multi-tensor calls.
+"""The base of the optimizers here: closures, checks, state, and tensors taken in blocks for multi-tensor calls.
 
 An optimizer states its formula once, over lists of tensors (`momentum_cli.optim.multi_tensor`). ``foreach`` decides
 how long the lists are: all tensors of a device and dtype (one kernel launch for many tensors), cache-sized runs of them
@@ -123,7 +123,7 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         """Make the step."""
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Return what is worth a curve besides the loss, such as ``beta``: 0-d tensors by name, {} before a step.
+        """Return quantities worth a curve next to the loss, such as ``beta``: 0-d tensors by name, {} before a step.
 
         Nothing here waits for the device; reading the value of a tensor does.
         """

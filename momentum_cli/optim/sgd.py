@@ -56,7 +56,7 @@ class SGD(torch.optim.SGD):
             require("momentum", momentum, momentum == "scaled", "a number >= 0 or 'scaled'")
             require("lr", lr, not isinstance(lr, Tensor), "a number where the momentum is scaled")
         require("momentum_scale", momentum_scale, momentum_scale > 0, "> 0")
-        # What torch sees is a number; which groups scale theirs is an option beside it.
+        # Torch is given a number; another option says which groups scale theirs.
         first = scaled_momentum(float(lr), momentum_scale) if isinstance(momentum, str) else momentum
         super().__init__(
             params,

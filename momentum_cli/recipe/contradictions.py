@@ -1,4 +1,4 @@
-"""Values of a recipe that are fine alone and not together, in a section or across them."""
+"""Values of a recipe that are valid alone but not together, in one section or across several."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SHORTEST_VARIABLE = 20
 
 
 def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
-    """Return the values that are fine alone and not together.
+    """Return the values that are valid alone but not together.
 
     Args:
         sections: Those without problems, by name.

@@ -40,7 +40,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def shipped_folder(package: Path = Path(__file__).parents[1]) -> Path:
-    """Return the folder of the shipped recipes: inside an installed package, beside the package in a source tree.
+    """Return the folder of the shipped recipes: inside an installed package, next to the package in a source tree.
 
     Raises:
         RecipeError: There is neither, the installation is incomplete.
@@ -52,7 +52,7 @@ def shipped_folder(package: Path = Path(__file__).parents[1]) -> Path:
 
 
 def describe_recipes() -> list[dict[str, Any]]:
-    """Return one JSON-able entry a shipped recipe: name, task, cell, what its opening comment says, path."""
+    """Return one JSON-able entry per shipped recipe: name, task, cell, its opening comment, path."""
     from momentum_cli.recipe.document import Document
 
     entries = []

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from momentum_cli.benchmark.plan.optimizers import rate_text
 from momentum_cli.benchmark.plan.variants import OWN_SECTIONS, Variant
 from momentum_cli.errors import RecipeError
-from momentum_cli.messages import unknown
+from momentum_cli.messages import refuse, unknown
 
 GRID_FLAG = "--grid"
 # A picture has two.
@@ -45,17 +45,18 @@ def parse_grid(text: str) -> tuple[Axis, ...]:
     for piece in filter(None, (part.strip() for part in text.split(";"))):
         name, equals, numbers = (part.strip() for part in piece.partition("="))
         if not equals or not name:
-            raise RecipeError(f"{GRID_FLAG} {text}: got {piece!r}, allowed is NAME=number,number,… with ; between them")
+            must = "be NAME=number,number,… with ; between several"
+            raise RecipeError(f"{GRID_FLAG} {text}: {refuse('an option', piece, must)}")
         if "." in name and name.split(".")[0] not in OWN_SECTIONS:
             raise RecipeError(
-                f"{GRID_FLAG} {text}: {name} is shared by all that is compared; allowed are options of the cell and "
-                f"keys of {', '.join(OWN_SECTIONS)}"
+                f"{GRID_FLAG} {text}: {name} is shared by everything compared; vary options of the cell or keys of "
+                f"{', '.join(OWN_SECTIONS)}"
             )
         if any(name == axis.name for axis in axes):
             raise RecipeError(f"{GRID_FLAG} {text}: {name} comes twice")
         axes.append(Axis(name, _values(text, name, numbers)))
     if not 1 <= len(axes) <= _MOST_AXES:
-        raise RecipeError(f"{GRID_FLAG} {text}: got {len(axes)} options, allowed are one or two, as {_EXAMPLE}")
+        raise RecipeError(f"{GRID_FLAG} {text}: must have one or two options, got {len(axes)}; for example {_EXAMPLE}")
     return tuple(axes)
 
 
@@ -92,7 +93,7 @@ def _values(text: str, name: str, numbers: str) -> tuple[float, ...]:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise RecipeError(f"{GRID_FLAG} {text}: {name} has {piece.strip()!r}, allowed are numbers")
+            raise RecipeError(f"{GRID_FLAG} {text}: {refuse(name, piece.strip(), 'be numbers')}")
         if value in values:
             raise RecipeError(f"{GRID_FLAG} {text}: {name}={value:g} comes twice, which would count one run as two")
         values.append(value)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from momentum_cli.benchmark.plan.variants import label_of, require_different, split_list, take_apart
 from momentum_cli.errors import RecipeError
+from momentum_cli.messages import refuse
 
-# What an optimizer may have of its own besides its options: a schedule is a part of how it is used.
+# What may differ between optimizers besides their options: a schedule is a part of how one is used.
 _OWN_SECTION = "schedule"
 OPTIMIZERS_FLAG, RATES_FLAG = "--optimizers", "--lr-grid"
 
@@ -75,9 +76,8 @@ def parse_rates(text: str) -> tuple[float, ...]:
         except ValueError:
             rate = math.nan
         if not 0 < rate < math.inf:
-            raise RecipeError(
-                f"{RATES_FLAG} {text}: got {piece.strip()!r}, allowed are numbers above 0, as 1e-3,3e-3,1e-2"
-            )
+            message = refuse("a rate", piece.strip(), "be a number > 0", "for example 1e-3,3e-3,1e-2")
+            raise RecipeError(f"{RATES_FLAG} {text}: {message}")
         if rate in rates:
             raise RecipeError(f"{RATES_FLAG} {text}: {rate:g} comes twice, which would count one run as two")
         rates.append(rate)
@@ -85,7 +85,7 @@ def parse_rates(text: str) -> tuple[float, ...]:
 
 
 def rate_text(rate: float) -> str:
-    """A learning rate in labels and tables: all its digits, so that two rates never look the same."""
+    """Return a learning rate for labels and tables: all its digits, so that two rates never look the same."""
     short = f"{rate:g}"
     return short if float(short) == rate else repr(rate)
 
@@ -105,7 +105,7 @@ def _variant(text: str) -> OptimizerVariant:
         if "." in key and key.split(".")[0] != _OWN_SECTION:
             raise RecipeError(
                 f"{OPTIMIZERS_FLAG} {text}: {key} cannot differ between optimizers, or they would not be compared on "
-                f"equal terms; allowed are options of the optimizer and of {_OWN_SECTION}"
+                f"equal terms; give options of the optimizer or of {_OWN_SECTION}"
             )
     shown = name if bare in OPTIMIZERS else bare
     return OptimizerVariant(label_of(shown, alias, options), name, options)

@@ -36,8 +36,8 @@ def check_unchanged(overrides: Sequence[str]) -> None:
         key = text.partition("=")[0].strip()
         if not key.startswith(_FREE):
             raise RecipeError(
-                f"{text}: not together with {PAPER_FLAG}, the published numbers are for the recipe as it is; allowed "
-                "are changes of train, target and model.backend, or leave --paper out"
+                f"{text}: cannot be combined with {PAPER_FLAG}: the published numbers are for the recipe as it is; "
+                "change only train, target and model.backend, or leave --paper out"
             )
 
 

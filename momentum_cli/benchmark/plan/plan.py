@@ -65,7 +65,7 @@ class Entry:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What it has of its own besides its names."""
+        """Its own overrides, besides its names."""
         return (*self.variant.options, *self.point, *(() if self.optimizer is None else self.optimizer.options))
 
     def seeded(self, seed: int) -> Recipe:
@@ -128,7 +128,7 @@ class Plan:
         full: train to the end of the budget, also past the target.
         rates: the grid of learning rates, from the smallest to the largest; () without one.
         axes: the grid over options of cells; () without one.
-        paper: results are put beside what is published.
+        paper: compare results with the published numbers.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -205,10 +205,10 @@ def make_plan(
             raise RecipeError(f"{text}: not in a benchmark; {_TAKEN[key]}")
     if paper is not None:
         if recipes:
-            raise RecipeError(f"--paper {paper}: its recipes are known; leave {', '.join(recipes)} out")
+            raise RecipeError(f"--paper {paper} selects its own recipes; remove {', '.join(recipes)}")
         for flag, given in (("--optimizers", optimizers), ("--lr-grid", lr_grid), (GRID_FLAG, grid)):
             if given:
-                raise RecipeError(f"--paper {paper}: not together with {flag}, the published numbers have one setting")
+                raise RecipeError(f"--paper {paper} cannot be combined with {flag}: its numbers have one setting")
         check_unchanged(overrides)
         recipes, full = paper_recipes(paper), True
     if lr_grid is not None and grid is not None:
@@ -247,8 +247,8 @@ def make_plan(
         raise RecipeError(f"--paper {paper}: no number is published for {', '.join(v.label for v in variants or ())}")
     arms = list(dict.fromkeys(entry.arm for comparison in comparisons for entry in comparison.entries))
     if baseline is not None and baseline not in arms:
-        kind = "cells" if not optimizers else "cells with their optimizers"
-        raise RecipeError(f"--baseline {baseline}: not one of the {kind} {', '.join(arms)}")
+        compared = "cells" if not optimizers else "cells with their optimizers"
+        raise RecipeError(f"--baseline {baseline}: not one of the {compared} {', '.join(arms)}")
     plan = Plan(
         tuple(comparisons),
         numbers,
@@ -275,10 +275,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     for piece in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", piece)
         if match is None or (match[2] and int(match[2]) < int(match[1])):
-            raise RecipeError(f"--seeds {text}: allowed is a range such as 0-4 or a list such as 0,3,7")
+            raise RecipeError(f"--seeds {text}: must be a range such as 0-4 or a list such as 0,3,7")
         last = int(match[2] or match[1])
         if last - int(match[1]) >= 1000 or last >= 2**32:
-            raise RecipeError(f"--seeds {text}: allowed are up to 1000 seeds below 2**32")
+            raise RecipeError(f"--seeds {text}: must be at most 1000 seeds below 2**32")
         seeds += range(int(match[1]), last + 1)
     if len(seeds) != len(set(seeds)):
         raise RecipeError(f"--seeds {text}: a seed comes twice, which would count one run as two")
@@ -317,7 +317,7 @@ def _check_one_rate(
     for text in [*overrides, *(option for variant in variants for option in variant.options)]:
         key = text.partition("=")[0].strip()
         if key in {"optimizer", "optimizer.lr"} or (optimizers and key.startswith("optimizer.")):
-            raise RecipeError(f"{text}: not together with {' and '.join(flags)}, which decide it")
+            raise RecipeError(f"{text}: cannot be combined with {' and '.join(flags)}, which decide it")
     for optimizer, rate in contenders:
         if optimizer is not None and optimizer.own_rate and rate is not None:
             raise RecipeError(f"--optimizers {optimizer.label}: lr is given by --lr-grid; leave one of them out")
@@ -361,7 +361,8 @@ def _target(text: str, recipe: Recipe) -> list[str]:
     try:
         number = float(value)
     except ValueError:
-        raise RecipeError(f"--target {text}: allowed is a number, 0.9, or metric=number, accuracy=0.9") from None
+        must = "must be a number, such as 0.9, or metric=number, such as accuracy=0.9"
+        raise RecipeError(f"--target {text}: {must}") from None
     if not equals:
         metric = build_task(recipe).metrics[0] if recipe.target is None else recipe.target.metric
     return [f"target={{metric: {metric!r}, value: {number!r}}}"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from momentum_cli.cells.find import canonical_name
 from momentum_cli.errors import RecipeError
 
-# What an entry may have of its own besides the options of its cell; everything else is shared.
+# Sections that may differ between entries, besides the options of its cell; everything else is shared.
 OWN_SECTIONS = ("model", "optimizer", "schedule")
 _VARIANT = re.compile(r"(?P<name>[^@:=]+)(?:@(?P<alias>[^:=]+))?(?::(?P<options>.+))?")
 
@@ -50,16 +50,16 @@ def parse_cells(texts: Sequence[str]) -> tuple[Variant, ...]:
     return tuple(variants)
 
 
-def split_list(flag: str, kind: str, texts: Sequence[str]) -> list[str]:
+def split_list(flag: str, noun: str, texts: Sequence[str]) -> list[str]:
     """Split lists at commas, except before a ``key=value``, which belongs to the variant before it.
 
     Args:
         flag: option of the command line, for messages.
-        kind: what is listed, likewise.
+        noun: what is listed, "cell" or "optimizer", likewise.
         texts: of the option, as often as it was given.
 
     Raises:
-        RecipeError: An option stands alone.
+        RecipeError: An option belongs to nothing.
     """
     pieces: list[str] = []
     for text in texts:
@@ -69,7 +69,7 @@ def split_list(flag: str, kind: str, texts: Sequence[str]) -> list[str]:
             if equals and not set(key) & set("@:"):
                 if fresh or ":" not in pieces[-1]:
                     raise RecipeError(
-                        f"{flag} {text}: {piece!r} is an option without {_article(kind)}; write {kind.upper()}:{piece}"
+                        f"{flag} {text}: {piece!r} is an option without {_article(noun)}; write {noun.upper()}:{piece}"
                     )
                 pieces[-1] += f",{piece}"
             else:
@@ -78,7 +78,7 @@ def split_list(flag: str, kind: str, texts: Sequence[str]) -> list[str]:
     return pieces
 
 
-def take_apart(flag: str, kind: str, text: str) -> tuple[str, str | None, tuple[str, ...]]:
+def take_apart(flag: str, noun: str, text: str) -> tuple[str, str | None, tuple[str, ...]]:
     """Return what is named, its alias and its options ``key=value``.
 
     Raises:
@@ -86,9 +86,9 @@ def take_apart(flag: str, kind: str, text: str) -> tuple[str, str | None, tuple[
     """
     match = _VARIANT.fullmatch(text)
     if match is None or (match["alias"] and not re.fullmatch(r"[\w.+-]+", match["alias"])):
-        word = kind.upper()
+        word = noun.upper()
         raise RecipeError(
-            f"{flag} {text}: allowed is {word}, {word}:key=value,… or {word}@NAME:key=value,… with a NAME of letters, "
+            f"{flag} {text}: must be {word}, {word}:key=value,… or {word}@NAME:key=value,… with a NAME of letters, "
             "digits, _ . + -"
         )
     options = tuple(piece.strip() for piece in (match["options"] or "").split(",") if piece.strip())
@@ -112,8 +112,8 @@ def require_different(flag: str, labels: Sequence[str], option: str) -> None:
             raise RecipeError(f"{flag}: {label} comes twice; name one of them, as {label}@other:{option}")
 
 
-def _article(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _variant(text: str) -> Variant:
@@ -124,6 +124,6 @@ def _variant(text: str) -> Variant:
         if "." in key and (key.split(".")[0] not in OWN_SECTIONS or key == "model.cell"):
             raise RecipeError(
                 f"--cells {text}: {key} cannot differ between cells, or they would not be compared on equal terms; "
-                f"allowed are options of the cell and of {', '.join(OWN_SECTIONS)}"
+                f"give options of the cell or of {', '.join(OWN_SECTIONS)}"
             )
     return Variant(label_of(cell, alias, options), cell, options)

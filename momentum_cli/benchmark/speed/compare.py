@@ -13,6 +13,7 @@ from momentum_cli.benchmark.tables.comparison import Table, split_columns
 from momentum_cli.cells.find import canonical_name
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.machine import environment
+from momentum_cli.messages import refuse
 from momentum_cli.pictures.style import PALETTE, drawing
 from momentum_cli.progress import BenchUi, NullBenchUi
 from momentum_cli.runs.files import write_json
@@ -66,7 +67,7 @@ def speed(
     wanted = [_shape(text) for text in shapes] or list(SHAPES)
     for backend in backends:
         if backend not in ("auto", *BACKENDS):
-            raise RecipeError(f"--backend {backend}: allowed are auto, {', '.join(BACKENDS)}")
+            raise RecipeError(refuse("--backend", backend, f"be one of auto, {', '.join(BACKENDS)}"))
     if rounds < FEWEST_ROUNDS:
         raise RecipeError(f"--rounds {rounds}: fewer than {FEWEST_ROUNDS} do not give quartiles to be believed")
     folder = _folder(out, overwrite)
@@ -179,7 +180,7 @@ def _shape(text: str) -> Shape:
     except ValueError:
         numbers = []
     if len(numbers) != 4 or min(numbers) < 1:
-        raise RecipeError(f"--shape {text}: allowed is T,B,D,N, four numbers >= 1, such as 784,128,1,128")
+        raise RecipeError(refuse("--shape", text, "be T,B,D,N, four numbers >= 1, such as 784,128,1,128"))
     return Shape(*numbers)
 
 

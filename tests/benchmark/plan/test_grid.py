@@ -39,14 +39,14 @@ def test_a_grid_is_read_sorted_and_multiplied_out() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("momentum", "got 'momentum', allowed is NAME=number"),
-        ("momentum=0,x", "momentum has 'x', allowed are numbers"),
-        ("momentum=0,inf", "momentum has 'inf'"),
+        ("momentum", "must be NAME=number"),
+        ("momentum=0,x", "`momentum` must be numbers, got 'x'"),
+        ("momentum=0,inf", "`momentum` must be numbers, got 'inf'"),
         ("momentum=0.5,0.50", "momentum=0.5 comes twice"),
         ("momentum=0;momentum=1", "momentum comes twice"),
-        ("a=1;b=2;c=3", "got 3 options, allowed are one or two"),
-        (";", "got 0 options"),
-        ("train.batch_size=8,16", "train.batch_size is shared by all that is compared"),
+        ("a=1;b=2;c=3", "must have one or two options, got 3"),
+        (";", "must have one or two options, got 0"),
+        ("train.batch_size=8,16", "train.batch_size is shared by everything compared"),
     ],
 )
 def test_what_is_no_grid(text: str, message: str) -> None:

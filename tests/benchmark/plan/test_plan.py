@@ -115,7 +115,7 @@ def test_what_the_command_decides_cannot_be_overridden(text: str) -> None:
         make_plan([], overrides=[text])
 
 
-def test_unknown_options_of_a_variant_are_told(tmp_path: Path) -> None:
+def test_unknown_options_of_a_variant_are_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="momentun"):
         make_plan([], cells=["momentum@x:momentun=0.9"])
     with pytest.raises(RecipeError, match="no such file or shipped recipe"):

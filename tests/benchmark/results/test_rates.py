@@ -133,9 +133,9 @@ def test_the_options_of_a_recipe_belong_to_its_own_optimizer() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"overrides": ["optimizer.lr=0.1"], "lr_grid": "0.1"}, "not together with --lr-grid"),
-        ({"overrides": ["optimizer.eps=0.1"], "optimizers": ["adam"]}, "not together with --optimizers"),
-        ({"cells": ["lstm:optimizer.lr=1"], "lr_grid": "0.1"}, "not together with --lr-grid"),
+        ({"overrides": ["optimizer.lr=0.1"], "lr_grid": "0.1"}, "cannot be combined with --lr-grid"),
+        ({"overrides": ["optimizer.eps=0.1"], "optimizers": ["adam"]}, "cannot be combined with --optimizers"),
+        ({"cells": ["lstm:optimizer.lr=1"], "lr_grid": "0.1"}, "cannot be combined with --lr-grid"),
         ({"optimizers": ["adam:lr=0.1"], "lr_grid": "0.1"}, "lr is given by --lr-grid"),
         ({"optimizers": ["adam:bogus=0.1"]}, "bogus"),
         ({"optimizers": ["adam"], "baseline": "adam"}, "not one of the cells with their optimizers momentum adam"),
@@ -458,7 +458,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], no_memo
     ("arguments", "message"),
     [
         (["--optimizers", "ahb-sdg"], "did you mean 'ahb-sgd'"),
-        (["--lr-grid", "fast"], "allowed are numbers above 0"),
+        (["--lr-grid", "fast"], "a rate must be a number > 0"),
         (["--lr-grid", "0.1", "--tuned", "4"], "give one of the two"),
         (["--speed", "--lr-grid", "0.1"], "belongs to a training"),
     ],

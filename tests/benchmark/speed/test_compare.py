@@ -48,7 +48,7 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     for options, message in (
         ({"shapes": ["1,2,3"]}, "T,B,D,N"),
         ({"shapes": ["1,2,0,4"]}, "T,B,D,N"),
-        ({"backends": ["cudnn"]}, "allowed are auto, reference"),
+        ({"backends": ["cudnn"]}, "must be one of auto, reference"),
         ({"rounds": 5}, "fewer than 20"),
         ({"cells": ["lsmt"]}, "did you mean 'lstm'"),
     ):
