@@ -96,23 +96,23 @@ def _without_types(parameters: list[Any]) -> list[Any]:
 
 
 def _unexpected(error: Exception, as_json: bool, debug: bool) -> int:
-    kind = type(error).__name__
+    name = type(error).__name__
     if is_usage_error(error):
-        code = _report(usage_message(error), kind, USAGE, as_json)
+        code = _report(usage_message(error), name, USAGE, as_json)
         if not as_json and (command := help_command(error)):
             terminal.print_hint(f"{command} shows what it takes")
         return code
     if debug:
         traceback.print_exc()
     hint = "" if debug else "\nThis is not expected; run the same command with --debug to see where it comes from."
-    return _report(f"{kind}: {error}{hint}", kind, 1, as_json)
+    return _report(f"{name}: {error}{hint}", name, 1, as_json)
 
 
-def _report(message: str, kind: str, code: int, as_json: bool, details: dict[str, Any] | None = None) -> int:
+def _report(message: str, name: str, code: int, as_json: bool, details: dict[str, Any] | None = None) -> int:
     """Show an error and return its exit code."""
     if terminal.is_main_process():
         if as_json:
-            terminal.print_json({"error": {"type": kind, "message": message, "exit_code": code, **(details or {})}})
+            terminal.print_json({"error": {"type": name, "message": message, "exit_code": code, **(details or {})}})
         terminal.print_error(message)
     elif code in (1, 3, 4):
         # A wrong recipe meets every process alike, and so does a signal; the main one reports them.

@@ -39,7 +39,7 @@ def check_zip(path: Path) -> bytes:
     return content
 
 
-def kind(path: Path) -> str:
+def file_format(path: Path) -> str:
     """Return the format of an exported file: ``torchscript``, ``pt2``, ``aoti``, ``safetensors`` or ``onnx``.
 
     Raises:

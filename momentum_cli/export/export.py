@@ -17,7 +17,7 @@ from typing import Any
 from momentum_cli.cells.plugins import plugins_of
 from momentum_cli.errors import DataError, RecipeError, TargetError
 from momentum_cli.export import pt2, safetensors, torchscript
-from momentum_cli.export.archive import kind
+from momentum_cli.export.archive import file_format
 from momentum_cli.export.bundle import Bundle
 from momentum_cli.export.description import describe_model
 from momentum_cli.export.onnx import format as onnx
@@ -146,7 +146,7 @@ def is_exported(path: Path) -> bool:
     Raises:
         DataError: It is damaged or of another kind.
     """
-    if kind(path) != "safetensors":
+    if file_format(path) != "safetensors":
         return True
     return bool(safetensors.describes_itself_as(path) != CHECKPOINT)
 
@@ -163,7 +163,7 @@ def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-    found = kind(path)
+    found = file_format(path)
     if found == "aoti":
         if not trust_native_code:
             raise DataError(

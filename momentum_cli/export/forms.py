@@ -60,7 +60,7 @@ def form_of(model: Model) -> Form:
         RecipeError: Models of its type cannot be exported.
     """
     if type(model) not in FORMS:
-        able = ", ".join(kind.__name__ for kind in FORMS)
+        able = ", ".join(cls.__name__ for cls in FORMS)
         raise RecipeError(f"export does not support a {type(model).__name__}; it supports {able}")
     return FORMS[type(model)]
 
@@ -81,7 +81,7 @@ def rebuild(description: dict[str, Any]) -> Model:
 
 
 def _describe_layer(layer: RecurrentLayer | RecurrentStack) -> dict[str, Any]:
-    name = next(key for key, kind in DYNAMICS.items() if type(layer.dynamics) is kind)
+    name = next(key for key, cls in DYNAMICS.items() if type(layer.dynamics) is cls)
     return {
         "recurrence": layer.recurrence.name,
         **({"recurrence_options": layer.options} if layer.options else {}),

@@ -108,7 +108,7 @@ def check_data(
     loading them says.
 
     Returns:
-        ``task``, ``path``, ``ok``, and ``problems``: kind, column, sequence, rows (the first 20), count and message of
+        ``task``, ``path``, ``ok``, and ``problems``: code, column, sequence, rows (the first 20), count and message of
         each.
 
     Raises:

@@ -75,7 +75,7 @@ def _threads() -> dict[str, Any]:
 
 
 def _backends() -> dict[str, Any]:
-    """Ask every backend about every dynamics in front of an LSTM, on every kind of device there is."""
+    """Ask every backend about every dynamics in front of an LSTM, on every device there is."""
     import torch
 
     from momentum_cli.dynamics import DYNAMICS
@@ -83,15 +83,15 @@ def _backends() -> dict[str, Any]:
     from momentum_cli.kernels.backend import Work
     from momentum_cli.recurrence import RECURRENCES
 
-    kinds = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     report: dict[str, Any] = {}
     for name, backend in BACKENDS.items():
         report[name] = {
-            kind: {
-                dynamics: backend.supports(Work(RECURRENCES["lstm"], cls(), 1, torch.device(kind), torch.float32))
+            device: {
+                dynamics: backend.supports(Work(RECURRENCES["lstm"], cls(), 1, torch.device(device), torch.float32))
                 for dynamics, cls in DYNAMICS.items()
             }
-            for kind in kinds
+            for device in devices
         }
         status = getattr(backend, "status", None)
         if status is not None:
@@ -105,8 +105,8 @@ def _data(data_dir: Path | None) -> dict[str, Any]:
     folder = data_dir or default_data_dir()
     # Tasks not named here are embedded or generated.
     mnist = _mnist_state(folder)
-    kinds = {"files": "files", "language": "text", "speech": "recordings", "speech-classify": "recordings"}
-    own = {name: f"ready, reads {kind} of your own" for name, kind in kinds.items()}
+    reads = {"files": "files", "language": "text", "speech": "recordings", "speech-classify": "recordings"}
+    own = {name: f"ready, reads your own {content}" for name, content in reads.items()}
     known = {"mnist": mnist, "pmnist": mnist, **own}
     tasks = {name: known.get(name, "ready, needs no files") for name in TASKS}
     return {"folder": str(folder), "exists": folder.is_dir(), "tasks": tasks}
@@ -181,11 +181,11 @@ def _backend_text(answers: dict[str, Any]) -> str:
     if status.get("available") is False:
         return f"not available: {status['reason']}\nwithout it: {status['cost']}"
     lines = []
-    for kind, reasons in answers.items():
-        if kind == "status":
+    for device, reasons in answers.items():
+        if device == "status":
             continue
         able = [dynamics for dynamics, reason in reasons.items() if reason is None]
-        lines.append(f"{kind}: {', '.join(able) or 'nothing'}")
+        lines.append(f"{device}: {', '.join(able) or 'nothing'}")
         refused: dict[str, list[str]] = {}
         for dynamics, reason in reasons.items():
             if reason is not None:

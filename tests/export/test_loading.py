@@ -215,9 +215,9 @@ def test_other_kinds(content: bytes, message: str, tmp_path: Path) -> None:
     refused(tmp_path / "absent", "no such")
 
 
-def test_kinds_are_read_from_the_content(files: dict[str, Path]) -> None:
-    kinds = {name: archive.kind(path) for name, path in files.items()}
-    assert kinds == {name: name for name in FORMATS} | {"checkpoint": "safetensors"}
+def test_formats_are_read_from_the_content(files: dict[str, Path]) -> None:
+    formats = {name: archive.file_format(path) for name, path in files.items()}
+    assert formats == {name: name for name in FORMATS} | {"checkpoint": "safetensors"}
 
 
 def test_onnx_with_a_right_checksum_but_no_model(tmp_path: Path) -> None:

@@ -182,9 +182,9 @@ def _table(table: Table, *, keys: Mapping[str, int] | None = None, words: bool =
             long = ' class="long"' if len(text) > 40 else ""
             texts.append(f'<td{long} data-label="{escape(name)}"><span>{key}{_two_lines(text)}</span></td>')
         rows.append(f"<tr>{''.join(texts)}</tr>")
-    kind = "cards words" if words else "cards"
+    style_class = "cards words" if words else "cards"
     return (
-        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll"><table class="{style_class}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

@@ -297,6 +297,6 @@ def as_json(results: Sequence[StepTime]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    name, kind, side, *sizes = sys.argv[1:]
-    chosen: Pass = "forward" if kind == "forward" else "training"
+    name, work, side, *sizes = sys.argv[1:]
+    chosen: Pass = "forward" if work == "forward" else "training"
     sys.stdout.write(str(_report_peak(name, chosen, side, Shape(*map(int, sizes)))))

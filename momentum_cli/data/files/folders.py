@@ -24,13 +24,13 @@ def folder_endings() -> dict[str, tuple[str, ...]]:
     return dict(_ENDINGS)
 
 
-def folder_files(path: Path, kind: str) -> list[Path]:
+def folder_files(path: Path, format: str) -> list[Path]:
     """Return the files of a folder of WAV or text files, sorted.
 
     Raises:
         DataError: There is none.
     """
-    endings = _ENDINGS[kind]
+    endings = _ENDINGS[format]
     if path.is_file():
         return [path]
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings and file.is_file())

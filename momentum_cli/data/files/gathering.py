@@ -275,7 +275,7 @@ class Gatherer:
                     return
             elif word != current.split:
                 text = f"sequence {piece.sequence!r} is in two splits, {current.split} and {word}"
-                known = any(p.kind == "two_splits" and p.text == text for p in self.problems.all)
+                known = any(p.code == "two_splits" and p.text == text for p in self.problems.all)
                 rows = [] if known else [current.first_row]
                 self.problems.add(
                     "two_splits",

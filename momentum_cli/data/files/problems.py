@@ -14,10 +14,10 @@ SHOWN = 20
 
 @dataclass
 class Problem:
-    """One kind of mistake in one place.
+    """One mistake in one place.
 
     Attributes:
-        kind: A word for programs: missing, not_a_number, duplicate_time, two_splits, …
+        code: A word for programs: missing, not_a_number, duplicate_time, two_splits, …
         text: What is wrong, for people.
         rows: Its first rows, numbered as the file's own tools do (see docs/data.md); empty when rows have no meaning.
         count: How many rows there are.
@@ -25,7 +25,7 @@ class Problem:
         sequence: The sequence, when it is one.
     """
 
-    kind: str
+    code: str
     text: str
     rows: list[int] = field(default_factory=list)
     count: int = 0
@@ -41,7 +41,7 @@ class Problem:
     def dump(self) -> dict[str, Any]:
         """Return plain values."""
         return {
-            "kind": self.kind,
+            "code": self.code,
             "column": self.column,
             "sequence": self.sequence,
             "rows": self.rows,
@@ -69,7 +69,7 @@ class Problems:
 
     def add(
         self,
-        kind: str,
+        code: str,
         text: str,
         rows: Iterable[int] = (),
         *,
@@ -79,7 +79,7 @@ class Problems:
         """Take in a mistake.
 
         Args:
-            kind: See `Problem`.
+            code: See `Problem`.
             text: What is wrong, the same for all rows of one problem.
             rows: Where.
             column: Column, if it is one.
@@ -88,14 +88,14 @@ class Problems:
         places = [int(row) for row in rows]
         if sequence is not None:
             self.sequences.add(sequence)
-        if kind == "not_a_number":
+        if code == "not_a_number":
             self._no_numbers.update((column, row) for row in places)
-        elif kind == "missing" and places:
+        elif code == "missing" and places:
             # What is no number is missing from there on; it has been named already.
             places = [row for row in places if (column, row) not in self._no_numbers]
             if not places:
                 return
-        problem = self._found.setdefault((kind, text), Problem(kind, text, column=column, sequence=sequence))
+        problem = self._found.setdefault((code, text), Problem(code, text, column=column, sequence=sequence))
         if problem.sequence != sequence:
             problem.sequence = None
         for row in places:

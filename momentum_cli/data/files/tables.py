@@ -158,9 +158,9 @@ def _open_parquet(path: Path) -> Any:
 
 def _plain(column: Any) -> Values:
     """Return an Arrow column as numpy when it is numbers or times, else as a list."""
-    import pyarrow.types as kinds
+    from pyarrow import types
 
-    if kinds.is_floating(column.type) or kinds.is_integer(column.type) or kinds.is_timestamp(column.type):
+    if types.is_floating(column.type) or types.is_integer(column.type) or types.is_timestamp(column.type):
         # A missing number becomes NaN (and integers floats), a missing time NaT.
         return np.asarray(column.to_numpy(zero_copy_only=False))
     return list(column.to_pylist())

@@ -147,7 +147,7 @@ def _compute(
         for part in _parts(recordings, _AHEAD * workers):
             for recording, frames in zip(part, pool.map(one, part), strict=True):
                 if isinstance(frames, RecordingError):
-                    problems.add(frames.kind, f"{recording.name}: {frames}", sequence=recording.name)
+                    problems.add(frames.code, f"{recording.name}: {frames}", sequence=recording.name)
                     continue
                 writer.append(frames)
                 digest.update(frames.tobytes())

@@ -29,7 +29,8 @@ class Features:
     periodic Hann window w(i) = (1 - cos(2 π i / n_fft)) / 2.
 
     Args:
-        kind: ``"stft"``: F bins; ``"log-mel"``: `n_mels` triangles on the HTK mel scale from 0 to half the sample rate.
+        spectrum: ``"stft"``: F bins; ``"log-mel"``: `n_mels` triangles on the HTK mel scale from 0 to half the sample
+            rate.
         sample_rate: Hz, >= 1.
         n_fft: Samples of a frame, even, >= 2.
         hop_length: Samples from one frame to the next, in [1, n_fft].
@@ -42,7 +43,7 @@ class Features:
     NeurIPS 2016, section 4.4, and their code (stft_mc: the zeros; data_transform logmag: dB and floor).
     """
 
-    kind: Literal["stft", "log-mel"] = "stft"
+    spectrum: Literal["stft", "log-mel"] = "stft"
     sample_rate: int = 8000
     n_fft: int = 256
     hop_length: int = 128
@@ -55,7 +56,7 @@ class Features:
             raise ValueError(f"n_fft: got {self.n_fft}, allowed is an even number >= 2")
         if not 1 <= self.hop_length <= self.n_fft:
             raise ValueError(f"hop_length: got {self.hop_length}, allowed is 1 … n_fft = {self.n_fft}")
-        if self.kind == "log-mel":
+        if self.spectrum == "log-mel":
             if self.n_mels < 1:
                 raise ValueError(f"n_mels: got {self.n_mels}, allowed is >= 1")
             if (most := self._most_mels(self.n_mels)) < self.n_mels:
@@ -84,7 +85,7 @@ class Features:
             from torchaudio.functional import resample
 
             sound = resample(sound, rate, self.sample_rate)
-        edge = self.n_fft if self.kind == "stft" else 0
+        edge = self.n_fft if self.spectrum == "stft" else 0
         whole = -(-len(sound) // self.hop_length) * self.hop_length
         behind = max(whole - len(sound) + edge, self.n_fft - len(sound) - edge)
         padded = torch.nn.functional.pad(sound, (edge, behind))
@@ -97,21 +98,21 @@ class Features:
             return_complex=True,
         )
         power = spectrum.real.square() + spectrum.imag.square()
-        if self.kind == "log-mel":
+        if self.spectrum == "log-mel":
             power = self._filters @ power
         frames: np.ndarray = (10.0 * torch.log10(power + FLOOR)).float().T.contiguous().numpy()
         return frames
 
     def dump(self) -> dict[str, Any]:
         """Return plain values that describe the way completely; `of` reads them."""
-        more = {"mel_scale": "htk", "filter_norm": None} if self.kind == "log-mel" else {}
+        more = {"mel_scale": "htk", "filter_norm": None} if self.spectrum == "log-mel" else {}
         return {
-            "features": self.kind,
-            **{name: value for name, value in asdict(self).items() if name != "kind"},
+            "features": self.spectrum,
+            **{name: value for name, value in asdict(self).items() if name != "spectrum"},
             "window": "hann",
             "unit": "dB",
             "floor": FLOOR,
-            "edge": self.n_fft if self.kind == "stft" else 0,
+            "edge": self.n_fft if self.spectrum == "stft" else 0,
             **more,
         }
 

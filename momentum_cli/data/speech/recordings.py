@@ -24,12 +24,12 @@ class RecordingError(DataError):
     """A recording that cannot be used.
 
     Attributes:
-        kind: A word for programs: unreadable, truncated, channels, coding, sample_rate.
+        code: A word for programs: unreadable, truncated, channels, coding, sample_rate.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.code = code
 
 
 def read_recording(path: Path) -> tuple[np.ndarray, int, dict[str, str]]:
@@ -70,9 +70,9 @@ def _read_sphere(file: BinaryIO) -> tuple[np.ndarray, int, dict[str, str]]:
         "sample_n_bytes": ("coding", fields.get("sample_n_bytes", "2"), ("2",)),
         "sample_byte_format": ("coding", fields.get("sample_byte_format", ""), tuple(_BYTE_ORDERS)),
     }
-    for name, (kind, got, allowed) in wanted.items():
+    for name, (code, got, allowed) in wanted.items():
         if got not in allowed:
-            raise RecordingError(kind, f"{name} of the SPHERE header: got {got!r}, allowed is {' or '.join(allowed)}")
+            raise RecordingError(code, f"{name} of the SPHERE header: got {got!r}, allowed is {' or '.join(allowed)}")
     count, rate = _whole(fields, "sample_count"), _whole(fields, "sample_rate")
     file.seek(header)
     content = file.read(2 * count)

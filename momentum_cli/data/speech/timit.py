@@ -137,12 +137,12 @@ def _utterances(root: Path, folder: Path, speaker: str, split: str, problems: Pr
             # The shorter name comes first: the original before a converted copy.
             sentences.setdefault((match[1].upper(), int(match[2])), file)
     place = folder.relative_to(root).as_posix()
-    for kind, wanted in _EACH.items():
-        there = sorted(f"{one}{number}" for one, number in sentences if one == kind)
+    for letters, wanted in _EACH.items():
+        there = sorted(f"{one}{number}" for one, number in sentences if one == letters)
         if len(there) != wanted:
             problems.add(
                 "incomplete",
-                f"{place}: has {len(there)} {kind} sentences ({', '.join(there) or 'none'}), allowed is {wanted}",
+                f"{place}: has {len(there)} {letters} sentences ({', '.join(there) or 'none'}), allowed is {wanted}",
                 sequence=place,
             )
     base = Recording(folder, place, speaker=speaker, split=split)
@@ -153,7 +153,7 @@ def _utterances(root: Path, folder: Path, speaker: str, split: str, problems: Pr
             name=file.relative_to(root).as_posix(),
             label=None,
             # TIMIT's headers leave out the sex: cjf0_si1027.
-            utterance=f"{speaker[1:]}_{kind}{number}".lower(),
+            utterance=f"{speaker[1:]}_{letters}{number}".lower(),
         )
-        for (kind, number), file in sorted(sentences.items())
+        for (letters, number), file in sorted(sentences.items())
     ]

@@ -52,13 +52,13 @@ def write_direction(
     if recurrence.name not in _NODES:
         output, end, _ = driven_recurrence(w, layer, weights, x, first, [])
         return output, end, drive
-    kind, options = _NODES[recurrence.name]
+    node_type, options = _NODES[recurrence.name]
     inputs = [x, *_node_weights(w, recurrence.name, weights), ""]
     inputs += [w.op("Unsqueeze", [tensor, w.constant(np.array([0]))]) for tensor in first]
     while inputs[-1] == "":
         inputs.pop()
-    names = [w.name(kind), *(w.name("end") for _ in recurrence.state_names)]
-    w.add(kind, inputs, names, hidden_size=layer.hidden_size, **options)
+    names = [w.name(node_type), *(w.name("end") for _ in recurrence.state_names)]
+    w.add(node_type, inputs, names, hidden_size=layer.hidden_size, **options)
     output = w.op("Squeeze", [names[0], w.constant(np.array([1]))])
     return output, [w.take(end, 0) for end in names[1:]], drive
 

@@ -46,5 +46,5 @@ def build(model: Model, bundle: Bundle) -> onnx.ModelProto:
 
 def _value(name: str, entry: dict[str, Any]) -> onnx.ValueInfoProto:
     """Return an input or an output of the graph, of the type and shape in the bundle."""
-    kind = TensorProto.INT64 if entry["dtype"] == "int64" else TensorProto.FLOAT
-    return helper.make_tensor_value_info(name, kind, entry["shape"])
+    element_type = TensorProto.INT64 if entry["dtype"] == "int64" else TensorProto.FLOAT
+    return helper.make_tensor_value_info(name, element_type, entry["shape"])

@@ -44,14 +44,14 @@ class Writer:
         """Return the name of a constant without dimensions."""
         return self.constant(np.array(value, like))
 
-    def add(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+    def add(self, node_type: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
         """Append a node."""
-        self.nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+        self.nodes.append(helper.make_node(node_type, inputs, outputs, **attributes))
 
-    def op(self, kind: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Any) -> str:
+    def op(self, node_type: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Any) -> str:
         """Append a node and return the name of its (first) output."""
-        names = outputs or [self.name(kind)]
-        self.add(kind, inputs, names, **attributes)
+        names = outputs or [self.name(node_type)]
+        self.add(node_type, inputs, names, **attributes)
         return names[0]
 
     def size(self, x: str, axis: int) -> str:

@@ -58,7 +58,7 @@ def recipe_of(path: Path, **task: Any) -> Recipe:
 
 
 def found(recipe: Recipe) -> list[tuple[str, list[int]]]:
-    return [(problem["kind"], problem["rows"]) for problem in check_data(recipe)["problems"]]
+    return [(problem["code"], problem["rows"]) for problem in check_data(recipe)["problems"]]
 
 
 # Problems.
@@ -119,7 +119,7 @@ def test_identical_sequences_in_two_splits_are_a_leak_that_only_check_reports(tm
 
 def test_many_rows_are_counted_and_the_first_twenty_shown(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv", {row: f"s{(row - 2) // 5},{(row - 2) % 5},,1,a,train" for row in range(2, 42)})
-    problem = next(p for p in check_data(recipe_of(path))["problems"] if p["kind"] == "missing")
+    problem = next(p for p in check_data(recipe_of(path))["problems"] if p["code"] == "missing")
     assert (problem["count"], problem["rows"]) == (40, list(range(2, 22)))
     assert "and 20 more" in problem["message"]
 

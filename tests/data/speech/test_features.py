@@ -75,9 +75,9 @@ def test_another_sample_rate_is_brought_to_that_of_the_frames() -> None:
 def test_a_short_recording_has_frames(features: Features, length: int) -> None:
     frames = features(SOUND[:length], 8000)
     whole = math.ceil(length / features.hop_length) * features.hop_length
-    edges = 2 * features.n_fft if features.kind == "stft" else 0
+    edges = 2 * features.n_fft if features.spectrum == "stft" else 0
     assert len(frames) == 1 + (max(whole + edges, features.n_fft) - features.n_fft) // features.hop_length
-    assert len(frames) >= (2 if features.kind == "stft" else 1)
+    assert len(frames) >= (2 if features.spectrum == "stft" else 1)
     assert np.isfinite(frames).all()
 
 
@@ -97,8 +97,8 @@ def test_the_description_leads_back() -> None:
         ({"n_fft": 0}, "n_fft: got 0"),
         ({"hop_length": 0}, "hop_length: got 0"),
         ({"hop_length": 257}, r"hop_length: got 257, allowed is 1 … n_fft = 256"),
-        ({"kind": "log-mel"}, "n_mels: got 0"),
-        ({"kind": "log-mel", "n_mels": 100}, r"n_mels: got 100.*no bin.*allowed is 1 … \d+"),
+        ({"spectrum": "log-mel"}, "n_mels: got 0"),
+        ({"spectrum": "log-mel", "n_mels": 100}, r"n_mels: got 100.*no bin.*allowed is 1 … \d+"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], message: str) -> None:

@@ -58,7 +58,7 @@ WHOLE = sphere(SAMPLES, 16000)
 
 
 @pytest.mark.parametrize(
-    ("content", "kind", "message"),
+    ("content", "code", "message"),
     [
         (WHOLE[:-100], "truncated", f"its header says {len(SAMPLES)} samples, {len(SAMPLES) - 50} are there"),
         (WHOLE[:300], "truncated", "its header says 800 samples, 0 are there"),
@@ -75,11 +75,11 @@ WHOLE = sphere(SAMPLES, 16000)
         (b"", "unreadable", "not a readable sound file"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_named(content: bytes, kind: str, message: str, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_file_is_named(content: bytes, code: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(RecordingError, match=message) as caught:
         read_recording(tmp_path / "a.wav")
-    assert caught.value.kind == kind
+    assert caught.value.code == code
 
 
 def test_a_wav_that_is_cut_short_is_named(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_wav_that_is_cut_short_is_named(tmp_path: Path) -> None:
     path.write_bytes(whole[:-200])
     with pytest.raises(RecordingError, match=r"says 1600 bytes of samples, 1400 are there") as caught:
         read_recording(path)
-    assert caught.value.kind == "truncated"
+    assert caught.value.code == "truncated"
     # What a program wrote into a pipe announces no length, or the largest one.
     for size in (b"\xff\xff\xff\xff",):
         place = whole.index(b"data") + 4

@@ -114,7 +114,7 @@ def test_a_whole_corpus_is_counted(tmp_path: Path) -> None:
     problems = Problems()
     found = timit.list_timit(tree, problems)
     assert len(found) == 3696 + 400 + 192 - 8 - 1
-    missing, incomplete = (str(problem) for problem in sorted(problems.all, key=lambda problem: problem.kind)[::-1])
+    missing, incomplete = (str(problem) for problem in sorted(problems.all, key=lambda problem: problem.code)[::-1])
     assert "1 of 24 speakers of the split test are missing: DR3/FPKT0" in missing
     assert "there are 192 utterances, here at most 184" in missing
     assert incomplete.startswith("TRAIN/DR7/MWRP0: has 4 SX sentences (SX")
