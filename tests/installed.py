@@ -40,9 +40,9 @@ def compare_with_reference() -> None:
 
 def main() -> None:
     """Run every check; an error ends the program."""
-    found, source = Path(momentum_cli.__file__).resolve(), Path(__file__).resolve().parents[1]
-    print(found.parent)
-    if source in found.parents and "site-packages" not in found.parts:
+    found = Path(momentum_cli.__file__).resolve().parent
+    print(found)
+    if found == Path(__file__).resolve().parents[1] / "momentum_cli":
         sys.exit(f"{found}: this is the source tree, not an installation")
     kernel = status()
     if kernel["available"] == ("--without-kernel" in sys.argv):
