@@ -109,26 +109,24 @@ def check_options(
     allowed = {option.name: option for option in options}
     problems = [Problem((key,), unknown("key", key, allowed, owner)) for key in given if key not in allowed]
     known = {key: value for key, value in given.items() if key in allowed}
-    wrong: set[str] = set()
-    while True:
-        try:
-            model = options_model(owner, options)(**known)
-            break
-        except ValidationError as error:
-            # A union reports one error a member; one line a key is enough.
-            found = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
-            for key in found:
-                must = f"be {describe_type(allowed[key].annotation)}"
-                problems.append(
-                    Problem((key,), refuse("", known[key], must) if key in known else f"missing; must {must}")
-                )
-            if not found.keys() <= known.keys():
-                return {}, problems
-            # The other options are still worth checking.
-            wrong |= found.keys()
-            known = {key: value for key, value in known.items() if key not in found}
+    model, wrong = options_model(owner, options), set()
+    try:
+        checked = model(**known)
+    except ValidationError as error:
+        # A union reports one error per member; one line per key is enough.
+        wrong = {str(detail["loc"][0]) for detail in error.errors()}
+        for name in [name for name in allowed if name in wrong]:
+            must = f"be {describe_type(allowed[name].annotation)}"
+            problems.append(
+                Problem((name,), refuse("", known[name], must) if name in known else f"missing; must {must}")
+            )
+        if any(allowed[name].default is dataclasses.MISSING for name in wrong):
+            return {}, problems
+        # The other options are still worth checking.
+        known = {key: value for key, value in known.items() if key not in wrong}
+        checked = model(**known)
     values = {
-        option.name: getattr(model, option.name)
+        option.name: getattr(checked, option.name)
         for option in options
         if option.name in known or option.default is not None
     }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from momentum_cli.messages import Said, describe_mistake, describe_value, refuse
+from momentum_cli.messages import Said, describe_mistake, describe_value, nearest, refuse, unknown
 from momentum_cli.recipe.sections import Section
 
 WRONG: list[Any] = ["x", "", 1.5, -1, 2, True, None, [], ["x"], {}, {"x": 1}, float("nan"), float("inf"), 10**400]
@@ -79,6 +79,7 @@ def test_a_long_value_is_shown_by_its_beginning() -> None:
     ("arguments", "message"),
     [
         (("momentum", 1.3, "be in [0, 1)"), "`momentum` must be in [0, 1), got 1.3"),
+        (("", 0, "be > 0"), "must be > 0, got 0"),
         (("train.epochs", "many", "be an integer"), "`train.epochs` must be an integer, got 'many'"),
         (("--split", "dev", "be one of train, test"), "--split must be one of train, test, got 'dev'"),
         (
@@ -89,3 +90,9 @@ def test_a_long_value_is_shown_by_its_beginning() -> None:
 )
 def test_a_refusal_says_what_it_must_be_and_what_it_was(arguments: tuple[Any, ...], message: str) -> None:
     assert refuse(*arguments) == message
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    assert nearest("LSTN", ["lstm", "gru"]) == "lstm"
+    assert nearest("xyz", ["lstm"]) is None
+    assert unknown("key", "a", [], "x") == "unknown key 'a' of x (allowed: none)"

@@ -1,0 +1,59 @@
+"""What a recipe names is what is built: tasks, dynamics, models, optimizers with their groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from momentum_cli.cells.catalogue import LAYERS, all_cells
+from momentum_cli.cells.find import parse_cell
+from momentum_cli.data import TASKS
+from momentum_cli.inspection.cells import describe_cells
+from momentum_cli.layers.orthogonal_matrix import orthogonal_parameters
+from momentum_cli.recipe.building import build_dynamics, build_model, build_optimizer, build_task
+from momentum_cli.recipe.parameter_groups import unused_groups
+from momentum_cli.recipe.recipe import load_recipe, parse_recipe
+from momentum_cli.recipe.shipped import shipped_recipes
+
+
+@pytest.mark.parametrize("path", sorted(shipped_recipes().values()), ids=lambda path: path.stem)
+def test_every_shipped_recipe_builds(path: Path) -> None:
+    recipe = load_recipe(path)
+    task = build_task(recipe)
+    assert isinstance(task, TASKS[recipe.task.name])
+    for cell in {recipe.model.cell, *recipe.cells}:
+        model = build_model(recipe.override(f"model.cell={cell}"), 2, 3, "last")
+        build_optimizer(recipe, model)
+        assert model.layer.dynamics == build_dynamics(recipe, cell)
+
+
+@pytest.mark.parametrize("cell", all_cells())
+def test_every_cell_builds_with_its_options(cell: str) -> None:
+    described = next(entry for entry in describe_cells() if entry["name"] == cell)
+    options = {name: option["default"] for name, option in described["options"].items()}
+    recipe = load_recipe("digits", [f"model.cell={cell}", "model.hidden_size=4", f"cells.{cell}={options}"])
+    model = build_model(recipe, 2, 3, "last")
+    assert model.layer.recurrence.name == LAYERS[parse_cell(cell).layer].recurrence.name
+    assert model(torch.zeros(1, 2, 2))[0].shape == (1, 3)
+
+
+def test_a_group_has_its_own_options_and_takes_the_others_from_the_optimizer() -> None:
+    overrides = ["model.cell=momentum-dtriv", "cells.momentum-dtriv.basis_every=infty"]
+    optimizer = "optimizer={name: rmsprop, lr: 7e-4, alpha: 0.9, groups: {orthogonal: {lr: 2e-4, alpha: 0.99}}}"
+    recipe = load_recipe("digits", [*overrides, optimizer])
+    assert recipe.cells["momentum-dtriv"]["basis_every"] == "infty"
+    assert recipe.optimizer.groups == {"orthogonal": {"lr": 2e-4, "alpha": 0.99}}
+    assert parse_recipe(recipe.dump()) == recipe
+    model = build_model(recipe, 2, 3, "last")
+    rest, orthogonal = build_optimizer(recipe, model).param_groups
+    assert [id(p) for p in orthogonal["params"]] == [id(p) for p in orthogonal_parameters(model)]
+    assert len(rest["params"]) == len(list(model.parameters())) - 1
+    assert [(g["lr"], g["alpha"], g["eps"]) for g in (rest, orthogonal)] == [(7e-4, 0.9, 1e-8), (2e-4, 0.99, 1e-8)]
+    # One recipe serves every cell.
+    other = recipe.override("model.cell=momentum")
+    plain = build_model(other, 2, 3, "last")
+    assert [len(g["params"]) for g in build_optimizer(other, plain).param_groups] == [len(list(plain.parameters()))]
+    assert unused_groups(plain, other.optimizer.groups) == ["orthogonal"]
+    assert unused_groups(model, other.optimizer.groups) == []

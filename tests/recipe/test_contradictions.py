@@ -1,0 +1,63 @@
+"""Values of a recipe that are valid alone but not together, and values that no recipe can have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from recipe_files import MINIMAL, mistakes, write
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path", "message"),
+    [
+        (["train.epochs=null"], "train", "no budget"),
+        (["target={metric: mse, value: 1}"], "target.metric", "unknown metric 'mse' of task digits"),
+        (["target={metric: accuracy, value: 95}"], "target.value", "did you mean 0.95?"),
+        (["target={metric: loss, value: 0}"], "target.value", "must be > 0, got 0.0"),
+        (["model.cell=gru", "model.forget_bias=1"], "model.forget_bias", "no forget gate"),
+        (["model.cell=adam-rnn", "model.forget_bias=1"], "model.forget_bias", "no forget gate"),
+        (["model.bias=false", "model.forget_bias=1"], "model.forget_bias", "bias is false"),
+        (["model.dropout=0.1"], "model.dropout", "between layers"),
+        (["train.stop_at_target=true"], "train.stop_at_target", "no target"),
+        (["schedule.name=cosine", "train={max_seconds: 3}"], "schedule.name", "planned length"),
+        (["schedule.name=step"], "schedule.every_n_steps", "missing"),
+        (["schedule.name=exponential"], "schedule.every_n_steps", "missing"),
+        (["schedule.every_n_steps=3"], "schedule.every_n_steps", "does not use it"),
+        (["schedule={name: cosine, gamma: 0.5}"], "schedule.gamma", "does not use it"),
+        (["schedule={min_lr: 0.001}"], "schedule.min_lr", "does not use it"),
+        (["schedule={name: linear, min_lr: 1}"], "schedule.min_lr", "above optimizer.lr"),
+        (
+            ["train.max_steps=5", "schedule.warmup_steps=5"],
+            "schedule.warmup_steps",
+            "must be less than train.max_steps = 5, got 5",
+        ),
+        (["optimizer.lr=0"], "optimizer.lr", "> 0"),
+        (["optimizer.lr=.nan"], "optimizer.lr", "a number"),
+        (["optimizer.lr=.inf"], "optimizer.lr", "a number"),
+        (["optimizer.alpha=0.9"], "optimizer.alpha", "optimizer adam"),
+        (["optimizer.maximize=true"], "optimizer.maximize", "unknown key"),
+        (["optimizer.betas=[0.1]"], "optimizer.betas", "a list [a number, a number]"),
+        (["optimizer={lr: 1}"], "optimizer.name", "missing"),
+        (["task.pixels_per_step=3"], "task.pixels_per_step", "one of 1, 2, 4"),
+        (["task.validation=some"], "task.validation", "an integer or 'none'"),
+        (["task.name=3"], "task.name", "unknown task '3'"),
+        (["model.cell=3"], "model.cell", "must be text, got 3"),
+        (["model.hidden_size=true"], "model.hidden_size", "must be a number, got True"),
+        (["model=3"], "model", "must be a mapping, got 3"),
+        (["cells.adam=3"], "cells.adam", "must be a mapping of options, got 3"),
+        (["cells.sr.restart_every=0"], "cells.sr.restart_every", "integer >= 1"),
+        (["train.early_stopping=3"], "train.early_stopping", "a mapping"),
+        (["train.batch_size.x=3", "train.batch_size=3", "train.batch_size.y=1"], "train.batch_size.y", "has no keys"),
+        (["nonsense"], "", "must be key.path=value"),
+        ([".a=1"], "", "must be key.path=value"),
+        (["train.seed=[1"], "train.seed", "not valid YAML"),
+    ],
+)
+def test_contradictions_and_wrong_values(tmp_path: Path, overrides: list[str], path: str, message: str) -> None:
+    found = mistakes(write(tmp_path, MINIMAL), *overrides)
+    assert found.keys() == {path}
+    where, text = found[path]
+    assert message in text
+    if path != "train":  # the missing budget is the section's, not an override's
+        assert where.startswith("override ")

@@ -1,0 +1,43 @@
+"""The JSON Schema knows every option and accepts what is shipped."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from momentum_cli.cells.catalogue import all_cells
+from momentum_cli.data import TASKS
+from momentum_cli.optim import OPTIMIZERS
+from momentum_cli.recipe.document import Document
+from momentum_cli.recipe.schema import recipe_schema
+from momentum_cli.recipe.shipped import shipped_recipes
+
+
+def test_schema_knows_every_option() -> None:
+    schema = recipe_schema()
+    assert schema["additionalProperties"] is False
+    tasks = {entry["properties"]["name"]["const"]: entry for entry in schema["properties"]["task"]["oneOf"]}
+    assert tasks.keys() == TASKS.keys()
+    assert set(tasks["pmnist"]["properties"]) == {
+        "name",
+        "pixels_per_step",
+        "validation",
+        "split_seed",
+        "permutation_seed",
+    }
+    assert all(entry["additionalProperties"] is False for entry in tasks.values())
+    optimizers = {entry["properties"]["name"]["const"] for entry in schema["properties"]["optimizer"]["oneOf"]}
+    assert optimizers == OPTIMIZERS.keys()
+    assert schema["properties"]["cells"]["properties"].keys() == all_cells().keys()
+    assert schema["$defs"]["ModelOptions"]["properties"]["cell"]["enum"] == list(all_cells())
+    assert schema["properties"]["published"]["propertyNames"]["enum"] == list(all_cells())
+    references = set(re.findall(r"#/\$defs/(\w+)", str(schema)))
+    assert references == schema["$defs"].keys()
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_schema_accepts_shipped_recipes(name: str) -> None:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(recipe_schema())
+    document = Document(shipped_recipes()[name].read_text(encoding="utf-8"), name)
+    assert list(validator.iter_errors(document.data)) == []
