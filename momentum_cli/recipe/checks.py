@@ -23,8 +23,6 @@ from momentum_cli.options import Option, Path, Problem, check_options, dataclass
 from momentum_cli.recipe.contradictions import contradictions
 from momentum_cli.recipe.parameter_groups import GROUPS
 from momentum_cli.recipe.sections import (
-    BpttOptions,
-    LanguageModelOptions,
     ModelOptions,
     OptimizerOptions,
     PublishedOptions,
@@ -34,6 +32,7 @@ from momentum_cli.recipe.sections import (
     TaskOptions,
     TrainOptions,
 )
+from momentum_cli.recipe.task_rules import complete_for_task
 
 # Arguments of torch's optimizers that are no settings of a training: the first is the model, the others would train
 # away from the minimum or through the optimizer itself.
@@ -251,16 +250,12 @@ def _check_plugins(data: Any) -> tuple[list[str], list[Problem]]:
 
 
 def _complete(sections: dict[str, Any], plugins: list[str]) -> dict[str, Any]:
-    """Write down what a recipe leaves to its objects: defaults of its cell and of a language model, its plugins."""
+    """Write down what a recipe leaves to its objects: defaults of its cell and its task, and its plugins."""
     model, train, cells = sections["model"], sections["train"], sections.get("cells", {})
     if model.cell not in cells:
         defaults = {option.name: option.default for option in cell_options(parse_cell(model.cell))}
         cells = {**cells, **({model.cell: defaults} if defaults else {})}
-    if sections["task"].name == "language":
-        model = model.model_copy(update={"language": model.language or LanguageModelOptions()})
-        # Each of the sequences evaluated side by side is a stream that starts without context.
-        side_by_side = train.eval_batch_size if "eval_batch_size" in train.model_fields_set else 1
-        train = train.model_copy(update={"bptt": train.bptt or BpttOptions(), "eval_batch_size": side_by_side})
+    model, train = complete_for_task(sections["task"].name, model, train)
     plugins = sorted({*plugins, *plugins_of([model.cell, *cells, *sections.get("published", {})])})
     return {**sections, "model": model, "train": train, "cells": cells, "plugins": plugins}
 

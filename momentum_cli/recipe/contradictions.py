@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from momentum_cli.cells.catalogue import LAYERS, LayerEntry
+from momentum_cli.cells.catalogue import LAYERS
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.data import TASKS
-from momentum_cli.layers.orthogonal import OrthogonalRNN
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.metrics import METRICS
 from momentum_cli.options import Problem
 from momentum_cli.recipe.sections import (
-    LanguageModelOptions,
     ModelOptions,
     OptimizerOptions,
     PublishedOptions,
@@ -22,9 +20,7 @@ from momentum_cli.recipe.sections import (
     TaskOptions,
     TrainOptions,
 )
-
-# The standard deviation of windows of variable length is 5 steps, so shorter ones could be empty.
-_SHORTEST_VARIABLE = 20
+from momentum_cli.recipe.task_rules import task_contradictions
 
 
 def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
@@ -46,7 +42,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
     if model:
         found += _model_contradictions(model)
     if task:
-        found += _language_contradictions(task.name, model, train)
+        found += task_contradictions(task.name, model, train)
     if train and optimizer:
         found += _schedule_contradictions(sections.get("schedule", ScheduleOptions()), train, optimizer.lr)
     if task and target:
@@ -57,13 +53,9 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
     return found
 
 
-def _layer(model: ModelOptions) -> LayerEntry:
-    return LAYERS[parse_cell(model.cell).layer]
-
-
 def _model_contradictions(model: ModelOptions) -> list[Problem]:
     found = []
-    if model.forget_bias is not None and not _layer(model).recurrence.has_forget_gate:
+    if model.forget_bias is not None and not LAYERS[parse_cell(model.cell).layer].recurrence.has_forget_gate:
         remedy = f"{model.cell} has no forget gate, as LSTM cells have"
         found.append(Problem(("model", "forget_bias"), refuse("", model.forget_bias, "be left out", remedy)))
     elif model.forget_bias is not None and not model.bias:
@@ -72,52 +64,6 @@ def _model_contradictions(model: ModelOptions) -> list[Problem]:
     if model.dropout > 0 and model.num_layers == 1:
         message = refuse("", model.dropout, "be 0 with one layer", "it acts between layers")
         found.append(Problem(("model", "dropout"), message))
-    return found
-
-
-def _language_contradictions(task: str, model: ModelOptions | None, train: TrainOptions | None) -> list[Problem]:
-    found = []
-    if task != "language":
-        for path, given in (
-            (("model", "language"), model and model.language),
-            (("train", "bptt"), train and train.bptt),
-        ):
-            if given is not None:
-                found.append(Problem(path, f"belongs to the task language, and the task is {task}; leave it out"))
-        return found
-    bptt = train and train.bptt
-    if bptt and bptt.variable and bptt.length < _SHORTEST_VARIABLE:
-        must = f"be >= {_SHORTEST_VARIABLE} where train.bptt.variable is true"
-        message = refuse("", bptt.length, must, "windows of variable length have a standard deviation of 5")
-        found.append(Problem(("train", "bptt", "length"), message))
-    if model is None:
-        return found
-    language = model.language or LanguageModelOptions()
-
-    def refused(key: str, must: str, remedy: str = "") -> Problem:
-        return Problem(("model", "language", key), refuse("", getattr(language, key), must, remedy))
-
-    found += [
-        refused(name, "be < 1")
-        for name in LanguageModelOptions.model_fields
-        if name.endswith("dropout") and getattr(language, name) == 1.0
-    ]
-    if model.bidirectional:
-        found.append(Problem(("model", "bidirectional"), "must be false: a token must not be predicted from itself"))
-    if model.dropout > 0:
-        message = refuse("", model.dropout, "be 0", "a language model has model.language.hidden_dropout instead")
-        found.append(Problem(("model", "dropout"), message))
-    if language.hidden_dropout > 0 and model.num_layers == 1:
-        found.append(refused("hidden_dropout", "be 0 with one layer", "it acts between layers; see output_dropout"))
-    if language.weight_dropout > 0 and _layer(model).build is OrthogonalRNN:
-        remedy = "dropping entries of a recurrent matrix breaks its orthogonality"
-        found.append(refused("weight_dropout", f"be 0 for the orthogonal cell {model.cell}", remedy))
-    if language.tied and language.cutoffs:
-        message = "an adaptive softmax has no matrix of the embedding's shape; leave out tied or cutoffs"
-        found.append(Problem(("model", "language", "cutoffs"), message))
-    if language.cutoffs != sorted(set(language.cutoffs)):
-        message = f"must be ascending numbers, got {language.cutoffs}"
-        found.append(Problem(("model", "language", "cutoffs"), message))
     return found
 
 
