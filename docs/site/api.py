@@ -95,9 +95,10 @@ def pages() -> dict[str, str]:
             DYNAMICS_INTRO,
             [
                 *map(path_of, DYNAMICS.values()),
-                "momentum_cli.dynamics.protocol.Dynamics",
+                "momentum_cli.dynamics.filter.Filter",
+                "momentum_cli.dynamics.moments.Moments",
+                *(f"momentum_cli.dynamics.protocol.{name}" for name in ("Dynamics", "FormDynamics", "StepDynamics")),
                 "momentum_cli.recurrence.protocol.Recurrence",
-                "momentum_cli.dynamics.scan.stepwise_scan",
             ],
         ),
         "optimizers.md": _page(OPTIMIZERS_INTRO, [*map(path_of, optimizers), "momentum_cli.optim.resolve"]),

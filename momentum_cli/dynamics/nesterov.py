@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from momentum_cli.dynamics.protocol import State
-from momentum_cli.dynamics.ragged import at_end
-from momentum_cli.dynamics.ranges import check_ranges
-from momentum_cli.dynamics.scan import decay_scan
+from momentum_cli.dynamics.filter import Filter
+from momentum_cli.dynamics.protocol import FormDynamics
 
 
 @dataclass(frozen=True)
-class Nesterov:
+class Nesterov(FormDynamics):
     """Nesterov's growing momentum: ``v_t = (k-1)/(k+2) v_{t-1} + step_size u_t`` with ``k = t``, ``d_t = v_t``.
 
     State: ``(velocity (B, C), k (B,) int64 steps done so far)``.
@@ -31,27 +28,15 @@ class Nesterov:
 
     step_size: float = field(default=1.0, metadata={"range": "> 0"})
     equation: ClassVar[str] = "v' = (k-1)/(k+2) v + step_size u, k = 1, 2, …; d = v'"
-    linear: ClassVar[bool] = True
-    state_names: ClassVar[tuple[str, ...]] = ("velocity", "k")
 
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    def init(self, u: Tensor) -> State:
-        """Return the zero velocity and k = 0."""
-        return _init_counted(u)
-
-    def step(self, u: Tensor, state: State) -> tuple[Tensor, State]:
-        """Advance the velocity by one step."""
-        return counted_step(u, state[0], state[1], self.step_size, 0)
-
-    def scan(self, u: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
-        """Run the whole sequence at once, see `Dynamics.scan`."""
-        return _counted_scan(u, state, lengths, self.step_size, 0)
+    @property
+    def form(self) -> Filter:
+        """See `FormDynamics.form`."""
+        return Filter(self.step_size, nesterov_coefficient)
 
 
 @dataclass(frozen=True)
-class ScheduledRestart:
+class ScheduledRestart(FormDynamics):
     """Nesterov momentum that restarts: as `Nesterov`, with k running 1, 2, …, restart_every, 1, 2, ….
 
     State: ``(velocity (B, C), k (B,) int64 steps done so far)``; the restart is taken from k, not stored.
@@ -70,59 +55,18 @@ class ScheduledRestart:
     step_size: float = field(default=1.0, metadata={"range": "> 0"})
     restart_every: int = field(default=40, metadata={"range": "integer >= 1"})
     equation: ClassVar[str] = "v' = (k-1)/(k+2) v + step_size u, k = 1, …, restart_every, 1, …; d = v'"
-    linear: ClassVar[bool] = True
-    state_names: ClassVar[tuple[str, ...]] = ("velocity", "k")
 
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    def init(self, u: Tensor) -> State:
-        """Return the zero velocity and k = 0."""
-        return _init_counted(u)
-
-    def step(self, u: Tensor, state: State) -> tuple[Tensor, State]:
-        """Advance the velocity by one step."""
-        return counted_step(u, state[0], state[1], self.step_size, self.restart_every)
-
-    def scan(self, u: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
-        """Run the whole sequence at once, see `Dynamics.scan`."""
-        return _counted_scan(u, state, lengths, self.step_size, self.restart_every)
+    @property
+    def form(self) -> Filter:
+        """See `FormDynamics.form`."""
+        return Filter(self.step_size, lambda k: nesterov_coefficient(since_restart(k, self.restart_every)))
 
 
-def nesterov_coefficient(k: Tensor, restart_every: int) -> Tensor:
-    """Return ``(j-1)/(j+2)`` in float64 for step number k (int64, first is 1); j = k, or k counted from the restart.
-
-    ``restart_every`` 0 means never.
-    """
-    if restart_every > 0:
-        k = (k - 1) % restart_every + 1
-    return (k - 1).double() / (k + 2).double()
+def nesterov_coefficient(k: Tensor) -> Tensor:
+    """Return ``(k-1)/(k+2)`` for step numbers k (float64); the first is 1."""
+    return (k - 1) / (k + 2)
 
 
-def counted_step(
-    u: Tensor, velocity: Tensor, k: Tensor, step_size: float, restart_every: int
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Advance Nesterov's velocity (B, C) and counter k (B,) by one step; ``restart_every`` 0 means never."""
-    k = k + 1
-    coefficient = nesterov_coefficient(k, restart_every).to(u.dtype).unsqueeze(-1)
-    velocity = coefficient * velocity + step_size * u
-    return velocity, (velocity, k)
-
-
-def _init_counted(u: Tensor) -> State:
-    return torch.zeros_like(u), torch.zeros(u.shape[0], dtype=torch.int64, device=u.device)
-
-
-def _counted_scan(
-    u: Tensor, state: State | None, lengths: Tensor | None, step_size: float, restart_every: int
-) -> tuple[Tensor, State]:
-    steps, batch, _ = u.shape
-    count = torch.arange(1, steps + 1, device=u.device).unsqueeze(1)
-    if state is None:
-        velocity, done = None, torch.zeros(batch, dtype=torch.int64, device=u.device)
-    else:
-        velocity, done = state
-        # Sequences may be at different steps: one column of coefficients each.
-        count = count + done
-    out = decay_scan(nesterov_coefficient(count, restart_every), u * step_size, velocity)
-    return out, (at_end(out, lengths), done + (steps if lengths is None else lengths.to(u.device)))
+def since_restart(k: Tensor, restart_every: int) -> Tensor:
+    """Return step numbers counted from the last restart: 1, 2, …, restart_every, 1, 2, … for k = 1, 2, …."""
+    return (k - 1) % restart_every + 1

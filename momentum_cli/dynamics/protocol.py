@@ -1,27 +1,42 @@
-"""The interface of a dynamics."""
+"""The interface of a dynamics, and its two kinds: one that has a form, and one that has only a step."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor
 
-State = tuple[Tensor, ...]
-"""Tensors that are carried from step to step: of a dynamics, of a recurrence, of a whole layer."""
+from momentum_cli.dynamics.filter import Filter
+from momentum_cli.dynamics.moments import Moments
+from momentum_cli.dynamics.ragged import advance
+from momentum_cli.dynamics.ranges import check_ranges
+from momentum_cli.dynamics.state import State
+
+Form = Filter | Moments
 
 
 class Dynamics(Protocol):
-    """What a dynamics offers to layers and kernels; user-defined ones implement exactly this.
+    """What layers, kernels and exports need of a dynamics: a frozen dataclass whose fields are its options.
+
+    Derive one from `FormDynamics` or from `StepDynamics`.
 
     Attributes:
         equation: The formula, for people: u is the projected input ``W_ih x_t + b_ih``, d what the recurrence receives.
-        linear: True when ``d`` is a linear function of ``u``; the state then lives in input space.
-        state_names: One name for each tensor of the state, in order.
     """
 
     equation: ClassVar[str]
-    linear: ClassVar[bool]
-    state_names: ClassVar[tuple[str, ...]]
+
+    @property
+    def form(self) -> Form | None:
+        """What a kernel or an exported file computes; None for a dynamics that has only its step."""
+        ...
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """One name for each tensor of the state, in order."""
+        ...
 
     def init(self, u: Tensor) -> State:
         """Return the state before the first step for one time step ``u`` of shape (B, C): all zeros."""
@@ -43,3 +58,82 @@ class Dynamics(Protocol):
             ``d`` of shape (T, B, C), and the state after each sequence's own last step.
         """
         ...
+
+
+class FormDynamics(ABC):
+    """Base of a dynamics with a form, from which all else follows; it runs on every backend and in every format.
+
+    A subclass is a frozen dataclass with its options, its `equation` and its `form`.
+
+    Raises:
+        ValueError: An option is outside the ``range`` in the metadata of its field.
+    """
+
+    equation: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @property
+    @abstractmethod
+    def form(self) -> Form:
+        """A filter for a linear dynamics, or moments."""
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """See `Dynamics.state_names`."""
+        return self.form.state_names
+
+    def init(self, u: Tensor) -> State:
+        """See `Dynamics.init`."""
+        return self.form.init(u)
+
+    def step(self, u: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Dynamics.step`."""
+        return self.form.step(u, state)
+
+    def scan(self, u: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """See `Dynamics.scan`."""
+        return self.form.scan(u, state, lengths)
+
+
+class StepDynamics(ABC):
+    """Base of a dynamics that is only a step, which nothing but a loop over time can run.
+
+    A subclass is a frozen dataclass with its options, its `equation`, the names of its states, all of which have the
+    shape of u, and its step.
+
+    Raises:
+        ValueError: An option is outside the ``range`` in the metadata of its field.
+    """
+
+    equation: ClassVar[str]
+    state_names: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @property
+    def form(self) -> None:
+        """None: it has no form."""
+        return
+
+    def init(self, u: Tensor) -> State:
+        """See `Dynamics.init`."""
+        return tuple(torch.zeros_like(u) for _ in self.state_names)
+
+    @abstractmethod
+    def step(self, u: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Dynamics.step`."""
+
+    def scan(self, u: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """See `Dynamics.scan`."""
+        before = self.init(u[0]) if state is None else state
+        outputs = []
+        for t, u_t in enumerate(u.unbind(0)):
+            d, after = self.step(u_t, before)
+            if lengths is not None:
+                after = advance((t < lengths).to(u.device), after, before)
+            outputs.append(d)
+            before = after
+        return torch.stack(outputs), before

@@ -9,60 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from momentum_cli.dynamics.protocol import Dynamics, State
-from momentum_cli.dynamics.ragged import advance
-
-
-def filter_input(
-    dynamics: Dynamics, x: Tensor, with_constant: bool, state: State | None = None, lengths: Tensor | None = None
-) -> tuple[Tensor, State]:
-    """Filter the input of a layer by a linear dynamics, which commutes with the input projection.
-
-    Args:
-        dynamics: A linear dynamics.
-        x: (T, B, D) input.
-        with_constant: Append the filtered constant 1 as the last channel; it stands for the input bias.
-        state: Dynamics state in input space, or None at the start.
-        lengths: (B,) int64 valid steps, or None for T.
-
-    Returns:
-        (T, B, D) or (T, B, D + 1), and the state after each sequence's last step.
-
-    Raises:
-        ValueError: The dynamics is not linear.
-    """
-    if not dynamics.linear:
-        raise ValueError(f"{type(dynamics).__name__} is not linear and cannot be moved in front of the projection")
-    if with_constant and dynamics.state_names:
-        x = pad(x, (0, 1), value=1.0)
-    return dynamics.scan(x, state, lengths)
-
-
-def stepwise_scan(
-    self: Dynamics, u: Tensor, state: State | None = None, lengths: Tensor | None = None
-) -> tuple[Tensor, State]:
-    """Run a whole sequence step by step: ``scan = stepwise_scan`` in a dynamics that has no faster way.
-
-    Args:
-        self: A dynamics.
-        u: (T, B, C).
-        state: State before the first step, or None for zeros.
-        lengths: (B,) int64 valid steps, or None for T.
-
-    Returns:
-        ``d`` (T, B, C), and the state after each sequence's own last step.
-    """
-    before = self.init(u[0]) if state is None else state
-    outputs = []
-    for t, u_t in enumerate(u.unbind(0)):
-        d, after = self.step(u_t, before)
-        if lengths is not None:
-            after = advance((t < lengths).to(u.device), after, before)
-        outputs.append(d)
-        before = after
-    return torch.stack(outputs), before
-
-
 # Steps of a block. Blocks of about sqrt(784) keep both levels of pixel-by-pixel MNIST small.
 _BLOCK = 32
 

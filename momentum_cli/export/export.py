@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.cells.plugins import plugins_of
 from momentum_cli.errors import DataError, RecipeError, TargetError
 from momentum_cli.export import pt2, safetensors, torchscript
 from momentum_cli.export.archive import file_format
@@ -87,7 +86,6 @@ def export(
     if out is not None:
         _check_target(out)
     source = load_model(run, which)
-    check_exportable(format, source.recipe.model.cell)
     model = source.model.float().eval().requires_grad_(False)
     fold(model)
     if stateful and model.bidirectional:
@@ -223,25 +221,3 @@ def _final_name(path: Path) -> Iterator[Path]:
             # Nothing is left of an export that failed: the folder is removed when it is empty.
             with suppress(OSError):
                 path.parent.rmdir()
-
-
-_REASONS = {
-    "torchscript": "torch.jit.script compiles the steps that this package knows, and a function of yours may use what "
-    "TorchScript has not",
-    "onnx": "it is written node by node, and only this package's recurrences and dynamics have nodes",
-}
-
-
-def check_exportable(format: str, cell: str) -> None:
-    """Raise RecipeError for a format that has no form for the cell of a plugin; pt2 traces it, safetensors needs none.
-
-    Args:
-        format: Of `momentum_cli.export.export.FORMATS`.
-        cell: Name of the cell.
-    """
-    names = plugins_of([cell])
-    if names and format in _REASONS:
-        raise RecipeError(
-            f"--format {format}: the cell {cell} is from the plugin {', '.join(names)}; {_REASONS[format]}. "
-            "Export it as pt2 (traced, any length and batch size) or as safetensors"
-        )

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from momentum_cli.dynamics.filter import Filter
 from momentum_cli.export.bundle import Bundle
 from momentum_cli.export.weights import plain_weights, suffixes
+from momentum_cli.layers.state import part, whole
 from momentum_cli.models.sequence import SequenceModel
 
 Carry = list[Tensor]
@@ -39,7 +41,10 @@ class ScanModel(nn.Module):
         self.directions = layer.num_directions
         self.dynamics, self.recurrence = layer.dynamics, layer.recurrence
         self.hidden_size, self.bias = layer.hidden_size, layer.bias
-        self.counted = "k" in layer.dynamics.state_names
+        self.places, self.states = layer.layout.places, len(layer.state_names)
+        form = layer.dynamics.form
+        self.filters = isinstance(form, Filter)
+        self.extends = self.bias and isinstance(form, Filter) and not form.is_identity
         self.names = list(bundle.state_names)
         self.suffixes = suffixes(layer)
         self.forward = named_forward(self.run, self.names)
@@ -61,45 +66,38 @@ class ScanModel(nn.Module):
         """
         x = inputs.transpose(0, 1)
         before = [state[f"state_in_{name}"] for name in self.names]
-        recurrent = len(self.recurrence.state_names)
         ends: list[Carry] = []
-        drives: list[Carry] = []
         for layer, directions in enumerate(self.suffixes):
             outputs = []
             for backward, suffix in enumerate(directions):
                 index = layer * self.directions + backward
                 source = x.flip(0) if backward else x
-                if before:
-                    drive = self._drive(before[recurrent:], layer, index)
-                    # Copies, because the place of a view in its tensor depends on the batch size and would fix it.
-                    carry = [s.clone() for s in (*(s[index] for s in before[:recurrent]), *drive)]
-                else:
-                    carry = self._zeros(source, suffix)
-                carry, output = self._scan(source, suffix, carry)
+                # Copies, because the place of a view in its tensor depends on the batch size and would fix it.
+                own = [s.clone() for s in part(before, self.places[index])] if before else self._zeros(source, suffix)
+                carry, output = self._scan(source, suffix, own)
                 outputs.append(output.flip(0) if backward else output)
-                ends.append(carry[:recurrent])
-                drives.append(carry[recurrent:])
+                ends.append(carry)
             x = torch.cat(outputs, 2) if len(outputs) > 1 else outputs[0]
         last = [end[0] for end in ends[-self.directions :]]
         read = x.transpose(0, 1) if self.every else torch.cat(last, 1)
         result = {"outputs": self.head(read)}
         if before:
-            after = [torch.stack(tensors) for tensors in zip(*ends, strict=True)] + self._collect(drives)
+            after = whole(ends, self.places, self.states)
             result |= {f"state_out_{name}": tensor for name, tensor in zip(self.names, after, strict=True)}
         return result
 
     def _scan(self, x: Tensor, suffix: str, carry: Carry) -> tuple[Carry, Tensor]:
         weights = [getattr(self, name + suffix) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         weight_ih, weight_hh, bias_ih, bias_hh = weights
-        dynamics, recurrence = self.dynamics, self.recurrence
+        dynamics, recurrence, filters = self.dynamics, self.recurrence, self.filters
         recurrent = len(recurrence.state_names)
-        if self._extends() and self.bias:
+        if self.extends:
             x = nn.functional.pad(x, (0, 1), value=1.0)
         batch, hidden = x.shape[1], weight_hh.shape[1]
 
         def step(before: Carry, x_t: Tensor) -> tuple[Carry, Tensor]:
             state, drive = tuple(before[:recurrent]), tuple(before[recurrent:])
-            if dynamics.linear:
+            if filters:
                 y, drive = dynamics.step(x_t, drive)
                 d = linear(y, weight_ih, bias_ih)
             else:
@@ -112,30 +110,15 @@ class ScanModel(nn.Module):
 
         return _operator()(step, carry, x, dim=0)  # type: ignore[no-any-return]
 
-    def _extends(self) -> bool:
-        return self.dynamics.linear and bool(self.dynamics.state_names)
-
     def _zeros(self, x: Tensor, suffix: str) -> Carry:
         batch = x.shape[1]
         carry = list(self.recurrence.init(x.transpose(0, 1), self.hidden_size))
-        width = getattr(self, "weight_ih" + suffix).shape[1 if self.dynamics.linear else 0]
+        width = getattr(self, "weight_ih" + suffix).shape[1 if self.filters else 0]
         for name in self.dynamics.state_names:
             carry.append(
                 torch.zeros(batch, dtype=torch.int64, device=x.device) if name == "k" else x.new_zeros(batch, width)
             )
         return carry
-
-    def _drive(self, state: Carry, layer: int, index: int) -> Carry:
-        """As `RecurrentLayer._drive` in one direction: the state of a linear dynamics has one tensor a layer."""
-        if not self._extends():
-            return [s[index] for s in state]
-        return [state[layer][0], *([state[-1][0]] if self.counted else [])]
-
-    def _collect(self, drives: list[Carry]) -> list[Tensor]:
-        if not self._extends():
-            return [torch.stack(tensors) for tensors in zip(*drives, strict=True)]
-        velocities = [drive[0].unsqueeze(0) for drive in drives]
-        return velocities + ([drives[0][1].unsqueeze(0)] if self.counted else [])
 
 
 def named_forward(run: Callable[..., dict[str, Tensor]], names: list[str]) -> Callable[..., dict[str, Tensor]]:

@@ -15,10 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from momentum_cli.cells.plugins import is_loaded, missing_plugin
+from momentum_cli.dynamics.filter import Filter
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.export.forms import form_of, rebuild
 from momentum_cli.export.weights import plain_weights, suffixes
+from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.models.model import Model
 from momentum_cli.runs.checkpoint import checksum
 
@@ -48,12 +51,12 @@ def plain_tensors(model: Model) -> dict[str, Tensor]:
             "torchscript, onnx, pt2, or safetensors without that option"
         )
     layer, head = parts(model)
-    if not layer.dynamics.linear:
+    if not isinstance(layer.dynamics.form, Filter):
         raise RecipeError(
             f"--as-torch-lstm: {type(layer.dynamics).__name__} is not linear, so no plain torch layer equals it; "
             "export it as torchscript, onnx, pt2, or safetensors without that option"
         )
-    if layer.recurrence.name not in ("lstm", "gru", "rnn", "rnn_relu"):
+    if layer.recurrence.torch_kernel is None:
         raise RecipeError(
             f"--as-torch-lstm: torch has no layer for the recurrence {layer.recurrence.name!r}; "
             "export it as onnx, pt2, or safetensors without that option"
@@ -68,10 +71,10 @@ def plain_tensors(model: Model) -> dict[str, Tensor]:
     return tensors
 
 
-def model_tensors(tensors: dict[str, Tensor], bundle: Bundle) -> dict[str, Tensor]:
-    """Invert `plain_tensors`: return the state_dict of the model."""
-    description = bundle.data["model"]
-    extended = description["bias"] and description["dynamics"]["name"] != "identity"
+def model_tensors(tensors: dict[str, Tensor], layer: RecurrentLayer) -> dict[str, Tensor]:
+    """Invert `plain_tensors`: return the state_dict of the model around a layer."""
+    form = layer.dynamics.form
+    extended = layer.bias and isinstance(form, Filter) and not form.is_identity
     result = {}
     for name, tensor in tensors.items():
         if name.startswith("head."):
@@ -121,7 +124,7 @@ def load(path: Path) -> EagerProgram:
     """Load a file that `write` wrote. safetensors holds numbers only.
 
     Raises:
-        DataError: The file is damaged, or not ours.
+        DataError: The file is damaged or not ours, or a plugin that its model is from is not loaded.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -133,10 +136,14 @@ def load(path: Path) -> EagerProgram:
     # The description is covered too: a flipped bit in an option is as wrong as one in a parameter.
     if header.get("checksum") != checksum(tensors, header[KEY]):
         raise DataError(f"{path} is damaged: its content does not match its checksum; copy or export it again")
+    for name in bundle.data["recipe"].get("plugins", ()):
+        if not is_loaded(name):
+            raise DataError(f"{path} {missing_plugin(name)}")
     model = rebuild(bundle.data["model"])
     try:
         if bundle.data["export"].get("as_torch_lstm"):
-            tensors = model_tensors(tensors, bundle)
+            (layer,) = model.recurrent_layers()
+            tensors = model_tensors(tensors, layer)
         model.load_state_dict(tensors)
     except (RuntimeError, ValueError, KeyError) as error:
         raise DataError(f"{path}: its tensors do not fit its description ({error})") from error

@@ -19,7 +19,6 @@ from momentum_cli.export.archive import check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.export.forms import form_of
 from momentum_cli.models.model import Model
-from momentum_cli.recurrence import RECURRENCES
 
 SUFFIX = ".pt"
 EXTRA = f"{KEY}.json"
@@ -75,15 +74,12 @@ def write(model: Model, bundle: Bundle, path: Path) -> None:
     """Write the model to ``path``; see `momentum_cli.export.export`.
 
     Raises:
-        RecipeError: The recurrence has no TorchScript form.
+        RecipeError: The dynamics or the recurrence has no TorchScript form.
     """
-    for layer in model.recurrent_layers():
-        if layer.recurrence.name not in RECURRENCES:
-            raise RecipeError(
-                f"--format torchscript: the recurrence {layer.recurrence.name!r} has no TorchScript form; "
-                "export it as onnx, pt2 or safetensors"
-            )
-    module = (_Stateful if bundle.stateful else _Whole)(model, bundle.dataset["preprocessing"], bundle.state_names)
+    try:
+        module = (_Stateful if bundle.stateful else _Whole)(model, bundle.dataset["preprocessing"], bundle.state_names)
+    except TypeError as error:
+        raise RecipeError(f"--format torchscript: {error}; export it as pt2 or safetensors") from error
     with warnings.catch_warnings():
         # Replaced by the line that `export` shows.
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated")

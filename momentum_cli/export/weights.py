@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics.identity import Identity
+from momentum_cli.dynamics.filter import Filter
 from momentum_cli.layers.recurrent import RecurrentLayer
 
 
@@ -26,17 +26,18 @@ class PlainWeights(NamedTuple):
 
 
 def plain_weights(layer: RecurrentLayer, suffix: str) -> PlainWeights:
-    """Return the parameters named ``…{suffix}`` with the input bias where the dynamics wants it.
+    """Return the parameters named ``…{suffix}`` with the input bias where the form of the dynamics needs it.
 
-    A linear dynamics acts on the projected input with its bias, that is on the input and a constant 1: the bias becomes
+    A filter acts on the projected input with its bias, that is on the input and a constant 1: the bias becomes
     the weight of one more channel, and what is left of it is 0.
     """
+    form = layer.dynamics.form
     with torch.no_grad():
         weights = layer.weights(suffix, layer.get_parameter("weight_ih" + suffix).dtype)
     weight_ih, weight_hh, bias_ih, bias_hh = (None if w is None else w.detach() for w in weights)
     assert weight_ih is not None
     assert weight_hh is not None
-    if bias_ih is not None and layer.dynamics.linear and not isinstance(layer.dynamics, Identity):
+    if bias_ih is not None and isinstance(form, Filter) and not form.is_identity:
         weight_ih = torch.cat((weight_ih, bias_ih.unsqueeze(1)), 1)
         bias_ih = torch.zeros_like(bias_ih)
     return PlainWeights(weight_ih, weight_hh, bias_ih, bias_hh)

@@ -1,4 +1,4 @@
-"""The dynamics as a kernel takes it in: filtered into the input where it is linear, else as numbers for the kernel.
+"""The dynamics as a kernel takes it in: filtered into the input where it is a filter, else as numbers for the kernel.
 
 Axes: T time, B batch, D input, G gates * H.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torch import Tensor
+from torch.nn.functional import pad
 
-from momentum_cli.dynamics.adam import Adam
-from momentum_cli.dynamics.identity import Identity
-from momentum_cli.dynamics.protocol import Dynamics, State
-from momentum_cli.dynamics.rmsprop import RMSProp
-from momentum_cli.dynamics.scan import filter_input
+from momentum_cli.dynamics.moments import Moments
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Weights
+
+# What is left of the dynamics for a kernel to do, by the numbers of momentum_rnn.h.
+LINEAR, ADAM, RMSPROP = 0, 1, 2
 
 
 class Driven(NamedTuple):
@@ -23,8 +25,8 @@ class Driven(NamedTuple):
     x: Tensor  # (T, B, D), of a linear dynamics with an input bias (T, B, D + 1)
     w_ih: Tensor  # (G, D) or (G, D + 1)
     b_ih: Tensor | None  # (G,), None where it is the last column of w_ih
-    kind: int  # 0 nothing left, 1 Adam, 2 RMSProp: the numbers of momentum_rnn.h
-    constants: list[float]  # momentum, step_size, beta2, eps; empty for kind 0
+    kind: int  # LINEAR, ADAM or RMSPROP
+    constants: list[float]  # momentum, step_size, beta2, eps; empty for LINEAR
     velocity: Tensor | None  # (B, G) before the first step, None for 0; so is the next
     second_moment: Tensor | None
     filtered: State  # of a linear dynamics after the last step
@@ -35,8 +37,8 @@ class Driven(NamedTuple):
 
 
 def can_take_in(dynamics: Dynamics) -> bool:
-    """Return whether `take_in` serves this dynamics: a linear one, Adam or RMSProp."""
-    return dynamics.linear or isinstance(dynamics, Adam | RMSProp)
+    """Return whether `take_in` serves this dynamics: one that has a form."""
+    return dynamics.form is not None
 
 
 def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None, lengths: Tensor | None) -> Driven:
@@ -48,15 +50,21 @@ def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None
         weights: Parameters of the layer.
         state: Of the dynamics before the first step, or None at the start of the sequence.
         lengths: (B,) int64 valid steps, or None for T.
+
+    Raises:
+        ValueError: The dynamics has no form.
     """
-    if isinstance(dynamics, Adam):
-        constants = [dynamics.momentum, dynamics.step_size, dynamics.beta2, dynamics.eps]
-        velocity, second_moment = state or (None, None)
-        return Driven(x, weights.w_ih, weights.b_ih, 1, constants, velocity, second_moment, ())
-    if isinstance(dynamics, RMSProp):  # Adam without momentum
-        constants = [0.0, dynamics.step_size, dynamics.beta2, dynamics.eps]
-        return Driven(x, weights.w_ih, weights.b_ih, 2, constants, None, state[0] if state else None, ())
-    x, filtered = filter_input(dynamics, x, weights.b_ih is not None, state, lengths)
-    if isinstance(dynamics, Identity) or weights.b_ih is None:
-        return Driven(x, weights.w_ih, weights.b_ih, 0, [], None, None, filtered)
-    return Driven(x, weights.extended(), None, 0, [], None, None, filtered)
+    form = dynamics.form
+    if form is None:
+        raise ValueError(f"{type(dynamics).__name__} has only a step, which no kernel runs")
+    if isinstance(form, Moments):
+        kind = ADAM if form.momentum is not None else RMSPROP
+        constants = [form.momentum or 0.0, form.step_size, form.beta2, form.eps]
+        velocity, second_moment = (None, None) if not state else (state[0] if kind == ADAM else None, state[-1])
+        return Driven(x, weights.w_ih, weights.b_ih, kind, constants, velocity, second_moment, ())
+    if form.is_identity or weights.b_ih is None:
+        x, filtered = form.scan(x, state, lengths)
+        return Driven(x, weights.w_ih, weights.b_ih, LINEAR, [], None, None, filtered)
+    # The filtered constant 1 carries the input bias.
+    x, filtered = form.scan(pad(x, (0, 1), value=1.0), state, lengths)
+    return Driven(x, weights.extended(), None, LINEAR, [], None, None, filtered)

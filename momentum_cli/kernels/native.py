@@ -14,27 +14,21 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from momentum_cli.dynamics.protocol import Dynamics, State
+from momentum_cli.dynamics.filter import Filter
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.driven import take_in
 from momentum_cli.recurrence.protocol import Recurrence
 
-# The functions behind torch.nn.LSTM, GRU and RNN: what they take and return is the same for padded and packed input.
-_FUNCTIONS: dict[str, Any] = {
-    "lstm": torch._VF.lstm,
-    "gru": torch._VF.gru,
-    "rnn": torch._VF.rnn_tanh,
-    "rnn_relu": torch._VF.rnn_relu,
-}
-
 
 def supports(work: Work) -> str | None:
     """Return None if torch's kernels can run this, else the reason."""
-    if not work.dynamics.linear:
+    if not isinstance(work.dynamics.form, Filter):
         return (
             f"{type(work.dynamics).__name__} is not linear, and torch's kernels take an input, not a driven projection"
         )
-    if work.recurrence.name not in _FUNCTIONS:
+    if work.recurrence.torch_kernel is None:
         return f"torch has no kernel for the recurrence {work.recurrence.name!r}"
     return None
 
@@ -59,7 +53,8 @@ def run(
         parameters += [torch.zeros_like(weights.b_ih) if driven.b_ih is None else driven.b_ih, weights.b_hh]
     hidden = tuple(s.unsqueeze(0) for s in state)
     first = hidden if len(hidden) > 1 else hidden[0]
-    function = _FUNCTIONS[recurrence.name]
+    # The function behind torch.nn.LSTM, GRU or RNN: what it takes and returns is the same for padded and packed input.
+    function: Any = getattr(torch._VF, str(recurrence.torch_kernel))
     # One layer, no dropout, training, one direction. `train` decides whether what backward needs is kept.
     options = (has_biases, 1, 0.0, torch.is_grad_enabled(), False)
     if lengths is None:

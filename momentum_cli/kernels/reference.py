@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from momentum_cli.dynamics.protocol import Dynamics, State
+from momentum_cli.dynamics.filter import Filter
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.ragged import advance
+from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.recurrence.protocol import Recurrence
 
@@ -31,9 +33,10 @@ def run(
 ) -> tuple[Tensor, State, State]:
     """See `momentum_cli.kernels.backend.Backend.run`."""
     u = linear(x, weights.w_ih, weights.b_ih)
-    if dynamics.linear:
+    linear_filter = isinstance(dynamics.form, Filter)
+    if linear_filter:
         # The state is kept in input space, whatever the backend. The loop itself stays in gate space, where the
-        # equations are written, and the input is filtered beside it only to hand the state on.
+        # equations are written, and the input is filtered as well only to hand the state on.
         extended = x if weights.b_ih is None else pad(x, (0, 1), value=1.0)
         outer = dynamics.init(extended[0]) if drive is None else drive
         inner = (linear(outer[0], weights.extended()), *outer[1:]) if outer else ()
@@ -46,7 +49,7 @@ def run(
     for t in range(len(x)):
         d, next_inner = dynamics.step(projected[t], inner)
         next_state = recurrence.step(d, state, weights.w_hh, weights.b_hh)
-        next_outer = dynamics.step(extended[t], outer)[1] if dynamics.linear else ()
+        next_outer = dynamics.step(extended[t], outer)[1] if linear_filter else ()
         output = next_state[0]
         if lengths is not None:
             running = (t < lengths).to(x.device)
@@ -56,4 +59,4 @@ def run(
             next_outer = advance(running, next_outer, outer)
         state, inner, outer = next_state, next_inner, next_outer
         outputs.append(output)
-    return torch.stack(outputs), state, outer if dynamics.linear else inner
+    return torch.stack(outputs), state, outer if linear_filter else inner

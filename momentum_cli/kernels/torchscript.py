@@ -1,13 +1,17 @@
-"""Filter and recurrences in the part of Python that TorchScript compiles, for `momentum_cli.layers.torchscript`.
+"""Filter, torch's kernels and recorded functions for TorchScript, as `momentum_cli.layers.torchscript` needs them.
 
 Axes: T time, B batch, C channels, D input, H hidden, G gates * H.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import Tensor
-from torch.nn.functional import linear
+from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 
 
 def filter_blocks(decay: Tensor, x: Tensor, start: Tensor) -> Tensor:
@@ -46,12 +50,12 @@ def filter_blocks(decay: Tensor, x: Tensor, start: Tensor) -> Tensor:
 
 
 def run_native(
-    recurrence: str, y: Tensor, weights: list[Tensor], state: list[Tensor], lengths: Tensor | None
+    kernel: str, y: Tensor, weights: list[Tensor], state: list[Tensor], lengths: Tensor | None
 ) -> tuple[Tensor, list[Tensor]]:
     """Run torch's own kernel on a filtered input.
 
     Args:
-        recurrence: Key of `RECURRENCES`.
+        kernel: `Recurrence.torch_kernel`.
         y: (T, B, D).
         weights: ``weight_ih (G, D), weight_hh (G, H)`` and, unless there is none, both biases (G,).
         state: Recurrent tensors (B, H).
@@ -64,12 +68,12 @@ def run_native(
     biases, train = len(weights) == 4, torch.is_grad_enabled()
     last: list[Tensor] = []
     if lengths is None:
-        if recurrence == "lstm":
+        if kernel == "lstm":
             output, h, c = torch.lstm(y, first, weights, biases, 1, 0.0, train, False, False)
             last.append(c)
-        elif recurrence == "gru":
+        elif kernel == "gru":
             output, h = torch.gru(y, first[0], weights, biases, 1, 0.0, train, False, False)
-        elif recurrence == "rnn":
+        elif kernel == "rnn_tanh":
             output, h = torch.rnn_tanh(y, first[0], weights, biases, 1, 0.0, train, False, False)
         else:
             output, h = torch.rnn_relu(y, first[0], weights, biases, 1, 0.0, train, False, False)
@@ -80,12 +84,12 @@ def run_native(
     order = order.to(y.device)
     data, sizes = torch._pack_padded_sequence(y.index_select(1, order), ranked, False)
     first = [s.index_select(1, order) for s in first]
-    if recurrence == "lstm":
+    if kernel == "lstm":
         packed, h, c = torch.lstm(data, sizes, first, weights, biases, 1, 0.0, train, False)
         last.append(c)
-    elif recurrence == "gru":
+    elif kernel == "gru":
         packed, h = torch.gru(data, sizes, first[0], weights, biases, 1, 0.0, train, False)
-    elif recurrence == "rnn":
+    elif kernel == "rnn_tanh":
         packed, h = torch.rnn_tanh(data, sizes, first[0], weights, biases, 1, 0.0, train, False)
     else:
         packed, h = torch.rnn_relu(data, sizes, first[0], weights, biases, 1, 0.0, train, False)
@@ -94,44 +98,36 @@ def run_native(
     return output.index_select(1, inverse), [s.squeeze(0).index_select(0, inverse) for s in last]
 
 
-def run_driven(
-    recurrence: str, d: Tensor, weights: list[Tensor], state: list[Tensor], lengths: Tensor | None
-) -> tuple[Tensor, list[Tensor]]:
-    """Run a recurrence on a driven input d (T, B, G) step by step; see `run_native` for the rest.
+class _Call(nn.Module):
+    """A function as a module, which is what can be traced and then be a part of another one."""
 
-    Of ``modrelu`` the weights are ``weight_ih, B`` and b of modReLU.
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+
+def traced(what: str, function: Callable[..., Any], *examples: tuple[Any, ...]) -> Any:
+    """Return a function of tensors as a module of TorchScript, recorded on the first of its examples.
+
+    Args:
+        what: For messages.
+        function: Without control flow that depends on the values of tensors.
+        examples: Arguments of several calls, in different sizes; on each both must compute the same.
+
+    Raises:
+        TypeError: It cannot be recorded, or is another function in another size.
     """
-    bias_hh: Tensor | None = None
-    if len(weights) == 4:
-        bias_hh = weights[3]
-    h = state[0]
-    c = state[-1]
-    running = torch.ones(d.size(1), 1, dtype=torch.bool, device=d.device)
-    outputs: list[Tensor] = []
-    for t in range(d.size(0)):
-        before, cell = h, c
-        recurrent = linear(h, weights[1], bias_hh)
-        if recurrence == "lstm":
-            i, f, g, o = (d[t] + recurrent).chunk(4, 1)
-            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            h = torch.sigmoid(o) * torch.tanh(c)
-        elif recurrence == "gru":
-            d_r, d_z, d_n = d[t].chunk(3, 1)
-            h_r, h_z, h_n = recurrent.chunk(3, 1)
-            n = torch.tanh(d_n + torch.sigmoid(d_r + h_r) * h_n)
-            h = torch.lerp(n, h, torch.sigmoid(d_z + h_z))
-        elif recurrence == "rnn":
-            h = torch.tanh(d[t] + recurrent)
-        elif recurrence == "modrelu":
-            z = d[t] + recurrent
-            h = torch.sign(z) * torch.relu(torch.abs(z) + weights[2])
-        else:
-            h = torch.relu(d[t] + recurrent)
-        output = h
-        if lengths is not None:
-            running = (t < lengths).to(d.device).unsqueeze(1)
-            output = torch.where(running, h, torch.zeros_like(h))
-            h = torch.where(running, h, before)
-            c = torch.where(running, c, cell)
-        outputs.append(output)
-    return torch.stack(outputs), [h, c][: len(state)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", TracerWarning)
+        try:
+            module = torch.jit.trace(  # type: ignore[no-untyped-call]
+                _Call(function), examples[0], check_inputs=list(examples), strict=False
+            )
+        except Exception as error:  # whatever the function meets while it is recorded
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise TypeError(f"TorchScript cannot record {what}: {first}") from error
+    return module

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Unpack
 
 from momentum_cli.layers.recurrent import LayerOptions, RecurrentLayer
+from momentum_cli.messages import refuse
 from momentum_cli.recurrence import RECURRENCES
 
 
@@ -83,10 +84,10 @@ class RNN(RecurrentLayer):
     ) -> None:
         names = {"tanh": "rnn", "relu": "rnn_relu"}
         if nonlinearity not in names:
-            raise ValueError(f"nonlinearity: got {nonlinearity!r}, allowed is 'tanh' or 'relu'")
+            raise ValueError(refuse("nonlinearity", nonlinearity, "be 'tanh' or 'relu'"))
         super().__init__(RECURRENCES[names[nonlinearity]], input_size, hidden_size, num_layers, **options)
 
     def extra_repr(self) -> str:
         """Show the nonlinearity when it is not tanh, and what `RecurrentLayer` shows."""
-        own = ", nonlinearity='relu'" if self.recurrence.name == "rnn_relu" else ""
+        own = ", nonlinearity='relu'" if self.recurrence is RECURRENCES["rnn_relu"] else ""
         return super().extra_repr() + own

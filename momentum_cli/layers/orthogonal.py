@@ -15,6 +15,7 @@ from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.kernels.backend import Weights
 from momentum_cli.layers.orthogonal_matrix import Orthogonal
 from momentum_cli.layers.recurrent import CommonOptions, RecurrentLayer
+from momentum_cli.messages import refuse
 from momentum_cli.recurrence import RECURRENCES
 
 # Half the width of the uniform distribution of modReLU's b, from the authors' code.
@@ -54,6 +55,8 @@ class OrthogonalRNN(RecurrentLayer):
     B from the right; theirs is the transpose of ours, which is as good an orthogonal matrix.
     """
 
+    has_weight_hh = False
+
     def __init__(
         self,
         input_size: int,
@@ -67,9 +70,12 @@ class OrthogonalRNN(RecurrentLayer):
         **options: Unpack[CommonOptions],
     ) -> None:
         if "bias" in options:
-            raise ValueError("bias: an orthogonal RNN has modReLU's, always, and no other; leave the argument out")
+            given = cast(dict[str, object], options)["bias"]
+            raise ValueError(
+                refuse("bias", given, "be left out: an orthogonal RNN has the bias of modReLU, and no other")
+            )
         if trivialization not in ("dynamic", "static"):
-            raise ValueError(f"trivialization: got {trivialization!r}, allowed is 'dynamic' or 'static'")
+            raise ValueError(refuse("trivialization", trivialization, "be 'dynamic' or 'static'"))
         self._basis_every = basis_every if trivialization == "dynamic" else None
         self._orthogonal_init = orthogonal_init
         recurrence = RECURRENCES["modrelu"]
@@ -103,9 +109,9 @@ class OrthogonalRNN(RecurrentLayer):
         Reference: The authors' code of arXiv 1909.09501 and 2006.06919.
         """
         if init not in ("torch", "paper"):
-            raise ValueError(f"init: got {init!r}, allowed is 'torch' or 'paper'")
+            raise ValueError(refuse("init", init, "be 'torch' or 'paper'"))
         if forget_bias is not None:
-            raise ValueError(f"forget_bias: got {forget_bias!r}, but an orthogonal RNN has no forget gate")
+            raise ValueError(refuse("forget_bias", forget_bias, "be None: an orthogonal RNN has no forget gate"))
         for suffix, _ in self._directions():
             nn.init.kaiming_normal_(self.get_parameter("weight_ih" + suffix), nonlinearity="relu")
             nn.init.uniform_(self.get_parameter("bias_hh" + suffix), -_BIAS_BOUND, _BIAS_BOUND)
@@ -119,6 +125,10 @@ class OrthogonalRNN(RecurrentLayer):
             None,
             self.get_parameter("bias_hh" + suffix).to(dtype),
         )
+
+    def scripted_weights(self, suffix: str) -> tuple[str, str, str | None, str | None]:
+        """See `RecurrentLayer.scripted_weights`."""
+        return "weight_ih" + suffix, f"orthogonal_hh{suffix}()", None, "bias_hh" + suffix
 
     def after_step(self) -> None:
         """Count an optimizer step, and change the basis of every matrix for which it is due."""

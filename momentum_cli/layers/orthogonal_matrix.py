@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from momentum_cli.messages import refuse
+
 # Changes of the basis between two projections; the authors' value, which they found to have no influence on training.
 PROJECT_EVERY = 100
 
@@ -77,7 +79,7 @@ class Orthogonal(nn.Module):
         if basis_every is not None:
             check_basis_every(basis_every)
         if init not in INITS:
-            raise ValueError(f"orthogonal_init: got {init!r}, allowed is one of {', '.join(INITS)}")
+            raise ValueError(refuse("orthogonal_init", init, f"be one of {', '.join(INITS)}"))
         self.size = size
         self.basis_every = basis_every
         self.init = init
@@ -247,7 +249,7 @@ def check_basis_every(value: object) -> None:
         ValueError: It is neither an integer >= 1 nor "infty".
     """
     if value != "infty" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ValueError(f"basis_every: got {value!r}, allowed is an integer >= 1 or 'infty'")
+        raise ValueError(refuse("basis_every", value, "be an integer >= 1 or 'infty'"))
 
 
 def orthogonal_parameters(model: nn.Module) -> list[nn.Parameter]:

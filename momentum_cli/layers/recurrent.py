@@ -6,7 +6,7 @@ Axes: T time, B batch, D input, H hidden, G gates * H, L layers * directions.
 from __future__ import annotations
 
 import math
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,12 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from momentum_cli import kernels
 from momentum_cli.dynamics.heavy_ball import HeavyBall
-from momentum_cli.dynamics.protocol import Dynamics, State
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.ragged import reverse
+from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Backend, Weights, Work
-from momentum_cli.layers.state import StateLayout
+from momentum_cli.layers.state import StateLayout, part, whole
+from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.recurrence.protocol import Recurrence
 
@@ -41,7 +43,7 @@ class LayerOptions(CommonOptions, total=False):
 
 
 class RecurrentLayer(nn.Module):
-    """What LSTM, GRU and RNN share; build one of these.
+    """Base of LSTM, GRU and RNN; build one of these.
 
     The state is one flat tuple that carries everything, so a sequence run in chunks equals the sequence run whole.
     Every tensor has the batch in dimension 1 (no batch dimension for unbatched input). `state_names` gives the order:
@@ -55,8 +57,10 @@ class RecurrentLayer(nn.Module):
 
     recurrence: Recurrence
     dynamics: Dynamics
+    has_weight_hh: ClassVar[bool] = True
+    """Whether ``weight_hh`` is a parameter, which weight dropout can act on."""
     weight_dropout: float = 0.0
-    """Probability of zeroing an entry of ``weight_hh``, one mask a call, while training; `RecurrentStack` sets it."""
+    """Probability of zeroing an entry of ``weight_hh``, one mask per call, in training; `RecurrentStack` sets it."""
 
     def __init__(
         self,
@@ -77,16 +81,16 @@ class RecurrentLayer(nn.Module):
         super().__init__()
         for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}: got {value!r}, allowed is an integer >= 1")
+                raise ValueError(refuse(name, value, "be an integer >= 1"))
         if not 0.0 <= dropout <= 1.0:
-            raise ValueError(f"dropout: got {dropout!r}, allowed is 0 <= dropout <= 1")
+            raise ValueError(refuse("dropout", dropout, "be in [0, 1]"))
         if dropout > 0.0 and num_layers == 1:
-            raise ValueError(f"dropout: got {dropout!r} with num_layers=1; it acts between layers, so use two or more")
+            raise ValueError(refuse("dropout", dropout, "be 0 with num_layers=1: it acts between layers"))
         if isinstance(dynamics, type) or not hasattr(dynamics, "scan"):
-            got = f"the class {dynamics.__name__}" if isinstance(dynamics, type) else repr(dynamics)
-            raise ValueError(f"dynamics: got {got}, allowed is an object of momentum_cli.dynamics, such as HeavyBall()")
+            got = Said(f"the class {dynamics.__name__}") if isinstance(dynamics, type) else dynamics
+            raise ValueError(refuse("dynamics", got, "be an object of momentum_cli.dynamics, such as HeavyBall()"))
         if backend != "auto" and backend not in kernels.BACKENDS:
-            raise ValueError(f"backend: got {backend!r}, allowed is one of auto, {', '.join(kernels.BACKENDS)}")
+            raise ValueError(refuse("backend", backend, f"be one of auto, {', '.join(kernels.BACKENDS)}"))
         self.recurrence = recurrence
         self.dynamics = dynamics
         self.input_size = input_size
@@ -120,7 +124,7 @@ class RecurrentLayer(nn.Module):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of the recurrence beside sizes and dynamics that decide what the layer computes."""
+        """Options of the recurrence, other than sizes and dynamics, that decide what the layer computes."""
         return {}
 
     def after_step(self) -> None:
@@ -153,13 +157,11 @@ class RecurrentLayer(nn.Module):
         Reference: arXiv 2006.06919, appendix, and the authors' code for ``"paper"``.
         """
         if init not in ("torch", "paper"):
-            raise ValueError(f"init: got {init!r}, allowed is 'torch' or 'paper'")
-        has_forget_bias = self.recurrence.has_forget_gate and self.bias
-        if forget_bias is not None and not has_forget_bias:
-            raise ValueError(
-                f"forget_bias: got {forget_bias!r}, but only an LSTM with bias=True has a forget-gate bias"
-            )
-        if init == "paper" and forget_bias is None and has_forget_bias:
+            raise ValueError(refuse("init", init, "be 'torch' or 'paper'"))
+        gate = self.recurrence.forget_gate if self.bias else None
+        if forget_bias is not None and gate is None:
+            raise ValueError(refuse("forget_bias", forget_bias, "be None: the layer has no forget gate with a bias"))
+        if init == "paper" and forget_bias is None and gate is not None:
             forget_bias = 1.0
         bound = 1.0 / math.sqrt(self.hidden_size)
         with torch.no_grad():
@@ -172,8 +174,8 @@ class RecurrentLayer(nn.Module):
                     nn.init.eye_(parameter)
                 else:
                     nn.init.zeros_(parameter)
-                if forget_bias is not None and name.startswith("bias"):
-                    parameter[self.hidden_size : 2 * self.hidden_size] = forget_bias
+                if forget_bias is not None and gate is not None and name.startswith("bias"):
+                    parameter[gate * self.hidden_size : (gate + 1) * self.hidden_size] = forget_bias
 
     def zero_state(self, batch_size: int | None = None) -> State:
         """Return the state at the start of a sequence.
@@ -212,7 +214,7 @@ class RecurrentLayer(nn.Module):
                 packed = PackedSequence(packed.data, packed.batch_sizes, None, None)
             return packed, after
         if input.dim() not in (2, 3):
-            raise ValueError(f"input: got {input.dim()} dimensions, allowed is 2 (T, D) or 3")
+            raise ValueError(refuse("input", Said(f"{input.dim()}"), "have 2 (T, D) or 3 dimensions"))
         batched = input.dim() == 3
         x = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
@@ -241,9 +243,10 @@ class RecurrentLayer(nn.Module):
         """
         self._check_input(x)
         if lengths is not None and not (int(lengths.min()) >= 1 and int(lengths.max()) <= len(x)):
-            raise ValueError(f"lengths: got {int(lengths.min())} … {int(lengths.max())}, allowed is 1 … {len(x)}")
+            got = Said(f"{int(lengths.min())} to {int(lengths.max())}")
+            raise ValueError(refuse("lengths", got, f"be 1 to {len(x)}"))
         if lengths is not None:
-            # Whatever stands in the padding, NaN included, must not reach a step: the scan multiplies blocks of time.
+            # Whatever the padding holds, NaN included, must not reach a step: the scan multiplies blocks of time.
             steps = torch.arange(len(x), device=x.device).unsqueeze(1)
             x = x.masked_fill((steps >= lengths.to(x.device)).unsqueeze(2), 0.0)
         return self._run(x, self.layout.checked(state, x.shape[1], batched=True), lengths)
@@ -258,7 +261,7 @@ class RecurrentLayer(nn.Module):
         compute = torch.float32 if dtype in (torch.bfloat16, torch.float16) and x.device.type == "cpu" else dtype
         mixed = torch.is_autocast_enabled(x.device.type)
         if not mixed and x.dtype != dtype:
-            raise ValueError(f"input: got {x.dtype}, allowed is the dtype of the parameters, {dtype}")
+            raise ValueError(refuse("input", x.dtype, f"have the dtype of the parameters, {dtype}"))
         if compute == dtype and not mixed:
             return self._run_in(dtype, x, state, lengths)
         if state is not None:
@@ -271,8 +274,9 @@ class RecurrentLayer(nn.Module):
         self, dtype: torch.dtype, x: Tensor, state: State | None, lengths: Tensor | None
     ) -> tuple[Tensor, State]:
         layout = self.layout
-        ends: list[State] = []
-        drives: list[State] = []
+        places, recurrent = layout.places, len(self.recurrence.state_names)
+        drive: State | None
+        ends: list[list[Tensor]] = []
         outputs: list[Tensor] = []
         for index, (suffix, _) in enumerate(self._directions()):
             layer, backward = divmod(index, self.num_directions)
@@ -281,20 +285,19 @@ class RecurrentLayer(nn.Module):
                 x = nn.functional.dropout(x, self.dropout, self.training)
                 outputs = []
             if state is None:
-                before = self.recurrence.init(x[0], self.hidden_size)
-                drive = None
+                before, drive = self.recurrence.init(x[0], self.hidden_size), None
             else:
-                before, drive = layout.part(state, layer, backward)
+                own = tuple(part(list(state), places[index]))
+                before, drive = own[:recurrent], own[recurrent:]
             run = self._backend(x).run
             source = reverse(x, lengths) if backward else x
             output, end, drive = run(
                 self.recurrence, self.dynamics, source, self.weights(suffix, dtype), before, drive, lengths
             )
             outputs.append(reverse(output, lengths) if backward else output)
-            ends.append(end)
-            drives.append(drive)
+            ends.append([*end, *drive])
         output = torch.cat(outputs, 2) if self.bidirectional else outputs[0]
-        return output, layout.whole(ends, drives)
+        return output, tuple(whole(ends, places, len(layout.names)))
 
     def backend_for(self, shape: tuple[int, int, int], *, training: bool) -> str:
         """Return the name of the backend that serves the first layer.
@@ -332,7 +335,7 @@ class RecurrentLayer(nn.Module):
         return self.input_size if layer == 0 else self.hidden_size * self.num_directions
 
     def weights(self, suffix: str, dtype: torch.dtype) -> Weights:
-        """Return what a backend needs of one layer in one direction.
+        """Return the parameters of one layer in one direction.
 
         Args:
             suffix: End of the parameters' names: ``_l0``, ``_l0_reverse``, ``_l1``, …
@@ -346,11 +349,18 @@ class RecurrentLayer(nn.Module):
         weight_hh = nn.functional.dropout(get("weight_hh" + suffix), self.weight_dropout, self.training)
         return Weights(get("weight_ih" + suffix), weight_hh, *biases)
 
+    def scripted_weights(self, suffix: str) -> tuple[str, str, str | None, str | None]:
+        """Return the attributes or calls that give `weights` in TorchScript, None for a bias that is not there."""
+        biases = ("bias_ih" + suffix, "bias_hh" + suffix) if self.bias else (None, None)
+        return "weight_ih" + suffix, "weight_hh" + suffix, *biases
+
     def _check_input(self, x: Tensor) -> None:
         if x.shape[2] != self.input_size:
-            raise ValueError(f"input: got {x.shape[2]} channels, allowed is input_size={self.input_size}")
+            raise ValueError(
+                refuse("input", Said(f"{x.shape[2]} channels"), f"have input_size={self.input_size} channels")
+            )
         if x.shape[0] < 1:
-            raise ValueError("input: got a sequence of length 0, allowed is at least one step")
+            raise ValueError(refuse("input", Said("a sequence of length 0"), "have at least one step"))
 
     def extra_repr(self) -> str:
         """Show the options that differ from the defaults, and always the dynamics."""

@@ -1,4 +1,4 @@
-"""Recurrent layers one on another, each of a size of its own, with one dropout mask a sequence between them.
+"""Stacked recurrent layers, each with its own size, with one dropout mask per sequence between them.
 
 Axes: T time, B batch, D input, H hidden.
 """
@@ -11,8 +11,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from momentum_cli.dynamics.protocol import Dynamics, State
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.state import State
 from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence.protocol import Recurrence
 
 
@@ -29,7 +31,7 @@ def locked_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
 
 
 class RecurrentStack(nn.Module):
-    """Unidirectional recurrent layers one on another, with locked dropout between them.
+    """Stacked unidirectional recurrent layers with locked dropout between them.
 
     A `RecurrentLayer` stacks layers of one size with independent dropout; here the sizes may differ, as the last layer
     of a model with tied embeddings has that of the embedding.
@@ -37,7 +39,7 @@ class RecurrentStack(nn.Module):
     Args:
         layers: One-layer `RecurrentLayer`s of the same kind, each reading what the one before gives.
         dropout: Probability in [0, 1) of zeroing a channel between layers, while training.
-        weight_dropout: Probability in [0, 1) of zeroing an entry of each ``weight_hh``, one mask a call, while
+        weight_dropout: Probability in [0, 1) of zeroing an entry of each ``weight_hh``, one mask per call, while
             training (DropConnect).
 
     The state is flat, layer after layer; `state_names` are those of the layers with ``_l0``, ``_l1``, … at the end.
@@ -51,20 +53,20 @@ class RecurrentStack(nn.Module):
     def __init__(self, layers: Sequence[RecurrentLayer], dropout: float = 0.0, weight_dropout: float = 0.0) -> None:
         super().__init__()
         if not layers:
-            raise ValueError("layers: got none, allowed is one or more")
+            raise ValueError(refuse("layers", Said("none"), "be one or more"))
         for name, value in (("dropout", dropout), ("weight_dropout", weight_dropout)):
             if not 0.0 <= value < 1.0:
-                raise ValueError(f"{name}: got {value!r}, allowed is 0 <= {name} < 1")
+                raise ValueError(refuse(name, value, "be in [0, 1)"))
         for number, layer in enumerate(layers):
             if layer.num_layers != 1 or layer.bidirectional:
-                raise ValueError(f"layers: number {number} has more than one layer or direction, allowed is one")
+                got = Said(f"{layer.num_layers} and {layer.num_directions}")
+                raise ValueError(refuse(f"layers[{number}]", got, "have one layer and one direction"))
             if number and layer.input_size != layers[number - 1].hidden_size:
-                raise ValueError(
-                    f"layers: number {number} reads {layer.input_size} channels, the one before gives "
-                    f"{layers[number - 1].hidden_size}"
-                )
-            if weight_dropout > 0.0 and layer.recurrence.name == "modrelu":
-                raise ValueError("weight_dropout: an orthogonal matrix would not stay one; allowed is 0")
+                must = f"read the {layers[number - 1].hidden_size} channels of the layer before"
+                raise ValueError(refuse(f"layers[{number}]", layer.input_size, must))
+            if weight_dropout > 0.0 and not layer.has_weight_hh:
+                must = "be 0 for orthogonal cells: dropping entries breaks orthogonality"
+                raise ValueError(refuse("weight_dropout", weight_dropout, must))
             layer.weight_dropout = weight_dropout
         self.layers = nn.ModuleList(layers)
         self.dropout = dropout
@@ -97,12 +99,12 @@ class RecurrentStack(nn.Module):
 
     @property
     def num_layers(self) -> int:
-        """How many."""
+        """Number of layers."""
         return len(self)
 
     @property
     def num_directions(self) -> int:
-        """1."""
+        """Always 1."""
         return 1
 
     @property
@@ -165,7 +167,9 @@ class RecurrentStack(nn.Module):
             parts.append(tuple(state[at : at + count]))
             at += count
         if at != len(state):
-            raise ValueError(f"state: got {len(state)} tensors, allowed are {at} ({', '.join(self.state_names)})")
+            raise ValueError(
+                refuse("state", Said(f"{len(state)} tensors"), f"have {at} ({', '.join(self.state_names)})")
+            )
         return parts
 
     def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:

@@ -10,12 +10,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics.protocol import Dynamics, State
+from momentum_cli.dynamics.filter import Filter
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.state import State
+from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence.protocol import Recurrence
+
+Place = tuple[int, int]
+"""Number of a tensor of the state, and the row of its first dimension."""
 
 
 class StateLayout(NamedTuple):
-    """Which tensors there are, in which order, as `RecurrentLayer` describes them."""
+    """The tensors of a layer's state in their order, as `RecurrentLayer` describes them."""
 
     recurrence: Recurrence
     dynamics: Dynamics
@@ -26,11 +32,16 @@ class StateLayout(NamedTuple):
     bias: bool
 
     @property
+    def filtered(self) -> bool:
+        """Whether the state of the dynamics is in input space, a tensor for each layer; else it is in gate space."""
+        return isinstance(self.dynamics.form, Filter)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """One name for each tensor, in order."""
         names = list(self.recurrence.state_names)
         for name in self.dynamics.state_names:
-            if name != "k" and self.dynamics.linear:
+            if name != "k" and self.filtered:
                 names += [f"{name}_l{layer}" for layer in range(len(self.input_sizes))]
             else:
                 names.append(name)
@@ -45,7 +56,7 @@ class StateLayout(NamedTuple):
         for name in self.dynamics.state_names:
             if name == "k":
                 shapes.append((1, batch))
-            elif self.dynamics.linear:
+            elif self.filtered:
                 shapes += [(self.directions, batch, size + int(self.bias)) for size in self.input_sizes]
             else:
                 shapes.append((layers, batch, self.recurrence.gates * self.hidden_size))
@@ -69,37 +80,70 @@ class StateLayout(NamedTuple):
         tensors = (state,) if isinstance(state, Tensor) else tuple(state)
         names = self.names
         if len(tensors) != len(names):
-            raise ValueError(
-                f"state: got {len(tensors)} tensors, allowed are {len(names)} ({', '.join(names)}); "
-                "start the missing ones from zero_state(batch_size)"
+            must, remedy = (
+                f"have {len(names)} ({', '.join(names)})",
+                "start the missing ones from zero_state(batch_size)",
             )
+            raise ValueError(refuse("state", Said(f"{len(tensors)} tensors"), must, remedy))
         for name, tensor, shape in zip(names, tensors, self.shapes(batch), strict=True):
             expected = shape if batched else (shape[0], *shape[2:])
             if tuple(tensor.shape) != expected:
-                raise ValueError(f"state {name!r}: got shape {tuple(tensor.shape)}, allowed is {expected}")
+                raise ValueError(refuse(f"state {name!r}", tuple(tensor.shape), f"have the shape {expected}"))
             if (name == "k") != (tensor.dtype == torch.int64):
                 kind = "int64" if name == "k" else "floating point"
-                raise ValueError(f"state {name!r}: got {tensor.dtype}, allowed is {kind}")
+                raise ValueError(refuse(f"state {name!r}", tensor.dtype, f"be {kind}"))
         return tensors if batched else tuple(tensor.unsqueeze(1) for tensor in tensors)
 
-    def part(self, state: State, layer: int, direction: int) -> tuple[State, State]:
-        """Return the recurrent tensors and those of the dynamics of one layer in one direction."""
-        index, recurrent = layer * self.directions + direction, len(self.recurrence.state_names)
-        before, drive = tuple(s[index] for s in state[:recurrent]), state[recurrent:]
-        if not self.dynamics.linear:
-            return before, tuple(s[index] for s in drive)
-        if not drive:
-            return before, ()
-        return before, (drive[layer][direction], *(s[0] for s in drive[len(self.input_sizes) :]))
+    @property
+    def places(self) -> list[list[Place]]:
+        """Where the tensors of each layer and direction are: those of the recurrence, then those of the dynamics."""
+        recurrent, layers = len(self.recurrence.state_names), len(self.input_sizes)
+        places = []
+        for index in range(layers * self.directions):
+            layer, direction = divmod(index, self.directions)
+            own = [(number, index) for number in range(recurrent)]
+            number = recurrent
+            for name in self.dynamics.state_names:
+                if name == "k":  # the same everywhere
+                    own.append((number, 0))
+                    number += 1
+                elif self.filtered:
+                    own.append((number + layer, direction))
+                    number += layers
+                else:
+                    own.append((number, index))
+                    number += 1
+            places.append(own)
+        return places
 
-    def whole(self, ends: list[State], drives: list[State]) -> State:
-        """Invert `part` for all layers and directions; the step number is the same everywhere."""
-        after = tuple(torch.stack(tensors) for tensors in zip(*ends, strict=True))
-        if not self.dynamics.linear:
-            return after + tuple(torch.stack(tensors) for tensors in zip(*drives, strict=True))
-        if not drives[0]:
-            return after
-        n = self.directions
-        layers = range(len(self.input_sizes))
-        filtered = [torch.stack([d[0] for d in drives[n * layer : n * layer + n]]) for layer in layers]
-        return (*after, *filtered, *(s.unsqueeze(0) for s in drives[0][1:]))
+
+# TorchScript compiles these two.
+
+
+def part(state: list[Tensor], places: list[tuple[int, int]]) -> list[Tensor]:
+    """Return the tensors of one layer in one direction.
+
+    Args:
+        state: Of the whole layer.
+        places: An entry of `StateLayout.places`.
+    """
+    return [state[number][row] for number, row in places]
+
+
+def whole(parts: list[list[Tensor]], places: list[list[tuple[int, int]]], tensors: int) -> list[Tensor]:
+    """Invert `part` for all layers and directions.
+
+    Args:
+        parts: The tensors of each layer and direction.
+        places: `StateLayout.places`.
+        tensors: How many the whole layer has.
+    """
+    rows: list[list[Tensor]] = []
+    for _ in range(tensors):
+        rows.append([])
+    for index in range(len(parts)):
+        for at in range(len(parts[index])):
+            number, row = places[index][at]
+            if row == len(rows[number]):
+                rows[number].append(parts[index][at])
+    return [torch.stack(tensor) for tensor in rows]

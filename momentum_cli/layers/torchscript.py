@@ -1,4 +1,4 @@
-"""What `torch.jit.script` compiles in place of a layer or a model: the same parameters, mathematics, state.
+"""Stand-ins that `torch.jit.script` compiles in place of a layer or a model: the same parameters, mathematics, state.
 
 TorchScript can neither call a dataclass nor look a parameter up by name, so `RecurrentLayer` and `SequenceModel` hand
 these stand-ins over (``__prepare_scriptable__``). They share the parameters of the original under the same names. The
@@ -14,34 +14,17 @@ from __future__ import annotations
 
 import linecache
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-from momentum_cli.dynamics.adam import Adam
-from momentum_cli.dynamics.heavy_ball import HeavyBall
-from momentum_cli.dynamics.identity import Identity
-from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart, nesterov_coefficient
-from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.filter import Filter
+from momentum_cli.dynamics.moments import Moments, normalize
 from momentum_cli.dynamics.ragged import at_end, reverse
-from momentum_cli.dynamics.rmsprop import RMSProp, normalize
-from momentum_cli.kernels.torchscript import filter_blocks, run_driven, run_native
-from momentum_cli.recurrence import RECURRENCES
-
-if TYPE_CHECKING:
-    pass
-
-# Which filter; TorchScript compares integers, not types.
-_KINDS: dict[type[Dynamics], int] = {
-    Identity: 0,
-    HeavyBall: 1,
-    Nesterov: 2,
-    ScheduledRestart: 2,
-    RMSProp: 3,
-    Adam: 4,
-}
+from momentum_cli.kernels.torchscript import filter_blocks, run_native, traced
+from momentum_cli.layers.state import part, whole
 
 
 class StandIn(nn.Module):
@@ -82,36 +65,34 @@ class ScriptableLayer(StandIn):
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        dynamics = layer.dynamics
-        if type(dynamics) not in _KINDS or layer.recurrence.name not in RECURRENCES:
-            raise TypeError(
-                f"torch.jit.script: got {type(dynamics).__name__} with the recurrence {layer.recurrence.name!r}; "
-                f"allowed are {', '.join(kind.__name__ for kind in _KINDS)} with {', '.join(RECURRENCES)}"
-            )
         for name, parameter in layer.named_parameters(recurse=False):
             self.register_parameter(name, parameter)
         for name, child in layer.named_children():
             self.add_module(name, child.__prepare_scriptable__())
-        self.kind = _KINDS[type(dynamics)]
-        self.filters = self.kind in (1, 2)
-        self.momentum = float(getattr(dynamics, "momentum", 0.0))
-        self.step_size = float(getattr(dynamics, "step_size", 1.0))
-        self.beta2 = float(getattr(dynamics, "beta2", 0.0))
-        self.eps = float(getattr(dynamics, "eps", 0.0))
-        self.restart_every = int(getattr(dynamics, "restart_every", 0))
-        self.recurrence_name = layer.recurrence.name
-        self.recurrent = len(layer.recurrence.state_names)
-        self.states = len(layer.state_names)
+        layout, recurrence, form = layer.layout, layer.recurrence, layer.dynamics.form
+        self.shapes = [list(shape) for shape in layout.shapes(1)]
+        self.counters = [name == "k" for name in layout.names]
+        self.places = layout.places
+        self.states = len(self.shapes)
+        self.recurrent = len(recurrence.state_names)
         self.input_size = layer.input_size
-        self.hidden_size = layer.hidden_size
-        self.num_layers = layer.num_layers
         self.directions = layer.num_directions
         self.bias = layer.bias
-        self.gates = layer.recurrence.gates
-        # modReLU has a bias of its own, and no other.
-        self.per = 3 if self.recurrence_name == "modrelu" else 4 if self.bias else 2
         self.batch_first = layer.batch_first
         self.dropout = layer.dropout
+        self.kernel: str | None = recurrence.torch_kernel
+        # TorchScript compiles every branch, so each form has its numbers.
+        self.filters = isinstance(form, Filter) and not form.is_identity
+        self.adapts = isinstance(form, Moments)
+        self.remembers = self.filters and form.decay is not None
+        self.counts = self.remembers and callable(form.decay)
+        self.gain = float(form.gain) if isinstance(form, Filter) else 1.0
+        moments = form if isinstance(form, Moments) else Moments(None, 1.0, 0.0, 0.0)
+        self.has_velocity = moments.momentum is not None
+        self.momentum = float(moments.momentum or 0.0)
+        self.step_size, self.beta2, self.eps = float(moments.step_size), float(moments.beta2), float(moments.eps)
+        self.decay = _scripted_decay(layer)
+        self.step = _scripted_step(layer)
         self.stand_for(layer)
 
     def _apply(self, fn: Any, recurse: bool = True) -> ScriptableLayer:
@@ -121,8 +102,8 @@ class ScriptableLayer(StandIn):
             child._buffers.update(self.get_submodule(name)._buffers)
         return self
 
-    def weights(self) -> list[Tensor]:
-        """Return all weights in order; `scriptable_layer` writes the method."""
+    def weights(self, index: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Return the weights and biases of one layer in one direction; `scriptable_layer` writes the method."""
         raise NotImplementedError
 
     def forward(self, input: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -151,19 +132,12 @@ class ScriptableLayer(StandIn):
     @torch.jit.export
     def zero_state(self, batch_size: int) -> list[Tensor]:
         """Return the state at the start of ``batch_size`` sequences."""
-        gates = self.gates * self.hidden_size
-        layers = self.num_layers * self.directions
-        options = self.weight_ih_l0.new_zeros(0)
-        state = [options.new_zeros([layers, batch_size, self.hidden_size]) for _ in range(self.recurrent)]
-        if self.filters:
-            for layer in range(self.num_layers):
-                size = (self.input_size if layer == 0 else self.hidden_size * self.directions) + int(self.bias)
-                state.append(options.new_zeros([self.directions, batch_size, size]))
-        if self.kind == 2:
-            state.append(torch.zeros([1, batch_size], dtype=torch.int64, device=options.device))
-        if self.kind >= 3:
-            for _ in range(self.kind - 2):
-                state.append(options.new_zeros([layers, batch_size, gates]))
+        like = self.weight_ih_l0
+        state: list[Tensor] = []
+        for number in range(self.states):
+            shape = self.shapes[number]
+            dtype = torch.int64 if self.counters[number] else like.dtype
+            state.append(torch.zeros([shape[0], batch_size] + shape[2:], dtype=dtype, device=like.device))  # noqa: RUF005
         return state
 
     @torch.jit.export
@@ -174,127 +148,170 @@ class ScriptableLayer(StandIn):
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             return self.original().run_padded(x, state, lengths)  # type: ignore[no-any-return]
         if x.size(2) != self.input_size or x.size(0) < 1:
-            raise ValueError(f"input: got {x.size()}, allowed is at least one step of {self.input_size} channels")
+            raise ValueError(f"`input` must have {self.input_size} channels and at least one step, got {x.size()}")
         before = self.zero_state(x.size(1)) if state is None else state
         if len(before) != self.states:
-            raise ValueError(f"state: got {len(before)} tensors, allowed are {self.states}; see zero_state(batch_size)")
-        weights = self.weights()
-        dtype = weights[1].dtype
+            raise ValueError(f"`state` must have {self.states} tensors, got {len(before)}; see zero_state(batch_size)")
+        dtype = self.weight_ih_l0.dtype
         # As the eager layer: no state below float32, and no kernels below float32 on most processors.
         compute = torch.float32 if dtype in [torch.bfloat16, torch.float16] and not x.is_cuda else dtype
         x = x.to(compute)
-        per, directions, recurrent = self.per, self.directions, self.recurrent
-        ends: list[list[Tensor]] = [[] for _ in range(recurrent)]
-        drives: list[list[Tensor]] = []
-        k = before[-1] if self.kind == 2 else torch.zeros(0)
+        ends: list[list[Tensor]] = []
         outputs: list[Tensor] = []
-        for index in range(self.num_layers * directions):
-            layer, backward = index // directions, index % directions
-            if backward == 0 and layer > 0:
+        for index in range(len(self.places)):
+            backward = index % self.directions
+            if backward == 0 and index > 0:
                 x = nn.functional.dropout(torch.cat(outputs, 2), self.dropout, self.training)
                 outputs = []
-            own = [w.to(compute) for w in weights[index * per : index * per + per]]
-            h = [s[index].to(compute) for s in before[:recurrent]]
-            drive: list[Tensor] = []
-            if self.filters:
-                drive.append(before[recurrent + layer][backward].to(compute))
-                if self.kind == 2:
-                    drive.append(k[0])
-            elif self.kind >= 3:
-                drive = [s[index].to(compute) for s in before[recurrent:]]
             source = reverse(x, lengths) if backward == 1 else x
-            output, end, drive = self.run_direction(source, own, h, drive, lengths)
+            own = as_type(part(before, self.places[index]), compute)
+            output, end = self.run_direction(source, index, own, lengths)
             outputs.append(reverse(output, lengths) if backward == 1 else output)
-            for j in range(recurrent):
-                ends[j].append(end[j])
-            drives.append(drive)
-        after = [torch.stack(tensors).to(dtype) for tensors in ends]
-        if self.filters:
-            for layer in range(self.num_layers):
-                both = [drives[layer * directions + j][0] for j in range(directions)]
-                after.append(torch.stack(both).to(dtype))
-            if self.kind == 2:
-                after.append(drives[0][1].unsqueeze(0))
-        elif self.kind >= 3:
-            for j in range(len(drives[0])):
-                after.append(torch.stack([drive[j] for drive in drives]).to(dtype))
-        return torch.cat(outputs, 2).to(dtype), after
+            ends.append(end)
+        return torch.cat(outputs, 2).to(dtype), as_type(whole(ends, self.places, self.states), dtype)
 
     def run_direction(
-        self, x: Tensor, weights: list[Tensor], state: list[Tensor], drive: list[Tensor], lengths: Tensor | None
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Run one layer in one direction; see `momentum_cli.kernels.backend.Backend.run`."""
-        steps = x.size(0)
-        if self.kind >= 3:
-            bias_ih: Tensor | None = None
-            if self.bias:
-                bias_ih = weights[2]
-            u = linear(x, weights[0], bias_ih)
-            decay = torch.full([steps, 1], self.beta2, dtype=torch.float64, device=x.device)
-            second = filter_blocks(decay, (1.0 - self.beta2) * u * u, drive[-1])
-            d = self.step_size * u
-            moments: list[Tensor] = []
-            if self.kind == 4:
-                decay = torch.full([steps, 1], self.momentum, dtype=torch.float64, device=x.device)
-                d = filter_blocks(decay, d, drive[0])
-                moments.append(at_end(d, lengths))
-            moments.append(at_end(second, lengths))
-            d = normalize(d, second, self.eps)
-            output, end = run_driven(self.recurrence_name, d, weights, state, lengths)
-            return output, end, moments
-        if self.kind == 0:
-            output, end = self.run_plain(x, weights, state, lengths)
-            return output, end, drive
-        if self.bias:
-            # The last channel is the filtered constant 1; its weight is the input bias.
-            x = pad(x, [0, 1], value=1.0)
-            extended = torch.cat([weights[0], weights[2].unsqueeze(1)], 1)
-            weights = [extended, weights[1], torch.zeros_like(weights[2]), weights[3]]
-        decay = torch.full([steps, 1], self.momentum, dtype=torch.float64, device=x.device)
-        if self.kind == 2:
-            count = torch.arange(1, steps + 1, device=x.device).unsqueeze(1) + drive[1]
-            decay = nesterov_coefficient(count, self.restart_every)
-        y = filter_blocks(decay, self.step_size * x, drive[0])
-        after = [at_end(y, lengths)]
-        if self.kind == 2:
-            done = drive[1] + steps if lengths is None else drive[1] + lengths.to(x.device)
-            after.append(done)
-        output, end = self.run_plain(y, weights, state, lengths)
-        return output, end, after
-
-    def run_plain(
-        self, y: Tensor, weights: list[Tensor], state: list[Tensor], lengths: Tensor | None
+        self, x: Tensor, index: int, state: list[Tensor], lengths: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Run the recurrence on the filtered input y (T, B, D)."""
-        if self.recurrence_name == "modrelu":
-            return run_driven(self.recurrence_name, linear(y, weights[0]), weights, state, lengths)
-        return run_native(self.recurrence_name, y, weights, state, lengths)
+        """Run one layer in one direction; see `momentum_cli.kernels.backend.Backend.run`."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(index)
+        weight_ih, weight_hh = weight_ih.to(x.dtype), weight_hh.to(x.dtype)
+        if bias_ih is not None:
+            bias_ih = bias_ih.to(x.dtype)
+        if bias_hh is not None:
+            bias_hh = bias_hh.to(x.dtype)
+        recurrent, drive = state[: self.recurrent], state[self.recurrent :]
+        if self.adapts:
+            d, drive = self.adapt(linear(x, weight_ih, bias_ih), drive, lengths)
+            output, end = self.run_steps(d, weight_hh, bias_hh, recurrent, lengths)
+            return output, end + drive
+        if self.filters:
+            if bias_ih is not None:
+                # The last channel is the filtered constant 1; its weight is the input bias.
+                x = pad(x, [0, 1], value=1.0)
+                weight_ih = torch.cat([weight_ih, bias_ih.unsqueeze(1)], 1)
+                bias_ih = None
+            x, drive = self.filter(x, drive, lengths)
+        if self.kernel is not None:
+            weights = [weight_ih, weight_hh]
+            if bias_hh is not None:
+                # torch's kernels have both biases or none.
+                weights += [torch.zeros_like(bias_hh) if bias_ih is None else bias_ih, bias_hh]
+            output, end = run_native(self.kernel, x, weights, recurrent, lengths)
+        else:
+            output, end = self.run_steps(linear(x, weight_ih, bias_ih), weight_hh, bias_hh, recurrent, lengths)
+        return output, end + drive
+
+    def filter(self, x: Tensor, state: list[Tensor], lengths: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """Run the `Filter` of the dynamics over the input x (T, B, C)."""
+        x = self.gain * x
+        if not self.remembers:
+            return x, state
+        count = torch.arange(1, x.size(0) + 1, device=x.device).unsqueeze(1)
+        if self.counts:
+            count = count + state[1]
+        y = filter_blocks(self.decay(count.double()), x, state[0])
+        after = [at_end(y, lengths)]
+        if self.counts:
+            after.append(state[1] + x.size(0) if lengths is None else state[1] + lengths.to(x.device))
+        return y, after
+
+    def adapt(self, u: Tensor, state: list[Tensor], lengths: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """Run the `Moments` of the dynamics over the projected input u (T, B, G)."""
+        every = torch.ones([u.size(0), 1], dtype=torch.float64, device=u.device)
+        second = filter_blocks(self.beta2 * every, (1.0 - self.beta2) * u * u, state[-1])
+        d = self.step_size * u
+        after: list[Tensor] = []
+        if self.has_velocity:
+            d = filter_blocks(self.momentum * every, d, state[0])
+            after.append(at_end(d, lengths))
+        after.append(at_end(second, lengths))
+        return normalize(d, second, self.eps), after
+
+    def run_steps(
+        self, d: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: list[Tensor], lengths: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run the recurrence on a driven input d (T, B, G), step by step."""
+        weights = [weight_hh]
+        if bias_hh is not None:
+            weights.append(bias_hh)
+        outputs: list[Tensor] = []
+        for t in range(d.size(0)):
+            after = self.step(d[t], state, weights)
+            output = after[0]
+            if lengths is not None:
+                running = (t < lengths).to(d.device)
+                output = torch.where(running.unsqueeze(1), output, torch.zeros_like(output))
+                for number in range(len(after)):
+                    row = running if after[number].dim() == 1 else running.unsqueeze(1)
+                    after[number] = torch.where(row, after[number], state[number])
+            state = after
+            outputs.append(output)
+        return torch.stack(outputs), state
+
+
+def as_type(tensors: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """Convert tensors, step numbers left out."""
+    return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
 
 
 def scriptable_layer(layer: Any) -> ScriptableLayer:
     """Return a module that `torch.jit.script` compiles and that shares the parameters of ``layer``.
 
     Raises:
-        TypeError: The dynamics or recurrence of the layer is not one of this package.
+        TypeError: The dynamics has only a step, or a function of the user cannot be recorded.
     """
-    names = [name for name, _ in layer.named_parameters(recurse=False)]
-    if layer.recurrence.name == "modrelu":
-        suffixes = [name.removeprefix("weight_ih") for name in names if name.startswith("weight_ih")]
-        names = [name for s in suffixes for name in (f"weight_ih{s}", f"orthogonal_hh{s}()", f"bias_hh{s}")]
-    return _class_for(tuple(names))(layer)
+    if layer.dynamics.form is None:
+        raise TypeError(f"TorchScript has no form for {type(layer.dynamics).__name__}, which has only a step")
+    suffixes = [name.removeprefix("weight_ih") for name, _ in layer.named_parameters() if name.startswith("weight_ih")]
+    return _class_for(tuple(layer.scripted_weights(suffix) for suffix in suffixes))(layer)
 
 
 @cache
-def _class_for(names: tuple[str, ...]) -> type[ScriptableLayer]:
-    """Return the subclass whose `weights` lists these parameters or calls.
+def _class_for(weights: tuple[tuple[str, str, str | None, str | None], ...]) -> type[ScriptableLayer]:
+    """Return the subclass whose `weights` gives these parameters or calls.
 
     TorchScript has no getattr by a computed name, and a list of parameters kept as an attribute would stay behind when
     the module moves to another device. It compiles from source, which linecache provides as for any module.
     """
-    listed = ", ".join(f"self.{name}" for name in names)
-    source = f"def weights(self) -> list[Tensor]:\n    return [{listed}]\n"
-    file = f"<momentum_cli.layers.torchscript {listed}>"
+    lines = ["def weights(self, index: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:"]
+    for index, own in enumerate(weights):
+        lines += [f"    if index == {index}:"] if index < len(weights) - 1 else []
+        indent = "        " if index < len(weights) - 1 else "    "
+        lines.append(f"{indent}return {', '.join('None' if name is None else f'self.{name}' for name in own)}")
+    source = "\n".join(lines) + "\n"
+    file = f"<momentum_cli.layers.torchscript {weights}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     namespace: dict[str, Any] = {"Tensor": Tensor}
     exec(compile(source, file, "exec"), namespace)
     return type("ScriptableLayer", (ScriptableLayer,), {"weights": namespace["weights"], "__module__": __name__})
+
+
+def _scripted_decay(layer: Any) -> Any:
+    """Return the decay of a filter at step numbers (float64) as a module of TorchScript."""
+    form = layer.dynamics.form
+    decay = form.decay if isinstance(form, Filter) and form.decay is not None else 0.0
+    function = decay if callable(decay) else lambda k: torch.full_like(k, decay)
+    steps = torch.arange(1.0, 7.0, dtype=torch.float64)
+    what = f"the decay of {type(layer.dynamics).__name__}"
+    return traced(what, function, (steps.view(6, 1),), (steps.view(2, 3) + 40.0,))
+
+
+def _scripted_step(layer: Any) -> Any:
+    """Return the step of the recurrence as a module of TorchScript; it takes d, the state and the recurrent weights."""
+    recurrence, hidden = layer.recurrence, layer.hidden_size
+
+    def step(d: Tensor, state: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
+        return list(recurrence.step(d, tuple(state), weights[0], weights[1] if len(weights) > 1 else None))
+
+    gates = recurrence.gates * hidden
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(gates, hidden, generator=generator)]
+    if layer.scripted_weights("_l0")[3] is not None:
+        weights.append(torch.randn(gates, generator=generator))
+
+    def example(batch: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        d = torch.randn(batch, gates, generator=generator)
+        return d, [s + 1 for s in recurrence.init(d, hidden)], weights
+
+    return traced(f"the step of the recurrence {recurrence.name!r}", step, example(2), example(3))

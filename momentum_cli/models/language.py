@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding
 
 from momentum_cli.data import NOT_SCORED, Batch
-from momentum_cli.dynamics.protocol import State
+from momentum_cli.dynamics.state import State
 from momentum_cli.layers.stack import RecurrentStack, locked_dropout
 from momentum_cli.messages import Said, refuse
 from momentum_cli.models.inputs import Tokens

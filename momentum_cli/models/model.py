@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 
 from momentum_cli.data import Batch
-from momentum_cli.dynamics.protocol import State
+from momentum_cli.dynamics.state import State
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.models.inputs import Inputs
 

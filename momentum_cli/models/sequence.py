@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from momentum_cli.data import Batch
-from momentum_cli.dynamics.protocol import State
+from momentum_cli.dynamics.state import State
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.messages import refuse
 from momentum_cli.models.inputs import Numbers

@@ -55,7 +55,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
 
 def _model_contradictions(model: ModelOptions) -> list[Problem]:
     found = []
-    if model.forget_bias is not None and not LAYERS[parse_cell(model.cell).layer].recurrence.has_forget_gate:
+    if model.forget_bias is not None and LAYERS[parse_cell(model.cell).layer].recurrence.forget_gate is None:
         remedy = f"{model.cell} has no forget gate, as LSTM cells have"
         found.append(Problem(("model", "forget_bias"), refuse("", model.forget_bias, "be left out", remedy)))
     elif model.forget_bias is not None and not model.bias:

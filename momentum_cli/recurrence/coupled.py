@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from momentum_cli.dynamics.nesterov import nesterov_coefficient
-from momentum_cli.dynamics.protocol import State
+from momentum_cli.dynamics.nesterov import nesterov_coefficient, since_restart
+from momentum_cli.dynamics.state import State
+from momentum_cli.recurrence.lstm import lstm_gates
 from momentum_cli.recurrence.protocol import Recurrence
 
 NAME = "sr-coupled"
@@ -50,13 +50,11 @@ def coupled_step(
     h, c, p, k = state
     k = k + 1
     new = linear(h, weight_hh, bias_hh) - step_size * d
-    coefficient = nesterov_coefficient(k, restart_every).to(d.dtype).unsqueeze(-1)
-    i, f, g, o = (new + coefficient * (new - p)).chunk(4, 1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c, new, k
+    coefficient = nesterov_coefficient(since_restart(k.double(), restart_every)).type_as(d).unsqueeze(-1)
+    return *lstm_gates(new + coefficient * (new - p), c), new, k
 
 
 def coupled_recurrence(step_size: float, restart_every: int) -> Recurrence:
     """Return the recurrence with these options; see `coupled_step`."""
     step = partial(coupled_step, step_size=step_size, restart_every=restart_every)
-    return Recurrence(NAME, 4, ("h", "c", "p", "k"), step, EQUATION, (1, 1, 4, 0))
+    return Recurrence(NAME, 4, ("h", "c", "p", "k"), step, EQUATION, (1, 1, 4, 0), forget_gate=1)

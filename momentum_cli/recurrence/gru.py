@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from momentum_cli.dynamics.protocol import State
+from momentum_cli.dynamics.state import State
 from momentum_cli.recurrence.protocol import Recurrence
 
 
@@ -34,5 +34,11 @@ def gru_step(d: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor | None)
 
 
 GRU = Recurrence(
-    "gru", 3, ("h",), gru_step, "r,z = σ(d + W_hh h + b_hh); n = tanh(d_n + r(W_hn h + b_hn)); h' = (1-z)n + zh"
+    "gru",
+    3,
+    ("h",),
+    gru_step,
+    "r,z = σ(d + W_hh h + b_hh); n = tanh(d_n + r(W_hn h + b_hn)); h' = (1-z)n + zh",
+    torch_kernel="gru",
+    kernel="gru",
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from momentum_cli.dynamics.protocol import State
+from momentum_cli.dynamics.state import State
 from momentum_cli.recurrence.protocol import Recurrence
 
 
@@ -25,11 +25,23 @@ def lstm_step(d: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor | None
     Reference: `torch.nn.LSTM`.
     """
     h, c = state
-    i, f, g, o = (d + linear(h, weight_hh, bias_hh)).chunk(4, 1)
+    return lstm_gates(d + linear(h, weight_hh, bias_hh), c)
+
+
+def lstm_gates(pre: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``(h', c')`` for the pre-activation i, f, g, o (B, 4H) and the cell (B, H)."""
+    i, f, g, o = pre.chunk(4, 1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
 LSTM = Recurrence(
-    "lstm", 4, ("h", "c"), lstm_step, "i,f,g,o = d + W_hh h + b_hh; c' = σ(f)c + σ(i)tanh(g); h' = σ(o)tanh(c')"
+    "lstm",
+    4,
+    ("h", "c"),
+    lstm_step,
+    "i,f,g,o = d + W_hh h + b_hh; c' = σ(f)c + σ(i)tanh(g); h' = σ(o)tanh(c')",
+    forget_gate=1,
+    torch_kernel="lstm",
+    kernel="lstm",
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from momentum_cli.dynamics.protocol import State
+from momentum_cli.dynamics.state import State
 from momentum_cli.recurrence.protocol import Recurrence
 
 
@@ -36,4 +36,6 @@ def modrelu_step(d: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor | N
     return (z if bias_hh is None else modrelu(z, bias_hh),)
 
 
-MODRELU = Recurrence("modrelu", 1, ("h",), modrelu_step, "z = d + B h, B orthogonal; h' = sign(z) relu(|z| + b)")
+MODRELU = Recurrence(
+    "modrelu", 1, ("h",), modrelu_step, "z = d + B h, B orthogonal; h' = sign(z) relu(|z| + b)", kernel="modrelu"
+)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics.protocol import State
+from momentum_cli.dynamics.state import State
 
 Step = Callable[[Tensor, State, Tensor, Tensor | None], State]
 
@@ -25,6 +25,10 @@ class Recurrence:
         equation: The formula, for people.
         state_gates: Channels of each recurrent tensor in multiples of H; 0 is a step number, (B,) int64. None: each
             is (B, H).
+        forget_gate: Number of the gate whose bias is the forget bias, from 0; None: there is none.
+        torch_kernel: Name of the function behind `torch.nn` that computes this: ``lstm``, ``gru``, ``rnn_tanh`` or
+            ``rnn_relu``; None: torch has none. ONNX has a node for the same ones.
+        kernel: Its name in our own kernels, C++ and Triton; None: they have none.
     """
 
     name: str
@@ -33,11 +37,9 @@ class Recurrence:
     step: Step
     equation: str
     state_gates: tuple[int, ...] | None = None
-
-    @property
-    def has_forget_gate(self) -> bool:
-        """Whether the second gate is the forget gate of an LSTM."""
-        return "c" in self.state_names
+    forget_gate: int | None = None
+    torch_kernel: str | None = None
+    kernel: str | None = None
 
     def state_sizes(self, hidden_size: int) -> tuple[tuple[int, ...], ...]:
         """Return the shape of each recurrent tensor behind its batch dimension: (channels,), or () of a step number."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from momentum_cli.data import Batch, Dataset, Sequences
-from momentum_cli.dynamics.protocol import State
+from momentum_cli.dynamics.state import State
 from momentum_cli.errors import RunError
 from momentum_cli.models.model import LossSum, Model, TrainingLoss
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends

@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 import torch
 from plugin_state import unregistered
-from torch import Tensor, nn
 from untrained import write_checkpoint
 
-from momentum_cli import CustomRNN, HeavyBall, Recurrence
+from momentum_cli import CustomRNN, HeavyBall
 from momentum_cli.cells import plugins
 from momentum_cli.cells.catalogue import LAYERS, all_cells, dynamics_equation
 from momentum_cli.cells.find import parse_cell
@@ -25,7 +24,6 @@ from momentum_cli.cells.names import Cell
 from momentum_cli.cells.plugins import load_plugin, loaded_files
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.export.export import export
 from momentum_cli.inspection.cells import describe_cells
 from momentum_cli.recipe.building import build_layer, build_model
 from momentum_cli.recipe.recipe import load_recipe
@@ -35,6 +33,7 @@ from momentum_cli.training.trained import load_model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "minimal_gated_unit.py"
 
+SIGNS = (Path(__file__).parents[1] / "sign_momentum.py").read_text(encoding="utf-8")
 LAZY = (Path(__file__).parents[1] / "lazy_average.py").read_text(encoding="utf-8")
 DOCS = Path(__file__).parents[2] / "docs" / "plugins.md"
 
@@ -72,7 +71,7 @@ def test_a_recurrence_gets_a_cell_for_each_dynamics() -> None:
 def test_a_recurrence_with_a_forget_gate_takes_its_bias(tmp_path: Path) -> None:
     text = (
         "from momentum_cli import Recurrence\nfrom momentum_cli.recurrence import RECURRENCES as OURS\n"
-        'RECURRENCES = {"mine": Recurrence("mine", 4, ("h", "c"), OURS["lstm"].step, "")}\n'
+        'RECURRENCES = {"mine": Recurrence("mine", 4, ("h", "c"), OURS["lstm"].step, "", forget_gate=1)}\n'
     )
     load_plugin(write(tmp_path, text))
     recipe = load_recipe("digits", ["model.cell=adam-mine", "model.forget_bias=3", "model.hidden_size=2"])
@@ -140,10 +139,10 @@ def test_a_dynamics_gets_a_cell_for_each_recurrence(tmp_path: Path) -> None:
     assert all_cells()["lazy-gru"] == Cell("lazy", "gru")
     assert dynamics_equation("lazy") == "m' = (1 - pace) m + pace u; d = m'"
     (lazy,) = (entry for entry in describe_cells() if entry["name"] == "lazy")
-    assert lazy["options"] == {"pace": {"default": 0.5, "range": "a number"}}
+    assert lazy["options"] == {"pace": {"default": 0.5, "range": "(0, 1]"}}
     load_plugin(EXAMPLE)  # and a recurrence that comes later has it too
     assert all_cells()["lazy-mgu"] == Cell("lazy", "mgu")
-    with pytest.raises(RecipeError, match="pace: got 2"):
+    with pytest.raises(RecipeError, match=r"pace: must be in \(0, 1\], got 2"):
         load_recipe("digits", ["model.cell=lazy", "cells.lazy.pace=2"])
     with pytest.raises(RecipeError, match="did you mean 'pace'"):
         load_recipe("digits", ["model.cell=lazy", "cells.lazy.paces=0.3"])
@@ -167,6 +166,12 @@ def test_a_linear_dynamics_of_the_user_runs_on_every_backend_that_takes_one(tmp_
 
 # Mistakes: file, line, exit code 2.
 
+STEP = "Lazy.step = lambda self, u, state: ({})\n"
+SCAN = "Lazy.scan = lambda self, u, state=None, lengths=None: (u, (u[-1],))\n"
+INIT = (
+    "SignMomentum.init = lambda self, u: (u.new_zeros(len(u)),)\n"
+    "SignMomentum.step = lambda self, u, state: (u + state[0].unsqueeze(1), state)\n"
+)
 GOOD_STEP = "def step(d, state, weight_hh, bias_hh):\n    return (torch.tanh(d),)\n"
 HEAD = "import torch\nfrom momentum_cli import Recurrence\n"
 
@@ -183,14 +188,22 @@ HEAD = "import torch\nfrom momentum_cli import Recurrence\n"
         (HEAD + 'RECURRENCES = {"momentum": None}\n', 3, "the name 'momentum' is taken"),
         (HEAD + 'RECURRENCES = {"modrelu": None}\n', 3, "the name 'modrelu' is taken"),
         (HEAD + 'RECURRENCES = {"My-Cell": None}\n', 3, "must be lower-case letters"),
-        (HEAD + 'RECURRENCES = {"mine": torch.tanh}\n', 3, "allowed is momentum_cli.Recurrence"),
+        (HEAD + 'RECURRENCES = {"mine": torch.tanh}\n', 3, "`mine` must be a momentum_cli.Recurrence"),
         (HEAD + GOOD_STEP + 'RECURRENCES = {"mine": Recurrence("m", 1, ("h",), step, "")}\n', 5, "listed as 'mine'"),
-        (HEAD + GOOD_STEP + 'RECURRENCES = {"mine": Recurrence("mine", 0, ("h",), step, "")}\n', 5, "gates: got 0"),
-        (HEAD + GOOD_STEP + 'RECURRENCES = {"mine": Recurrence("mine", 2, ("h",), step, "")}\n', 3, r"h as \(2, 6\)"),
+        (
+            HEAD + GOOD_STEP + 'RECURRENCES = {"mine": Recurrence("mine", 0, ("h",), step, "")}\n',
+            5,
+            "`gates` must be an integer >= 1, got 0",
+        ),
+        (
+            HEAD + GOOD_STEP + 'RECURRENCES = {"mine": Recurrence("mine", 2, ("h",), step, "")}\n',
+            3,
+            r"must return h as \(2, 3\) torch.float32, got \(2, 6\)",
+        ),
         (
             HEAD + GOOD_STEP + 'RECURRENCES = {"mine": Recurrence("mine", 1, ("h", "z"), step, "")}\n',
             3,
-            "returned 1 tensors, allowed is a tuple of 2",
+            r"must return a tuple of 2 \(h, z\), got 1 tensors",
         ),
         (
             HEAD + "\ndef step(d, state):\n    return state\n"
@@ -204,13 +217,21 @@ HEAD = "import torch\nfrom momentum_cli import Recurrence\n"
             3,
             "with bias_hh None",
         ),
-        ("DYNAMICS = {'mine': 3}\n", 1, "allowed is a frozen dataclass"),
-        (LAZY.replace("    scan = stepwise_scan\n", ""), None, "Lazy has no scan"),
-        (LAZY.replace("pace: float = 0.5", "pace: float"), None, "every option needs a default"),
-        (LAZY.replace("self.pace * u\n", "self.pace * u * u\n"), None, "is not a linear function of u"),
-        (LAZY.replace('("average",)', '("average", "other")'), None, "a linear dynamics keeps one tensor"),
-        (LAZY.replace("return m, (m,)", "return m, m"), None, "returned Tensor, allowed is a tuple of 1"),
-        (LAZY.replace("scan = stepwise_scan", "scan = lambda self, u: (u, (u[-1],))"), None, "does not compute what"),
+        ("DYNAMICS = {'mine': 3}\n", 1, "`mine` must be a frozen dataclass"),
+        (LAZY.replace("(FormDynamics)", ""), None, "Lazy has no state_names, init, step, scan; derive it from"),
+        (LAZY.replace("default=0.5, ", ""), None, "every option needs a default"),
+        (LAZY.replace('"(0, 1]"', '"(0.5, 1]"'), None, r"`pace` must be in \(0.5, 1\], got 0.5"),
+        (LAZY.replace("Filter(gain=self.pace, decay=1 - self.pace)", "0.5"), None, "`form` must be a Filter, Moments"),
+        (LAZY + STEP.format("2 * self.form.step(u, state)[0], state"), None, "scan and step of Lazy disagree"),
+        (LAZY + STEP.format("u, (u,)") + SCAN, None, "form and step of Lazy disagree"),
+        (
+            LAZY.replace("1 - self.pace)", "lambda k: k.float())"),
+            None,
+            "must be one float64 number for each step number",
+        ),
+        (LAZY.replace("1 - self.pace)", "lambda k: k / k.sum())"), None, "scan and step of Lazy disagree"),
+        (SIGNS.replace("(velocity,)", "velocity"), None, "must return a tuple of 1"),
+        (SIGNS + INIT, None, "must have the shape of u"),
     ],
 )
 def test_mistakes_name_the_file_and_the_line(tmp_path: Path, text: str, line: int | None, message: str) -> None:
@@ -289,39 +310,7 @@ def test_the_document_shows_plugins_that_load(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert EXAMPLE.read_text(encoding="utf-8").endswith(blocks[0])
     names = [load_plugin(write(tmp_path, block, f"block{i}.py")).names for i, block in enumerate(blocks)]
-    assert names == [("mgu",), ("lazy",)]
-
-
-# Exports.
-
-
-@pytest.mark.parametrize("format", ["pt2", "safetensors"])
-def test_exports_of_a_users_cell(tmp_path: Path, format: str) -> None:
-    load_plugin(EXAMPLE)
-    overrides = ("model.cell=momentum-mgu", "model.hidden_size=4")
-    run = write_checkpoint(tmp_path / "mgu.safetensors", *overrides)
-    stateful = format == "pt2"
-    result = export(run, format=format, stateful=stateful, out=tmp_path / f"out.{format}", check_accuracy=False)
-    assert result["parity"]["max_abs"] <= 1e-4
-
-
-@pytest.mark.parametrize(("format", "reason"), [("torchscript", "torch.jit.script"), ("onnx", "node by node")])
-def test_formats_that_cannot_hold_a_users_step_say_why(tmp_path: Path, format: str, reason: str) -> None:
-    load_plugin(EXAMPLE)
-    run = write_checkpoint(tmp_path / "mgu.safetensors", "model.cell=mgu", "model.hidden_size=4")
-    with pytest.raises(RecipeError, match=f"minimal_gated_unit.py; .*{reason}.*Export it as pt2"):
-        export(run, format=format, out=tmp_path / "out", check_accuracy=False)
-    assert not (tmp_path / "out").exists()
-
-
-def test_scripting_refuses_a_users_step() -> None:
-    recurrence = Recurrence("mine", 1, ("h",), lambda d, state, weight, bias: (torch.tanh(d),), "h' = tanh(d)")
-    layer = CustomRNN(recurrence, 2, 3)
-    with pytest.raises(TypeError, match="'mine'"):
-        layer.__prepare_scriptable__()
-    output, _ = layer(torch.zeros(4, 1, 2))
-    assert isinstance(output, Tensor)
-    assert isinstance(layer, nn.Module)
+    assert names == [("mgu",), ("lazy",), ("signs",)]
 
 
 # The command line.

@@ -12,12 +12,12 @@ import torch
 
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.dynamics.adam import Adam
+from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.rmsprop import RMSProp
-from momentum_cli.dynamics.scan import filter_input
 
 ALL: list[Dynamics] = [
     Identity(),
@@ -28,7 +28,7 @@ ALL: list[Dynamics] = [
     RMSProp(0.3, 0.8),
     Adam(0.6, 0.2, 0.9),
 ]
-LINEAR = [d for d in ALL if d.linear]
+LINEAR = [d for d in ALL if isinstance(d.form, Filter)]
 
 
 def equations(dynamics: Dynamics, u: list[float]) -> list[float]:
@@ -124,15 +124,8 @@ def test_filtering_commutes_with_the_projection() -> None:
     bias = torch.randn(5, dtype=torch.float64, generator=generator)
     for dynamics in LINEAR:
         driven, _ = dynamics.scan(x @ weight.T + bias)
-        y, _ = filter_input(dynamics, x, not isinstance(dynamics, Identity))
-        if isinstance(dynamics, Identity):
-            y = torch.nn.functional.pad(y, (0, 1), value=1.0)
+        y, _ = dynamics.scan(torch.nn.functional.pad(x, (0, 1), value=1.0))
         torch.testing.assert_close(y @ torch.cat((weight, bias[:, None]), 1).T, driven)
-
-
-def test_only_linear_dynamics_filter_the_input() -> None:
-    with pytest.raises(ValueError, match="Adam is not linear"):
-        filter_input(Adam(), torch.zeros(2, 1, 1), True)
 
 
 def test_zero_input_stays_finite() -> None:

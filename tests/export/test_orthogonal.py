@@ -49,8 +49,6 @@ def checkpoint(folder: Path, cell: str, *options: str) -> Path:
     ],
 )
 def test_parity(cell: str, options: list[str], stateful: bool, format: str, tmp_path: Path) -> None:
-    if (cell, format) == ("sr-coupled", "torchscript"):
-        pytest.skip("refused, see below")
     source = checkpoint(tmp_path, cell, *options)
     out = tmp_path / f"model{FORMATS[format].SUFFIX}"
     result = export(source, format=format, stateful=stateful, out=out, check_accuracy=False)
@@ -77,7 +75,6 @@ def test_the_file_holds_the_matrix_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cell", "format", "options", "message"),
     [
-        ("sr-coupled", "torchscript", {}, "'sr-coupled' has no TorchScript form; export it as onnx"),
         ("sr-coupled", "safetensors", {"as_torch_lstm": True}, "torch has no layer for the recurrence 'sr-coupled'"),
         ("momentum-dtriv", "safetensors", {"as_torch_lstm": True}, "torch has no layer for the recurrence 'modrelu'"),
     ],

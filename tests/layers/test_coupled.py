@@ -108,5 +108,3 @@ def test_copies_initialisation_and_refusals() -> None:
     for backend in ("native", "fused"):
         with pytest.raises(ValueError, match=f"'{backend}' cannot run this.*reference"):
             layer_of(backend=backend)(x)
-    with pytest.raises(TypeError, match="'sr-coupled'"):
-        layer.__prepare_scriptable__()

@@ -134,11 +134,17 @@ def test_initialisation_and_parameter_count() -> None:
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda: OrthogonalRNN(3, 5, trivialization="fixed"), "trivialization: got 'fixed'"),
-        (lambda: OrthogonalRNN(3, 5, basis_every=0), "basis_every: got 0"),
-        (lambda: OrthogonalRNN(3, 5, orthogonal_init="haar"), "orthogonal_init: got 'haar'"),
+        (
+            lambda: OrthogonalRNN(3, 5, trivialization="fixed"),
+            "`trivialization` must be 'dynamic' or 'static', got 'fixed'",
+        ),
+        (lambda: OrthogonalRNN(3, 5, basis_every=0), "`basis_every` must be .*, got 0"),
+        (
+            lambda: OrthogonalRNN(3, 5, orthogonal_init="haar"),
+            "`orthogonal_init` must be one of cayley, henaff, got 'haar'",
+        ),
         (lambda: OrthogonalRNN(3, 5).reset_parameters(forget_bias=1.0), "no forget gate"),
-        (lambda: OrthogonalRNN(3, 5, bias=False), "bias: an orthogonal RNN has modReLU's"),  # type: ignore[call-arg]
+        (lambda: OrthogonalRNN(3, 5, bias=False), "`bias` must be left out: .*modReLU, and no other, got False"),  # type: ignore[call-arg]
         (lambda: OrthogonalRNN(3, 5, backend="native")(torch.zeros(2, 1, 3)), "'native' cannot run this.*reference"),
     ],
 )

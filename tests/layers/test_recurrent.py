@@ -337,33 +337,33 @@ def test_the_papers_initialisation() -> None:
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda: LSTM(0, 5), "input_size: got 0"),
-        (lambda: LSTM(3, 5, dropout=1.5, num_layers=2), "dropout: got 1.5"),
-        (lambda: LSTM(3, 5, dropout=0.5), "dropout: got 0.5 with num_layers=1"),
+        (lambda: LSTM(0, 5), "`input_size` must be an integer >= 1, got 0"),
+        (lambda: LSTM(3, 5, dropout=1.5, num_layers=2), r"`dropout` must be in \[0, 1\], got 1.5"),
+        (lambda: LSTM(3, 5, dropout=0.5), "`dropout` must be 0 with num_layers=1.*, got 0.5"),
         (
             lambda: LSTM(3, 5, backend="cudnn"),
-            "backend: got 'cudnn', allowed is one of auto, reference, native, fused, ",
+            "`backend` must be one of auto, reference, native, fused, .*, got 'cudnn'",
         ),
-        (lambda: RNN(3, 5, nonlinearity="sin"), "nonlinearity: got 'sin'"),
-        (lambda: LSTM(3, 5, dynamics=HeavyBall), r"dynamics: got the class HeavyBall, allowed is an object"),  # type: ignore[arg-type]
-        (lambda: LSTM(3, 5, dynamics="adam"), "dynamics: got 'adam', allowed is an object"),  # type: ignore[arg-type]
-        (lambda: LSTM(3, 5)(torch.zeros(2, 1, 4)), "input: got 4 channels, allowed is input_size=3"),
-        (lambda: LSTM(3, 5)(torch.zeros(3)), "input: got 1 dimensions"),
+        (lambda: RNN(3, 5, nonlinearity="sin"), "`nonlinearity` must be 'tanh' or 'relu', got 'sin'"),
+        (lambda: LSTM(3, 5, dynamics=HeavyBall), "`dynamics` must be an object .*, got the class HeavyBall"),  # type: ignore[arg-type]
+        (lambda: LSTM(3, 5, dynamics="adam"), "`dynamics` must be an object .*, got 'adam'"),  # type: ignore[arg-type]
+        (lambda: LSTM(3, 5)(torch.zeros(2, 1, 4)), "`input` must have input_size=3 channels, got 4"),
+        (lambda: LSTM(3, 5)(torch.zeros(3)), r"`input` must have 2 \(T, D\) or 3 dimensions, got 1"),
         (lambda: LSTM(3, 5)(torch.zeros(0, 1, 3)), "length 0"),
         (
             lambda: LSTM(3, 5)(torch.zeros(2, 1, 3), (torch.zeros(1, 1, 5),)),
-            "got 1 tensors, allowed are 3 .*zero_state",
+            r"`state` must have 3 \(h, c, velocity_l0\), got 1 tensors; .*zero_state",
         ),
         (
             lambda: LSTM(3, 5, dynamics=Identity())(torch.zeros(2, 1, 3), (torch.zeros(1, 2, 5), torch.zeros(1, 1, 5))),
-            r"state 'h': got shape \(1, 2, 5\), allowed is \(1, 1, 5\)",
+            r"state 'h' must have the shape \(1, 1, 5\), got \(1, 2, 5\)",
         ),
-        (lambda: LSTM(3, 5).reset_parameters("xavier"), "init: got 'xavier'"),
-        (lambda: GRU(3, 5).reset_parameters("torch", 1.0), "forget_bias: got 1.0"),
+        (lambda: LSTM(3, 5).reset_parameters("xavier"), "`init` must be 'torch' or 'paper', got 'xavier'"),
+        (lambda: GRU(3, 5).reset_parameters("torch", 1.0), "`forget_bias` must be None.*, got 1.0"),
         (lambda: LSTM(3, 5, dynamics=Adam(), backend="native")(torch.zeros(2, 1, 3)), "Adam is not linear"),
         (
             lambda: LSTM(3, 5).run_padded(torch.zeros(2, 1, 3), None, torch.tensor([3])),
-            r"lengths: got 3 … 3, allowed is 1",
+            "`lengths` must be 1 to 2, got 3 to 3",
         ),
     ],
 )

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import io
 import pickle
 import sys
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from sign_momentum import SignMomentum
 from torch import Tensor, nn
 
-from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, Nesterov, RMSProp, ScheduledRestart
+from momentum_cli import (
+    GRU,
+    LSTM,
+    RNN,
+    Adam,
+    CoupledLSTM,
+    CustomRNN,
+    HeavyBall,
+    Identity,
+    Nesterov,
+    OrthogonalRNN,
+    Recurrence,
+    RMSProp,
+    ScheduledRestart,
+)
+from momentum_cli.dynamics import Filter, FormDynamics
 from momentum_cli.models.sequence import SequenceModel
 
 DYNAMICS = [
@@ -179,16 +196,71 @@ def test_wrong_input_is_named_in_script() -> None:
     scripted = script(LSTM(3, 4))
     with pytest.raises(torch.jit.Error, match="3 channels"):
         scripted(torch.zeros(2, 2, 4))
-    with pytest.raises(torch.jit.Error, match="allowed are 3"):
+    with pytest.raises(torch.jit.Error, match="must have 3 tensors, got 1"):
         scripted(torch.zeros(2, 2, 3), [torch.zeros(1, 2, 4)])
 
 
-def test_a_dynamics_of_the_user_is_refused_by_name() -> None:
-    class Mine(HeavyBall):
-        pass
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "bias": False}])
+def test_other_states_are_scripted_too(options: dict[str, Any]) -> None:
+    """The step number and the pre-activation of the coupled cell, and the matrix of the orthogonal one."""
+    torch.manual_seed(9)
+    coupled = CoupledLSTM(3, 5, step_size=0.9, restart_every=7, dtype=torch.float64, **options)
+    options = {name: value for name, value in options.items() if name != "bias"}
+    orthogonal = OrthogonalRNN(3, 5, dynamics=Nesterov(0.5), dtype=torch.float64, **options)
+    x, lengths = torch.randn(STEPS, 4, 3, dtype=torch.float64), torch.tensor([STEPS, 3, 1, 40])
+    for layer in (coupled, orthogonal):
+        scripted = script(layer)
+        whole, state = layer(x)
+        assert largest_difference(scripted(x), (whole, state)) < 1e-10
+        assert largest_difference(scripted(x[:9], list(state)), layer(x[:9], state)) < 1e-10
+        assert largest_difference(scripted.run_padded(x, None, lengths), layer.run_padded(x, None, lengths)) < 1e-10
 
-    with pytest.raises(TypeError, match="got Mine with the recurrence 'lstm'"):
-        script(LSTM(3, 4, dynamics=Mine()))
+
+@dataclasses.dataclass(frozen=True)
+class Fading(FormDynamics):
+    """A decay that is not a ratio of polynomials, with a jump."""
+
+    tau: float = 9.0
+    equation: ClassVar[str] = "v' = exp(-k/tau) v + u, 0 for every 13th k; d = v'"
+
+    @property
+    def form(self) -> Filter:
+        return Filter(decay=lambda k: torch.where(k % 13 == 0, 0.0, torch.exp(-k / self.tau)))
+
+
+def mgu_step(d: Tensor, state: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+    gates = d + nn.functional.linear(state[0], weight, bias)
+    f, n = gates.sigmoid().chunk(2, 1)
+    return (torch.lerp(state[0], n, f),)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dynamics", [Fading(), Adam(eps=1e-6)], ids=lambda d: type(d).__name__)
+def test_a_filter_and_a_recurrence_of_the_user_are_scripted(dynamics: Any, bias: bool) -> None:
+    torch.manual_seed(10)
+    recurrence = Recurrence("mgu", 2, ("h",), mgu_step, "")
+    layer = CustomRNN(recurrence, 3, 5, 2, dynamics=dynamics, bias=bias, dtype=torch.float64)
+    scripted = script(layer)
+    x, lengths = torch.randn(STEPS, 4, 3, dtype=torch.float64), torch.tensor([STEPS, 3, 1, 40])
+    whole, state = layer(x)
+    assert largest_difference(scripted(x), (whole, state)) < 1e-12
+    assert largest_difference(scripted(x[:9], list(state)), layer(x[:9], state)) < 1e-12
+    assert largest_difference(scripted.run_padded(x, None, lengths), layer.run_padded(x, None, lengths)) < 1e-12
+
+
+def test_what_cannot_be_scripted_is_named() -> None:
+    with pytest.raises(TypeError, match="TorchScript has no form for SignMomentum, which has only a step"):
+        script(LSTM(3, 4, dynamics=SignMomentum()))
+
+    def branching(d: Tensor, state: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+        return (torch.tanh(d if d.sum() > 0 else -d),)
+
+    def fixed(d: Tensor, state: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+        return (torch.tanh(d) * float(len(d)),)
+
+    for step in (branching, fixed):
+        with pytest.raises(TypeError, match="cannot record the step of the recurrence 'mine'"):
+            script(CustomRNN(Recurrence("mine", 1, ("h",), step, ""), 3, 4))
 
 
 @pytest.mark.parametrize("dynamics", [HeavyBall(), Adam(eps=1e-6)], ids=lambda d: type(d).__name__)

@@ -7,66 +7,74 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from momentum_cli.dynamics.heavy_ball import HeavyBall
-from momentum_cli.dynamics.identity import Identity
-from momentum_cli.export.onnx.filter import filter_sequence
-from momentum_cli.export.onnx.scan import driven_recurrence
+from momentum_cli.dynamics.filter import Filter
+from momentum_cli.export.onnx.filter import write_filter
+from momentum_cli.export.onnx.scan import write_loop
 from momentum_cli.export.onnx.writer import Writer
 from momentum_cli.export.weights import PlainWeights, plain_weights
 from momentum_cli.layers.recurrent import RecurrentLayer
 
-# ONNX has its own order of gates: LSTM i, o, f, c and GRU z, r, h; torch's are i, f, g, o and r, z, n.
-_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,), "rnn_relu": (0,)}
-_NODES: dict[str, tuple[str, dict[str, Any]]] = {
-    "lstm": ("LSTM", {}),
+# Node of each of torch's kernels, the order of its gates and its options. ONNX has LSTM i, o, f, c and GRU z, r, h;
+# torch i, f, g, o and r, z, n.
+_NODES: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
+    "lstm": ("LSTM", (0, 3, 1, 2), {}),
     # torch multiplies the reset gate after the recurrent product and its bias.
-    "gru": ("GRU", {"linear_before_reset": 1}),
-    "rnn": ("RNN", {"activations": ["Tanh"]}),
-    "rnn_relu": ("RNN", {"activations": ["Relu"]}),
+    "gru": ("GRU", (1, 0, 2), {"linear_before_reset": 1}),
+    "rnn_tanh": ("RNN", (0,), {"activations": ["Tanh"]}),
+    "rnn_relu": ("RNN", (0,), {"activations": ["Relu"]}),
 }
 
 
 def write_direction(
-    w: Writer, layer: RecurrentLayer, suffix: str, x: str, number: int, index: int, state: dict[str, str]
+    w: Writer, layer: RecurrentLayer, suffix: str, x: str, index: int, state: dict[str, str]
 ) -> tuple[str, list[str], list[str]]:
     """Write one layer in one direction.
+
+    Args:
+        w: Takes the nodes.
+        layer: Of the model.
+        suffix: End of the names of its parameters, as in `RecurrentLayer.weights`.
+        x: (T, B, D).
+        index: Number of the layer and direction, in the order of the state.
+        state: Name of the graph's input for each of ``layer.state_names``; empty for zeros.
 
     Returns:
         Names of the output (T, B, H), of the recurrent tensors (B, H) at the end, and of the dynamics' state.
     """
-    dynamics, recurrence = layer.dynamics, layer.recurrence
+    recurrence, form = layer.recurrence, layer.dynamics.form
     weights = plain_weights(layer, suffix)
-    first = [w.take(state[name], index) for name in recurrence.state_names] if state else []
-    if not dynamics.linear:
-        moments = [w.take(state[name], index) for name in dynamics.state_names] if state else []
-        return driven_recurrence(w, layer, weights, x, first, moments)
+    names, places = layer.layout.names, layer.layout.places[index]
+    before = [w.take(state[names[tensor]], row) for tensor, row in places] if state else []
+    recurrent = len(recurrence.state_names)
+    if not isinstance(form, Filter):
+        output, after = write_loop(w, layer, weights, x, before)
+        return output, after[:recurrent], after[recurrent:]
     drive: list[str] = []
-    if not isinstance(dynamics, Identity):
+    if not form.is_identity:
         if layer.bias:
             # The filtered constant 1, which carries the input bias.
             shape = w.op("Concat", [w.size(x, 0), w.size(x, 1), w.constant(np.array([1]))], axis=0)
             x = w.op("Concat", [x, w.ones(shape)], axis=2)
-        before = w.take(state[f"velocity_l{number}"], 0) if state else None
-        count = w.take(state["k"], 0) if state and not isinstance(dynamics, HeavyBall) else None
-        x, drive = filter_sequence(w, dynamics, x, weights.weight_ih.shape[1], before, count)
-    if recurrence.name not in _NODES:
-        output, end, _ = driven_recurrence(w, layer, weights, x, first, [])
+        x, drive = write_filter(w, form, x, weights.weight_ih.shape[1], before[recurrent:])
+    first = before[:recurrent]
+    if recurrence.torch_kernel is None:
+        output, end = write_loop(w, layer, weights, x, first)
         return output, end, drive
-    node_type, options = _NODES[recurrence.name]
-    inputs = [x, *_node_weights(w, recurrence.name, weights), ""]
+    node_type, order, options = _NODES[recurrence.torch_kernel]
+    inputs = [x, *_node_weights(w, order, weights), ""]
     inputs += [w.op("Unsqueeze", [tensor, w.constant(np.array([0]))]) for tensor in first]
     while inputs[-1] == "":
         inputs.pop()
-    names = [w.name(node_type), *(w.name("end") for _ in recurrence.state_names)]
-    w.add(node_type, inputs, names, hidden_size=layer.hidden_size, **options)
-    output = w.op("Squeeze", [names[0], w.constant(np.array([1]))])
-    return output, [w.take(end, 0) for end in names[1:]], drive
+    results = [w.name(node_type), *(w.name("end") for _ in recurrence.state_names)]
+    w.add(node_type, inputs, results, hidden_size=layer.hidden_size, **options)
+    output = w.op("Squeeze", [results[0], w.constant(np.array([1]))])
+    return output, [w.take(end, 0) for end in results[1:]], drive
 
 
-def _node_weights(w: Writer, recurrence: str, weights: PlainWeights) -> list[str]:
+def _node_weights(w: Writer, order: tuple[int, ...], weights: PlainWeights) -> list[str]:
     def reordered(tensor: Tensor) -> np.ndarray:
-        blocks = tensor.numpy().reshape(len(_ORDER[recurrence]), -1, *tensor.shape[1:])
-        return blocks[list(_ORDER[recurrence])].reshape(1, *tensor.shape)
+        blocks = tensor.numpy().reshape(len(order), -1, *tensor.shape[1:])
+        return blocks[list(order)].reshape(1, *tensor.shape)
 
     names = [w.constant(reordered(weights.weight_ih)), w.constant(reordered(weights.weight_hh))]
     if weights.bias_ih is None or weights.bias_hh is None:
@@ -78,7 +86,7 @@ def _node_weights(w: Writer, recurrence: str, weights: PlainWeights) -> list[str
 def write_state(
     w: Writer, layer: RecurrentLayer, ends: list[list[str]], drives: list[list[str]], outputs: dict[str, str]
 ) -> None:
-    """Write the outputs ``state_out_…``: recurrent tensors and moments stacked over layers, one velocity a layer.
+    """Write the outputs ``state_out_…``.
 
     Args:
         w: Takes the nodes.
@@ -87,13 +95,10 @@ def write_state(
         drives: State of the dynamics of each layer and direction.
         outputs: Name of the graph's output for each of ``layer.state_names``.
     """
-    for position, name in enumerate(layer.recurrence.state_names):
-        w.stack([end[position] for end in ends], outputs[name])
-    for position, name in enumerate(layer.dynamics.state_names):
-        if name == "k":
-            w.stack([drives[0][position]], outputs[name])
-        elif layer.dynamics.linear:
-            for number, drive in enumerate(drives):
-                w.stack([drive[position]], outputs[f"{name}_l{number}"])
-        else:
-            w.stack([drive[position] for drive in drives], outputs[name])
+    rows: list[list[str]] = [[] for _ in layer.layout.names]
+    for end, drive, places in zip(ends, drives, layer.layout.places, strict=True):
+        for name, (tensor, row) in zip([*end, *drive], places, strict=True):
+            if row == len(rows[tensor]):
+                rows[tensor].append(name)
+    for of, tensors in zip(layer.layout.names, rows, strict=True):
+        w.stack(tensors, outputs[of])

@@ -1,4 +1,4 @@
-"""A linear dynamics as ONNX nodes.
+"""A filter as ONNX nodes.
 
 Axes: T time, B batch, C channels, N blocks, L steps of a block.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from onnx import TensorProto, helper
 
-from momentum_cli.dynamics.heavy_ball import HeavyBall
-from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
-from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.filter import Decay, Filter
+from momentum_cli.export.onnx.function import write_function
 from momentum_cli.export.onnx.writer import Writer
 
 ROWS = 32
@@ -24,39 +24,38 @@ class _Factors(NamedTuple):
     ``v_i = Σ_j products_ij x_j + from_start_i v_before`` within a block, and ``from_start_last`` is the last of those.
     """
 
-    products: str  # (L, L), (N, L, L) or (N, B, L, L), the step size included
+    products: str  # (L, L), (N, L, L) or (N, B, L, L), the gain included
     from_start: str  # (1, L, 1), (N, L, 1) or (N, B, L, 1)
     from_start_last: str  # (N, 1) or (N, B, 1)
     by_sequence: bool
 
 
-def filter_sequence(
-    w: Writer, dynamics: Dynamics, x: str, channels: int, start: str | None, count: str | None
-) -> tuple[str, list[str]]:
+def write_filter(w: Writer, form: Filter, x: str, channels: int, before: list[str]) -> tuple[str, list[str]]:
     """Write the filter.
 
     Args:
         w: Takes the nodes.
-        dynamics: A linear one other than `Identity`.
+        form: The filter; not the identity.
         x: (T, B, C).
         channels: C.
-        start: (B, C) velocity before the first step, or None for zeros.
-        count: (B,) int64 steps done before the first step, or None for zeros; for Nesterov and ScheduledRestart.
+        before: State before the first step; empty for zeros.
 
     Returns:
         Name of the filtered sequence (T, B, C), and of the state after its last step.
     """
+    if form.decay is None:
+        return w.op("Mul", [x, w.scalar(form.gain)]), []
+    start, count = (before[0] if before else None), (before[1] if before[1:] else None)
     steps, batch = w.size(x, 0), w.size(x, 1)
     rows = w.constant(np.array([ROWS]))
     blocks = w.op("Div", [w.op("Add", [steps, w.constant(np.array([ROWS - 1]))]), rows])
     padding = w.op("Sub", [w.op("Mul", [blocks, rows]), steps])
     pads = w.op("Concat", [w.constant(np.zeros(5, np.int64)[:3]), padding, w.constant(np.zeros(2, np.int64))], axis=0)
     padded = w.op("Pad", [x, pads])
-    if isinstance(dynamics, HeavyBall):
-        factors = _constant_factors(w, dynamics, blocks)
+    if callable(form.decay):
+        factors = _counted_factors(w, form.gain, form.decay, blocks, count)
     else:
-        assert isinstance(dynamics, Nesterov | ScheduledRestart)
-        factors = _counted_factors(w, dynamics, blocks, count)
+        factors = _constant_factors(w, form.gain, form.decay, blocks)
     if factors.by_sequence:
         x = w.op("Transpose", [w.reshape(padded, -1, ROWS, batch, channels)], perm=[0, 2, 1, 3])  # (N, B, L, C)
         inner = w.op("MatMul", [factors.products, x])
@@ -65,14 +64,14 @@ def filter_sequence(
         width = w.op("Mul", [batch, w.constant(np.array([channels]))])
         inner = w.op("MatMul", [factors.products, w.reshape(padded, -1, ROWS, width)])  # (N, L, BC)
         last = w.op("Squeeze", [w.slice(inner, -1, ROWS, 1), w.constant(np.array([1]))])  # (N, BC)
-    before = _carry(w, factors, last, start)
+    given = _carry(w, factors, last, start)
     axis = w.constant(np.array([2 if factors.by_sequence else 1]))
-    whole = w.op("Add", [inner, w.op("Mul", [factors.from_start, w.op("Unsqueeze", [before, axis])])])
+    whole = w.op("Add", [inner, w.op("Mul", [factors.from_start, w.op("Unsqueeze", [given, axis])])])
     if factors.by_sequence:
         whole = w.op("Transpose", [whole], perm=[0, 2, 1, 3])
     y = w.slice(w.reshape(whole, -1, batch, channels), 0, steps, 0)
     after = [w.take(y, -1)]
-    if not isinstance(dynamics, HeavyBall):
+    if callable(form.decay):
         done = w.op("Add", [count, steps]) if count else w.op("Expand", [steps, batch])
         after.append(done)
     return y, after
@@ -94,11 +93,11 @@ def _carry(w: Writer, factors: _Factors, last: str, start: str | None) -> str:
     return outputs[1]
 
 
-def _constant_factors(w: Writer, dynamics: HeavyBall, blocks: str) -> _Factors:
+def _constant_factors(w: Writer, gain: float, decay: float, blocks: str) -> _Factors:
     row = np.arange(ROWS)
-    powers = float(dynamics.momentum) ** np.maximum(row[:, None] - row, 0)
-    products = np.where(row[:, None] >= row, dynamics.step_size * powers, 0.0)
-    from_start = float(dynamics.momentum) ** (row + 1.0)
+    powers = float(decay) ** np.maximum(row[:, None] - row, 0)
+    products = np.where(row[:, None] >= row, gain * powers, 0.0)
+    from_start = float(decay) ** (row + 1.0)
     last = w.op("Expand", [w.constant(from_start[-1:].astype(np.float32)), w.shape(blocks, 1)])
     return _Factors(
         w.constant(products.astype(np.float32)),
@@ -108,53 +107,41 @@ def _constant_factors(w: Writer, dynamics: HeavyBall, blocks: str) -> _Factors:
     )
 
 
-def _counted_factors(w: Writer, dynamics: Nesterov | ScheduledRestart, blocks: str, count: str | None) -> _Factors:
-    """Return the factors of ``(j-1)/(j+2)``, whose product from m + 1 to i is ``m(m+1)(m+2) / i(i+1)(i+2)``.
+def _counted_factors(w: Writer, gain: float, decay: Decay, blocks: str, count: str | None) -> _Factors:
+    """Return the factors of a decay that depends on the step number k.
 
-    Computed in float64 from the step numbers, so that nothing of the length is fixed and nothing overflows.
+    Computed in float64 from the step numbers by a Scan over the rows of a block: ``P_i = decay_i P_{i-1} + gain e_i``,
+    with one more column for what comes from before the block. So nothing of the length is fixed, and decays may be 0.
     """
     total = w.op("Mul", [blocks, w.constant(np.array([ROWS]))])
     limit = w.op("Add", [w.op("Squeeze", [total]), w.scalar(1, np.int64)])
-    step = w.op("Range", [w.scalar(1, np.int64), limit, w.scalar(1, np.int64)])  # 1 … N L
-    before = w.op("Range", [w.scalar(0, np.int64), w.op("Squeeze", [total]), w.scalar(ROWS, np.int64)])  # (N,)
+    k = w.op("Range", [w.scalar(1, np.int64), limit, w.scalar(1, np.int64)])  # 1 … N L
     if count is None:
-        k, k_before = w.reshape(step, -1, ROWS), w.reshape(before, -1, 1)
-        axes = (1, 2)
+        k = w.reshape(k, -1, ROWS)  # (N, L)
     else:
-        done = w.reshape(count, 1, -1, 1)
-        k = w.op("Add", [w.reshape(step, -1, 1, ROWS), done])  # (N, B, L)
-        k_before = w.op("Add", [w.reshape(before, -1, 1, 1), done])  # (N, B, 1)
-        axes = (2, 3)
-    weight, segment = _position(w, dynamics, k)
-    weight_before, segment_before = _position(w, dynamics, k_before)
-
-    def ratio(earlier: str, later: str, same: str) -> str:
-        value = w.op("Div", [earlier, later])
-        return w.op("Mul", [value, w.op("Cast", [same], to=TensorProto.DOUBLE)])
-
-    from_start = ratio(weight_before, weight, w.op("Equal", [segment_before, segment]))
-    row, column = w.constant(np.array([axes[1]])), w.constant(np.array([axes[0]]))
-    same = w.op("Equal", [w.op("Unsqueeze", [segment, row]), w.op("Unsqueeze", [segment, column])])
-    products = ratio(w.op("Unsqueeze", [weight, column]), w.op("Unsqueeze", [weight, row]), same)
-    lower = np.tril(np.full((ROWS, ROWS), float(dynamics.step_size)))
-    products = w.op("Cast", [w.op("Mul", [products, w.constant(lower)])], to=TensorProto.FLOAT)
-    from_start = w.op("Cast", [from_start], to=TensorProto.FLOAT)
-    return _Factors(
-        products,
-        w.op("Unsqueeze", [from_start, w.constant(np.array([-1]))]),
-        w.slice(from_start, -1, ROWS, axes[0]),
-        by_sequence=count is not None,
+        k = w.op("Add", [w.reshape(k, -1, 1, ROWS), w.reshape(count, 1, -1, 1)])  # (N, B, L)
+    axis = 1 if count is None else 2
+    k = w.op("Cast", [k], to=TensorProto.DOUBLE)
+    example = torch.arange(1.0, 7.0, dtype=torch.float64).view(2, 3)
+    (decays,) = write_function(w, "the decay of the dynamics", lambda k: [decay(k)], [k], [example])
+    body = Writer(w)
+    above, factor, unit = (w.name(stem) for stem in ("above", "factor", "unit"))
+    scaled = body.op("Mul", [body.op("Unsqueeze", [factor, w.constant(np.array([-1]))]), above])
+    row = body.op("Add", [scaled, unit])
+    output = body.op("Identity", [row])
+    graph = helper.make_graph(
+        body.nodes,
+        "row",
+        [body.info(name, TensorProto.DOUBLE) for name in (above, factor, unit)],
+        [body.info(name, TensorProto.DOUBLE) for name in (row, output)],
     )
-
-
-def _position(w: Writer, dynamics: Nesterov | ScheduledRestart, k: str) -> tuple[str, str]:
-    """Return ``j (j+1) (j+2)`` in float64 and the number of the restart, for step numbers k."""
-    segment, j = w.op("Mul", [k, w.scalar(0, np.int64)]), k
-    if isinstance(dynamics, ScheduledRestart):
-        every = w.scalar(dynamics.restart_every, np.int64)
-        shifted = w.op("Add", [k, w.scalar(dynamics.restart_every - 1, np.int64)])
-        segment = w.op("Div", [shifted, every])
-        j = w.op("Add", [w.op("Mod", [shifted, every]), w.scalar(1, np.int64)])
-    j = w.op("Cast", [j], to=TensorProto.DOUBLE)
-    weight = w.op("Mul", [j, w.op("Add", [j, w.scalar(1, np.float64)])])
-    return w.op("Mul", [weight, w.op("Add", [j, w.scalar(2, np.float64)])]), segment
+    shape = w.op("Concat", [w.op("Shape", [decays], end=-1), w.constant(np.array([ROWS + 1]))], axis=0)
+    first = w.op("Expand", [w.constant(np.eye(ROWS + 1)[ROWS]), shape])
+    units = w.constant(gain * np.eye(ROWS, ROWS + 1))
+    results = [w.name("last"), w.name("rows")]
+    axes = {"scan_input_axes": [axis, 0], "scan_output_axes": [axis]}
+    w.add("Scan", [first, decays, units], results, body=graph, num_scan_inputs=2, **axes)
+    rows = w.op("Cast", [results[1]], to=TensorProto.FLOAT)  # (N, L, L + 1) or (N, B, L, L + 1)
+    from_start = w.slice(rows, ROWS, ROWS + 1, axis + 1)
+    last = w.op("Squeeze", [w.slice(from_start, -1, ROWS, axis), w.constant(np.array([axis]))])
+    return _Factors(w.slice(rows, 0, ROWS, axis + 1), from_start, last, by_sequence=count is not None)

@@ -25,7 +25,7 @@ def write_language(w: Writer, model: LanguageModel, bundle: Bundle) -> None:
         layer = model.layer[number]
         whole = {name: f"{name.removesuffix('_l0')}_l{number}" for name in layer.state_names}
         state = {name: inputs[of] for name, of in whole.items()} if inputs else {}
-        x, end, drive = write_direction(w, layer, "_l0", x, 0, 0, state)
+        x, end, drive = write_direction(w, layer, "_l0", x, 0, state)
         if outputs:
             write_state(w, layer, [end], [drive], {name: outputs[of] for name, of in whole.items()})
     read = w.op("Transpose", [x], perm=[1, 0, 2])

@@ -31,7 +31,7 @@ def write_sequence(w: Writer, model: SequenceModel, bundle: Bundle) -> None:
         for backward, suffix in enumerate(directions):
             source = w.reverse(x) if backward else x
             index = number * len(directions) + backward
-            output, end, drive = write_direction(w, layer, suffix, source, number, index, state)
+            output, end, drive = write_direction(w, layer, suffix, source, index, state)
             outputs.append(w.reverse(output) if backward else output)
             ends.append(end)
             drives.append(drive)

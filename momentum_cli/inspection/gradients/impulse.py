@@ -1,24 +1,21 @@
 """The impulse response of a dynamics, and for how many steps it remembers.
 
-For step t0 of a sequence it is ``r(τ) = ∂ d_{t0+τ} / ∂ u_{t0}``, τ = 0, 1, …. For a linear dynamics that is the
-response to a unit impulse in an otherwise empty sequence. RMSProp and Adam are not linear; theirs is the linear
-response about the operating point ``u_t = 1`` for all t: what a small extra input at t0 adds to what a constant input
-gives. Their output does not change when u is scaled (up to eps), so another constant c only divides the response by c.
+For step t0 of a sequence it is ``r(τ) = ∂ d_{t0+τ} / ∂ u_{t0}``, τ = 0, 1, …. For a filter that is the response to a
+unit impulse in an otherwise empty sequence. RMSProp and Adam are not linear; theirs is the linear response about the
+operating point ``u_t = 1`` for all t: the effect of a small extra input at t0 on a constant input. Their output does
+not change when u is scaled (up to eps), so another constant c only divides the response by c.
 
 Axes: n lags.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics.heavy_ball import HeavyBall
-from momentum_cli.dynamics.identity import Identity
-from momentum_cli.dynamics.nesterov import Nesterov, ScheduledRestart
+from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.protocol import Dynamics
 
 FORGOTTEN = 0.05
@@ -50,7 +47,7 @@ def impulse_response(dynamics: Dynamics, steps: int, arrival: int) -> Tensor:
     Returns:
         (T - arrival + 1,) float64.
     """
-    background = torch.zeros if dynamics.linear else torch.ones
+    background = torch.zeros if isinstance(dynamics.form, Filter) else torch.ones
     constant = background(1, 1, dtype=torch.float64)
 
     def run(u: Tensor) -> Tensor:
@@ -80,32 +77,21 @@ def memory(response: Tensor) -> Memory:
 
 
 def memory_closed_form(dynamics: Dynamics, steps: int, arrival: int) -> float | None:
-    """Return the effective memory length of a linear dynamics from its formula, or None where there is none.
+    """Return the effective memory length of a filter from its decay, or None for another dynamics.
 
-    With ``n = T - arrival + 1`` lags inside the sequence and k the step number at arrival (counted from the restart):
-
-    - Identity: ``r = 1, 0, 0, …``: 1.
-    - HeavyBall: ``r(τ) = s μ^τ``: ``(1 - μ^n) / (1 - μ)``, in a long sequence ``1 / (1 - μ)``.
-    - Nesterov: ``r(τ) = s k (k+1) (k+2) / (m (m+1) (m+2))``, m = k + τ, because the product of the (j-1)/(j+2)
-      telescopes: ``k (k+1) (k+2) / 2 · (1 / (k (k+1)) - 1 / ((T+1) (T+2)))``, in a long sequence ``(k + 2) / 2``: what
-      comes later is remembered longer.
-    - ScheduledRestart: the same with the last step of the cycle, at most F, in place of T: at the restart the
-      coefficient is 0 and everything is forgotten.
+    An impulse at step k has the response ``r(τ) = gain decay(k+1) … decay(k+τ)``. So it is 1 for `Identity`,
+    ``(1 - μ^n) / (1 - μ)`` with n lags inside the sequence for `HeavyBall`, and near ``(k + 2) / 2`` for `Nesterov` in
+    a long sequence: what comes later is remembered longer.
 
     Args:
         dynamics: Any.
         steps: T.
-        arrival: In 1 … T.
+        arrival: k, in 1 … T.
     """
-    if isinstance(dynamics, Identity):
-        return 1.0
-    if isinstance(dynamics, HeavyBall):
-        mu = dynamics.momentum
-        return (1 - math.pow(mu, steps - arrival + 1)) / (1 - mu)
-    if isinstance(dynamics, Nesterov | ScheduledRestart):
-        k, last = arrival, steps
-        if isinstance(dynamics, ScheduledRestart):
-            k = (arrival - 1) % dynamics.restart_every + 1
-            last = min(dynamics.restart_every, k + steps - arrival)
-        return k * (k + 1) * (k + 2) / 2 * (1 / (k * (k + 1)) - 1 / ((last + 1) * (last + 2)))
-    return None
+    form = dynamics.form
+    if not isinstance(form, Filter):
+        return None
+    later = torch.arange(arrival + 1, steps + 1, dtype=torch.float64)
+    decay = form.decay or 0.0
+    decays = decay(later) if callable(decay) else torch.full_like(later, decay)
+    return memory(torch.cat((torch.ones(1, dtype=torch.float64), decays.cumprod(0)))).length

@@ -15,7 +15,8 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from momentum_cli.dynamics.protocol import Dynamics, State
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.state import State
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.recurrence.protocol import Recurrence
 
@@ -64,7 +65,7 @@ class _RecordedDynamics:
 
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics
-        self.linear = dynamics.linear
+        self.form = dynamics.form
         self.state_names = dynamics.state_names
         self.latest: Tensor | None = None
 

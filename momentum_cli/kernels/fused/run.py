@@ -1,8 +1,8 @@
 """Our own CPU kernels: one C++ library, loaded by ctypes, behind custom ops with autograd and fake kernels.
 
 A thread runs all time steps of its rows of the batch without a barrier; projection, dynamics, recurrence, activations
-and, backward, the weight gradients happen while a step is in cache. Linear dynamics filter the input beforehand
-(`filter_input`); Adam and RMSProp run inside the kernel, in gate space.
+and, backward, the weight gradients happen while a step is in cache. A linear dynamics filters the input beforehand;
+moments run inside the kernel, in gate space.
 
 Axes: T time, B batch, D input, H hidden, G gates * H.
 """
@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics.protocol import Dynamics, State
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.state import State
 from momentum_cli.kernels import reference
 from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.driven import can_take_in, take_in
@@ -30,10 +31,10 @@ def supports(work: Work) -> str | None:
         return f"the kernel runs on the CPU, not on {work.device.type}"
     if work.dtype not in DTYPES:
         return f"the kernel computes in float32 or float64, not in {str(work.dtype).removeprefix('torch.')}"
-    if work.recurrence.name not in RECURRENCES:
+    if work.recurrence.kernel not in RECURRENCES:
         return f"the kernel has the recurrences {', '.join(RECURRENCES)}, not {work.recurrence.name!r}"
     if not can_take_in(work.dynamics):
-        return f"the kernel has no {type(work.dynamics).__name__}, only linear dynamics, Adam and RMSProp"
+        return f"the kernel has no {type(work.dynamics).__name__}, which has only a step"
     loaded, _, reason = library.load()
     return None if loaded is not None else reason
 
@@ -54,7 +55,12 @@ def worthwhile(work: Work, shape: tuple[int, int, int], training: bool) -> bool:
         training: True when gradients are wanted.
     """
     steps, batch, _ = shape
-    if work.recurrence.name == "lstm" and not training and work.hidden_size >= _LARGE_HIDDEN and batch < _FEW_ROWS:
+    if (
+        work.recurrence.torch_kernel == "lstm"
+        and not training
+        and work.hidden_size >= _LARGE_HIDDEN
+        and batch < _FEW_ROWS
+    ):
         return False
     return steps * batch >= _ROW_STEPS_WORTHWHILE
 
@@ -96,7 +102,7 @@ def run(
     tensors = (x, driven.w_ih, weights.w_hh, driven.b_ih, weights.b_hh, h0, c0, v0, m0)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     plan = [
-        RECURRENCES[recurrence.name],
+        RECURRENCES[str(recurrence.kernel)],
         driven.kind,
         library.ISAS[library.chosen_isa(x.dtype)],
         threads,

@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from momentum_cli.dynamics.protocol import Dynamics, State
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.driven import can_take_in, take_in
 from momentum_cli.kernels.triton import ops
@@ -96,10 +97,10 @@ def supports(work: Work) -> str | None:
         return f"the Triton kernels run on CUDA devices, not on {work.device.type}"
     if work.dtype not in _DTYPES:
         return f"the Triton kernels compute in float32 or float64, not in {str(work.dtype).removeprefix('torch.')}"
-    if work.recurrence.name not in ops.GATES:
+    if work.recurrence.kernel not in ops.GATES:
         return f"the Triton kernels have the recurrences {', '.join(ops.GATES)}, not {work.recurrence.name!r}"
     if not can_take_in(work.dynamics):
-        return f"the Triton kernels have no {type(work.dynamics).__name__}, only linear dynamics, Adam and RMSProp"
+        return f"the Triton kernels have no {type(work.dynamics).__name__}, which has only a step"
     if work.hidden_size > MAX_HIDDEN:
         return f"the Triton kernels have room for {MAX_HIDDEN} hidden units, not for {work.hidden_size}"
     return _problem()
@@ -136,7 +137,7 @@ def run(
     lengths = None if lengths is None else lengths.to(x.device)
     tensors = (u, w_t, b_hh, h0, c0, v0, m0)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    results = ops.forward(*tensors, lengths, recurrence.name, driven.constants, training)
+    results = ops.forward(*tensors, lengths, str(recurrence.kernel), driven.constants, training)
     states, _, _, h_n, c_n, v_n, m_n, _, _ = results
     after = (h_n, c_n) if c0 is not None else (h_n,)
     return states[1:], after, driven.after(_apart(v_n, gates), _apart(m_n, gates))

@@ -59,9 +59,9 @@ def test_refusals_say_why(device: torch.device, dtype: torch.dtype, hidden: int,
 
 def test_a_dynamics_of_a_user_is_refused() -> None:
     class Other:
-        """Not linear, and nothing the kernels know."""
+        """A dynamics that has only a step."""
 
-        linear = False
+        form = None
 
     work = Work(LSTM_STEP, Other(), 8, CUDA, torch.float32)  # type: ignore[arg-type]
     assert "Other" in str(triton.supports(work))
