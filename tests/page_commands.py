@@ -1,0 +1,45 @@
+"""Run a page of the documentation: its programs are written to files, its commands run in order as they stand there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from momentum_cli.cli import app
+
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def run_page(page: Path, folder: Path) -> dict[str, str]:
+    """Run a page in the current folder.
+
+    Args:
+        page: A page whose programs begin with a comment, the name of their file.
+        folder: The current folder.
+
+    Returns:
+        What each ``python`` command printed, by the command.
+    """
+    said: dict[str, str] = {}
+    for language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language == "python":
+            name = text.splitlines()[0].removeprefix("# ")
+            (folder / name).write_text(text, encoding="utf-8")
+            continue
+        for line in text.splitlines():
+            program, *arguments = shlex.split(line)
+            if program == "momentumrnn":
+                # In this process: starting one for each command would take longer than all of them.
+                result = CliRunner().invoke(app, arguments)
+                assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception!r}"
+                continue
+            assert program == "python"
+            done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+            said[line] = done.stdout
+    return said

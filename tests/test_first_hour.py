@@ -1,0 +1,36 @@
+"""docs/first-hour.md: its programs and commands, run in order as they stand there."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from page_commands import run_page
+
+from momentum_cli.inference.evaluate import evaluate
+
+PAGE = Path(__file__).parents[1] / "docs" / "first-hour.md"
+
+
+def test_the_first_hour_ends_with_a_stream_that_equals_the_prediction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    monkeypatch.delenv("MOMENTUMRNN_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    said = run_page(PAGE, tmp_path)
+    shown = re.search(r"^    task:\n(.*?)\n\n", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert shown is not None
+    section = re.sub(r"^    ", "", shown.group(0).rstrip("\n"), flags=re.MULTILINE)
+    assert section in (tmp_path / "stations.yaml").read_text(encoding="utf-8")
+    with open(tmp_path / "forecasts.csv", newline="", encoding="utf-8") as file:
+        north, south = csv.DictReader(file)
+    forecast = [float(north[f"temperature[t+{step}]"]) for step in range(1, 7)]
+    assert [float(word) for word in said["python stream.py"].split()] == pytest.approx(forecast, abs=2e-3)
+    assert south["sequence"] == "south"
+    # The page says that a model has to beat this guess; so does the one that it trains.
+    assert evaluate(tmp_path / "run")["mse"] < float(said["python naive.py"])
+    assert (tmp_path / "bench" / "report.html").is_file()
