@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """What is needed to judge and to repeat a result; the environment variables are left out, they may hold secrets.
+    """Return the facts to judge and repeat a result; environment variables are left out, as they may hold secrets.
 
     Returns:
         JSON-able: started (UTC), argv, python, platform, packages, git (commit and whether files are changed, of the
@@ -91,7 +91,7 @@ def _git() -> dict[str, Any] | None:
 
 def _git_output(*arguments: str) -> str | None:
     try:
-        # no optional locks: looking must not get into the way of a git command that the user runs at the same time
+        # No optional locks: reading must not get in the way of a git command that the user runs at the same time.
         answer = subprocess.run(
             ["git", "--no-optional-locks", *arguments], capture_output=True, text=True, timeout=5, check=True
         )
@@ -112,14 +112,14 @@ _CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 def resident_bytes() -> int | None:
-    """Return what is resident now, or None where the system does not tell (it does on Linux)."""
+    """Return the bytes resident now, or None where the system does not report it (Linux does)."""
     return _field("VmRSS")
 
 
 def peak_resident_bytes() -> int | None:
-    """Return the most that was resident, or None on Windows.
+    """Return the largest number of resident bytes so far, or None on Windows.
 
-    On Linux from /proc: the peak of getrusage begins with that of the parent, which fork hands on.
+    On Linux from /proc: the peak of getrusage starts from that of the parent process.
     """
     peak = _field("VmHWM")
     if peak is not None or sys.platform == "win32":
@@ -131,7 +131,7 @@ def peak_resident_bytes() -> int | None:
 
 
 def forget_peak() -> bool:
-    """Let the peak begin anew at what is resident now; return whether the system could (Linux, unless forbidden)."""
+    """Reset the peak to the memory resident now; return whether the system could (Linux, unless forbidden)."""
     try:
         _CLEAR_REFS.write_text("5", encoding="ascii")
     except OSError:

@@ -1,4 +1,4 @@
-"""How numbers, times and user text are worded for people, the same in every display."""
+"""Words for numbers, times and user text, the same in every display."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def target_text(metric: str, value: float) -> str:
 
 
 def short_path(path: str | os.PathLike[str]) -> str:
-    """The path as seen from the current folder when it lies below it, otherwise whole."""
+    """The path relative to the current folder if it is inside it, else the whole path."""
     text = os.fspath(path)
     try:
         relative = os.path.relpath(text)
@@ -85,7 +85,7 @@ def speed_text(samples_per_second: float | None) -> str:
 
 
 def step_time_text(ms_per_step: float | None) -> str:
-    """Milliseconds a step, seconds when they are large."""
+    """Milliseconds per step, seconds when they are large."""
     if ms_per_step is None or not math.isfinite(ms_per_step):
         return "- ms/step"
     return f"{ms_per_step:.1f} ms/step" if ms_per_step < 10_000 else f"{ms_per_step / 1000:.1f} s/step"

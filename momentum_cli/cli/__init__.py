@@ -51,12 +51,12 @@ def _program(
         list[Path] | None,
         typer.Option(
             metavar="FILE.py",
-            help="Run this file, which adds cells of your own, see docs/plugins.md. May be repeated.",
+            help="Run this file, which adds your cells, see docs/plugins.md. May be repeated.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Options of the whole program, which may stand anywhere; `CommandGroup` reads ``--debug``."""
+    """Options of the whole program, which may appear anywhere; `CommandGroup` reads ``--debug``."""
     if plugin:
         from momentum_cli.cells.plugins import load_plugins
 

@@ -1,4 +1,4 @@
-"""Arguments that several commands take, and what is made of them."""
+"""Arguments of several commands, and the displays they choose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from momentum_cli.ui import terminal
 
 
 class Accelerator(StrEnum):
-    """Where to compute; auto takes CUDA when there is a device."""
+    """Devices to compute on; auto takes CUDA if available."""
 
     auto = "auto"
     cpu = "cpu"
@@ -55,7 +55,7 @@ DataDir = Annotated[
 ]
 AcceleratorOption = Annotated[
     Accelerator,
-    typer.Option(metavar="DEVICE", help="Where to compute: cpu or cuda; auto takes CUDA when there is one."),
+    typer.Option(metavar="DEVICE", help="Device to compute on: cpu or cuda; auto takes CUDA if available."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write exactly one JSON object to stdout, all else to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.")]
@@ -73,5 +73,5 @@ def make_ui(json: bool, quiet: bool, no_progress: bool) -> Any:
 
 
 def is_override(text: str) -> bool:
-    """Return whether an argument is a change to a recipe, KEY.PATH=VALUE, and no file of such a name."""
+    """Return whether an argument is a change to a recipe, KEY.PATH=VALUE, and not a file of that name."""
     return "=" in text and not Path(text).exists()

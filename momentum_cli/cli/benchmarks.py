@@ -30,7 +30,7 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="A,B,…",
-            help="Cells to compare, a,b,c; a cell with options of its own is CELL@NAME:key=value,… May be "
+            help="Cells to compare, a,b,c; a cell with changed options is CELL@NAME:key=value,… May be "
             "repeated. Default: lstm,momentum,adam; with --optimizers, --lr-grid or --grid the "
             "recipe's own; with --paper all that are published.",
             show_default=False,
@@ -40,7 +40,7 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="A,B,…",
-            help="Optimizers to compare with each cell, a,b,c; one with options of its own is "
+            help="Optimizers to compare with each cell, a,b,c; one with changed options is "
             "NAME@ALIAS:key=value,… May be repeated. Default: the recipe's.",
             show_default=False,
         ),
@@ -50,8 +50,8 @@ def bench(
         typer.Option(
             "--lr-grid",
             metavar="LR,LR,…",
-            help="Learning rates, as 1e-3,1e-2,1e-1: all of them for each cell and optimizer, and how wide a range "
-            "reaches the target.",
+            help="Learning rates, such as 1e-3,1e-2,1e-1: each is tried for each cell and optimizer, with the width of "
+            "the range that reaches the target.",
             show_default=False,
         ),
     ] = None,
@@ -68,8 +68,8 @@ def bench(
         str | None,
         typer.Option(
             metavar="TABLE",
-            help="In place of recipes: those of a published table, as table1 (momentumrnn recipes list shows paper/…), "
-            "and ours beside theirs.",
+            help="In place of recipes: those of a published table, such as table1 (see paper/… in momentumrnn recipes "
+            "list), and our results next to theirs.",
             show_default=False,
         ),
     ] = None,
@@ -78,7 +78,7 @@ def bench(
         str | None,
         typer.Option(
             metavar="TARGET",
-            help="What has to be reached: a number, or metric=number; by default the recipe's.",
+            help="Target to reach: a number, or metric=number; by default the recipe's.",
             show_default=False,
         ),
     ] = None,
@@ -89,15 +89,15 @@ def bench(
             "--epochs",
             metavar="N",
             min=1,
-            help="Epochs a run, in place of the recipe's budget.",
+            help="Epochs per run, in place of the recipe's budget.",
             show_default=False,
         ),
     ] = None,
     budget_steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Optimizer steps a run, likewise.", show_default=False)
+        int | None, typer.Option(metavar="N", min=1, help="Optimizer steps per run, likewise.", show_default=False)
     ] = None,
     budget_seconds: Annotated[
-        float | None, typer.Option(metavar="S", min=0, help="Training seconds a run, likewise.", show_default=False)
+        float | None, typer.Option(metavar="S", min=0, help="Training seconds per run, likewise.", show_default=False)
     ] = None,
     baseline: Annotated[
         str | None,
@@ -107,7 +107,7 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Train on to the end of the budget past the target.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Train past the target, to the end of the budget.")] = False,
     tuned: Annotated[
         int | None,
         typer.Option(
@@ -124,7 +124,7 @@ def bench(
     accelerator: AcceleratorOption = Accelerator.auto,
     speed: Annotated[
         bool,
-        typer.Option("--speed", help="Only measure what a pass through each of --cells costs, against torch's layer."),
+        typer.Option("--speed", help="Only measure the cost of a pass through each of --cells, against torch's layer."),
     ] = False,
     shape: Annotated[
         list[str] | None,
@@ -160,7 +160,7 @@ def bench(
 ) -> None:
     """Compare cells by the time they need to a target, on equal terms, over several seeds.
 
-    Writes bench.json, runs.csv, pictures and report.html. Interrupted, the same command goes on where it was.
+    Writes bench.json, runs.csv, pictures and report.html. After an interruption, the same command continues.
     """
     from momentum_cli.ui import make_bench_ui
 
@@ -246,7 +246,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The file; by default report.html in the folder when there is one, else in the current folder.",
+            help="The file; by default report.html in the folder if only one is given, else in the current folder.",
             show_default=False,
         ),
     ] = None,

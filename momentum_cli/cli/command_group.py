@@ -43,7 +43,7 @@ class CommandGroup(TyperGroup):
         """Run a command and exit.
 
         Args:
-            args: Arguments, those of the process when None. ``--debug`` and ``--plugin FILE`` may stand anywhere
+            args: Arguments, those of the process when None. ``--debug`` and ``--plugin FILE`` may appear anywhere
                 in them.
         """
         given = list(sys.argv[1:] if args is None else args)
@@ -72,7 +72,7 @@ class CommandGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command of a context.
 
-        Typer turns a closed pipe and Ctrl-C into exit codes of its own, without a word; so they are met here.
+        Typer turns a closed pipe and Ctrl-C into its own exit codes, without a message; so they are handled here.
         """
         try:
             return super().invoke(ctx)
@@ -89,7 +89,7 @@ def _without_types(parameters: list[Any]) -> list[Any]:
         # "--json <bool>" reads as if it took a value.
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
-        # The name of an argument says what it is, "<list[str]>" beside it does not.
+        # The name of an argument says what it is; "<list[str]>" adds nothing.
         if parameter.param_type_name == "argument":
             parameter.display_type_rich = lambda ctx: None
     return parameters

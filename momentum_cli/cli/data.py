@@ -1,4 +1,4 @@
-"""What is done with data: `momentumrnn init`, `data describe` and `data check`."""
+"""Commands for data: `momentumrnn init`, `data describe` and `data check`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from momentum_cli.ui import terminal
 
 
 class Kind(StrEnum):
-    """What is predicted from a file; a test holds them against `momentum_cli.data.files.METRICS`."""
+    """Kinds of prediction from a file; a test holds them against `momentum_cli.data.files.METRICS`."""
 
     classification = "classification"
     regression = "regression"
@@ -26,7 +26,7 @@ def init(
     data: Annotated[
         Path,
         typer.Argument(
-            metavar="DATA", help="CSV, Parquet, JSON lines, NPZ or NPY; or a folder of recordings or text files."
+            metavar="DATA", help="CSV, Parquet, JSON Lines, NPZ or NPY; or a folder of recordings or text files."
         ),
     ],
     *,
@@ -42,7 +42,7 @@ def init(
         Kind | None,
         typer.Option(
             metavar="KIND",
-            help="What to predict: classification, regression, labelling or forecasting. Guessed by default.",
+            help="Kind of prediction: classification, regression, labelling or forecasting. Guessed by default.",
             show_default=False,
         ),
     ] = None,
@@ -53,7 +53,7 @@ def init(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     json: Json = False,
 ) -> None:
-    """Write a first recipe for a file of your own, with comments."""
+    """Write a first recipe for your data, with comments."""
     from momentum_cli.recipe.first.files import write_first_recipe
 
     path = write_first_recipe(data, out, target=target, kind=None if kind is None else kind.value, overwrite=overwrite)
@@ -100,9 +100,9 @@ def check(
     quiet: Quiet = False,
     no_progress: NoProgress = False,
 ) -> None:
-    """Find what is wrong with the data of a recipe, all of it, with rows: missing values, duplicate times, leaks.
+    """Find every mistake in the data of a recipe, with its rows: missing values, duplicate times, leaks.
 
-    Exits with 3 when something is.
+    Exits with 3 if there is one.
     """
     from momentum_cli.inspection.data import check_data, print_problems
     from momentum_cli.recipe.recipe import load_recipe

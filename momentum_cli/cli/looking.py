@@ -43,14 +43,14 @@ def inspect(
     length: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first steps of each sequence.", show_default=False)
     ] = None,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="How many training sequences.")] = 32,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Number of training sequences.")] = 32,
     seed: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=0,
             max=2**32 - 1,
-            help="Which sequences and, for a recipe, which initial parameters; by default the recipe's.",
+            help="Seed of the sequences and, for a recipe, of the initial parameters; by default the recipe's.",
             show_default=False,
         ),
     ] = None,
@@ -67,7 +67,7 @@ def inspect(
     quiet: Quiet = False,
     no_progress: NoProgress = False,
 ) -> None:
-    """Show what momentum does to gradients through time.
+    """Show the effect of momentum on gradients through time.
 
     Norms of dL/dh, dL/du and dL/dx at every step, the spectrum of the recurrent Jacobian, the impulse response and the
     memory of each dynamics: of a recipe's cells as initialised, of runs as initialised and as trained.
@@ -98,14 +98,14 @@ def summary(
     overrides: Overrides = None,
     *,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Also measure the memory of one training step, in a process of its own.")
+        bool, typer.Option("--measure", help="Also measure the memory of one training step, in a separate process.")
     ] = False,
     data_dir: DataDir = None,
     json: Json = False,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
 ) -> None:
-    """Show what the model of a recipe consists of and what a training step costs: FLOPs, state, memory."""
+    """Show the parts of the model of a recipe and the cost of a training step: FLOPs, state, memory."""
     from momentum_cli.inspection.model.summary import summary as engine_summary
     from momentum_cli.inspection.model.tables import print_summary
     from momentum_cli.recipe.recipe import load_recipe
@@ -120,7 +120,7 @@ def summary(
 
 
 def doctor(data_dir: DataDir = None, json: Json = False) -> None:
-    """Show what this machine offers: versions, devices, backends, data sets, optional packages. Changes nothing."""
+    """Show versions, devices, backends, data sets and optional packages of this machine. Changes nothing."""
     from momentum_cli.inspection.doctor import examine, print_report
 
     report = examine(data_dir)

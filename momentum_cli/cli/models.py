@@ -1,4 +1,4 @@
-"""What is done with a trained model: `momentumrnn export`, `predict` and `generate`."""
+"""Commands for a trained model: `momentumrnn export`, `predict` and `generate`."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def export(
     *,
     format: Annotated[
         ExportFormat,
-        typer.Option(
-            metavar="FORMAT", help="What to write: torchscript, onnx, pt2 or safetensors, see docs/export.md."
-        ),
+        typer.Option(metavar="FORMAT", help="Format: torchscript, onnx, pt2 or safetensors, see docs/export.md."),
     ],
     stateful: Annotated[
         bool, typer.Option("--stateful", help="Take and return the state: sequences can be fed in chunks.")
@@ -51,14 +49,14 @@ def export(
             metavar="FILE", help="The file; by default export/TASK-CELL in the run folder.", show_default=False
         ),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(metavar="WHICH", help="Which checkpoint of a run: best or last.")] = "best",
+    checkpoint: Annotated[str, typer.Option(metavar="WHICH", help="Checkpoint of a run: best or last.")] = "best",
     aoti: Annotated[
         bool, typer.Option("--aoti", help="With pt2: compile by AOTInductor, which needs a C++ compiler.")
     ] = False,
     as_torch_lstm: Annotated[
         bool,
         typer.Option(
-            "--as-torch-lstm", help="With safetensors: weights of a plain torch layer and the filter's numbers."
+            "--as-torch-lstm", help="With safetensors: weights of a plain torch layer and the numbers of the filter."
         ),
     ] = False,
     no_accuracy: Annotated[
@@ -105,11 +103,11 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Files, folders, globs or -: what the model was trained on; images, NPY, NPZ or CSV for pixel tasks.",
+            help="Files, folders, globs or -: inputs like those in training; images, NPY, NPZ or CSV for pixel tasks.",
         ),
     ],
     *,
-    format: Annotated[PredictionFormat, typer.Option(help="What is written.")] = PredictionFormat.jsonl,
+    format: Annotated[PredictionFormat, typer.Option(help="Output format.")] = PredictionFormat.jsonl,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The file; by default standard output.", show_default=False),
@@ -135,12 +133,12 @@ def generate(
         Path,
         typer.Argument(
             metavar="RUN",
-            help="A run folder, a checkpoint or a file exported with --stateful, of the task language.",
+            help="A run folder, a checkpoint or a file exported with --stateful, of a language model.",
             autocompletion=complete_run,
         ),
     ],
     *,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What the text begins with.")] = "",
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Beginning of the text.")] = "",
     length: Annotated[int, typer.Option(metavar="N", min=1, help="Characters, bytes or words to add.")] = 200,
     temperature: Annotated[
         float,

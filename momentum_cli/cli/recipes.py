@@ -66,7 +66,7 @@ def copy(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     json: Json = False,
 ) -> None:
-    """Copy a shipped recipe, comments included, to a file of your own."""
+    """Copy a shipped recipe, comments included, to your own file."""
     from momentum_cli.recipe.shipped import copy_recipe
 
     path = copy_recipe(recipe, destination, overwrite=overwrite)

@@ -50,7 +50,7 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the run folder given in place of RECIPE (or the newest run of RECIPE, or of all) with "
+            help="Continue the run folder given in place of RECIPE (or the newest run of RECIPE, or of all) with "
             "that run's recipe; changes such as train.epochs=5 extend it.",
         ),
     ] = False,
@@ -79,7 +79,7 @@ def train(
         raise typer.BadParameter("missing: a recipe file or name, see momentumrnn recipes list", param_hint="RECIPE")
     if resume and (out is not None or overwrite):
         raise typer.BadParameter(
-            "goes on in the run's own folder; leave --out and --overwrite out", param_hint="--resume"
+            "continues in the folder of the run; leave out --out and --overwrite", param_hint="--resume"
         )
     if resume and dry_run:
         raise typer.BadParameter("cannot be combined with --dry-run", param_hint="--resume")
@@ -124,7 +124,7 @@ def evaluate(
         ),
     ],
     *,
-    split: Annotated[str, typer.Option(metavar="SPLIT", help="Which split: train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="Split: train, validation or test.")] = "test",
     data_dir: DataDir = None,
     batch_size: Annotated[
         int | None,
@@ -140,7 +140,7 @@ def evaluate(
     quiet: Quiet = False,
     no_progress: NoProgress = False,
 ) -> None:
-    """Evaluate a trained model: metrics, a table of classes, throughput, a picture of the confusions."""
+    """Evaluate a trained model: metrics, a table of classes, throughput, a picture of the confusion matrix."""
     from momentum_cli.inference.evaluate import evaluate as engine_evaluate
 
     with make_ui(json, quiet, no_progress) as ui:

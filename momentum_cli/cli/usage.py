@@ -1,6 +1,6 @@
 """A wrong command line, worded like every other mistake: the option or argument, what it must be, what was got.
 
-Typer's exceptions are those of a click of its own, which must not be imported; they are known by their attributes.
+Typer's exceptions are those of its own copy of click, which must not be imported; they are known by their attributes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from momentum_cli.messages import Said, describe_mistake, did_you_mean, refuse
 
 
 def is_usage_error(error: BaseException) -> bool:
-    """Return whether an exception is Typer's way to refuse a command line."""
+    """Return whether an exception is Typer's refusal of a command line."""
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 
 def usage_message(error: Any) -> str:
-    """Return what is wrong with a command line.
+    """Return the mistake in a command line.
 
     Args:
         error: An exception of which `is_usage_error` holds.

@@ -1,4 +1,4 @@
-"""Data of a task for the training engine: splits held in memory, and the meaning of their numbers.
+"""The data set that a task hands to the training engine: its splits, and the meaning of the numbers in them.
 
 Axes: `n` sequences of a split, `B` sequences of a batch, `T` time steps, `D` input channels.
 
@@ -35,7 +35,7 @@ class Batch:
     Args:
         inputs: (B, T, D) float32.
         targets: int64 classes, (B,) or (B, T), `NOT_SCORED` (-100) where a step does not count; or float32 values,
-            (B,) or (B, K) or a step (B, T, K), NaN where a value does not count.
+            (B,), (B, K) or, per step, (B, T, K), NaN where a value does not count.
         lengths: (B,) int64 on the CPU, or None when every sequence has T steps.
     """
 
@@ -45,7 +45,7 @@ class Batch:
 
 
 class Sequences(Protocol):
-    """What training, evaluation and export need of a split, wherever its numbers lie."""
+    """The interface of a split for training, evaluation and export, wherever its numbers are stored."""
 
     @property
     def lengths(self) -> Tensor | None:
@@ -101,7 +101,7 @@ class Split(Separate):
     Args:
         inputs: (n, T, D) float32, or uint8 which `batch` turns into float32 and multiplies by `scale`. Bytes make a
             batch a quarter of the memory traffic, and all of MNIST 47 MB instead of 188 MB.
-        targets: (n,) int64 classes, (n,) float32 values, or (n, T) int64 classes a step, `NOT_SCORED` (-100) where a
+        targets: (n,) int64 classes, (n,) float32 values, or (n, T) int64 classes per step, `NOT_SCORED` (-100) where a
             step does not count.
         scale: factor applied to uint8 inputs; 1 for float32.
         lengths: (n,) int64 on the CPU, valid steps of each sequence; None: all T.
@@ -175,7 +175,7 @@ class Dataset:
         name: name of the task in recipes.
         train, validation, test: the splits; validation is None under `validation: none`, when all training sequences
             are trained on.
-        input_size: D, channels a step.
+        input_size: D, channels per step.
         output_size: number of classes, or of regressed values.
         output: whether the head reads the "last" valid step or "every" step.
         loss: "cross_entropy" (mean over scored steps) or "mse".
@@ -233,7 +233,7 @@ class Task(Protocol):
 
         Args:
             data_dir: folder of data sets; None: `default_data_dir()`. Tasks without files ignore it.
-            progress: told about downloads.
+            progress: receives the progress of downloads.
 
         Raises:
             DataError: data is missing, damaged or cannot be fetched.
@@ -244,7 +244,7 @@ def find_data(path: str, data_dir: Path | None) -> Path:
     """Return the user's file or folder that the option ``path`` of a task names.
 
     Raises:
-        DataError: There is none; the message says where it was looked for.
+        DataError: It does not exist; the message names the places that were tried.
     """
     wanted, folder = Path(path).expanduser(), data_dir or default_data_dir()
     # A run that was moved to another machine finds its file by name in the folder of data sets.
@@ -253,8 +253,8 @@ def find_data(path: str, data_dir: Path | None) -> Path:
         if place.exists():
             return place
     raise DataError(
-        f"task.path: there is no {places[0]} and no {places[1]}; a path is looked for from the recipe's folder, "
-        "then in --data-dir, then in the current folder"
+        f"task.path: not found (tried {places[0]} and {places[1]}); a path is resolved against the folder of the "
+        "recipe, then --data-dir, then the current folder"
     )
 
 

@@ -36,7 +36,7 @@ class Digits:
     the classes in proportion, 1,437 for training, of which `validation` are held out. Pixels 0 … 16 become 0 … 1.
 
     Args:
-        pixels_per_step: 1, 2, 4, 8, 16, 32 or 64; 8 is a row a step (T = 8), 1 is pixel by pixel (T = 64).
+        pixels_per_step: 1, 2, 4, 8, 16, 32 or 64; 8 is one row per step (T = 8), 1 is pixel by pixel (T = 64).
         validation: training images held out, in [1, 1436], or "none".
         split_seed: which images are held out, in [0, 2**32).
 
@@ -58,7 +58,7 @@ class Digits:
         check_options(self.pixels_per_step, 64, self.validation, TRAIN_SIZE, self.split_seed)
 
     def sizes(self) -> Sizes:
-        """Return the sizes of the data, which the options tell."""
+        """Return the sizes of the data, which follow from the options."""
         return pixel_sizes(64, self.pixels_per_step, self.validation, TRAIN_SIZE)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:

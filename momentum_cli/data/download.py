@@ -1,4 +1,4 @@
-"""Fetching a file of known content: verified in memory, then renamed into place, so that no half file has its name."""
+"""Download of a file of known content: verified in memory, then renamed into place, never partial under its name."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def gunzip(content: bytes, limit: int) -> bytes:
     except zlib.error as error:
         raise gzip.BadGzipFile(f"not a gzip file or damaged: {error}") from error
     if len(plain) > limit:
-        raise gzip.BadGzipFile(f"holds more than the expected {limit} bytes")
+        raise gzip.BadGzipFile(f"has more than the expected {limit} bytes")
     if not inflater.eof:
         raise gzip.BadGzipFile(f"cut short: {len(plain)} bytes of content")
     return plain
@@ -64,8 +64,8 @@ def fetch_gzipped(
 ) -> None:
     """Fetch a gzip file, and leave its decompressed content at `target`.
 
-    The URLs are tried in turn. Content is written to a temporary name beside `target` and renamed when it is whole and
-    on disk; a process killed at any moment leaves `target` absent or right, and processes doing the same thing at the
+    The URLs are tried in turn. Content is written to a temporary name next to `target` and renamed when complete and on
+    disk; a process killed at any moment leaves `target` absent or right, and processes doing the same thing at the
     same time replace one right file with another.
 
     Args:
@@ -73,13 +73,13 @@ def fetch_gzipped(
         target: final path of the decompressed file; its folder exists.
         archive_md5, content_md5: MD5 of the gzip file and of its content.
         size: bytes of the content.
-        progress: told about the bytes received.
+        progress: receives the bytes so far.
 
     Raises:
         ConnectionError: no URL gave the file; the message has one line a URL.
         OSError: `target` cannot be written.
     """
-    # gzip adds at most 5 bytes a 16 KiB block to what it cannot compress: more cannot be the file
+    # gzip adds at most 5 bytes per block of 16 KiB to data that it cannot compress: more cannot be the file
     limit = size + size // 1000 + 64
     failures = []
     for url in urls:
@@ -132,7 +132,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         except OSError:  # e.g. a network file system without locks
             pass
         else:
-            # whoever left these was killed: the lock says that nobody is writing now
+            # left by a process that was killed: the lock says that nobody is writing now
             for orphan in folder.glob(".*.part"):
                 orphan.unlink(missing_ok=True)
         yield

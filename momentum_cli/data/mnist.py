@@ -2,8 +2,8 @@
 
 The files are the four original IDX files, where torchvision keeps them: `data_dir/MNIST/raw`. They are read and
 verified here rather than by `torchvision.datasets.MNIST`, which checks that files exist but not what is in them,
-prefers an old `processed` folder when there is one, and downloads straight to the final names. Where they can be
-downloaded from, and with which checksum, is torchvision's own table.
+prefers an old `processed` folder if one exists, and downloads straight to the final names. Addresses and checksums of
+the downloads are those of torchvision.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TRAIN_SIZE = 60_000
 
 
 class IdxFile(NamedTuple):
-    """What an original file must be: shape of its unsigned bytes, and MD5 of the whole file."""
+    """An original file: the shape of its unsigned bytes, and the MD5 of the whole file."""
 
     shape: tuple[int, ...]
     md5: str
@@ -57,13 +57,13 @@ FILES: dict[str, IdxFile] = {
 
 @dataclass(frozen=True)
 class MNIST:
-    """Classify 28x28 digits read pixel by pixel (T = 784) or several pixels a step.
+    """Classify 28x28 digits read pixel by pixel (T = 784) or several pixels per step.
 
     Pixels 0 … 255 become 0 … 1, without normalisation. The validation set is held out of the 60,000 training images,
     the classes in proportion; the 10,000 test images are the original ones.
 
     Args:
-        pixels_per_step: a divisor of 784; 1 is pixel by pixel, 28 a row a step.
+        pixels_per_step: a divisor of 784; 1 is pixel by pixel, 28 is one row per step.
         validation: training images held out, in [1, 59999], or "none": all 60,000 are trained on.
         split_seed: which images are held out, in [0, 2**32).
 
@@ -84,11 +84,11 @@ class MNIST:
         check_options(self.pixels_per_step, 784, self.validation, TRAIN_SIZE, self.split_seed)
 
     def sizes(self) -> Sizes:
-        """Return the sizes of the data, which the options tell."""
+        """Return the sizes of the data, which follow from the options."""
         return pixel_sizes(784, self.pixels_per_step, self.validation, TRAIN_SIZE)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
-        """Read the images from `data_dir/MNIST/raw`, downloading what is absent.
+        """Read the images from `data_dir/MNIST/raw`, downloading missing files.
 
         Returns:
             Dataset with inputs (n, 784 / pixels_per_step, pixels_per_step) uint8.
@@ -109,7 +109,7 @@ class PermutedMNIST:
 
     Args:
         pixels_per_step, validation, split_seed: as for MNIST.
-        permutation_seed: which order, in [0, 2**32).
+        permutation_seed: determines the order, in [0, 2**32).
 
     Raises:
         ValueError: an option is out of its range.
@@ -129,7 +129,7 @@ class PermutedMNIST:
         check_seed("permutation_seed", self.permutation_seed)
 
     def sizes(self) -> Sizes:
-        """Return the sizes of the data, which the options tell."""
+        """Return the sizes of the data, which follow from the options."""
         return pixel_sizes(784, self.pixels_per_step, self.validation, TRAIN_SIZE)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
@@ -190,12 +190,12 @@ def _download(raw: Path, missing: Sequence[str], progress: DownloadProgress) -> 
         raise DataError(
             f"MNIST is not in {raw}: no {', '.join(missing)}, and the download failed:\n{error}\n"
             f"Put these four files (as they are or with .gz) into {raw}: {', '.join(FILES)}; "
-            f"or name a folder that has MNIST/raw with --data-dir or MOMENTUMRNN_DATA."
+            f"or name a folder that contains MNIST/raw with --data-dir or MOMENTUMRNN_DATA."
         ) from error
 
 
 def read_idx(raw: Path, name: str) -> Tensor:
-    """Read and verify one of `FILES`; its gzip file is read when only that is there. Nothing is written.
+    """Read and verify one of `FILES`; its gzip file is read when that is the only one. Nothing is written.
 
     Returns:
         uint8 tensor of the file's shape.
@@ -221,7 +221,7 @@ def read_idx(raw: Path, name: str) -> Tensor:
     if content[:header] != expected.header[: len(content)]:
         problem = f"not the original IDX file: it begins with {content[:header].hex()}, not {expected.header.hex()}"
     elif len(content) < expected.size:
-        problem = f"cut short (a download broken off?): {len(content)} bytes instead of {expected.size}"
+        problem = f"cut short (an interrupted download?): {len(content)} bytes instead of {expected.size}"
     elif len(content) > expected.size:
         problem = f"too long: more than {expected.size} bytes"
     elif md5(content) != expected.md5:

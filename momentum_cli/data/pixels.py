@@ -1,6 +1,6 @@
-"""Images read as sequences: scan order, pixels a step, fixed permutation; shared by every pixel task.
+"""Images read as sequences: scan order, pixels per step, fixed permutation; shared by every pixel task.
 
-Axes: `n` images, `P` = height * width pixels, `D` pixels a step, `T` = P / D steps.
+Axes: `n` images, `P` = height * width pixels, `D` pixels per step, `T` = P / D steps.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from momentum_cli.data.batching import check_seed, stratified_holdout
 from momentum_cli.data.dataset import Dataset, Split
 from momentum_cli.data.sizes import Sizes
+from momentum_cli.messages import refuse
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,13 +23,13 @@ def check_options(
 
     Raises:
         ValueError: pixels_per_step does not divide `pixels`, validation is neither "none" nor in [1, train_size - 1],
-            or the seed is out of range. The message names got and allowed.
+            or the seed is out of range.
     """
     if pixels_per_step < 1 or pixels % pixels_per_step:
         divisors = ", ".join(str(d) for d in range(1, pixels + 1) if pixels % d == 0)
-        raise ValueError(f"pixels_per_step must divide {pixels}: one of {divisors}; got {pixels_per_step}")
+        raise ValueError(refuse("pixels_per_step", pixels_per_step, f"be a divisor of {pixels} ({divisors})"))
     if validation != "none" and (isinstance(validation, str) or not 1 <= validation < train_size):
-        raise ValueError(f"validation must be 'none' or a number in [1, {train_size - 1}], got {validation!r}")
+        raise ValueError(refuse("validation", validation, f"be 'none' or a number in [1, {train_size - 1}]"))
     check_seed("split_seed", split_seed)
 
 

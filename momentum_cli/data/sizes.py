@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of a data set, which many tasks know without loading it.
+    """Sizes of a data set, which the options of many tasks determine without loading it.
 
     Args:
         samples: n, training sequences.

@@ -2,8 +2,8 @@
 
 Axes: `n` sequences, `T` time steps, `D` input channels.
 
-Each split is drawn from a stream of its own, keyed by (task, data_seed, split): neither the training seed nor the size
-of another split changes it.
+Each split is drawn from a separate random stream, keyed by (task, data_seed, split): neither the training seed nor the
+size of another split changes it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from momentum_cli.data.batching import check_seed, stream
 from momentum_cli.data.dataset import Dataset, Split
 from momentum_cli.data.sizes import Sizes
+from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ LICENCE = "generated; no licence applies"
 def _check_at_least(minimum: int, **values: int) -> None:
     for name, value in values.items():
         if value < minimum:
-            raise ValueError(f"{name} must be at least {minimum}, got {value}")
+            raise ValueError(refuse(name, value, f"be at least {minimum}"))
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Adding:
 
     Reference: Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9(8), 1997, section 5.4, in the
     form of Arjovsky, Shah and Bengio, ICML 2016, section 4.2, that is in use since (values in [0, 1) instead of
-    [-1, 1], one mark a half, fixed length, unscaled sum).
+    [-1, 1], one mark in each half, fixed length, unscaled sum).
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "loss")
@@ -65,7 +66,7 @@ class Adding:
         check_seed("data_seed", self.data_seed)
 
     def sizes(self) -> Sizes:
-        """Return the sizes of the data, which the options tell."""
+        """Return the sizes of the data, which follow from the options."""
         return Sizes(self.train_size, self.length, 2, 1, "last", "mse")
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
@@ -108,9 +109,9 @@ class Copying:
 
     With K = copy_length and S = symbols the input is K symbols drawn from 0 … S-1, delay - 1 blanks (S), one
     delimiter (S + 1) and K blanks, T = delay + 2 K steps, one-hot. The required output is delay + K blanks and then the
-    K symbols. The loss is the cross-entropy averaged over all T steps, as in the literature; blanks for ever and a
-    uniform guess at the end score K log S / T (`Dataset.baseline`). The accuracy is taken over the K copied symbols
-    only (`Dataset.metric_steps`), since the blanks alone would give a useless model (T - K) / T.
+    K symbols. The loss is the cross-entropy averaged over all T steps, as in the literature; a model that gives blanks
+    and, at the end, a uniform guess scores K log S / T (`Dataset.baseline`). The accuracy covers only the K copied
+    symbols (`Dataset.metric_steps`), since the blanks alone would give a useless model (T - K) / T.
 
     Args:
         delay: steps between the string and its repetition, >= 1 (T in the paper).
@@ -140,7 +141,7 @@ class Copying:
         _check_at_least(2, symbols=self.symbols)
         # one-hot inputs and the token table are bytes
         if self.symbols > 254:
-            raise ValueError(f"symbols must be at most 254, got {self.symbols}")
+            raise ValueError(refuse("symbols", self.symbols, "be at most 254"))
         _check_at_least(
             1,
             delay=self.delay,
@@ -152,7 +153,7 @@ class Copying:
         check_seed("data_seed", self.data_seed)
 
     def sizes(self) -> Sizes:
-        """Return the sizes of the data, which the options tell."""
+        """Return the sizes of the data, which follow from the options."""
         length = self.delay + 2 * self.copy_length
         return Sizes(self.train_size, length, self.symbols + 2, self.symbols + 1, "every", "cross_entropy")
 

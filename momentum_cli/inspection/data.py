@@ -1,4 +1,4 @@
-"""`momentumrnn data describe` and `data check`: what is in the data of a recipe, and what is wrong with them.
+"""`momentumrnn data describe` and `data check`: the content of the data of a recipe, and the mistakes in them.
 
 Axes: n sequences, B sequences of a batch, T steps, D channels.
 """
@@ -18,6 +18,7 @@ from momentum_cli.data.dataset import find_data
 from momentum_cli.data.files.problems import Problem, Problems
 from momentum_cli.data.files.tables import rows_of_block
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.output import check_output_file
@@ -41,13 +42,13 @@ def describe_data(
     picture: Path | None = None,
     progress: DownloadProgress = NO_PROGRESS,
 ) -> dict[str, Any]:
-    """Return what the data of a recipe are.
+    """Describe the data of a recipe.
 
     Args:
-        recipe: Whose task.
+        recipe: Recipe of the task.
         data_dir: Folder of data sets, or None for the default.
         picture: File of a picture of some training sequences, or None.
-        progress: Told about downloads.
+        progress: Receives the progress of downloads.
 
     Returns:
         ``task``, ``input_size``, ``output_size``, ``loss``, ``metric``, ``labels``; ``splits``: sequences, steps,
@@ -61,7 +62,7 @@ def describe_data(
     """
     if picture is not None:
         if picture.suffix.lower() not in PICTURES:
-            raise RecipeError(f"--picture {picture}: allowed are names ending in {', '.join(PICTURES)}")
+            raise RecipeError(refuse("--picture", Said(picture), f"end in {', '.join(PICTURES)}"))
         check_output_file(picture, "--picture")
     task = build_task(recipe)
     facts: dict[str, Any] = {}
@@ -99,9 +100,9 @@ def describe_data(
 def check_data(
     recipe: Recipe, *, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS
 ) -> dict[str, Any]:
-    """Return everything that is wrong with the data of a recipe.
+    """Return every mistake in the data of a recipe.
 
-    Of the task ``files``: missing and unreadable values, times that stand twice, sequences in two splits or without
+    Of the task ``files``: missing and unreadable values, duplicate times, sequences in two splits or without
     steps, targets that change within a sequence; identical sequences in different splits; classes without a training
     sequence. Of the tasks of speech: speakers and recordings that are missing, in a wrong place, cut short or of
     another kind; identical recordings in different splits; classes without a training recording. Of other tasks: what
@@ -162,7 +163,7 @@ def _check_speech(task: Speech | SpeechClassify, folder: Path, progress: Downloa
 
 
 def _find_identical(gathered: Gathered, parts: dict[str, Part], problems: Problems) -> None:
-    """Find sequences of one split that stand, number for number, in another one: their test is no test."""
+    """Find sequences that are in two splits, number for number: such a test is no test."""
     seen: dict[bytes, tuple[str, int]] = {}
     for split, part in parts.items():
         for place in part.sequences.tolist():
@@ -236,7 +237,7 @@ def _title(target: torch.Tensor, dataset: Dataset) -> str:
 
 
 def print_description(result: dict[str, Any]) -> None:
-    """Show what `describe_data` returns to people."""
+    """Show a result of `describe_data` to people."""
     facts = {
         key.replace("_", " "): result[key]
         for key in ("task", "path", "format", "metric", "input_size", "output_size", "picture")
@@ -267,9 +268,9 @@ def print_description(result: dict[str, Any]) -> None:
 
 
 def print_problems(result: dict[str, Any]) -> None:
-    """Show what `check_data` returns to people."""
+    """Show a result of `check_data` to people."""
     what = result["path"] or result["task"]
     if result["ok"]:
-        terminal.print_lines(f"{what}: nothing wrong was found")
+        terminal.print_lines(f"{what}: no mistakes found")
     for problem in result["problems"]:
         terminal.print_lines(f"{what}: {problem['message']}")

@@ -1,4 +1,4 @@
-"""What this machine offers: versions, devices, backends, data sets and optional packages. Nothing is changed."""
+"""The machine: versions, devices, backends, data sets and optional packages. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from momentum_cli.ui import terminal
 
 # What does not work without an extra; a test holds the names against those of the package.
 _WITHOUT = {
-    "export": "there is no ONNX: export --format onnx, and eval and predict with such a file",
-    "files": "there is no Parquet: init, train and predict with such a file",
-    "optimizers": "there are no optimizers pytorch_optimizer:NAME",
+    "export": "cannot export, evaluate or predict ONNX files",
+    "files": "cannot read Parquet files",
+    "optimizers": "cannot use optimizers pytorch_optimizer:NAME",
     "dev": "the tests do not run",
 }
 

@@ -32,7 +32,7 @@ def curves(
 ) -> None:
     """Draw the loss and the headline metric of a run against its optimizer steps.
 
-    What the optimizer told of itself, such as the momentum β that an adaptive one chose, has a panel of its own.
+    The diagnostics of the optimizer, such as the momentum β that an adaptive one chose, have a separate panel.
 
     The training loss is shown as it was read and smoothed; evaluations are marked, the best one with a star, the target
     is a dashed line.
@@ -41,7 +41,7 @@ def curves(
         source: a run folder, or the rows of `read_metrics`.
         target: (metric, value) of the target line, or None.
         path: the picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
-        metric: name of the headline metric; None: the target's, or the first one in the rows besides the loss.
+        metric: name of the headline metric; None: that of the target, else the first one other than the loss.
         title: above the left panel.
 
     Raises:
@@ -52,8 +52,8 @@ def curves(
     if not rows:
         raise RunError(f"could not draw {path}: there are no metrics yet")
     name = metric or _headline(rows, target)
-    told = diagnostic_names(rows)
-    count = 1 + bool(name) + bool(told)
+    diagnostics = diagnostic_names(rows)
+    count = 1 + bool(name) + bool(diagnostics)
     with drawing(path, 0.5 + 5.0 * count, 4.2) as figure:
         panels = figure.subplots(1, count, squeeze=False)[0]
         if title:
@@ -61,8 +61,8 @@ def curves(
         _loss_panel(panels[0], rows)
         if name:
             _metric_panel(panels[1], rows, name, target[1] if target is not None and target[0] == name else None)
-        if told:
-            _diagnostics_panel(panels[-1], rows, told)
+        if diagnostics:
+            _diagnostics_panel(panels[-1], rows, diagnostics)
         for axes in panels:
             _step_axis(axes, rows)
 

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.messages import refuse
 from momentum_cli.runs.files import replacing
 
 FORMAT = "momentumrnn checkpoint"
@@ -30,7 +31,7 @@ _CHECKSUM = "checksum"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds.
+    """Content of a checkpoint file.
 
     Args:
         tensors: Name to tensor; the prefix ``model.``, ``optimizer.`` or ``rng.`` says whose.
@@ -78,22 +79,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such checkpoint") from error
+        raise DataError(f"{path}: no such checkpoint") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(
-            f"{path} is not a readable checkpoint ({error}); it may be damaged, half copied or of another kind; "
-            "allowed is a *.safetensors file that momentumrnn wrote"
+            f"{path} is not a readable checkpoint ({error}); it may be damaged, partly copied or of another kind; "
+            "give a *.safetensors file that momentumrnn wrote"
         ) from error
     try:
         data = json.loads(header[_HEADER])
     except (KeyError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is a safetensors file, but not a checkpoint of momentumrnn") from error
     if data.get("format") != FORMAT:
-        raise DataError(f"{path}: got the format {data.get('format')!r}, allowed is {FORMAT!r}")
+        raise DataError(f"{path}: {refuse('the format', data.get('format'), f'be {FORMAT!r}')}")
     if data.get("format_version") != FORMAT_VERSION:
         raise DataError(
-            f"{path}: got format version {data.get('format_version')!r}, this program reads {FORMAT_VERSION}; "
-            "use the version of momentumrnn that wrote it"
+            f"{path}: format version {data.get('format_version')!r} is not {FORMAT_VERSION}, which this version of "
+            "momentumrnn reads; use the version that wrote it"
         )
     if header.get(_CHECKSUM) != checksum(tensors, header[_HEADER]):
         raise DataError(f"{path} is damaged: its content does not match its checksum; use another checkpoint")
@@ -108,11 +109,11 @@ def best_name(step: int) -> str:
 def save_in_order(last_path: Path, last: Checkpoint, best: Checkpoint | None) -> None:
     """Write the checkpoints of a run.
 
-    A new best one goes to a name of its own first. The last checkpoint names the best one that belongs to it, so
+    A new best one is first written under a new name. The last checkpoint names the best one that belongs to it, so
     whatever moment the process dies at, the two on the disk fit together.
 
     Args:
-        last_path: Of the last checkpoint; the best one is beside it.
+        last_path: Of the last checkpoint; the best one is in the same folder.
         last: The last one.
         best: The best one where it is new, else None.
     """
@@ -127,7 +128,7 @@ def drop_other_bests(last_path: Path, named: Mapping[str, Any] | None) -> None:
     """Delete the best checkpoints that do not belong to the last one: those before it, or what a kill left between two.
 
     Args:
-        last_path: Of the last checkpoint; the best ones are beside it.
+        last_path: Of the last checkpoint; the best ones are in the same folder.
         named: ``best`` of its progress, which names its own ``file``; None: it has none.
     """
     for path in last_path.parent.glob(f"best-*{SUFFIX}"):
@@ -178,19 +179,19 @@ def unpack_optimizer(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[s
 
 
 def find_checkpoint(path: Path, which: str = "best") -> Path:
-    """Return the checkpoint file that a run folder, its checkpoints folder or a file stands for.
+    """Return the checkpoint file that a run folder, its checkpoints folder or a file refers to.
 
     Args:
         path: Run folder or checkpoint file.
         which: ``"best"`` or ``"last"`` when it is a folder.
 
     Raises:
-        DataError: There is none.
+        DataError: It does not exist.
     """
     if path.is_file():
         return path
     if not path.is_dir():
-        raise DataError(f"{path}: there is no such run or checkpoint; give a run folder or a {SUFFIX} file")
+        raise DataError(f"{path}: no such run or checkpoint; give a run folder or a {SUFFIX} file")
     is_run = (path / "checkpoints").is_dir() or (path / "recipe.yaml").is_file()
     folder = path / "checkpoints" if is_run else path
     last = folder / f"last{SUFFIX}"
@@ -205,7 +206,7 @@ def find_checkpoint(path: Path, which: str = "best") -> Path:
         return last
     chosen = folder / str(best["file"])
     if not chosen.is_file():
-        raise DataError(f"{chosen}: the run's best checkpoint is missing; its last one is there: --checkpoint last")
+        raise DataError(f"{chosen}: the best checkpoint is missing; use --checkpoint last")
     return chosen
 
 

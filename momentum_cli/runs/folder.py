@@ -63,7 +63,7 @@ def _numbered(base: Path, stem: str) -> Path:
     while True:
         folder = base / f"{stem}-{number:03d}"
         with contextlib.suppress(FileExistsError):
-            folder.mkdir()  # exclusive: of two processes one gets the number, the other goes on to the next
+            folder.mkdir()  # exclusive: of two processes one gets the number, the other tries the next
             return folder
         number += 1
 
@@ -78,7 +78,7 @@ def _named(out: Path, overwrite: bool) -> Path:
     is_run = is_run_folder(out)
     shown = ", ".join(content[:3]) + (", …" if len(content) > 3 else "")
     if not overwrite:
-        remedy = f"--overwrite to replace the run in it, --resume {out} to go on with it" if is_run else "an empty one"
+        remedy = f"--overwrite to replace the run in it, --resume {out} to continue it" if is_run else "an empty one"
         raise RecipeError(f"--out {out} is not empty (it holds {shown}); name a new folder or {remedy}")
     if not is_run:
         raise RecipeError(f"--out {out} is not a run folder (it holds {shown}); nothing was deleted; name another one")
@@ -96,5 +96,5 @@ def _named(out: Path, overwrite: bool) -> Path:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether a run of ours made this folder."""
+    """Return whether momentumrnn made this folder for a run."""
     return (path / MARKER).is_file()

@@ -161,7 +161,7 @@ def read_metrics(folder: Path, kind: Literal["train", "eval"] | None = None) -> 
         One dict a row in the order written, without the columns that are empty; a torn last line is left out.
 
     Raises:
-        DataError: there are no metrics, or a line other than the last is damaged.
+        DataError: The metrics are missing, or a line other than the last is damaged.
     """
     jsonl, table = folder / "metrics.jsonl", folder / "metrics.csv"
     if jsonl.is_file():
@@ -174,7 +174,7 @@ def read_metrics(folder: Path, kind: Literal["train", "eval"] | None = None) -> 
 
 
 def diagnostic_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the columns in which an optimizer told of itself, such as ``beta``; only rows of steps have them."""
+    """Return the columns with diagnostics of the optimizer, such as ``beta``; only rows of steps have them."""
     return list(
         dict.fromkeys(
             name for row in rows if row.get("kind") == "train" for name in row if name not in (*LEADING, *TRAILING)

@@ -9,11 +9,11 @@ from momentum_cli.errors import RecipeError
 
 
 def check_output_file(path: Path, option: str = "--out") -> None:
-    """Refuse a path that no file can be written to; nothing is left there.
+    """Refuse a path that cannot be written to; nothing is left there.
 
     Args:
         path: The file that will be written; it may exist.
-        option: What the user gave the path with, for the message.
+        option: The option that gave the path, for the message.
 
     Raises:
         RecipeError: It is a folder, or its folder is missing or cannot be written to.
@@ -21,9 +21,9 @@ def check_output_file(path: Path, option: str = "--out") -> None:
     if path.is_dir():
         raise RecipeError(f"{option} {path} is a folder; name a file")
     if not path.parent.exists():
-        raise RecipeError(f"{option} {path}: there is no folder {path.parent}; make it, or name a file elsewhere")
+        raise RecipeError(f"{option} {path}: no folder {path.parent}; make it, or name a file elsewhere")
     if not path.parent.is_dir():
-        raise RecipeError(f"{option} {path}: {path.parent} is no folder; name a file elsewhere")
+        raise RecipeError(f"{option} {path}: {path.parent} is not a folder; name a file elsewhere")
     _try(path.parent, f"{option} {path}", "a file")
 
 
@@ -31,8 +31,8 @@ def make_output_folder(path: Path, option: str = "--out") -> None:
     """Make a folder for results, or refuse it.
 
     Args:
-        path: The folder; it may exist, whatever is in it.
-        option: What the user gave the path with, for the message.
+        path: The folder; it may exist, with any content.
+        option: The option that gave the path, for the message.
 
     Raises:
         RecipeError: It is a file, or cannot be made or written to.
@@ -47,7 +47,7 @@ def make_output_folder(path: Path, option: str = "--out") -> None:
 
 
 def _try(folder: Path, given: str, wanted: str) -> None:
-    # What permissions say is not all: file systems are mounted read-only, and a quota may be used up.
+    # Permissions are not the whole story: file systems are mounted read-only, and a quota may be used up.
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -1,4 +1,4 @@
-"""The live display of a benchmark: a line a run, a leader board that fills in, and the summary at its end."""
+"""The live display of a benchmark: one line per run, a leader board that fills in, and the summary at its end."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class RichBenchUi(NullBenchUi):
             yield Text(printable(f"downloading {name}: {bytes_text(size)}{whole}"), style=LABEL)
 
     def _lines(self, states: Sequence[RunState], room: int, width: int) -> Iterator[Text]:
-        """A line a run; when they are too many, the running ones and the last to end."""
+        """One line per run; of too many, the running ones and the last to end."""
         running = [state for state in states if state.status == "training"]
         ended = [self._states[i] for i in self._ended]
         waiting = [state for state in states if state.status == "waiting"]
@@ -144,7 +144,7 @@ class RichBenchUi(NullBenchUi):
         count = f"{state.step:,}" if state.total_steps is None else f"{state.step:,}/{state.total_steps:,}"
         value = metric_text(state.metric, state.value if state.value is not None else state.best)
         right = f" {count:>13} {value:>9}  best {metric_text(state.metric, state.best):>9}  {state.status}"
-        # every bar as long as that of the longest status, so that they stand below each other
+        # every bar as long as that of the longest status, so that they line up
         room = width - names - len(right) - 1 - (_LONGEST_STATUS - len(state.status))
         length = max(_SHORTEST_BAR, min(_LONGEST_BAR, room))
         # A run that is over has used what it needed; its bar is full, whatever was left of the budget.
@@ -185,7 +185,7 @@ class RichBenchUi(NullBenchUi):
                 average = math.fsum(best) / len(best) if best else None
                 mean = metric_text(mine[0].metric, average)
                 sign = -1 if METRICS[mine[0].metric].higher_is_better else 1
-                # Where all miss, the metric tells who comes first.
+                # Where all miss, the metric decides.
                 rank = math.inf if average is None or math.isnan(average) else sign * average
                 counts = f"{len(hits)} of {len(mine)}" if target else f"{len(mine)}"
                 rows.append(

@@ -10,7 +10,7 @@ from momentum_cli.progress import OVER, Level, NullBenchUi, RunState, SummaryLin
 from momentum_cli.ui.stream import SafeStream
 from momentum_cli.wording import bytes_text, clock_text, metric_text, seconds_text, target_text
 
-# Of a log file, which has no width of its own.
+# Characters; a log file has no width.
 _WIDTH = 100
 
 
@@ -26,7 +26,7 @@ class QuietBenchUi(NullBenchUi):
 
 
 class PlainBenchUi(NullBenchUi):
-    """Plain lines for log files and pipes: one a finished run, and one an interval for the runs in between.
+    """Plain lines for log files and pipes: one per finished run, and one per interval for the runs in between.
 
     Args:
         stream: where the lines go.

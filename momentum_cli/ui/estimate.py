@@ -1,4 +1,4 @@
-"""What is known about a run while it goes on: smoothed loss, speed, time left, best value. Every display reads it."""
+"""The state of a run in progress: smoothed loss, speed, time left, best value. Every display reads it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Progress:
         if loss is not None:
             self.last_loss = loss
             self.grad_norm = info.grad_norm
-            if math.isfinite(loss):  # one skipped non-finite step must not blank the average for the rest of the run
+            if math.isfinite(loss):  # one skipped non-finite step must not blank the average from then on
                 self._loss_sum = SMOOTHING * self._loss_sum + (1 - SMOOTHING) * loss
                 self._loss_weight = SMOOTHING * self._loss_weight + (1 - SMOOTHING)
 

@@ -1,4 +1,4 @@
-"""The pieces that live displays are put together from: rules, bars below each other, facts that flow into lines."""
+"""The pieces of live displays: rules, aligned bars, facts that flow into lines."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Bar(NamedTuple):
 
 
 def fact(label: str, value: str) -> Text:
-    """`label value`, the value standing out."""
+    """`label value`, with the value in bold."""
     return Text.assemble((f"{label} ", LABEL), (value, VALUE))
 
 
 def rule(left: str, right: str, width: int) -> Text:
-    """A line `left ─────── right`; a path that is too long keeps its end, which tells runs apart."""
+    """A line `left ─────── right`; a path that is too long keeps its end, which distinguishes runs."""
     left, right = printable(left), printable(right)
     room = width - len(left) - 6
     if len(right) > room:

@@ -8,7 +8,7 @@ from momentum_cli.ui.terminal import print_table
 
 
 def print_facts(facts: dict[str, Any]) -> None:
-    """Write a result to stdout, a line a fact; what is None is left out."""
+    """Write a result to stdout, one line per fact; None is left out."""
     rows = [
         (name, f"{value:.6g}" if isinstance(value, float) else value)
         for name, value in facts.items()
@@ -20,7 +20,7 @@ def print_facts(facts: dict[str, Any]) -> None:
 
 
 def print_dry_run(result: dict[str, Any]) -> None:
-    """Write what `momentum_cli.training.train.dry_run` returned to stdout: what a training would be and cost."""
+    """Write a result of `momentum_cli.training.train.dry_run` to stdout: the model, and the cost of its training."""
     from momentum_cli.wording import bytes_text, seconds_text, step_time_text
 
     steps, seconds, memory = result["steps"], result["estimated_seconds"], result["memory_bytes"]
@@ -50,7 +50,7 @@ def print_export(result: dict[str, Any]) -> None:
         "format": result["format"] + (", stateful" if result["stateful"] else ""),
         "model": f"{result['cell']} on {result['task']}",
         "checkpoint": result["checkpoint"],
-        "parity": f"differs by {parity['max_abs']:.1e} absolute, {parity['max_rel']:.1e} relative at most; allowed is "
+        "parity": f"differs by {parity['max_abs']:.1e} absolute, {parity['max_rel']:.1e} relative at most; limit "
         f"{parity['tolerance']:g}",
     }
     if test is not None:
@@ -60,7 +60,7 @@ def print_export(result: dict[str, Any]) -> None:
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
-    """Write a result of `momentum_cli.inference.evaluate.evaluate` to stdout: metrics, speed, and a line a class."""
+    """Write a result of `momentum_cli.inference.evaluate.evaluate` to stdout: metrics, speed, one line per class."""
     from momentum_cli.wording import metric_text
 
     facts = {

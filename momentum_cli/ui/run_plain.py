@@ -1,4 +1,4 @@
-"""The interface where there is no terminal: plain lines, one an interval, no control characters."""
+"""The display without a terminal: plain lines, one per interval, no control characters."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def header(run: RunStart) -> list[str]:
 
 
 def of(value: int, total: int | None) -> str:
-    """`3/30`, or `3` when there is no end."""
+    """`3/30`, or `3` without an end."""
     return f"{value:,}" if total is None else f"{value:,}/{total:,}"
 
 

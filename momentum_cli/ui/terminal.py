@@ -1,4 +1,4 @@
-"""What commands write besides progress: one JSON object, tables, errors; and which process of several may write."""
+"""Output of commands other than progress: one JSON object, tables, errors; and the process that may write it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def is_main_process() -> bool:
-    """Return whether this process is rank 0 of a launch by torchrun, Fabric or SLURM; True when there is only one."""
+    """Return whether this process is rank 0 of a launch by torchrun, Fabric or SLURM; True for the only process."""
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"
     # Fabric's own launch gives the other processes of a node a LOCAL_RANK and counts nodes.

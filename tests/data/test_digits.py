@@ -70,7 +70,7 @@ def test_a_consumer_gets_the_model_input_from_the_preprocessing_alone(pixels_per
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pixels_per_step": 3}, "must divide 64: one of 1, 2, 4, 8, 16, 32, 64; got 3"),
+        ({"pixels_per_step": 3}, r"must be a divisor of 64 \(1, 2, 4, 8, 16, 32, 64\), got 3"),
         ({"pixels_per_step": 0}, "got 0"),
         ({"validation": 0}, r"'none' or a number in \[1, 1436\], got 0"),
         ({"validation": 1437}, "got 1437"),

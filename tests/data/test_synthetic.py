@@ -120,14 +120,14 @@ def test_splits_share_no_sequence_and_resizing_one_keeps_the_others(task: type[A
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
-        (Adding, {"length": 1}, "length must be at least 2, got 1"),
-        (Adding, {"train_size": 0}, "train_size must be at least 1, got 0"),
+        (Adding, {"length": 1}, "`length` must be at least 2, got 1"),
+        (Adding, {"train_size": 0}, "`train_size` must be at least 1, got 0"),
         (Adding, {"data_seed": 2**32}, "data_seed must be in"),
-        (Copying, {"delay": 0}, "delay must be at least 1, got 0"),
-        (Copying, {"symbols": 1}, "symbols must be at least 2, got 1"),
-        (Copying, {"symbols": 255}, "symbols must be at most 254, got 255"),
-        (Copying, {"copy_length": 0}, "copy_length must be at least 1, got 0"),
-        (Copying, {"test_size": -3}, "test_size must be at least 1, got -3"),
+        (Copying, {"delay": 0}, "`delay` must be at least 1, got 0"),
+        (Copying, {"symbols": 1}, "`symbols` must be at least 2, got 1"),
+        (Copying, {"symbols": 255}, "`symbols` must be at most 254, got 255"),
+        (Copying, {"copy_length": 0}, "`copy_length` must be at least 1, got 0"),
+        (Copying, {"test_size": -3}, "`test_size` must be at least 1, got -3"),
     ],
 )
 def test_options_out_of_range_are_refused(task: type, options: dict[str, int], message: str) -> None:

@@ -39,7 +39,7 @@ from recipe_files import MINIMAL, mistakes, write
         (["optimizer.maximize=true"], "optimizer.maximize", "unknown key"),
         (["optimizer.betas=[0.1]"], "optimizer.betas", "a list [a number, a number]"),
         (["optimizer={lr: 1}"], "optimizer.name", "missing"),
-        (["task.pixels_per_step=3"], "task.pixels_per_step", "one of 1, 2, 4"),
+        (["task.pixels_per_step=3"], "task.pixels_per_step", "a divisor of 64 (1, 2, 4"),
         (["task.validation=some"], "task.validation", "an integer or 'none'"),
         (["task.name=3"], "task.name", "unknown task '3'"),
         (["model.cell=3"], "model.cell", "must be text, got 3"),

@@ -34,7 +34,7 @@ def draw_bench(summary: Mapping[str, Any], points: Points, folder: Path, traces:
         summary: the content of bench.json.
         points: id of a run -> its evaluations.
         folder: where to.
-        traces: id of a run -> what its optimizer told of itself.
+        traces: id of a run -> diagnostics of its optimizer.
 
     Raises:
         RunError: a picture could not be drawn.
@@ -84,8 +84,8 @@ def figures(
     """Return what draws each picture that this benchmark has.
 
     ``curves`` always; ``time_to_target`` with a target; ``profile`` for three or more recipes; ``rates`` and
-    ``heat_map`` with a grid of learning rates; ``grid`` with one over options; ``diagnostics`` where optimizers told of
-    themselves.
+    ``heat_map`` with a grid of learning rates; ``grid`` with one over options; ``diagnostics`` where optimizers have
+    any.
     """
     from momentum_cli.benchmark.pictures.grid import draw_grid
     from momentum_cli.benchmark.pictures.rates import draw_diagnostics, draw_heat_map, draw_rates, has_diagnostics
@@ -111,7 +111,7 @@ def figures(
 def _for_page(svg: str, prefix: str, title: str) -> str:
     """Turn a file that matplotlib wrote into an element of a page: own ids, the page's colours and font, a name."""
     svg = svg[svg.index("<svg") :]
-    for element in ("metadata", "style"):  # the style is written for a file of its own and would act on the whole page
+    for element in ("metadata", "style"):  # the style is meant for a separate file and would act on the whole page
         svg = re.sub(rf"<{element}\b.*?</{element}>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)

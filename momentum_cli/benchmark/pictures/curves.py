@@ -26,7 +26,7 @@ def band(curves: Sequence[Sequence[Point]], clock: str) -> tuple[list[float], li
     """Return the median and the range of several runs on their common grid.
 
     At each step of the grid: the median, least and largest value of the runs that got there, and their median time. A
-    run that has stopped is held at its last value, because leaving it out would bend the curve of those that go on.
+    run that has stopped is held at its last value, because leaving it out would bend the curve of those still running.
 
     Args:
         curves: evaluations of each run.
@@ -62,7 +62,7 @@ def _curves(comparisons: Sequence[Mapping[str, Any]], points: Points, scored: st
             runs = [run for run in comparison["runs"] if run["label"] == cell["label"]]
             xs, middle, low, high = band([points.get(run["id"], ()) for run in runs], scored)
             color, line, mark = look(places[cell["label"]])
-            # time goes on monotonically in each run, the median over those still running need not
+            # time increases in each run, but the median over those still running need not
             order = sorted(range(len(xs)), key=lambda i: xs[i])
             sort = [[values[i] for i in order] for values in (xs, middle, low, high)]
             every = max(1, len(xs) // 12)
@@ -96,7 +96,7 @@ def _metric_axis(axes: Axes, comparison: Mapping[str, Any]) -> None:
 
 
 def _times(comparisons: Sequence[Mapping[str, Any]], scored: str, width: float) -> Figure:
-    """A dot a seed, a bar at the median; misses stand at the right edge."""
+    """Draw one dot per seed and a bar at the median; misses are at the right edge."""
     chosen = [comparison for comparison in comparisons if comparison["target"]]
     rows = max(len(comparison["cells"]) for comparison in chosen)
     figure, panels = panels_of(len(chosen), width, 1.3 + 0.42 * rows)

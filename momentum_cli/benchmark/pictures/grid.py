@@ -25,7 +25,7 @@ _SQUARE_INCHES = 0.42
 
 
 def draw_grid(comparisons: Sequence[Mapping[str, Any]], width: float) -> Figure:
-    """A row of panels an arm: the mean best metric, and the median steps to the target where there is one.
+    """Draw one row of panels per arm: the mean best metric, and the median steps to the target if any.
 
     Args:
         comparisons: of bench.json; those without a grid are left out.
@@ -35,10 +35,10 @@ def draw_grid(comparisons: Sequence[Mapping[str, Any]], width: float) -> Figure:
 
     parts = [(comparison, grid) for comparison in comparisons for grid in comparison.get("grids") or ()]
     wide = any(comparison["target"] for comparison, _ in parts)
-    # Two panels beside each other need room for the numbers on their squares.
-    beside = wide and width > 6
+    # Two panels side by side need room for the numbers on their squares.
+    side_by_side = wide and width > 6
     tallest = max(len(shape_of(grid)[1]) for _, grid in parts)
-    rows, columns = (len(parts), 1 + int(wide)) if beside else (len(parts) * (1 + int(wide)), 1)
+    rows, columns = (len(parts), 1 + int(wide)) if side_by_side else (len(parts) * (1 + int(wide)), 1)
     figure = Figure(figsize=(width, rows * (1.4 + _SQUARE_INCHES * tallest)), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     each = 1 + int(wide)

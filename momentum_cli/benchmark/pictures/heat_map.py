@@ -29,14 +29,14 @@ def paint_heat_map(
     higher_is_better: bool,
     scale: Callable[[float], float],
 ) -> None:
-    """Paint a table; the lighter a square, the better its value, and grey stands for none.
+    """Paint a table; the lighter a square, the better its value; grey is none.
 
     Args:
         axes: of the panel.
-        values: a row a list; None and numbers that are not finite have no colour.
+        values: one list per row; None and numbers that are not finite have no colour.
         texts: what is written on each square.
         framed: which squares have a frame.
-        rows, columns: names beside and below them.
+        rows, columns: names to the left and below.
         higher_is_better: of the values.
         scale: of the colours, a growing function such as the logarithm.
     """
@@ -80,7 +80,7 @@ def log_scale(value: float) -> float:
 
 
 def metric_square(metric: str, value: float | None, hits: str) -> str:
-    """Return what stands on a square of the metric: the mean, in percent for an accuracy, and the hits below."""
+    """Return the text on a square of the metric: the mean, in percent for an accuracy, and the hits below."""
     there = value is not None and math.isfinite(value)
     number = "–" if not there or value is None else f"{100 * value:.1f}" if METRICS[metric].fraction else f"{value:.2g}"
     return f"{number}\n{hits}" if hits else number

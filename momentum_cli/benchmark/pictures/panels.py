@@ -18,7 +18,7 @@ WIDTH = 7.2
 _MARKS = "osD^vP*X"
 _LINES = ("-", "--", "-.", ":")
 _MOST_NAMES_INSIDE = 7
-# A panel with this label keeps its title in a page: several panels of one comparison have names of their own.
+# A panel with this label keeps its title in a page: several panels of one comparison have their own names.
 KEEP_TITLE = "named"
 
 
@@ -51,5 +51,5 @@ def panels_of(count: int, width: float, height: float) -> tuple[Figure, list[Axe
 
 
 def look(number: int) -> tuple[str, str, str]:
-    """Colour, line and mark of the n-th cell: told apart without colour too."""
+    """Colour, line and mark of the n-th cell: distinct without colour as well."""
     return PALETTE[number % len(PALETTE)], _LINES[number // len(PALETTE) % len(_LINES)], _MARKS[number % len(_MARKS)]

@@ -23,7 +23,7 @@ Comparison = Mapping[str, Any]
 
 
 def draw_heat_map(comparisons: Sequence[Comparison], width: float) -> Figure:
-    """A row an arm, a column a learning rate: mean best metric, hits, a frame where the median run reaches the target.
+    """Draw one row per arm, one column per learning rate: mean best metric, hits, a frame where the median run hits.
 
     Args:
         comparisons: of bench.json; those without a grid are left out.
@@ -58,7 +58,7 @@ def draw_heat_map(comparisons: Sequence[Comparison], width: float) -> Figure:
 
 
 def draw_rates(comparisons: Sequence[Comparison], width: float) -> Figure:
-    """For each cell the best metric against the learning rate, median and range over seeds, and the steps to target.
+    """Draw for each cell the best metric by learning rate, median and range over seeds, and the steps to target.
 
     Args:
         comparisons: of bench.json; those without a grid are left out.
@@ -98,7 +98,7 @@ def has_diagnostics(comparisons: Sequence[Comparison], traces: Traces) -> bool:
 
 
 def draw_diagnostics(comparisons: Sequence[Comparison], traces: Traces, width: float) -> Figure:
-    """What optimizers chose, such as the momentum β, over the steps: the median over seeds and the range.
+    """Draw the choices of optimizers, such as the momentum β, over the steps: the median over seeds and the range.
 
     With a grid of learning rates each arm is shown at its best one.
 
@@ -139,7 +139,7 @@ def draw_diagnostics(comparisons: Sequence[Comparison], traces: Traces, width: f
 def _told(
     comparisons: Sequence[Comparison], traces: Traces
 ) -> Iterator[tuple[Comparison, str, list[Mapping[str, Any]]]]:
-    """The panels: a comparison, what was told, and the rows whose optimizers told it."""
+    """Return the panels: a comparison, a diagnostic, and the rows whose optimizers have it."""
     for comparison in comparisons:
         rows: dict[str, list[Mapping[str, Any]]] = {}
         for cell in comparison["cells"]:

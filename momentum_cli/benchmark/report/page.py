@@ -239,7 +239,7 @@ def _details(comparison: Mapping[str, Any]) -> Iterator[str]:
         ]
         for cell in comparison["cells"]
     ]
-    columns = ["label", "cell", "dynamics", "options of its own", "backend"]
+    columns = ["label", "cell", "dynamics", "own options", "backend"]
     yield f"<details><summary>Options and backends</summary>{_table(Table('', columns, options), words=True)}</details>"
     # Those of other learning rates differ in this one number, and there may be hundreds.
     shown = {cell["label"] for cell in comparison["cells"]}
@@ -290,7 +290,7 @@ def _environment(source: Source) -> str:
     facts = {
         "command": shlex.join(["momentumrnn", *here.get("argv", [])[1:]]),
         "processor": f"{where.get('cpu')}, {where.get('cores')} cores, {where.get('threads')} threads used",
-        "devices": ", ".join(where.get("devices") or []) or "none besides the processor",
+        "devices": ", ".join(where.get("devices") or []) or "none but the processor",
         "python": str(here.get("python", NOTHING)),
         "system": str(here.get("platform", NOTHING)),
         "packages": packages or NOTHING,

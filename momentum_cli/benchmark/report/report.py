@@ -20,7 +20,7 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
 
     Args:
         paths: their folders.
-        out: the file; None: ``report.html`` in the folder when there is one, else in the current folder.
+        out: the file; None: ``report.html`` in the folder if only one is given, else in the current folder.
         force: put results of different machines into one report, which then says so.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a report is made of: benchmarks and trainings, read from their folders, all of one machine."""
+"""The sources of a report: benchmarks and trainings, read from their folders, all of one machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Source:
         points: id of a run -> its evaluations.
         machine: what times depend on.
         environment: of the process that measured.
-        traces: id of a run -> what its optimizer told of itself.
+        traces: id of a run -> diagnostics of its optimizer.
     """
 
     name: str
@@ -62,7 +62,7 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
         elif (folder / "result.json").is_file():
             runs.append(folder)
         elif not folder.exists():
-            raise DataError(f"{path}: there is no such folder")
+            raise DataError(f"{path}: no such folder")
         else:
             raise DataError(f"{path} holds neither {BENCH} nor result.json; name a finished benchmark or run")
     names = [source.name for source in sources]

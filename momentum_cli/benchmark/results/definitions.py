@@ -1,4 +1,4 @@
-"""What every number of a benchmark means; the report ends with it, and bench.json holds it."""
+"""Definitions of the numbers of a benchmark, at the end of the report and in bench.json."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def read_points(folder: Path, run_id: str, metric: str) -> list[Point]:
 
 
 def read_trace(home: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return what the optimizer of a run told of itself: name -> (step, value); {} for most optimizers.
+    """Return the diagnostics of the optimizer of a run: name -> (step, value); {} for most optimizers.
 
     Args:
         home: the run folder.
@@ -48,7 +48,7 @@ def read_trace(home: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def write_traces(path: Path, traces: Traces) -> None:
-    """Write ``diagnostics.csv``, one row a logged step and name; no file when no optimizer told anything."""
+    """Write ``diagnostics.csv``, one row per logged step and name; no file without diagnostics."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("run", "step", "name", "value"))
@@ -114,7 +114,7 @@ def read_curves(path: Path) -> dict[str, list[Point]]:
                 point = Point(int(row["step"]), int(row["samples"]), *clocks, float(row["metric"]))
                 curves.setdefault(row["run"], []).append(point)
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; it belongs beside {BENCH}") from error
+        raise DataError(f"{path}: {error.strerror or error}; it must be in the folder of {BENCH}") from error
     except (KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error!r}); run the benchmark again to write it anew") from error
     return curves
@@ -144,7 +144,7 @@ def read_bench(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not the result of a benchmark")
     if content.get("format_version") != FORMAT_VERSION:
         raise DataError(
-            f"{path}: got format version {content.get('format_version')!r}, this program reads {FORMAT_VERSION}"
+            f"{path}: format version {content.get('format_version')!r} is not {FORMAT_VERSION}, which is readable"
         )
     return content
 

@@ -1,4 +1,4 @@
-"""What a grid of learning rates says of an arm, a cell with its optimizer: its best rate, and how wide a range works.
+"""The result of a grid of learning rates for an arm, a cell with its optimizer: its best rate, and the working range.
 
 Pure functions of numbers. A learning rate *reaches* the target when the median run over seeds does, with misses as
 infinities, so the same medians decide here as in every other table.
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from momentum_cli.messages import Said, refuse
 from momentum_cli.metrics import better
 
 
@@ -50,7 +51,8 @@ def robustness(rates: Sequence[float], reached: Sequence[bool]) -> Robustness:
         ValueError: the two differ in length, or the grid does not increase.
     """
     if len(rates) != len(reached) or any(one >= other for one, other in itertools.pairwise(rates)):
-        raise ValueError(f"got {len(reached)} results for the rates {list(rates)}, which must increase")
+        got = Said(f"{len(reached)} results for {list(rates)}")
+        raise ValueError(refuse("the rates", got, "increase, with one result each"))
     best: tuple[float, int, int] | None = None
     start: int | None = None
     for index, hit in enumerate(reached):

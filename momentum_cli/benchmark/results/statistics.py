@@ -41,7 +41,7 @@ class Point:
     value: float
 
 
-# id of a run -> name -> (step, value): what an optimizer told of itself, at the steps that were logged
+# id of a run -> name -> (step, value): diagnostics of its optimizer, at the logged steps
 Traces = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 
 
@@ -63,7 +63,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the lower quartile, the median and the upper quartile, linear between order statistics.
 
     Raises:
-        ValueError: there are no values.
+        ValueError: `values` is empty.
     """
     if not values:
         raise ValueError("the quartiles of nothing")
@@ -82,7 +82,7 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     """Return the mean and the sample standard deviation (n - 1), None below two values; a NaN stays one.
 
     Raises:
-        ValueError: there are no values.
+        ValueError: `values` is empty.
     """
     if not values:
         raise ValueError("the mean of nothing")
@@ -116,7 +116,7 @@ def bootstrap_interval(
 
     The two cells share seeds, so seeds are drawn, n of n with replacement, and both cells take the times of the drawn
     ones. All n**n resamples are taken up to five seeds, 10,000 random ones above. The bounds are order statistics
-    (nearest rank), because infinities cannot be interpolated. A resample in which both cells miss says nothing: it
+    (nearest rank), because infinities cannot be interpolated. A resample in which both cells miss is uninformative: it
     counts as 0 for the lower and as infinity for the upper bound.
 
     Args:

@@ -49,15 +49,15 @@ def summarise(
         plan: what was run.
         results: id of a run -> its result.json.
         points: id of a run -> its evaluations in the metric that is watched.
-        traces: id of a run -> what its optimizer told of itself.
+        traces: id of a run -> diagnostics of its optimizer.
         scored: the clock of speed-ups, "train_seconds" or "steps".
 
     Returns:
         JSON-able (infinities aside): ``scored``, ``seeds``, ``rates``, ``baseline``, ``anecdotal``, ``comparisons``,
         ``aggregate``.
     """
-    told = traces or {}
-    comparisons = [_comparison(plan, comparison, results, points, told, scored) for comparison in plan.comparisons]
+    known = traces or {}
+    comparisons = [_comparison(plan, comparison, results, points, known, scored) for comparison in plan.comparisons]
     return {
         "scored": scored,
         "seeds": list(plan.seeds),
@@ -219,7 +219,7 @@ def _points(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _published(comparison: Comparison) -> dict[str, Any]:
-    """Return what is published of each entry; a cell with options of its own is another one than theirs."""
+    """Return the published results of each entry; a cell with changed options is not the published one."""
     known = comparison.recipe.published
     return {
         entry.label: known[entry.variant.cell].model_dump()
@@ -229,7 +229,7 @@ def _published(comparison: Comparison) -> dict[str, Any]:
 
 
 def _told(runs: Sequence[Mapping[str, Any]], traces: Traces) -> dict[str, Any]:
-    """Return median and quartiles of what the optimizer told of itself, over all logged steps of all seeds."""
+    """Return median and quartiles of the diagnostics of the optimizer, over all logged steps of all seeds."""
     values: dict[str, list[float]] = {}
     for run in runs:
         for name, trace in traces.get(run["id"], {}).items():

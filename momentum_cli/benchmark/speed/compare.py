@@ -46,7 +46,7 @@ def speed(
     Args:
         cells: names of cells with 1, 3 or 4 gates; None: those of `step_time.CELLS`.
         shapes: texts ``T,B,D,N`` (steps, sequences, input channels, hidden units); none: `SHAPES`.
-        backends: each is measured in a run of its own; one that cannot serve a cell is told and left out.
+        backends: each is measured in a separate run; one that cannot serve a cell is reported and left out.
         rounds: repeats, >= 20.
         memory: also measure by how much a training step raises the memory of a fresh process.
         out: folder; None: a new ``runs/speed-NNN``.
@@ -69,7 +69,7 @@ def speed(
         if backend not in ("auto", *BACKENDS):
             raise RecipeError(refuse("--backend", backend, f"be one of auto, {', '.join(BACKENDS)}"))
     if rounds < FEWEST_ROUNDS:
-        raise RecipeError(f"--rounds {rounds}: fewer than {FEWEST_ROUNDS} do not give quartiles to be believed")
+        raise RecipeError(refuse("--rounds", rounds, f"be at least {FEWEST_ROUNDS} for credible quartiles"))
     folder = _folder(out, overwrite)
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []
@@ -168,8 +168,8 @@ def _comparable(name: str) -> str:
     gates, allowed = step_time.gates(cell), sorted(step_time.TORCH_LAYERS)
     if gates not in allowed:
         raise RecipeError(
-            f"--cells {name}: got a cell of {gates} gates, and torch has only layers of {', '.join(map(str, allowed))} "
-            "gates to compare it with"
+            f"--cells {name}: a cell of {gates} gates cannot be compared; torch has layers of "
+            f"{', '.join(map(str, allowed))} gates"
         )
     return cell
 
@@ -199,7 +199,7 @@ def _folder(out: Path | None, overwrite: bool) -> Path:
 
 
 def _draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """A dot at the median ratio and a line over the quartiles, a panel a shape, a row a cell and pass."""
+    """Draw a dot at the median ratio and a line over the quartiles, one panel per shape, one row per cell and pass."""
     groups: dict[tuple[int, ...], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row["shape"].values()), []).append(row)

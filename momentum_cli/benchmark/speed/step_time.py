@@ -1,7 +1,7 @@
 """Time of one training step or inference pass of a layer, as a ratio to torch's own layer in the same interleaved run.
 
 A round times every contender once, in an order that rotates from round to round, and a ratio is taken within a round:
-what else the machine does in a round slows both sides. Reported are the median and the interquartile range over rounds.
+other work of the machine in a round slows both sides. Reported are the median and the interquartile range over rounds.
 
 Axes: T time, B batch, D input, N hidden.
 """
@@ -58,7 +58,7 @@ TORCH_LAYERS: dict[int, Callable[..., nn.RNNBase]] = {4: nn.LSTM, 3: nn.GRU, 1: 
 
 @dataclass(frozen=True)
 class StepTime:
-    """What was measured for one cell, shape and pass. Times in seconds; ratios above 1 mean that the cell is faster.
+    """Measurements of one cell, shape and pass. Times in seconds; ratios above 1 mean that the cell is faster.
 
     ``torch_ratio`` is the time of torch's layer (`build_torch`) over that of the cell, with its lower and upper
     quartile; ``loop_ratio`` that of the plain PyTorch loop of the same cell, None when it was not timed.
@@ -226,9 +226,9 @@ def machine_gflops(seconds: float = 1.0, device: str = "cpu") -> float:
 def peak_bytes(
     cell: str, shape: Shape, work: Pass, *, native: bool = False, backend: str = "auto", device: str = "cpu"
 ) -> int | None:
-    """Return by how much one step raises the peak memory, or None where it cannot be told.
+    """Return the rise of the peak memory in one step, or None where the system does not report it.
 
-    On the CPU that of a fresh process, which Linux tells; on CUDA that of the tensors that torch allocates.
+    On the CPU that of a fresh process, which Linux reports; on CUDA that of the tensors that torch allocates.
 
     Args:
         cell: As in `measure`.

@@ -120,12 +120,12 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
                 who = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
                 lines.append(f"{comparison['name']} {cell['label']}, {who}: {reason}")
     if not summary["full"] and any(comparison["target"] for comparison in summary["comparisons"]):
-        lines.append("runs stopped at the target: the best metric is that at the target (--full goes on)")
+        lines.append("runs stopped at the target: the best metric is the one at the target (--full trains on)")
     return lines
 
 
 def verdicts(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
-    """Return one sentence a cell on how it stands against the baseline, with its doubt."""
+    """Return one sentence per cell that compares it with the baseline, with its uncertainty."""
     if comparison["target"] is None:
         return []
     baseline = baseline_of(comparison, summary)

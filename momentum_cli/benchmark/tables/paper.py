@@ -1,4 +1,4 @@
-"""Ours beside what is published: the same words on the terminal and in the report."""
+"""Our results next to published ones, in the same words on the terminal and in the report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from momentum_cli.wording import NOTHING
 
 
 def paper_table(comparison: Mapping[str, Any]) -> Table | None:
-    """Return the table of our results and the published ones, a row a cell; None when nothing is compared with a paper.
+    """Return the table of our results and the published ones, one row per cell; None without published ones.
 
     A number that is not published is a dash: neither a value after fewer epochs nor a deviation is made up.
 
@@ -66,7 +66,7 @@ def _published(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _length(runs: Sequence[Mapping[str, Any]]) -> str:
-    """How long ours were trained; in steps when that is less than an epoch."""
+    """Length of our training, in steps when less than an epoch."""
     epochs = sorted({run["epochs"] for run in runs})
     if epochs and epochs[0] > 0:
         return _epochs(epochs)

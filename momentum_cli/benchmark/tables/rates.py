@@ -35,7 +35,7 @@ def rates_table(comparison: Mapping[str, Any]) -> Table | None:
 
 
 def diagnostics_table(comparison: Mapping[str, Any]) -> Table | None:
-    """Return what optimizers told of themselves, such as the momentum they chose, or None when none did."""
+    """Return the diagnostics of optimizers, such as the momentum they chose, or None without any."""
     rows = [
         [cell["label"], name, *(f"{value[part]:.3g}" for part in ("q1", "median", "q3"))]
         for cell in comparison["cells"]

@@ -1,4 +1,4 @@
-"""NPZ and NPY files, read a sequence, or a stretch of a series, at a time.
+"""NPZ and NPY files, read one sequence, or one stretch of a series, at a time.
 
 Axes: n sequences, t steps, D features, K targets.
 """
@@ -17,7 +17,7 @@ from momentum_cli.data.files.columns import LARGEST, words
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.errors import DataError
-from momentum_cli.messages import unknown
+from momentum_cli.messages import refuse, unknown
 
 _STEPS = 1 << 16
 
@@ -31,13 +31,13 @@ def open_arrays(path: Path, schema: Schema, problems: Problems) -> Source:
         DataError: An array is missing, holds objects, or does not fit the features.
     """
     if schema.order is not None:
-        raise DataError(f"{path}: order: arrays are in order; leave task.order out")
+        raise DataError(f"{path}: arrays are in order already; leave out task.order")
     present = array_names(path)
     name = _feature_array(path, schema, present)
     shape, dtype = _header(path, name)
     series = schema.kind == "forecasting" and len(shape) <= 2
     if not 1 <= len(shape) <= 3 or (len(shape) == 1 and not series):
-        raise DataError(f"{path}: the features have the shape {shape}, allowed is (n, T, D) or (n, T)")
+        raise DataError(f"{path}: {refuse('the features', shape, 'have the shape (n, T, D) or (n, T)')}")
     channels = 1 if len(shape) == (1 if series else 2) else shape[-1]
     label = name or "x"
     names = (label,) if channels == 1 else tuple(f"{label}[{index}]" for index in range(channels))
@@ -71,7 +71,7 @@ def _feature_array(path: Path, schema: Schema, present: list[str]) -> str:
     """Return the name of the array of features, "" in an NPY file."""
     if schema.format == "npy":
         if schema.features:
-            raise DataError(f"{path}: features: an NPY file has one array without a name; leave task.features out")
+            raise DataError(f"{path}: an NPY file has one array without a name; leave out task.features")
         return ""
     forecast_targets = schema.target if schema.kind != "forecasting" else ()
     for wanted in (*forecast_targets, *(schema.features or ()), schema.lengths, schema.split_column, schema.sequence):
@@ -81,7 +81,7 @@ def _feature_array(path: Path, schema: Schema, present: list[str]) -> str:
     left = list(schema.features) if schema.features else [name for name in present if name not in taken]
     if len(left) != 1:
         held = ", ".join(left) or "none"
-        raise DataError(f"{path}: features: one array holds them; got {held}; name it in task.features")
+        raise DataError(f"{path}: task.features must name exactly one of the arrays {held}")
     return left[0]
 
 
@@ -93,20 +93,20 @@ def _companions(schema: Schema) -> dict[str, str]:
 
 
 def _small(path: Path, name: str, count: int) -> np.ndarray:
-    """Load an array that stands beside the features: of an NPZ file by name, beside an NPY file by path."""
+    """Load an array that accompanies the features: by name from an NPZ file, by path next to an NPY file."""
     try:
         with _open_array(path, name) as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: {name}: not a readable array ({error})") from error
     if array.ndim < 1 or len(array) != count:
-        raise DataError(f"{path}: {name}: has the shape {array.shape}, the features are {count} sequences")
+        raise DataError(f"{path}: {name} has the shape {array.shape}, but there are {count} sequences of features")
     return np.asarray(array)
 
 
 @contextmanager
 def _open_array(path: Path, name: str) -> Iterator[IO[bytes]]:
-    """Give an array as a stream: of an NPZ file by name; an NPY file itself for "", another one beside it by path."""
+    """Open an array as a stream: by name from an NPZ file; for "" the NPY file itself, or another one by path."""
     if path.suffix.lower() == ".npz":
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
             yield file
@@ -152,7 +152,7 @@ def _checked_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dt
         raise DataError(f"{path}: not a readable array ({error})") from error
     if dtype.hasobject or dtype.kind not in "buif":
         raise DataError(
-            f"{path}: the features are of type {dtype}, allowed are numbers; lists of sequences of several "
+            f"{path}: the features must be numbers, got the type {dtype}; store variable-length sequences as JSON "
             "lengths belong into JSON lines, or padded with an array of lengths"
         )
     if fortran and len(shape) > 1:
@@ -176,7 +176,8 @@ def _forecast_channels(path: Path, schema: Schema, channels: int) -> list[int]:
     found = []
     for text in schema.target:
         if not text.isdecimal() or int(text) >= channels:
-            raise DataError(f"{path}: target: got {text!r}, allowed are channels 0 … {channels - 1} of the features")
+            must = f"be a channel of the features, 0 to {channels - 1}"
+            raise DataError(f"{path}: {refuse('task.target', text, must)}")
         found.append(int(text))
     return found
 
@@ -211,7 +212,7 @@ def _samples(
             steps = _read(path, file, length * channels, dtype).reshape(length, channels)
             here = int(own["lengths"][row]) if "lengths" in own else length
             if not 1 <= here <= length:
-                raise DataError(f"{path}: {schema.lengths}: row {row} has {here}, allowed is 1 … {length}")
+                raise DataError(f"{path}: {refuse(f'{schema.lengths}, row {row},', here, f'be in [1, {length}]')}")
             steps = steps[:here]
             target = steps[:, forecast] if forecast is not None else None
             if "target" in own:
@@ -230,10 +231,10 @@ def _array_target(path: Path, schema: Schema, value: Any, length: int) -> np.nda
     found = np.asarray(value)
     if schema.target_every_step:
         if found.ndim != 1 or len(found) < length:
-            raise DataError(f"{path}: {schema.target[0]}: has the shape (n, {found.shape}), allowed is (n, T)")
+            raise DataError(f"{path}: {schema.target[0]} must have the shape (n, T), got (n, {found.shape})")
         return words(found[:length])
     if schema.target_is_class:
         if found.ndim:
-            raise DataError(f"{path}: {schema.target[0]}: one class a sequence, (n,), is allowed")
+            raise DataError(f"{path}: {schema.target[0]} must have one class per sequence, the shape (n,)")
         return words(found.reshape(1))
     return found.astype(np.float64).reshape(1, -1)

@@ -1,4 +1,4 @@
-"""Reading a file once: into memory, or, when it is large, into arrays on the disk that later runs use again."""
+"""Files read once: into memory, or, when large, into arrays on disk that later runs reuse."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from momentum_cli.data.files.steps import Steps
 from momentum_cli.errors import DataError
 
 LARGE = 256 << 20
-"""Bytes of a file from which on it is not held in memory."""
+"""Bytes from which on a file is not held in memory."""
 VERSION = 1
 
 
@@ -57,7 +57,7 @@ def gather(path: Path, schema: Schema, missing: str, problems: Problems) -> Gath
         path: File or folder.
         schema: What is in it.
         missing: What to do with missing values.
-        problems: Told what is wrong; then nothing is kept.
+        problems: Receives every mistake; with one, nothing is kept.
 
     Raises:
         DataError: The file cannot be read at all.
@@ -77,7 +77,7 @@ def _write(kept: Path, path: Path, schema: Schema, missing: str, problems: Probl
         folder = Path(tempfile.mkdtemp(prefix=".files-", dir=kept.parent))
     except OSError as error:
         raise DataError(
-            f"{path} is too large for the memory, and {kept.parent} cannot be written ({error.strerror or error}); "
+            f"{path} is too large for memory, and {kept.parent} cannot be written ({error.strerror or error}); "
             "give another cache folder in XDG_CACHE_HOME"
         ) from error
     try:
@@ -130,7 +130,7 @@ def _read(folder: Path) -> Gathered:
         features = Steps(folder / "features.bin", np.float32, description["columns"])
         step_targets = None if steps is None else Steps(folder / "targets.bin", steps[0], steps[1])
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder}: damaged ({error}); delete this folder, it is made again from the data") from error
+        raise DataError(f"{folder}: damaged ({error}); delete this folder; it is made again from the data") from error
     return Gathered(
         features,
         step_targets,

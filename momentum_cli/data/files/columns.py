@@ -1,4 +1,4 @@
-"""Columns as numbers, words and times, whatever the file had them as; what cannot be read is named, never guessed."""
+"""Columns as numbers, words and times, however the file stores them; unreadable values are named, never guessed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
-"""Words of a text file that stand for a missing value, in lower case."""
+"""Words for a missing value in a text file, in lower case."""
 
 Values = Sequence[Any] | np.ndarray
 
@@ -23,7 +23,7 @@ def is_number(text: str) -> bool:
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a value stands for nothing."""
+    """Return whether a value is missing."""
     if value is None:
         return True
     if isinstance(value, str):
@@ -73,7 +73,7 @@ def _finite(found: np.ndarray, bad: list[int]) -> tuple[np.ndarray, list[int]]:
 
 
 def not_a_number(value: object) -> str:
-    """Return what is wrong with a value that `numbers` did not take."""
+    """Return the mistake in a value that `numbers` did not accept."""
     shown = f"{str(value)[:40]!r}"
     try:
         large = np.isfinite(float(value))  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def not_a_number(value: object) -> str:
 
 
 def words(values: Values) -> np.ndarray:
-    """Return values as texts, (n,) object, None for what is missing; a whole number has no point."""
+    """Return values as texts, (n,) object, None for a missing one; a whole number has no decimal point."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "biu":
         return values.astype(str).astype(object)
     found = np.empty(len(values), object)
@@ -98,7 +98,7 @@ def words(values: Values) -> np.ndarray:
 
 
 def times(values: Values) -> tuple[np.ndarray, list[int]]:
-    """Return what orders steps: numbers as they are, dates and times (ISO 8601) as nanoseconds.
+    """Return the keys that order steps: numbers as they are, dates and times (ISO 8601) as nanoseconds.
 
     Returns:
         (n,) float64 or int64, and the places of what is missing or neither.

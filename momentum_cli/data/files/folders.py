@@ -1,4 +1,4 @@
-"""Folders of WAV or text files, a folder for each class.
+"""Folders of WAV or text files, one folder per class.
 
 Axes: t steps, D features.
 """
@@ -35,12 +35,12 @@ def folder_files(path: Path, format: str) -> list[Path]:
         return [path]
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings and file.is_file())
     if not found:
-        raise DataError(f"{path}: the folder holds no {' or '.join(endings)} file")
+        raise DataError(f"{path}: the folder has no {' or '.join(endings)} files")
     return found
 
 
 def open_folder(path: Path, schema: Schema, problems: Problems) -> Source:
-    """Open a folder with a folder of files for each class, PATH/CLASS/*, or with split_column PATH/SPLIT/CLASS/*."""
+    """Open a folder with one folder of files per class, PATH/CLASS/*, or with split_column PATH/SPLIT/CLASS/*."""
     files = folder_files(path, schema.format)
     depth = 2 if schema.split_column is None else 3
     facts: dict[str, Any] = {}
@@ -59,7 +59,7 @@ def open_folder(path: Path, schema: Schema, problems: Problems) -> Source:
             name = "/".join(parts)
             if schema.target and len(parts) != depth:
                 wanted = "CLASS/FILE" if depth == 2 else "SPLIT/CLASS/FILE"
-                problems.add("folder", f"{name}: does not stand in {wanted}", sequence=name)
+                problems.add("folder", f"{name}: must be in {wanted}", sequence=name)
                 continue
             steps = read(file, name)
             if steps is None:
@@ -103,7 +103,7 @@ class _WavReader:
         samples, rate, channels = self._load(file)
         if rate != self.rate or channels != self._channels:
             text = (
-                f"{name}: {rate} Hz and {channels} channel(s), the first file has {self.rate} Hz and "
+                f"{name}: {rate} Hz and {channels} channel(s), but the first file has {self.rate} Hz and "
                 f"{self._channels}; resample it"
             )
             self._problems.add("sample_rate", text, sequence=name)

@@ -23,7 +23,7 @@ class Gathered:
     """All sequences of a file.
 
     Attributes:
-        features: (S, D) float32 steps; NaN where the mean of the training data is to stand.
+        features: (S, D) float32 steps; NaN where the mean of the training data goes.
         step_targets: (S, 1) int64 classes or (S, K) float32 values of every step, or None.
         feature_names: D names; of a wide table and of text one.
         names: (n,) texts.
@@ -55,7 +55,7 @@ class Gathered:
 
 @dataclass
 class _Current:
-    """What has to be known of the sequence whose pieces are coming."""
+    """State of the sequence whose pieces are arriving."""
 
     name: str
     last_time: Any = None
@@ -73,7 +73,7 @@ class Gatherer:
         schema: What the columns mean.
         missing: One of `POLICIES`.
         source: Where the pieces come from.
-        problems: Told what is wrong.
+        problems: Receives every mistake.
         folder: Where to keep the steps as files; None keeps them in memory.
         whole: A piece is a whole sequence, so its steps may be sorted.
     """
@@ -96,15 +96,15 @@ class Gatherer:
         self._missing = np.zeros(source.channels, np.int64)
 
     def gather(self) -> Gathered:
-        """Take in everything; what is wrong is in the problems then."""
+        """Take in everything, and add the mistakes to the problems."""
         for piece in self.source.pieces:
             self._take(piece)
         lengths = np.array(self._lengths, np.int64)
         for place in np.flatnonzero(lengths == 0):
             name = self._names[place]
-            self.problems.add("empty", f"sequence {name!r} has no step", [self._rows[place]], sequence=name)
+            self.problems.add("empty", f"sequence {name!r} has no steps", [self._rows[place]], sequence=name)
         if not len(lengths):
-            self.problems.add("empty", "the file holds no sequence")
+            self.problems.add("empty", "the file has no sequences")
         labels = tuple(sorted(self._codes, key=label_order))
         recode = np.empty(len(labels), np.int64)
         for code, label in enumerate(labels):
@@ -179,18 +179,16 @@ class Gatherer:
         self._lengths[-1] += len(piece.features)
 
     def _apart(self, piece: Piece) -> None:
-        """Say that a name comes back after another one."""
+        """Report a name that returns after another one."""
         if self.whole:
-            text = f"the name {piece.sequence!r} stands for two sequences"
+            text = f"two sequences have the name {piece.sequence!r}"
         else:
-            text = (
-                f"sequence {piece.sequence!r}: its rows are not together, as they must be in a file too large for the "
-                "memory; sort the file by sequence and time"
-            )
+            rule = "files too large for memory must be sorted by sequence and time"
+            text = f"sequence {piece.sequence!r}: its rows must be together; {rule}"
         self.problems.add("apart", text, piece.rows[:1], sequence=piece.sequence)
 
     def _ordered(self, piece: Piece, current: _Current) -> Piece:
-        """Return the piece in order of time, and find times that stand twice."""
+        """Return the piece in order of time, and find duplicate times."""
         assert piece.order is not None
         if self.whole and bool((piece.order[1:] < piece.order[:-1]).any()):
             piece = _pick(piece, np.argsort(piece.order, kind="stable"))
@@ -208,10 +206,8 @@ class Gatherer:
             text = f"sequence {name!r}: the same {column} twice"
             self.problems.add("duplicate_time", text, rows, column=column, sequence=name)
         if back.any():
-            text = (
-                f"sequence {name!r}: {column} goes back, which it must not in a file too large for the memory; "
-                "sort the file by sequence and time"
-            )
+            rule = "files too large for memory must be sorted by sequence and time"
+            text = f"sequence {name!r}: {column} must increase; {rule}"
             self.problems.add("unordered", text, piece.rows[back], column=column, sequence=name)
         current.last_time = order[-1]
         return piece

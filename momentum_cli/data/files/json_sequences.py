@@ -1,4 +1,4 @@
-"""JSON lines that hold a whole sequence each: features are lists of numbers, or of lists of numbers.
+"""JSON Lines with one whole sequence per line: features are lists of numbers, or of lists of numbers.
 
 Axes: t steps, d values of a step, D features, K targets.
 """
@@ -19,13 +19,13 @@ from momentum_cli.errors import DataError
 
 
 def has_lists(path: Path) -> bool:
-    """Return whether the first line of a JSON lines file has a list: then a line is a whole sequence."""
+    """Return whether the first line of a JSON Lines file has a list: then each line is a whole sequence."""
     first = next(json_objects(path, Problems()), None)
     return first is not None and any(isinstance(value, list) for value in first[1].values())
 
 
 def open_json_sequences(path: Path, schema: Schema, problems: Problems) -> Source:
-    """Open JSON lines that hold a sequence each: features are lists of numbers, or of lists of numbers."""
+    """Open JSON Lines with one sequence per line: features are lists of numbers, or of lists of numbers."""
     _, first = next(json_objects(path, Problems()))
     if schema.features is None:
         schema.feature_names(list(first), str(path))
@@ -35,7 +35,7 @@ def open_json_sequences(path: Path, schema: Schema, problems: Problems) -> Sourc
     else:
         names = schema.feature_names(list(first), str(path))
     if not names:
-        raise DataError(f"{path}: the first line has no list of numbers to be features")
+        raise DataError(f"{path}: the first line has no list of numbers that could be features")
     widths = [_matrix(first.get(name)).shape[1] for name in names]
 
     def pieces() -> Iterator[Piece]:
@@ -44,13 +44,13 @@ def open_json_sequences(path: Path, schema: Schema, problems: Problems) -> Sourc
             try:
                 parts = [_matrix(content.get(name)) for name in names]
                 if [part.shape[1] for part in parts] != widths or len({len(part) for part in parts}) != 1:
-                    raise ValueError("its lists have other lengths than those of the first line, or of each other")
+                    raise ValueError("its lists differ in length, or in width from those of the first line")
                 target = _json_target(content, schema, len(parts[0]))
                 order = None if schema.order is None else _matrix(content.get(schema.order))[:, 0]
                 if order is not None and len(order) != len(parts[0]):
-                    raise ValueError(f"{schema.order!r} has another number of steps than the features")
+                    raise ValueError(f"{schema.order!r} and the features differ in their number of steps")
             except (TypeError, ValueError) as error:
-                problems.add("shape", f"the line is no sequence: {error}", here, sequence=str(row))
+                problems.add("shape", f"the line is not a sequence: {error}", here, sequence=str(row))
                 continue
             name = str(row) if schema.sequence is None else str(content.get(schema.sequence))
             split = None if schema.split_column is None else words([content.get(schema.split_column)])
@@ -66,7 +66,7 @@ def open_json_sequences(path: Path, schema: Schema, problems: Problems) -> Sourc
 def _matrix(value: Any) -> np.ndarray:
     """Return a list of numbers, or of lists of numbers, as (t, d)."""
     if not isinstance(value, list):
-        raise ValueError(f"got {value!r} where a list belongs")
+        raise ValueError(f"expected a list, got {value!r}")
     rows = [row if isinstance(row, list) else [row] for row in value]
     if len({len(row) for row in rows}) > 1:
         raise ValueError("the steps of a list have different numbers of values")
@@ -90,5 +90,5 @@ def _json_target(content: dict[str, Any], schema: Schema, steps: int) -> np.ndar
             raise ValueError(f"{schema.target[bad[0]]!r}: {not_a_number(content.get(schema.target[bad[0]]))}")
         found = found[None]
     if schema.target_every_step and len(found) != steps:
-        raise ValueError(f"the target has {len(found)} steps, the features {steps}")
+        raise ValueError(f"the target has {len(found)} steps, the features have {steps}")
     return found

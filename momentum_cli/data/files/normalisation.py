@@ -1,4 +1,4 @@
-"""Means and scales of the training data, and the way from stored steps to what a model takes in.
+"""Means and scales of the training data, and the way from stored steps to the inputs of a model.
 
 Axes: t steps, D features, W channels of the model, C columns.
 """
@@ -18,7 +18,7 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class Scaling:
-    """x' = (x - offset) / scale a column, x = x' scale + offset back.
+    """Per column x' = (x - offset) / scale, and back x = x' scale + offset.
 
     Args:
         offset, scale: (C,) float64; scale > 0.

@@ -1,4 +1,4 @@
-"""What is wrong with a file: every mistake with its rows, not only the first."""
+"""The mistakes of a file: each with its rows, not only the first."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Problem:
 
     Attributes:
         code: A word for programs: missing, not_a_number, duplicate_time, two_splits, …
-        text: What is wrong, for people.
+        text: The mistake, for people.
         rows: Its first rows, numbered as the file's own tools do (see docs/data.md); empty when rows have no meaning.
-        count: How many rows there are.
+        count: Number of rows.
         column: The column, or None.
         sequence: The sequence, when it is one.
     """
@@ -57,7 +57,7 @@ class Problems:
         self._found: dict[tuple[str, str], Problem] = {}
         self._no_numbers: set[tuple[str | None, int]] = set()
         self.sequences: set[str] = set()
-        """Names of the sequences that something is wrong with."""
+        """Names of the sequences with mistakes."""
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -80,10 +80,10 @@ class Problems:
 
         Args:
             code: See `Problem`.
-            text: What is wrong, the same for all rows of one problem.
-            rows: Where.
-            column: Column, if it is one.
-            sequence: Sequence, if it is one; it makes no problem of its own.
+            text: The mistake, the same for all rows of one problem.
+            rows: The rows with it.
+            column: The column, if it is in one.
+            sequence: The sequence, if it is in one; sequences do not make separate problems.
         """
         places = [int(row) for row in rows]
         if sequence is not None:
@@ -91,7 +91,7 @@ class Problems:
         if code == "not_a_number":
             self._no_numbers.update((column, row) for row in places)
         elif code == "missing" and places:
-            # What is no number is missing from there on; it has been named already.
+            # A value that is not a number counts as missing later; it has been named already.
             places = [row for row in places if (column, row) not in self._no_numbers]
             if not places:
                 return
@@ -107,7 +107,7 @@ class Problems:
         """Do nothing without a problem.
 
         Raises:
-            DataError: There is one; the message has a line for each.
+            DataError: There is one; the message has one line for each.
         """
         found = self.all
         if len(found) == 1:

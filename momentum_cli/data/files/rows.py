@@ -1,4 +1,4 @@
-"""Tables with a step a row, or a sequence a row, made into pieces of sequences.
+"""Tables with one step or one sequence per row, made into pieces of sequences.
 
 Axes: m rows of a block, t steps of a piece, D features, K targets.
 """
@@ -36,8 +36,8 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     Args:
         path: CSV, Parquet or JSON lines.
         schema: What its columns mean.
-        problems: Told what is wrong.
-        whole: Read all of it before the first piece, so that the rows of a sequence may stand anywhere. Otherwise it is
+        problems: Receives every mistake.
+        whole: Read all of it before the first piece, so that the rows of a sequence may be anywhere. Otherwise it is
             read in blocks, and a sequence whose rows are apart comes in pieces that are apart.
 
     Raises:
@@ -55,7 +55,7 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     else:
         first = next(json_objects(path, Problems()), None)
         if first is None:
-            raise DataError(f"{path}: no line of it is a JSON object")
+            raise DataError(f"{path}: no line is a JSON object")
         present, blocks = list(first[1]), json_blocks
     features = schema.feature_names(present, str(path))
     extra = [schema.sequence, schema.order, schema.split_column, *schema.target]
@@ -63,7 +63,7 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     read = blocks(path, names, problems)
     if schema.wide:
         if schema.order is not None:
-            raise DataError(f"{path}: order: {schema.order!r} needs a column of names of sequences; give task.sequence")
+            raise DataError(f"{path}: task.order={schema.order!r} needs names of sequences; give task.sequence")
         return Source(str(path), features, _wide_pieces(read, schema, features, problems), 1)
     if whole:
         read = iter([_joined(list(read), names)])
@@ -71,7 +71,7 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
 
 
 def read_features(block: Block, names: tuple[str, ...], problems: Problems) -> np.ndarray:
-    """Return (m, D) float64; what is no finite number is a problem and NaN."""
+    """Return (m, D) float64; a value that is not a finite number is a problem and becomes NaN."""
     found = np.empty((len(block.rows), len(names)))
     for column, name in enumerate(names):
         found[:, column], bad = numbers(block.columns[name])
@@ -127,7 +127,7 @@ def _long_pieces(
             order, bad = times(block.columns[schema.order])
             rows = block.rows[bad]
             if len(rows):
-                text = f"column {schema.order!r}: neither a number nor a date and time as 2024-01-31T12:00:00"
+                text = f"column {schema.order!r}: neither a number nor a date and time such as 2024-01-31T12:00:00"
                 problems.add("not_a_time", text, rows, column=schema.order)
         if schema.split_column is not None:
             split = words(block.columns[schema.split_column])

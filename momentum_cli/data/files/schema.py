@@ -1,4 +1,4 @@
-"""What the columns of a file mean, and the pieces of sequences that every reader yields.
+"""The meaning of the columns of a file, and the pieces of sequences that every reader yields.
 
 Axes: t steps of a piece, D features, K targets.
 """
@@ -33,7 +33,7 @@ FOLDERS = ("wav", "text")
 
 @dataclass(frozen=True)
 class Schema:
-    """How a file is read; options as in `momentum_cli.data.files.Files`.
+    """Meaning of the columns of a file; options as in `momentum_cli.data.files.Files`.
 
     Args:
         format: Of the file.
@@ -56,17 +56,17 @@ class Schema:
 
     @property
     def wide(self) -> bool:
-        """Whether a row of a table is a whole sequence, its feature columns the steps."""
+        """True when a row of a table is a whole sequence, its feature columns the steps."""
         return self.format in TABLES and self.sequence is None and self.kind in ("classification", "regression")
 
     @property
     def target_is_class(self) -> bool:
-        """Whether the target is a word."""
+        """True when the target is a word."""
         return self.kind in ("classification", "labelling")
 
     @property
     def target_every_step(self) -> bool:
-        """Whether every step has a target."""
+        """True when every step has a target."""
         return self.kind in ("labelling", "forecasting")
 
     def feature_names(self, present: Sequence[str], path: str) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ class Schema:
             taken |= set(self.target)
         left = tuple(name for name in present if name not in taken)
         if not left:
-            raise DataError(f"{path}: no column is left as a feature (columns: {', '.join(present)})")
+            raise DataError(f"{path}: no column remains as a feature (columns: {', '.join(present)})")
         return left
 
     def for_inputs(self, features: Sequence[str] | None) -> Schema:
@@ -117,7 +117,7 @@ class Piece:
         features: (t, D) float64, NaN for what is missing.
         rows: (t,) int64, the row of each step in the file; (1,) when the whole sequence is one row.
         order: (t,) float64 or int64, or None when steps come in order.
-        target: (t, …) or, one for the sequence, (1, …): object words or float64 (…, K); None when there is none.
+        target: (t, …) or, one for the sequence, (1, …): object words or float64 (…, K); None without a target.
         split: (t,) or (1,) object words, or None.
     """
 

@@ -1,4 +1,4 @@
-"""A split of a file: batches are read, scaled and padded when they are asked for.
+"""A split of a file: batches are read, scaled and padded on demand.
 
 Axes: n sequences of a split, B sequences of a batch, T longest of them, W channels, K targets, h horizon.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Windows:
-    """Where the inputs of each sequence of a split are.
+    """Places of the inputs of each sequence of a split.
 
     Stretches of a series give many windows; only the stretches are kept.
 

@@ -1,4 +1,4 @@
-"""Which sequences, or which part of each series, are for training, validation and test.
+"""Division of sequences, or of each series, into training, validation and test.
 
 Axes: n sequences.
 """
@@ -19,7 +19,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Part:
-    """What of a file is one split.
+    """The part of a file that is one split.
 
     Args:
         sequences: (m,) int64, the sequences.
@@ -46,7 +46,7 @@ def by_column(names: np.ndarray, rows: np.ndarray, sequences: np.ndarray, proble
         names: (n,) what the column says.
         rows: (n,) first row of each sequence, for messages.
         sequences: (n,) their names, for messages.
-        problems: Told about other words, and when there is nothing to train on or to test.
+        problems: Receives other words, and empty splits.
     """
     for place in np.flatnonzero(~np.isin(names.astype(str), (*SPLITS, ""))):
         text = f"the split {str(names[place])[:40]!r} is not one of {', '.join(SPLITS)}"
@@ -54,7 +54,7 @@ def by_column(names: np.ndarray, rows: np.ndarray, sequences: np.ndarray, proble
     found = {split: np.flatnonzero(names.astype(str) == split) for split in SPLITS}
     for split in ("train", "test"):
         if not len(found[split]):
-            problems.add("empty_split", f"no sequence is in the split {split}")
+            problems.add("empty_split", f"the split {split} has no sequences")
     return found
 
 
@@ -76,7 +76,7 @@ def by_fraction(
 
     needed = 2 if validation == "none" else 3
     if n < needed:
-        raise DataError(f"{n} sequence(s) cannot be divided among {needed} splits; for one series use task.split=time")
+        raise DataError(f"{n} sequence(s) cannot be divided into {needed} splits; for one series use task.split=time")
     codes = torch.from_numpy(classes) if classes is not None else torch.zeros(n, dtype=torch.int64)
     held = min(max(1, round(n * test)), n - needed + 1)
     rest, tested = stratified_holdout(codes, held, stream("files", seed, "test"))
@@ -93,7 +93,7 @@ def by_time(
 ) -> dict[str, Part]:
     """Cut each series at the same fractions of its steps: first train, then validation, the end is test.
 
-    What is predicted lies in the split; what it is predicted from may reach back before it.
+    The predicted steps lie in the split; the steps that they are predicted from may reach back before it.
     """
     share = 0.0 if validation == "none" else validation
     ends = starts + lengths

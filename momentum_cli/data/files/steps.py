@@ -1,4 +1,4 @@
-"""The steps of all sequences one after the other, in memory or in a file of which only what is asked for is read.
+"""The steps of all sequences one after the other, in memory or in a file that is read only where needed.
 
 Axes: S steps of all sequences, C columns.
 """
@@ -78,7 +78,7 @@ class Steps:
 
 
 class StepWriter:
-    """Takes steps as they come and gives them back as `Steps`.
+    """Collects steps as they come, and returns them as `Steps`.
 
     Args:
         columns: C.

@@ -1,4 +1,4 @@
-"""Tables read in blocks of rows: CSV, Parquet, and JSON lines with a step a line.
+"""Tables read in blocks of rows: CSV, Parquet, and JSON Lines with one step per line.
 
 A block keeps the values as the file has them; `momentum_cli.data.files.rows` makes sequences of blocks.
 """
@@ -39,28 +39,28 @@ class Block:
 
 
 def rows_of_block(columns: int) -> int:
-    """Return how many rows of so many columns are read together."""
+    """Return the number of rows of so many columns that are read together."""
     return max(64, CELLS // max(columns, 1))
 
 
 def csv_columns(path: Path) -> list[str]:
-    """Return the heading of a CSV file.
+    """Return the header of a CSV file.
 
     Raises:
-        DataError: There is none, or a name stands twice in it.
+        DataError: It is missing, or has a name twice.
     """
     with _open_csv(path) as reader:
         heading = [name.strip() for name in next(reader, [])]
     if not heading:
         raise DataError(f"{path}: the file is empty")
     if all(is_number(name) for name in heading):
-        raise DataError(f"{path}: the first line is numbers; a heading with the names of the columns belongs there")
+        raise DataError(f"{path}: expected a header row with column names, got numbers")
     _no_twice(path, heading)
     return heading
 
 
 def csv_blocks(path: Path, names: Sequence[str], problems: Problems) -> Iterator[Block]:
-    """Yield the columns `names`; rows are numbered as an editor does, the heading is row 1."""
+    """Yield the columns `names`; rows are numbered as an editor does, the header is row 1."""
     with _open_csv(path) as reader:
         heading = [name.strip() for name in next(reader)]
         places = [heading.index(name) for name in names]
@@ -73,7 +73,7 @@ def csv_blocks(path: Path, names: Sequence[str], problems: Problems) -> Iterator
                     kept.append(cells)
                     rows.append(number)
                 elif cells:  # an empty line is nothing
-                    text = f"the row has another number of cells than the heading's {len(heading)}"
+                    text = f"the row does not have {len(heading)} cells like the header"
                     problems.add("cells", text, [number])
             yield Block({n: [c[p] for c in kept] for n, p in zip(names, places, strict=True)}, np.array(rows, np.int64))
 
@@ -168,7 +168,7 @@ def _plain(column: Any) -> Values:
 
 @contextmanager
 def _open_csv(path: Path) -> Iterator[Iterator[list[str]]]:
-    """Give the rows of a CSV file, with the delimiter of its first line."""
+    """Open the rows of a CSV file, with the delimiter of its first line."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         try:
             first = file.readline()
@@ -185,4 +185,4 @@ def _open_csv(path: Path) -> Iterator[Iterator[list[str]]]:
 def _no_twice(path: Path, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
-        raise DataError(f"{path}: the heading has {', '.join(map(repr, twice))} more than once")
+        raise DataError(f"{path}: the header has {', '.join(map(repr, twice))} more than once")

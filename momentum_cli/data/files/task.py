@@ -1,4 +1,4 @@
-"""The task `files`: the user's own data, from a file on the disk to splits that can be trained on.
+"""The task `files`: the user's data, from a file on disk to splits that can be trained on.
 
 Axes: n sequences, S steps of all of them, D features, W channels of the model, K targets, h horizon.
 """
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from momentum_cli.data.batching import check_seed
 from momentum_cli.data.dataset import Dataset, find_data
+from momentum_cli.data.fractions import check_fractions
 from momentum_cli.errors import DataError
+from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
@@ -37,19 +39,19 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Files:
-    """Learn from a file, or a folder of files, of one's own; docs/data.md describes formats and layouts.
+    """Learn from the user's file or folder of files; docs/data.md describes formats and layouts.
 
     Args:
-        path: File or folder; looked for from the recipe's folder, then in the folder of data sets.
+        path: File or folder, relative to the folder of the recipe or to the folder of data sets.
         kind: ``"classification"`` or ``"regression"`` of whole sequences, ``"labelling"`` of every step, or
-            ``"forecasting"`` of the steps that come next.
+            ``"forecasting"`` of the following steps.
         format: ``"csv"``, ``"parquet"``, ``"jsonl"``, ``"npz"``, ``"npy"``, ``"wav"`` or ``"text"`` (folders); None:
             by the ending of the path.
         sequence: Column with the name of the sequence that a row belongs to. None: with classification and regression
-            a row is a sequence and its features are the steps; with forecasting all rows are one series.
-        order: Column of times, by which the steps of a sequence are sorted; None: as they stand.
-        features: Columns of inputs; None: all that are nothing else.
-        target: Column, or columns, of what is predicted; folders are their own classes.
+            each row is a sequence and its features are the steps; with forecasting all rows are one series.
+        order: Column of times, by which the steps of a sequence are sorted; None: in the order of the file.
+        features: Columns of inputs; None: every column without another role.
+        target: Column or columns to predict; the classes of folders are their names.
         window: Forecasting: steps that a forecast is made from, >= 1.
         horizon: Forecasting: steps that are forecast, >= 1, all at once.
         stride: Forecasting: steps from one window to the next, >= 1.
@@ -59,8 +61,8 @@ class Files:
         split_column: Column with the words train, validation and test, in place of `split`; of folders the level above
             the classes.
         validation_fraction, test_fraction: Of the sequences, or of each series; >= 0 and > 0, their sum < 1. Without
-            validation the test set chooses, and the result is labelled so.
-        split_seed: Which sequences are drawn, in [0, 2**32).
+            validation the best checkpoint is selected on the test set, and the result says so.
+        split_seed: Determines which sequences are drawn, in [0, 2**32).
         normalise: ``"standard"`` (mean 0, standard deviation 1), ``"range"`` (0 to 1) or ``"none"``; fitted to the
             training data alone, for features and for predicted values.
         missing: ``"refuse"``; ``"forward_fill"``: the last value of the sequence, before the first one the training
@@ -69,7 +71,7 @@ class Files:
         samples_per_step: WAV: samples that are one step, >= 1.
 
     Raises:
-        ValueError: An option is out of its range, or does not go with another one.
+        ValueError: An option is out of its range, or contradicts another one.
     """
 
     path: str
@@ -94,39 +96,38 @@ class Files:
 
     def __post_init__(self) -> None:
         if not self.path:
-            raise ValueError("path: got '', allowed is a file or a folder")
+            raise ValueError(refuse("path", self.path, "name a file or a folder"))
         check_seed("split_seed", self.split_seed)
         for name in ("horizon", "stride", "samples_per_step"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is >= 1")
-        if not 0.0 <= self.validation_fraction < 1.0:
-            raise ValueError(f"validation_fraction: got {self.validation_fraction}, allowed is 0 <= … < 1")
-        if not 0.0 < self.test_fraction < 1.0:
-            raise ValueError(f"test_fraction: got {self.test_fraction}, allowed is 0 < … < 1")
-        if self.validation_fraction + self.test_fraction >= 1.0:
-            raise ValueError("test_fraction: with validation_fraction it leaves nothing to train on")
+                raise ValueError(refuse(name, getattr(self, name), "be >= 1"))
+        check_fractions(self.validation_fraction, self.test_fraction)
         if self.features is not None and not self.features:
-            raise ValueError("features: got an empty list; leave it out to take every column that is nothing else")
+            remedy = "leave it out to take every column without another role"
+            raise ValueError(refuse("features", Said("an empty list"), "name at least one column", remedy))
         self._check_kind()
 
     def _check_kind(self) -> None:
         forecasting = self.kind == "forecasting"
         if forecasting and self.window is None:
-            raise ValueError("window: missing; forecasting needs the number of steps that a forecast is made from")
+            raise ValueError("window: missing; a forecast needs the number of steps that it is made from")
         if self.window is not None and self.window < 1:
-            raise ValueError(f"window: got {self.window}, allowed is >= 1")
+            raise ValueError(refuse("window", self.window, "be >= 1"))
         if not forecasting:
             for name, default in (("window", None), ("horizon", 1), ("stride", 1)):
                 if getattr(self, name) != default:
-                    raise ValueError(f"{name}: got {getattr(self, name)}, allowed with kind forecasting only")
+                    must = "be left out unless the kind is forecasting"
+                    raise ValueError(refuse(name, getattr(self, name), must))
         if self.split == "time" and not forecasting:
-            raise ValueError("split: got 'time', allowed with kind forecasting only; sequences are split by fraction")
+            remedy = "only forecasting splits by time"
+            raise ValueError(refuse("split", self.split, f"be 'fraction' with kind {self.kind}", remedy))
         if self.split is not None and self.split_column is not None:
-            raise ValueError("split: got a split_column too; give one of them")
+            raise ValueError(refuse("split", self.split, "be left out where split_column is given"))
         if forecasting and self.missing in ("mean", "drop_step"):
-            raise ValueError(f"missing: got {self.missing!r}, allowed with forecasting are refuse and forward_fill")
+            raise ValueError(refuse("missing", self.missing, "be 'refuse' or 'forward_fill' with kind forecasting"))
         if isinstance(self.target, list) and len(self.target) != 1 and self.kind in ("classification", "labelling"):
-            raise ValueError(f"target: got {self.target}, allowed with {self.kind} is one column")
+            columns = Said(", ".join(self.target) or "none")
+            raise ValueError(refuse("target", columns, f"be one column with kind {self.kind}"))
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -134,7 +135,7 @@ class Files:
         return METRICS[self.kind]
 
     def sizes(self) -> None:
-        """Return None: only the data tell."""
+        """Return None: only the data determine them."""
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Read the file; nothing is downloaded.
@@ -143,7 +144,7 @@ class Files:
             Dataset whose splits are `FileSplit`.
 
         Raises:
-            DataError: The file is missing, cannot be read, or something is wrong in it: every problem is named.
+            DataError: The file is missing, cannot be read, or has mistakes: each is named.
             RecipeError: An optional package is missing.
         """
         from momentum_cli.data.files.problems import Problems
@@ -162,15 +163,15 @@ class Files:
         """Return the file or folder.
 
         Raises:
-            DataError: There is none; the message says where it was looked for.
+            DataError: It does not exist; the message names the places that were tried.
         """
         return find_data(self.path, data_dir)
 
     def schema(self, path: Path) -> Schema:
-        """Return what the columns mean.
+        """Return the meaning of the columns.
 
         Raises:
-            DataError: The format is not known, or needs another option.
+            DataError: The format is unknown, or needs another option.
         """
         from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, TABLES, Schema
 
@@ -182,11 +183,13 @@ class Files:
                 f"{path}: {what}: name its format in task.format (csv, parquet, jsonl, npz, npy, wav, text)"
             )
         if found in FOLDERS and (not path.is_dir() or self.kind != "classification"):
-            raise DataError(f"{path}: the format {found} is a folder of files, one folder a class, for classification")
+            raise DataError(
+                f"{path}: the format {found} needs a folder with one folder of files per class, and classification"
+            )
         if found in FOLDERS:
             target = ("class",)
         elif not target and (self.kind != "forecasting" or found in TABLES):
-            raise DataError(f"{path}: name what is predicted in task.target")
+            raise DataError(f"{path}: name the column to predict in task.target")
         if self.kind == "labelling" and found in ("csv", "parquet") and self.sequence is None:
             raise DataError(f"{path}: name the column of sequences in task.sequence; labelling splits whole sequences")
         return Schema(
@@ -202,13 +205,13 @@ class Files:
         )
 
     def gather(self, path: Path, problems: Problems) -> Gathered:
-        """Return all sequences of the file; what is wrong with them is in the problems then."""
+        """Return all sequences of the file, and add their mistakes to the problems."""
         from momentum_cli.data.files.cache import gather
 
         return gather(path, self.schema(path), self.missing, problems)
 
     def parts(self, gathered: Gathered, problems: Problems) -> dict[str, Part]:
-        """Return what of the file each split is.
+        """Return the part of the file that each split is.
 
         Raises:
             DataError: There are too few sequences.
@@ -235,9 +238,9 @@ class Files:
         for split in ("train", "test"):
             if not len(splits[split]):
                 longest = int((parts[split].ends - parts[split].begins).max(initial=0))
-                text = f"the split {split} holds nothing to learn from"
+                text = f"the split {split} is empty"
                 if self.window is not None:
-                    text += f": {self.window} + {self.horizon} steps are needed, its longest series has {longest}"
+                    text += f": its longest series has {longest} steps, and {self.window} + {self.horizon} are needed"
                 problems.add("empty_split", text)
         values = target_scaling is not None
         preprocessing = description | {
@@ -291,7 +294,8 @@ class Files:
 
         if self.kind in ("classification", "labelling"):
             if len(gathered.labels) < 2:
-                raise DataError(f"{self.path}: the target has {len(gathered.labels)} class; allowed are two or more")
+                classes = Said(f"{len(gathered.labels)}")
+                raise DataError(f"{self.path}: {refuse('the target', classes, 'have two or more classes')}")
             return [], None
         given = [self.target] if isinstance(self.target, str) else list(self.target or gathered.feature_names)
         if self.kind == "regression":
@@ -338,7 +342,7 @@ class Files:
 
 
 def _resolved(schema: Schema, gathered: Gathered) -> Schema:
-    """Return the schema with the features that were found, which other files have to have, too."""
+    """Return the schema with the features that were found, which other files must have as well."""
     import dataclasses
 
     from momentum_cli.data.files.schema import TABLES

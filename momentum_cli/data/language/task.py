@@ -70,7 +70,7 @@ class Language:
         return (Vocabulary(self.level).metric, "loss")
 
     def sizes(self) -> None:
-        """Return None: only the text tells."""
+        """Return None: only the text determines them."""
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Read the text and build the vocabulary of its training part; nothing is downloaded.

@@ -48,7 +48,7 @@ class Frames:
 
     @property
     def starts(self) -> np.ndarray:
-        """(n,) int64, where the frames of each recording begin."""
+        """(n,) int64, the first frame of each recording."""
         starts: np.ndarray = np.cumsum(self.lengths) - self.lengths
         return starts
 
@@ -71,33 +71,33 @@ def load_frames(
 
     They are kept in a folder named after a fingerprint of the files (path, size, time of change) and of the features,
     so another setting or a changed file never meets old frames. The folder is written whole or not at all, and carries
-    a checksum: damaged frames are computed again, and `progress` is told so.
+    a checksum: damaged frames are computed again, and `progress` gets a warning.
 
     Args:
         folder: What the names of the recordings are relative to.
         recordings: In the order that frames have then.
         features: What is computed.
-        problems: Told about every recording that cannot be used; then nothing is kept.
-        progress: Told about the progress, and what the user should know.
+        problems: Receives every recording that cannot be used; with one, nothing is kept.
+        progress: Receives the progress, and warnings.
         num_workers: Threads, >= 1; None: one a core.
         check: Raises RecordingError for a recording that has no place here; given its sample rate and header.
 
     Returns:
-        The frames; None when there are problems.
+        The frames; None with problems.
     """
     kept = cache_dir() / "speech" / _fingerprint(folder, recordings, features)
     if kept.is_dir():
         found = _read(kept, features.size)
         if found is not None:
             return found
-        progress.note(f"{kept}: the frames kept here are damaged; they are computed again", "warning")
+        progress.note(f"{kept}: the cached frames are damaged; they are computed again", "warning")
         shutil.rmtree(kept, ignore_errors=True)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".speech-", dir=kept.parent))
     except OSError as error:
         progress.note(
-            f"{kept.parent} cannot be written ({error.strerror or error}): the frames are not kept for the next time; "
+            f"{kept.parent} cannot be written ({error.strerror or error}): the frames are not cached; "
             "give another cache folder in XDG_CACHE_HOME",
             "warning",
         )
@@ -176,12 +176,12 @@ def _single_threaded(workers: int) -> Iterator[ThreadPoolExecutor]:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool
     finally:
-        # What threads that begin later take; this one's own number was never changed.
+        # The number for threads that begin later; that of this thread was never changed.
         torch.set_num_threads(threads)
 
 
 def _read(folder: Path, columns: int) -> Frames | None:
-    """Return kept frames, or None when they are not whole."""
+    """Return cached frames, or None when they are incomplete."""
     path = folder / "frames.bin"
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))

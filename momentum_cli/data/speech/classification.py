@@ -1,4 +1,4 @@
-"""The task `speech-classify`: say what was spoken, from the log-mel spectrum of a recording.
+"""The task `speech-classify`: recognise what was said from the log-mel spectrum of a recording.
 
 Axes: T frames, M mel channels.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from momentum_cli.data.dataset import Dataset, find_data
 from momentum_cli.data.speech.options import SplitOption, check_division
+from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
@@ -24,26 +25,26 @@ class SpeechClassify:
     """Classify recordings by the label in their name or folder; docs/speech.md.
 
     Args:
-        path: Folder of recordings (WAV, FLAC, SPHERE; one channel), with any folders in it; looked for from the
-            recipe's folder, then in the folder of data sets.
-        pattern: What the path of a recording below the folder says, without its ending: ``{label}``, ``{speaker}``,
+        path: Folder of recordings (WAV, FLAC, SPHERE; one channel), with any folders in it; relative to the
+            folder of the recipe or to the folder of data sets.
+        pattern: Form of the path of a recording below the folder, without its ending: ``{label}``, ``{speaker}``,
             ``{index}`` and ``{split}`` are parts of it without ``/``, ``*`` is anything.
         split: As for `momentum_cli.data.speech.Speech`; the classes keep their shares.
         test_indices: With split index: recordings with a lower ``{index}`` are for test, >= 1.
         validation_fraction, test_fraction: Of the recordings, or of the speakers; >= 0 and > 0, their sum < 1. By index
-            validation is a fraction of what is not for test. Without validation the test set chooses, and the result is
-            labelled so.
-        split_seed: Which are drawn, in [0, 2**32).
+            validation is a fraction of what is not for test. Without validation the best checkpoint is
+            selected on the test set, and the result says so.
+        split_seed: Determines which are drawn, in [0, 2**32).
         sample_rate: Hz, >= 1; other recordings are resampled.
         n_fft: Samples of a frame, even, >= 2.
         hop_length: Samples from one frame to the next, in [1, n_fft].
         n_mels: M, >= 1; each mel channel needs a bin.
         normalise: ``"standard"``: mean 0 and standard deviation 1 of each channel of the training frames; ``"none"``:
             dB.
-        num_workers: Threads that compute the frames, >= 1; None: one a core.
+        num_workers: Threads that compute the frames, >= 1; None: one per core.
 
     Raises:
-        ValueError: An option is out of its range, or does not go with another one.
+        ValueError: An option is out of its range, or contradicts another one.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
@@ -65,26 +66,26 @@ class SpeechClassify:
     def __post_init__(self) -> None:
         check_division(self)
         if "{label}" not in self.pattern:
-            raise ValueError(f"pattern: got {self.pattern!r}, which has no {{label}}")
+            raise ValueError(refuse("pattern", self.pattern, "contain {label}"))
         self.features()
 
     def sizes(self) -> None:
-        """Return None: only the data tell."""
+        """Return None: only the data determine them."""
 
     def features(self) -> Features:
-        """Return what is computed of the recordings."""
+        """Return the features that are computed from the recordings."""
         from momentum_cli.data.speech.features import Features
 
         return Features("log-mel", self.sample_rate, self.n_fft, self.hop_length, self.n_mels)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
-        """List the recordings and compute their frames, or take those that are kept; nothing is downloaded.
+        """List the recordings and compute their frames or take the cached ones; nothing is downloaded.
 
         Returns:
             Dataset whose splits are `FileSplit`.
 
         Raises:
-            DataError: The folder is missing, or something is wrong in it: every problem is named.
+            DataError: The folder is missing, or has mistakes: each is named.
         """
         import numpy as np
         import torch

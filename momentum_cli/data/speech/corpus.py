@@ -1,4 +1,4 @@
-"""What both tasks of speech do: find the recordings, divide them, compute their frames, fit the normalisation.
+"""The steps of both tasks of speech: find the recordings, divide them, compute their frames, fit the normalisation.
 
 Axes: n recordings, D bins or channels.
 """
@@ -28,7 +28,7 @@ from momentum_cli.progress import DownloadProgress
 
 @dataclass(frozen=True)
 class Division:
-    """How recordings are divided; options as in `momentum_cli.data.speech.Speech`."""
+    """Division of recordings into splits; options as in `momentum_cli.data.speech.Speech`."""
 
     by: SplitOption
     validation: float
@@ -42,7 +42,7 @@ class Corpus:
     """Recordings of a folder.
 
     Args:
-        folder: Where they are.
+        folder: Their folder.
         recordings: n of them.
         classes: (n,) int64, or None.
         labels: Name of each class, or ().
@@ -60,14 +60,14 @@ class Corpus:
     def frames(
         self, features: Features, problems: Problems, progress: DownloadProgress, num_workers: int | None
     ) -> Frames | None:
-        """Return the frames of all recordings; None when there are problems, see `load_frames`."""
+        """Return the frames of all recordings; None with problems, see `load_frames`."""
         check = check_utterance if self.timit else no_check
         return load_frames(
             self.folder, self.recordings, features, problems, progress, num_workers=num_workers, check=check
         )
 
     def check(self, frames: Frames | None, problems: Problems) -> None:
-        """Find classes without a training recording, and recordings of one split that stand in another one, too."""
+        """Find classes without a training recording, and identical recordings in two splits."""
         if self.classes is not None:
             trained = set(self.classes[self.parts["train"]].tolist())
             for code in sorted(set(self.classes.tolist()) - trained):
@@ -93,18 +93,18 @@ def open_corpus(
     """List the recordings of a folder and divide them.
 
     Args:
-        folder: Where.
-        pattern: What their names say.
-        division: How they are divided; TIMIT's own division is fixed.
-        problems: Told about what is wrong with names.
+        folder: The folder.
+        pattern: Form of their names.
+        division: Their division; TIMIT's own division is fixed.
+        problems: Receives mistakes in names.
         timit: The folder has the layout of TIMIT.
-        labelled: Recordings have a label.
+        labelled: The recordings have a label.
 
     Raises:
         DataError: There are no recordings, or too few.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: got a file, allowed is a folder of recordings")
+        raise DataError(f"{folder} must be a folder of recordings, got a file")
     recordings = list_timit(folder, problems) if timit else list_folder(folder, pattern, problems)
     classes: np.ndarray | None = None
     labels: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ def open_corpus(
         labels = tuple(sorted(set(names), key=label_order))
         if len(labels) < 2:
             found = ", ".join(labels) or "none"
-            raise DataError(f"{folder}: the recordings have {len(labels)} label ({found}), allowed are two or more")
+            raise DataError(f"{folder}: the recordings must have two or more labels, got {len(labels)} ({found})")
         codes = {label: code for code, label in enumerate(labels)}
         classes = np.array([codes[name] for name in names], np.int64)
     if timit:
@@ -133,7 +133,7 @@ def open_corpus(
 
 
 class SpeechTask(Protocol):
-    """What `load_corpus` needs of a task."""
+    """The part of a task that `load_corpus` needs."""
 
     @property
     def normalise(self) -> Literal["standard", "none"]: ...
@@ -147,12 +147,12 @@ def load_corpus(task: SpeechTask, folder: Path, progress: DownloadProgress) -> t
     """Return the recordings of a task, their frames and the normalisation.
 
     Args:
-        task: Whose options hold.
-        folder: Where the recordings are.
-        progress: Told about the progress.
+        task: The task with its options.
+        folder: The folder of the recordings.
+        progress: Receives the progress.
 
     Raises:
-        DataError: Something is wrong with the recordings; every problem is named.
+        DataError: The recordings have mistakes; each is named.
     """
     problems = Problems()
     corpus = task.corpus(folder, problems)
@@ -167,7 +167,7 @@ def fit_scaling(frames: Frames, train: np.ndarray, how: Literal["standard", "non
     """Fit the normalisation of each bin or channel to the frames of the training recordings.
 
     The numbers are rounded to six digits: the frames of another machine may differ in the last bit, and its
-    normalisation is to be the same.
+    normalisation must be the same.
     """
 
     def blocks() -> Iterator[np.ndarray]:

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from momentum_cli.messages import refuse
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -51,19 +53,17 @@ class Features:
 
     def __post_init__(self) -> None:
         if self.sample_rate < 1:
-            raise ValueError(f"sample_rate: got {self.sample_rate}, allowed is >= 1")
+            raise ValueError(refuse("sample_rate", self.sample_rate, "be >= 1"))
         if self.n_fft < 2 or self.n_fft % 2:
-            raise ValueError(f"n_fft: got {self.n_fft}, allowed is an even number >= 2")
+            raise ValueError(refuse("n_fft", self.n_fft, "be an even number >= 2"))
         if not 1 <= self.hop_length <= self.n_fft:
-            raise ValueError(f"hop_length: got {self.hop_length}, allowed is 1 … n_fft = {self.n_fft}")
+            raise ValueError(refuse("hop_length", self.hop_length, f"be in [1, n_fft = {self.n_fft}]"))
         if self.spectrum == "log-mel":
             if self.n_mels < 1:
-                raise ValueError(f"n_mels: got {self.n_mels}, allowed is >= 1")
+                raise ValueError(refuse("n_mels", self.n_mels, "be >= 1"))
             if (most := self._most_mels(self.n_mels)) < self.n_mels:
-                raise ValueError(
-                    f"n_mels: got {self.n_mels}, of which the narrowest has no bin of n_fft = {self.n_fft}; "
-                    f"allowed is 1 … {most}"
-                )
+                must = f"be in [1, {most}] with n_fft = {self.n_fft}"
+                raise ValueError(refuse("n_mels", self.n_mels, must, "the narrowest channel needs a bin"))
 
     @property
     def size(self) -> int:
@@ -133,12 +133,12 @@ class Features:
         return torch.minimum(rising, falling).clamp(min=0.0)
 
     def _corners(self, mels: int) -> list[float]:
-        """Return where triangles begin, peak and end, Hz, (M + 2,): evenly spaced in 2595 log10(1 + f / 700)."""
+        """Return the corners and peaks of the triangles, Hz, (M + 2,): evenly spaced in 2595 log10(1 + f / 700)."""
         highest = 2595.0 * math.log10(1.0 + self.sample_rate / 2 / 700.0)
         return [700.0 * (10.0 ** (highest * i / (mels + 1) / 2595.0) - 1.0) for i in range(mels + 2)]
 
     def _most_mels(self, mels: int) -> int:
-        """Return how many channels of `mels` or fewer can be had without an empty one."""
+        """Return the largest number of channels up to `mels` without an empty one."""
         spacing = self.sample_rate / self.n_fft
         while mels:
             corners = self._corners(mels)

@@ -1,4 +1,4 @@
-"""Which recordings a folder has, and what their names say: label, speaker, index, split."""
+"""The recordings of a folder, and the facts in their names: label, speaker, index, split."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.speech.recordings import ENDINGS
 from momentum_cli.errors import DataError
+from momentum_cli.messages import Said, refuse
 
 FIELDS = ("label", "speaker", "index", "split")
 
@@ -39,19 +40,18 @@ def pattern_fields(pattern: str) -> tuple[str, ...]:
     A pattern is a path below the folder, without ending: ``{name}`` is a part of it without ``/``, ``*`` anything.
 
     Raises:
-        ValueError: A field is unknown or stands twice, or braces do not match.
+        ValueError: A field is unknown or appears twice, or braces do not match.
     """
     found = re.findall(r"\{([^{}]*)\}", pattern)
     rest = re.sub(r"\{[^{}]*\}", "", pattern)
     if not pattern or "{" in rest or "}" in rest:
-        raise ValueError(
-            f"pattern: got {pattern!r}, allowed is a path such as '{{label}}/*' or '{{label}}_{{speaker}}'"
-        )
+        raise ValueError(refuse("pattern", pattern, "be a path such as '{label}/*' or '{label}_{speaker}'"))
     for name in found:
         if name not in FIELDS:
-            raise ValueError(f"pattern: got the field {{{name}}}, allowed are {', '.join(f'{{{f}}}' for f in FIELDS)}")
+            allowed = ", ".join(f"{{{field}}}" for field in FIELDS)
+            raise ValueError(refuse("pattern", Said(f"{{{name}}}"), f"have fields out of {allowed}"))
         if found.count(name) > 1:
-            raise ValueError(f"pattern: the field {{{name}}} stands twice")
+            raise ValueError(refuse("pattern", pattern, f"have the field {{{name}}} once"))
     return tuple(found)
 
 
@@ -61,7 +61,7 @@ def list_folder(folder: Path, pattern: str, problems: Problems) -> list[Recordin
     Args:
         folder: Where.
         pattern: What their names say, see `pattern_fields`.
-        problems: Told about names that do not fit.
+        problems: Receives names that do not fit.
 
     Raises:
         DataError: There is none.
@@ -74,7 +74,7 @@ def list_folder(folder: Path, pattern: str, problems: Problems) -> list[Recordin
     found = []
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
     if not files:
-        raise DataError(f"{folder}: the folder holds no {', '.join(ENDINGS)} file")
+        raise DataError(f"{folder}: the folder has no {', '.join(ENDINGS)} files")
     for file in files:
         name = file.relative_to(folder).as_posix()
         match = fits.fullmatch(file.relative_to(folder).with_suffix("").as_posix())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from momentum_cli.data.batching import check_seed
+from momentum_cli.data.fractions import check_fractions
+from momentum_cli.messages import refuse
 
 SplitOption = Literal["fraction", "speaker", "index", "folder"]
 # The field of the pattern that each way to divide needs.
@@ -12,7 +14,7 @@ _NEEDED = {"speaker": "speaker", "index": "index", "folder": "split"}
 
 
 class DivisionOptions(Protocol):
-    """The options that `check_division` looks at."""
+    """The options that `check_division` checks."""
 
     @property
     def path(self) -> str: ...
@@ -33,7 +35,7 @@ class DivisionOptions(Protocol):
 
 
 def chosen_split(split: SplitOption | None, pattern: str) -> SplitOption:
-    """Return how recordings are divided: as asked, else by folder where the pattern names it, else by fraction."""
+    """Return the way to divide recordings: the option, else by folder if the pattern has a split, else by fraction."""
     return split or ("folder" if "{split}" in pattern else "fraction")
 
 
@@ -46,21 +48,18 @@ def check_division(task: DivisionOptions) -> None:
     from momentum_cli.data.speech.listing import pattern_fields
 
     if not task.path:
-        raise ValueError("path: got '', allowed is a folder of recordings")
+        raise ValueError(refuse("path", task.path, "name a folder of recordings"))
     fields = pattern_fields(task.pattern)
     needed = _NEEDED.get(task.split or "")
     if needed is not None and needed not in fields:
-        raise ValueError(f"split: got {task.split!r}, but the pattern {task.pattern!r} has no {{{needed}}}")
+        must = f"go with a pattern that has {{{needed}}}"
+        raise ValueError(refuse("split", task.split, must, f"the pattern is {task.pattern!r}"))
     if task.split not in (None, "folder") and "split" in fields:
-        raise ValueError(f"split: got {task.split!r}, and the pattern {task.pattern!r} has {{split}}; give one of them")
+        must = "be 'folder' or left out with a pattern that has {split}"
+        raise ValueError(refuse("split", task.split, must, f"the pattern is {task.pattern!r}"))
     if task.test_indices < 1:
-        raise ValueError(f"test_indices: got {task.test_indices}, allowed is >= 1")
-    if not 0.0 <= task.validation_fraction < 1.0:
-        raise ValueError(f"validation_fraction: got {task.validation_fraction}, allowed is 0 <= … < 1")
-    if not 0.0 < task.test_fraction < 1.0:
-        raise ValueError(f"test_fraction: got {task.test_fraction}, allowed is 0 < … < 1")
-    if task.validation_fraction + task.test_fraction >= 1.0:
-        raise ValueError("test_fraction: with validation_fraction it leaves nothing to train on")
+        raise ValueError(refuse("test_indices", task.test_indices, "be >= 1"))
+    check_fractions(task.validation_fraction, task.test_fraction)
     check_seed("split_seed", task.split_seed)
     if task.num_workers is not None and task.num_workers < 1:
-        raise ValueError(f"num_workers: got {task.num_workers}, allowed is >= 1")
+        raise ValueError(refuse("num_workers", task.num_workers, "be >= 1"))

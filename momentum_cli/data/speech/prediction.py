@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from momentum_cli.data.dataset import Dataset, find_data
 from momentum_cli.data.speech.options import SplitOption, check_division
+from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
@@ -27,31 +28,31 @@ class Speech:
     and the metric ``mse`` are means over all real frames and bins; the metric is in dB², also with normalised frames.
 
     Args:
-        path: Folder of recordings (WAV, FLAC, SPHERE; one channel), with any folders in it; looked for from the
-            recipe's folder, then in the folder of data sets.
+        path: Folder of recordings (WAV, FLAC, SPHERE; one channel), with any folders in it; relative to the
+            folder of the recipe or to the folder of data sets.
         format: ``"wav"``: any folder; ``"timit"``: the layout of LDC93S1, with 3,696 utterances for training, 400 of
             the development set, and the 192 of the core test set.
-        pattern: What the path of a recording below the folder says, without its ending: ``{speaker}``, ``{index}``,
+        pattern: Form of the path of a recording below the folder, without its ending: ``{speaker}``, ``{index}``,
             ``{split}`` and ``{label}`` are parts of it without ``/``, ``*`` is anything.
         split: ``"fraction"``: recordings are drawn for each split; ``"speaker"``: speakers are drawn, with all their
             recordings; ``"index"``: those with an ``{index}`` below `test_indices` are for test; ``"folder"``: by the
             word train, validation or test that is ``{split}``. None: folder where the pattern has it, else fraction.
         test_indices: With split index, >= 1.
         validation_fraction, test_fraction: Of the recordings, or of the speakers; >= 0 and > 0, their sum < 1. By index
-            validation is a fraction of what is not for test. Without validation the test set chooses, and the result is
-            labelled so.
-        split_seed: Which are drawn, in [0, 2**32).
+            validation is a fraction of what is not for test. Without validation the best checkpoint is
+            selected on the test set, and the result says so.
+        split_seed: Determines which are drawn, in [0, 2**32).
         sample_rate: Hz, >= 1; other recordings are resampled.
         n_fft: Samples of a frame, even, >= 2; F = n_fft / 2 + 1.
         hop_length: Samples from one frame to the next, in [1, n_fft].
-        predict: ``"next"``: the frame after the one that is given; ``"previous"``: the one before it, which is what the
-            authors' files of TIMIT hold, see docs/speech.md.
+        predict: ``"next"``: the frame after the given one; ``"previous"``: the one before it, as in the authors'
+            files of TIMIT, see docs/speech.md.
         normalise: ``"standard"``: mean 0 and standard deviation 1 of each bin of the training frames, for inputs and
             predicted frames; ``"none"``: dB.
-        num_workers: Threads that compute the frames, >= 1; None: one a core.
+        num_workers: Threads that compute the frames, >= 1; None: one per core.
 
     Raises:
-        ValueError: An option is out of its range, or does not go with another one.
+        ValueError: An option is out of its range, or contradicts another one.
 
     Reference: Wisdom, Powers, Hershey, Le Roux and Atlas, Full-Capacity Unitary Recurrent Neural Networks,
     NeurIPS 2016, section 4.4; Nguyen, Baraniuk, Bertozzi, Osher and Wang, MomentumRNN, NeurIPS 2020, table 2.
@@ -79,27 +80,28 @@ class Speech:
             for name in ("pattern", "split", "test_indices", "validation_fraction", "test_fraction", "split_seed"):
                 # The defaults of a dataclass are attributes of its class.
                 if getattr(self, name) != getattr(type(self), name):
-                    raise ValueError(f"{name}: allowed with format wav only; the division of TIMIT is fixed")
+                    remedy = "the division of TIMIT is fixed"
+                    raise ValueError(refuse(name, getattr(self, name), "be left out with format timit", remedy))
         check_division(self)
         self.features()
 
     def sizes(self) -> None:
-        """Return None: only the data tell."""
+        """Return None: only the data determine them."""
 
     def features(self) -> Features:
-        """Return what is computed of the recordings."""
+        """Return the features that are computed from the recordings."""
         from momentum_cli.data.speech.features import Features
 
         return Features("stft", self.sample_rate, self.n_fft, self.hop_length)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
-        """List the recordings and compute their frames, or take those that are kept; nothing is downloaded.
+        """List the recordings and compute their frames or take the cached ones; nothing is downloaded.
 
         Returns:
             Dataset whose splits are `FrameSplit`.
 
         Raises:
-            DataError: The folder is missing, or something is wrong in it: every problem is named.
+            DataError: The folder is missing, or has mistakes: each is named.
         """
         from momentum_cli.data.speech.corpus import describe, load_corpus
         from momentum_cli.data.speech.sequences import FrameSplit

@@ -1,4 +1,4 @@
-"""Reading recordings: NIST SPHERE (TIMIT), WAV and FLAC; what is wrong with a file is said with what is allowed.
+"""Reading of recordings: NIST SPHERE (TIMIT), WAV and FLAC; a refusal names the mistake and the rule.
 
 Axes: n samples.
 """
@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from momentum_cli.errors import DataError
+from momentum_cli.messages import refuse
 
 ENDINGS = (".wav", ".flac", ".sph")
 """Endings of recordings, in lower case. Its first bytes say what a file is: TIMIT's SPHERE files end in .WAV."""
@@ -62,7 +63,7 @@ def _read_sphere(file: BinaryIO) -> tuple[np.ndarray, int, dict[str, str]]:
     if "shorten" in coding:
         raise RecordingError(
             "coding",
-            f"compressed with shorten (sample_coding {coding}), allowed is pcm; convert it: sph2pipe -f wav FILE OUT",
+            f"compressed with shorten (sample_coding {coding}), must be pcm; convert it: sph2pipe -f wav FILE OUT",
         )
     wanted = {
         "sample_coding": ("coding", coding, ("pcm",)),
@@ -72,13 +73,13 @@ def _read_sphere(file: BinaryIO) -> tuple[np.ndarray, int, dict[str, str]]:
     }
     for name, (code, got, allowed) in wanted.items():
         if got not in allowed:
-            raise RecordingError(code, f"{name} of the SPHERE header: got {got!r}, allowed is {' or '.join(allowed)}")
+            raise RecordingError(code, refuse(f"{name} of the SPHERE header", got, f"be {' or '.join(allowed)}"))
     count, rate = _whole(fields, "sample_count"), _whole(fields, "sample_rate")
     file.seek(header)
     content = file.read(2 * count)
     if len(content) < 2 * count:
         raise RecordingError(
-            "truncated", f"cut short: its header says {count} samples, {len(content) // 2} are there; copy it again"
+            "truncated", f"cut short: {len(content) // 2} of the {count} samples in its header; copy it again"
         )
     samples = np.frombuffer(content, _BYTE_ORDERS[fields["sample_byte_format"]])
     return samples.astype(np.float64) / 32768.0, rate, fields
@@ -90,7 +91,7 @@ def _sphere_header(file: BinaryIO) -> tuple[int, dict[str, str]]:
     file.readline(16)
     size = file.readline(16).strip()
     if not size.isdigit():
-        raise RecordingError("unreadable", f"the second line of a SPHERE header is its size, got {size[:16]!r}")
+        raise RecordingError("unreadable", refuse("the second line of a SPHERE header", size[:16], "be its size"))
     file.seek(0)
     lines = file.read(int(size)).decode("latin-1").split("\n")
     fields: dict[str, str] = {}
@@ -106,23 +107,23 @@ def _sphere_header(file: BinaryIO) -> tuple[int, dict[str, str]]:
 def _whole(fields: dict[str, str], name: str) -> int:
     text = fields.get(name, "")
     if not text.isdigit() or int(text) < 1:
-        raise RecordingError("unreadable", f"{name} of the SPHERE header: got {text!r}, allowed is a whole number >= 1")
+        raise RecordingError("unreadable", refuse(f"{name} of the SPHERE header", text, "be a whole number >= 1"))
     return int(text)
 
 
 def _check_riff(file: BinaryIO) -> None:
-    """Compare the size of the data that a WAV file announces with what is there, which libsndfile does not."""
+    """Compare the size of the data with the size in the header of a WAV file, which libsndfile does not."""
     end = file.seek(0, 2)
     at = 12
     while at + 8 <= end:
         file.seek(at)
         name, size = struct.unpack("<4sI", file.read(8))
         if name == b"data":
-            # 0 and the largest number are what programs write that cannot go back to the header, such as into a pipe.
+            # Programs that cannot return to the header, such as into a pipe, write 0 or the largest number.
             if size not in (0, 0xFFFFFFFF) and at + 8 + size > end:
                 raise RecordingError(
                     "truncated",
-                    f"cut short: its header says {size} bytes of samples, {end - at - 8} are there; copy it again",
+                    f"cut short: {end - at - 8} of the {size} bytes of samples in its header; copy it again",
                 )
             return
         at += 8 + size + size % 2
@@ -137,5 +138,5 @@ def _read_sound(path: Path) -> tuple[np.ndarray, int]:
         reason = str(error).rpartition(": ")[2].strip()
         raise RecordingError("unreadable", f"not a readable sound file ({reason})") from error
     if samples.shape[1] != 1:
-        raise RecordingError("channels", f"has {samples.shape[1]} channels, allowed is 1; mix it down first")
+        raise RecordingError("channels", f"must have 1 channel, got {samples.shape[1]}; mix it down first")
     return samples[:, 0], int(rate)

@@ -1,4 +1,4 @@
-"""A split of frames to predict: each step is given a frame, and asked for the one after it or the one before it.
+"""A split of frames to predict: the input of each step is a frame, its target the one after or before it.
 
 Axes: n recordings of a split, B recordings of a batch, T steps of the longest, D bins.
 """
@@ -23,7 +23,7 @@ Predicted = Literal["next", "previous"]
 
 
 def frame_pairs(frames: np.ndarray, predict: Predicted) -> tuple[np.ndarray, np.ndarray]:
-    """Return what each step is given and asked for, both (…, T, D), of frames (…, T + 1, D).
+    """Return the input and the target of each step, both (…, T, D), of frames (…, T + 1, D).
 
     ``"next"``: x_t = f_t, y_t = f_{t+1}. ``"previous"``: x_t = f_{t+1}, y_t = f_t. T steps have T + 1 frames.
     """

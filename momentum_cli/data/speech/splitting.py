@@ -1,4 +1,4 @@
-"""Which recordings are for training, validation and test.
+"""Division of recordings into training, validation and test.
 
 Axes: n recordings.
 """
@@ -39,7 +39,7 @@ def split_recordings(
         validation, test: Fractions of the recordings (by index: of those that are not for test), or of the speakers.
         test_indices: See `by`.
         seed: Decides what is drawn.
-        problems: Told about names that are no split, and a split without recordings.
+        problems: Receives names that are not splits, and splits without recordings.
 
     Raises:
         DataError: There are too few to divide.
@@ -50,7 +50,7 @@ def split_recordings(
     if by == "speaker":
         speakers, of = np.unique([recording.speaker or "" for recording in recordings], return_inverse=True)
         if len(speakers) < (2 if share == "none" else 3):
-            raise DataError(f"task.split=speaker: there is {len(speakers)} speaker ({', '.join(speakers)}), too few")
+            raise DataError(f"task.split=speaker needs more speakers, got {len(speakers)} ({', '.join(speakers)})")
         drawn = by_fraction(len(speakers), None, share, test, seed)
         return {split: np.flatnonzero(np.isin(of, chosen)) for split, chosen in drawn.items()}
     if by == "folder":
@@ -61,7 +61,7 @@ def split_recordings(
         found = given_splits(recordings)
         for split in ("train", "test"):
             if not len(found[split]):
-                problems.add("empty_split", f"no recording is in the split {split}")
+                problems.add("empty_split", f"the split {split} has no recordings")
         return found
     tested = np.array([recording.index is not None and recording.index < test_indices for recording in recordings])
     rest = np.flatnonzero(~tested)

@@ -1,4 +1,4 @@
-"""TIMIT from the layout of the LDC, TRAIN/DR1/FCJF0/SX127.WAV: what is missing, and what stands where it must not.
+"""TIMIT in the layout of the LDC, TRAIN/DR1/FCJF0/SX127.WAV: missing and misplaced recordings are found.
 
 The SA sentences are left out: every speaker reads the same two, and a test must not have sentences of the training.
 """
@@ -22,7 +22,7 @@ UTTERANCES = {"train": 8 * len(TRAIN), "validation": 8 * len(DEV), "test": 8 * l
 
 _SPEAKERS: dict[str, Mapping[str, int]] = {"train": TRAIN, "validation": DEV, "test": CORE_TEST}
 _PARTS = {"train": "TRAIN", "validation": "TEST", "test": "TEST"}
-# SA1.WAV; some copies have SA1.WAV.wav, converted to RIFF, beside it.
+# SA1.WAV; some copies also have SA1.WAV.wav, converted to RIFF.
 _SENTENCE = re.compile(r"(SA|SI|SX)(\d+)\.WAV(\.WAV)?", re.IGNORECASE)
 _EACH = {"SX": 5, "SI": 3}
 
@@ -32,7 +32,7 @@ def list_timit(folder: Path, problems: Problems) -> list[Recording]:
 
     Args:
         folder: With TRAIN and TEST in it, or with a folder TIMIT that has them.
-        problems: Told about every speaker that is missing, unknown, in a wrong place or incomplete.
+        problems: Receives every speaker that is missing, unknown, misplaced or incomplete.
 
     Returns:
         In the order train, validation (the 50 speakers of the development set), test (the 24 of the core test set), by
@@ -46,7 +46,7 @@ def list_timit(folder: Path, problems: Problems) -> list[Recording]:
     missing = [name for name, place in parts.items() if place is None]
     if missing:
         raise DataError(
-            f"{folder}: has no folder {' and no folder '.join(missing)}; allowed is the layout of LDC93S1, "
+            f"{folder}: has no folder {' and no folder '.join(missing)}; it must have the layout of LDC93S1, "
             "TRAIN/DR1/FCJF0/SX127.WAV and TEST/DR1/FAKS0/SX43.WAV, and task.format=wav for other folders"
         )
     places: dict[str, Path] = {}
@@ -60,7 +60,7 @@ def list_timit(folder: Path, problems: Problems) -> list[Recording]:
             problems.add(
                 "missing_speaker",
                 f"{_PARTS[split]}: {len(absent)} of {len(speakers)} speakers of the split {split} are missing: "
-                f"{', '.join(f'DR{speakers[speaker]}/{speaker}' for speaker in absent)}; with all of them there are "
+                f"{', '.join(f'DR{speakers[speaker]}/{speaker}' for speaker in absent)}; the complete split has "
                 f"{UTTERANCES[split]:,} utterances, here at most {8 * (len(speakers) - len(absent)):,}",
             )
         for speaker in sorted(speakers, key=lambda name: (speakers[name], name)):
@@ -70,18 +70,18 @@ def list_timit(folder: Path, problems: Problems) -> list[Recording]:
 
 
 def check_utterance(recording: Recording, rate: int, header: dict[str, str]) -> None:
-    """Compare what a file says about itself with where it stands.
+    """Compare the header of a file with its place.
 
     Raises:
         RecordingError: The sample rate is not 16 kHz, or the SPHERE header names another utterance.
     """
     if rate != SAMPLE_RATE:
-        raise RecordingError("sample_rate", f"got {rate} Hz, allowed is {SAMPLE_RATE} Hz, the sample rate of TIMIT")
+        raise RecordingError("sample_rate", f"the sample rate of TIMIT is {SAMPLE_RATE} Hz, got {rate} Hz")
     named = header.get("utterance_id")
     if named is not None and named.lower() != recording.utterance:
         raise RecordingError(
             "mislabelled",
-            f"its header says that it is the utterance {named}, allowed here is {recording.utterance}: the file or its "
+            f"its header names the utterance {named}, expected {recording.utterance}: the file or its "
             "speaker is mislabelled",
         )
 
@@ -94,7 +94,7 @@ def _below(folder: Path, name: str) -> Path | None:
 
 
 def _speakers(root: Path, part: str, place: Path, problems: Problems) -> dict[str, Path]:
-    """Return the folders of the speakers of a part that stand where they should."""
+    """Return the folders of the speakers of a part that are in the right place."""
     found = {}
     here = dict(TRAIN) if part == "TRAIN" else DEV | CORE_TEST
     elsewhere = (DEV.keys() | CORE_TEST.keys() | OTHER_TEST) if part == "TRAIN" else TRAIN.keys()
@@ -102,7 +102,7 @@ def _speakers(root: Path, part: str, place: Path, problems: Problems) -> dict[st
         number = re.fullmatch(r"DR([1-8])", region.name.upper())
         if number is None:
             name = region.relative_to(root).as_posix()
-            problems.add("mislabelled", f"{name}: no dialect region; allowed are DR1 … DR8")
+            problems.add("mislabelled", f"{name}: not a dialect region, DR1 to DR8")
             continue
         for folder in sorted(entry for entry in region.iterdir() if entry.is_dir()):
             speaker, name = folder.name.upper(), folder.relative_to(root).as_posix()
@@ -115,13 +115,13 @@ def _speakers(root: Path, part: str, place: Path, problems: Problems) -> dict[st
                 elif (twin := {"F": "M", "M": "F"}.get(speaker[:1], "?") + speaker[1:]) in here:
                     hint = f"the first letter is the sex, and the speaker is {twin} of DR{here[twin]}"
                 else:
-                    hint = f"no speaker of TIMIT; {part} has such as {next(iter(here))} in DR1"
+                    hint = f"not a speaker of TIMIT; {part} has speakers such as {next(iter(here))} in DR1"
                 problems.add("mislabelled", f"{name}: {hint}", sequence=name)
             elif here[speaker] != int(number[1]):
                 problems.add(
                     "mislabelled", f"{name}: {speaker} is of DR{here[speaker]}, not of DR{number[1]}", sequence=name
                 )
-                # It is there: one mistake is not told twice.
+                # The speaker is present: one mistake is not reported twice.
                 found[speaker] = folder
             else:
                 found[speaker] = folder
@@ -142,7 +142,7 @@ def _utterances(root: Path, folder: Path, speaker: str, split: str, problems: Pr
         if len(there) != wanted:
             problems.add(
                 "incomplete",
-                f"{place}: has {len(there)} {letters} sentences ({', '.join(there) or 'none'}), allowed is {wanted}",
+                f"{place}: must have {wanted} {letters} sentences, got {len(there)} ({', '.join(there) or 'none'})",
                 sequence=place,
             )
     base = Recording(folder, place, speaker=speaker, split=split)

@@ -1,1 +1,1 @@
-"""What momentum does to gradients."""
+"""The effect of momentum on gradients."""

@@ -1,4 +1,4 @@
-"""How large the gradient of a loss is at each time step: with respect to the state, the driven input, the projection
+"""Size of the gradient of a loss at each time step: with respect to the state, the driven input, the projection
 and the input.
 
 Axes: T time, B batch, D input, H hidden, G gates * H.

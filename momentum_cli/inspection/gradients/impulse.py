@@ -24,7 +24,7 @@ FORGOTTEN = 0.05
 
 @dataclass(frozen=True)
 class Memory:
-    """How long a response lasts.
+    """Duration of an impulse response.
 
     Args:
         length: Effective memory length in steps, ``Σ |r(τ)| / max |r(τ)|``: 1 for no memory.

@@ -50,7 +50,7 @@ def inspect(
         ``subjects`` (see `measurement.measure`), ``impulses`` (see `measurement.measure_impulses`), ``environment``.
 
     Raises:
-        RecipeError: A name, a cell, an override or a length is wrong, or options do not go together.
+        RecipeError: A name, a cell, an override or a length is wrong, or options contradict each other.
         DataError: A run or the data are missing or damaged.
         RunError: A picture could not be drawn.
     """
@@ -59,7 +59,7 @@ def inspect(
     if not names or (len(names) > 1 and not all(runs)):
         wrong = [name for name, known in zip(names, runs, strict=True) if not known]
         raise RecipeError(
-            f"got {', '.join(wrong) or 'nothing'}; allowed is one recipe, or one or more runs (folders or checkpoints)"
+            f"give one recipe, or one or more runs (folders or checkpoints), got {', '.join(wrong) or 'nothing'}"
         )
     if all(runs):
         given = {"--cells": cells, "changes": overrides}

@@ -18,7 +18,7 @@ from momentum_cli.inspection.gradients.subjects import Subject
 from momentum_cli.training.objective import Objective
 
 QUARTERS = (0.25, 0.5, 0.75)
-"""Where in the sequence the recurrent Jacobian is taken."""
+"""Places in the sequence where the recurrent Jacobian is taken."""
 JACOBIAN_SEQUENCES = 4
 """Of how many sequences; an eigenvalue problem of hundreds of unknowns each."""
 _DIGITS = 6

@@ -26,7 +26,7 @@ _WIDTH = 9.0
 
 
 def draw_gradients(entries: Sequence[Entry], stage: str, path: Path) -> None:
-    """Draw the gradient norms over time, one panel a quantity, cells overlaid: median and quartiles over the batch.
+    """Draw the gradient norms over time, one panel per quantity, cells overlaid: median and quartiles over the batch.
 
     Args:
         entries: What `momentumrnn.inspection.measure` returned, of one stage.
@@ -56,13 +56,13 @@ def draw_gradients(entries: Sequence[Entry], stage: str, path: Path) -> None:
         words = {"initial": "at initialisation", "trained": "after training"}.get(stage, stage)
         figure.suptitle(f"gradient norms {words}: median and quartiles over the batch", x=0.01, ha="left", fontsize=11)
         handles, labels = panels.flat[0].get_legend_handles_labels()
-        # In the free panel when there is one, else below.
+        # In the free panel if one is left, else below.
         place = {"loc": "center", "bbox_to_anchor": (0.77, 0.16)} if len(names) % 2 else {"loc": "outside lower center"}
         figure.legend(handles, labels, ncols=1 if len(names) % 2 else len(labels), **place)
 
 
 def draw_spectra(entries: Sequence[Entry], path: Path) -> None:
-    """Draw the eigenvalue moduli of the recurrent Jacobian by rank: a row a stage, a column a step.
+    """Draw the eigenvalue moduli of the recurrent Jacobian by rank: one row per stage, one column per step.
 
     Args:
         entries: What `momentumrnn.inspection.measure` returned.

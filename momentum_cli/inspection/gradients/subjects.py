@@ -1,4 +1,4 @@
-"""What is inspected: models, each with a name and the stage of its training, and the batch that goes through them."""
+"""The subjects of an inspection: models with names and stages of training, and the batch that passes through them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from momentum_cli.cells.find import canonical_name
 from momentum_cli.data import Batch, Dataset
 from momentum_cli.data.batching import epoch_order
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.messages import refuse
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.progress import DownloadProgress
 from momentum_cli.recipe.building import build_sequence_model, build_task, model_section
@@ -42,7 +43,7 @@ class Subject:
 
 
 def is_run(name: str) -> bool:
-    """Return whether a name on the command line stands for a run: a folder or a checkpoint that exists."""
+    """Return whether a name on the command line is a run: a folder or a checkpoint that exists."""
     path = Path(name).expanduser()
     return path.is_dir() or (path.is_file() and path.suffix == ".safetensors")
 
@@ -63,7 +64,7 @@ def open_recipe(
         overrides: Changes to the recipe.
         seed: Of the initial parameters, or None for ``train.seed``.
         data_dir: Folder of the data sets.
-        progress: Told about downloads.
+        progress: Receives the progress of downloads.
 
     Raises:
         RecipeError: There is no such recipe or cell, or it has mistakes.
@@ -89,7 +90,7 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
     Args:
         names: Run folders or checkpoints.
         data_dir: Folder of the data sets.
-        progress: Told about downloads.
+        progress: Receives the progress of downloads.
 
     Raises:
         DataError: A run is damaged, was trained with other preprocessing, or data are missing.
@@ -160,9 +161,8 @@ def real_batch(dataset: Dataset, size: int, seed: int, length: int | None) -> Ba
     if length is None or length == longest:
         return batch
     if length > longest:
-        raise RecipeError(
-            f"--length {length}: the sequences of {dataset.name} have {longest} steps; allowed is 1 … that"
-        )
+        must = f"be in [1, {longest}], the steps of the sequences of {dataset.name}"
+        raise RecipeError(refuse("--length", length, must))
     targets = batch.targets[:, :length] if dataset.output == "every" else batch.targets
     lengths = None if batch.lengths is None else batch.lengths.clamp(max=length)
     return replace(batch, inputs=batch.inputs[:, :length], targets=targets, lengths=lengths)

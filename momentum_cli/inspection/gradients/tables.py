@@ -80,7 +80,7 @@ def _middle(values: list[float]) -> float:
 
 
 def _gap() -> None:
-    # A table on a terminal ends with an empty line of its own.
+    # A table on a terminal already ends with an empty line.
     import sys
 
     if not sys.stdout.isatty():

@@ -27,7 +27,7 @@ class Step:
 
     Args:
         u: (B, G) projected input ``W_ih x_t + b_ih``.
-        d: (B, G) driven input as the recurrence takes it in. A tensor of its own: a velocity is both d_t and the state
+        d: (B, G) driven input as the recurrence takes it in. A separate tensor: a velocity is both d_t and the state
             of the dynamics, and the gradient of d_t is to be that of the recurrence alone.
         before: State of the recurrence that the step started from.
         after: State that it ended with; the first tensor is h_t.
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass
 class Tape:
-    """What a forward pass left.
+    """Record of a forward pass.
 
     Attributes:
         recurrence: The layer's own, unrecorded.
@@ -59,7 +59,7 @@ class Tape:
 class _RecordedDynamics:
     """A dynamics that remembers the latest input of its step.
 
-    The reference loop calls the step on u_t right before the recurrence; what it computes beside it, the state of a
+    The reference loop calls the step on u_t right before the recurrence; what it also computes, the state of a
     linear dynamics in input space, comes after.
     """
 

@@ -1,1 +1,1 @@
-"""What a model is and costs, before it is trained."""
+"""Parts and costs of a model, before it is trained."""

@@ -1,4 +1,4 @@
-"""How much memory a training step takes on the CPU: from the tensors that autograd keeps, without the data.
+"""Memory of a training step on the CPU: from the tensors that autograd keeps, without the data.
 
 Axes: T time, B batch, D input.
 """

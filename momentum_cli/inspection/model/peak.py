@@ -1,4 +1,4 @@
-"""The memory that a training step really takes: the growth of a fresh process.
+"""The measured memory of a training step: the growth of a fresh process.
 
 Axes: T time, B batch, D input.
 """
@@ -22,8 +22,8 @@ from momentum_cli.recipe.recipe import Recipe, parse_recipe
 def measured_peak(recipe: Recipe, sizes: Sizes, batch: int) -> int | None:
     """Return by how much model, optimizer, a batch and one training step raise the resident memory of a process.
 
-    A training step of a tiny model comes first, so that code and thread pools are not counted. Linux tells the peak
-    since a moment that one chooses; elsewhere there is no such number.
+    A training step of a tiny model comes first, so that code and thread pools are not counted. Linux reports the
+    peak since a chosen moment; other systems do not.
 
     Args:
         recipe: Model, optimizer and backend.
@@ -31,10 +31,10 @@ def measured_peak(recipe: Recipe, sizes: Sizes, batch: int) -> int | None:
         batch: B.
 
     Returns:
-        Bytes, or None where they cannot be told.
+        Bytes, or None where the system does not report them.
 
     Raises:
-        RunError: The process failed; says how.
+        RunError: The process failed.
     """
     if not forget_peak():
         return None

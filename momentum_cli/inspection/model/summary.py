@@ -1,4 +1,4 @@
-"""`momentumrnn summary`: what the model of a recipe consists of and what a training step costs, before any training."""
+"""`momentumrnn summary`: the parts of the model of a recipe and the cost of a training step, before any training."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def summary(
     """Summarise the model of a recipe: parameters, state, operations and memory. Nothing is downloaded or written.
 
     Args:
-        recipe: Whose model it is.
-        measure: Also measure the memory of a training step, in a process of its own.
-        data_dir: Folder of the data sets; used only by tasks whose sizes their options do not tell.
+        recipe: Recipe of the model.
+        measure: Also measure the memory of a training step, in a separate process.
+        data_dir: Folder of the data sets; used only by tasks whose options do not determine their sizes.
         ui: Where progress is shown; None shows nothing.
 
     Returns:
@@ -32,7 +32,7 @@ def summary(
         shape and number of each parameter) and ``parameters`` (their sum); ``state`` (name, shape and bytes of each
         tensor for one sequence) and ``state_bytes``; ``backend`` and ``asked_backend``; ``flops`` (``time_step``: the
         layer, forward, one sequence; ``head``: one output; ``training_step``: forward and backward of a batch);
-        ``memory`` in bytes (`memory.Memory`, and with ``measure`` also ``measured``, None where it cannot be told).
+        ``memory`` in bytes (`memory.Memory`, and with ``measure`` also ``measured``, None where unknown).
 
     Raises:
         DataError: The data of a task had to be loaded and are missing.
@@ -52,7 +52,7 @@ def summary(
         memory = estimate(recipe, size, batch).as_json()
     layer = model.layer
     if measure:
-        shown.note("measuring one training step in a process of its own")
+        shown.note("measuring one training step in a separate process")
         memory["measured"] = measured_peak(recipe, size, batch)
     state = [
         {"name": name, "shape": [*tensor.shape], "bytes": tensor.numel() * tensor.element_size()}

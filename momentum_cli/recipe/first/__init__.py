@@ -1,1 +1,1 @@
-"""A first recipe for data of one's own."""
+"""A first recipe for the user's data."""

@@ -16,7 +16,7 @@ from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import SUFFIXES
 from momentum_cli.data.files.tables import csv_blocks, csv_columns, json_objects, parquet_blocks, parquet_columns
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.messages import unknown
+from momentum_cli.messages import refuse, unknown
 from momentum_cli.recipe.first.speech import first_speech_recipe, recordings_below
 
 # Names in use, the most telling first; compared in lower case.
@@ -30,7 +30,7 @@ _CLASSES = 20
 
 @dataclass
 class Guess:
-    """What a file seems to hold.
+    """Guess at the content of a file.
 
     Attributes:
         kind: As in `momentum_cli.data.files.Files`.
@@ -61,19 +61,19 @@ def first_recipe(
         RecipeError: A column does not exist.
     """
     if not data.exists():
-        raise DataError(f"{data}: there is no such file or folder")
+        raise DataError(f"{data}: no such file or folder")
     guess = Guess(kind or "")
     if data.is_dir():
         if recordings_below(data):
             if kind not in (None, "classification"):
-                raise RecipeError(f"--kind {kind}: got a folder of recordings, allowed is classification")
+                raise RecipeError(refuse("--kind", kind, "be classification for a folder of recordings"))
             return first_speech_recipe(data, shown or data.as_posix())
         _guess_folder(data, guess)
     else:
         found = SUFFIXES.get(data.suffix.lower())
         if found is None:
             more = f"; for a text: momentumrnn train shakespeare task.path={data}" if data.suffix == ".txt" else ""
-            raise DataError(f"{data}: unknown ending; allowed are {', '.join(SUFFIXES)}, or a folder{more}")
+            raise DataError(f"{data} must be a folder, or end in {', '.join(SUFFIXES)}{more}")
         if found in ("npz", "npy"):
             _guess_arrays(data, found, target, guess)
         elif found == "jsonl" and has_lists(data):
@@ -153,7 +153,7 @@ def _guess_table(data: Path, found: str, target: list[str] | None, guess: Guess)
         guess.options |= order
     sequence = guess.options.get("sequence")
     if sequence is not None and len(set(words(columns[sequence]).tolist())) == rows and not guess.options.get("order"):
-        # A name of its own in every row: rows are sequences.
+        # A different name in every row: rows are sequences.
         del guess.options["sequence"]
         sequence = None
         guess.comments.append("every row is a sequence, its columns are the steps")

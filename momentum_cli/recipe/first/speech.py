@@ -1,4 +1,4 @@
-"""A first recipe for a folder of recordings, guessed from where they stand and what they are called."""
+"""A first recipe for a folder of recordings, guessed from their places and names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def first_speech_recipe(folder: Path, shown: str) -> str:
     """Return the text of a first recipe for a folder of recordings.
 
     Folders are classes, folders train and test are splits; names such as ``yes_ann_3`` have a label, a speaker and an
-    index. Where nothing tells recordings apart, their frames are predicted.
+    index. Where nothing distinguishes recordings, their frames are predicted.
 
     Args:
         folder: With at least one recording.

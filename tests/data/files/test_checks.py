@@ -129,7 +129,7 @@ def test_many_rows_are_counted_and_the_first_twenty_shown(tmp_path: Path) -> Non
     [
         ({"features": ["x", "z"]}, "unknown column 'z'"),
         ({"sequence": "Id"}, "unknown column 'Id'; did you mean 'id'"),
-        ({"path": "nowhere.csv"}, "there is no .*nowhere.csv"),
+        ({"path": "nowhere.csv"}, "not found .tried .*nowhere.csv"),
         ({"target": None}, "task.target"),
         ({"kind": "labelling", "sequence": None, "order": None}, "task.sequence"),
     ],
@@ -146,13 +146,16 @@ def test_what_is_not_in_the_file_is_named(task: dict[str, Any], message: str, tm
     ("options", "message"),
     [
         ({"kind": "forecasting"}, "window: missing"),
-        ({"window": 3}, "window: got 3, allowed with kind forecasting only"),
-        ({"test_fraction": 0.9, "validation_fraction": 0.2}, "leaves nothing to train on"),
-        ({"test_fraction": 0.0}, "test_fraction: got 0"),
-        ({"split": "time"}, "allowed with kind forecasting only"),
-        ({"split": "fraction", "split_column": "s"}, "split_column too"),
-        ({"kind": "forecasting", "window": 2, "missing": "mean"}, "refuse and forward_fill"),
-        ({"samples_per_step": 0}, "samples_per_step: got 0"),
+        ({"window": 3}, "`window` must be left out unless the kind is forecasting, got 3"),
+        (
+            {"test_fraction": 0.9, "validation_fraction": 0.2},
+            "`test_fraction` must be less than 1 - validation_fraction = 0.8, got 0.9",
+        ),
+        ({"test_fraction": 0.0}, r"`test_fraction` must be in \(0, 1\), got 0"),
+        ({"split": "time"}, "`split` must be 'fraction' with kind classification, got 'time'"),
+        ({"split": "fraction", "split_column": "s"}, "`split` must be left out where split_column is given"),
+        ({"kind": "forecasting", "window": 2, "missing": "mean"}, "`missing` must be 'refuse' or 'forward_fill'"),
+        ({"samples_per_step": 0}, "`samples_per_step` must be >= 1, got 0"),
         ({"target": ["a", "b"]}, "one column"),
     ],
 )
@@ -170,8 +173,8 @@ def test_mistakes_of_the_recipe_are_at_their_keys() -> None:
     task = {"name": "files", "path": "x", "kind": "regression", "horizon": 0, "test_fraction": 2.0}
     with pytest.raises(RecipeError) as error:
         parse_recipe({"task": task, **base})
-    assert "task.horizon: got 0" in str(error.value)
-    assert "task.test_fraction: got 2.0" in str(error.value)
+    assert "task.horizon: must be >= 1, got 0" in str(error.value)
+    assert "task.test_fraction: must be in (0, 1), got 2.0" in str(error.value)
     task = {"name": "files", "path": "x", "kind": "regression"}
     with pytest.raises(RecipeError, match="unknown metric 'accuracy'"):
         parse_recipe({"task": task, "target": {"metric": "accuracy", "value": 0.5}, **base})
@@ -475,4 +478,4 @@ def test_a_file_of_one_class_is_named_once(tmp_path: Path) -> None:
     rows = [f"s{n},{t},{n + t},1" for n in range(12) for t in range(3)]
     path.write_text("\n".join(["id,t,x,label", *rows]) + "\n", encoding="utf-8")
     (problem,) = check_data(recipe_of(path, split_column=None))["problems"]
-    assert problem["message"] == "the target has 1 class; allowed are two or more"
+    assert problem["message"] == "the target must have two or more classes, got 1"

@@ -301,11 +301,11 @@ def test_a_large_file_must_be_sorted_and_is_not_kept_when_it_is_wrong(
     monkeypatch.setattr(cache, "LARGE", 1)
     rows = step_rows(made())
     path = write_csv(tmp_path / "a.csv", [*rows[1:], rows[0]])
-    with pytest.raises(DataError, match=rf"'s0': its rows are not together.*row {len(rows) + 1}"):
+    with pytest.raises(DataError, match=rf"'s0': its rows must be together.*row {len(rows) + 1}"):
         Files(path=str(path), kind="classification", target="label", **COLUMNS).load()
     rows[1], rows[2] = rows[2], rows[1]
     path = write_csv(tmp_path / "b.csv", rows)
-    with pytest.raises(DataError, match=r"'s0': t goes back.*row 4"):
+    with pytest.raises(DataError, match=r"'s0': t must increase.*row 4"):
         Files(path=str(path), kind="classification", target="label", **COLUMNS).load()
     assert list((tmp_path / "cache" / "momentumrnn" / "files").iterdir()) == []
 

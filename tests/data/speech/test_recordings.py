@@ -60,17 +60,21 @@ WHOLE = sphere(SAMPLES, 16000)
 @pytest.mark.parametrize(
     ("content", "code", "message"),
     [
-        (WHOLE[:-100], "truncated", f"its header says {len(SAMPLES)} samples, {len(SAMPLES) - 50} are there"),
-        (WHOLE[:300], "truncated", "its header says 800 samples, 0 are there"),
+        (WHOLE[:-100], "truncated", f"{len(SAMPLES) - 50} of the {len(SAMPLES)} samples in its header"),
+        (WHOLE[:300], "truncated", "0 of the 800 samples in its header"),
         (WHOLE[:100], "truncated", "has no end_head"),
         (sphere(SAMPLES, 16000, sample_coding="pcm,embedded-shorten-v2.00"), "coding", "shorten.*sph2pipe -f wav"),
-        (sphere(SAMPLES, 16000, sample_coding="ulaw"), "coding", "got 'ulaw', allowed is pcm"),
-        (sphere(SAMPLES, 16000, channel_count=2), "channels", "channel_count.*got '2', allowed is 1"),
-        (sphere(SAMPLES, 16000, sample_n_bytes=1), "coding", "sample_n_bytes.*got '1', allowed is 2"),
-        (sphere(SAMPLES, 16000, sample_byte_format="11"), "coding", "got '11', allowed is 01 or 10"),
+        (
+            sphere(SAMPLES, 16000, sample_coding="ulaw"),
+            "coding",
+            "sample_coding .*must be pcm, got 'ulaw'",
+        ),
+        (sphere(SAMPLES, 16000, channel_count=2), "channels", "channel_count .*must be 1, got '2'"),
+        (sphere(SAMPLES, 16000, sample_n_bytes=1), "coding", "sample_n_bytes .*must be 2, got '1'"),
+        (sphere(SAMPLES, 16000, sample_byte_format="11"), "coding", "must be 01 or 10, got '11'"),
         (sphere(SAMPLES, 16000, sample_count=None), "unreadable", "sample_count.*got ''"),
         (sphere(SAMPLES, 16000, sample_rate=0), "unreadable", "sample_rate.*got '0'"),
-        (b"NIST_1A\nhello", "unreadable", "second line of a SPHERE header is its size"),
+        (b"NIST_1A\nhello", "unreadable", "second line of a SPHERE header must be its size"),
         (b"these are no samples at all", "unreadable", "not a readable sound file"),
         (b"", "unreadable", "not a readable sound file"),
     ],
@@ -86,7 +90,7 @@ def test_a_wav_that_is_cut_short_is_named(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", SAMPLES, 8000)
     whole = path.read_bytes()
     path.write_bytes(whole[:-200])
-    with pytest.raises(RecordingError, match=r"says 1600 bytes of samples, 1400 are there") as caught:
+    with pytest.raises(RecordingError, match=r"1400 of the 1600 bytes of samples in its header") as caught:
         read_recording(path)
     assert caught.value.code == "truncated"
     # What a program wrote into a pipe announces no length, or the largest one.
@@ -98,7 +102,7 @@ def test_a_wav_that_is_cut_short_is_named(tmp_path: Path) -> None:
 
 def test_several_channels_and_no_file_are_named(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", np.zeros((50, 2)), 8000)
-    with pytest.raises(RecordingError, match="has 2 channels, allowed is 1"):
+    with pytest.raises(RecordingError, match="must have 1 channel, got 2"):
         read_recording(path)
     with pytest.raises(RecordingError, match="No such file"):
         read_recording(tmp_path / "none.wav")

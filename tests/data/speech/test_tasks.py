@@ -97,7 +97,7 @@ def test_what_names_say(tmp_path: Path) -> None:
     assert not list_folder(tmp_path, "{label}/{speaker}", problems)
     assert len(problems.all) == 3
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"holds no \.wav, \.flac, \.sph file"):
+    with pytest.raises(DataError, match=r"has no \.wav, \.flac, \.sph files"):
         list_folder(tmp_path / "empty", "*", Problems())
 
 
@@ -151,22 +151,30 @@ def test_by_folder_and_by_fraction(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
-        (Speech, {"path": ""}, "path: got ''"),
-        (Speech, {"pattern": "{lable}/*"}, r"pattern: got the field \{lable\}, allowed are \{label\}"),
-        (Speech, {"pattern": "{speaker}/{speaker}"}, "stands twice"),
-        (Speech, {"pattern": "{speaker"}, "pattern: got"),
-        (Speech, {"split": "speaker"}, r"split: got 'speaker', but the pattern '\*' has no \{speaker\}"),
-        (Speech, {"split": "folder"}, r"has no \{split\}"),
-        (Speech, {"split": "fraction", "pattern": "{split}/*"}, "give one of them"),
-        (Speech, {"test_indices": 0}, "test_indices: got 0"),
-        (Speech, {"validation_fraction": 1.0}, "validation_fraction: got 1.0"),
-        (Speech, {"test_fraction": 0.0}, "test_fraction: got 0.0"),
-        (Speech, {"validation_fraction": 0.6, "test_fraction": 0.4}, "leaves nothing to train on"),
+        (Speech, {"path": ""}, "`path` must name a folder of recordings, got ''"),
+        (Speech, {"pattern": "{lable}/*"}, r"`pattern` must have fields out of \{label\}.*got \{lable\}"),
+        (Speech, {"pattern": "{speaker}/{speaker}"}, "`pattern` must have the field {speaker} once"),
+        (Speech, {"pattern": "{speaker"}, "`pattern` must be a path such as"),
+        (
+            Speech,
+            {"split": "speaker"},
+            r"`split` must go with a pattern that has \{speaker\}, got 'speaker'; the pattern is '\*'",
+        ),
+        (Speech, {"split": "folder"}, r"must go with a pattern that has \{split\}"),
+        (Speech, {"split": "fraction", "pattern": "{split}/*"}, "must be 'folder' or left out"),
+        (Speech, {"test_indices": 0}, "`test_indices` must be >= 1, got 0"),
+        (Speech, {"validation_fraction": 1.0}, r"`validation_fraction` must be in \[0, 1\), got 1.0"),
+        (Speech, {"test_fraction": 0.0}, r"`test_fraction` must be in \(0, 1\), got 0.0"),
+        (
+            Speech,
+            {"validation_fraction": 0.6, "test_fraction": 0.4},
+            "must be less than 1 - validation_fraction = 0.4",
+        ),
         (Speech, {"split_seed": -1}, "split_seed must be in"),
-        (Speech, {"num_workers": 0}, "num_workers: got 0"),
-        (Speech, {"n_fft": 3}, "n_fft: got 3"),
-        (SpeechClassify, {"pattern": "*"}, r"pattern: got '\*', which has no \{label\}"),
-        (SpeechClassify, {"n_mels": 0}, "n_mels: got 0"),
+        (Speech, {"num_workers": 0}, "`num_workers` must be >= 1, got 0"),
+        (Speech, {"n_fft": 3}, "`n_fft` must be an even number >= 2, got 3"),
+        (SpeechClassify, {"pattern": "*"}, r"`pattern` must contain \{label\}, got '\*'"),
+        (SpeechClassify, {"n_mels": 0}, "`n_mels` must be >= 1, got 0"),
     ],
 )
 def test_options_out_of_range_are_refused(task: Any, options: dict[str, Any], message: str) -> None:
@@ -416,7 +424,7 @@ def test_nothing_is_kept_of_a_folder_with_a_problem(folder: Path, cache: Path) -
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{folder}: 2 problems"
     assert lines[1].startswith("0_ann_1.wav: cut short")
-    assert lines[2] == "0_bob_1.wav: has 2 channels, allowed is 1; mix it down first"
+    assert lines[2] == "0_bob_1.wav: must have 1 channel, got 2; mix it down first"
     assert not list(cache.iterdir())
 
 
@@ -463,13 +471,13 @@ def test_describe_and_check(folder: Path, tmp_path: Path) -> None:
 def test_too_few_and_too_alike(tmp_path: Path) -> None:
     for number in range(3):
         write_wav(tmp_path / "w" / f"a_x_{number}.wav", pcm16(speech_like(0.1, 8000, number)), 8000)
-    with pytest.raises(DataError, match=r"have 1 label \(a\), allowed are two or more"):
+    with pytest.raises(DataError, match=r"must have two or more labels, got 1 \(a\)"):
         SpeechClassify(str(tmp_path / "w"), PATTERN).load()
-    with pytest.raises(DataError, match=r"split=speaker: there is 1 speaker \(x\)"):
+    with pytest.raises(DataError, match=r"split=speaker needs more speakers, got 1 \(x\)"):
         Speech(str(tmp_path / "w"), pattern=PATTERN, split="speaker").load()
     with pytest.raises(DataError, match=r"test_indices=9: 3 of 3 recordings"):
         Speech(str(tmp_path / "w"), pattern=PATTERN, split="index", test_indices=9).load()
-    with pytest.raises(DataError, match="got a file, allowed is a folder"):
+    with pytest.raises(DataError, match="must be a folder of recordings, got a file"):
         Speech(str(tmp_path / "w" / "a_x_0.wav")).load()
-    with pytest.raises(DataError, match=r"task\.path: there is no"):
+    with pytest.raises(DataError, match=r"task\.path: not found"):
         Speech("nowhere").load(tmp_path)

@@ -116,8 +116,8 @@ def test_a_whole_corpus_is_counted(tmp_path: Path) -> None:
     assert len(found) == 3696 + 400 + 192 - 8 - 1
     missing, incomplete = (str(problem) for problem in sorted(problems.all, key=lambda problem: problem.code)[::-1])
     assert "1 of 24 speakers of the split test are missing: DR3/FPKT0" in missing
-    assert "there are 192 utterances, here at most 184" in missing
-    assert incomplete.startswith("TRAIN/DR7/MWRP0: has 4 SX sentences (SX")
+    assert "the complete split has 192 utterances, here at most 184" in missing
+    assert incomplete.startswith("TRAIN/DR7/MWRP0: must have 5 SX sentences, got 4 (SX")
 
 
 @pytest.mark.parametrize("lower", [False, True])
@@ -161,12 +161,12 @@ def test_a_missing_speaker_is_named(tree: Path) -> None:
     shutil.rmtree(tree / "TEST" / "DR2" / "MGWT0")
     message = only(tree)
     assert message.startswith("TEST: 1 of 2 speakers of the split validation are missing: DR2/MGWT0")
-    assert "there are 16 utterances, here at most 8" in message
+    assert "the complete split has 16 utterances, here at most 8" in message
 
 
 def test_an_incomplete_speaker_is_named(tree: Path) -> None:
     (tree / "TRAIN" / "DR1" / "FCJF0" / "SI648.WAV").unlink()
-    assert only(tree) == "TRAIN/DR1/FCJF0: has 2 SI sentences (SI1027, SI1657), allowed is 3"
+    assert only(tree) == "TRAIN/DR1/FCJF0: must have 3 SI sentences, got 2 (SI1027, SI1657)"
 
 
 def test_a_wrong_sex_letter_is_named(tree: Path) -> None:
@@ -183,13 +183,13 @@ def test_a_wrong_region_is_named_once(tree: Path) -> None:
 
 def test_an_unknown_speaker_and_one_of_the_other_part_are_named(tree: Path) -> None:
     write_speaker(tree / "TRAIN" / "DR8" / "MXYZ0", 0.05, 77)
-    assert only(tree).startswith("TRAIN/DR8/MXYZ0: no speaker of TIMIT")
+    assert only(tree).startswith("TRAIN/DR8/MXYZ0: not a speaker of TIMIT")
     shutil.rmtree(tree / "TRAIN" / "DR8" / "MXYZ0")
     write_speaker(tree / "TRAIN" / "DR1" / "FELC0", 0.05, 78)
     assert only(tree) == "TRAIN/DR1/FELC0: FELC0 is a speaker of TEST"
     shutil.rmtree(tree / "TRAIN" / "DR1" / "FELC0")
     (tree / "TRAIN" / "DR9").mkdir()
-    assert only(tree) == "TRAIN/DR9: no dialect region; allowed are DR1 … DR8"
+    assert only(tree) == "TRAIN/DR9: not a dialect region, DR1 to DR8"
 
 
 def test_a_recording_of_another_speaker_is_named_by_its_header(tree: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_recording_of_another_speaker_is_named_by_its_header(tree: Path) -> No
     shutil.copy(other, one)
     message = next(text for text in messages(tree) if "identical" not in text)
     assert message == (
-        "TRAIN/DR1/FCJF0/SX127.WAV: its header says that it is the utterance dac0_sx127, allowed here is cjf0_sx127: "
+        "TRAIN/DR1/FCJF0/SX127.WAV: its header names the utterance dac0_sx127, expected cjf0_sx127: "
         "the file or its speaker is mislabelled"
     )
 
@@ -210,8 +210,8 @@ def test_a_truncated_file_and_a_wrong_sample_rate_are_named_together(tree: Path)
     slow.write_bytes(sphere(samples, 8000, utterance="tcs0_si1027"))
     count = int(cut.read_bytes().partition(b"sample_count -i ")[2].split()[0])
     assert messages(tree) == [
-        "TRAIN/DR8/MTCS0/SI1027.WAV: got 8000 Hz, allowed is 16000 Hz, the sample rate of TIMIT",
-        f"TEST/DR1/FELC0/SX307.WAV: cut short: its header says {count} samples, {count - 500} are there; copy it again",
+        "TRAIN/DR8/MTCS0/SI1027.WAV: the sample rate of TIMIT is 16000 Hz, got 8000 Hz",
+        f"TEST/DR1/FELC0/SX307.WAV: cut short: {count - 500} of the {count} samples in its header; copy it again",
     ]
     with pytest.raises(DataError, match="2 problems"):
         Speech(str(tree), format="timit").load()
@@ -220,7 +220,7 @@ def test_a_truncated_file_and_a_wrong_sample_rate_are_named_together(tree: Path)
     cut.unlink()
     write_wav(slow.with_suffix(".wav"), samples, 22050)
     write_wav(cut.with_suffix(".wav"), pcm16(speech_like(0.2, TIMIT_RATE)), TIMIT_RATE)
-    assert only(tree) == "TRAIN/DR8/MTCS0/SI1027.wav: got 22050 Hz, allowed is 16000 Hz, the sample rate of TIMIT"
+    assert only(tree) == "TRAIN/DR8/MTCS0/SI1027.wav: the sample rate of TIMIT is 16000 Hz, got 22050 Hz"
 
 
 def test_shorten_is_refused_by_name(tree: Path) -> None:
@@ -234,7 +234,7 @@ def test_shorten_is_refused_by_name(tree: Path) -> None:
 
 def test_a_folder_that_is_no_timit(tmp_path: Path) -> None:
     (tmp_path / "x" / "train").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"has no folder TEST; allowed is the layout of LDC93S1.*task\.format=wav"):
+    with pytest.raises(DataError, match=r"has no folder TEST; it must have the layout of LDC93S1.*task\.format=wav"):
         Speech(str(tmp_path / "x"), format="timit").load()
 
 
@@ -247,5 +247,5 @@ def test_a_folder_that_is_no_timit(tmp_path: Path) -> None:
     ],
 )
 def test_the_division_of_timit_is_fixed(options: dict[str, object], name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}: allowed with format wav only"):
+    with pytest.raises(ValueError, match=f"`{name}` must be left out with format timit"):
         Speech("x", format="timit", **options)  # type: ignore[arg-type]
