@@ -18,6 +18,7 @@ from momentum_cli.ui import terminal
 _WITHOUT = {
     "export": "cannot export, evaluate or predict ONNX files",
     "files": "cannot read Parquet files",
+    "docs": "cannot build the documentation",
     "optimizers": "cannot use optimizers pytorch_optimizer:NAME",
     "dev": "the tests do not run",
 }
@@ -199,5 +200,5 @@ def _extra_text(extra: str, entry: dict[str, Any]) -> str:
     missing = [name for name, version in entry["packages"].items() if version is None]
     if not missing:
         return "installed"
-    cost = f"; without {'it' if len(missing) == 1 else 'them'} {_WITHOUT[extra]}" if extra in _WITHOUT else ""
+    cost = f": {_WITHOUT[extra]}" if extra in _WITHOUT else ""
     return f"missing {', '.join(missing)}{cost}\n{entry['install']}"

@@ -38,7 +38,7 @@ def test_what_is_missing_comes_with_its_cost_and_the_remedy(tmp_path: Path, caps
     (missing,) = [line for line in lines if line.startswith("soundfile")]
     assert "MISSING" in missing
     assert "pip install" in missing
-    assert "missing onnx, onnxscript; without them there is no ONNX" in text
+    assert "missing onnx, onnxscript: cannot export, evaluate or predict ONNX files" in text
     assert "pip install THIS" in text
     assert "not available: no g++" in text
     assert "without it: slow" in text

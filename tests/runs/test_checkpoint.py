@@ -73,7 +73,7 @@ def test_other_files_are_refused(path: Path) -> None:
     save_file({"weight": torch.ones(2)}, path)
     with pytest.raises(DataError, match="a safetensors file, but not a checkpoint"):
         load_checkpoint(path)
-    with pytest.raises(DataError, match="there is no such checkpoint"):
+    with pytest.raises(DataError, match="no such checkpoint"):
         load_checkpoint(path.with_name("nothing.safetensors"))
 
 
@@ -100,7 +100,8 @@ def test_a_malicious_pickle_is_not_executed(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "message"), [("format_version", 99, "version 99"), ("format", "x", "format 'x'")]
+    ("key", "value", "message"),
+    [("format_version", 99, "version 99"), ("format", "x", "the format must be .*, got 'x'")],
 )
 def test_an_unknown_version_or_format_is_named(path: Path, key: str, value: Any, message: str) -> None:
     content = path.read_bytes()

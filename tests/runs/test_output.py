@@ -25,8 +25,8 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path, message in (
         (tmp_path, r"--picture .* is a folder; name a file"),
-        (tmp_path / "none" / "x", r"--picture .*x: there is no folder .*none; make it"),
-        (tmp_path / "file" / "x", r"--picture .*x: .*file is no folder"),
+        (tmp_path / "none" / "x", r"--picture .*x: no folder .*none; make it"),
+        (tmp_path / "file" / "x", r"--picture .*x: .*file is not a folder"),
     ):
         with pytest.raises(RecipeError, match=message):
             check_output_file(path, "--picture")

@@ -36,7 +36,7 @@ def test_an_export_is_told_with_units(capsys: pytest.CaptureFixture[str]) -> Non
         "format": "onnx, stateful",
         "model": "adam on digits",
         "checkpoint": "last.safetensors",
-        "parity": "differs by 9.1e-08 absolute, 1.6e-07 relative at most; allowed is 0.0001",
+        "parity": "differs by 9.1e-08 absolute, 1.6e-07 relative at most; limit 0.0001",
         "test accuracy": "25.00 %, of the checkpoint 50.00 %; 1,360 sequences",
         "time": "12.8 s",
     }

@@ -150,7 +150,7 @@ def test_files_of_the_user_are_left_alone(bench_folder: Path, tmp_path: Path) ->
     out = tmp_path / "report.html"
     report([bench_folder], out=out)
     report([bench_folder], out=out)  # its own one is replaced
-    with pytest.raises(RecipeError, match=r"there is no folder .*none; make it"):
+    with pytest.raises(RecipeError, match=r"no folder .*none; make it"):
         report([bench_folder], out=tmp_path / "none" / "report.html")
 
 

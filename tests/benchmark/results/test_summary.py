@@ -134,7 +134,7 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
         (tmp_path / "bench.json").write_text(text)
         with pytest.raises(DataError, match=message):
             read_bench(tmp_path)
-    with pytest.raises(DataError, match="belongs beside"):
+    with pytest.raises(DataError, match="must be in the folder of"):
         read_curves(tmp_path / "runs.csv")
     (tmp_path / "runs.csv").write_text("run,step\na,1\n")
     with pytest.raises(DataError, match="damaged"):

@@ -49,7 +49,7 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         ({"shapes": ["1,2,3"]}, "T,B,D,N"),
         ({"shapes": ["1,2,0,4"]}, "T,B,D,N"),
         ({"backends": ["cudnn"]}, "must be one of auto, reference"),
-        ({"rounds": 5}, "fewer than 20"),
+        ({"rounds": 5}, "--rounds must be at least 20"),
         ({"cells": ["lsmt"]}, "did you mean 'lstm'"),
     ):
         with pytest.raises(RecipeError, match=message):
@@ -64,7 +64,7 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
 
 def test_a_cell_that_torch_has_nothing_like_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_time, "TORCH_LAYERS", {4: nn.LSTM})
-    with pytest.raises(RecipeError, match="got a cell of 3 gates, and torch has only layers of 4 gates"):
+    with pytest.raises(RecipeError, match="a cell of 3 gates cannot be compared; torch has layers of 4 gates"):
         speed(cells=["gru"], shapes=[SHAPE], out=tmp_path / "out")
 
 

@@ -530,7 +530,7 @@ def test_shown_steps_are_the_ends_and_some_between() -> None:
         (["digits", "mnist"], 2, ["digits, mnist", "one recipe, or one or more runs"]),
         (["digits", "model.hiden_size=3"], 2, ["hidden_size"]),
         (["digits", "--cells", "momentun"], 2, ["did you mean 'momentum'"]),
-        (["digits", "--length", "9"], 2, ["--length 9", "8 steps"]),
+        (["digits", "--length", "9"], 2, ["--length must be in [1, 8]", "got 9"]),
         (["empty"], 3, ["empty", "no checkpoint"]),
     ],
 )

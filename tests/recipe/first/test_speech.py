@@ -140,6 +140,6 @@ def test_a_first_recipe_for_a_folder_of_recordings(
 
 def test_a_folder_of_recordings_is_for_classification(tmp_path: Path) -> None:
     make(tmp_path / "data", *CLASSES)
-    with pytest.raises(RecipeError, match="--kind regression: got a folder of recordings"):
+    with pytest.raises(RecipeError, match="--kind must be classification for a folder of recordings, got 'regression'"):
         write_first_recipe(tmp_path / "data", tmp_path / "first.yaml", kind="regression")
     assert not (tmp_path / "first.yaml").exists()
