@@ -22,7 +22,7 @@ class AdaRem(MultiTensorOptimizer):
         x_{t+1} = x_t - γ_t (a_t g_t + w x_t)
         u_t     = β u_{t-1} + (1 - β) g_t
 
-    λ^t fades the resilience out, so that it ends as gradient descent. One tensor of state a parameter.
+    λ^t fades the resilience out, so that it ends as gradient descent. One tensor of state per parameter.
 
     Args:
         params: Parameters, named parameters or parameter groups.
@@ -33,12 +33,13 @@ class AdaRem(MultiTensorOptimizer):
         weight_decay: w >= 0.
         decoupled_weight_decay: w x is added to the step (the paper's form, the default), or to the gradient.
         maximize: Ascend.
-        foreach: Many tensors a call (None or True) or one at a time (False): slower, with smaller temporaries.
+        foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
         ValueError: An option is out of its range.
 
-    Left open here and decided: t is the number of the step of the parameter group, from 1; the defaults of β and λ.
+    Chosen here, where the paper says nothing: t is the number of the step of the parameter group, from 1; the defaults
+    of β and λ.
 
     Reference: Liu, Lin, Li, Sheng, Sun, Yan, Ouyang, "Adaptive Gradient Method with Resilience and Momentum", arXiv
     2010.11041.

@@ -31,7 +31,7 @@ class AHBAdam(MultiTensorOptimizer):
         x_{k+1} = x_k - γ_k (m̂ / (sqrt v̂ + eps) + λ x_k)        (λ x_k when the decay is decoupled)
 
     As β_1 = 0 the product of the β is 0 from the first step on, so that m̂ = m. It needs the gradient before this one:
-    three tensors of state a parameter, where Adam has two.
+    three tensors of state per parameter, where Adam has two.
 
     Args:
         params: Parameters, named parameters or parameter groups.
@@ -40,11 +40,11 @@ class AHBAdam(MultiTensorOptimizer):
         eps: Added to sqrt v̂, >= 0.
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
         delta: δ in (0, 1]; β stays below 1 - δ.
-        scope: Norms over all tensors of all groups ("global"), or over each tensor, with a β of its own ("tensor").
+        scope: Norms over all tensors of all groups ("global"), or over each tensor, with one β each ("tensor").
         guard: Use max(1 - sqrt r, 0)² so that r >= 4 gives β = 0 and not the literal 1 - δ.
         decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone; part of x_{k+1} - x_k.
         maximize: Ascend.
-        foreach: Many tensors a call (None or True) or one at a time (False): slower, with smaller temporaries.
+        foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
         ValueError: An option is out of its range.

@@ -23,7 +23,7 @@ class AHBSGD(MultiTensorOptimizer):
         m_k     = β_k m_{k-1} + g_k
         x_{k+1} = x_k - γ_k m_k
 
-    It needs the gradient before this one: two tensors of state a parameter, where SGD with momentum has one.
+    It needs the gradient before this one: two tensors of state per parameter, where SGD with momentum has one.
 
     Args:
         params: Parameters, named parameters or parameter groups.
@@ -31,17 +31,17 @@ class AHBSGD(MultiTensorOptimizer):
         weight_decay: λ >= 0. Coupled (the default) it adds λ x to the gradient, and the quadratic is that of the loss
             with its penalty.
         delta: δ in (0, 1]; β stays below 1 - δ.
-        scope: Norms over all tensors of all groups ("global"), or over each tensor, with a β of its own ("tensor").
+        scope: Norms over all tensors of all groups ("global"), or over each tensor, with one β each ("tensor").
         guard: Use max(1 - sqrt r, 0)² so that r >= 4 gives β = 0 and not the literal 1 - δ.
         decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone; part of x_{k+1} - x_k.
         maximize: Ascend.
-        foreach: Many tensors a call (None or True) or one at a time (False): slower, with smaller temporaries.
+        foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
         ValueError: An option is out of its range.
 
     ‖x_k - x_{k-1}‖ is taken from the step itself, so whatever else moves the parameters between steps is not seen.
-    Where x did not move (the first step, or lr = 0) β is 0. Where parameter groups have rates of their own, the
+    Where x did not move (the first step, or lr = 0) β is 0. Where parameter groups have different rates, the
     curvature ‖Δg‖ / ‖Δx‖ is shared and γ is the group's.
 
     Reference: Sun, Ling, Shi, Li, Wang, "Training Deep Neural Networks with Adaptive Momentum Inspired by the Quadratic

@@ -23,7 +23,7 @@ class AVGrad(MultiTensorOptimizer):
         a_t     = a_{t-1} + (v̂_t - a_{t-1}) / t                            = (v̂_1 + … + v̂_t) / t
         x_{t+1} = x_t - γ_t m̂_t / (sqrt a_t + eps)
 
-    Three tensors of state a parameter.
+    Three tensors of state per parameter.
 
     Args:
         params: Parameters, named parameters or parameter groups.
@@ -34,7 +34,7 @@ class AVGrad(MultiTensorOptimizer):
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
         decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone.
         maximize: Ascend.
-        foreach: Many tensors a call (None or True) or one at a time (False): slower, with smaller temporaries.
+        foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
         ValueError: An option is out of its range.

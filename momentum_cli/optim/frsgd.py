@@ -21,24 +21,24 @@ class FRSGD(MultiTensorOptimizer):
         m_k     = b_k m_{k-1} + g_k
         x_{k+1} = x_k - γ_k m_k
 
-    One tensor of state a parameter, as SGD with momentum: of the gradient before this one only the norm is kept.
+    One tensor of state per parameter, as SGD with momentum: of the gradient before this one only the norm is kept.
 
     Args:
         params: Parameters, named parameters or parameter groups.
         lr: Learning rate γ, >= 0; may be a 0-d tensor.
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
         delta: δ in (0, 1]; b stays below 1 - δ.
-        scope: Norms over all tensors of all groups ("global"), or over each tensor, with a b of its own ("tensor").
+        scope: Norms over all tensors of all groups ("global"), or over each tensor, with one b each ("tensor").
         decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone.
         maximize: Ascend.
-        foreach: Many tensors a call (None or True) or one at a time (False): slower, with smaller temporaries.
+        foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
         ValueError: An option is out of its range.
 
-    Left open by the paper and decided here: momentum as a buffer of gradients, as in `torch.optim.SGD` (with a constant
-    rate the same as b (x_k - x_{k-1})); norms over the whole gradient unless ``scope="tensor"``; b = 0 after a gradient
-    of 0.
+    Chosen here, where the paper says nothing: momentum as a buffer of gradients, as in `torch.optim.SGD` (with a
+    constant rate the same as b (x_k - x_{k-1})); norms over the whole gradient unless ``scope="tensor"``; b = 0 after a
+    gradient of 0.
 
     Reference: "Stochastic Gradient Descent with Nonlinear Conjugate Gradient-Style Adaptive Momentum", arXiv
     2012.02188.

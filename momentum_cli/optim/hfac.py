@@ -39,9 +39,9 @@ class HFac(MultiTensorOptimizer):
     Raises:
         ValueError: An option is out of its range.
 
-    Left open by the paper and decided here: a tensor of more than two axes is a matrix of its first axis by all others;
-    a vector or scalar keeps both moments whole (it is a matrix of one column, without ψ, and with r itself in place of
-    r sᵀ / 1ᵀr); factors are float32 for half-precision parameters.
+    Chosen here, where the paper says nothing: a tensor of more than two axes is a matrix of its first axis by all
+    others; a vector or scalar keeps both moments whole (it is a matrix of one column, without ψ, and with r itself in
+    place of r sᵀ / 1ᵀr); factors are float32 for half-precision parameters.
 
     Reference: Nguyen, Chen, Liu, Liu, "Memory-Efficient Optimization with Factorized Hamiltonian Descent", arXiv
     2406.09958.

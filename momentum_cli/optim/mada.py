@@ -34,7 +34,7 @@ class MADA(MultiTensorOptimizer):
 
         q ← clip(q + hyper_lr ⟨g_{t+1}, ∂u_t/∂q⟩ / (‖g_{t+1}‖ ‖∂u_t/∂q‖), 0, 1)
 
-    Four tensors of state a parameter beyond the gradient before this one, and four more when the coefficients are
+    Four tensors of state per parameter beyond the gradient before this one, and four more when the coefficients are
     learned.
 
     Args:
@@ -46,20 +46,20 @@ class MADA(MultiTensorOptimizer):
         c: First value of the share of Adam's second moment against Yogi's, in [0, 1].
         rho: First value of the share of the second moment itself against its average over time, in [0, 1].
         gamma: First value of the share of the scaled step against Lion's sign, in [0, 1].
-        hyper_lr: How far a coefficient moves a step at most, >= 0; 0 leaves them where they are.
+        hyper_lr: How far a coefficient moves per step at most, >= 0; 0 leaves them where they are.
         eps: Added to sqrt V, > 0.
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
         decoupled_weight_decay: x also shrinks by lr λ x at each step and g is left alone.
         maximize: Ascend.
-        foreach: Many tensors a call (None or True) or one at a time (False): slower, with smaller temporaries.
+        foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
         ValueError: An option is out of its range.
 
-    Left open by the paper and decided here: bias corrections of m̄ and v; one set of coefficients a parameter group; β1
-    and β2 stay fixed; Lion's two decays are one; derivatives take the moments before the step as constants, bound the
-    slope of the root by 1 / (2 (sqrt V + eps)), and are divided by their norms, so that hyper_lr does not depend on the
-    size of the model or of its gradients.
+    Chosen here, where the paper says nothing: bias corrections of m̄ and v; one set of coefficients per parameter
+    group; β1 and β2 stay fixed; Lion's two decays are one; derivatives take the moments before the step as constants,
+    bound the slope of the root by 1 / (2 (sqrt V + eps)), and are divided by their norms, so that hyper_lr does not
+    depend on the size of the model or of its gradients.
 
     Reference: Ozkara, Karakus, Raman, Hong, Sabach, Kveton, Cevher, "MADA: Meta-Adaptive Optimizers through
     hyper-gradient Descent", arXiv 2401.08893.

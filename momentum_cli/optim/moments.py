@@ -34,7 +34,7 @@ def rms(squares: list[Tensor], gathered: Tensor, eps: float) -> list[Tensor]:
     """Return sqrt(v / gathered) + eps of each average of squares.
 
     Args:
-        squares: v, one a parameter.
+        squares: v, one per parameter.
         gathered: Weight of the terms in the average so far, 1 - β2^t, 0-d tensor.
         eps: >= 0.
     """

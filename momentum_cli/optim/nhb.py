@@ -22,7 +22,7 @@ class NHB(MultiTensorOptimizer):
         m_k     = b_k m_{k-1} + (1 - b_k) g_k,  m_1 = g_1
         x_{k+1} = x_k - γ_k m_k
 
-    Two tensors of state a parameter: m and the gradient before this one.
+    Two tensors of state per parameter: m and the gradient before this one.
 
     Args:
         params: Parameters, named parameters or parameter groups.
@@ -31,12 +31,12 @@ class NHB(MultiTensorOptimizer):
         delta: δ in (0, 1]; b stays below 1 - δ.
         decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone.
         maximize: Ascend.
-        foreach: Many tensors a call (None or True) or one at a time (False): slower, with smaller temporaries.
+        foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
         ValueError: An option is out of its range.
 
-    Left open by the paper and decided here: m_1 = g_1, so the first step is one of gradient descent; b = 0 where the
+    Chosen here, where the paper says nothing: m_1 = g_1, so the first step is one of gradient descent; b = 0 where the
     gradient is 0 twice; norms per tensor.
 
     Reference: "Normalized Stochastic Heavy Ball with Adaptive Momentum", ECAI 2023.

@@ -130,7 +130,7 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         return {}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters with options of its own.
+        """Add a group of parameters with its own options.
 
         Raises:
             ValueError: One of the options is out of its range.
@@ -205,7 +205,7 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         return {name: torch.stack([value.to(found[0]) for value in found]).mean()} if found else {}
 
     def _count(self, group: Group) -> Tensor:
-        """Return the number of this step of a group, from 1: a 0-d tensor, to be called once a step."""
+        """Return the number of this step of a group, from 1: a 0-d tensor, to be called once per step."""
         return shared_scalar(self, group["params"][0], "step").add_(1)
 
     def _blocks(self, group: Group) -> list[Block]:

@@ -17,7 +17,7 @@ from momentum_cli.optim.options import DecayOptions
 class SignGrad(MultiTensorOptimizer):
     """Adam whose step is multiplied by a friction of the product of this gradient and the one before; abstract.
 
-    Three tensors of state a parameter: Adam's moments and the gradient before this one.
+    Three tensors of state per parameter: Adam's moments and the gradient before this one.
     """
 
     first_state: ClassVar[str] = "exp_avg"
@@ -92,13 +92,13 @@ class SigSignGrad(SignGrad):
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
         decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone.
         maximize: Ascend.
-        foreach: Many tensors a call (None or True) or one at a time (False): slower, with smaller temporaries.
+        foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
         ValueError: An option is out of its range.
 
-    Left open here and decided: g_0 = 0, so that the first friction is 1/2; β3 = 1 by default; weight decay is outside
-    the friction when decoupled.
+    Chosen here, where the paper says nothing: g_0 = 0, so that the first friction is 1/2; β3 = 1 by default; weight
+    decay is outside the friction when decoupled.
 
     Reference: "Adaptive Friction in Deep Learning: Enhancing Optimizers with Sigmoid and Tanh Function", arXiv
     2408.11839.
@@ -128,12 +128,12 @@ class TanhSignGrad(SignGrad):
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
         decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone.
         maximize: Ascend.
-        foreach: Many tensors a call (None or True) or one at a time (False): slower, with smaller temporaries.
+        foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
         ValueError: An option is out of its range.
 
-    Left open here and decided: as in `SigSignGrad`.
+    Chosen here, where the paper says nothing: as in `SigSignGrad`.
 
     Reference: "Adaptive Friction in Deep Learning: Enhancing Optimizers with Sigmoid and Tanh Function", arXiv
     2408.11839.
