@@ -101,7 +101,7 @@ class NpzWriter:
         self._path = path
         self._folder = tempfile.TemporaryDirectory(prefix=".predict-", dir=path.parent)
         self._files: dict[str, Any] = {}
-        self._kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        self._layouts: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
         self._count = 0
         self._sources: dict[str, int] = {}
 
@@ -123,7 +123,7 @@ class NpzWriter:
         """Write the arrays into one NPZ file."""
         with zipfile.ZipFile(self._path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, file in self._files.items():
-                dtype, shape = self._kinds[name]
+                dtype, shape = self._layouts[name]
                 file.seek(0)
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     header = {"descr": dtype.str, "fortran_order": False, "shape": (self._count, *shape)}
@@ -139,10 +139,10 @@ class NpzWriter:
         array = np.asarray(value)
         if name not in self._files:
             self._files[name] = open(Path(self._folder.name) / name, "w+b")  # noqa: SIM115 - closed in `close`
-            self._kinds[name] = (array.dtype, array.shape)
-        elif self._kinds[name][1] != array.shape:
+            self._layouts[name] = (array.dtype, array.shape)
+        elif self._layouts[name][1] != array.shape:
             raise DataError(
-                f"NPZ needs outputs of one shape, got {self._kinds[name][1]} and {array.shape}; "
+                f"NPZ needs outputs of one shape, got {self._layouts[name][1]} and {array.shape}; "
                 "use --format jsonl or csv"
             )
         self._files[name].write(array.tobytes())
