@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from momentum_cli.messages import Said, describe_mistake, describe_value, nearest, refuse, unknown
 from momentum_cli.recipe.sections import Section
@@ -37,9 +37,16 @@ def test_no_value_of_any_key_is_refused_in_the_words_of_pydantic() -> None:
     assert {"greater_than", "greater_than_equal", "less_than_equal", "model_type", "int_from_float"} <= told
 
 
+def even(value: int) -> int:
+    if value % 2:
+        raise ValueError(f"{value} is odd; try {value + 1}")
+    return value
+
+
 class Example(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+    pairs: Annotated[int, AfterValidator(even)] = 0
     count: int = Field(default=1, ge=1, lt=10)
     share: float = Field(default=0.5, gt=0, le=1)
     names: list[str] = []
@@ -48,6 +55,7 @@ class Example(BaseModel):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
+        ("pairs", 3, "3 is odd; try 4"),  # one of our own checks, in its own words
         ("count", "three", "must be an integer, got 'three'"),
         ("count", 2.5, "must be an integer, got 2.5"),
         ("count", 0, "must be >= 1, got 0"),
