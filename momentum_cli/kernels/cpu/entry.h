@@ -22,9 +22,10 @@ struct FlushDenormals {
 #endif
 };
 
-template <class Cell, class real> struct Run {
-    typedef Layer<Cell, real> L;
-    Layer<Cell, real> layer;
+template <class Cell, class Numbers> struct Run {
+    typedef Layer<Cell, Numbers> L;
+    typedef Part<Cell, Numbers> P;
+    L layer;
     bool backward;
     char* blocks;  // one for each part
     int64_t block_bytes;
@@ -32,7 +33,7 @@ template <class Cell, class real> struct Run {
     static char* aligned(void* p) { return (char*)(((uintptr_t)p + 63) & ~(uintptr_t)63); }
 
     static int64_t part_bytes(const L& layer, bool backward) {
-        typename L::Part part(layer, 0);
+        P part(layer, 0);
         Arena count;
         backward ? part.take_backward(count) : part.take_forward(count);
         return count.wanted;
@@ -41,7 +42,7 @@ template <class Cell, class real> struct Run {
     static void task(void* context, int64_t index) {
         const Run& run = *(const Run*)context;
         const FlushDenormals mode;
-        typename L::Part part(run.layer, index);
+        P part(run.layer, index);
         Arena arena;
         arena.base = arena.next = run.blocks + index * run.block_bytes;
         run.backward ? part.take_backward(arena) : part.take_forward(arena);
@@ -59,11 +60,11 @@ template <class Cell, class real> struct Run {
         run.blocks = base + shared.wanted;
         shared.base = shared.next = base;
         run.layer.take_packed(shared, backward);
-        run.layer.pack(backward);
+        run.layer.pack();
         mrnn::parallel_for(args.parts, args.threads, task, &run);
         if (backward)  // in the order of the parts: the sum does not depend on the threads
             for (int64_t i = 0; i < args.parts; i++) {
-                typename L::Part part(run.layer, i);
+                P part(run.layer, i);
                 Arena arena;
                 arena.base = arena.next = run.blocks + i * run.block_bytes;
                 part.take_backward(arena);
@@ -81,9 +82,9 @@ template <class Cell, class real> struct Run {
 
 // what: 0 forward, 1 backward, 2 size of the saved activations, 3 of the checkpoints
 template <class Cell> int64_t select_real(const mrnn_args& a, int what) {
-    if (a.real_bytes == 4) return what < 2 ? Run<Cell, float>::call(a, what) : Run<Cell, float>::size(a, what == 3);
+    if (a.real_bytes == 4) return what < 2 ? Run<Cell, Exact<float>>::call(a, what) : Run<Cell, Exact<float>>::size(a, what == 3);
 #if defined(MRNN_DOUBLE)
-    return what < 2 ? Run<Cell, double>::call(a, what) : Run<Cell, double>::size(a, what == 3);
+    return what < 2 ? Run<Cell, Exact<double>>::call(a, what) : Run<Cell, Exact<double>>::size(a, what == 3);
 #else
     return -MRNN_BAD_ARGUMENT;  // float64 is for checking: the portable build serves it
 #endif
