@@ -75,7 +75,7 @@ def test_a_lost_checkpoint_is_noticed_before_anything_is_trained(run: Path) -> N
     best = next(run.glob("checkpoints/best-*"))
     best.unlink()
     before = contents(run)
-    with pytest.raises(DataError, match="its last one is there: --checkpoint last"):
+    with pytest.raises(DataError, match="use --checkpoint last"):
         resume(run, "train.epochs=4")
     with pytest.raises(DataError, match="--checkpoint last"):
         load_model(run)

@@ -228,5 +228,5 @@ def _before(run: RunSpec, result: dict[str, Any] | None) -> RunState:
 def _interrupt(received: list[int], folder: Path) -> None:
     name = signal.Signals(received[-1]).name
     raise Interrupted(
-        f"stopped by {name}; the runs so far are in {folder}, and the same command goes on with them", received[-1]
+        f"stopped by {name}; the runs so far are in {folder}, and the same command continues them", received[-1]
     )

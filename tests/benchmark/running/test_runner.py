@@ -108,7 +108,7 @@ def test_finished_runs_are_kept_and_others_continue(tmp_path: Path, monkeypatch:
 
     with monkeypatch.context() as patch:
         patch.setattr(Contender, "turn", interrupted)
-        with pytest.raises(Interrupted, match="the same command goes on") as caught:
+        with pytest.raises(Interrupted, match="the same command continues") as caught:
             execute("x", plan.groups(), setting(tmp_path / "cut"))
     assert caught.value.exit_code == 143
     trained: list[str] = []

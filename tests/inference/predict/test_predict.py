@@ -203,7 +203,7 @@ def test_wrong_options(checkpoint: Path, tmp_path: Path) -> None:
         ({"format": "npz"}, "--out"),
         ({"batch_size": 0}, "at least 1"),
         ({"top": 0}, "at least 1"),
-        ({"out": tmp_path / "nowhere" / "x.jsonl"}, "there is no folder .*nowhere; make it"),
+        ({"out": tmp_path / "nowhere" / "x.jsonl"}, "no folder .*nowhere; make it"),
     ):
         with pytest.raises(RecipeError, match=message):
             predict(checkpoint, ["x.npy"], **options)  # type: ignore[arg-type]
