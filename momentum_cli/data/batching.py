@@ -120,7 +120,7 @@ def check_seed(name: str, seed: int) -> None:
 
 
 def stream(*key: int | str) -> torch.Generator:
-    """Return a CPU generator of its own for `key`: different keys give unrelated streams.
+    """Return the CPU generator of `key`: different keys give unrelated streams.
 
     The seed is the first 32 bits of the SHA-256 of the key, so that (seed 1, epoch 2) and (seed 2, epoch 1), or
     neighbouring seeds, do not share a sequence.
@@ -167,7 +167,7 @@ def training_order(lengths: Tensor | None, n: int, group_size: int, seed: int, e
 
     Returns:
         (n,) int64 on the CPU; the same for the same arguments, whatever happened before, so a resume in the middle of
-        an epoch goes on with the same groups.
+        an epoch continues with the same groups.
     """
     import torch
 

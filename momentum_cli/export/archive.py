@@ -59,7 +59,7 @@ def file_format(path: Path) -> str:
         if "data.pkl" in names:
             raise DataError(
                 f"{path} is a pickle of torch.save, which can run code when it is loaded, and is not opened; "
-                "allowed are checkpoints and files of momentumrnn export"
+                "give a checkpoint or a file of momentumrnn export"
             )
     elif content[8:9] == b"{" and int.from_bytes(content[:8], "little") <= len(content):
         return "safetensors"
@@ -68,6 +68,6 @@ def file_format(path: Path) -> str:
     elif content[:1] == b"\x08":
         return "onnx"
     raise DataError(
-        f"{path} is cut short, damaged or of another kind; allowed are run folders, checkpoints, and the TorchScript, "
-        "ONNX, pt2 and safetensors files of momentumrnn export"
+        f"{path} is cut short, damaged or of another kind; give a run folder, a checkpoint, or a TorchScript, ONNX, "
+        "pt2 or safetensors file of momentumrnn export"
     )

@@ -1,4 +1,4 @@
-"""What travels inside every exported file beside the numbers: one JSON object, the same in every format.
+"""The description inside every exported file: one JSON object, the same in every format.
 
 A consumer needs nothing else: the model's options, names and shapes of inputs, outputs and states, the way from raw
 data to the model's input, label names, the metric the model was chosen by, the licence of its data, versions.
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.errors import DataError
+from momentum_cli.messages import refuse
 
 FORMAT = "momentumrnn model"
 FORMAT_VERSION = 1
@@ -92,7 +93,7 @@ def decode_bundle(text: str | bytes | None, path: Path, export_format: str) -> B
         raise DataError(f"{path} is damaged: its description is not JSON ({error}); export it again") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
-        raise DataError(f"{path}: got the format {found!r}, allowed is {FORMAT!r}")
+        raise DataError(refuse(f"{path}: format", found, f"be {FORMAT!r}"))
     if data.get("format_version") != FORMAT_VERSION:
         raise DataError(
             f"{path}: got format version {data.get('format_version')!r}, this program reads {FORMAT_VERSION}; "

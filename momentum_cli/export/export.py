@@ -24,7 +24,7 @@ from momentum_cli.export.parity import case_text, check_parity
 from momentum_cli.export.program import Program
 from momentum_cli.export.score import program_function, score
 from momentum_cli.layers.orthogonal_matrix import fold
-from momentum_cli.messages import unknown
+from momentum_cli.messages import refuse, unknown
 from momentum_cli.metrics import METRICS
 from momentum_cli.models.model import Model
 from momentum_cli.progress import NullUi, Ui
@@ -61,7 +61,7 @@ def export(
         as_torch_lstm: Write the plain torch weights of a linear dynamics to a safetensors file.
         which: ``"best"`` or ``"last"`` checkpoint of a run folder.
         data_dir: Folder of the data sets; the parity check feeds real test samples.
-        check_accuracy: Also evaluate the file on the whole test set, beside the checkpoint.
+        check_accuracy: Also evaluate both the file and the checkpoint on the whole test set.
         ui: Where progress is shown; None shows nothing.
 
     Returns:
@@ -78,11 +78,11 @@ def export(
     if format not in FORMATS:
         raise RecipeError(unknown("format", format, FORMATS))
     if which not in ("best", "last"):
-        raise RecipeError(f"--checkpoint: got {which!r}, allowed is best or last")
+        raise RecipeError(refuse("--checkpoint", which, "be best or last"))
     if aoti and format != "pt2":
-        raise RecipeError(f"--aoti: got the format {format}, allowed is pt2")
+        raise RecipeError(refuse("--aoti", format, "go with --format pt2"))
     if as_torch_lstm and format != "safetensors":
-        raise RecipeError(f"--as-torch-lstm: got the format {format}, allowed is safetensors")
+        raise RecipeError(refuse("--as-torch-lstm", format, "go with --format safetensors"))
     if out is not None:
         _check_target(out)
     source = load_model(run, which)

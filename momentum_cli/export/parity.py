@@ -1,4 +1,4 @@
-"""Whether an exported file computes what its checkpoint does: the reference loop in float64 decides.
+"""Comparison of an exported file with its checkpoint: the reference loop in float64 decides.
 
 Axes: B batch, T time, D input, O outputs.
 """

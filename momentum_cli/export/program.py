@@ -1,4 +1,4 @@
-"""What an exported file is once it is loaded: a function from inputs (and state) to outputs (and state)."""
+"""A loaded exported file: a function from inputs (and state) to outputs (and state)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Program(Protocol):
         """Run the program.
 
         Args:
-            inputs: (B, T, D) float32.
-            state: For a stateful program what an earlier call returned, or None for zeros.
+            inputs: (B, T, D) float32, or tokens (B, T) int64.
+            state: Of a stateful program, the state an earlier call returned, or None for zeros.
 
         Returns:
             (B, O) or (B, T, O) float32, and the state after the last step, empty unless stateful.

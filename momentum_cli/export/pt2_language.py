@@ -1,4 +1,4 @@
-"""Language models in the formats that are written node by node or step by step.
+"""Language models for `torch.export`.
 
 Axes: T time, B batch, E embedding, H hidden, V vocabulary.
 """
@@ -6,7 +6,7 @@ Axes: T time, B batch, E embedding, H hidden, V vocabulary.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -14,9 +14,6 @@ from momentum_cli.export.bundle import Bundle
 from momentum_cli.export.pt2_scan import ScanModel, named_forward
 from momentum_cli.models.language import LanguageModel
 from momentum_cli.models.torchscript import distribution
-
-if TYPE_CHECKING:
-    pass
 
 
 class LanguageScanModel(nn.Module):

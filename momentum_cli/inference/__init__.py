@@ -1,1 +1,1 @@
-"""What is done with a trained model."""
+"""Use of a trained model: evaluation, prediction, generation."""

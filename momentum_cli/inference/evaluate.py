@@ -1,4 +1,4 @@
-"""`momentumrnn eval`: what a trained model does on a split, class by class."""
+"""`momentumrnn eval`: metrics of a trained model on a split, class by class."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from momentum_cli.data import Dataset, Sequences
 from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.inference.opened import open_subject
+from momentum_cli.messages import refuse
 from momentum_cli.pictures.confusion import confusion
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_task
@@ -45,7 +46,7 @@ def evaluate(
             checkpoint outside one.
 
     Returns:
-        ``metrics``, ``classes`` (a row a class: label, support, precision, recall, f1; None without classes),
+        ``metrics``, ``classes`` (one row per class: label, support, precision, recall, f1; None without classes),
         ``confusion`` (rows are true classes), ``samples``, ``seconds``, ``samples_per_second``, ``checkpoint``,
         ``step``, ``split``, ``cell``, ``task``, ``device``, ``backend``.
 
@@ -55,7 +56,7 @@ def evaluate(
     """
     shown: Ui = ui or NullUi()
     if split not in SPLITS:
-        raise RecipeError(f"--split: got {split!r}, allowed is {', '.join(SPLITS)}")
+        raise RecipeError(refuse("--split", split, f"be one of {', '.join(SPLITS)}"))
     subject = open_subject(run)
     dataset = build_task(subject.recipe).load(data_dir, shown)
     data = _split_of(dataset, split)
@@ -130,7 +131,7 @@ def class_table(matrix: Tensor, labels: list[str]) -> list[dict[str, Any]]:
         labels: Name of each class.
 
     Returns:
-        One row a class; a ratio whose denominator is 0 is None.
+        One row per class; a ratio whose denominator is 0 is None.
     """
     right = matrix.diagonal().tolist()
     predicted, true = matrix.sum(0).tolist(), matrix.sum(1).tolist()

@@ -1,4 +1,4 @@
-"""`momentumrnn generate`: a text that goes on where a prompt ends, token by token, with the state carried."""
+"""`momentumrnn generate`: the continuation of a prompt, token by token, with the state carried."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.errors import RecipeError
 from momentum_cli.inference.opened import Subject, open_subject
+from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import NullUi, Ui
 
 _SHOWN = 20
@@ -36,7 +37,7 @@ def generate(
 
     Args:
         run: A run folder (its best checkpoint is taken), a checkpoint, or a file exported with ``--stateful``.
-        prompt: What the text begins with; without one it begins as after the end of a line.
+        prompt: Beginning of the text; without one it begins as after a line break.
         length: Tokens to add, >= 1: characters, bytes or words.
         temperature: >= 0.
         top_k: >= 1, or None for the whole vocabulary.
@@ -56,9 +57,9 @@ def generate(
     shown: Ui = ui or NullUi()
     for name, value, least in (("--length", length, 1), ("--top-k", top_k, 1), ("--temperature", temperature, 0.0)):
         if value is not None and not value >= least:
-            raise RecipeError(f"{name}: got {value}, allowed is >= {least:g}")
+            raise RecipeError(refuse(name, value, f"be >= {least:g}"))
     if not 0 <= seed < 2**32:
-        raise RecipeError(f"--seed: got {seed}, allowed is 0 … {2**32 - 1}")
+        raise RecipeError(refuse("--seed", seed, f"be in [0, {2**32 - 1}]"))
     subject = open_subject(run)
     vocabulary = Vocabulary.from_preprocessing(subject.trained_on["preprocessing"])
     if subject.advance is None:
@@ -91,11 +92,11 @@ def generate(
 
 
 def encode_prompt(vocabulary: Vocabulary, prompt: str) -> tuple[list[int], list[str]]:
-    """Return the tokens of a prompt, and those that stand as ``<unk>``.
+    """Return the tokens of a prompt, and those that are read as ``<unk>``.
 
     Raises:
-        RecipeError: The prompt has characters that the model does not know, or is empty and the model knows no end of a
-            line to begin after.
+        RecipeError: The prompt has characters that the model does not know, or is empty and the model knows no line
+            break to start from.
     """
     try:
         encoded, unknown = vocabulary.encode(prompt.encode("utf-8"))
@@ -103,13 +104,12 @@ def encode_prompt(vocabulary: Vocabulary, prompt: str) -> tuple[list[int], list[
         raise RecipeError("--prompt: not Unicode text; check the encoding of the terminal") from error
     if unknown and vocabulary.unknown is None:
         known = "".join(sorted(vocabulary.tokens))
-        raise RecipeError(
-            f"--prompt: the model does not know {' '.join(map(repr, unknown[:_SHOWN]))}; allowed are {known!r}"
-        )
+        got = Said(" ".join(map(repr, unknown[:_SHOWN])))
+        raise RecipeError(refuse("--prompt", got, "have only characters that the model knows", f"it knows {known!r}"))
     numbers = encoded.tolist()
     if not numbers:
         if vocabulary.line_end is None:
-            raise RecipeError("--prompt: give one; the training text has no end of a line to begin after")
+            raise RecipeError("--prompt is required: the training text has no line break to start from")
         numbers = [vocabulary.line_end]
     return numbers, unknown
 

@@ -18,7 +18,7 @@ Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated: a function of inputs and lengths, and where it comes from.
+    """A trained model as a function of inputs and lengths, and its origin.
 
     Args:
         call: Inputs and lengths to outputs.

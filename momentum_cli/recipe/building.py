@@ -1,4 +1,4 @@
-"""From a recipe to what it names: task, dynamics, layer, model, optimizer."""
+"""From a recipe to its task, dynamics, layer, model and optimizer."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ MODELS: dict[str, Callable[[Recipe, int, int, str], Model]] = {"": _sequence_mod
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimizer over the parameters of a model; a group has a learning rate of its own if given one."""
+    """Return the optimizer over the parameters of a model; a group may have another learning rate."""
     options = recipe.optimizer
     groups = parameter_groups(model, options.groups)
     return resolve(options.name)(groups, lr=options.lr, **options.options)  # type: ignore[call-arg]

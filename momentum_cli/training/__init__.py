@@ -1,6 +1,6 @@
 """Training: from a recipe to a run folder.
 
-`train` is the command as a function. It has `launch` start the processes, builds a `Trainer` (one optimizer step, one
-evaluation, everything a checkpoint holds) and gives it to a `Run`, which goes on to the end of the budget and writes
-what the run folder holds. `benchmark` drives trainers of its own by the same parts.
+`train` is the command as a function. `launch` starts the processes; a `Trainer` makes one optimizer step or one
+evaluation; a `Session` keeps the run in its folder, and `snapshot` turns a trainer into a checkpoint and back. `Run`
+drives a session to the end of its budget. A benchmark drives sessions of several runs in turn.
 """

@@ -1,4 +1,4 @@
-"""Which run `--resume` means: a folder, or the newest run of a recipe."""
+"""The run that `--resume` means: a folder, or the newest run of a recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training runs in: devices, processes, signals, determinism."""
+"""Surroundings of a training: devices, processes, signals, determinism."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run is, what its evaluations have shown so far, and whether that ends it."""
+"""The position of a run, the results of its evaluations so far, and whether they end it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Progress:
-    """Where a run is; the numbers of design section "What every number means".
+    """The position of a run.
 
     Attributes:
         step: Optimizer steps done.
@@ -104,7 +104,7 @@ class Progress:
         return best
 
     def stop_reason(self, options: TrainOptions) -> str | None:
-        """Return which of the options ends the run here: target, early_stopping or a budget; None: it goes on."""
+        """Return which of the options ends the run here: target, early_stopping or a budget; None where none does."""
         if options.stop_at_target and self.reached:
             return "target"
         if options.early_stopping is not None and self.bad_evaluations >= options.early_stopping.patience:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class RandomState:
-    """What torch's generators draw from next, set aside so that interleaved trainers do not disturb each other.
+    """State of torch's generators, set aside so that interleaved trainers do not disturb each other.
 
     Args:
-        device: On which it draws, beside the CPU.
+        device: The other device of which it keeps the generator, besides the CPU.
 
     Attributes:
         tensors: State of the generators ``cpu`` and, with a GPU, ``cuda``; empty before the first use.

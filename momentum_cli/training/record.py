@@ -1,4 +1,4 @@
-"""What files and displays are told of a run: its steps, its evaluations, its result."""
+"""Facts of a run for files and displays: its steps, its evaluations, its result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def logged(trainer: Trainer) -> bool:
 
 
 def step_info(trainer: Trainer, result: StepResult) -> StepInfo:
-    """Return what a display and a log are told of the step that was just made."""
+    """Return the facts of the step that was just made."""
     progress = trainer.progress
     at_end = progress.step_in_epoch == 0
     return StepInfo(
@@ -44,7 +44,7 @@ def log_step(log: MetricsLog, trainer: Trainer, info: StepInfo) -> None:
 
 
 def evaluation_of(trainer: Trainer, metrics: dict[str, float], best: bool) -> Evaluation:
-    """Return what a display and a log are told of an evaluation that was just recorded."""
+    """Return the facts of the evaluation that was just recorded."""
     progress = trainer.progress
     return Evaluation(
         step=progress.step,

@@ -1,4 +1,4 @@
-"""What a run cannot change on its way."""
+"""Refusals of a resumed run: changes that it cannot take on its way."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.messages import refuse
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def check_resumed(recipe: Recipe, folder: Path) -> None:
 
     Raises:
         DataError: The folder is no run folder.
-        RecipeError: Task or model are others.
+        RecipeError: The task or the model differs.
     """
     if not (folder / "recipe.yaml").is_file():
         raise DataError(f"--resume {folder}: not a run folder (it has no recipe.yaml)")
@@ -32,22 +33,22 @@ def check_resumed(recipe: Recipe, folder: Path) -> None:
         if old != new:
             raise RecipeError(
                 f"--resume {folder}: {key} of this run is {old!r}, got {new!r}; a resumed run keeps its data and its "
-                "model: start a new run for others"
+                "model, so start a new one"
             )
 
 
 def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, processes: int, group_size: int) -> None:
-    """Refuse a recipe or processes with which a run cannot go on from a checkpoint.
+    """Refuse a recipe or a number of processes with which a run cannot continue from a checkpoint.
 
     Args:
         data: Of the checkpoint.
-        recipe: With which it is to go on.
-        progress: Where the checkpoint is.
-        processes: That go on.
-        group_size: Sequences an optimizer step, over all of them.
+        recipe: Of the continued run.
+        progress: Position of the checkpoint.
+        processes: Of the continued run.
+        group_size: Sequences of an optimizer step, over all processes.
 
     Raises:
-        RecipeError: What cannot be changed here was changed.
+        RecipeError: Something that cannot be changed here was changed.
     """
     options = recipe.train
     for name, planned, done in (
@@ -55,7 +56,7 @@ def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, pr
         ("max_steps", options.max_steps, progress.step),
     ):
         if planned is not None and planned < done:
-            raise RecipeError(f"train.{name}: got {planned}, but the run has made {done} already; give a larger one")
+            raise RecipeError(refuse(f"train.{name}", planned, f"be at least {done}, which the run has made already"))
     if data["processes"] != processes:
         raise RecipeError(
             f"the run was trained by {data['processes']} processes and is resumed by {processes}; "
@@ -63,14 +64,14 @@ def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, pr
         )
     if data["group_size"] != group_size and progress.step_in_epoch > 0:
         raise RecipeError(
-            f"the run stopped in the middle of an epoch with {data['group_size']} sequences a step; "
-            f"got {group_size}: resume with the same batch_size and accumulate"
+            f"the run stopped in the middle of an epoch with {data['group_size']} sequences per step and is resumed "
+            f"with {group_size}; give the same train.batch_size and train.accumulate"
         )
     own, saved_options = options.bptt, data["recipe"]["train"].get("bptt")
     if progress.step_in_epoch > 0 and own is not None and saved_options is not None:
         windows = {"length": own.length, "variable": own.variable}
         if windows != {key: saved_options[key] for key in windows}:
             raise RecipeError(
-                f"the run stopped in the middle of an epoch with other windows; got {windows}: resume with the "
-                "same train.bptt.length and train.bptt.variable"
+                "the run stopped in the middle of an epoch with other windows; give the same train.bptt.length and "
+                f"train.bptt.variable, got {own.length} and {str(own.variable).lower()}"
             )

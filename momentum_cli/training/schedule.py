@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from momentum_cli.messages import refuse
+
 Shape = Callable[[float, float, int, float], float]
 
 
@@ -52,4 +54,4 @@ def learning_rate_factor(
             raise ValueError(f"schedule {name!r} needs every_n_steps")
         times = done // every_n_steps if name == "step" else done / every_n_steps
         return max(minimum, float(gamma**times))
-    raise ValueError(f"schedule: got {name!r}, allowed is constant, cosine, linear, step or exponential")
+    raise ValueError(refuse("schedule", name, "be constant, cosine, linear, step or exponential"))

@@ -38,7 +38,7 @@ _RANK_STRIDE = 1_000_003
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one optimizer step reports.
+    """Results of one optimizer step.
 
     Args:
         loss: Mean training loss of the step, over all processes.
@@ -167,11 +167,11 @@ class Trainer:
 
     @property
     def diagnostic_names(self) -> tuple[str, ...]:
-        """What `diagnostics` returns after a step; () for most optimizers."""
+        """Names of the values that `diagnostics` returns after a step; () for most optimizers."""
         return tuple(getattr(self.optimizer, "diagnostic_names", ()))
 
     def diagnostics(self) -> dict[str, float]:
-        """Return what the optimizer tells of its last step, such as the momentum it chose; waits for the device."""
+        """Return diagnostics of the optimizer's last step, such as the momentum it chose; waits for the device."""
         if not self.diagnostic_names:
             return {}
         found: dict[str, Tensor] = self.optimizer.diagnostics()  # type: ignore[attr-defined]

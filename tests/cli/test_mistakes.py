@@ -75,8 +75,8 @@ USAGE = [
     # Choices.
     ("train digits --accelerator gpu", "--accelerator: must be one of 'auto', 'cpu', 'cuda', got 'gpu'"),
     ("export RUN --format onyx", "--format: must be one of 'torchscript', 'onnx', 'pt2', 'safetensors', got 'onyx'"),
-    ("export RUN --format onnx --checkpoint first", "--checkpoint: got 'first', allowed is best or last"),
-    ("eval RUN --split tst", "--split: got 'tst', allowed is train, validation, test"),
+    ("export RUN --format onnx --checkpoint first", "--checkpoint must be best or last, got 'first'"),
+    ("eval RUN --split tst", "--split must be one of train, validation, test, got 'tst'"),
     (
         "init my.csv --kind sorting",
         "--kind: must be one of 'classification', 'regression', 'labelling', 'forecasting', got 'sorting'",

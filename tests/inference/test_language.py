@@ -267,7 +267,7 @@ def test_draws_follow_the_temperature() -> None:
 
 
 def test_what_cannot_be_generated_says_why(run: Path, text: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"does not know '7' 'ü'; allowed are"):
+    with pytest.raises(RecipeError, match=r"only characters that the model knows, got '7' 'ü'; it knows"):
         generate(run, prompt="fox 7ü")
     with pytest.raises(RecipeError, match="--length"):
         generate(run, length=0)

@@ -53,8 +53,8 @@ def test_other_batches_from_an_epoch_on(run: Path) -> None:
         (["train.epochs=4", "model.hidden_size=9"], "model.hidden_size of this run is 8, got 9"),
         (["train.epochs=4", "model.cell=adam"], "model.cell of this run is 'momentum', got 'adam'"),
         (["train.epochs=4", "task={name: adding}"], "task.name of this run is 'digits', got 'adding'"),
-        (["train.epochs=2"], "train.epochs: got 2, but the run has made 3 already"),
-        (["train.max_steps=20"], "train.max_steps: got 20, but the run has made 30 already"),
+        (["train.epochs=2"], "`train.epochs` must be at least 3, which the run has made already, got 2"),
+        (["train.max_steps=20"], "`train.max_steps` must be at least 30, which the run has made already, got 20"),
     ],
 )
 def test_a_refusal_changes_nothing(run: Path, overrides: list[str], message: str) -> None:

@@ -44,5 +44,5 @@ def test_a_checkpoint_of_another_model_or_batch_size_is_refused() -> None:
     saved = snapshot(one)
     with pytest.raises(RecipeError, match="does not fit the recipe"):
         restore(trainer(model={"hidden_size": 7}), saved)
-    with pytest.raises(RecipeError, match="middle of an epoch with 4 sequences a step; got 5"):
+    with pytest.raises(RecipeError, match="middle of an epoch with 4 sequences per step and is resumed with 5"):
         restore(trainer(train={"batch_size": 5}), saved)

@@ -194,7 +194,7 @@ def test_schedules_say_what_they_lack() -> None:
         learning_rate_factor("cosine", 1, total_steps=None, **options)
     with pytest.raises(ValueError, match="every_n_steps"):
         learning_rate_factor("step", 1, total_steps=None, **options)
-    with pytest.raises(ValueError, match="got 'poly', allowed is"):
+    with pytest.raises(ValueError, match=r"`schedule` must be constant, .*, got 'poly'"):
         learning_rate_factor("poly", 1, total_steps=None, **options)
 
 

@@ -1,1 +1,1 @@
-"""How the runs of a benchmark are made."""
+"""Making the runs of a benchmark."""

@@ -1,7 +1,7 @@
-"""The folder of a benchmark: what it may be, and what is kept when a benchmark goes on.
+"""The folder of a benchmark: what it may hold, and what is kept when a benchmark continues.
 
 plan.json       what is compared, on which machine
-runs/ID/        a run folder a training
+runs/ID/        one run folder per training
 bench.json, runs.csv, diagnostics.csv, *.png, report.html    the result, written at the end
 """
 
@@ -173,7 +173,7 @@ def _check_same_clock(folder: Path, earlier: dict[str, Any], wanted: dict[str, A
         differing.append(f"scored clock {earlier['scored']} there, {wanted['scored']} here (--jobs)")
     if differing:
         raise RecipeError(
-            f"{folder} holds runs whose times cannot be put beside those of this one ({'; '.join(differing)}); name "
+            f"{folder} holds runs whose times cannot be compared with those of this one ({'; '.join(differing)}); name "
             "another --out, or --overwrite to start anew"
         )
 

@@ -1,4 +1,4 @@
-"""How a run of a benchmark ended, in words and in the keys of its result.json."""
+"""The end of a run of a benchmark, in words and in the keys of its result.json."""
 
 from __future__ import annotations
 

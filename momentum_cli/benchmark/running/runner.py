@@ -35,7 +35,7 @@ _WARM_UP_STEPS = 2
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and how runs are made.
+    """Circumstances in which runs are made.
 
     Args:
         folder: of the benchmark.
@@ -192,7 +192,7 @@ def _memory(group: Sequence[RunSpec], setting: Setting) -> dict[str, int | None]
     # What could not be measured once may be another time: a machine without free memory, say.
     missing = list({keys[run.id]: run for run in group if known.get(keys[run.id]) is None}.values())
     if missing:
-        setting.ui.note("measuring the memory of each cell in a process of its own")
+        setting.ui.note("measuring the memory of each cell in a separate process")
         values = measure_memory(missing, setting.data_dir, setting.accelerator)
         known |= {keys[run.id]: value for run, value in zip(missing, values, strict=True)}
         write_json(path, known)

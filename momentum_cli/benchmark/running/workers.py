@@ -1,4 +1,4 @@
-"""Runs in processes of their own: several at a time, and one alone to see how much memory it takes."""
+"""Runs in separate processes: several at a time, and one alone to measure its memory."""
 
 from __future__ import annotations
 

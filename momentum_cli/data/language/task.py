@@ -1,4 +1,4 @@
-"""Text to model: words, characters or bytes of files of the user's own."""
+"""Text to model: words, characters or bytes of the user's files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from momentum_cli.data.dataset import Dataset, default_data_dir
 from momentum_cli.data.language.text import TokenText
 from momentum_cli.data.language.vocabulary import Level, Vocabulary
 from momentum_cli.errors import DataError
+from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
@@ -50,19 +51,17 @@ class Language:
     def __post_init__(self) -> None:
         for name in ("validation_fraction", "test_fraction"):
             if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is 0 < {name} < 1")
+                raise ValueError(refuse(name, getattr(self, name), "be in (0, 1)"))
         if self.validation_fraction + self.test_fraction >= 1.0:
-            raise ValueError(
-                f"test_fraction: got {self.test_fraction}, which with validation_fraction = "
-                f"{self.validation_fraction} leaves nothing to train on"
-            )
+            must = f"be below {1.0 - self.validation_fraction:g} with validation_fraction = {self.validation_fraction}"
+            raise ValueError(refuse("test_fraction", self.test_fraction, must, "something must be left to train on"))
         if self.min_count < 1:
-            raise ValueError(f"min_count: got {self.min_count}, allowed is >= 1")
+            raise ValueError(refuse("min_count", self.min_count, "be >= 1"))
         if self.max_size is not None and self.max_size < 2:
-            raise ValueError(f"max_size: got {self.max_size}, allowed is >= 2")
+            raise ValueError(refuse("max_size", self.max_size, "be >= 2"))
         if self.level == "byte" and (self.min_count > 1 or self.max_size is not None):
             name = "min_count" if self.min_count > 1 else "max_size"
-            raise ValueError(f"{name}: the vocabulary of bytes is all 256 of them; leave it out")
+            raise ValueError(refuse(name, getattr(self, name), "be left out at byte level, which has all bytes"))
 
     @property
     def metrics(self) -> tuple[str, ...]:

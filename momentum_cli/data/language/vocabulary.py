@@ -40,7 +40,7 @@ class Vocabulary:
 
     @property
     def unknown(self) -> int | None:
-        """Number of ``<unk>``, which stands for all that is not in the vocabulary; None where there is none."""
+        """Number of ``<unk>``, the token of everything outside the vocabulary; None where there is none."""
         return self.numbers.get(UNKNOWN)
 
     @property
@@ -52,7 +52,7 @@ class Vocabulary:
 
     @property
     def metric(self) -> str:
-        """What a model of these tokens is measured by: perplexity of words, bits of a character or byte."""
+        """The metric of models of these tokens: perplexity of words, bits per character or byte."""
         return {"word": "perplexity", "character": "bits_per_character", "byte": "bits_per_byte"}[self.level]
 
     @classmethod
