@@ -137,7 +137,7 @@ def test_mistakes_in_published_numbers(tmp_path: Path, override: str, path: str,
     ("override", "path", "message"),
     [
         ("cells.dtriv.basis_evry=3", "cells.dtriv.basis_evry", "did you mean 'basis_every'?"),
-        ("cells.dtriv.basis_every=0", "cells.dtriv.basis_every", "got 0, allowed is an integer >= 1 or 'infty'"),
+        ("cells.dtriv.basis_every=0", "cells.dtriv.basis_every", "must be an integer >= 1 or 'infty', got 0"),
         ("cells.dtriv.basis_every=inf", "cells.dtriv.basis_every", "must be an integer or 'infty', got 'inf'"),
         ("cells.dtriv.basis_every=true", "cells.dtriv.basis_every", "must be an integer or 'infty', got True"),
         ("cells.exprnn.basis_every=1", "cells.exprnn.basis_every", "unknown key"),
