@@ -19,6 +19,7 @@ import torch
 from kernel_cases import Case, error
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
+from triton_turns import programs_take_turns
 
 from momentum_cli import LSTM
 from momentum_cli.dynamics.adam import Adam
@@ -28,8 +29,9 @@ from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.rmsprop import RMSProp
 from momentum_cli.kernels import reference
 from momentum_cli.kernels.backend import Weights
-from momentum_cli.kernels.triton import ops
+from momentum_cli.kernels.triton import ops, tiles
 from momentum_cli.kernels.triton import run as triton
+from momentum_cli.kernels.triton.variants import SWITCH, VARIANTS
 from momentum_cli.recurrence import RECURRENCES
 
 if os.environ.get("TRITON_INTERPRET") != "1":
@@ -41,7 +43,7 @@ DYNAMICS: tuple[Dynamics, ...] = (Identity(), HeavyBall(0.6, 0.7), RMSProp(0.6, 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ops, "_INTERVAL", 2)
-    monkeypatch.setattr(ops, "_TILE_BYTES", 1)  # the product is summed up in pieces of the smallest depth
+    monkeypatch.setattr(tiles, "_TILE_BYTES", 1)  # the product is summed up in pieces of the smallest depth
     monkeypatch.setattr(ops, "_ELEMENTWISE_BLOCK", 32)
 
 
@@ -59,6 +61,30 @@ def test_float32_is_as_exact_as_the_reference_in_float32(recurrence: str) -> Non
         case = Case(recurrence, dynamics, (3, 3, 2, 6), ragged=True)
         exact, other = case.run(reference, torch.float64), case.run(reference, torch.float32)
         assert error(exact, case.run(triton, torch.float32)) < 4 * error(exact, other) + 1e-6
+
+
+@pytest.mark.parametrize("recurrence", ["lstm", "gru", "modrelu"])
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "stream"])
+def test_every_variant_equals_the_reference_with_all_gradients(
+    name: str, recurrence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, name)
+    variant = VARIANTS[name]
+    dtype = torch.float32 if variant.on_tensor_cores else torch.float64
+    # Two tiles of rows, and with `split` two or three programs for each, of which the last has units to spare.
+    case = Case(recurrence, Adam(0.6, 0.3, 0.9, 1e-3), (3, 18 if variant.on_tensor_cores else 5, 2, 33), ragged=True)
+    exact = case.run(reference, torch.float64)
+    u = torch.empty(3, case.shape[1], ops.GATES[recurrence] * 33, dtype=dtype)
+    grid, options = tiles.tiles(recurrence, u, 33, 33, tiles.slots(recurrence))
+    assert grid[0] == 2
+    assert (grid[1] > 1) == options["launch_cooperative_grid"] == variant.split
+    with programs_take_turns():
+        got = case.run(triton, dtype)
+    # The interpreter multiplies float32 exactly whatever it is asked for, and rounds factors to bfloat16.
+    tolerance = 1e-12 if dtype == torch.float64 else 0.1 if variant.products == "bf16" else 1e-4
+    assert error(exact, got) < tolerance
+    if variant.products == "bf16":
+        assert error(exact, got) > 1e-4
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 9, 2, 16), (4, 1, 1, 3)], ids=str)

@@ -1,10 +1,12 @@
 """The three Triton kernels: recurrence forward (with Adam and RMSProp inside), recurrence backward, dynamics backward.
 
-A program owns BLOCK_B rows of the batch and runs all their steps alone, so that nothing waits for other programs: h, c
-and the moments of the dynamics stay in registers; a step needs one barrier within the program, because h goes through
-memory (L1) to become an operand of the next product.
+A program owns BLOCK_B rows of the batch and all their steps: h, c and the moments of the dynamics stay in registers; h
+goes through memory to become a factor of the next product. With PARTS = 1 it owns all units and waits for no other
+program; otherwise it owns BLOCK_H of the units, and the PARTS programs of the same rows wait for each other after each
+step (`meet`). W_hh is read every step, or with RESIDENT once. PRECISION is that of float32 products, W_hh in bfloat16
+makes theirs bfloat16. `momentum_cli.kernels.triton.variants` has the combinations.
 
-Axes: T time, B batch, H hidden, G gates * H with the gates of a unit side by side (`triton_cells`).
+Axes: T time, B batch, H hidden, G gates * H with the gates of a unit side by side (`cells`).
 """
 
 # Compile-time constants in capitals, as in Triton's own kernels; triton has no types.
@@ -21,7 +23,7 @@ from momentum_cli.kernels.triton.cells import advance_moments, inverse_root, rou
 
 @triton.jit
 def place(order, lengths, steps, batch, hidden, GATES: tl.constexpr, SLOTS: tl.constexpr, HAS_LENGTHS: tl.constexpr,
-          BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr):  # fmt: skip
+          PARTS: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr):  # fmt: skip
     """Return the rows of this program, their lengths, the longest of these, and where its tiles lie in a time step.
 
     ``order`` lists the rows from the longest to the shortest, so that the rows of a program end at about the same time.
@@ -36,6 +38,9 @@ def place(order, lengths, steps, batch, hidden, GATES: tl.constexpr, SLOTS: tl.c
         steps = tl.max(length, 0)
     unit = tl.arange(0, BLOCK_H)
     column = tl.arange(0, BLOCK_H * SLOTS)
+    if PARTS > 1:
+        unit += tl.program_id(1) * BLOCK_H
+        column += tl.program_id(1) * (BLOCK_H * SLOTS)
     rows_inside = rows_inside[:, None]
     rows = rows[:, None]
     unit_inside = rows_inside & (unit < hidden)[None, :]
@@ -44,26 +49,61 @@ def place(order, lengths, steps, batch, hidden, GATES: tl.constexpr, SLOTS: tl.c
     slot_at = rows * (hidden * SLOTS) + column[None, :]
     gate = (column // SLOTS) * GATES + column % SLOTS
     gate_exists = (column < hidden * SLOTS) & (column % SLOTS < GATES)
-    return rows, rows_inside, length[:, None], steps, unit_at, unit_inside, slot_at, slot_inside, gate, gate_exists
+    return (
+        rows,
+        rows_inside,
+        length[:, None],
+        steps,
+        unit,
+        unit_at,
+        unit_inside,
+        slot_at,
+        slot_inside,
+        gate,
+        gate_exists,
+    )
+
+
+@triton.jit
+def meet(arrivals, others):
+    """Wait until all programs of the same rows have come here: what they stored before can be loaded after.
+
+    Args:
+        arrivals: How many have come so far, over all meetings; one number for each tile of rows.
+        others: How many must have.
+    """
+    tl.debug_barrier()  # the stores of all threads come before the arrival of one
+    arrived = tl.atomic_add(arrivals, 1, sem="acq_rel") + 1
+    while arrived < others:
+        arrived = tl.atomic_add(arrivals, 0, sem="acquire")
+    tl.debug_barrier()
+
+
+@triton.jit
+def multiply(a, b, total, PRECISION: tl.constexpr):
+    """Return ``total + a @ b`` in the precision of the total; of a bfloat16 b the factors are bfloat16."""
+    return tl.dot(a.to(b.dtype), b, total, input_precision=PRECISION, out_dtype=total.dtype)
 
 
 @triton.jit(do_not_specialize=["steps", "batch"])
 def recurrence_forward(
-    u, w_t, b_hh, v0, m0, order, lengths, states, cells, kept, h_n, c_n, v_n, m_n, v_marks, m_marks,
+    u, w_t, b_hh, v0, m0, order, lengths, arrivals, states, cells, kept, h_n, c_n, v_n, m_n, v_marks, m_marks,
     steps, batch, hidden,
     momentum: tl.float64, step_size: tl.float64, beta2: tl.float64, new_share: tl.float64, eps: tl.float64,
     RECURRENCE: tl.constexpr, GATES: tl.constexpr, SLOTS: tl.constexpr, ADAPTIVE: tl.constexpr,
     HAS_BIAS: tl.constexpr, HAS_MOMENTS: tl.constexpr, HAS_LENGTHS: tl.constexpr, TRAINING: tl.constexpr,
-    INTERVAL: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr,
+    INTERVAL: tl.constexpr, PRECISION: tl.constexpr, RESIDENT: tl.constexpr, PARTS: tl.constexpr,
+    BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """Run all steps of BLOCK_B sequences.
 
     Args:
         u: (T, B, G) projected input.
-        w_t: (H, G) recurrent weights, transposed.
+        w_t: (H, G) recurrent weights, transposed, in the dtype of u or bfloat16.
         b_hh: (G,).
         v0, m0: (B, G) moments before the first step.
         order, lengths: (B,).
+        arrivals: (tiles of rows,) int32 zeros, for PARTS > 1.
         states, cells: (T + 1, B, H); h and c after each step. The first entry is there already.
         kept: (T, B, SLOTS * H) gates for the backward pass.
         h_n, c_n: (B, H); v_n, m_n (B, G): state after each row's own last step.
@@ -73,8 +113,8 @@ def recurrence_forward(
     momentum, step_size, beta2 = rounded(momentum, dtype), rounded(step_size, dtype), rounded(beta2, dtype)
     new_share, eps = rounded(new_share, dtype), rounded(eps, dtype)
     gates = GATES * hidden
-    rows, rows_inside, length, steps, unit_at, unit_inside, slot_at, slot_inside, gate, gate_exists = place(
-        order, lengths, steps, batch, hidden, GATES, SLOTS, HAS_LENGTHS, BLOCK_B, BLOCK_H
+    rows, rows_inside, length, steps, _, unit_at, unit_inside, slot_at, slot_inside, gate, gate_exists = place(
+        order, lengths, steps, batch, hidden, GATES, SLOTS, HAS_LENGTHS, PARTS, BLOCK_B, BLOCK_H
     )
     gate_at = rows * gates + gate[None, :]
     gate_inside = rows_inside & gate_exists[None, :]
@@ -90,6 +130,14 @@ def recurrence_forward(
     if HAS_MOMENTS:
         velocity = tl.load(v0 + gate_at, mask=gate_inside, other=0.0)
         second = tl.load(m0 + gate_at, mask=gate_inside, other=0.0)
+    # The level-1 cache of a multiprocessor does not see what the others store.
+    cache: tl.constexpr = ".cg" if PARTS > 1 else ""
+    if RESIDENT:
+        depth = tl.arange(0, BLOCK_K)
+        h_at = rows * hidden + depth[None, :]
+        h_inside = rows_inside & (depth < hidden)[None, :]
+        w_inside = (depth < hidden)[:, None] & gate_exists[None, :]
+        w_kept = tl.load(w_t + depth[:, None] * gates + gate[None, :], mask=w_inside, other=0.0)
     for t in range(steps):
         running = t < length
         d = tl.load(u + gate_at, mask=gate_inside, other=0.0)
@@ -104,13 +152,17 @@ def recurrence_forward(
             velocity = tl.where(running, new_velocity, velocity)
             second = tl.where(running, new_second, second)
         product = tl.zeros([BLOCK_B, BLOCK_H * SLOTS], dtype=dtype)
-        for start in tl.range(0, hidden, BLOCK_K, num_stages=3):
-            k = start + tl.arange(0, BLOCK_K)
-            h_part = tl.load(states + rows * hidden + k[None, :], mask=rows_inside & (k < hidden)[None, :], other=0.0)
-            w_part = tl.load(
-                w_t + k[:, None] * gates + gate[None, :], mask=(k < hidden)[:, None] & gate_exists[None, :], other=0.0
-            )
-            product = tl.dot(h_part, w_part, product, input_precision="ieee", out_dtype=dtype)
+        if RESIDENT:
+            h_all = tl.load(states + h_at, mask=h_inside, other=0.0, cache_modifier=cache)
+            product = multiply(h_all, w_kept, product, PRECISION)
+        else:
+            for start in tl.range(0, hidden, BLOCK_K, num_stages=3):
+                k = start + tl.arange(0, BLOCK_K)
+                inside = rows_inside & (k < hidden)[None, :]
+                h_part = tl.load(states + rows * hidden + k[None, :], mask=inside, other=0.0, cache_modifier=cache)
+                inside = (k < hidden)[:, None] & gate_exists[None, :]
+                w_part = tl.load(w_t + k[:, None] * gates + gate[None, :], mask=inside, other=0.0)
+                product = multiply(h_part, w_part, product, PRECISION)
         new_h, new_c, to_keep = step_forward(d, product, bias, h, c, RECURRENCE, HAS_BIAS, BLOCK_B, BLOCK_H)
         h = tl.where(running, new_h, h)
         c = tl.where(running, new_c, c)
@@ -124,7 +176,11 @@ def recurrence_forward(
                 tl.store(kept + slot_at, to_keep, mask=slot_inside)
         u += batch * gates
         kept += batch * hidden * SLOTS
-        tl.debug_barrier()  # the next product reads the h of other threads
+        # The next product reads the h of other threads, and of other programs.
+        if PARTS > 1:
+            meet(arrivals + tl.program_id(0), (t + 1) * PARTS)
+        else:
+            tl.debug_barrier()
     tl.store(h_n + unit_at, h, mask=unit_inside)
     if RECURRENCE == "lstm":
         tl.store(c_n + unit_at, c, mask=unit_inside)
@@ -135,30 +191,30 @@ def recurrence_forward(
 
 @triton.jit(do_not_specialize=["steps", "batch"])
 def recurrence_backward(
-    w, order, lengths, states, cells, kept, d_states, d_h_n, d_c_n, d_drive, d_product, d_h0, d_c0,
+    w, order, lengths, arrivals, states, cells, kept, d_states, d_h_n, d_c_n, d_drive, d_product, d_h0, d_c0,
     steps, batch, hidden,
     RECURRENCE: tl.constexpr, GATES: tl.constexpr, SLOTS: tl.constexpr, HAS_BIAS: tl.constexpr,
     HAS_LENGTHS: tl.constexpr, HAS_D_STATES: tl.constexpr, HAS_D_H: tl.constexpr, HAS_D_C: tl.constexpr,
+    PRECISION: tl.constexpr, RESIDENT: tl.constexpr, PARTS: tl.constexpr,
     BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """Run all steps of BLOCK_B sequences backwards.
 
     Args:
-        w: (G, H) recurrent weights.
-        order, lengths, states, cells, kept: as in `recurrence_forward`.
+        w: (G, H) recurrent weights, in the dtype of the states or bfloat16.
+        order, lengths, arrivals, states, cells, kept: as in `recurrence_forward`.
         d_states: (T + 1, B, H) gradient of h after each step; d_h_n, d_c_n (B, H) of the last h and c.
         d_drive: (T, B, G) gradient of the driven input, written; 0 beyond a sequence's length already.
         d_product: (T, B, G) gradient of ``W_hh h + b_hh``, written for the GRU, where it is another one.
         d_h0, d_c0: (B, H), written.
     """
-    dtype: tl.constexpr = w.dtype.element_ty
+    dtype: tl.constexpr = states.dtype.element_ty
     gates = GATES * hidden
-    rows, rows_inside, length, steps, unit_at, unit_inside, slot_at, slot_inside, gate, gate_exists = place(
-        order, lengths, steps, batch, hidden, GATES, SLOTS, HAS_LENGTHS, BLOCK_B, BLOCK_H
+    rows, rows_inside, length, steps, unit, unit_at, unit_inside, slot_at, slot_inside, gate, gate_exists = place(
+        order, lengths, steps, batch, hidden, GATES, SLOTS, HAS_LENGTHS, PARTS, BLOCK_B, BLOCK_H
     )
     gate_at = rows * gates + gate[None, :]
     gate_inside = rows_inside & gate_exists[None, :]
-    unit = tl.arange(0, BLOCK_H)
     dh = tl.zeros([BLOCK_B, BLOCK_H], dtype=dtype)
     dc = tl.zeros([BLOCK_B, BLOCK_H], dtype=dtype)
     if HAS_D_H:
@@ -172,6 +228,13 @@ def recurrence_backward(
     kept += last * batch * hidden * SLOTS
     d_drive += last * batch * gates
     d_product += last * batch * gates
+    cache: tl.constexpr = ".cg" if PARTS > 1 else ""
+    if RESIDENT:
+        depth = tl.arange(0, BLOCK_K)
+        part_at = rows * gates + depth[None, :]
+        part_inside = rows_inside & (depth < gates)[None, :]
+        w_inside = (depth < gates)[:, None] & (unit < hidden)[None, :]
+        w_kept = tl.load(w + depth[:, None] * hidden + unit[None, :], mask=w_inside, other=0.0)
     for back in range(steps):
         running = steps - 1 - back < length
         h = tl.load(states + unit_at, mask=unit_inside, other=0.0)
@@ -193,19 +256,26 @@ def recurrence_backward(
         tl.store(d_drive + gate_at, tl.where(running, to_drive, 0.0), mask=gate_inside)
         if RECURRENCE == "gru":
             tl.store(d_product + gate_at, tl.where(running, to_product, 0.0), mask=gate_inside)
-        tl.debug_barrier()  # the product reads the gradients of other threads
+        # The product reads the gradients of other threads, and of other programs.
+        if PARTS > 1:
+            meet(arrivals + tl.program_id(0), (back + 1) * PARTS)
+        else:
+            tl.debug_barrier()
+        factor = d_drive
+        if RECURRENCE == "gru":
+            factor = d_product
         product = tl.zeros([BLOCK_B, BLOCK_H], dtype=dtype)
-        for start in tl.range(0, gates, BLOCK_K, num_stages=3):
-            k = start + tl.arange(0, BLOCK_K)
-            inside = rows_inside & (k < gates)[None, :]
-            if RECURRENCE == "gru":
-                part = tl.load(d_product + rows * gates + k[None, :], mask=inside, other=0.0)
-            else:
-                part = tl.load(d_drive + rows * gates + k[None, :], mask=inside, other=0.0)
-            w_part = tl.load(
-                w + k[:, None] * hidden + unit[None, :], mask=(k < gates)[:, None] & (unit < hidden)[None, :], other=0.0
-            )
-            product = tl.dot(part, w_part, product, input_precision="ieee", out_dtype=dtype)
+        if RESIDENT:
+            all_parts = tl.load(factor + part_at, mask=part_inside, other=0.0, cache_modifier=cache)
+            product = multiply(all_parts, w_kept, product, PRECISION)
+        else:
+            for start in tl.range(0, gates, BLOCK_K, num_stages=3):
+                k = start + tl.arange(0, BLOCK_K)
+                inside = rows_inside & (k < gates)[None, :]
+                part = tl.load(factor + rows * gates + k[None, :], mask=inside, other=0.0, cache_modifier=cache)
+                inside = (k < gates)[:, None] & (unit < hidden)[None, :]
+                w_part = tl.load(w + k[:, None] * hidden + unit[None, :], mask=inside, other=0.0)
+                product = multiply(part, w_part, product, PRECISION)
         dh = tl.where(running, beside + product, dh)
         dc = tl.where(running, to_c, dc)
         states -= batch * hidden

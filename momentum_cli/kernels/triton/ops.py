@@ -18,47 +18,14 @@ import torch
 from torch import Tensor
 
 from momentum_cli.kernels.second_derivatives import no_second_derivatives
+from momentum_cli.kernels.triton.tiles import GATES, slots, tiles
+from momentum_cli.kernels.triton.variants import VARIANTS, chosen
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1, "rnn_relu": 1, "modrelu": 1}
 _INTERVAL = 32
-# A tile of W_hh in shared memory, of which there are two. Small enough for devices with 100 KB of it.
-_TILE_BYTES = 32 * 1024
 _ELEMENTWISE_BLOCK = 256
 
 Nine = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 Seven = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-
-
-def _power_of_two(number: int) -> int:
-    return 1 << max(number - 1, 0).bit_length()
-
-
-def _slots(recurrence: str) -> int:
-    return 4 if GATES[recurrence] > 1 else 1
-
-
-def _blocks(recurrence: str, u: Tensor, hidden: int, depth: int, columns: int) -> dict[str, Any]:
-    """Choose the sizes of tiles; by reasoning, not by measurement.
-
-    Args:
-        recurrence: Its name.
-        u: For the batch and the dtype.
-        hidden: H.
-        depth: Summed over in the product of a step.
-        columns: Of its result.
-    """
-    batch = u.shape[1]
-    # All rows of a program share one pass over W_hh a step; more rows mean fewer programs at work.
-    rows = 4 if batch <= 512 else 8 if batch <= 1024 else 16
-    fitting = _TILE_BYTES // (columns * u.element_size())
-    block_h = _power_of_two(hidden)
-    return {
-        "BLOCK_B": min(rows, _power_of_two(batch)),
-        "BLOCK_H": block_h,
-        "BLOCK_K": max(32 // u.element_size(), min(64, fitting, _power_of_two(depth))),  # no product is shallower
-        "num_warps": max(4, min(16, block_h * _slots(recurrence) // 32)),
-        "num_stages": 1,  # of the loop over time; a later step must not be read before it is written
-    }
 
 
 def _on(tensor: Tensor) -> Any:
@@ -78,17 +45,28 @@ def _by_length(lengths: Tensor | None, other: Tensor) -> tuple[Tensor, Tensor]:
     return torch.argsort(lengths, descending=True, stable=True).int(), lengths.int()
 
 
+def _factor(weights: Tensor) -> Tensor:
+    """Return the recurrent weights as the kernels read them: in bfloat16 where the variant in use multiplies so."""
+    products = VARIANTS[chosen()].products
+    return weights.to(torch.bfloat16 if products == "bf16" else weights.dtype).contiguous()
+
+
+def _arrivals(u: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return a counter of arrivals for each tile of rows; anything where no program waits for another."""
+    return torch.zeros(grid[0], dtype=torch.int32, device=u.device) if grid[1] > 1 else u
+
+
 def _allocate(
     u: Tensor, h0: Tensor, lengths: Tensor | None, recurrence: str, constants: list[float], training: bool
 ) -> list[Tensor]:
     steps, batch, gates = u.shape
-    hidden, slots = h0.shape[1], _slots(recurrence)
+    hidden, columns = h0.shape[1], h0.shape[1] * slots(recurrence)
     lstm, adaptive, nothing = recurrence == "lstm", bool(constants), u.new_empty(0)
     marks = (-(-steps // _INTERVAL), batch, gates) if training and adaptive else (0,)
     return [
         u.new_empty(steps + 1, batch, hidden) if lengths is None else u.new_zeros(steps + 1, batch, hidden),
         u.new_empty(steps + 1 if training else 1, batch, hidden) if lstm else nothing,
-        u.new_empty(steps, batch, hidden * slots) if training and slots > 1 else nothing.clone(),
+        u.new_empty(steps, batch, columns) if training and columns > hidden else nothing.clone(),
         u.new_empty(batch, hidden),
         u.new_empty(batch, hidden) if lstm else nothing.clone(),
         u.new_empty(batch, gates) if adaptive else nothing.clone(),
@@ -138,16 +116,17 @@ def forward(
     states[0] = h0
     if c0 is not None:
         cells[0] = c0
-    u, w_t = u.contiguous(), w_t.contiguous()
-    blocks = _blocks(recurrence, u, hidden, hidden, _power_of_two(hidden) * _slots(recurrence))
+    u = u.contiguous()
+    grid, options = tiles(recurrence, u, hidden, hidden, slots(recurrence))
     with _on(u):
-        recurrence_forward[(-(-batch // blocks["BLOCK_B"]),)](
+        recurrence_forward[grid](
             u,
-            w_t,
+            _factor(w_t),
             u if b_hh is None else b_hh.contiguous(),
             u if v0 is None else v0.contiguous(),
             u if m0 is None else m0.contiguous(),
             *_by_length(lengths, u),
+            _arrivals(u, grid),
             *results,
             steps,
             batch,
@@ -155,14 +134,14 @@ def forward(
             *_numbers(constants),
             RECURRENCE=recurrence,
             GATES=GATES[recurrence],
-            SLOTS=_slots(recurrence),
+            SLOTS=slots(recurrence),
             ADAPTIVE=bool(constants),
             HAS_BIAS=b_hh is not None,
             HAS_MOMENTS=v0 is not None,
             HAS_LENGTHS=lengths is not None,
             TRAINING=training,
             INTERVAL=_INTERVAL,
-            **blocks,
+            **options,
         )
     states, cells, kept, h_n, c_n, v_n, m_n, v_marks, m_marks = results
     return states, cells, kept, h_n, c_n, v_n, m_n, v_marks, m_marks
@@ -206,13 +185,14 @@ def backward(
     incoming = (d_states, d_h_n, d_c_n, d_v_n, d_m_n)
     d_states, d_h_n, d_c_n, d_v_n, d_m_n = (None if d is None else d.contiguous() for d in incoming)
     order, by_length = _by_length(lengths, u)
-    blocks = _blocks(recurrence, u, hidden, gates, _power_of_two(hidden))
     u = u.contiguous()
+    grid, options = tiles(recurrence, u, hidden, gates, 1)
     with _on(u):
-        recurrence_backward[(-(-batch // blocks["BLOCK_B"]),)](
-            w_t.t().contiguous(),
+        recurrence_backward[grid](
+            _factor(w_t.t()),
             order,
             by_length,
+            _arrivals(u, grid),
             states,
             cells,
             kept,
@@ -228,13 +208,13 @@ def backward(
             hidden,
             RECURRENCE=recurrence,
             GATES=GATES[recurrence],
-            SLOTS=_slots(recurrence),
+            SLOTS=slots(recurrence),
             HAS_BIAS=b_hh is not None,
             HAS_LENGTHS=lengths is not None,
             HAS_D_STATES=d_states is not None,
             HAS_D_H=d_h_n is not None,
             HAS_D_C=d_c_n is not None,
-            **blocks,
+            **options,
         )
         if d_states is not None:
             d_h0 += d_states[0]

@@ -32,11 +32,13 @@ from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.driven import can_take_in, take_in
-from momentum_cli.kernels.triton import ops
+from momentum_cli.kernels.triton import ops, tiles, variants
 from momentum_cli.recurrence.protocol import Recurrence
 
-# A tile of W_hh with all gates of all units stands in shared memory, and the moments of all gates in registers.
+# A tile of W_hh with all gates of all units is in shared memory, and the moments of all gates are in registers.
 MAX_HIDDEN = 256
+# Where programs share the units, the tiles of each are small; beyond this a step is a large product anyway.
+MAX_HIDDEN_SPLIT = 1024
 _DTYPES = (torch.float32, torch.float64)
 _COST = "on CUDA adam and rmsprop run on a Python loop over time, much slower"
 
@@ -75,8 +77,9 @@ def status() -> dict[str, Any]:
     """Describe the backend for `doctor`; triton itself is not imported.
 
     Returns:
-        ``available`` (bool), ``triton`` (its version or None), ``reason`` (why not; None when available), ``cost``
-        (what running without it costs; None when available).
+        ``available`` (bool), ``triton`` (its version or None), ``variant`` (a name of
+        `momentum_cli.kernels.triton.variants`), ``reason`` (why not; None when available), ``cost`` (what running
+        without it costs; None when available).
     """
     try:
         found: str | None = version("triton")
@@ -88,7 +91,13 @@ def status() -> dict[str, Any]:
         reason = "triton is not installed"
     else:
         reason = _load()
-    return {"available": reason is None, "triton": found, "reason": reason, "cost": _COST if reason else None}
+    return {
+        "available": reason is None,
+        "triton": found,
+        "variant": variants.chosen(),
+        "reason": reason,
+        "cost": _COST if reason else None,
+    }
 
 
 def supports(work: Work) -> str | None:
@@ -97,12 +106,17 @@ def supports(work: Work) -> str | None:
         return f"the Triton kernels run on CUDA devices, not on {work.device.type}"
     if work.dtype not in _DTYPES:
         return f"the Triton kernels compute in float32 or float64, not in {str(work.dtype).removeprefix('torch.')}"
-    if work.recurrence.kernel not in ops.GATES:
-        return f"the Triton kernels have the recurrences {', '.join(ops.GATES)}, not {work.recurrence.name!r}"
+    if work.recurrence.kernel not in tiles.GATES:
+        return f"the Triton kernels have the recurrences {', '.join(tiles.GATES)}, not {work.recurrence.name!r}"
     if not can_take_in(work.dynamics):
         return f"the Triton kernels have no {type(work.dynamics).__name__}, which has only a step"
-    if work.hidden_size > MAX_HIDDEN:
-        return f"the Triton kernels have room for {MAX_HIDDEN} hidden units, not for {work.hidden_size}"
+    name = variants.chosen()
+    variant = variants.VARIANTS[name]
+    if variant.on_tensor_cores and work.dtype != torch.float32:
+        return f"{variants.SWITCH}={name} computes in float32, not in {str(work.dtype).removeprefix('torch.')}"
+    most = MAX_HIDDEN_SPLIT if variant.split else MAX_HIDDEN
+    if work.hidden_size > most:
+        return f"the Triton kernels have room for {most} hidden units, not for {work.hidden_size}"
     return _problem()
 
 

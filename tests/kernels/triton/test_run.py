@@ -1,31 +1,31 @@
-"""The Triton backend: what it refuses and when it is chosen; its kernels interpreted, compiled and, with a GPU, run."""
+"""The Triton backend: what it refuses and when it is chosen; its kernels interpreted and compiled."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, RMSProp, kernels
-from momentum_cli.benchmark.speed import step_time
+from momentum_cli import LSTM, Adam, HeavyBall, Identity, RMSProp, kernels
 from momentum_cli.dynamics.nesterov import Nesterov
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.inspection.doctor import examine
 from momentum_cli.kernels.backend import Weights, Work
-from momentum_cli.kernels.triton import ops
+from momentum_cli.kernels.triton import ops, tiles
 from momentum_cli.kernels.triton import run as triton
+from momentum_cli.kernels.triton.variants import SWITCH, VARIANTS
 from momentum_cli.recurrence import RECURRENCES
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 LSTM_STEP = RECURRENCES["lstm"]
 with_triton = pytest.mark.skipif(triton.status()["triton"] is None, reason="triton is not installed")
-on_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 
 # The interpreter is slow: by default what an LSTM runs, which is most of the code.
@@ -55,6 +55,56 @@ def test_every_recurrence_is_served_with_its_gates() -> None:
 )
 def test_refusals_say_why(device: torch.device, dtype: torch.dtype, hidden: int, reason: str) -> None:
     assert reason in str(triton.supports(Work(LSTM_STEP, Adam(), hidden, device, dtype)))
+
+
+def test_an_unknown_variant_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWITCH, "splitt")
+    with pytest.raises(ValueError, match=r"unknown variant 'splitt' of MOMENTUMRNN_TRITON; did you mean 'split'\?"):
+        triton.status()
+
+
+@pytest.mark.parametrize(
+    ("variant", "dtype", "hidden", "reason"),
+    [
+        ("split-bf16", torch.float64, 8, "MOMENTUMRNN_TRITON=split-bf16 computes in float32, not in float64"),
+        ("split", torch.float64, 1025, "room for 1024 hidden units, not for 1025"),
+        ("split-tf32", torch.float32, 1024, None),
+    ],
+)
+def test_variants_say_what_they_cannot_run(
+    variant: str, dtype: torch.dtype, hidden: int, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, variant)
+    monkeypatch.setattr(triton, "_problem", lambda: None)
+    found = triton.supports(Work(LSTM_STEP, Adam(), hidden, CUDA, dtype))
+    assert found is None if reason is None else reason in str(found)
+
+
+def test_a_matrix_too_large_for_registers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWITCH, "resident-bf16")
+    must = r"MOMENTUMRNN_TRITON must leave each program at most 128 KiB of W_hh to keep, got 512 KiB \(resident-bf16\)"
+    with pytest.raises(ValueError, match=must):
+        tiles.tiles("lstm", torch.empty(1, 128, 1024), 256, 256, 4)
+
+
+@pytest.mark.parametrize("recurrence", ops.GATES)
+@pytest.mark.parametrize("batch", [1, 20, 128, 600, 3000])
+@pytest.mark.parametrize("hidden", [1, 20, 128, 170, 256])
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name.startswith("split")])
+def test_programs_that_wait_for_each_other_all_fit_on_the_device(
+    variant: str, hidden: int, batch: int, recurrence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, variant)
+    gates = tiles.GATES[recurrence] * hidden
+    u = torch.empty(1, batch, gates, device="meta")
+    for depth, width in ((hidden, tiles.slots(recurrence)), (gates, 1)):
+        try:
+            (rows, parts), options = tiles.tiles(recurrence, u, hidden, depth, width)
+        except ValueError:
+            continue
+        assert rows * options["BLOCK_B"] >= batch > (rows - 1) * options["BLOCK_B"]
+        assert parts * options["BLOCK_H"] >= hidden > (parts - 1) * options["BLOCK_H"]
+        assert parts == 1 or rows * parts <= 132  # of an H100
 
 
 def test_a_dynamics_of_a_user_is_refused() -> None:
@@ -136,7 +186,14 @@ def test_doctor_says_what_is_missing() -> None:
     assert "CUDA" in report["cpu"]["adam"]
 
 
-def compiled(kernel: Any, real: str, constants: dict[str, Any], options: dict[str, Any], arch: int) -> int:
+def compiled(
+    kernel: Any,
+    real: str,
+    constants: dict[str, Any],
+    options: dict[str, Any],
+    arch: int,
+    pointers: Mapping[str, str] = MappingProxyType({}),
+) -> int:
     """Compile a kernel for a device that need not be there; return the bytes of shared memory."""
     from triton import compile as compile_kernel
     from triton.backends.compiler import GPUTarget
@@ -146,7 +203,9 @@ def compiled(kernel: Any, real: str, constants: dict[str, Any], options: dict[st
     signature = {
         p.name: "constexpr"
         if p.is_constexpr or p.name in constants
-        else p.annotation_type or ("i32" if p.name in integers else "*i32" if p.name in indices else f"*{real}")
+        else pointers.get(p.name)
+        or p.annotation_type
+        or ("i32" if p.name in integers else "*i32" if p.name in indices else f"*{real}")
         for p in kernel.params
     }
     source = ASTSource(kernel, signature, constants)
@@ -156,18 +215,26 @@ def compiled(kernel: Any, real: str, constants: dict[str, Any], options: dict[st
 
 @with_triton
 @pytest.mark.parametrize(
-    ("recurrence", "hidden", "batch", "dtype", "arch"),
+    ("variant", "recurrence", "hidden", "batch", "dtype", "arch"),
     [
-        ("lstm", 20, 2, torch.float32, 90),
+        ("stream", "lstm", 20, 2, torch.float32, 90),
         *(
-            pytest.param(recurrence, hidden, batch, dtype, arch, marks=pytest.mark.slow)
+            pytest.param("stream", recurrence, hidden, batch, dtype, arch, marks=pytest.mark.slow)
             for recurrence in ops.GATES
             for hidden, batch, arch in ((1, 1, 80), (256, 2000, 90))
             for dtype in (torch.float32, torch.float64)
         ),
+        *(
+            pytest.param(variant, recurrence, hidden, batch, torch.float32, 90, marks=pytest.mark.slow)
+            for variant in VARIANTS
+            for recurrence in ("lstm", "modrelu")
+            for hidden, batch in ((128, 128), (256, 128), (64, 32))
+            if (variant, recurrence, hidden) != ("resident-bf16", "lstm", 256)
+        ),
     ],
 )
 def test_kernels_compile_without_a_device(
+    variant: str,
     recurrence: str,
     hidden: int,
     batch: int,
@@ -180,70 +247,26 @@ def test_kernels_compile_without_a_device(
     from momentum_cli.kernels.triton import kernels
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv(SWITCH, variant)
     real = "fp32" if dtype == torch.float32 else "fp64"
-    gates, slots = ops.GATES[recurrence], ops._slots(recurrence)
+    gates, slots = ops.GATES[recurrence], tiles.slots(recurrence)
     u = torch.empty(1, batch, gates * hidden, dtype=dtype)
-    width = ops._power_of_two(hidden)
+    pointers = {"arrivals": "*i32"} | dict.fromkeys(("w", "w_t"), "*bf16" if "bf16" in variant else f"*{real}")
     flags = dict.fromkeys(
         ("ADAPTIVE", "HAS_BIAS", "HAS_MOMENTS", "HAS_LENGTHS", "TRAINING", "HAS_D_STATES", "HAS_D_H", "HAS_D_C"), True
     )
     common = {"RECURRENCE": recurrence, "GATES": gates, "SLOTS": slots, "INTERVAL": 32, **flags}
-    for kernel, depth, columns in (
-        (kernels.recurrence_forward, hidden, width * slots),
-        (kernels.recurrence_backward, hidden * gates, width),
+    for kernel, depth, width in (
+        (kernels.recurrence_forward, hidden, slots),
+        (kernels.recurrence_backward, hidden * gates, 1),
     ):
-        blocks = ops._blocks(recurrence, u, hidden, depth, columns)
-        options = {name: blocks.pop(name) for name in ("num_warps", "num_stages")}
+        _, blocks = tiles.tiles(recurrence, u, hidden, depth, width)
+        options = {name: blocks.pop(name) for name in ("num_warps", "num_stages", "launch_cooperative_grid")}
         names = [p.name for p in kernel.params]
         constants = {name: value for name, value in (common | blocks).items() if name in names}
-        # What a consumer's card has; an H100 has 227 KB. An argument of 1 is a constant to Triton.
-        assert compiled(kernel, real, constants | ({"hidden": 1} if hidden == 1 else {}), options, arch) <= 99 * 1024
+        # An argument of 1 is a constant to Triton.
+        constants |= {"hidden": 1} if hidden == 1 else {}
+        most = 227 if VARIANTS[variant].on_tensor_cores else 99  # of a data-centre card, and of a consumer's
+        assert compiled(kernel, real, constants, options, arch, pointers) <= most * 1024
     flags = dict.fromkeys(("HAS_D_V", "HAS_D_M", "HAS_LENGTHS"), True)
     assert compiled(kernels.dynamics_backward, real, {**flags, "INTERVAL": 32, "BLOCK": 256}, {}, arch) == 0
-
-
-class TestOnAGpu:
-    """Only with a CUDA device: ``pytest -m gpu``."""
-
-    pytestmark = on_gpu
-
-    @pytest.mark.parametrize("dynamics", [Identity(), HeavyBall(), RMSProp(eps=1e-3), Adam(eps=1e-3)], ids=repr)
-    @pytest.mark.parametrize("build", [LSTM, GRU, RNN])
-    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
-    def test_layer_equals_the_reference(
-        self, build: Any, dynamics: Dynamics, dtype: torch.dtype, tolerance: float
-    ) -> None:
-        for steps, batch, inputs, hidden in ((1, 1, 1, 1), (70, 13, 3, 33), (40, 130, 1, 128), (9, 600, 2, 256)):
-            torch.manual_seed(0)
-            layer = build(inputs, hidden, dynamics=dynamics, backend="triton", device="cuda", dtype=dtype)
-            x = torch.randn(steps, batch, inputs, device="cuda", dtype=dtype)
-            lengths = torch.randint(1, steps + 1, (batch,))
-            for limits in (None, lengths):
-                results: list[list[Tensor]] = []
-                for backend in ("triton", "reference"):
-                    layer.backend = backend
-                    output, state = layer.run_padded(x, None, limits)
-                    loss = output.square().sum() + sum(s.sum() for s in state if s.is_floating_point())
-                    gradients = torch.autograd.grad(loss, list(layer.parameters()))
-                    results.append([output, *(s for s in state if s.is_floating_point()), *gradients])
-                for got, expected in zip(*results, strict=True):
-                    assert (got - expected).abs().max() <= tolerance * expected.abs().max().clamp(min=1e-3)
-
-    def test_auto_takes_it(self) -> None:
-        layer = LSTM(1, 8, dynamics=Adam(), device="cuda")
-        layer(torch.randn(5, 2, 1, device="cuda"))
-        assert layer.chosen_backend == "triton"
-        assert examine()["backends"]["triton"]["cuda"]["adam"] is None
-
-    def test_compiled_layer_gives_the_same(self) -> None:
-        layer = LSTM(2, 16, dynamics=Adam(eps=1e-3), backend="triton", device="cuda")
-        x = torch.randn(7, 3, 2, device="cuda")
-        torch.testing.assert_close(torch.compile(layer)(x)[0], layer(x)[0])
-
-    def test_step_time_and_memory(self) -> None:
-        shape = step_time.Shape(20, 4, 1, 16)
-        found = step_time.measure(shape, ["momentum", "adam"], rounds=2, loop_rounds=1, device="cuda")
-        assert [it.backend for it in found] == ["native", "triton"]
-        for native in (False, True):
-            assert (step_time.peak_bytes("adam", shape, "training", native=native, device="cuda") or 0) > 0
-        assert step_time.environment("cuda")["device"]
