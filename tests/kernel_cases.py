@@ -52,9 +52,9 @@ class Case:
         self.lengths = torch.randint(1, steps + 1, (batch,), generator=generator) if self.ragged else None
         self.generator = generator.get_state()
 
-    def run(self, backend: Any, dtype: torch.dtype) -> list[Tensor]:
+    def run(self, backend: Any, dtype: torch.dtype, device: str = "cpu") -> list[Tensor]:
         def leaf(t: Tensor | None) -> Tensor | None:
-            return None if t is None else t.to(dtype).clone().requires_grad_()
+            return None if t is None else t.to(device, dtype).clone().requires_grad_()
 
         x, weights = leaf(self.x), [leaf(t) for t in self.weights]
         state = [leaf(t) for t in self.state]
@@ -66,9 +66,14 @@ class Case:
         results = [output, *last, *(t for t in moved if t.is_floating_point())]
         generator = torch.Generator()
         generator.set_state(self.generator)
-        loss = sum((r.double() * torch.randn(r.shape, generator=generator, dtype=torch.float64)).sum() for r in results)
+
+        def weighted(result: Tensor) -> Tensor:
+            cotangent = torch.randn(result.shape, generator=generator, dtype=torch.float64)
+            return (result.double() * cotangent.to(device)).sum()
+
+        loss = sum(weighted(result) for result in results)
         leaves = [t for t in (x, *weights, *state, *(drive or ())) if t is not None]
-        return [t.detach().double() for t in (*results, *torch.autograd.grad(loss, leaves))]
+        return [t.detach().double().cpu() for t in (*results, *torch.autograd.grad(loss, leaves))]
 
 
 def error(expected: list[Tensor], got: list[Tensor]) -> float:

@@ -94,6 +94,7 @@ def recurrence_forward(
     HAS_BIAS: tl.constexpr, HAS_MOMENTS: tl.constexpr, HAS_LENGTHS: tl.constexpr, TRAINING: tl.constexpr,
     INTERVAL: tl.constexpr, PRECISION: tl.constexpr, RESIDENT: tl.constexpr, PARTS: tl.constexpr,
     BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr,
+    STAGES: tl.constexpr,
 ):  # fmt: skip
     """Run all steps of BLOCK_B sequences.
 
@@ -156,7 +157,7 @@ def recurrence_forward(
             h_all = tl.load(states + h_at, mask=h_inside, other=0.0, cache_modifier=cache)
             product = multiply(h_all, w_kept, product, PRECISION)
         else:
-            for start in tl.range(0, hidden, BLOCK_K, num_stages=3):
+            for start in tl.range(0, hidden, BLOCK_K, num_stages=STAGES):
                 k = start + tl.arange(0, BLOCK_K)
                 inside = rows_inside & (k < hidden)[None, :]
                 h_part = tl.load(states + rows * hidden + k[None, :], mask=inside, other=0.0, cache_modifier=cache)
@@ -197,6 +198,7 @@ def recurrence_backward(
     HAS_LENGTHS: tl.constexpr, HAS_D_STATES: tl.constexpr, HAS_D_H: tl.constexpr, HAS_D_C: tl.constexpr,
     PRECISION: tl.constexpr, RESIDENT: tl.constexpr, PARTS: tl.constexpr,
     BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr,
+    STAGES: tl.constexpr,
 ):  # fmt: skip
     """Run all steps of BLOCK_B sequences backwards.
 
@@ -269,7 +271,7 @@ def recurrence_backward(
             all_parts = tl.load(factor + part_at, mask=part_inside, other=0.0, cache_modifier=cache)
             product = multiply(all_parts, w_kept, product, PRECISION)
         else:
-            for start in tl.range(0, gates, BLOCK_K, num_stages=3):
+            for start in tl.range(0, gates, BLOCK_K, num_stages=STAGES):
                 k = start + tl.arange(0, BLOCK_K)
                 inside = rows_inside & (k < gates)[None, :]
                 part = tl.load(factor + rows * gates + k[None, :], mask=inside, other=0.0, cache_modifier=cache)

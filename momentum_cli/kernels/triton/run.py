@@ -3,10 +3,7 @@
 The projection of the input is one matrix product of torch; the dynamics and the recurrence are one kernel over all
 steps (`momentum_cli.kernels.triton.kernels`). Linear dynamics filter the input beforehand, as for `native`.
 
-Where W_hh is: every step reads it whole, and a multiprocessor of an H100 or H200 has 256 KB of L1, of which 228 KB can
-be shared memory, and 64 K registers of 4 B (256 KB), which hold the tiles in use. In float32 an LSTM's W_hh has
-``16 N²`` bytes: 64 KB at N = 64, which stays in L1; 256 KB at N = 128 and 1 MB at N = 256, which come from L2 (50 MB) a
-step, once for the 4 to 16 sequences of a program. A plain RNN's is a quarter of that.
+Every step reads all of W_hh, 16 N² bytes of an LSTM in float32; `momentum_cli.kernels.triton.variants` has other ways.
 
 float32 products are computed in float32 (``input_precision="ieee"``): TensorFloat-32 would keep 10 bits of the mantissa
 of h at every step. cuDNN's LSTM uses it by default in torch, so it has the tensor cores to itself.

@@ -14,8 +14,14 @@ from momentum_cli.kernels.triton.variants import SWITCH, VARIANTS, chosen
 from momentum_cli.messages import Said, refuse
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1, "rnn_relu": 1, "modrelu": 1}
-# A tile of W_hh in shared memory, of which there are two. Small enough for devices with 100 KB of it.
+# A tile of W_hh in shared memory, of which there are two while the next is on its way.
 _TILE_BYTES = 32 * 1024
+# Of shared memory, a consumer's card; in place of the device's number where Triton interprets the kernels.
+_SHARED_BYTES = 99 * 1024
+# What else is in shared memory: h, and tiles that change their layout.
+_OTHER_BYTES = 16 * 1024
+# No product is shallower: up to version 3.6 Triton refuses that.
+_LEAST_DEPTH = 16
 # Of W_hh in the registers of a program: half of those of a multiprocessor, of which 16 warps then have 64 each.
 _RESIDENT_BYTES = 128 * 1024
 _WARP_BYTES = 8 * 1024
@@ -37,6 +43,12 @@ def _multiprocessors(tensor: Tensor) -> int:
     if not tensor.is_cuda:
         return _MULTIPROCESSORS
     return int(torch.cuda.get_device_properties(tensor.device).multi_processor_count)
+
+
+def _shared_bytes(tensor: Tensor) -> int:
+    if not tensor.is_cuda:
+        return _SHARED_BYTES
+    return int(torch.cuda.get_device_properties(tensor.device).shared_memory_per_block_optin)
 
 
 def tiles(recurrence: str, u: Tensor, hidden: int, depth: int, width: int) -> tuple[tuple[int, int], dict[str, Any]]:
@@ -71,12 +83,12 @@ def tiles(recurrence: str, u: Tensor, hidden: int, depth: int, width: int) -> tu
         while block_h > least and -(-hidden // (block_h // 2)) <= room:
             block_h //= 2
     itemsize = 2 if variant.products == "bf16" else u.element_size()
-    fitting = _TILE_BYTES // (block_h * width * itemsize)
-    block_k = max(32 // itemsize, min(64, fitting, power_of_two(depth)))  # no product is shallower
+    row_bytes = block_h * width * itemsize
+    block_k = max(_LEAST_DEPTH, min(64, _TILE_BYTES // row_bytes, power_of_two(depth)))
     warps = block_h * slots(recurrence) // 32
     if variant.resident:
-        block_k = max(32 // itemsize, power_of_two(depth))
-        kept = block_k * block_h * width * itemsize
+        block_k = max(_LEAST_DEPTH, power_of_two(depth))
+        kept = block_k * row_bytes
         if kept > _RESIDENT_BYTES:
             must = f"leave each program at most {_RESIDENT_BYTES // 1024} KiB of W_hh to keep"
             raise ValueError(
@@ -88,6 +100,7 @@ def tiles(recurrence: str, u: Tensor, hidden: int, depth: int, width: int) -> tu
         "BLOCK_B": block_b,
         "BLOCK_H": block_h,
         "BLOCK_K": block_k,
+        "STAGES": 1 + max(0, min(2, (_shared_bytes(u) - _OTHER_BYTES) // (block_k * row_bytes))),
         "PRECISION": "ieee" if variant.products == "bf16" else variant.products,
         "RESIDENT": variant.resident,
         "PARTS": parts,
