@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
+import importlib.util
 import platform
 import re
 import subprocess
@@ -85,10 +85,10 @@ def tests(settings: Any, limit: float) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=line", "-m", "gpu", *files]
     if not settings.rehearsal and importlib.util.find_spec("xdist"):
         command += ["-n", "8"]
-    # The tests decide what is an error; options of the project need plugins that may be missing.
-    command += ["-o", "addopts=--import-mode=importlib --strict-markers"]
-    if not importlib.util.find_spec("pytest_timeout"):
-        command += ["-o", "filterwarnings="]
+    # Options of the project need plugins that may be missing, and other versions of torch warn of other things.
+    command += ["-o", "addopts=--import-mode=importlib --strict-markers", "-o", "filterwarnings=default"]
+    if importlib.util.find_spec("pytest_timeout"):
+        command += ["--timeout=60", "--timeout-method=thread"]
     end = time.monotonic() + limit
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
