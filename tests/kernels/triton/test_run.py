@@ -82,7 +82,9 @@ def test_variants_say_what_they_cannot_run(
 
 def test_a_matrix_too_large_for_registers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "resident-bf16")
-    must = r"MOMENTUMRNN_TRITON must leave each program at most 128 KiB of W_hh to keep, got 512 KiB \(resident-bf16\)"
+    must = (
+        r"`MOMENTUMRNN_TRITON` must leave each program at most 128 KiB of W_hh to keep, got 512 KiB \(resident-bf16\)"
+    )
     with pytest.raises(ValueError, match=must):
         tiles.tiles("lstm", torch.empty(1, 128, 1024), 256, 256, 4)
 
