@@ -48,7 +48,9 @@ def _multiprocessors(tensor: Tensor) -> int:
 def _shared_bytes(tensor: Tensor) -> int:
     if not tensor.is_cuda:
         return _SHARED_BYTES
-    return int(torch.cuda.get_device_properties(tensor.device).shared_memory_per_block_optin)
+    from triton.runtime import driver  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    return int(driver.active.utils.get_device_properties(tensor.device.index)["max_shared_mem"])
 
 
 def tiles(recurrence: str, u: Tensor, hidden: int, depth: int, width: int) -> tuple[tuple[int, int], dict[str, Any]]:
