@@ -75,6 +75,7 @@ class _Translator(Interpreter):
         super().__init__(graph)
         self.w = w
         self.what = what
+        self.extra_traceback = False  # a message is for the person who wrote the function
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         """Write one operation, or compute it where all its inputs are constants."""
@@ -161,6 +162,10 @@ def _clamp(w: Writer, result: Tensor, x: Any, low: Any = None, high: Any = None)
     return name if high is None else w.op("Min", [name, _operand(w, high, result.dtype)])
 
 
+def _log1p(w: Writer, result: Tensor, x: Any) -> str:
+    return w.op("Log", [w.op("Add", [_operand(w, x, result.dtype), _operand(w, 1, result.dtype)])])
+
+
 def _lerp(w: Writer, result: Tensor, start: Any, end: Any, weight: Any) -> str:
     start, end, weight = (_operand(w, x, result.dtype) for x in (start, end, weight))
     return w.op("Add", [start, w.op("Mul", [weight, w.op("Sub", [end, start])])])
@@ -240,6 +245,8 @@ _WRITERS: dict[Any, Write] = {
     _aten.bitwise_not.default: _elementwise("Not"),
     _aten.where.self: _where,
     _aten.clamp.default: _clamp,
+    _aten.hardtanh.default: lambda w, result, x, low=-1.0, high=1.0: _clamp(w, result, x, low, high),
+    _aten.log1p.default: _log1p,
     _aten.lerp.Tensor: _lerp,
     _aten.lerp.Scalar: _lerp,
     _aten.full_like.default: _full,
