@@ -58,7 +58,8 @@ def test_an_item_that_fails_or_hangs_is_recorded_and_the_next_one_runs(tmp_path:
         "def fails(settings, limit):\n    yield {'row': 1}\n    raise ValueError('on purpose')\n"
         "def hangs(settings, limit):\n    yield {'row': 1}\n    time.sleep(1000)\n"
         "def dies(settings, limit):\n    import os\n    os._exit(7)\n    yield {}\n"
-        "def works(settings, limit):\n    yield {'row': 1, 'value': 0.123456}\n    yield {'row': 2, 'pair': (1.0, 2.5)}\n"
+        "def works(settings, limit):\n"
+        "    yield {'row': 1, 'value': 0.123456}\n    yield {'row': 2, 'pair': (1.0, 2.5)}\n"
         "def slow(settings, limit):\n    while True:\n        time.sleep(0.3)\n        yield {'row': 1}\n",
         encoding="utf-8",
     )
