@@ -94,7 +94,14 @@ def test_the_reference_of_commands_has_every_option() -> None:
 
     sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", commands.pages()["commands.md"], re.S | re.M))
     walked = dict(commands.walk(typer.main.get_command(app), "momentumrnn"))
-    assert set(sections) == {*walked, "momentumrnn"}
+    groups = {"": app, **{f" {group.name}": group.typer_instance for group in app.registered_groups}}
+    registered = {
+        f"momentumrnn{prefix} {command.name or command.callback.__name__}"
+        for prefix, group in groups.items()
+        for command in group.registered_commands
+        if not command.hidden
+    }
+    assert set(sections) == {*registered, "momentumrnn"}
     for name, command in walked.items():
         for parameter in command.params:
             if not parameter.hidden:
