@@ -20,7 +20,6 @@ _WITHOUT = {
     "files": "cannot read Parquet files",
     "docs": "cannot build the documentation",
     "optimizers": "cannot use optimizers pytorch_optimizer:NAME",
-    "docs": "the documentation site is not built",
     "dev": "the tests do not run",
 }
 
