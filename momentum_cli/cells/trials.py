@@ -27,7 +27,7 @@ _BASES = "derive it from momentum_cli.dynamics.FormDynamics or StepDynamics"
 
 
 def located(where: str, module: ModuleType, key: Any) -> str:
-    """Return FILE:LINE of the entry `key` of a module's tables, or only the file where it cannot be told."""
+    """Return FILE:LINE of the entry `key` of a module's tables, or only the file where the line is unknown."""
     file = getattr(module, "__file__", None)
     if file is None:
         return where

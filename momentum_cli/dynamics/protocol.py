@@ -18,7 +18,7 @@ Form = Filter | Moments
 
 
 class Dynamics(Protocol):
-    """What layers, kernels and exports need of a dynamics: a frozen dataclass whose fields are its options.
+    """The interface for layers, kernels and exports: a frozen dataclass whose fields are its options.
 
     Derive one from `FormDynamics` or from `StepDynamics`.
 
@@ -30,7 +30,7 @@ class Dynamics(Protocol):
 
     @property
     def form(self) -> Form | None:
-        """What a kernel or an exported file computes; None for a dynamics that has only its step."""
+        """The formula for kernels and exported files; None for a dynamics that has only its step."""
         ...
 
     @property

@@ -32,7 +32,7 @@ class Work(NamedTuple):
     dynamics: Dynamics
     hidden_size: int
     device: torch.device
-    """Where the input is."""
+    """Of the input."""
     dtype: torch.dtype
     """Of the computation."""
 

@@ -36,16 +36,11 @@ class Driven(NamedTuple):
         return (self.filtered, (velocity, second_moment), (second_moment,))[self.kind]
 
 
-def can_take_in(dynamics: Dynamics) -> bool:
-    """Return whether `take_in` serves this dynamics: one that has a form."""
-    return dynamics.form is not None
-
-
 def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None, lengths: Tensor | None) -> Driven:
     """Prepare the input of a kernel.
 
     Args:
-        dynamics: One that `can_take_in` names.
+        dynamics: One that has a form.
         x: (T, B, D) input.
         weights: Parameters of the layer.
         state: Of the dynamics before the first step, or None at the start of the sequence.

@@ -1,4 +1,4 @@
-"""What an op says whose backward pass is a kernel of ours, which nothing differentiates once more."""
+"""The refusal of second derivatives through a backward pass that is one of our kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layer around a recurrence of one's own."""
+"""The layer around a custom recurrence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from momentum_cli.layers.recurrent import RecurrentLayer
 
 
 class CustomRNN(RecurrentLayer):
-    """A recurrence of one's own whose input goes through a momentum dynamics.
+    """A custom recurrence whose input goes through a momentum dynamics.
 
     ``d_t = dynamics(W_ih x_t + b_ih)``; ``state_t = recurrence.step(d_t, state_{t-1}, W_hh, b_hh)``. It runs on the
     backend ``reference``.

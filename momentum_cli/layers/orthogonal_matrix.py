@@ -28,7 +28,7 @@ PROJECT_EVERY = 100
 
 
 class Orthogonal(nn.Module):
-    """An orthogonal matrix ``B = base expm(A)`` whose parameter is what stands above the diagonal of A.
+    """An orthogonal matrix ``B = base expm(A)`` whose parameter is the part of A above the diagonal.
 
     Static (``basis_every=None``, expRNN): ``base = I`` for ever, and A starts at the initial skew-symmetric matrix S.
     Dynamic: ``base = expm(S)`` and A = 0 at the start; every ``basis_every`` optimizer steps ``base <- B, A <- 0``, so
@@ -194,7 +194,7 @@ class PlainOrthogonal(nn.Module):
 
 
 def trivialize(skew: Tensor, base: Tensor) -> Tensor:
-    """Return ``base expm(A)`` (N, N), at least in float32, for what stands above the diagonal of A, (P,)."""
+    """Return ``base expm(A)`` (N, N), at least in float32, for the part of A above the diagonal, (P,)."""
     # The exponential is squared up from that of A / 2^k, which multiplies its error by the norm of A; and where the
     # basis stays, A grows.
     rotation = polish(torch.matrix_exp(skew_symmetric(_at_least_float32(skew), base.size(0))))

@@ -96,7 +96,7 @@ class StateLayout(NamedTuple):
 
     @property
     def places(self) -> list[list[Place]]:
-        """Where the tensors of each layer and direction are: those of the recurrence, then those of the dynamics."""
+        """The places of the tensors of each layer and direction, those of the recurrence first."""
         recurrent, layers = len(self.recurrence.state_names), len(self.input_sizes)
         places = []
         for index in range(layers * self.directions):

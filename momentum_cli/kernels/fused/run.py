@@ -16,7 +16,7 @@ from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels import reference
 from momentum_cli.kernels.backend import Weights, Work
-from momentum_cli.kernels.driven import can_take_in, take_in
+from momentum_cli.kernels.driven import take_in
 from momentum_cli.kernels.fused import library
 from momentum_cli.kernels.fused.library import status
 from momentum_cli.kernels.fused.ops import DTYPES, RECURRENCES, fused_forward
@@ -33,7 +33,7 @@ def supports(work: Work) -> str | None:
         return f"the kernel computes in float32 or float64, not in {str(work.dtype).removeprefix('torch.')}"
     if work.recurrence.kernel not in RECURRENCES:
         return f"the kernel has the recurrences {', '.join(RECURRENCES)}, not {work.recurrence.name!r}"
-    if not can_take_in(work.dynamics):
+    if work.dynamics.form is None:
         return f"the kernel has no {type(work.dynamics).__name__}, which has only a step"
     loaded, _, reason = library.load()
     return None if loaded is not None else reason

@@ -28,7 +28,7 @@ from torch.nn.functional import linear
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Weights, Work
-from momentum_cli.kernels.driven import can_take_in, take_in
+from momentum_cli.kernels.driven import take_in
 from momentum_cli.kernels.triton import ops, tiles, variants
 from momentum_cli.recurrence.protocol import Recurrence
 
@@ -105,7 +105,7 @@ def supports(work: Work) -> str | None:
         return f"the Triton kernels compute in float32 or float64, not in {str(work.dtype).removeprefix('torch.')}"
     if work.recurrence.kernel not in tiles.GATES:
         return f"the Triton kernels have the recurrences {', '.join(tiles.GATES)}, not {work.recurrence.name!r}"
-    if not can_take_in(work.dynamics):
+    if work.dynamics.form is None:
         return f"the Triton kernels have no {type(work.dynamics).__name__}, which has only a step"
     name = variants.chosen()
     variant = variants.VARIANTS[name]
@@ -137,13 +137,13 @@ def run(
     gates = recurrence.gates
     driven = take_in(dynamics, x, weights, drive, lengths)
     b_ih, b_hh, v0, m0 = (
-        None if t is None else _beside(t, gates)
+        None if t is None else _side_by_side(t, gates)
         for t in (driven.b_ih, weights.b_hh, driven.velocity, driven.second_moment)
     )
     if m0 is not None and v0 is None:
         v0 = torch.zeros_like(m0)
-    u = linear(driven.x, _beside(driven.w_ih.t(), gates).t(), b_ih)
-    w_t = _beside(weights.w_hh.t(), gates)
+    u = linear(driven.x, _side_by_side(driven.w_ih.t(), gates).t(), b_ih)
+    w_t = _side_by_side(weights.w_hh.t(), gates)
     h0, c0 = state[0], state[1] if len(state) == 2 else None
     lengths = None if lengths is None else lengths.to(x.device)
     tensors = (u, w_t, b_hh, h0, c0, v0, m0)
@@ -154,11 +154,11 @@ def run(
     return states[1:], after, driven.after(_apart(v_n, gates), _apart(m_n, gates))
 
 
-def _beside(tensor: Tensor, gates: int) -> Tensor:
+def _side_by_side(tensor: Tensor, gates: int) -> Tensor:
     """Bring the gates of a hidden unit side by side, in the last dimension (G): from gate-major to unit-major."""
     return tensor.reshape(*tensor.shape[:-1], gates, -1).transpose(-1, -2).flatten(-2)
 
 
 def _apart(tensor: Tensor, gates: int) -> Tensor:
-    """Invert `_beside`."""
+    """Invert `_side_by_side`."""
     return tensor.reshape(*tensor.shape[:-1], -1, gates).transpose(-1, -2).flatten(-2)
