@@ -24,6 +24,31 @@ def test_every_package_is_listed(project: dict[str, dict[str, dict[str, list[str
     assert set(project["tool"]["setuptools"]["packages"]) == found
 
 
+def test_an_editable_installation_is_a_path(project: dict[str, dict[str, dict[str, object]]]) -> None:
+    """With any other mapping setuptools makes it an import hook, in which type checkers find no package."""
+    assert project["tool"]["setuptools"]["package-dir"] == {"": "."}
+
+
+def test_the_recipes_are_in_the_wheel_and_in_the_source_distribution(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "setup.py",
+        "-q",
+        "egg_info",
+        "-e",
+        str(tmp_path),
+        "build_py",
+        "-d",
+        str(tmp_path / "lib"),
+    ]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    names = {path.relative_to(ROOT / "recipes") for path in (ROOT / "recipes").rglob("*.yaml")}
+    installed = tmp_path / "lib" / "momentum_cli" / "recipes"
+    assert {path.relative_to(installed) for path in installed.rglob("*.yaml")} == names
+    sources = (tmp_path / "momentumrnn.egg-info" / "SOURCES.txt").read_text(encoding="utf-8").splitlines()
+    assert {f"recipes/{name.as_posix()}" for name in names} <= set(sources)
+
+
 def test_the_checks_of_a_fresh_clone_run_the_command_of_the_readme() -> None:
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     test_command = next(block.strip() for block in blocks if ".venv/bin/pytest" in block)
@@ -47,3 +72,4 @@ def test_the_version_is_the_same_everywhere(project: dict[str, dict[str, str]]) 
 
     assert project["project"]["version"] == momentum_cli.__version__
     assert f"## {momentum_cli.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"version: {momentum_cli.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
