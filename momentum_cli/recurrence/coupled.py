@@ -50,7 +50,7 @@ def coupled_step(
     h, c, p, k = state
     k = k + 1
     new = linear(h, weight_hh, bias_hh) - step_size * d
-    coefficient = nesterov_coefficient(since_restart(k.double(), restart_every)).type_as(d).unsqueeze(-1)
+    coefficient = nesterov_coefficient(since_restart(k, restart_every).double()).type_as(d).unsqueeze(-1)
     return *lstm_gates(new + coefficient * (new - p), c), new, k
 
 

@@ -137,6 +137,8 @@ def _compare(kind: str, opposite: bool = False) -> Write:
 def _remainder(w: Writer, result: Tensor, a: Any, b: Any) -> str:
     """Write the remainder that has the sign of b, as in Python; that of ONNX for real numbers has the sign of a."""
     a, b = (_operand(w, x, result.dtype) for x in (a, b))
+    if not result.dtype.is_floating_point:
+        return w.op("Mod", [a, b])
     rest = w.op("Mod", [a, b], fmod=1)
     other = w.op("Less", [w.op("Mul", [rest, b]), _operand(w, 0, result.dtype)])
     return w.op("Where", [other, w.op("Add", [rest, b]), rest])

@@ -73,10 +73,11 @@ def test_steps_at_any_batch_size() -> None:
 
 def test_step_numbers_stay_whole() -> None:
     def count(k: Tensor) -> list[Tensor]:
-        return [k + 1, (k.double() / 2).float()]
+        return [k + 1, (k.double() / 2).float(), (k - 3) % 5]
 
     found = run(count, [torch.zeros(3, dtype=torch.int64)], [torch.tensor([1, 2**40])])
     assert found[0].tolist() == [2, 2**40 + 1]
+    assert found[2].tolist() == [3, (2**40 - 3) % 5]
     assert found[1].dtype == torch.float32
 
 
