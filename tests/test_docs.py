@@ -119,7 +119,7 @@ def test_the_reference_of_recipes_has_every_key_and_its_default() -> None:
     for model in schema["$defs"].values():
         for key, value in model["properties"].items():
             rows = [line for line in pages["recipe-keys.md"].splitlines() if line.startswith(f"| `{key}` |")]
-            bound = f"≥ {value['minimum']:g}" if "minimum" in value else ""
+            bound = f"≥ {value['minimum']}" if "minimum" in value else ""
             assert any(bound in row for row in rows), key
     assert "| `batch_size` | `128` | whole number ≥ 1 |" in pages["recipe-keys.md"]
     assert "### task.name: pmnist" in pages["recipe-keys.md"]

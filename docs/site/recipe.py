@@ -15,6 +15,15 @@ from momentum_cli.recipe.shipped import describe_recipes, shipped_recipes
 Schema = dict[str, Any]
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "le": "≤"}
 
+# Sections whose keys depend on a name have no description of their own in the schema.
+GUIDES = {
+    "task": "The task and its options. [Data](../data.md) explains them.",
+    "optimizer": "The optimizer and the arguments of its class. [Optimizers](../optimizers.md) explains them.",
+    "cells": "Options of cells, by the name of the cell. [Cells](cells.md) lists them with their ranges.",
+    "published": "Published results, by the name of the cell.",
+    "plugins": "Names of the plugins that the cells come from. [Plugins](../plugins.md) explains them.",
+}
+
 KEYS_INTRO = """# Keys of a recipe
 
 Every key that a recipe may have, from the JSON Schema that `momentumrnn recipes schema` prints.
@@ -42,7 +51,7 @@ def _keys_page() -> str:
     for name, value in schema["properties"].items():
         required = "Required. " if name in schema["required"] else ""
         section = _resolve(value, schema)
-        parts.append(f"## {name}\n\n{required}{section.get('description', '')}".rstrip())
+        parts.append(f"## {name}\n\n{required}{GUIDES.get(name) or section['description']}")
         parts += _section(name, section, schema)
     return "\n\n".join(parts) + "\n"
 
@@ -55,17 +64,17 @@ def _section(path: str, section: Schema, root: Schema) -> Iterator[str]:
             yield f"### {path}.name: {name['const'] if 'const' in name else name['pattern']}"
             yield _table({key: value for key, value in form["properties"].items() if key != "name"}, form, root)
     elif path == "cells":
-        yield "A mapping from the name of a cell to its options; [Cells](cells.md) lists them with their ranges."
+        return
     elif properties := section.get("properties"):
         yield _table(properties, section, root)
         for key, value in properties.items():
             inner = _resolve(value, root)
             if "properties" in inner:
-                yield f"### {path}.{key}\n\n{inner.get('description', '')}"
+                yield f"### {path}.{key}\n\n{inner['description']}"
                 yield _table(inner["properties"], inner, root)
     elif "additionalProperties" in section:
         inner = _resolve(section["additionalProperties"], root)
-        yield f"A mapping from the name of a cell to:\n\n{inner.get('description', '')}"
+        yield inner["description"]
         yield _table(inner["properties"], inner, root)
 
 
@@ -95,7 +104,7 @@ def _type(value: Schema, root: Schema) -> str:
         return f"list of {items}"
     names = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`", "string": "text"}
     words = {"null": "`null`", "object": "mapping", **names}.get(value.get("type", ""), "any value")
-    bounds = [f"{sign} {value[key]:g}" for key, sign in BOUNDS.items() if key in value]
+    bounds = [f"{sign} {json.dumps(value[key])}" for key, sign in BOUNDS.items() if key in value]
     return " ".join([words, ", ".join(bounds)]).strip()
 
 
