@@ -61,8 +61,8 @@ def write_pages(folder: Path) -> list[Path]:
     shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns("site"))
     shutil.copytree(DOCS / "site" / "assets", folder / "assets")
     shutil.copyfile(DOCS / "site" / "zensical.toml", folder.parent / "zensical.toml")
-    for name, page in PROJECT_FILES.items():
-        _write(folder / page, _as_page(ROOT / name))
+    for name, target in PROJECT_FILES.items():
+        _write(folder / target, _as_page(ROOT / name))
     examples = [file for file in sorted((ROOT / "examples").rglob("*")) if file.suffix in LANGUAGES]
     for file in examples:
         _write(folder / _example_page(file), _listing(file))
