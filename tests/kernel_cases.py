@@ -52,11 +52,17 @@ class Case:
         self.lengths = torch.randint(1, steps + 1, (batch,), generator=generator) if self.ragged else None
         self.generator = generator.get_state()
 
-    def run(self, backend: Any, dtype: torch.dtype, device: str = "cpu") -> list[Tensor]:
+    def run(
+        self, backend: Any, dtype: torch.dtype, device: str = "cpu", input_dtype: torch.dtype | None = None
+    ) -> list[Tensor]:
+        """Run in ``dtype``, the input in ``input_dtype`` if that is another."""
+
         def leaf(t: Tensor | None) -> Tensor | None:
             return None if t is None else t.to(device, dtype).clone().requires_grad_()
 
         x, weights = leaf(self.x), [leaf(t) for t in self.weights]
+        if input_dtype is not None:
+            x = self.x.to(device, input_dtype).requires_grad_()
         state = [leaf(t) for t in self.state]
         drive = None if self.drive is None else tuple(leaf(t) for t in self.drive)
         recurrence = RECURRENCES[self.recurrence]

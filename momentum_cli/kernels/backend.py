@@ -34,7 +34,7 @@ class Work(NamedTuple):
     device: torch.device
     """Of the input."""
     dtype: torch.dtype
-    """Of the computation."""
+    """Of the input, and of states and parameters; these are float32 where a CPU kernel multiplies in bfloat16."""
 
 
 class Backend(Protocol):
@@ -59,7 +59,7 @@ class Backend(Protocol):
         Args:
             recurrence: The sequential part.
             dynamics: The filter in front of it.
-            x: (T, B, D) input.
+            x: (T, B, D) input; on the CPU, bfloat16 asks for products in bfloat16 and an output in it.
             weights: Parameters of the layer.
             state: Recurrent tensors before the first step, each (B, H).
             drive: State of the dynamics before the first step, or None at the start of the sequence. For linear

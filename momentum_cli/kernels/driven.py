@@ -57,6 +57,8 @@ def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None
         constants = [form.momentum or 0.0, form.step_size, form.beta2, form.eps]
         velocity, second_moment = (None, None) if not state else (state[0] if kind == ADAM else None, state[-1])
         return Driven(x, weights.w_ih, weights.b_ih, kind, constants, velocity, second_moment, ())
+    if not form.is_identity:
+        x = x.to(weights.w_ih.dtype)  # a filter keeps a state, which is not rounded
     if form.is_identity or weights.b_ih is None:
         x, filtered = form.scan(x, state, lengths)
         return Driven(x, weights.w_ih, weights.b_ih, LINEAR, [], None, None, filtered)

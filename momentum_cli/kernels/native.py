@@ -28,6 +28,8 @@ def supports(work: Work) -> str | None:
         return (
             f"{type(work.dynamics).__name__} is not linear, and torch's kernels take an input, not a driven projection"
         )
+    if work.device.type == "cpu" and work.dtype == torch.bfloat16:
+        return "torch's kernels would keep the state in bfloat16; on the CPU they are given float32"
     if work.recurrence.torch_kernel is None:
         return f"torch has no kernel for the recurrence {work.recurrence.name!r}"
     return None

@@ -18,6 +18,8 @@ from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.ragged import reverse
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Backend, Weights, Work
+from momentum_cli.kernels.fused import run as fused
+from momentum_cli.layers.precision import Precision, choose_precision
 from momentum_cli.layers.state import StateLayout, part, whole
 from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence import RECURRENCES
@@ -252,23 +254,24 @@ class RecurrentLayer(nn.Module):
         return self._run(x, self.layout.checked(state, x.shape[1], batched=True), lengths)
 
     def _run(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
-        """Choose the precision: rounding a state at each of T steps adds up, so none is kept below float32.
-
-        Under autocast the layer computes in the dtype of its parameters. Parameters below float32 are computed with in
-        float32 on the CPU, whose kernels have no such type on most processors, and handed back in their own dtype.
-        """
         dtype = self.get_parameter("weight_ih_l0").dtype
-        compute = torch.float32 if dtype in (torch.bfloat16, torch.float16) and x.device.type == "cpu" else dtype
         mixed = torch.is_autocast_enabled(x.device.type)
         if not mixed and x.dtype != dtype:
             raise ValueError(refuse("input", x.dtype, f"have the dtype of the parameters, {dtype}"))
-        if compute == dtype and not mixed:
+        precision = self._precision(x.device)
+        if precision.state == dtype and not mixed:
             return self._run_in(dtype, x, state, lengths)
         if state is not None:
-            state = tuple(s.to(compute) if s.is_floating_point() else s for s in state)
+            state = tuple(s.to(precision.state) if s.is_floating_point() else s for s in state)
         with torch.autocast(x.device.type, enabled=False):
-            output, after = self._run_in(compute, x.to(compute), state, lengths)
-        return output.to(dtype), tuple(s.to(dtype) if s.is_floating_point() else s for s in after)
+            output, after = self._run_in(precision.state, x.to(precision.input), state, lengths)
+        return output.to(precision.output), tuple(s.to(dtype) if s.is_floating_point() else s for s in after)
+
+    def _precision(self, device: torch.device) -> Precision:
+        def can_narrow() -> bool:
+            return self.backend in ("auto", "fused") and fused.supports(self.work(device, torch.bfloat16)) is None
+
+        return choose_precision(self.get_parameter("weight_ih_l0").dtype, device, can_narrow)
 
     def _run_in(
         self, dtype: torch.dtype, x: Tensor, state: State | None, lengths: Tensor | None
@@ -285,7 +288,7 @@ class RecurrentLayer(nn.Module):
                 x = nn.functional.dropout(x, self.dropout, self.training)
                 outputs = []
             if state is None:
-                before, drive = self.recurrence.init(x[0], self.hidden_size), None
+                before, drive = self.recurrence.init(x[0].to(dtype), self.hidden_size), None
             else:
                 own = tuple(part(list(state), places[index]))
                 before, drive = own[:recurrent], own[recurrent:]
@@ -308,8 +311,8 @@ class RecurrentLayer(nn.Module):
         """
         if self.backend != "auto":
             return self.backend
-        weight = self.get_parameter("weight_ih_l0")
-        return kernels.choose(self.work(weight.device, weight.dtype), shape, training)
+        device = self.get_parameter("weight_ih_l0").device
+        return kernels.choose(self.work(device, self._precision(device).input), shape, training)
 
     def _backend(self, x: Tensor) -> Backend:
         if self.backend != "auto":

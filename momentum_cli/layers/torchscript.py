@@ -153,7 +153,7 @@ class ScriptableLayer(StandIn):
         if len(before) != self.states:
             raise ValueError(f"`state` must have {self.states} tensors, got {len(before)}; see zero_state(batch_size)")
         dtype = self.weight_ih_l0.dtype
-        # As the eager layer: no state below float32, and no kernels below float32 on most processors.
+        # No state below float32, as `choose_precision`; TorchScript's own loops have no products below it either.
         compute = torch.float32 if dtype in [torch.bfloat16, torch.float16] and not x.is_cuda else dtype
         x = x.to(compute)
         ends: list[list[Tensor]] = []

@@ -17,6 +17,9 @@ MRNN_DECLARE(mrnn_avx2)
 #if defined(MRNN_HAS_AVX512)
 MRNN_DECLARE(mrnn_avx512)
 #endif
+#if defined(MRNN_HAS_AVX512_BF16)
+MRNN_DECLARE(mrnn_avx512_bf16)
+#endif
 
 int64_t mrnn_abi(void) { return MRNN_ABI; }
 int64_t mrnn_args_bytes(void) { return sizeof(mrnn_args); }
@@ -32,6 +35,9 @@ int64_t mrnn_has_isa(int64_t isa) {
             return mrnn_has_isa(MRNN_ISA_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
 #endif
+#if defined(MRNN_HAS_AVX512_BF16)
+        case MRNN_ISA_AVX512_BF16: return mrnn_has_isa(MRNN_ISA_AVX512) && __builtin_cpu_supports("avx512bf16");
+#endif
         default: return 0;
     }
 }
@@ -44,15 +50,18 @@ const char* mrnn_instructions(int64_t isa) {
 #if defined(MRNN_HAS_AVX512)
         case MRNN_ISA_AVX512: return mrnn_avx512::instructions();
 #endif
+#if defined(MRNN_HAS_AVX512_BF16)
+        case MRNN_ISA_AVX512_BF16: return mrnn_avx512_bf16::instructions();
+#endif
         default: return mrnn_generic::instructions();
     }
 }
 
 int64_t mrnn_vector_bytes(int64_t isa) {
-    return isa == MRNN_ISA_AVX512 ? 64 : isa == MRNN_ISA_AVX2 ? 32 : MRNN_GENERIC_VECTOR_BYTES;
+    return isa >= MRNN_ISA_AVX512 ? 64 : isa == MRNN_ISA_AVX2 ? 32 : MRNN_GENERIC_VECTOR_BYTES;
 }
 
-int64_t mrnn_best_isa(void) {
+int64_t mrnn_best_isa(void) {  // of float
     for (int64_t isa = MRNN_ISA_AVX512; isa > MRNN_ISA_GENERIC; isa--)
         if (mrnn_has_isa(isa)) return isa;
     return MRNN_ISA_GENERIC;
@@ -70,7 +79,7 @@ static void prefer_large_pages(const void* start, int64_t bytes) {
 
 static int64_t call(const mrnn_args* args, int what) {
     const mrnn_args& a = *args;
-    const bool known = a.abi == MRNN_ABI && (a.real_bytes == 4 || a.real_bytes == 8) && a.recurrence >= 0 &&
+    const bool known = a.abi == MRNN_ABI && a.recurrence >= 0 &&
                        a.recurrence <= MRNN_MODRELU && a.dynamics >= 0 && a.dynamics <= MRNN_RMSPROP;
     if (!known || a.steps < 1 || a.batch < 1 || a.input < 1 || a.hidden < 1 || a.parts < 1 || a.chunk < 1) return -MRNN_BAD_ARGUMENT;
     if (!mrnn_has_isa(a.isa)) return -MRNN_NO_ISA;
@@ -81,6 +90,9 @@ static int64_t call(const mrnn_args* args, int what) {
 #if defined(MRNN_HAS_AVX512)
         case MRNN_ISA_AVX512: return mrnn_avx512::select(a, what);
 #endif
+#if defined(MRNN_HAS_AVX512_BF16)
+        case MRNN_ISA_AVX512_BF16: return mrnn_avx512_bf16::select(a, what);
+#endif
         default: return mrnn_generic::select(a, what);
     }
 }
@@ -89,7 +101,7 @@ int64_t mrnn_forward(const mrnn_args* args) {
     const int64_t saved = call(args, 2), checkpoints = call(args, 3);
     if (saved < 0) return saved;
     prefer_large_pages(args->saved, saved * args->real_bytes);
-    prefer_large_pages(args->checkpoints, checkpoints * args->real_bytes);
+    prefer_large_pages(args->checkpoints, checkpoints * (args->real_bytes < MRNN_FLOAT_BYTES ? (int64_t)MRNN_FLOAT_BYTES : args->real_bytes));
     prefer_large_pages(args->out, args->steps * args->batch * args->hidden * args->real_bytes);
     return call(args, 0);
 }

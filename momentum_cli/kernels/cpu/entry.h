@@ -81,23 +81,34 @@ template <class Cell, class Numbers> struct Run {
 };
 
 // what: 0 forward, 1 backward, 2 size of the saved activations, 3 of the checkpoints
-template <class Cell> int64_t select_real(const mrnn_args& a, int what) {
-    if (a.real_bytes == 4) return what < 2 ? Run<Cell, Exact<float>>::call(a, what) : Run<Cell, Exact<float>>::size(a, what == 3);
-#if defined(MRNN_DOUBLE)
-    return what < 2 ? Run<Cell, Exact<double>>::call(a, what) : Run<Cell, Exact<double>>::size(a, what == 3);
-#else
-    return -MRNN_BAD_ARGUMENT;  // float64 is for checking: the portable build serves it
+template <class Cell, class Numbers> int64_t serve(const mrnn_args& a, int what) {
+    return what < 2 ? Run<Cell, Numbers>::call(a, what) : Run<Cell, Numbers>::size(a, what == 3);
+}
+template <class Cell> int64_t select_numbers(const mrnn_args& a, int what) {
+    switch (a.real_bytes) {
+#if defined(MRNN_BF16) || defined(MRNN_PORTABLE)
+        case MRNN_BF16_BYTES:
+            if constexpr (Cell::CELL) return serve<Cell, Half>(a, what);  // others would round their only state at each step
+            return -MRNN_BAD_ARGUMENT;
 #endif
+#if !defined(MRNN_BF16)
+        case MRNN_FLOAT_BYTES: return serve<Cell, Exact<float>>(a, what);
+#endif
+#if defined(MRNN_PORTABLE)  // float64 is for checking
+        case MRNN_DOUBLE_BYTES: return serve<Cell, Exact<double>>(a, what);
+#endif
+        default: return -MRNN_BAD_ARGUMENT;
+    }
 }
 
 int64_t select(const mrnn_args& a, int what) {
     switch (a.recurrence) {
-        case MRNN_LSTM: return select_real<Lstm>(a, what);
+        case MRNN_LSTM: return select_numbers<Lstm>(a, what);
 #if !defined(MRNN_ONLY_LSTM)  // a quarter of the compile time, while working on the kernel
-        case MRNN_GRU: return select_real<Gru>(a, what);
-        case MRNN_RNN_TANH: return select_real<Rnn<true>>(a, what);
-        case MRNN_RNN_RELU: return select_real<Rnn<false>>(a, what);
-        case MRNN_MODRELU: return select_real<ModRelu>(a, what);
+        case MRNN_GRU: return select_numbers<Gru>(a, what);
+        case MRNN_RNN_TANH: return select_numbers<Rnn<true>>(a, what);
+        case MRNN_RNN_RELU: return select_numbers<Rnn<false>>(a, what);
+        case MRNN_MODRELU: return select_numbers<ModRelu>(a, what);
 #endif
         default: return -MRNN_BAD_ARGUMENT;
     }

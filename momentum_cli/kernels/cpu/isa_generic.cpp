@@ -3,5 +3,5 @@
 #define MRNN_NS mrnn_generic
 #define MRNN_VECTOR_BYTES MRNN_GENERIC_VECTOR_BYTES
 #define MRNN_ROWS MRNN_GENERIC_ROWS
-#define MRNN_DOUBLE
+#define MRNN_PORTABLE
 #include "kernels.h"

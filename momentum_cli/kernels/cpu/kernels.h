@@ -14,4 +14,6 @@
 #include "forward.h"
 #include "backward.h"
 #include "entry.h"
+#if !defined(MRNN_BF16)
 #include "update.h"
+#endif

@@ -9,7 +9,7 @@
 #define MRNN_API extern "C" __attribute__((visibility("default")))
 #endif
 
-#define MRNN_ABI 4
+#define MRNN_ABI 5
 
 // Vectors and register tile of the portable kernels. 64 and 12 give the shape of the AVX-512 kernels on any machine, slowly: for tests.
 #if !defined(MRNN_GENERIC_VECTOR_BYTES)
@@ -19,7 +19,8 @@
 
 enum { MRNN_LSTM = 0, MRNN_GRU = 1, MRNN_RNN_TANH = 2, MRNN_RNN_RELU = 3, MRNN_MODRELU = 4 };
 enum { MRNN_LINEAR = 0, MRNN_ADAM = 1, MRNN_RMSPROP = 2 };
-enum { MRNN_ISA_GENERIC = 0, MRNN_ISA_AVX2 = 1, MRNN_ISA_AVX512 = 2 };
+enum { MRNN_ISA_GENERIC = 0, MRNN_ISA_AVX2 = 1, MRNN_ISA_AVX512 = 2, MRNN_ISA_AVX512_BF16 = 3 };
+enum { MRNN_BF16_BYTES = 2, MRNN_FLOAT_BYTES = 4, MRNN_DOUBLE_BYTES = 8 };
 enum { MRNN_OK = 0, MRNN_BAD_ARGUMENT = 1, MRNN_NO_MEMORY = 2, MRNN_NO_ISA = 3 };
 
 // Which instruction sets are compiled in. MRNN_WITHOUT_AVX512 and MRNN_WITHOUT_AVX2 shorten special builds (sanitizers).
@@ -27,6 +28,7 @@ enum { MRNN_OK = 0, MRNN_BAD_ARGUMENT = 1, MRNN_NO_MEMORY = 2, MRNN_NO_ISA = 3 }
 #define MRNN_HAS_AVX2
 #if !defined(MRNN_WITHOUT_AVX512)
 #define MRNN_HAS_AVX512
+#define MRNN_HAS_AVX512_BF16
 #endif
 #endif
 
@@ -34,7 +36,7 @@ enum { MRNN_OK = 0, MRNN_BAD_ARGUMENT = 1, MRNN_NO_MEMORY = 2, MRNN_NO_ISA = 3 }
 typedef struct mrnn_args {
     int64_t abi;         // MRNN_ABI
     int64_t isa;         // MRNN_ISA_*
-    int64_t real_bytes;  // 4 float, 8 double
+    int64_t real_bytes;  // MRNN_*_BYTES: of x, out, saved, d_out and dx; bf16 has all else in float
     int64_t recurrence, dynamics;
     int64_t threads;  // how many threads may run
     int64_t parts;    // row partition of the batch; the saved activations depend on it, so backward must get forward's
@@ -69,7 +71,7 @@ MRNN_API int64_t mrnn_has_isa(int64_t isa);
 MRNN_API int64_t mrnn_vector_bytes(int64_t isa);
 // Mnemonics, separated by spaces, that the kernels of an instruction set were written to contain and no compiler finds by itself.
 MRNN_API const char* mrnn_instructions(int64_t isa);
-// In reals. Hidden units are padded to two vectors: the layout, and so these sizes, depend on the instruction set.
+// In numbers: those of real_bytes, and of a checkpoint at least float. Hidden units are padded to two vectors: the layout, and so these sizes, depend on the instruction set.
 MRNN_API int64_t mrnn_saved_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_checkpoints_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_forward(const mrnn_args* args);

@@ -56,7 +56,7 @@ const Pass passes[][3] = {
 
 int64_t mrnn_update_all(int64_t isa, int64_t what, int64_t threads, int64_t count, mrnn_update* updates) {
     if (what < MRNN_REPLACE_PREVIOUS || what > MRNN_ADAPTIVE || count < 0) return -MRNN_BAD_ARGUMENT;
-    if (!mrnn_has_isa(isa)) return -MRNN_NO_ISA;
+    if (isa > MRNN_ISA_AVX512 || !mrnn_has_isa(isa)) return -MRNN_NO_ISA;
     const Pass pass = passes[isa][what];
     std::vector<Piece> pieces;
     for (int64_t k = 0; k < count; k++)

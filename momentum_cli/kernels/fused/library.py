@@ -12,8 +12,8 @@ import torch
 
 from momentum_cli.messages import refuse
 
-ABI = 4
-ISAS = {"generic": 0, "avx2": 1, "avx512": 2}
+ABI = 5
+ISAS = {"generic": 0, "avx2": 1, "avx512": 2, "avx512_bf16": 3}
 _COST = (
     "linear dynamics run on torch's kernels, adam and rmsprop on a Python loop over time, both slower in training; "
     "steps of ahb-sgd and ahb-adam take longer"
@@ -69,18 +69,47 @@ def _lend_openmp(library: Any) -> None:
 
 
 def chosen_isa(dtype: torch.dtype = torch.float32) -> str:
-    """Return the instruction set in use: the best one, or what MOMENTUMRNN_ISA asks for; float64 is portable only."""
-    library, _, _ = load()
+    """Return the instruction set in use: the best one, or what MOMENTUMRNN_ISA asks for.
+
+    float64 is portable only. bfloat16 has kernels of its own instruction set, which go with AVX-512, and portable ones,
+    slow and for tests, which only MOMENTUMRNN_ISA=generic chooses.
+
+    Args:
+        dtype: Of the input.
+
+    Raises:
+        ValueError: MOMENTUMRNN_ISA names none that this machine has.
+        RuntimeError: There are no kernels for bfloat16 here; see `why_no_bfloat16`.
+    """
     if dtype == torch.float64:
         return "generic"
     wanted = os.environ.get("MOMENTUMRNN_ISA")
+    if dtype == torch.bfloat16:
+        if (reason := why_no_bfloat16()) is not None:
+            raise RuntimeError(reason)
+        return "generic" if wanted == "generic" else "avx512_bf16"
     if wanted is None:
-        best: int = library.mrnn_best_isa()
+        best: int = load()[0].mrnn_best_isa()
         return list(ISAS)[best]
-    able = [name for name, number in ISAS.items() if library.mrnn_has_isa(ctypes.c_int64(number))]
+    able = [name for name in ("generic", "avx2", "avx512") if _has(name)]
     if wanted not in able:
         raise ValueError(refuse("MOMENTUMRNN_ISA", wanted, f"be one of {', '.join(able)} on this machine"))
     return wanted
+
+
+def _has(isa: str) -> bool:
+    return bool(load()[0].mrnn_has_isa(ctypes.c_int64(ISAS[isa])))
+
+
+def why_no_bfloat16() -> str | None:
+    """Return None if there are kernels that multiply in bfloat16, else the reason."""
+    library, _, reason = load()
+    if library is None:
+        return reason
+    wanted = os.environ.get("MOMENTUMRNN_ISA")
+    if wanted == "avx2":
+        return f"MOMENTUMRNN_ISA={wanted} has no products of bfloat16"
+    return None if wanted == "generic" or _has("avx512_bf16") else "this processor has no AVX512_BF16"
 
 
 def status() -> dict[str, Any]:
@@ -88,9 +117,19 @@ def status() -> dict[str, Any]:
 
     Returns:
         ``available`` (bool), ``isa`` ("generic", "avx2", "avx512" or None), ``library`` (path or None), ``reason``
-        (why not, with the remedy; None when available), ``cost`` (what running without it costs; None when available).
+        (why not, with the remedy; None when available), ``cost`` (what running without it costs; None when available),
+        ``bfloat16`` (what becomes of layers in bfloat16 and under autocast; None when not available).
     """
     library, path, reason = load()
     if library is None:
-        return {"available": False, "isa": None, "library": path or None, "reason": reason, "cost": _COST}
-    return {"available": True, "isa": chosen_isa(), "library": path, "reason": None, "cost": None}
+        return {
+            "available": False,
+            "isa": None,
+            "library": path or None,
+            "reason": reason,
+            "cost": _COST,
+            "bfloat16": None,
+        }
+    why_not = why_no_bfloat16()
+    narrow = f"computed in float32: {why_not}" if why_not else "lstm and gru multiply in bfloat16, others in float32"
+    return {"available": True, "isa": chosen_isa(), "library": path, "reason": None, "cost": None, "bfloat16": narrow}

@@ -17,11 +17,13 @@ from momentum_cli.kernels.fused.library import ABI, Arguments, load
 from momentum_cli.kernels.fused.workspace import Workspace
 from momentum_cli.kernels.second_derivatives import no_second_derivatives
 
-DTYPES = {torch.float32: 4, torch.float64: 8}
+# Bytes of a number of x, out, what is saved and their gradients. With bfloat16 all else is float32.
+DTYPES = {torch.bfloat16: 2, torch.float32: 4, torch.float64: 8}
 # Numbers of the recurrences in momentum_rnn.h.
 RECURRENCES = {"lstm": 0, "gru": 1, "rnn": 2, "rnn_relu": 3, "modrelu": 4}
+NARROW = {"lstm", "gru"}  # those that also multiply in bfloat16
 _GATES = (4, 3, 1, 1, 1)
-_KEPT = (5, 5, 1, 1, 1)  # what backward needs of each hidden unit and step
+_KEPT = (5, 4, 0, 0, 0)  # what backward needs of each hidden unit and step besides the output
 _WORKSPACE = Workspace()
 _INPUTS = ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "v0", "m0", "lengths")
 
@@ -35,9 +37,10 @@ def _call(name: str, plan: list[int], constants: list[float], shape: tuple[int, 
     if library is None:
         raise RuntimeError(reason)
     recurrence, kind, isa, threads, parts, chunk = plan
-    dtype = next(t for t in tensors.values() if t is not None).dtype
+    x = tensors["x"]
+    assert x is not None
     arguments = Arguments(
-        ABI, isa, DTYPES[dtype], recurrence, kind, threads, parts, chunk, *shape, *constants
+        ABI, isa, DTYPES[x.dtype], recurrence, kind, threads, parts, chunk, *shape, *constants
     )  # fmt: skip
     for field, tensor in tensors.items():
         assert tensor is None or tensor.is_contiguous(), field
@@ -48,6 +51,11 @@ def _call(name: str, plan: list[int], constants: list[float], shape: tuple[int, 
         raise RuntimeError(f"{name}: {problem} (T, B, D, H = {shape})")
 
 
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of states, sums and parameters."""
+    return torch.float32 if dtype == torch.bfloat16 else dtype
+
+
 def _dense(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if t is None else t.detach().contiguous() for t in tensors]
 
@@ -56,26 +64,32 @@ def _dense(*tensors: Tensor | None) -> list[Tensor | None]:
 def _tile(isa: int, dtype: torch.dtype) -> int:
     """Hidden units are padded to this many in what is saved: two vectors."""
     vector_bytes: int = load()[0].mrnn_vector_bytes(ctypes.c_int64(isa))
-    return 2 * vector_bytes // DTYPES[dtype]
+    return 2 * vector_bytes // DTYPES[_exact(dtype)]
 
 
 def _allocate(
-    x: Tensor, w_hh: Tensor, lengths: Tensor | None, plan: list[int], training: bool, large: Callable[[int], Tensor]
+    x: Tensor,
+    w_hh: Tensor,
+    lengths: Tensor | None,
+    plan: list[int],
+    training: bool,
+    large: Callable[[int, torch.dtype], Tensor],
 ) -> list[Tensor]:
     """Return the outputs of a forward pass; ``large`` makes the flat buffers that only the backward pass reads."""
+    empty = partial(x.new_empty, dtype=_exact(x.dtype))
     recurrence, kind, isa, _, _, chunk = plan
     steps, batch, _ = x.shape
     hidden, gates = w_hh.shape[1], w_hh.shape[0]
     width = _tile(isa, x.dtype)
     padded = -(-hidden // width) * width
     output = x.new_empty(steps, batch, hidden) if lengths is None else x.new_zeros(steps, batch, hidden)
-    hn = x.new_empty(batch, hidden)
-    cn = x.new_empty(batch, hidden) if recurrence == 0 else x.new_empty(0)
-    vn = x.new_empty(batch, gates) if kind == 1 else x.new_empty(0)
-    mn = x.new_empty(batch, gates) if kind else x.new_empty(0)
-    saved = large(steps * batch * padded * _KEPT[recurrence] if training else 0)
+    hn = empty((batch, hidden))
+    cn = empty((batch, hidden) if recurrence == 0 else (0,))
+    vn = empty((batch, gates) if kind == 1 else (0,))
+    mn = empty((batch, gates) if kind else (0,))
+    saved = large(steps * batch * padded * _KEPT[recurrence] if training else 0, x.dtype)
     states = (0, 2, 1)[kind] * _GATES[recurrence]
-    checkpoints = large(-(-steps // chunk) * batch * padded * states if training else 0)
+    checkpoints = large(-(-steps // chunk) * batch * padded * states if training else 0, _exact(x.dtype))
     return [output, hn, cn, vn, mn, saved, checkpoints]
 
 
@@ -99,8 +113,8 @@ def fused_forward(
     plan: list[int],
     training: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    large = partial(_WORKSPACE.empty, dtype=x.dtype)
-    output, hn, cn, vn, mn, saved, checkpoints = _allocate(x, w_hh, lengths, plan, training, large)
+    allocated = _allocate(x, w_hh, lengths, plan, training, _WORKSPACE.empty)
+    output, hn, cn, vn, mn, saved, checkpoints = allocated
     inputs = dict(zip(_INPUTS, _dense(x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0, m0, lengths), strict=True))
     outputs = {"out": output, "hn": hn, "cn": cn, "vn": vn, "mn": mn, "saved": saved, "checkpoints": checkpoints}
     _call("mrnn_forward", plan, constants, (*x.shape, w_hh.shape[1]), **inputs, **outputs)
@@ -110,7 +124,7 @@ def fused_forward(
 @fused_forward.register_fake
 def _(x: Tensor, _: Tensor, w_hh: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     *_states, lengths, _constants, plan, training = rest
-    return tuple(_allocate(x, w_hh, lengths, plan, training, x.new_empty))
+    return tuple(_allocate(x, w_hh, lengths, plan, training, lambda size, dtype: x.new_empty(size, dtype=dtype)))
 
 
 @torch.library.custom_op("momentumrnn::fused_backward", mutates_args=(), device_types="cpu")
@@ -162,16 +176,17 @@ def _allocate_gradients(
     recurrence, kind = plan[:2]
     batch, hidden, gates = x.shape[1], w_hh.shape[1], w_hh.shape[0]
     dx = x.new_empty(0) if not wants_dx else x.new_empty(x.shape) if lengths is None else x.new_zeros(x.shape)
+    empty = partial(x.new_empty, dtype=_exact(x.dtype))
     return (
         dx,
         w_ih.new_zeros(w_ih.shape),
         w_hh.new_zeros(w_hh.shape),
-        x.new_empty(0) if b_ih is None else b_ih.new_zeros(b_ih.shape),
-        x.new_empty(0) if b_hh is None else b_hh.new_zeros(b_hh.shape),
-        x.new_empty(batch, hidden),
-        x.new_empty(batch, hidden) if recurrence == 0 else x.new_empty(0),
-        x.new_empty(batch, gates) if kind == 1 else x.new_empty(0),
-        x.new_empty(batch, gates) if kind else x.new_empty(0),
+        empty((0,)) if b_ih is None else b_ih.new_zeros(b_ih.shape),
+        empty((0,)) if b_hh is None else b_hh.new_zeros(b_hh.shape),
+        empty((batch, hidden)),
+        empty((batch, hidden) if recurrence == 0 else (0,)),
+        empty((batch, gates) if kind == 1 else (0,)),
+        empty((batch, gates) if kind else (0,)),
     )
 
 

@@ -19,7 +19,7 @@ from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.driven import take_in
 from momentum_cli.kernels.fused import library
 from momentum_cli.kernels.fused.library import status
-from momentum_cli.kernels.fused.ops import DTYPES, RECURRENCES, fused_forward
+from momentum_cli.kernels.fused.ops import DTYPES, NARROW, RECURRENCES, fused_forward
 from momentum_cli.recurrence.protocol import Recurrence
 
 __all__ = ["run", "status", "supports", "worthwhile"]
@@ -30,13 +30,17 @@ def supports(work: Work) -> str | None:
     if work.device.type != "cpu":
         return f"the kernel runs on the CPU, not on {work.device.type}"
     if work.dtype not in DTYPES:
-        return f"the kernel computes in float32 or float64, not in {str(work.dtype).removeprefix('torch.')}"
+        return f"the kernel has float32, float64 and bfloat16, not {str(work.dtype).removeprefix('torch.')}"
     if work.recurrence.kernel not in RECURRENCES:
         return f"the kernel has the recurrences {', '.join(RECURRENCES)}, not {work.recurrence.name!r}"
     if work.dynamics.form is None:
         return f"the kernel has no {type(work.dynamics).__name__}, which has only a step"
     loaded, _, reason = library.load()
-    return None if loaded is not None else reason
+    if loaded is None or work.dtype != torch.bfloat16:
+        return None if loaded is not None else reason
+    if work.recurrence.kernel not in NARROW:
+        return f"{work.recurrence.name!r} has no state besides h, which products in bfloat16 would round at every step"
+    return library.why_no_bfloat16()
 
 
 # Below this many rows times steps the fixed cost of a call (an op from Python, packed weights) outweighs what is saved.
@@ -79,13 +83,17 @@ def run(
     Raises:
         RuntimeError: `supports` says no.
     """
-    reason = supports(Work(recurrence, dynamics, weights.w_hh.shape[1], x.device, weights.w_hh.dtype))
+    dtype = torch.bfloat16 if x.dtype == torch.bfloat16 else weights.w_hh.dtype
+    reason = supports(Work(recurrence, dynamics, weights.w_hh.shape[1], x.device, dtype))
     if reason is not None:
         raise RuntimeError(reason)
     if x.shape[1] == 0:  # no row, no thread: the loop has the shapes and the gradients of nothing
-        return reference.run(recurrence, dynamics, x, weights, state, drive, lengths)
-    driven = take_in(dynamics, x.to(weights.w_hh.dtype), weights, drive, lengths)
-    x, v0, m0 = driven.x, driven.velocity, driven.second_moment
+        output, state, drive = reference.run(
+            recurrence, dynamics, x.to(weights.w_hh.dtype), weights, state, drive, lengths
+        )
+        return output.to(dtype), state, drive
+    driven = take_in(dynamics, x.to(dtype), weights, drive, lengths)
+    x, v0, m0 = driven.x.to(dtype), driven.velocity, driven.second_moment
     h0: Tensor | None = state[0]
     c0 = state[1] if len(state) == 2 else None
     batch = x.shape[1]

@@ -44,9 +44,9 @@ class Workspace:
                 self._free.clear()
                 block = torch.empty(size, dtype=dtype)
         # The tensor that goes out holds this array, and with the last view of the tensor the array goes.
-        lease = block.numpy()
+        lease = block.view(torch.uint8).numpy()  # numpy has no bfloat16
         weakref.finalize(lease, self._release, block).atexit = False
-        return torch.from_numpy(lease)
+        return torch.from_numpy(lease).view(dtype)
 
     def _release(self, block: Tensor) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ import pytest
 
 from momentum_cli.kernels.fused import library
 
-REGISTERS = {"avx2": "%ymm", "avx512": "%zmm"}
+REGISTERS = {"avx2": "%ymm", "avx512": "%zmm", "avx512_bf16": "%zmm"}
 built = pytest.mark.skipif(library.load()[0] is None, reason="the kernel library was not built")
 x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="instruction sets of x86")
 
@@ -47,3 +47,14 @@ def test_the_instructions_that_the_kernels_were_written_for_are_in_the_library(
 @built
 def test_the_portable_kernels_promise_no_instruction() -> None:
     assert said("generic") == []
+
+
+@built
+@pytest.mark.parametrize("isa", ["generic", "avx2"])
+def test_the_status_says_what_becomes_of_bfloat16(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOMENTUMRNN_ISA", isa)
+    try:
+        text = library.status()["bfloat16"]
+    except ValueError as problem:
+        pytest.skip(str(problem))
+    assert text.startswith("lstm and gru multiply" if isa == "generic" else "computed in float32: MOMENTUMRNN_ISA=avx2")
