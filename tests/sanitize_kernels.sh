@@ -14,8 +14,15 @@ if [[ ${WIDE:-0} == 1 ]]; then
 elif ! grep -qs avx512f /proc/cpuinfo; then
     flags+=(-DMRNN_WITHOUT_AVX512) # could not run here, and takes the longest to compile
 fi
-"${CXX:-g++}" "${flags[@]}" -shared momentum_cli/kernels/cpu/*.cpp -o "$folder/_cpu.so"
+compilers=()
+for source in momentum_cli/kernels/cpu/*.cpp; do
+    "${CXX:-g++}" "${flags[@]}" -c "$source" -o "$folder/$(basename "$source").o" &
+    compilers+=($!)
+done
+for compiler in "${compilers[@]}"; do wait "$compiler"; done
+"${CXX:-g++}" "${flags[@]}" -shared "$folder"/*.o -o "$folder/_cpu.so"
 # The sanitizers' runtime must be the first library of the process; torch and Python themselves leak and are not our business.
 LD_PRELOAD="$("${CXX:-g++}" -print-file-name=libasan.so) $("${CXX:-g++}" -print-file-name=libstdc++.so)" \
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 MOMENTUMRNN_KERNEL_LIBRARY="$folder/_cpu.so" \
-    "${PYTHON:-.venv/bin/python}" -m pytest tests/kernels/fused/test_run.py tests/kernels/fused/test_update.py -q "$@"
+    "${PYTHON:-.venv/bin/python}" -m pytest tests/kernels/fused/test_run.py tests/kernels/fused/test_bfloat16.py \
+    tests/kernels/fused/test_update.py -q "$@"
