@@ -221,7 +221,7 @@ def test_loaded_files_know_what_they_are(checkpoint: Path, tmp_path: Path) -> No
     assert not is_exported(checkpoint)
     out = tmp_path / "x"
     export(checkpoint, format="safetensors", out=out, check_accuracy=False)
-    with pytest.raises(DataError, match="got the format 'momentumrnn model'"):
+    with pytest.raises(DataError, match="must be 'momentumrnn checkpoint', got 'momentumrnn model'"):
         export(out, format="onnx")
     header = json.loads(open_program(out).bundle.encode())
     assert header["format_version"] == 1
