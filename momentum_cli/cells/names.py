@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
-_PACKAGE = Path(__file__).parents[1]
+from momentum_cli.tables import table_entries, table_names
 
 
 class Cell(NamedTuple):
@@ -41,23 +40,11 @@ def built_in_names() -> list[str]:
 
     Importing the tables imports torch, which takes seconds, too long for the completion of a word in a shell.
     """
-    dynamics = _entries(_PACKAGE / "dynamics" / "__init__.py", "DYNAMICS")
-    layers = _entries(_PACKAGE / "cells" / "catalogue.py", "LAYERS")
+    dynamics = table_names("dynamics/__init__.py", "DYNAMICS")
+    layers = table_entries("cells/catalogue.py", "LAYERS")
     return list(combine(dynamics, {name: _takes_dynamics(entry) for name, entry in layers.items()}))
 
 
 def _takes_dynamics(entry: ast.expr) -> bool:
     keywords = entry.keywords if isinstance(entry, ast.Call) else []
     return not any(keyword.arg == "filtered" for keyword in keywords)
-
-
-def _entries(file: Path, table: str) -> dict[str, ast.expr]:
-    """Return the entries of a literal table with the keys it is written with."""
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == table and isinstance(node.value, ast.Dict):
-            return {
-                key.value: value
-                for key, value in zip(node.value.keys, node.value.values, strict=True)
-                if isinstance(key, ast.Constant) and isinstance(key.value, str)
-            }
-    raise LookupError(f"{file} has no literal table {table}")

@@ -10,16 +10,11 @@ import typer
 
 from momentum_cli.cli.arguments import DataDir, Json, NoProgress, Quiet, make_ui
 from momentum_cli.cli.completion import complete_run
+from momentum_cli.tables import table_names
 from momentum_cli.ui import results, terminal
 
-
-class ExportFormat(StrEnum):
-    """Formats of `momentumrnn export`; a test holds them against `momentum_cli.export.export.FORMATS`."""
-
-    torchscript = "torchscript"
-    onnx = "onnx"
-    pt2 = "pt2"
-    safetensors = "safetensors"
+_FORMATS = table_names("export/export.py", "FORMATS")
+ExportFormat = StrEnum("ExportFormat", {name: name for name in _FORMATS})  # type: ignore[misc]  # read from the table
 
 
 class PredictionFormat(StrEnum):
@@ -38,7 +33,7 @@ def export(
     *,
     format: Annotated[
         ExportFormat,
-        typer.Option(metavar="FORMAT", help="Format: torchscript, onnx, pt2 or safetensors, see docs/export.md."),
+        typer.Option(metavar="FORMAT", help=f"Format: {', '.join(_FORMATS)}; see docs/export.md."),
     ],
     stateful: Annotated[
         bool, typer.Option("--stateful", help="Take and return the state: sequences can be fed in chunks.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from momentum_cli.errors import RecipeError
 from momentum_cli.options import NaturalFloat, NaturalInt, Number, PositiveFloat, PositiveInt, UnitInterval
+from momentum_cli.tables import table_names
 
 
 def _cell_name(name: str) -> str:
@@ -21,6 +22,10 @@ def _cell_name(name: str) -> str:
         raise ValueError(str(error)) from error
 
 
+if TYPE_CHECKING:
+    BackendName = str
+else:
+    BackendName = Literal[("auto", *table_names("kernels/__init__.py", "BACKENDS"))]
 CellName = Annotated[str, AfterValidator(_cell_name)]
 
 
@@ -85,7 +90,7 @@ class ModelOptions(Section):
     bias: bool = True
     init: Literal["torch", "paper"] = "torch"
     forget_bias: Number | None = None
-    backend: Literal["auto", "reference", "native", "fused", "triton"] = "auto"
+    backend: BackendName = "auto"
     language: LanguageModelOptions | None = None
 
 

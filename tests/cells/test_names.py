@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-import pytest
-
-from momentum_cli.cells import names
 from momentum_cli.cells.catalogue import LAYERS, all_cells
 from momentum_cli.cells.names import Cell, built_in_names, combine
 from momentum_cli.dynamics import DYNAMICS
@@ -47,11 +43,3 @@ def test_the_source_is_read_without_torch() -> None:
         "assert 'momentum-gru' in built_in_names(); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_table_that_is_not_literal_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "dynamics").mkdir()
-    (tmp_path / "dynamics" / "__init__.py").write_text("DYNAMICS: dict = make()\n", encoding="utf-8")
-    monkeypatch.setattr(names, "_PACKAGE", tmp_path)
-    with pytest.raises(LookupError, match="no literal table DYNAMICS"):
-        built_in_names()
