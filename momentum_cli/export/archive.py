@@ -1,10 +1,11 @@
-"""Telling exported files apart by what is in them, and finding damage before a parser meets it."""
+"""What is in a file, to tell formats apart, and damage found before a parser meets it."""
 
 from __future__ import annotations
 
 import io
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from momentum_cli.errors import DataError
@@ -39,35 +40,33 @@ def check_zip(path: Path) -> bytes:
     return content
 
 
-def file_format(path: Path) -> str:
-    """Return the format of an exported file: ``torchscript``, ``pt2``, ``aoti``, ``safetensors`` or ``onnx``.
+@dataclass(frozen=True)
+class Content:
+    """What tells the format of a file.
+
+    Args:
+        head: Its first bytes.
+        size: In bytes.
+        members: Names in a zip archive, without the folder that holds all of them; () for other files.
+    """
+
+    head: bytes
+    size: int
+    members: tuple[str, ...] = ()
+
+
+def look_into(path: Path) -> Content:
+    """Return what tells the format of a file.
 
     Raises:
-        DataError: It is a file of another kind.
+        DataError: It cannot be read, is a damaged archive, or is a pickle, which could run code.
     """
     content = read(path)
+    members: tuple[str, ...] = ()
     if content[:4] == b"PK\x03\x04":
         check_zip(path)
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = [name.split("/", 1)[-1] for name in archive.namelist()]
-        if "constants.pkl" in names and any(name.startswith("code/") for name in names):
-            return "torchscript"
-        if any(name.startswith("data/aotinductor/") for name in names):
-            return "aoti"
-        if any(name.startswith("models/") for name in names):
-            return "pt2"
-        if "data.pkl" in names:
-            raise DataError(
-                f"{path} is a pickle of torch.save, which can run code when it is loaded, and is not opened; "
-                "give a checkpoint or a file of momentumrnn export"
-            )
-    elif content[8:9] == b"{" and int.from_bytes(content[:8], "little") <= len(content):
-        return "safetensors"
-    elif content[:1] == b"\x80":
+            members = tuple(name.split("/", 1)[-1] for name in archive.namelist())
+    elif content[:1] == b"\x80" and content[8:9] != b"{":
         raise DataError(f"{path} is a Python pickle, which can run code when it is loaded, and is not opened")
-    elif content[:1] == b"\x08":
-        return "onnx"
-    raise DataError(
-        f"{path} is cut short, damaged or of another kind; give a run folder, a checkpoint, or a TorchScript, ONNX, "
-        "pt2 or safetensors file of momentumrnn export"
-    )
+    return Content(content[:64], len(content), members)

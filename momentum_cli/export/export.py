@@ -16,7 +16,7 @@ from typing import Any
 
 from momentum_cli.errors import DataError, RecipeError, TargetError
 from momentum_cli.export import pt2, safetensors, torchscript
-from momentum_cli.export.archive import file_format
+from momentum_cli.export.archive import Content, look_into
 from momentum_cli.export.bundle import Bundle
 from momentum_cli.export.description import describe_model
 from momentum_cli.export.onnx import format as onnx
@@ -149,6 +149,30 @@ def is_exported(path: Path) -> bool:
     return bool(safetensors.describes_itself_as(path) != CHECKPOINT)
 
 
+def file_format(path: Path) -> str:
+    """Return the format of an exported file, a key of `FORMATS`, by what is in it.
+
+    Raises:
+        DataError: It is damaged, a pickle, or of another kind.
+    """
+    return _format_of(path, look_into(path))
+
+
+def _format_of(path: Path, content: Content) -> str:
+    for name, module in FORMATS.items():
+        if module.recognises(content):
+            return name
+    if "data.pkl" in content.members:
+        raise DataError(
+            f"{path} is a pickle of torch.save, which can run code when it is loaded, and is not opened; give a "
+            "checkpoint or a file of momentumrnn export"
+        )
+    raise DataError(
+        f"{path} is cut short, damaged or of another kind; give a run folder, a checkpoint, or a file of momentumrnn "
+        f"export ({', '.join(FORMATS)})"
+    )
+
+
 def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
     """Load an exported file of any format; what it is, is read from its content.
 
@@ -161,8 +185,9 @@ def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-    found = file_format(path)
-    if found == "aoti":
+    content = look_into(path)
+    found = _format_of(path, content)
+    if pt2.is_compiled(content):
         if not trust_native_code:
             raise DataError(
                 f"{path} is compiled machine code, which is run as it is; load it in your own program with "

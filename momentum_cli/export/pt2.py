@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.export.archive import check_zip
+from momentum_cli.export.archive import Content, check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.export.forms import form_of
 from momentum_cli.models.model import Model
@@ -90,6 +90,16 @@ class Pt2Program:
         with torch.no_grad():
             result = self.call(inputs, **{f"state_in_{name}": before[name] for name in names})
         return result["outputs"], {name: result[f"state_out_{name}"] for name in names}
+
+
+def recognises(content: Content) -> bool:
+    """Return whether a file is an archive of `torch.export`, compiled or not."""
+    return is_compiled(content) or any(name.startswith("models/") for name in content.members)
+
+
+def is_compiled(content: Content) -> bool:
+    """Return whether an archive holds machine code of AOTInductor."""
+    return any(name.startswith("data/aotinductor/") for name in content.members)
 
 
 def load(path: Path) -> Pt2Program:

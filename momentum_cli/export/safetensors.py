@@ -18,6 +18,7 @@ from torch import Tensor
 from momentum_cli.cells.plugins import is_loaded, missing_plugin
 from momentum_cli.dynamics.filter import Filter
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.export.archive import Content
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.export.forms import form_of, rebuild
 from momentum_cli.export.weights import plain_weights, suffixes
@@ -118,6 +119,11 @@ def describes_itself_as(path: Path) -> Any:
             return json.loads((file.metadata() or {})[KEY])["format"]
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def recognises(content: Content) -> bool:
+    """Return whether a file begins with the length of a JSON header that fits into it, and with that header."""
+    return content.head[8:9] == b"{" and int.from_bytes(content.head[:8], "little") <= content.size
 
 
 def load(path: Path) -> EagerProgram:

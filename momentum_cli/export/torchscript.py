@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.export.archive import check_zip
+from momentum_cli.export.archive import Content, check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.export.forms import form_of
 from momentum_cli.models.model import Model
@@ -106,6 +106,11 @@ class TorchScriptProgram:
                 return self.module(inputs), {}
             outputs, after = self.module(inputs, state or self.module.zero_state(len(inputs)))
             return outputs, after
+
+
+def recognises(content: Content) -> bool:
+    """Return whether a file is a TorchScript archive."""
+    return "constants.pkl" in content.members and any(name.startswith("code/") for name in content.members)
 
 
 def load(path: Path) -> TorchScriptProgram:

@@ -16,8 +16,8 @@ import torch
 from untrained import write_checkpoint
 
 from momentum_cli.errors import DataError
-from momentum_cli.export import archive, bundle
-from momentum_cli.export.export import FORMATS, export, open_program
+from momentum_cli.export import bundle
+from momentum_cli.export.export import FORMATS, export, file_format, open_program
 from momentum_cli.export.onnx import format as onnx_format
 from momentum_cli.inference.predict.predict import predict
 
@@ -216,7 +216,7 @@ def test_other_kinds(content: bytes, message: str, tmp_path: Path) -> None:
 
 
 def test_formats_are_read_from_the_content(files: dict[str, Path]) -> None:
-    formats = {name: archive.file_format(path) for name, path in files.items()}
+    formats = {name: file_format(path) for name, path in files.items()}
     assert formats == {name: name for name in FORMATS} | {"checkpoint": "safetensors"}
 
 

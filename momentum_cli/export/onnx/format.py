@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.export.archive import read
+from momentum_cli.export.archive import Content, read
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.models.model import Model
 
@@ -68,6 +68,11 @@ class OnnxProgram:
             feed |= {f"state_in_{name}": state[name].numpy() for name in names}
         outputs, *after = (torch.from_numpy(array) for array in self.session.run(None, feed))
         return outputs, dict(zip(names, after, strict=True))
+
+
+def recognises(content: Content) -> bool:
+    """Return whether a file begins with field 1 of a message, the version that ONNX models begin with."""
+    return content.head[:1] == b"\x08"
 
 
 def load(path: Path) -> OnnxProgram:
