@@ -33,3 +33,48 @@ def advance(running: Tensor, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -
         torch.where(running.view(-1, *[1] * (after.dim() - 1)), after, before)
         for after, before in zip(new, old, strict=True)
     )
+
+
+def checked_lengths(lengths: Tensor, steps: int, batch: int) -> Tensor:
+    """Check the lengths of sequences, and return them as int64 on the CPU.
+
+    Args:
+        lengths: (B,) of any integer dtype, each in [0, T].
+        steps: T.
+        batch: B.
+
+    Raises:
+        ValueError: They are not integers, not one per sequence, or outside [0, T].
+    """
+    # Messages as `messages.refuse` words them, which TorchScript cannot compile.
+    if lengths.dtype == torch.bool:
+        raise ValueError("`lengths` must be integers, got bool")
+    if lengths.is_floating_point() or lengths.is_complex():
+        raise ValueError("`lengths` must be integers, got floating-point numbers")
+    if lengths.dim() != 1 or lengths.size(0) != batch:
+        raise ValueError(f"`lengths` must have the shape ({batch},), one per sequence, got {list(lengths.shape)}")
+    lengths = lengths.to(torch.device("cpu"), torch.int64)
+    if batch > 0:
+        shortest, longest = int(lengths.min()), int(lengths.max())
+        if shortest < 0 or longest > steps:
+            raise ValueError(f"`lengths` must be in [0, {steps}], got {shortest} to {longest}")
+    return lengths
+
+
+def clear_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Return x (T, B, C) with 0 beyond each sequence's end.
+
+    Whatever the padding holds, NaN included, must not reach a step: the scan multiplies blocks of time.
+    """
+    steps = torch.arange(x.size(0), device=x.device).unsqueeze(1)
+    return x.masked_fill((steps >= lengths.to(x.device)).unsqueeze(2), 0.0)
+
+
+def keep_empty(lengths: Tensor, after: list[Tensor], before: list[Tensor]) -> list[Tensor]:
+    """Return the state (·, B, …) after each sequence: where a length is 0, the one before it."""
+    kept: list[Tensor] = []
+    for number in range(len(after)):
+        new, old = after[number], before[number]
+        empty = (lengths == 0).to(new.device).view([1, -1] + [1] * (new.dim() - 2))
+        kept.append(torch.where(empty, old.to(new.dtype), new))
+    return kept

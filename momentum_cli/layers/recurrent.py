@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from momentum_cli import kernels
 from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.dynamics.ragged import reverse
+from momentum_cli.dynamics.ragged import checked_lengths, clear_padding, keep_empty, reverse
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Backend, Weights, Work
 from momentum_cli.kernels.fused import run as fused
@@ -222,7 +222,7 @@ class RecurrentLayer(nn.Module):
         if batched and self.batch_first:
             x = x.transpose(0, 1)
         self._check_input(x)
-        output, after = self._run(x, self.layout.checked(state, x.shape[1], batched), None)
+        output, after = self._run(x, state, None, batched)
         if not batched:
             return output.squeeze(1), tuple(s.squeeze(1) for s in after)
         return output.transpose(0, 1) if self.batch_first else output, after
@@ -235,29 +235,34 @@ class RecurrentLayer(nn.Module):
         Args:
             x: (T, B, D), whatever ``batch_first`` says.
             state: What an earlier call returned, or None for zeros.
-            lengths: (B,) int64 valid steps on the CPU, each in 1 … T, or None for T.
+            lengths: (B,) valid steps of any integer dtype, each in [0, T], or None for T.
 
         Returns:
-            (T, B, directions * H), 0 beyond a sequence's length; and the state after each sequence's own last step.
+            (T, B, directions * H), 0 beyond each sequence's end; and the state at that end, unchanged by length 0.
 
         Raises:
-            ValueError: As `forward`, or lengths outside 1 … T.
+            ValueError: As `forward`, or lengths that are not integers, not one per sequence, or outside [0, T].
         """
         self._check_input(x)
-        if lengths is not None and not (int(lengths.min()) >= 1 and int(lengths.max()) <= len(x)):
-            got = Said(f"{int(lengths.min())} to {int(lengths.max())}")
-            raise ValueError(refuse("lengths", got, f"be 1 to {len(x)}"))
-        if lengths is not None:
-            # Whatever the padding holds, NaN included, must not reach a step: the scan multiplies blocks of time.
-            steps = torch.arange(len(x), device=x.device).unsqueeze(1)
-            x = x.masked_fill((steps >= lengths.to(x.device)).unsqueeze(2), 0.0)
-        return self._run(x, self.layout.checked(state, x.shape[1], batched=True), lengths)
+        if lengths is None:
+            return self._run(x, state, None)
+        lengths = checked_lengths(lengths, len(x), x.shape[1])
+        x = clear_padding(x, lengths)
+        if bool((lengths > 0).all()):
+            return self._run(x, state, lengths)
+        # Backends take at least one step, of zeros here; neither its output nor its state is kept.
+        output, after = self._run(x, state, lengths.clamp(min=1))
+        before = self.zero_state(x.shape[1]) if state is None else (state,) if isinstance(state, Tensor) else state
+        return clear_padding(output, lengths), tuple(keep_empty(lengths, list(after), list(before)))
 
-    def _run(self, x: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
+    def _run(
+        self, x: Tensor, given: State | Tensor | None, lengths: Tensor | None, batched: bool = True
+    ) -> tuple[Tensor, State]:
         dtype = self.get_parameter("weight_ih_l0").dtype
         mixed = torch.is_autocast_enabled(x.device.type)
         if not mixed and x.dtype != dtype:
             raise ValueError(refuse("input", x.dtype, f"have the dtype of the parameters, {dtype}"))
+        state = self.layout.checked(given, x, batched, None if mixed else dtype)
         precision = self._precision(x.device)
         if precision.state == dtype and not mixed:
             return self._run_in(dtype, x, state, lengths)
@@ -359,9 +364,8 @@ class RecurrentLayer(nn.Module):
 
     def _check_input(self, x: Tensor) -> None:
         if x.shape[2] != self.input_size:
-            raise ValueError(
-                refuse("input", Said(f"{x.shape[2]} channels"), f"have input_size={self.input_size} channels")
-            )
+            must = f"have input_size={self.input_size} channels"
+            raise ValueError(refuse("input", Said(f"{x.shape[2]} channels"), must))
         if x.shape[0] < 1:
             raise ValueError(refuse("input", Said("a sequence of length 0"), "have at least one step"))
 

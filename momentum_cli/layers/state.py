@@ -69,11 +69,23 @@ class StateLayout(NamedTuple):
             for name, shape in zip(self.names, self.shapes(batch), strict=True)
         )
 
-    def checked(self, state: State | Tensor | None, batch: int, batched: bool) -> State | None:
+    def checked(
+        self,
+        state: State | Tensor | None,
+        x: Tensor,
+        batched: bool,
+        dtype: torch.dtype | None,
+    ) -> State | None:
         """Check a state, and give an unbatched one its batch dimension.
 
+        Args:
+            state: What the caller gave.
+            x: (T, B, D) input.
+            batched: False for a state without a batch dimension.
+            dtype: Of the parameters, or None where any floating-point dtype is converted.
+
         Raises:
-            ValueError: The number of tensors, a shape or a dtype is wrong.
+            ValueError: The number of tensors, a shape, a dtype or a device is wrong.
         """
         if state is None:
             return None
@@ -85,13 +97,20 @@ class StateLayout(NamedTuple):
                 "start the missing ones from zero_state(batch_size)",
             )
             raise ValueError(refuse("state", Said(f"{len(tensors)} tensors"), must, remedy))
-        for name, tensor, shape in zip(names, tensors, self.shapes(batch), strict=True):
+        for name, tensor, shape in zip(names, tensors, self.shapes(x.shape[1]), strict=True):
             expected = shape if batched else (shape[0], *shape[2:])
             if tuple(tensor.shape) != expected:
                 raise ValueError(refuse(f"state {name!r}", tuple(tensor.shape), f"have the shape {expected}"))
-            if (name == "k") != (tensor.dtype == torch.int64):
-                kind = "int64" if name == "k" else "floating point"
-                raise ValueError(refuse(f"state {name!r}", tensor.dtype, f"be {kind}"))
+            if name == "k":
+                right, must = tensor.dtype == torch.int64, "be int64"
+            elif dtype is None:
+                right, must = tensor.is_floating_point(), "be floating point"
+            else:
+                right, must = tensor.dtype == dtype, f"have the dtype of the parameters, {dtype}"
+            if not right:
+                raise ValueError(refuse(f"state {name!r}", tensor.dtype, must))
+            if tensor.device != x.device:
+                raise ValueError(refuse(f"state {name!r}", Said(str(tensor.device)), f"be on {x.device}, as the input"))
         return tensors if batched else tuple(tensor.unsqueeze(1) for tensor in tensors)
 
     @property

@@ -22,7 +22,7 @@ from torch.nn.functional import linear, pad
 
 from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.moments import Moments, normalize
-from momentum_cli.dynamics.ragged import at_end, reverse
+from momentum_cli.dynamics.ragged import at_end, checked_lengths, clear_padding, keep_empty, reverse
 from momentum_cli.kernels.torchscript import filter_blocks, run_native, traced
 from momentum_cli.layers.state import part, whole
 
@@ -144,7 +144,7 @@ class ScriptableLayer(StandIn):
     def run_padded(
         self, x: Tensor, state: list[Tensor] | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Run padded sequences x (T, B, D) with lengths (B,) int64 on the CPU; see `RecurrentLayer.run_padded`."""
+        """Run padded sequences x (T, B, D) with lengths (B,) of integers; see `RecurrentLayer.run_padded`."""
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             return self.original().run_padded(x, state, lengths)  # type: ignore[no-any-return]
         if x.size(2) != self.input_size or x.size(0) < 1:
@@ -156,6 +156,11 @@ class ScriptableLayer(StandIn):
         # No state below float32, as `choose_precision`; TorchScript's own loops have no products below it either.
         compute = torch.float32 if dtype in [torch.bfloat16, torch.float16] and not x.is_cuda else dtype
         x = x.to(compute)
+        given = lengths
+        if lengths is not None:
+            given = checked_lengths(lengths, x.size(0), x.size(1))
+            x = clear_padding(x, given)
+            lengths = given.clamp(min=1)
         ends: list[list[Tensor]] = []
         outputs: list[Tensor] = []
         for index in range(len(self.places)):
@@ -168,7 +173,10 @@ class ScriptableLayer(StandIn):
             output, end = self.run_direction(source, index, own, lengths)
             outputs.append(reverse(output, lengths) if backward == 1 else output)
             ends.append(end)
-        return torch.cat(outputs, 2).to(dtype), as_type(whole(ends, self.places, self.states), dtype)
+        y, end = torch.cat(outputs, 2).to(dtype), as_type(whole(ends, self.places, self.states), dtype)
+        if given is not None:
+            return clear_padding(y, given), keep_empty(given, end, before)
+        return y, end
 
     def run_direction(
         self, x: Tensor, index: int, state: list[Tensor], lengths: Tensor | None

@@ -74,7 +74,7 @@ class SequenceModel(Model):
 
         Args:
             inputs: (B, T, D).
-            lengths: (B,) int64 valid steps on the CPU, or None for T.
+            lengths: (B,) valid steps of any integer dtype, each in [0, T], or None for T.
             state: The state an earlier call returned, or None for zeros.
 
         Returns:

@@ -363,7 +363,7 @@ def test_the_papers_initialisation() -> None:
         (lambda: LSTM(3, 5, dynamics=Adam(), backend="native")(torch.zeros(2, 1, 3)), "Adam is not linear"),
         (
             lambda: LSTM(3, 5).run_padded(torch.zeros(2, 1, 3), None, torch.tensor([3])),
-            "`lengths` must be 1 to 2, got 3 to 3",
+            r"`lengths` must be in \[0, 2\], got 3 to 3",
         ),
     ],
 )

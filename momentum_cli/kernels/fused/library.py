@@ -50,7 +50,7 @@ def load() -> tuple[Any, str, str]:
         return None, path, f"the kernel library cannot be loaded ({error}); reinstall momentumrnn"
     if not current:
         return None, path, "the kernel library was built from other sources than this package; reinstall momentumrnn"
-    for name in ("mrnn_forward", "mrnn_backward"):
+    for name in ("mrnn_forward", "mrnn_backward", "mrnn_saved_size", "mrnn_checkpoints_size"):
         getattr(library, name).restype = ctypes.c_int64
         getattr(library, name).argtypes = [ctypes.POINTER(Arguments)]
     library.mrnn_update_all.restype = ctypes.c_int64

@@ -16,6 +16,7 @@ from torch import Tensor
 from momentum_cli.kernels.fused.library import ABI, Arguments, load
 from momentum_cli.kernels.fused.workspace import Workspace
 from momentum_cli.kernels.second_derivatives import no_second_derivatives
+from momentum_cli.messages import Said, refuse
 
 # Bytes of a number of x, out, what is saved and their gradients. With bfloat16 all else is float32.
 DTYPES = {torch.bfloat16: 2, torch.float32: 4, torch.float64: 8}
@@ -26,10 +27,57 @@ _GATES = (4, 3, 1, 1, 1)
 _KEPT = (5, 4, 0, 0, 0)  # what backward needs of each hidden unit and step besides the output
 _WORKSPACE = Workspace()
 _INPUTS = ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "v0", "m0", "lengths")
+_OF_THE_INPUT = {"x", "out", "saved", "d_out", "dx"}  # the tensors in the dtype of x
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None or tensor.numel() == 0 else tensor.data_ptr()
+
+
+def _shapes(sizes: tuple[int, ...], gates: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor that `mrnn_args` of momentum_rnn.h points to; saved ones are flat, see there."""
+    steps, batch, size, hidden = sizes
+    unit, gate = (batch, hidden), (batch, gates)
+    own = {"w_ih": (gates, size), "w_hh": (gates, hidden), "b_ih": (gates,), "b_hh": (gates,)}
+    before = {"h0": unit, "c0": unit, "v0": gate, "m0": gate}
+    after = {"hn": unit, "cn": unit, "vn": gate, "mn": gate}
+    inputs = {"x": (steps, batch, size), **own, **before}
+    results = {"out": (steps, batch, hidden), **after}
+    return {
+        **inputs,
+        **results,
+        **{f"d_{name}": shape for name, shape in results.items()},
+        **{f"d{name}": shape for name, shape in inputs.items()},
+        "lengths": (batch,),
+    }
+
+
+def _check(tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Check what the library is about to read and write as plain memory.
+
+    Raises:
+        ValueError: The dtype, device, shape or layout of a tensor is wrong, or a length is outside [1, T].
+    """
+    x = tensors["x"]
+    assert x is not None
+    exact = _exact(x.dtype)
+    for name, tensor in tensors.items():
+        if tensor is None or (name not in _INPUTS and tensor.numel() == 0):
+            continue  # absent, or not asked for
+        dtype = torch.int64 if name == "lengths" else x.dtype if name in _OF_THE_INPUT else exact
+        if tensor.dtype != dtype:
+            raise ValueError(refuse(name, tensor.dtype, f"be {dtype} where x is {x.dtype}"))
+        if not tensor.is_cpu:
+            raise ValueError(refuse(name, Said(str(tensor.device)), "be on the CPU"))
+        if tensor.shape != shapes[name]:
+            raise ValueError(refuse(name, tuple(tensor.shape), f"have the shape {shapes[name]}"))
+        if not tensor.is_contiguous() or tensor.is_neg():
+            raise ValueError(refuse(name, Said(f"strides {tensor.stride()}"), "be contiguous"))
+    lengths, steps = tensors["lengths"], len(x)
+    if lengths is not None and len(lengths) > 0:
+        shortest, longest = int(lengths.min()), int(lengths.max())
+        if shortest < 1 or longest > steps:
+            raise ValueError(refuse("lengths", Said(f"{shortest} to {longest}"), f"be in [1, {steps}]"))
 
 
 def _call(name: str, plan: list[int], constants: list[float], shape: tuple[int, ...], **tensors: Tensor | None) -> None:
@@ -42,22 +90,34 @@ def _call(name: str, plan: list[int], constants: list[float], shape: tuple[int, 
     arguments = Arguments(
         ABI, isa, DTYPES[x.dtype], recurrence, kind, threads, parts, chunk, *shape, *constants
     )  # fmt: skip
-    for field, tensor in tensors.items():
-        assert tensor is None or tensor.is_contiguous(), field
-        setattr(arguments, field, _pointer(tensor))
-    code = getattr(library, name)(ctypes.byref(arguments))
+    shapes = _shapes(shape, _GATES[recurrence] * shape[3])
+    saved, checkpoints = (
+        size(ctypes.byref(arguments)) for size in (library.mrnn_saved_size, library.mrnn_checkpoints_size)
+    )
+    code = min(saved, checkpoints)  # negative for numbers that the library refuses
+    if code >= 0:
+        _check(tensors, {**shapes, "saved": (saved,), "checkpoints": (checkpoints,)})
+        for field, tensor in tensors.items():
+            setattr(arguments, field, _pointer(tensor))
+        code = getattr(library, name)(ctypes.byref(arguments))
     if code:
         problem = {-1: "bad argument", -2: "out of memory", -3: "instruction set not available"}.get(code, str(code))
         raise RuntimeError(f"{name}: {problem} (T, B, D, H = {shape})")
 
 
 def _exact(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype of states, sums and parameters."""
+    """Return the dtype of states, sums and parameters for that of x.
+
+    Raises:
+        ValueError: The library has no kernels for it.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(refuse("x", dtype, f"be one of {', '.join(str(known) for known in DTYPES)}"))
     return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
 def _dense(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if t is None else t.detach().contiguous() for t in tensors]
+    return [None if t is None else t.detach().contiguous().resolve_neg() for t in tensors]
 
 
 @cache
