@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None or tensor.numel() == 0 else tensor.data_ptr()
 
 
+@lru_cache(maxsize=64)  # made anew, they cost more than all comparisons of a call
 def _shapes(sizes: tuple[int, ...], gates: int) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor that `mrnn_args` of momentum_rnn.h points to; saved ones are flat, see there."""
     steps, batch, size, hidden = sizes
