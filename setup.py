@@ -16,9 +16,9 @@ class Library(build_ext):
 
     def get_ext_filename(self, fullname: str) -> str:
         """Return the path of the library, without the tag that Python gives to modules of its own."""
+        # The same name in every mode: an editable installation builds in one and copies in another.
         path = Path(super().get_ext_filename(fullname))
-        # In a source tree the usual name stays, so that a build replaces the one before it.
-        return str(path if self.inplace else path.with_name(path.name.partition(".")[0] + path.suffix))
+        return str(path.with_name(path.name.partition(".")[0] + path.suffix))
 
 
 class Modules(build_py):

@@ -38,7 +38,9 @@ class Arguments(ctypes.Structure):
 def load() -> tuple[Any, str, str]:
     """Return (library or None, its path, why it is not there); MOMENTUMRNN_KERNEL_LIBRARY names another build of it."""
     here, other = Path(__file__).parents[1], os.environ.get("MOMENTUMRNN_KERNEL_LIBRARY")
-    found = [Path(other)] if other else [*sorted(here.glob("_cpu*.so")), *sorted(here.glob("_cpu*.pyd"))]
+    built = (path for path in here.glob("_cpu*") if path.suffix in (".so", ".pyd"))
+    # The newest, where a build under another name is left in a source tree.
+    found = [Path(other)] if other else sorted(built, key=lambda path: path.stat().st_mtime, reverse=True)
     if not found:
         reason = "the kernel library was not built: install a C++ compiler (g++ or clang++), then reinstall momentumrnn"
         return None, "", reason

@@ -58,3 +58,10 @@ def test_the_status_says_what_becomes_of_bfloat16(isa: str, monkeypatch: pytest.
     except ValueError as problem:
         pytest.skip(str(problem))
     assert text.startswith("lstm and gru multiply" if isa == "generic" else "computed in float32: MOMENTUMRNN_ISA=avx2")
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
+def test_an_installation_with_a_compiler_has_the_library() -> None:
+    """The build of the library is optional, so a mistake in it shows here alone."""
+    loaded, _, reason = library.load()
+    assert loaded is not None, reason
