@@ -62,7 +62,7 @@ def bench(
 ) -> dict[str, Any]:
     """Compare cells by their time to a target and leave a folder with numbers, pictures and a report.
 
-    Called again with the same arguments after an interruption, it goes on where it was.
+    Called again with the same arguments after an interruption, it continues where it was.
 
     Args:
         recipes: files or names of shipped recipes; none: digits.
@@ -71,7 +71,7 @@ def bench(
         optimizers: lists of optimizers, see `momentum_cli.benchmark.plan.optimizers`; none: the recipe's.
         lr_grid: learning rates ``1e-3,1e-2,…``, all of them for each cell and optimizer; None: one.
         grid: options of the cells and their values, ``momentum=0,0.6; step_size=0.1,1``; None: no grid.
-        paper: a published table such as ``table1`` in place of recipes; ours are put beside it.
+        paper: a published table such as ``table1`` in place of recipes; our results are listed next to it.
         seeds: ``0-4`` or ``0,3,7``.
         target: ``0.9`` or ``metric=0.9``; None: the recipe's.
         budget_epochs, budget_steps, budget_seconds: in place of the recipe's budget.
@@ -122,7 +122,7 @@ def bench(
     wanted = identity(plan, scored=scored, tuned=tuned, where=where)
     folder, again = open_bench_folder(out, wanted, overwrite=overwrite)
     with locked(folder, "benchmark"):
-        shown.note(f"{'going on in' if again else 'benchmark folder:'} {folder}")
+        shown.note(f"{'continuing in' if again else 'benchmark folder:'} {folder}")
         setting = Setting(folder, data_dir, accelerator, jobs, shown)
         if tuned:
             from momentum_cli.benchmark.running.tuning import tune

@@ -1,4 +1,4 @@
-"""What is in a file, to tell formats apart, and damage found before a parser meets it."""
+"""Contents of a file, to tell formats apart, and damage found before a parser meets it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_zip(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Content:
-    """What tells the format of a file.
+    """The marks of a file that tell its format.
 
     Args:
         head: Its first bytes.

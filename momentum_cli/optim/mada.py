@@ -13,7 +13,7 @@ from momentum_cli.optim.optimizer import Block, Group, MultiTensorOptimizer, Par
 from momentum_cli.optim.options import DecayOptions
 
 COEFFICIENTS = ("beta3", "c", "rho", "gamma")
-"""What is learned; each stays in [0, 1]."""
+"""Names of the learned coefficients; each stays in [0, 1]."""
 
 
 class MADA(MultiTensorOptimizer):

@@ -60,7 +60,7 @@ def decoupled_decay(group: Group) -> float:
 
 
 SCOPES = ("global", "tensor")
-"""What a norm is over: all tensors of all groups with that scope, or each tensor."""
+"""Scope of a norm: all tensors of all groups with that scope, or each tensor."""
 
 Work = list[tuple[Group, list[Block]]]
 
@@ -85,7 +85,7 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
     """A name that `_new_state` gives to every parameter."""
 
     diagnostic_names: ClassVar[tuple[str, ...]] = ()
-    """What `diagnostics` returns from the first step on; known before it, for the columns of a log."""
+    """Names of what `diagnostics` returns from the first step on; known before it, for the columns of a log."""
 
     in_kernel: ClassVar[bool] = False
     """Whether the step is one of `momentum_cli.kernels.fused.update` where that serves: it goes through memory once, so

@@ -12,7 +12,7 @@ from momentum_cli.recipe.sections import ModelOptions, TrainOptions
 
 @dataclass(frozen=True)
 class TaskRules:
-    """What a task adds to the sections ``model`` and ``train``.
+    """Additions of a task to the sections ``model`` and ``train``.
 
     Args:
         sections: Paths of the sections that other tasks do not have, ``(("model", "language"), …)``.

@@ -19,7 +19,7 @@ from momentum_cli.metrics import METRICS
 
 @dataclass(frozen=True)
 class Objective:
-    """What a data set asks of a model.
+    """The loss and metrics that a data set asks of a model.
 
     Args:
         loss: ``"cross_entropy"`` or ``"mse"``.

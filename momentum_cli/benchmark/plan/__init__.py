@@ -1,1 +1,1 @@
-"""What a benchmark compares."""
+"""Plans: the runs that a benchmark compares."""

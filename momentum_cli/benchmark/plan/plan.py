@@ -1,4 +1,4 @@
-"""What is compared: recipes, cells, optimizers, learning rates and seeds, resolved and checked before anything runs.
+"""The plan of a benchmark: recipes, cells, optimizers, learning rates and seeds, checked before anything runs.
 
 A comparison is one recipe and several entries that share everything else: data and their order, initial seeds, batches,
 evaluation grid, budget and target. An entry is a cell; with optimizers and learning rates, or a grid over options of

@@ -1,4 +1,4 @@
-"""What happens elementwise in one step, on the chip: activations, dynamics, the cells and their gradients, in Triton.
+"""Elementwise work of one step, on the chip: activations, dynamics, the cells and their gradients, in Triton.
 
 The gates of a hidden unit stand side by side, in SLOTS columns a unit: a tile of BLOCK_B rows and BLOCK_H units is
 (BLOCK_B, BLOCK_H * SLOTS). LSTM i, f, g, o; GRU r, z, n and one column to spare, in which the recurrent part of n is
