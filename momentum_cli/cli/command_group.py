@@ -104,7 +104,7 @@ def _unexpected(error: Exception, as_json: bool, debug: bool) -> int:
         return code
     if debug:
         traceback.print_exc()
-    hint = "" if debug else "\nThis is not expected; run the same command with --debug to see where it comes from."
+    hint = "" if debug else "\nThis looks like a bug; rerun with --debug for a traceback."
     return _report(f"{name}: {error}{hint}", name, 1, as_json)
 
 

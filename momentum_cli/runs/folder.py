@@ -34,7 +34,7 @@ def new_run_folder(out: Path | None, base: Path = Path("runs"), *, stem: str, ov
         out: the folder itself; it must be new, empty, or a run folder together with `overwrite`. None: a new numbered
             folder `base/stem-NNN`; two processes that ask at the same time get two folders.
         base: parent of the numbered folders.
-        stem: `RECIPE-CELL`; characters that do not belong into a file name become `-`.
+        stem: `RECIPE-CELL`; characters that do not belong in a file name become `-`.
         overwrite: delete what an earlier run wrote into `out`; files that no run writes stay.
 
     Returns:

@@ -153,7 +153,7 @@ def _checked_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dt
     if dtype.hasobject or dtype.kind not in "buif":
         raise DataError(
             f"{path}: the features must be numbers, got the type {dtype}; store variable-length sequences as JSON "
-            "lengths belong into JSON lines, or padded with an array of lengths"
+            "Lines, or pad them and set task.lengths"
         )
     if fortran and len(shape) > 1:
         raise DataError(f"{path}: the array is stored column by column; save it in C order (numpy.ascontiguousarray)")

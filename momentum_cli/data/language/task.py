@@ -30,8 +30,8 @@ class Language:
         level: ``"character"``, ``"byte"`` or ``"word"``, see `Vocabulary`.
         path: A file, which is split by fraction, contiguously: first train, then validation, the last part test. Or a
             folder with ``train.txt``, ``valid.txt`` and ``test.txt`` (or ``ptb.train.txt`` …, ``wiki.train.tokens``
-            …), or with one file ``*.txt``. A path that is not absolute is looked for from the current folder, then
-            under the folder of data sets.
+            …), or with one file ``*.txt``. A relative path is resolved against the current folder, then
+            against the folder of data sets.
         validation_fraction, test_fraction: Of the bytes of a single file, each > 0, their sum < 1; a cut is moved to
             the next beginning of a character, at word level of a line.
         min_count: Tokens seen less often in the training part become ``<unk>``, >= 1; not at byte level.
@@ -105,7 +105,7 @@ class Language:
         place = next((path for path in places if path.exists()), None)
         if place is None:
             raise DataError(
-                f"task.path: there is no {' and no '.join(str(path) for path in places)}; give a text file, or a "
+                f"task.path: not found (tried {', '.join(str(path) for path in places)}); give a text file, or a "
                 "folder with train.txt, valid.txt and test.txt"
             )
         if place.is_file():
