@@ -137,7 +137,7 @@ def test_killed_at_any_moment_a_resumed_run_is_the_run_left_alone(tmp_path: Path
     alone = report.pop("none")
     assert not alone["killed"]
     for moment, entry in report.items():
-        assert entry["killed"], moment
+        assert entry["killed"], (moment, entry["status"], done.stderr)
         assert entry["resume_status"] == 0, (moment, done.stderr)
         for key in ("digest", "metrics", "result", "files"):
             assert entry[key] == alone[key], (moment, key)
