@@ -126,7 +126,9 @@ def test_killed_at_any_moment_a_resumed_run_is_the_run_left_alone(tmp_path: Path
     the best one before it has not gone yet and no later checkpoint will see to it.
     """
     draw = random.Random()
-    few = ["replace:14:after", *draw.sample(EVERY_STEP, 2), *draw.sample(EVERY_NAME[2:], 2)]
+    fixed = "replace:14:after"
+    names = [name for name in EVERY_NAME[2:] if name != fixed]  # each moment has a folder of its own
+    few = [fixed, *draw.sample(EVERY_STEP, 2), *draw.sample(names, 2)]
     moments = EVERY_STEP + EVERY_NAME[1:] if all_moments else few
     driver = Path(__file__).parents[1] / "killed_runs.py"
     done = subprocess.run(
