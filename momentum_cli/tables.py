@@ -21,7 +21,7 @@ def table_entries(file: str, table: str, package: Path = _PACKAGE) -> dict[str, 
         package: Folder of the package.
 
     Raises:
-        LookupError: The file has no such table.
+        LookupError: The file does not contain the table.
     """
     path = package / file
     for node in ast.parse(path.read_text(encoding="utf-8")).body:

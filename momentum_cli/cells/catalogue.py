@@ -116,7 +116,7 @@ def cell_objects(cell: Cell, options: Mapping[str, Any]) -> tuple[Dynamics, Any]
 
     Raises:
         ValueError: A value is outside its range.
-        TypeError: There is no such option.
+        TypeError: The option is unknown.
     """
     of_layer = LAYERS[cell.layer].options
     own = {entry.name for entry in fields(of_layer)}

@@ -13,7 +13,7 @@ def parse_cell(name: str) -> Cell:
     """Return the cell of a name, such as `adam-gru`; `momentum-lstm` is `momentum`.
 
     Raises:
-        RecipeError: There is no such cell; the message gives the nearest one and the command that lists all.
+        RecipeError: The cell is unknown; the message gives the nearest one and the command that lists all.
     """
     found = _lookup(name)
     if found is None:
@@ -29,7 +29,7 @@ def canonical_name(name: str) -> str:
     """Return the one name of a cell: `momentum` for `momentum-lstm`.
 
     Raises:
-        RecipeError: There is no such cell, see `parse_cell`.
+        RecipeError: The cell is unknown, see `parse_cell`.
     """
     return parse_cell(name).name
 

@@ -61,7 +61,7 @@ def load_plugin(path: Path | str) -> Plugin:
     """Run a plugin file and register what is in it; a file that is loaded already stays as it is.
 
     Raises:
-        RecipeError: There is no such file, it ends with an error, or what it offers is not one; with file and line.
+        RecipeError: The file does not exist, fails when run, or offers something invalid; with file and line.
     """
     file = Path(path).expanduser().resolve()
     known = LOADED.get(file.name)
@@ -70,7 +70,7 @@ def load_plugin(path: Path | str) -> Plugin:
     if known is not None:
         raise RecipeError(f"--plugin {path}: a plugin called {file.name} is loaded already, from {known.path}")
     if not file.is_file():
-        raise RecipeError(f"--plugin {path}: there is no such file")
+        raise RecipeError(f"--plugin {path}: file not found")
     name = f"momentumrnn_plugin_{re.sub(r'[^0-9A-Za-z_]', '_', file.stem)}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:

@@ -1,4 +1,4 @@
-"""Data: one file a task. `TASKS[name](**options).load(data_dir, progress)` returns a `Dataset`."""
+"""Data: one file per task. `TASKS[name](**options).load(data_dir, progress)` returns a `Dataset`."""
 
 from __future__ import annotations
 

@@ -46,6 +46,6 @@ def _holds(text: str, value: object) -> bool:
         return bool(above and _SIGNS["<=" if closing == "]" else "<"](value, float(high)))
     bound = _BOUND.fullmatch(text)
     if bound is None:
-        raise ValueError(f"the range {text!r} is none that can be checked, such as '[0, 1)', '> 0' or 'integer >= 1'")
+        raise ValueError(f"cannot check the range {text!r}; write one such as '[0, 1)', '> 0' or 'integer >= 1'")
     integer, sign, limit = bound.groups()
     return bool(_SIGNS[sign](value, float(limit))) and (not integer or isinstance(value, int))

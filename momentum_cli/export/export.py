@@ -80,9 +80,9 @@ def export(
     if which not in ("best", "last"):
         raise RecipeError(refuse("--checkpoint", which, "be best or last"))
     if aoti and format != "pt2":
-        raise RecipeError(refuse("--aoti", format, "go with --format pt2"))
+        raise RecipeError(refuse("--aoti", format, "be used with --format pt2"))
     if as_torch_lstm and format != "safetensors":
-        raise RecipeError(refuse("--as-torch-lstm", format, "go with --format safetensors"))
+        raise RecipeError(refuse("--as-torch-lstm", format, "be used with --format safetensors"))
     if out is not None:
         _check_target(out)
     source = load_model(run, which)
@@ -135,7 +135,7 @@ def _check_target(path: Path) -> None:
     except DataError:
         other = True
     if other:
-        raise RecipeError(f"--out {path} is there and is not an exported model; name another file")
+        raise RecipeError(f"--out {path} exists and is not an exported model; name another file")
 
 
 def is_exported(path: Path) -> bool:
@@ -184,7 +184,7 @@ def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
         DataError: It is missing, damaged, of another version or kind, or could run code.
     """
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
+        raise DataError(f"{path}: file not found")
     content = look_into(path)
     found = _format_of(path, content)
     if pt2.is_compiled(content):

@@ -158,6 +158,6 @@ def _split_of(dataset: Dataset, split: str) -> Sequences:
     chosen: Sequences | None = getattr(dataset, split)
     if chosen is None:
         raise RecipeError(
-            f"--split {split}: the run used validation: none, so there is no such split; use train or test"
+            f"--split {split}: the run used validation: none, so it has no validation split; use train or test"
         )
     return chosen

@@ -52,7 +52,7 @@ def generate(
     Raises:
         RecipeError: An option is out of its range, the prompt has characters that the model does not know, or the file
             keeps no state.
-        DataError: There is no such model, or it is not one of text.
+        DataError: The model does not exist or is not a language model.
     """
     shown: Ui = ui or NullUi()
     for name, value, least in (("--length", length, 1), ("--top-k", top_k, 1), ("--temperature", temperature, 0.0)):

@@ -63,8 +63,8 @@ class Backend(Protocol):
             weights: Parameters of the layer.
             state: Recurrent tensors before the first step, each (B, H).
             drive: State of the dynamics before the first step, or None at the start of the sequence. For linear
-                dynamics in input space: ``y (B, D + 1)``, whose last channel is the filtered constant 1 that stands
-                for the input bias (left out without bias), and ``k (B,)`` where there is one. Otherwise in gate
+                dynamics in input space: ``y (B, D + 1)``, whose last channel is the filtered constant 1, for
+                the input bias (left out without bias), and ``k (B,)`` where there is one. Otherwise in gate
                 space, (B, G) each.
             lengths: (B,) int64 valid steps on the CPU, or None for T.
 

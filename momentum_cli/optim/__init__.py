@@ -45,7 +45,7 @@ def resolve(name: str) -> type[torch.optim.Optimizer]:
         name: A name in `OPTIMIZERS`, or ``pytorch_optimizer:NAME``, in any case, for one of that package.
 
     Raises:
-        ValueError: There is no such optimizer, and the message names the nearest one; or the package is not installed.
+        ValueError: The optimizer is unknown, and the message names the nearest one; or its package is not installed.
     """
     if not name.startswith(EXTERNAL):
         if name not in OPTIMIZERS:

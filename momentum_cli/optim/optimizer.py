@@ -77,7 +77,7 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
             them.
 
     Raises:
-        TypeError: There is no such option.
+        TypeError: The option is unknown.
         ValueError: An option, of any group, is out of its range.
     """
 

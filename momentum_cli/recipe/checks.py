@@ -241,7 +241,7 @@ def _check_by_cell(data: Mapping[str, Any], of: str, check: Callable[[Cell, Mapp
 
 
 def _check_plugins(data: Any) -> tuple[list[str], list[Problem]]:
-    """Check the names of plugins, all of which have to be loaded: a recipe never runs one."""
+    """Check the names of plugins, all of which must be loaded already: a recipe never runs one."""
     if data is None:
         return [], []
     if not isinstance(data, list) or not all(isinstance(name, str) for name in data):

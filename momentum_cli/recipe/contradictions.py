@@ -37,7 +37,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
     published: dict[str, PublishedOptions] = sections.get("published", {})
     found: list[Problem] = []
     if train and train.stop_at_target and target is None:
-        message = "there is no target to stop at; add target: {metric, value}"
+        message = "no target to stop at; add target: {metric, value}"
         found.append(Problem(("train", "stop_at_target"), message))
     if model:
         found += _model_contradictions(model)

@@ -119,7 +119,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         overrides: ``key.path=value`` texts, values typed as YAML; the last one wins.
 
     Raises:
-        RecipeError: There is no such recipe, or it has mistakes; each is given with file, line and path.
+        RecipeError: The recipe does not exist or has mistakes; each is given with file, line and path.
     """
     path = find_recipe(name_or_path)
     # A path below the current folder is shown the way the user would type it.

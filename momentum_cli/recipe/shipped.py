@@ -29,7 +29,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
             raise RecipeError(f"{name}: is the folder of a run; its recipe is {path / 'recipe.yaml'}")
         raise RecipeError(f"{name}: is a folder, not a recipe ({listed})")
     hint = did_you_mean(stem, shipped) or did_you_mean(path.stem, shipped)
-    raise RecipeError(f"{name}: there is no such file or shipped recipe{hint} ({listed})")
+    raise RecipeError(f"{name}: no such file or shipped recipe{hint} ({listed})")
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -92,7 +92,7 @@ def copy_recipe(recipe: str | Path, destination: Path | None = None, *, overwrit
         The file written.
 
     Raises:
-        RecipeError: There is no such recipe, or the file exists or cannot be written.
+        RecipeError: The recipe does not exist, or the file already exists or cannot be written.
     """
     from momentum_cli.runs.files import write_text
     from momentum_cli.runs.output import check_output_file

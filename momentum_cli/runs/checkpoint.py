@@ -159,8 +159,8 @@ def pack_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, 
                 scalars.setdefault(str(index), {})[key] = value
             else:
                 raise RecipeError(
-                    f"this optimizer keeps {key!r} as {type(value).__name__}, and a checkpoint holds tensors and "
-                    "numbers only; choose another optimizer"
+                    f"cannot checkpoint this optimizer: state {key!r} is a {type(value).__name__}, and only tensors "
+                    "and numbers can be stored; choose another optimizer"
                 )
     groups = [
         {key: value.item() if isinstance(value, Tensor) else value for key, value in group.items()}

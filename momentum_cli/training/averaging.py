@@ -1,4 +1,4 @@
-"""Averages of parameters over the last part of a training, begun when the validation metric stops to improve."""
+"""Averages of parameters over the last part of a training, begun when the validation metric stops improving."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def find_run(run: str | None, base: Path = Path("runs")) -> Path:
         base: Where numbered run folders are made.
 
     Raises:
-        DataError: There is no such run; the message says what one is, and names the nearest one or some.
+        DataError: No such run exists; the message explains what counts as one and suggests the nearest or a few.
     """
     if run is not None and (path := Path(run).expanduser()).exists():
         # A checkpoint lies one folder below.
@@ -41,9 +41,9 @@ def find_run(run: str | None, base: Path = Path("runs")) -> Path:
     if candidates:
         return max(candidates, key=lambda folder: (folder.stat().st_mtime, folder.name))
     if run is None:
-        raise DataError(f"there is no run to resume in {base}; {_WHAT}")
+        raise DataError(f"no run to resume in {base}; {_WHAT}")
     hint = did_you_mean(str(base / Path(run).name), [str(folder) for folder in found.values()])
-    raise DataError(f"{run}: there is no run to resume{hint or f'; {_WHAT}; {_there(base)}'}")
+    raise DataError(f"{run}: no run to resume{hint or f'; {_WHAT}; {_there(base)}'}")
 
 
 def _runs_in(folder: Path) -> dict[str, Path]:

@@ -60,7 +60,7 @@ def require_accelerator(accelerator: str) -> None:
     """Refuse an accelerator that this machine does not have.
 
     Raises:
-        RecipeError: It is ``"cuda"`` and there is no CUDA device.
+        RecipeError: It is ``"cuda"`` and no CUDA device was found.
     """
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise RecipeError("--accelerator cuda: no CUDA device was found; use cpu or auto")

@@ -110,7 +110,7 @@ class Scores:
 
     @cached_property
     def errors(self) -> Tensor:
-        """Errors of the values in their original unit, float64, 0 where there is no target: the shape of targets."""
+        """Errors of the values in their original unit, float64, 0 without a target, in the shape of targets."""
         predicted, wanted = _counted(self.outputs, self.targets)
         error = predicted.double() - wanted.double()
         scale = self.objective.target_scale

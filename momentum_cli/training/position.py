@@ -61,7 +61,7 @@ class Progress:
 
     @property
     def evaluated(self) -> bool:
-        """Whether the latest evaluation was of this very step."""
+        """Whether the latest evaluation was at this step."""
         return self.last is not None and self.last["step"] == self.step
 
     @property

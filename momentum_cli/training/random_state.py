@@ -25,7 +25,7 @@ class RandomState:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Draw from this state inside, which is that of outside the first time, and leave the one outside alone."""
+        """Draw from this state inside the block, at first a copy of the outer one, which is left alone."""
         outside = self._capture()
         if self.tensors:
             self._apply(self.tensors)

@@ -170,6 +170,6 @@ def _check_checkpoints(folder: Path, ui: Ui) -> None:
     if last.is_file():
         find_checkpoint(folder)  # the best one is read at the end of the run
     elif (folder / "result.json").is_file():  # a best one alone may be left by a kill in the first evaluation
-        raise DataError(f"{last} is missing, and the run cannot be resumed without it; put it back")
+        raise DataError(f"{last} is missing, and the run cannot be resumed without it; restore the file")
     else:
         ui.note(f"{folder} holds no checkpoint yet: the run starts from its beginning", "warning")

@@ -136,7 +136,7 @@ class Trainer:
 
     @property
     def group_size(self) -> int:
-        """Sequences an optimizer step, over all processes."""
+        """Sequences per optimizer step, over all processes."""
         return self.recipe.train.batch_size * self.recipe.train.accumulate * self.fabric.world_size
 
     @property
@@ -147,7 +147,7 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps an epoch; the last one may be smaller."""
+        """Optimizer steps per epoch; the last one may be smaller."""
         return self._groups.steps
 
     @property

@@ -42,7 +42,7 @@ def rule(left: str, right: str, width: int) -> Text:
 
 
 def bars(bars: Sequence[Bar], width: int) -> Iterator[Text]:
-    """Lines `epoch 3/30 ━━━━━━──────  40 %  0:12 elapsed`, their bars below each other and equally long."""
+    """Lines `epoch 3/30 ━━━━━━──────  40 %  0:12 elapsed`, with bars aligned and equally long."""
     amount_columns = max((len(bar.amount) for bar in bars), default=0)
     after_columns = max((len(bar.after) for bar in bars), default=0)
     percent_columns = 6

@@ -53,7 +53,7 @@ def of(value: int, total: int | None) -> str:
 
 
 def metrics_text(metrics: Mapping[str, Any], first: str = "") -> str:
-    """All metrics in a line, the headline one first; a squared error is its own loss and is said once."""
+    """All metrics in a line, the headline one first; a squared error is its own loss and is shown once."""
     shown = [name for name in metrics if name != "loss" or "mse" not in metrics]
     names = sorted(shown, key=lambda name: (name != first, shown.index(name)))
     return ", ".join(f"{name} {metric_text(name, metrics[name])}" for name in names)

@@ -101,7 +101,7 @@ USAGE = [
     ("summary RUN", "its recipe is runs/digits-momentum-001/recipe.yaml"),
     ("validate digits model.hidden_size=x", "model.hidden_size: must be an integer, got 'x'"),
     # Plugins.
-    ("--plugin nosuch.py validate digits", "there is no such file"),
+    ("--plugin nosuch.py validate digits", "file not found"),
     ("--plugin broken.py validate digits", "broken.py:1: the plugin ended with ZeroDivisionError"),
     ("--plugin empty.py validate digits", "defines neither of RECURRENCES and DYNAMICS"),
     # Places for results.

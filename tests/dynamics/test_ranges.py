@@ -42,5 +42,5 @@ def test_edges(text: str, inside: list[Any], outside: list[Any]) -> None:
 def test_a_field_without_a_range_takes_anything_and_an_unreadable_range_is_an_error() -> None:
     check_ranges(dataclasses.make_dataclass("Options", ["x"])(object()))
     options = dataclasses.make_dataclass("Options", [("x", Any, dataclasses.field(metadata={"range": "about 1"}))])
-    with pytest.raises(ValueError, match="'about 1' is none that can be checked"):
+    with pytest.raises(ValueError, match="cannot check the range 'about 1'"):
         check_ranges(options(1))

@@ -162,8 +162,8 @@ def test_what_makes_no_sense_is_refused(checkpoint: Path, adam: Path, tmp_path: 
     for run, options, message in (
         (both, {"format": "onnx", "stateful": True}, "bidirectional"),
         (adam, {"format": "safetensors", "as_torch_lstm": True}, "Adam is not linear"),
-        (checkpoint, {"format": "onnx", "aoti": True}, "--aoti must go with --format pt2"),
-        (checkpoint, {"format": "onnx", "as_torch_lstm": True}, "--as-torch-lstm must go with --format safetensors"),
+        (checkpoint, {"format": "onnx", "aoti": True}, "--aoti must be used with --format pt2"),
+        (checkpoint, {"format": "onnx", "as_torch_lstm": True}, "must be used with --format safetensors"),
         (checkpoint, {"format": "onxx"}, "onnx"),
         (checkpoint, {"format": "onnx", "which": "first"}, "best or last"),
     ):

@@ -144,5 +144,5 @@ def test_a_folder_stands_for_its_best_or_last_checkpoint(path: Path) -> None:
 
 def test_an_optimizer_state_that_is_not_plain_is_refused() -> None:
     state = {"state": {0: {"buffers": [torch.ones(2)]}}, "param_groups": []}
-    with pytest.raises(RecipeError, match="keeps 'buffers' as list"):
+    with pytest.raises(RecipeError, match="state 'buffers' is a list"):
         pack_optimizer(state)

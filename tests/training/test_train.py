@@ -66,7 +66,7 @@ def test_without_validation_the_result_says_that_it_was_selected_on_test(tmp_pat
     assert result["selected_on"] == "test"
     assert result["best"]["split"] == "test"
     assert result["samples"] == 1437
-    with pytest.raises(RecipeError, match="there is no such split"):
+    with pytest.raises(RecipeError, match="it has no validation split"):
         evaluate(tmp_path / "run", split="validation")
 
 

@@ -43,7 +43,7 @@ def places_of(comparison: Mapping[str, Any]) -> dict[str, int]:
 
 
 def panels_of(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of panels below each other."""
+    """Return a figure of panels stacked vertically."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height * count), layout="constrained")

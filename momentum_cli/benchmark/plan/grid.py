@@ -39,7 +39,7 @@ def parse_grid(text: str) -> tuple[Axis, ...]:
     """Read ``--grid``: one or two ``NAME=number,number,…`` with a semicolon between them.
 
     Raises:
-        RecipeError: It is not that, a name or a value comes twice, or a key is shared by everything compared.
+        RecipeError: It is malformed, repeats a name or value, or varies a key shared by everything compared.
     """
     axes: list[Axis] = []
     for piece in filter(None, (part.strip() for part in text.split(";"))):
@@ -53,7 +53,7 @@ def parse_grid(text: str) -> tuple[Axis, ...]:
                 f"{', '.join(OWN_SECTIONS)}"
             )
         if any(name == axis.name for axis in axes):
-            raise RecipeError(f"{GRID_FLAG} {text}: {name} comes twice")
+            raise RecipeError(f"{GRID_FLAG} {text}: {name} is given twice")
         axes.append(Axis(name, _values(text, name, numbers)))
     if not 1 <= len(axes) <= _MOST_AXES:
         raise RecipeError(f"{GRID_FLAG} {text}: must have one or two options, got {len(axes)}; for example {_EXAMPLE}")
@@ -66,7 +66,7 @@ def grid_points(axes: Sequence[Axis]) -> list[tuple[str, ...]]:
 
 
 def check_axes(axes: Sequence[Axis], variants: Sequence[Variant]) -> None:
-    """Raise RecipeError where a cell has no such option, or gives it itself."""
+    """Raise RecipeError where a cell lacks the option or sets it itself."""
     from momentum_cli.cells.catalogue import cell_options
     from momentum_cli.cells.find import parse_cell
 
@@ -95,6 +95,6 @@ def _values(text: str, name: str, numbers: str) -> tuple[float, ...]:
         if not math.isfinite(value):
             raise RecipeError(f"{GRID_FLAG} {text}: {refuse(name, piece.strip(), 'be numbers')}")
         if value in values:
-            raise RecipeError(f"{GRID_FLAG} {text}: {name}={value:g} comes twice, which would count one run as two")
+            raise RecipeError(f"{GRID_FLAG} {text}: {name}={value:g} is given twice, which would count one run as two")
         values.append(value)
     return tuple(sorted(values))

@@ -79,7 +79,7 @@ def parse_rates(text: str) -> tuple[float, ...]:
             message = refuse("a rate", piece.strip(), "be a number > 0", "for example 1e-3,3e-3,1e-2")
             raise RecipeError(f"{RATES_FLAG} {text}: {message}")
         if rate in rates:
-            raise RecipeError(f"{RATES_FLAG} {text}: {rate:g} comes twice, which would count one run as two")
+            raise RecipeError(f"{RATES_FLAG} {text}: {rate:g} is given twice, which would count one run as two")
         rates.append(rate)
     return tuple(sorted(rates))
 

@@ -269,7 +269,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """Read ``0-4``, ``0,3,7`` or ``0-2,10``.
 
     Raises:
-        RecipeError: It is none of these, or a seed comes twice.
+        RecipeError: It is none of these, or repeats a seed.
     """
     seeds: list[int] = []
     for piece in text.split(","):
@@ -281,7 +281,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise RecipeError(f"--seeds {text}: must be at most 1000 seeds below 2**32")
         seeds += range(int(match[1]), last + 1)
     if len(seeds) != len(set(seeds)):
-        raise RecipeError(f"--seeds {text}: a seed comes twice, which would count one run as two")
+        raise RecipeError(f"--seeds {text}: a seed is given twice, which would count one run as two")
     return tuple(seeds)
 
 

@@ -99,7 +99,7 @@ def take_apart(flag: str, noun: str, text: str) -> tuple[str, str | None, tuple[
 
 
 def label_of(name: str, alias: str | None, options: Sequence[str]) -> str:
-    """Return how a variant is called in tables."""
+    """Return the name of a variant in tables."""
     if alias:
         return f"{name}@{alias}"
     return f"{name}:{','.join(options)}" if options else name
@@ -109,7 +109,7 @@ def require_different(flag: str, labels: Sequence[str], option: str) -> None:
     """Raise RecipeError when a label comes twice."""
     for label in labels:
         if labels.count(label) > 1:
-            raise RecipeError(f"{flag}: {label} comes twice; name one of them, as {label}@other:{option}")
+            raise RecipeError(f"{flag}: {label} is given twice; name one of them, as {label}@other:{option}")
 
 
 def _article(noun: str) -> str:

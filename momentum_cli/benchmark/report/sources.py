@@ -72,7 +72,7 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
 
 
 def differences(sources: Sequence[Source]) -> list[str]:
-    """Return in what the machines of the sources differ, in words."""
+    """Describe how the machines of the sources differ."""
     machines = [(source.name, source.machine) for source in sources]
     for source in sources:
         machines += [(name, other) for name, other in source.summary.get("machines", {}).items()]

@@ -87,7 +87,7 @@ def read_traces(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
 
 
 def write_curves(path: Path, comparisons: Sequence[Mapping[str, Any]], points: Mapping[str, Sequence[Point]]) -> None:
-    """Write ``runs.csv``: one row an evaluation."""
+    """Write ``runs.csv``: one row per evaluation."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(_COLUMNS)

@@ -109,7 +109,7 @@ def speed(
 
 
 def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
-    """Return a table a shape and pass."""
+    """Return one table per shape and pass."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((*row["shape"].values(), row["work"]), []).append(row)

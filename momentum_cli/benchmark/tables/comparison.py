@@ -30,7 +30,7 @@ class Table(NamedTuple):
 
 
 def comparison_table(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:
-    """Return the table of one comparison, one row a cell.
+    """Return the table of one comparison, one row per cell.
 
     Args:
         comparison: one of ``comparisons`` of bench.json.
@@ -98,7 +98,7 @@ def tuning_table(summary: Mapping[str, Any]) -> Table | None:
 
 
 def remarks(summary: Mapping[str, Any]) -> list[str]:
-    """Return what a reader of the tables has to know, most important first."""
+    """Return what a reader of the tables must know, most important first."""
     lines = []
     count = len(summary["seeds"])
     if summary["anecdotal"]:

@@ -39,7 +39,7 @@ class Schema:
         format: Of the file.
         kind: What is predicted.
         sequence, order, split_column, lengths: Names of columns or arrays, or None.
-        features: Names of columns or arrays, or None for all that are nothing else.
+        features: Names of columns or arrays, or None for all without another role.
         target: Names of columns or arrays; () when targets are not read, as in `predict`.
         samples_per_step: For WAV.
     """

@@ -52,7 +52,7 @@ def check_division(task: DivisionOptions) -> None:
     fields = pattern_fields(task.pattern)
     needed = _NEEDED.get(task.split or "")
     if needed is not None and needed not in fields:
-        must = f"go with a pattern that has {{{needed}}}"
+        must = f"be used with a pattern that has {{{needed}}}"
         raise ValueError(refuse("split", task.split, must, f"the pattern is {task.pattern!r}"))
     if task.split not in (None, "folder") and "split" in fields:
         must = "be 'folder' or left out with a pattern that has {split}"

@@ -1,4 +1,4 @@
-"""Pictures of an inspection: gradient norms, spectra, impulse responses; a colour a cell, the same in all of them."""
+"""Pictures of an inspection: gradient norms, spectra, impulse responses; one colour per cell in all of them."""
 
 from __future__ import annotations
 

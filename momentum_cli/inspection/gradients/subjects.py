@@ -67,7 +67,7 @@ def open_recipe(
         progress: Receives the progress of downloads.
 
     Raises:
-        RecipeError: There is no such recipe or cell, or it has mistakes.
+        RecipeError: The recipe or cell does not exist, or has mistakes.
         DataError: The data are missing.
     """
     try:
@@ -121,7 +121,7 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
 
 
 def _difference(task: TaskOptions, other: TaskOptions) -> str:
-    """Say in what a task is another one than `other`; what `other` has is said last."""
+    """Say how a task differs from `other`; the value of `other` comes last."""
     if task.name != other.name:
         return f"its task is {task.name}, but {other.name}"
     keys = [key for key in {**task.options, **other.options} if task.options.get(key) != other.options.get(key)]

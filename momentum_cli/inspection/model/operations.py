@@ -1,4 +1,4 @@
-"""Floating-point operations of a model: those of its matrix products with weights, and nothing else.
+"""Floating-point operations of a model: only those of its matrix products with weights.
 
 Activations, the dynamics, the head's loss and the optimizer are left out: they are a number of operations a unit, where
 a product with W_hh is 2 G. Left out, too, is what a backend multiplies for its own reasons (the blocks of a scan).

@@ -33,7 +33,7 @@ def _on(tensor: Tensor) -> Any:
 
 
 def _numbers(constants: list[float]) -> tuple[float, float, float, float, float]:
-    """Return momentum, step_size, beta2, 1 - beta2, eps; anything where there is no such dynamics."""
+    """Return momentum, step_size, beta2, 1 - beta2, eps; placeholders for a dynamics without them."""
     momentum, step_size, beta2, eps = constants or (0.0, 1.0, 0.0, 1.0)
     return momentum, step_size, beta2, 1.0 - beta2, eps
 

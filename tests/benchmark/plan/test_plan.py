@@ -37,8 +37,8 @@ def test_cells(texts: list[str], expected: list[tuple[str, str, tuple[str, ...]]
     ("texts", "message"),
     [
         (["lsmt"], "did you mean 'lstm'"),
-        (["lstm,lstm"], "comes twice"),
-        (["momentum,momentum-lstm"], "comes twice"),
+        (["lstm,lstm"], "is given twice"),
+        (["momentum,momentum-lstm"], "is given twice"),
         ([" , "], "no cell was named"),
         (["momentum=0.9"], "an option without a cell"),
         (["lstm,momentum=0.9"], "an option without a cell"),

@@ -158,9 +158,9 @@ def test_by_folder_and_by_fraction(folder: Path) -> None:
         (
             Speech,
             {"split": "speaker"},
-            r"`split` must go with a pattern that has \{speaker\}, got 'speaker'; the pattern is '\*'",
+            r"`split` must be used with a pattern that has \{speaker\}, got 'speaker'; the pattern is '\*'",
         ),
-        (Speech, {"split": "folder"}, r"must go with a pattern that has \{split\}"),
+        (Speech, {"split": "folder"}, r"must be used with a pattern that has \{split\}"),
         (Speech, {"split": "fraction", "pattern": "{split}/*"}, "must be 'folder' or left out"),
         (Speech, {"test_indices": 0}, "`test_indices` must be >= 1, got 0"),
         (Speech, {"validation_fraction": 1.0}, r"`validation_fraction` must be in \[0, 1\), got 1.0"),
