@@ -96,12 +96,6 @@ def all_cells() -> dict[str, Cell]:
     return combine(DYNAMICS, {name: entry.filtered for name, entry in LAYERS.items()})
 
 
-def dynamics_equation(name: str) -> str:
-    """Return the formula of a dynamics by its name; of a plugin's without ``equation`` its docstring's first line."""
-    cls = DYNAMICS[name]
-    return getattr(cls, "equation", (cls.__doc__ or name).partition("\n")[0])
-
-
 def cell_options(cell: Cell) -> tuple[Option, ...]:
     """Return the options of a cell: those of its dynamics, then those of its layer."""
     return dataclass_options(DYNAMICS[cell.dynamics]) + dataclass_options(LAYERS[cell.layer].options)

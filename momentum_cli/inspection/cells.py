@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from momentum_cli.cells.catalogue import LAYERS, all_cells, cell_options, dynamics_equation
+from momentum_cli.cells.catalogue import LAYERS, all_cells, cell_options
 from momentum_cli.cells.plugins import load_installed
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.options import Option, dataclass_options
@@ -19,7 +19,7 @@ def describe_cells() -> list[dict[str, Any]]:
             "name": name,
             "dynamics": cell.dynamics,
             "layer": cell.layer,
-            "equation": f"{dynamics_equation(cell.dynamics)}; {LAYERS[cell.layer].recurrence.equation}",
+            "equation": f"{DYNAMICS[cell.dynamics].equation}; {LAYERS[cell.layer].recurrence.equation}",
             "options": {one.name: {"default": one.default, "range": one.range} for one in cell_options(cell)},
         }
         for name, cell in all_cells().items()
@@ -32,7 +32,7 @@ def print_cells() -> None:
     rows = []
     for dynamics, cls in DYNAMICS.items():
         names = [name for name, cell in all_cells().items() if cell.dynamics == dynamics]
-        rows.append(["\n".join(names), _lines(dynamics_equation(dynamics)), _shown(dataclass_options(cls))])
+        rows.append(["\n".join(names), _lines(cls.equation), _shown(dataclass_options(cls))])
     terminal.print_table(["cell", "equation (u: projected input)", "options: default, range"], rows)
     layers = [
         [name, _lines(entry.recurrence.equation), _shown(dataclass_options(entry.options))]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from momentum_cli.cells.catalogue import LAYERS, all_cells, cell_objects, cell_options, dynamics_equation
+from momentum_cli.cells.catalogue import LAYERS, all_cells, cell_objects, cell_options
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.inspection.cells import describe_cells
@@ -49,17 +49,7 @@ def test_every_cell_is_described_by_its_classes() -> None:
     assert [entry["name"] for entry in described] == list(all_cells())
     for entry in described:
         cell = parse_cell(entry["name"])
-        first, second = dynamics_equation(cell.dynamics), LAYERS[cell.layer].recurrence.equation
+        first, second = DYNAMICS[cell.dynamics].equation, LAYERS[cell.layer].recurrence.equation
         assert entry["equation"] == f"{first}; {second}"
         assert (entry["dynamics"], entry["layer"]) == cell
-    assert len({dynamics_equation(name) for name in DYNAMICS}) == len(DYNAMICS)
-
-
-def test_a_dynamics_without_an_equation_shows_the_first_line_of_its_docstring(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Plain:
-        """d = u / 2
-
-        And more."""
-
-    monkeypatch.setitem(DYNAMICS, "plain", Plain)
-    assert dynamics_equation("plain") == "d = u / 2"
+    assert len({cls.equation for cls in DYNAMICS.values()}) == len(DYNAMICS)

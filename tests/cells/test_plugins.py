@@ -18,7 +18,7 @@ from untrained import write_checkpoint
 
 from momentum_cli import CustomRNN, HeavyBall
 from momentum_cli.cells import plugins
-from momentum_cli.cells.catalogue import LAYERS, all_cells, dynamics_equation
+from momentum_cli.cells.catalogue import LAYERS, all_cells
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.cells.names import Cell
 from momentum_cli.cells.plugins import load_plugin, loaded_files
@@ -137,7 +137,7 @@ def test_a_dynamics_gets_a_cell_for_each_recurrence(tmp_path: Path) -> None:
     load_plugin(write(tmp_path, LAZY))
     assert parse_cell("lazy") == parse_cell("lazy-lstm") == Cell("lazy", "lstm")
     assert all_cells()["lazy-gru"] == Cell("lazy", "gru")
-    assert dynamics_equation("lazy") == "m' = (1 - pace) m + pace u; d = m'"
+    assert DYNAMICS["lazy"].equation == "m' = (1 - pace) m + pace u; d = m'"
     (lazy,) = (entry for entry in describe_cells() if entry["name"] == "lazy")
     assert lazy["options"] == {"pace": {"default": 0.5, "range": "(0, 1]"}}
     load_plugin(EXAMPLE)  # and a recurrence that comes later has it too
@@ -219,6 +219,11 @@ HEAD = "import torch\nfrom momentum_cli import Recurrence\n"
         ),
         ("DYNAMICS = {'mine': 3}\n", 1, "`mine` must be a frozen dataclass"),
         (LAZY.replace("(FormDynamics)", ""), None, "Lazy has no state_names, init, step, scan; derive it from"),
+        (
+            LAZY.replace("equation: ClassVar[str] =", "formula: ClassVar[str] ="),
+            None,
+            "Lazy has no equation; derive it from",
+        ),
         (LAZY.replace("default=0.5, ", ""), None, "every option needs a default"),
         (LAZY.replace('"(0, 1]"', '"(0.5, 1]"'), None, r"`pace` must be in \(0.5, 1\], got 0.5"),
         (LAZY.replace("Filter(gain=self.pace, decay=1 - self.pace)", "0.5"), None, "`form` must be a Filter, Moments"),
