@@ -25,6 +25,10 @@ class RecipeError(MomentumError):
     exit_code = 2
 
 
+class SettingError(RecipeError, ValueError):
+    """An environment variable is wrong (exit 2); for callers of the library a ValueError."""
+
+
 class DataError(MomentumError):
     """Data or a saved model is missing, damaged or of another kind (exit 3)."""
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from momentum_cli.data import TASKS
+from momentum_cli.errors import SettingError
 from momentum_cli.inspection import doctor
+from momentum_cli.kernels.fused import library
 
 
 def report(tmp_path: Path, capsys: pytest.CaptureFixture[str], **changes: object) -> list[str]:
@@ -59,3 +61,17 @@ def test_every_task_stands_under_data_once(tmp_path: Path, capsys: pytest.Captur
     names = [name.strip() for line in lines for name in line[line.find("  ") :].partition(":")[0].split(",")]
     assert sorted(name for name in names if name in TASKS) == sorted(TASKS)
     assert "your own recordings" in next(line for line in lines if "speech-classify" in line)
+
+
+@pytest.mark.parametrize("name", ["MOMENTUMRNN_TRITON", "MOMENTUMRNN_ISA"])
+def test_a_wrong_environment_variable_is_a_mistake_of_usage(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a bug, which the command line would ask to report."""
+    if name == "MOMENTUMRNN_ISA" and library.load()[0] is None:
+        pytest.skip("the kernel library was not built")
+    monkeypatch.setenv(name, "nope")
+    with pytest.raises(SettingError, match=f"{name}.*'nope'|'nope' of {name}") as caught:
+        doctor.examine(tmp_path)
+    assert caught.value.exit_code == 2
+    assert isinstance(caught.value, ValueError)

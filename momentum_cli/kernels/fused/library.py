@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from momentum_cli.errors import SettingError
 from momentum_cli.messages import refuse
 
 ABI = 5
@@ -80,7 +81,7 @@ def chosen_isa(dtype: torch.dtype = torch.float32) -> str:
         dtype: Of the input.
 
     Raises:
-        ValueError: MOMENTUMRNN_ISA names none that this machine has.
+        SettingError: MOMENTUMRNN_ISA names none that this machine has.
         RuntimeError: There are no kernels for bfloat16 here; see `why_no_bfloat16`.
     """
     if dtype == torch.float64:
@@ -95,7 +96,7 @@ def chosen_isa(dtype: torch.dtype = torch.float32) -> str:
         return list(ISAS)[best]
     able = [name for name in ("generic", "avx2", "avx512") if _has(name)]
     if wanted not in able:
-        raise ValueError(refuse("MOMENTUMRNN_ISA", wanted, f"be one of {', '.join(able)} on this machine"))
+        raise SettingError(refuse("MOMENTUMRNN_ISA", wanted, f"be one of {', '.join(able)} on this machine"))
     return wanted
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from momentum_cli.errors import SettingError
 from momentum_cli.messages import unknown
 
 SWITCH = "MOMENTUMRNN_TRITON"
@@ -51,9 +52,9 @@ def chosen() -> str:
     """Return the name of the variant in use.
 
     Raises:
-        ValueError: The environment names one that does not exist.
+        SettingError: The environment names one that does not exist.
     """
     name = os.environ.get(SWITCH) or "stream"
     if name not in VARIANTS:
-        raise ValueError(unknown("variant", name, VARIANTS, SWITCH))
+        raise SettingError(unknown("variant", name, VARIANTS, SWITCH))
     return name
