@@ -98,7 +98,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     if header.get(_CHECKSUM) != checksum(tensors, header[_HEADER]):
         raise DataError(f"{path} is damaged: its content does not match its checksum; use another checkpoint")
-    return Checkpoint(tensors, data)
+    # Copies, at addresses as torch chooses them: those in the file are not aligned, and a product of matrices may then
+    # round otherwise, so that a resumed run would differ from one left alone.
+    return Checkpoint({name: tensor.clone() for name, tensor in tensors.items()}, data)
 
 
 def best_name(step: int) -> str:

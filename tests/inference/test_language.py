@@ -67,9 +67,13 @@ def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Training.
 
 
+@pytest.mark.parametrize("backend", ["auto", "reference"])
 @pytest.mark.parametrize("cell", ["lstm", "momentum", "nesterov", "sr", "rmsprop", "adam-gru", "momentum-dtriv"])
-def test_a_run_cut_in_the_middle_of_an_epoch_goes_on_bit_for_bit(text: Path, tmp_path: Path, cell: str) -> None:
-    model = {"language": {"embedding_size": 8, "tied": True, "input_dropout": 0.2, "embedding_dropout": 0.2}}
+def test_a_run_cut_in_the_middle_of_an_epoch_goes_on_bit_for_bit(
+    text: Path, tmp_path: Path, cell: str, backend: str
+) -> None:
+    language = {"embedding_size": 8, "tied": True, "input_dropout": 0.2, "embedding_dropout": 0.2}
+    model = {"backend": backend, "language": language}
     bptt = {"length": 20, "variable": True, "ar": 2.0, "tar": 1.0}
     settings = recipe(text, cell, model=model, train={"bptt": bptt, "accumulate": 2, "batch_size": 2})
     whole = trainer(settings)
