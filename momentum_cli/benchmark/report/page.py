@@ -46,7 +46,7 @@ _CAPTIONS = {
     "grid": "Each square one point of the grid, mean and median over seeds; framed where the median run reaches the "
     "target.",
     "diagnostics": "What the optimizers chose, as it was logged: median over seeds and, shaded, the range.",
-    "time_to_target": "A mark a seed, a bar at the median.",
+    "time_to_target": "One mark per seed, a bar at the median.",
     "profile": "Higher is better: the part of the recipes on which a cell is within τ of the best one.",
 }
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
