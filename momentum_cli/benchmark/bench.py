@@ -29,11 +29,15 @@ from momentum_cli.benchmark.running.workers import threads_of
 from momentum_cli.benchmark.tables.text import summary_text
 from momentum_cli.errors import MomentumError, RecipeError, RunError
 from momentum_cli.machine import environment
+from momentum_cli.messages import unknown
 from momentum_cli.progress import BenchUi, NullBenchUi
 from momentum_cli.runs.lock import locked
 from momentum_cli.training.launch import require_accelerator
 
 __all__ = ["bench"]
+
+# The word of the command line -> the key of the numbers.
+CLOCKS = {"seconds": "train_seconds", "steps": "steps"}
 
 
 def bench(
@@ -53,6 +57,7 @@ def bench(
     full: bool = False,
     tuned: int = 0,
     jobs: int = 1,
+    clock: str | None = None,
     accelerator: str = "auto",
     data_dir: Path | None = None,
     out: Path | None = None,
@@ -78,7 +83,9 @@ def bench(
         baseline: what speed-ups are relative to, a cell, or ``"CELL OPTIMIZER"``; None: the first.
         full: train to the end of the budget, also past the target.
         tuned: trials of hyperparameters a cell before the runs; 0: none.
-        jobs: processes; above 1 steps are the scored clock, because processes slow each other down.
+        jobs: processes; above 1 the clock is steps, because processes slow each other down.
+        clock: the scored clock, ``"seconds"`` or ``"steps"``; None: seconds, with `jobs` above 1 steps. A benchmark on
+            the clock of steps may continue on another machine, and then reports no seconds.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         data_dir: folder of data sets.
         out: the folder; None: ``runs/bench-RECIPE-NNN``, or the unfinished one of the same benchmark.
@@ -117,10 +124,10 @@ def bench(
         full=full,
         overrides=overrides,
     )
-    scored = "train_seconds" if jobs == 1 else "steps"
+    scored = _scored(clock, jobs)
     where = machine(torch.get_num_threads() if jobs == 1 else threads_of(jobs))
     wanted = identity(plan, scored=scored, tuned=tuned, where=where)
-    folder, again = open_bench_folder(out, wanted, overwrite=overwrite)
+    folder, again, earlier = open_bench_folder(out, wanted, overwrite=overwrite)
     with locked(folder, "benchmark"):
         shown.note(f"{'continuing in' if again else 'benchmark folder:'} {folder}")
         setting = Setting(folder, data_dir, accelerator, jobs, shown)
@@ -131,12 +138,25 @@ def bench(
         else:
             tuning = None
         results = execute("benchmark", plan.groups(), setting)
-        content = _report(plan, results, folder, scored, shown, jobs=jobs, tuning=tuning, machine=where)
+        facts = {"jobs": jobs, "tuning": tuning, "machine": where, "earlier_machines": earlier}
+        content = _report(plan, results, folder, scored, shown, **facts)
     if all(result["error"] for result in results.values()):
         first = next(iter(results.values()))
         raise RunError(f"every run was ended by an error, the first one: {first['error']} ({first['run_dir']})")
     shown.finish(partial(summary_text, content))
     return content
+
+
+def _scored(clock: str | None, jobs: int) -> str:
+    if clock is None:
+        return CLOCKS["seconds" if jobs == 1 else "steps"]
+    if clock not in CLOCKS:
+        raise RecipeError(unknown("clock", clock, CLOCKS))
+    if clock == "seconds" and jobs > 1:
+        raise RecipeError(
+            f"--clock seconds needs --jobs 1, got --jobs {jobs}: processes slow each other down; leave out one of them"
+        )
+    return CLOCKS[clock]
 
 
 def _report(

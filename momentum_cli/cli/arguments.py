@@ -13,6 +13,13 @@ from momentum_cli.messages import Said, refuse
 from momentum_cli.ui import terminal
 
 
+class Clock(StrEnum):
+    """Scored clocks of a benchmark."""
+
+    seconds = "seconds"
+    steps = "steps"
+
+
 class Accelerator(StrEnum):
     """Devices to compute on; auto takes CUDA if available."""
 

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from momentum_cli.cli.arguments import Accelerator, AcceleratorOption, DataDir, Json, NoProgress, Quiet, is_override
+from momentum_cli.cli.arguments import (
+    Accelerator,
+    AcceleratorOption,
+    Clock,
+    DataDir,
+    Json,
+    NoProgress,
+    Quiet,
+    is_override,
+)
 from momentum_cli.cli.completion import complete_recipe, complete_run
 from momentum_cli.ui import terminal
 
@@ -121,6 +130,14 @@ def bench(
         int,
         typer.Option(metavar="N", min=1, help="Processes; above 1 optimizer steps are the scored clock, not seconds."),
     ] = 1,
+    clock: Annotated[
+        Clock | None,
+        typer.Option(
+            help="What speed-ups are measured in; by default seconds, with --jobs above 1 steps. A benchmark in steps "
+            "may continue on another machine.",
+            show_default=False,
+        ),
+    ] = None,
     accelerator: AcceleratorOption = Accelerator.auto,
     speed: Annotated[
         bool,
@@ -181,6 +198,7 @@ def bench(
         "--full": full,
         "--tuned": tuned,
         "--jobs": jobs != 1,
+        "--clock": clock,
         "--accelerator": accelerator != Accelerator.auto,
     }
     if speed and (useless := [name for name, is_given in training_only.items() if is_given]):
@@ -225,6 +243,7 @@ def bench(
             full=full,
             tuned=tuned or 0,
             jobs=jobs,
+            clock=None if clock is None else clock.value,
             accelerator=accelerator.value,
             data_dir=data_dir,
             out=out,

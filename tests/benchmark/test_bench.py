@@ -17,9 +17,11 @@ import torch
 from small_bench import write_recipe
 
 from momentum_cli.benchmark.bench import bench
+from momentum_cli.benchmark.report.sources import read_sources, require_one_machine
 from momentum_cli.benchmark.results.files import read_bench, read_curves
 from momentum_cli.benchmark.running import runner
 from momentum_cli.benchmark.running.contender import Contender
+from momentum_cli.benchmark.tables.comparison import comparison_table, remarks
 from momentum_cli.cli import app
 from momentum_cli.errors import RecipeError, RunError
 
@@ -196,6 +198,35 @@ def test_folders_that_are_something_else(tmp_path: Path) -> None:
         bench([recipe], **options, out=out)
     bench([recipe], **options, out=out, overrides=["optimizer.lr=0.5"], overwrite=True)
     assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_on_the_clock_of_steps_a_bench_continues_on_another_machine(tmp_path: Path) -> None:
+    recipe, out = write_recipe(tmp_path), tmp_path / "out"
+    options: dict[str, Any] = {"cells": ["lstm"], "budget_steps": 4, "out": out}
+    bench([recipe], **options, seeds="0")
+    plan = json.loads((out / "plan.json").read_text())
+    plan["machine"]["cpu"] = "Another processor"
+    (out / "plan.json").write_text(json.dumps(plan))
+    content = bench([recipe], **options, seeds="0-1", clock="steps")
+    assert (content["scored"], [machine["cpu"] for machine in content["earlier_machines"]]) == (
+        "steps",
+        ["Another processor"],
+    )
+    table = comparison_table(content["comparisons"][0], content)
+    assert {"train s", "ms/step"}.isdisjoint(table.columns)
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+    assert "2 machines" in remarks(content)[1]
+    # Once more on this one: the other is named once.
+    assert bench([recipe], **options, seeds="0-1", clock="steps")["earlier_machines"] == content["earlier_machines"]
+    with pytest.raises(RecipeError, match=r"made on yet another machine.*--clock steps"):
+        bench([recipe], **options, seeds="0-1")
+    with pytest.raises(RecipeError, match="different machines"):
+        require_one_machine(read_sources([out]))
+    with pytest.raises(RecipeError, match="--jobs 2"):
+        bench([recipe], **options, seeds="0", clock="seconds", jobs=2)
+    with pytest.raises(RecipeError, match="unknown clock 'hours'"):
+        bench([recipe], **options, seeds="0", clock="hours")
 
 
 def test_two_at_a_time_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from momentum_cli.benchmark.tables.comparison import (
     mean_text,
     range_text,
     remarks,
+    timed,
     total_text,
     tuning_table,
     verdicts,
@@ -139,7 +140,7 @@ def _source(source: Source, number: int, *, several: bool) -> Iterator[str]:
         if chosen is not None:
             yield f"<h3>What optimizers chose</h3>{_table(chosen, keys=_keys(comparison))}"
         yield from pictures.pop(comparison["name"], [])
-        yield from _details(comparison)
+        yield from _details(comparison, summary)
     yield "<h2>Where and how</h2>"
     yield _environment(source)
 
@@ -212,19 +213,30 @@ def _keys(comparison: Mapping[str, Any]) -> dict[str, int]:
     return colors | {cell["arm"]: colors[cell["label"]] for cell in comparison["cells"] if "arm" in cell}
 
 
-def _details(comparison: Mapping[str, Any]) -> Iterator[str]:
+def _details(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[str]:
     metric = comparison["metric"]
-    columns = ["run", "reached", "steps", "train s", f"best {metric}", f"test {metric}", "ran to step", "remark"]
+    columns = [
+        "run",
+        "reached",
+        "steps",
+        *timed(summary, "train s"),
+        f"best {metric}",
+        f"test {metric}",
+        "ran to step",
+        "remark",
+    ]
     rows = []
     for run in comparison["runs"]:
         at = run["to_target"]
         reached = "–" if comparison["target"] is None else "yes" if run["reached"] else "no"
         step = NOTHING if run["ms_per_step"] is None else f"{run['ms_per_step']:.3g} ms/step"
+        remark = " ".join(timed(summary, step))
         values = [metric_text(metric, run[name]) for name in ("best", "test")]
         rows.append(
             [
-                *(run["id"], reached, count_text(at["steps"]), time_text(at["train_seconds"]), *values),
-                *(f"{run['steps']:,} ({run['stop_reason']})", run["miss"] or step),
+                *(run["id"], reached, count_text(at["steps"])),
+                *timed(summary, time_text(at["train_seconds"])),
+                *(*values, f"{run['steps']:,} ({run['stop_reason']})", run["miss"] or remark),
             ]
         )
     yield f"<details><summary>Every run</summary>{_table(Table('', columns, rows))}</details>"

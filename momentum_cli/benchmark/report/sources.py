@@ -76,6 +76,7 @@ def differences(sources: Sequence[Source]) -> list[str]:
     machines = [(source.name, source.machine) for source in sources]
     for source in sources:
         machines += [(name, other) for name, other in source.summary.get("machines", {}).items()]
+        machines += [(source.name, other) for other in source.summary.get("earlier_machines", ())]
     found = []
     for key in MACHINE:
         values: dict[str, list[str]] = {}

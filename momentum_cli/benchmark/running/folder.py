@@ -30,10 +30,11 @@ _FILES = (
     *("*.png", ".*.tmp"),
 )
 _FORMAT = "momentumrnn bench plan"
+_EARLIER = "earlier_machines"
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """Return what times depend on besides the recipe; times of two machines are never put into one table."""
+    """Return what times depend on apart from the recipe; times of two machines are never put into one table."""
     here = environment()
     return {
         "cpu": here["cpu"]["name"],
@@ -61,7 +62,7 @@ def identity(plan: Plan, *, scored: str, tuned: int, where: dict[str, Any]) -> d
 
 def open_bench_folder(
     out: Path | None, wanted: dict[str, Any], *, overwrite: bool, base: Path = Path("runs")
-) -> tuple[Path, bool]:
+) -> tuple[Path, bool, list[dict[str, Any]]]:
     """Make the folder of a benchmark, or reopen the one that was interrupted.
 
     Args:
@@ -72,13 +73,15 @@ def open_bench_folder(
         base: parent of numbered folders.
 
     Returns:
-        The folder, and whether there was a benchmark in it.
+        The folder; if there was a benchmark in it; and the other machines on which it ran before, none when seconds are
+        the scored clock.
 
     Raises:
         RecipeError: `out` holds something else, or times of another machine or clock.
     """
     # What went through JSON is compared with what went through JSON: tuples are lists, infinities are words.
     wanted = json.loads(json.dumps(wanted))
+    machines: list[dict[str, Any]] = []
     name = "bench-" + "-".join(wanted["recipes"])
     try:
         folder = _unfinished(base, name, wanted) or _numbered(base, name) if out is None else out
@@ -92,15 +95,15 @@ def open_bench_folder(
             _clear(folder)
             earlier = None
         if earlier is not None:
-            _check_same_clock(folder, earlier, wanted)
+            machines = _machines_before(folder, earlier, wanted)
         (folder / RUNS).mkdir(exist_ok=True)
-        write_json(folder / PLAN, wanted)
+        write_json(folder / PLAN, wanted | ({_EARLIER: machines} if machines else {}))
     except OSError as error:
         raise RecipeError(
             f"cannot make a folder for the benchmark ({error.strerror or error}: {error.filename}); name another one "
             "with --out"
         ) from error
-    return folder, earlier is not None
+    return folder, earlier is not None, machines
 
 
 def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, Any]]:
@@ -135,7 +138,10 @@ def _unfinished(base: Path, name: str, wanted: dict[str, Any]) -> Path | None:
     pattern = re.compile(re.escape(_stem(name)) + r"-(\d+)")
     found = sorted((int(m[1]), path) for path in base.iterdir() if (m := pattern.fullmatch(path.name)))
     for _, path in reversed(found):
-        if not (path / BENCH).exists() and _read_plan(path) == wanted:
+        if (path / BENCH).exists() or (plan := _read_plan(path)) is None:
+            continue
+        plan.pop(_EARLIER, None)
+        if plan == wanted:
             return path
     return None
 
@@ -166,16 +172,24 @@ def _read_plan(folder: Path) -> dict[str, Any] | None:
     return plan if isinstance(plan, dict) and plan.get("format") == _FORMAT else None
 
 
-def _check_same_clock(folder: Path, earlier: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _machines_before(folder: Path, earlier: dict[str, Any], wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the other machines on which the benchmark ran; refuse them when seconds are the scored clock."""
     here, there = wanted["machine"], earlier["machine"]
+    if wanted["scored"] == "steps":
+        # Steps are the same everywhere, also those of runs that were scored in seconds.
+        before = [*earlier.get(_EARLIER, []), there]
+        return [machine for n, machine in enumerate(before) if machine != here and machine not in before[:n]]
     differing = [f"{key} {there.get(key)} there, {here[key]} here" for key in here if there.get(key) != here[key]]
-    if earlier["scored"] != wanted["scored"]:
-        differing.append(f"scored clock {earlier['scored']} there, {wanted['scored']} here (--jobs)")
+    if _EARLIER in earlier:
+        differing.append("some of them were made on yet another machine")
+    elif earlier["scored"] != wanted["scored"]:
+        differing.append(f"scored clock {earlier['scored']} there, {wanted['scored']} here")
     if differing:
         raise RecipeError(
-            f"{folder} holds runs whose times cannot be compared with those of this one ({'; '.join(differing)}); name "
-            "another --out, or --overwrite to start anew"
+            f"{folder} holds runs whose times cannot be compared with those of this one ({'; '.join(differing)}); "
+            "compare steps with --clock steps, name another --out, or --overwrite to start anew"
         )
+    return []
 
 
 def _clear(folder: Path) -> None:

@@ -40,23 +40,29 @@ def comparison_table(comparison: Mapping[str, Any], summary: Mapping[str, Any]) 
     best = f"best {metric}" + (" (test)" if comparison["split"] == "test" else "")
     columns = ["cell"]
     if target is not None:
-        columns += ["hits", "train s", "steps", "samples", f"speed-up ({_clock(summary['scored'])})"]
+        columns += ["hits", *timed(summary, "train s"), "steps", "samples"]
+        columns.append(f"speed-up ({_clock(summary['scored'])})")
     columns += [best] + ([f"test {metric}"] if comparison["split"] != "test" else [])
-    columns += ["ms/step", "parameters", "memory"]
+    columns += [*timed(summary, "ms/step"), "parameters", "memory"]
     rows = []
     for cell in comparison["cells"]:
         row = [cell["label"]]
         if target is not None:
-            row += [f"{cell['hits']} of {cell['runs']}", range_text(cell["train_seconds"], time_text)]
+            row += [f"{cell['hits']} of {cell['runs']}", *timed(summary, range_text(cell["train_seconds"], time_text))]
             row += [range_text(cell["steps"], count_text), range_text(cell["samples"], count_text)]
             row.append(speed_up_text(cell, baseline_of(comparison, summary)))
         row.append(mean_text(metric, cell["best"]))
         if comparison["split"] != "test":
             row.append(mean_text(metric, cell["test"]))
-        row += [_or_nothing(cell["ms_per_step"], "{:.3g}"), _or_nothing(cell["parameters"], "{:,}")]
+        row += [*timed(summary, _or_nothing(cell["ms_per_step"], "{:.3g}")), _or_nothing(cell["parameters"], "{:,}")]
         row.append(NOTHING if cell["memory_bytes"] is None else bytes_text(cell["memory_bytes"]))
         rows.append(row)
     return Table(comparison_title(comparison), columns, rows)
+
+
+def timed(summary: Mapping[str, Any], *texts: str) -> list[str]:
+    """Return the texts of columns of seconds: none for runs of several machines, which have no common second."""
+    return [] if summary.get("earlier_machines") else list(texts)
 
 
 def baseline_of(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
@@ -105,7 +111,11 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"anecdotal: {count} seed{'s' if count > 1 else ''} cannot tell a difference from luck; use 3 or more"
         )
-    if summary["scored"] == "steps":
+    if earlier := summary.get("earlier_machines"):
+        lines.append(
+            f"the runs were made on {len(earlier) + 1} machines, whose seconds cannot be compared: the clock is steps"
+        )
+    if summary.get("jobs", 1) > 1:
         lines.append(
             f"{summary['jobs']} processes at a time slowed each other down: steps are the scored clock, and seconds "
             "and ms/step say little"
