@@ -25,7 +25,7 @@ from momentum_cli.errors import DataError
 
 LARGE = 256 << 20
 """Bytes from which on a file is not held in memory."""
-VERSION = 1
+VERSION = 2
 
 
 def open_source(path: Path, schema: Schema, problems: Problems, *, whole: bool = True) -> Source:
@@ -114,6 +114,7 @@ def _write_index(folder: Path, gathered: Gathered) -> None:
     description = {
         "feature_names": gathered.feature_names,
         "columns": gathered.features.columns,
+        "dtype": gathered.features.dtype.str,
         "step_targets": None if steps is None else [steps.dtype.str, steps.columns],
         "labels": gathered.labels,
         "facts": gathered.facts,
@@ -127,7 +128,7 @@ def _read(folder: Path) -> Gathered:
         with np.load(folder / "index.npz", allow_pickle=False) as arrays:
             found = dict(arrays)
         steps = description["step_targets"]
-        features = Steps(folder / "features.bin", np.float32, description["columns"])
+        features = Steps(folder / "features.bin", description["dtype"], description["columns"])
         step_targets = None if steps is None else Steps(folder / "targets.bin", steps[0], steps[1])
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder}: damaged ({error}); delete this folder; it is made again from the data") from error

@@ -68,7 +68,8 @@ def open_folder(path: Path, schema: Schema, problems: Problems) -> Source:
             split = None if schema.split_column is None else words([parts[0]])
             yield Piece(name, steps, np.array([number], np.int64), None, label, split)
 
-    return Source(str(path), names, pieces(), len(names), facts)
+    # Samples are read as float32, and numbers of characters are small.
+    return Source(str(path), names, pieces(), len(names), np.float32, facts)
 
 
 class _TextReader:

@@ -23,13 +23,14 @@ class Gathered:
     """All sequences of a file.
 
     Attributes:
-        features: (S, D) float32 steps; NaN where the mean of the training data goes.
-        step_targets: (S, 1) int64 classes or (S, K) float32 values of every step, or None.
+        features: (S, D) steps as exact as the file has them, in the type of the source; NaN where the mean of the
+            training data goes.
+        step_targets: (S, 1) int64 classes or (S, K) float64 values of every step, or None.
         feature_names: D names; of a wide table and of text one.
         names: (n,) texts.
         rows: (n,) int64, the first row of each.
         starts, lengths: (n,) int64, where its steps are.
-        targets: (n,) int64 classes, (n, K) float32 values, or None.
+        targets: (n,) int64 classes, (n, K) float64 values, or None.
         splits: (n,) texts, or None.
         labels: Names of the classes, sorted; () without classes.
         missing: Missing values of each feature, before the policy.
@@ -83,7 +84,7 @@ class Gatherer:
     ) -> None:
         self.schema, self.missing, self.source, self.problems, self.whole = schema, missing, source, problems, whole
         self._folder = folder
-        self._features = StepWriter(source.channels, np.float32, None if folder is None else folder / "features.bin")
+        self._features = StepWriter(source.channels, source.dtype, None if folder is None else folder / "features.bin")
         self._targets: StepWriter | None = None
         self._codes: dict[str, int] = {}
         self._seen: set[str] = set()
@@ -115,13 +116,13 @@ class Gatherer:
         if self._sequence_targets and self.schema.target_is_class:
             targets = recode[np.array(self._sequence_targets, np.int64)] if labels else None
         elif self._sequence_targets:
-            targets = np.array(self._sequence_targets, np.float32)
+            targets = np.array(self._sequence_targets, np.float64)
         if self.schema.kind == "labelling" and self._targets is not None:
             step_targets = self._recoded(step_targets, recode)
         if self._folder is not None:
-            features = Steps(self._folder / "features.bin", np.float32, self.source.channels)
+            features = Steps(self._folder / "features.bin", self.source.dtype, self.source.channels)
             if self.schema.kind == "forecasting" and self._targets is not None:
-                step_targets = Steps(self._folder / "targets.bin", np.float32, self._targets.columns)
+                step_targets = Steps(self._folder / "targets.bin", np.float64, self._targets.columns)
         assert features is not None
         return Gathered(
             features,
@@ -319,7 +320,7 @@ class Gatherer:
             self.problems.add("missing", f"target {names}: missing value", rows, sequence=piece.sequence)
         if self._targets is None:
             path = None if self._folder is None else self._folder / "targets.bin"
-            self._targets = StepWriter(found.shape[1], np.int64 if self.schema.target_is_class else np.float32, path)
+            self._targets = StepWriter(found.shape[1], np.int64 if self.schema.target_is_class else np.float64, path)
         self._targets.append(found)
 
     def _code(self, label: str) -> int:

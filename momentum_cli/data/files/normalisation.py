@@ -11,7 +11,12 @@ from typing import Literal
 
 import numpy as np
 
+from momentum_cli.errors import DataError
+from momentum_cli.messages import refuse
+
 Normalise = Literal["standard", "range", "none"]
+COARSE = 1e-3
+"""Rounding of a scaled column, in its standard deviations, from which on it is refused."""
 OTHER = "other"
 """Name of the channel of characters that the training texts do not have."""
 
@@ -45,44 +50,89 @@ class Scaling:
         return cls(*(np.array(plain[name], np.float64) for name in ("offset", "scale", "fill")))
 
 
-def fit(blocks: Iterable[np.ndarray], columns: int, how: Normalise) -> Scaling:
-    """Fit a scaling to the steps of the training data, in one pass.
-
-    `standard`: mean and standard deviation (of the population); `range`: smallest and largest value become 0 and 1;
-    `none`: nothing. A constant column is only moved.
+@dataclass(frozen=True)
+class Moments:
+    """Moments and range of the steps of the training data, by column.
 
     Args:
-        blocks: (t, C) values, NaN where missing.
-        columns: C.
-        how: Which.
+        mean, deviation: (C,) float64, the latter of the population; 0 without values.
+        low, high: (C,) float64; infinite without values.
 
     Reference: means and squares of blocks are merged as in Chan, Golub and LeVeque, Updating Formulae and a Pairwise
     Algorithm for Computing Sample Variances, COMPSTAT 1982, equation 2.1.
     """
-    count, mean, squares = np.zeros(columns), np.zeros(columns), np.zeros(columns)
-    low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
-    for block in blocks:
-        values = block.astype(np.float64)
-        present = ~np.isnan(values)
-        new = present.sum(0)
-        here = np.where(present, values, 0.0).sum(0) / np.maximum(new, 1)
-        spread = np.where(present, values - here, 0.0)
-        total = np.maximum(count + new, 1)
-        squares += (spread**2).sum(0) + (here - mean) ** 2 * count * new / total
-        mean += (here - mean) * new / total
-        count += new
-        low = np.minimum(low, np.where(present, values, np.inf).min(0, initial=np.inf))
-        high = np.maximum(high, np.where(present, values, -np.inf).max(0, initial=-np.inf))
-    if how == "standard":
-        offset, scale = mean, np.sqrt(squares / np.maximum(count, 1))
-    elif how == "range":
-        known = count > 0
-        offset, scale = np.where(known, low, 0.0), np.where(known, high - low, 1.0)
-    else:
-        offset, scale = np.zeros(columns), np.ones(columns)
-    # What varies less than its own rounding is constant.
-    constant = scale <= 1e-12 * np.maximum(np.abs(mean), 1e-30)
-    return Scaling(offset, np.where(constant, 1.0, scale), mean)
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, blocks: Iterable[np.ndarray], columns: int) -> Moments:
+        """Return the moments of blocks (t, C), NaN where a value is missing, in one pass."""
+        count, mean, squares = np.zeros(columns), np.zeros(columns), np.zeros(columns)
+        low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
+        for block in blocks:
+            values = block.astype(np.float64)
+            present = ~np.isnan(values)
+            new = present.sum(0)
+            here = np.where(present, values, 0.0).sum(0) / np.maximum(new, 1)
+            spread = np.where(present, values - here, 0.0)
+            total = np.maximum(count + new, 1)
+            squares += (spread**2).sum(0) + (here - mean) ** 2 * count * new / total
+            mean += (here - mean) * new / total
+            count += new
+            low = np.minimum(low, np.where(present, values, np.inf).min(0, initial=np.inf))
+            high = np.maximum(high, np.where(present, values, -np.inf).max(0, initial=-np.inf))
+        return cls(mean, np.sqrt(squares / np.maximum(count, 1)), low, high)
+
+    @property
+    def constant(self) -> np.ndarray:
+        """(C,) bool, whether a column varies less than its own rounding."""
+        return np.asarray(self.deviation <= 1e-12 * np.maximum(np.abs(self.mean), 1e-30))
+
+    def scaling(self, how: Normalise) -> Scaling:
+        """Return the scaling that a word of `Files.normalise` stands for; a constant column is only moved.
+
+        `standard`: mean and standard deviation; `range`: smallest and largest value become 0 and 1; `none`: nothing.
+        """
+        if how == "standard":
+            offset, scale = self.mean, self.deviation
+        elif how == "range":
+            known = np.isfinite(self.low)
+            offset, scale = np.where(known, self.low, 0.0), np.where(known, self.high - self.low, 1.0)
+        else:
+            offset, scale = np.zeros(len(self.mean)), np.ones(len(self.mean))
+        return Scaling(offset, np.where(self.constant, 1.0, scale), self.mean)
+
+    def lost(self, scaling: Scaling) -> np.ndarray:
+        """Return (C,) the steps between neighbouring float32 inputs, in standard deviations of the column.
+
+        Standard scaling gives about 1e-7; a series around 1.6e9 that is not scaled is rounded to multiples of 128.
+        """
+        ends = np.maximum(np.abs(self.low - scaling.offset), np.abs(self.high - scaling.offset))
+        known = np.isfinite(ends) & ~self.constant
+        steps = np.spacing(np.where(known, ends / scaling.scale, 0.0).astype(np.float32)).astype(np.float64)
+        return np.where(known, steps * scaling.scale / np.where(known, self.deviation, 1.0), 0.0)
+
+
+def fit(blocks: Iterable[np.ndarray], columns: int, how: Normalise) -> Scaling:
+    """Fit a scaling to the steps of the training data, blocks (t, C) with NaN where a value is missing.
+
+    Raises:
+        DataError: The scaled values cannot be held by float32, in which a model computes.
+    """
+    moments = Moments.of(blocks, columns)
+    scaling = moments.scaling(how)
+    coarse = np.flatnonzero(moments.lost(scaling) > COARSE)
+    if len(coarse):
+        at = int(coarse[0])
+        values = f"values from {moments.low[at]:.12g} to {moments.high[at]:.12g}"
+        raise DataError(
+            f"{refuse('task.normalise', how, 'be standard or range')}: {values} are rounded in float32, "
+            f"by {moments.lost(scaling)[at]:.2g} standard deviations"
+        )
+    return scaling
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,7 @@ class Source:
         features: Names of the D features; of a wide table the names of its steps.
         pieces: An iterator of `Piece`.
         channels: D.
+        dtype: Type that holds every value of the file exactly.
         facts: What else a reader found and predict has to know, such as the sample rate.
     """
 
@@ -145,4 +146,5 @@ class Source:
     features: tuple[str, ...]
     pieces: Any
     channels: int
+    dtype: type[np.floating[Any]] = np.float64
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)

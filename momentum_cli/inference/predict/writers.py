@@ -75,8 +75,8 @@ class CsvWriter:
         elif isinstance(record["values"], dict):
             for name, value in record["values"].items():
                 steps = enumerate(value, start=1) if isinstance(value, list) else ()
-                cells |= {f"{name}[t+{step}]": f"{one:.9g}" for step, one in steps}
-                cells |= {} if isinstance(value, list) else {name: f"{value:.9g}"}
+                cells |= {f"{name}[t+{step}]": f"{one:.15g}" for step, one in steps}
+                cells |= {} if isinstance(value, list) else {name: f"{value:.15g}"}
         else:
             cells |= {f"value_{index}": f"{value:.9g}" for index, value in enumerate(outputs.reshape(-1))}
         if self._heading is None:
@@ -90,8 +90,8 @@ class CsvWriter:
 
 
 class NpzWriter:
-    """Arrays ``outputs`` (n, O) or (n, T, O) float32; for classes ``predicted`` (n,) or (n, T) int64; ``row`` (n,)
-    int64, -1 for a file that is one sample; ``source`` (n,) int64, the index in ``sources``.
+    """Arrays ``outputs`` (n, O) or (n, T, O), float32 or, in original units, float64; for classes ``predicted`` (n,) or
+    (n, T) int64; ``row`` (n,) int64, -1 for a file that is one sample; ``source`` (n,) int64, the index in ``sources``.
 
     Args:
         path: The file; the arrays grow in temporary files in its folder until they are complete.
@@ -112,7 +112,7 @@ class NpzWriter:
             DataError: The outputs differ in shape from those before.
         """
         source = self._sources.setdefault(record["source"], len(self._sources))
-        self._append("outputs", outputs.astype(np.float32))
+        self._append("outputs", outputs)
         self._append("row", np.int64(-1 if record["row"] is None else record["row"]))
         self._append("source", np.int64(source))
         if "top" in record or "labels" in record:

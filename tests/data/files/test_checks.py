@@ -230,7 +230,8 @@ def test_a_scaling_is_numpys_whatever_the_blocks_are() -> None:
     ranged = fit(blocks, 3, "range")(values)
     np.testing.assert_allclose(np.nanmin(ranged, 0), 0, atol=1e-6)
     np.testing.assert_allclose(np.nanmax(ranged[:, :2], 0), 1, rtol=1e-6)
-    assert fit(blocks, 3, "none")(values)[1].tolist() == np.float32(values[1]).tolist()
+    unscaled = fit([values[:, 1:]], 2, "none")(values[:, 1:])
+    assert unscaled[1].tolist() == np.float32(values[1, 1:]).tolist()
 
 
 def test_the_test_data_do_not_move_the_scaling(tmp_path: Path) -> None:
