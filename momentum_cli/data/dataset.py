@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from momentum_cli.data.batching import Groups, Separate, Windows
+from momentum_cli.data.problems import Problem
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
@@ -219,7 +220,10 @@ class Dataset:
 
 
 class Task(Protocol):
-    """The interface of a task: a frozen dataclass of its recipe options that can load its data."""
+    """The base of every task: a frozen dataclass of its recipe options that can load its data.
+
+    What has a body here serves a task whose data are embedded or generated; one that reads files says more.
+    """
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -238,6 +242,43 @@ class Task(Protocol):
         Raises:
             DataError: data is missing, damaged or cannot be fetched.
         """
+
+    @classmethod
+    def availability(cls, data_dir: Path) -> str:
+        """Say, in words for `momentumrnn doctor`, if the data are there; nothing is downloaded.
+
+        Args:
+            data_dir: folder of data sets.
+        """
+        return "ready, needs no files"
+
+    def source(self, data_dir: Path | None = None) -> Path | None:
+        """Return the user's file or folder that the task reads; None: it reads none.
+
+        Raises:
+            DataError: it does not exist.
+        """
+        return None
+
+    def describe(self, data_dir: Path | None = None) -> dict[str, Any]:
+        """Return what `momentumrnn data describe` shows of the source before its splits, JSON-able.
+
+        Raises:
+            DataError: the source is missing or cannot be read.
+        """
+        return {}
+
+    def check(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> list[Problem]:
+        """Return every mistake in the data, in the order in which they were found.
+
+        Raises:
+            DataError: the data cannot be read at all.
+        """
+        try:
+            self.load(data_dir, progress)
+        except DataError as error:
+            return [Problem("data", str(error))]
+        return []
 
 
 def find_data(path: str, data_dir: Path | None) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from momentum_cli.data.batching import stratified_holdout
-from momentum_cli.data.dataset import Dataset
+from momentum_cli.data.dataset import Dataset, Task
 from momentum_cli.data.pixels import check_options, pixel_dataset, pixel_sizes
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.errors import DataError
@@ -29,7 +29,7 @@ LICENCE = (
 
 
 @dataclass(frozen=True)
-class Digits:
+class Digits(Task):
     """Classify 8x8 digits read a few pixels at a time.
 
     The file holds no division into training and test images, so one is fixed here: 360 test images drawn with seed 0,

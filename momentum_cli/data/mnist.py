@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from momentum_cli.data.batching import check_seed
-from momentum_cli.data.dataset import Dataset, default_data_dir
+from momentum_cli.data.dataset import Dataset, Task, default_data_dir
 from momentum_cli.data.download import fetch_gzipped, gunzip, md5, one_at_a_time
 from momentum_cli.data.pixels import check_options, pixel_dataset, pixel_sizes
 from momentum_cli.data.sizes import Sizes
@@ -56,7 +56,7 @@ FILES: dict[str, IdxFile] = {
 
 
 @dataclass(frozen=True)
-class MNIST:
+class MNIST(Task):
     """Classify 28x28 digits read pixel by pixel (T = 784) or several pixels per step.
 
     Pixels 0 … 255 become 0 … 1, without normalisation. The validation set is held out of the 60,000 training images,
@@ -87,6 +87,18 @@ class MNIST:
         """Return the sizes of the data, which follow from the options."""
         return pixel_sizes(784, self.pixels_per_step, self.validation, TRAIN_SIZE)
 
+    @classmethod
+    def availability(cls, data_dir: Path) -> str:
+        """Say if the four files are there and whole."""
+        raw = data_dir / "MNIST" / "raw"
+        absent = [name for name in FILES if not (raw / name).is_file()]
+        damaged = [name for name in FILES if name not in absent and md5((raw / name).read_bytes()) != FILES[name].md5]
+        if damaged:
+            return f"damaged: {', '.join(damaged)} in {raw}; delete them, they are downloaded at the next use"
+        if absent:
+            return f"not there: {', '.join(absent)}; downloaded to {raw} at the first use"
+        return "ready"
+
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Read the images from `data_dir/MNIST/raw`, downloading missing files.
 
@@ -100,7 +112,7 @@ class MNIST:
 
 
 @dataclass(frozen=True)
-class PermutedMNIST:
+class PermutedMNIST(MNIST):
     """MNIST with the 784 pixels in one random order, the same for every image.
 
     The order is `torch.randperm(784, generator=torch.Generator().manual_seed(permutation_seed))`: a Fisher-Yates
@@ -117,20 +129,11 @@ class PermutedMNIST:
     Reference: as for MNIST. The literature fixes one permutation but not a common one.
     """
 
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
-
-    pixels_per_step: int = 1
-    validation: int | Literal["none"] = 5000
-    split_seed: int = 0
     permutation_seed: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self.pixels_per_step, 784, self.validation, TRAIN_SIZE, self.split_seed)
+        super().__post_init__()
         check_seed("permutation_seed", self.permutation_seed)
-
-    def sizes(self) -> Sizes:
-        """Return the sizes of the data, which follow from the options."""
-        return pixel_sizes(784, self.pixels_per_step, self.validation, TRAIN_SIZE)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Read the images as `MNIST.load` does, and permute their pixels."""
@@ -142,7 +145,7 @@ class PermutedMNIST:
 
 def _load(
     name: str,
-    task: MNIST | PermutedMNIST,
+    task: MNIST,
     data_dir: Path | None,
     progress: DownloadProgress,
     permutation: Tensor | None = None,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from momentum_cli.data.batching import check_seed, stream
-from momentum_cli.data.dataset import Dataset, Split
+from momentum_cli.data.dataset import Dataset, Split, Task
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
@@ -32,7 +32,7 @@ def _check_at_least(minimum: int, **values: int) -> None:
 
 
 @dataclass(frozen=True)
-class Adding:
+class Adding(Task):
     """Add the two marked numbers of a sequence.
 
     Channel 0 is uniform in [0, 1); channel 1 is 1 at one step of the first half and one step of the second half
@@ -104,7 +104,7 @@ class Adding:
 
 
 @dataclass(frozen=True)
-class Copying:
+class Copying(Task):
     """Repeat a string of symbols after a long blank.
 
     With K = copy_length and S = symbols the input is K symbols drawn from 0 … S-1, delay - 1 blanks (S), one

@@ -104,28 +104,8 @@ def _data(data_dir: Path | None) -> dict[str, Any]:
     from momentum_cli.data import TASKS, default_data_dir
 
     folder = data_dir or default_data_dir()
-    # Tasks not named here are embedded or generated.
-    mnist = _mnist_state(folder)
-    reads = {"files": "files", "language": "text", "speech": "recordings", "speech-classify": "recordings"}
-    own = {name: f"ready, reads your own {content}" for name, content in reads.items()}
-    known = {"mnist": mnist, "pmnist": mnist, **own}
-    tasks = {name: known.get(name, "ready, needs no files") for name in TASKS}
+    tasks = {name: task.availability(folder) for name, task in TASKS.items()}
     return {"folder": str(folder), "exists": folder.is_dir(), "tasks": tasks}
-
-
-def _mnist_state(folder: Path) -> str:
-    """Say whether MNIST's files are there and whole; nothing is downloaded."""
-    from momentum_cli.data.download import md5
-    from momentum_cli.data.mnist import FILES
-
-    raw = folder / "MNIST" / "raw"
-    absent = [name for name in FILES if not (raw / name).is_file()]
-    damaged = [name for name in FILES if name not in absent and md5((raw / name).read_bytes()) != FILES[name].md5]
-    if damaged:
-        return f"damaged: {', '.join(damaged)} in {raw}; delete them, they are downloaded at the next use"
-    if absent:
-        return f"not there: {', '.join(absent)}; downloaded to {raw} at the first use"
-    return "ready"
 
 
 def _extras() -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import IO, Any
 import numpy as np
 
 from momentum_cli.data.files.columns import LARGEST, words
-from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import Piece, Schema, Source
+from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.messages import refuse, unknown
 

@@ -17,10 +17,10 @@ from momentum_cli.data.files.arrays import open_arrays
 from momentum_cli.data.files.folders import folder_files, open_folder
 from momentum_cli.data.files.gathering import Gathered, Gatherer
 from momentum_cli.data.files.json_sequences import has_lists, open_json_sequences
-from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.rows import open_table
 from momentum_cli.data.files.schema import FOLDERS, Schema, Source
 from momentum_cli.data.files.steps import Steps
+from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 
 LARGE = 256 << 20

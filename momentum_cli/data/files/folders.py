@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.columns import words
-from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import Piece, Schema, Source
+from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError, RecipeError
 
 _ENDINGS = {"wav": (".wav", ".flac"), "text": (".txt",)}

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.files.steps import Steps, StepWriter
+from momentum_cli.data.problems import Problems
 
 POLICIES = ("refuse", "forward_fill", "mean", "drop_step")
 

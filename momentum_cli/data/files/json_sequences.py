@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.columns import not_a_number, numbers, words
-from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.files.tables import json_objects
+from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.columns import not_a_number, numbers, times, words
-from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.files.tables import (
     Block,
@@ -24,6 +23,7 @@ from momentum_cli.data.files.tables import (
     parquet_blocks,
     parquet_columns,
 )
+from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 
 WHOLE = "all"

@@ -89,6 +89,15 @@ class Schema:
             raise DataError(f"{path}: no column remains as a feature (columns: {', '.join(present)})")
         return left
 
+    def with_features(self, found: Sequence[str]) -> Schema:
+        """Return the schema with the features that were found, which other files must have as well."""
+        if self.format not in (*TABLES, "npz") or self.features is not None:
+            return self
+        # A column of lists, or an array, gives the features name[0], name[1], …
+        lists = self.format in ("jsonl", "npz")
+        names = dict.fromkeys(name.partition("[")[0] if lists else name for name in found)
+        return dataclasses.replace(self, features=tuple(names))
+
     def for_inputs(self, features: Sequence[str] | None) -> Schema:
         """Return the schema of files that have no targets and no splits, as `predict` reads them."""
         names = None if features is None else tuple(features)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.columns import Values, is_number
-from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError, RecipeError
 
 CELLS = 1 << 20

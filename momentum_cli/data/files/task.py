@@ -5,28 +5,24 @@ Axes: n sequences, S steps of all of them, D features, W channels of the model, 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from momentum_cli.data.batching import check_seed
-from momentum_cli.data.dataset import Dataset, find_data
+from momentum_cli.data.dataset import Dataset, Task, find_data
 from momentum_cli.data.fractions import check_fractions
 from momentum_cli.errors import DataError
 from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from momentum_cli.data.files.gathering import Gathered
     from momentum_cli.data.files.normalisation import OneHot, Scaling
-    from momentum_cli.data.files.problems import Problems
     from momentum_cli.data.files.schema import Schema
     from momentum_cli.data.files.sequences import FileSplit
     from momentum_cli.data.files.splitting import Part
+    from momentum_cli.data.problems import Problem, Problems
 
 METRICS = {
     "classification": ("accuracy", "loss"),
@@ -38,7 +34,7 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Files:
+class Files(Task):
     """Learn from the user's file or folder of files; docs/data.md describes formats and layouts.
 
     Args:
@@ -147,10 +143,10 @@ class Files:
             DataError: The file is missing, cannot be read, or has mistakes: each is named.
             RecipeError: An optional package is missing.
         """
-        from momentum_cli.data.files.problems import Problems
+        from momentum_cli.data.problems import Problems
 
         problems = Problems()
-        path = self.find(data_dir)
+        path = self.source(data_dir)
         gathered = self.gather(path, problems)
         problems.refuse(str(path))
         parts = self.parts(gathered, problems)
@@ -159,13 +155,51 @@ class Files:
         problems.refuse(str(path))
         return dataset
 
-    def find(self, data_dir: Path | None) -> Path:
+    @classmethod
+    def availability(cls, data_dir: Path) -> str:
+        """Say that the user names the files."""
+        return "ready, reads your own files"
+
+    def source(self, data_dir: Path | None = None) -> Path:
         """Return the file or folder.
 
         Raises:
             DataError: It does not exist; the message names the places that were tried.
         """
         return find_data(self.path, data_dir)
+
+    def describe(self, data_dir: Path | None = None) -> dict[str, Any]:
+        """Return ``format`` and ``features``: the range of each in original units, with the count of missing values."""
+        from momentum_cli.data.files.checking import ranges
+        from momentum_cli.data.problems import Problems
+
+        path = self.source(data_dir)
+        return {"format": self.schema(path).format, "features": ranges(self.gather(path, Problems()))}
+
+    def check(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> list[Problem]:
+        """Return every mistake, each with its rows.
+
+        Those are values that are missing or cannot be read, duplicate times, sequences in two splits or without steps,
+        targets that change within a sequence, identical sequences in two splits, classes without a training sequence.
+        """
+        from momentum_cli.data.files.checking import find_identical, find_untrained
+        from momentum_cli.data.problems import Problems
+
+        problems, path = Problems(), self.source(data_dir)
+        gathered = self.gather(path, problems)
+        if not len(gathered) or not gathered.lengths.any():
+            return problems.all
+        try:
+            parts = self.parts(gathered, problems)
+            if not problems:
+                self.dataset(self.schema(path), gathered, parts, problems)
+            if self.window is None:
+                find_identical(gathered, parts, problems)
+            if self.kind == "classification":
+                find_untrained(gathered, parts, problems)
+        except DataError as error:
+            problems.add("data", str(error).removeprefix(f"{path}: ").removeprefix(f"{self.path}: "))
+        return problems.all
 
     def schema(self, path: Path) -> Schema:
         """Return the meaning of the columns.
@@ -268,10 +302,11 @@ class Files:
         import numpy as np
 
         from momentum_cli.data.files.normalisation import OTHER, OneHot, fit
+        from momentum_cli.data.files.splitting import read_blocks
 
         description = {
             "kind": "files",
-            "schema": _resolved(schema, gathered).dump(),
+            "schema": schema.with_features(gathered.feature_names).dump(),
             "missing": self.missing,
             "window": self.window,
             "features": list(gathered.feature_names),
@@ -280,17 +315,18 @@ class Files:
         met = gathered.facts.get("characters")
         if met is not None:
             used = np.zeros(len(met), bool)
-            for block in _blocks(gathered.features, train):
+            for block in read_blocks(gathered.features, train):
                 used[block[:, 0].astype(np.int64)] = True
             known = sorted(character for character, here in zip(met, used.tolist(), strict=True) if here)
             encoding = OneHot.of(met, known)
             return encoding, encoding.size, description | {"scaling": None, "tokens": [*known, OTHER]}
-        scaling = fit(_blocks(gathered.features, train), gathered.features.columns, self.normalise)
+        scaling = fit(read_blocks(gathered.features, train), gathered.features.columns, self.normalise)
         return scaling, gathered.features.columns, description | {"scaling": scaling.dump(), "tokens": None}
 
     def _targets(self, gathered: Gathered, train: Part) -> tuple[list[str], Scaling | None]:
         """Return the names of the predicted values and their scaling; [] and None for classes."""
         from momentum_cli.data.files.normalisation import fit
+        from momentum_cli.data.files.splitting import read_blocks
 
         if self.kind in ("classification", "labelling"):
             if len(gathered.labels) < 2:
@@ -305,7 +341,7 @@ class Files:
         else:
             assert gathered.step_targets is not None
             columns = gathered.step_targets.columns
-            scaling = fit(_blocks(gathered.step_targets, train), columns, self.normalise)
+            scaling = fit(read_blocks(gathered.step_targets, train), columns, self.normalise)
         names = given if len(given) == columns else [f"{given[0]}[{index}]" for index in range(columns)]
         return names, scaling
 
@@ -339,38 +375,3 @@ class Files:
         chosen = gathered.targets[part.sequences]
         targets = torch.from_numpy(chosen if target_scaling is None else target_scaling(chosen))
         return FileSplit(gathered.features, windows, prepare, channels, targets)
-
-
-def _resolved(schema: Schema, gathered: Gathered) -> Schema:
-    """Return the schema with the features that were found, which other files must have as well."""
-    import dataclasses
-
-    from momentum_cli.data.files.schema import TABLES
-
-    if schema.format not in (*TABLES, "npz") or schema.features is not None:
-        return schema
-    # A column of lists, or an array, gives the features name[0], name[1], …
-    lists = schema.format in ("jsonl", "npz")
-    names = dict.fromkeys(name.partition("[")[0] if lists else name for name in gathered.feature_names)
-    return dataclasses.replace(schema, features=tuple(names))
-
-
-def _blocks(steps: Any, part: Part) -> Iterator[np.ndarray]:
-    """Yield the steps of a split, sequence by sequence; of neighbours together, as one read is cheaper than many."""
-    from momentum_cli.data.files.tables import rows_of_block
-
-    size = rows_of_block(steps.columns)
-    begin = end = 0
-    for start, stop in zip(part.begins.tolist(), part.ends.tolist(), strict=True):
-        if start == end and stop - begin <= size:
-            end = stop
-            continue
-        yield from _in_blocks(steps, begin, end, size)
-        begin, end = start, stop
-    yield from _in_blocks(steps, begin, end, size)
-
-
-def _in_blocks(steps: Any, begin: int, end: int, size: int) -> Iterator[np.ndarray]:
-    for index in range(math.ceil((end - begin) / size)):
-        at = begin + index * size
-        yield steps.read(at, min(at + size, end))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from momentum_cli.data.dataset import Dataset, default_data_dir
+from momentum_cli.data.dataset import Dataset, Task, default_data_dir
 from momentum_cli.data.language.text import TokenText
 from momentum_cli.data.language.vocabulary import Level, Vocabulary
 from momentum_cli.errors import DataError
@@ -23,7 +23,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Language:
+class Language(Task):
     """Predict each token of a text from all before it.
 
     Args:
@@ -70,6 +70,11 @@ class Language:
 
     def sizes(self) -> None:
         """Return None: only the text determines them."""
+
+    @classmethod
+    def availability(cls, data_dir: Path) -> str:
+        """Say that the user names the text."""
+        return "ready, reads your own text"
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Read the text and build the vocabulary of its training part; nothing is downloaded.

@@ -19,8 +19,8 @@ import numpy as np
 
 from momentum_cli.data.dataset import cache_dir
 from momentum_cli.data.files.cache import LARGE
-from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.steps import Steps, StepWriter
+from momentum_cli.data.problems import Problems
 from momentum_cli.data.speech.features import Features
 from momentum_cli.data.speech.listing import Recording
 from momentum_cli.data.speech.recordings import RecordingError, read_recording

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from momentum_cli.data.dataset import Dataset, find_data
+from momentum_cli.data.dataset import Dataset, Task, find_data
 from momentum_cli.data.speech.options import SplitOption, check_division
 from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
-    from momentum_cli.data.files.problems import Problems
+    from momentum_cli.data.problems import Problem, Problems
     from momentum_cli.data.speech.corpus import Corpus
     from momentum_cli.data.speech.features import Features
 
 
 @dataclass(frozen=True)
-class SpeechClassify:
+class SpeechClassify(Task):
     """Classify recordings by the label in their name or folder; docs/speech.md.
 
     Args:
@@ -78,6 +78,25 @@ class SpeechClassify:
 
         return Features("log-mel", self.sample_rate, self.n_fft, self.hop_length, self.n_mels)
 
+    @classmethod
+    def availability(cls, data_dir: Path) -> str:
+        """Say that the user names the recordings."""
+        return "ready, reads your own recordings"
+
+    def source(self, data_dir: Path | None = None) -> Path:
+        """Return the folder of recordings.
+
+        Raises:
+            DataError: It does not exist; the message names the places that were tried.
+        """
+        return find_data(self.path, data_dir)
+
+    def check(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> list[Problem]:
+        """Return every mistake of the recordings; see `momentum_cli.data.speech.corpus.check_corpus`."""
+        from momentum_cli.data.speech.corpus import check_corpus
+
+        return check_corpus(self, self.source(data_dir), progress)
+
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """List the recordings and compute their frames or take the cached ones; nothing is downloaded.
 
@@ -93,7 +112,7 @@ class SpeechClassify:
         from momentum_cli.data.files.sequences import FileSplit, Windows
         from momentum_cli.data.speech.corpus import describe, load_corpus
 
-        corpus, frames, scaling = load_corpus(self, find_data(self.path, data_dir), progress)
+        corpus, frames, scaling = load_corpus(self, self.source(data_dir), progress)
         assert corpus.classes is not None  # they are labelled
         features = self.features()
         starts, lengths = frames.starts, frames.lengths

@@ -15,7 +15,7 @@ import numpy as np
 
 from momentum_cli.data.files.gathering import label_order
 from momentum_cli.data.files.normalisation import Scaling, fit
-from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.problems import Problem, Problems
 from momentum_cli.data.speech.cache import Frames, load_frames, no_check
 from momentum_cli.data.speech.features import Features
 from momentum_cli.data.speech.listing import Recording, list_folder
@@ -133,7 +133,7 @@ def open_corpus(
 
 
 class SpeechTask(Protocol):
-    """The part of a task that `load_corpus` needs."""
+    """The part of a task that `load_corpus` and `check_corpus` need."""
 
     @property
     def normalise(self) -> Literal["standard", "none"]: ...
@@ -184,3 +184,20 @@ def describe(kind: str, features: Features, scaling: Scaling) -> dict[str, Any]:
     """Return the way from samples to inputs, JSON-able: x = (frame - offset) / scale."""
     scale = {"offset": scaling.offset.tolist(), "scale": scaling.scale.tolist()}
     return {"kind": kind, **features.dump(), "scaling": scale}
+
+
+def check_corpus(task: SpeechTask, folder: Path, progress: DownloadProgress) -> list[Problem]:
+    """Return every mistake of the recordings of a task.
+
+    Those are recordings and speakers that are missing, in a wrong place, cut short or of another kind; identical
+    recordings in different splits; classes without a training recording. Recordings that are there are looked at
+    although others are missing.
+    """
+    problems = Problems()
+    try:
+        corpus = task.corpus(folder, problems)
+        frames = corpus.frames(task.features(), problems, progress, task.num_workers) if corpus.recordings else None
+        corpus.check(frames, problems)
+    except DataError as error:
+        problems.add("data", str(error))
+    return problems.all

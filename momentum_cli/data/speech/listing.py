@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.problems import Problems
 from momentum_cli.data.speech.recordings import ENDINGS
 from momentum_cli.errors import DataError
 from momentum_cli.messages import Said, refuse

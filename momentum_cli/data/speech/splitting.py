@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 
 from momentum_cli.data.batching import stratified_holdout, stream
-from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.splitting import SPLITS, by_fraction
+from momentum_cli.data.problems import Problems
 from momentum_cli.data.speech.listing import Recording
 from momentum_cli.data.speech.options import SplitOption
 from momentum_cli.errors import DataError

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.problems import Problems
 from momentum_cli.data.speech.listing import Recording
 from momentum_cli.data.speech.recordings import RecordingError
 from momentum_cli.data.speech.timit_speakers import CORE_TEST, DEV, OTHER_TEST, TRAIN

@@ -17,8 +17,8 @@ import numpy as np
 from momentum_cli.data.files.cache import open_source
 from momentum_cli.data.files.gathering import Gathered, Gatherer
 from momentum_cli.data.files.normalisation import OneHot, Scaling
-from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema
+from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
 from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answer

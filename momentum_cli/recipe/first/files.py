@@ -12,9 +12,10 @@ from momentum_cli.data.files.arrays import array_names, array_shape
 from momentum_cli.data.files.columns import numbers, times, words
 from momentum_cli.data.files.folders import folder_endings
 from momentum_cli.data.files.json_sequences import has_lists
-from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.schema import SUFFIXES
 from momentum_cli.data.files.tables import csv_blocks, csv_columns, json_objects, parquet_blocks, parquet_columns
+from momentum_cli.data.files.task import METRICS
+from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.recipe.first.speech import first_speech_recipe, recordings_below
@@ -239,7 +240,7 @@ def _text(name: str, path: str, guess: Guess) -> str:
     task = {"name": "files", "path": path, "kind": guess.kind, **guess.options}
     lines = _section(task)
     comments = [f"  # {comment}" for comment in guess.comments]
-    metric = "accuracy" if guess.kind in ("classification", "labelling") else "mse"
+    metric = METRICS[guess.kind][0]
     return "\n".join(
         [
             f"# A first recipe for {name}; what was guessed is under task. Next:",

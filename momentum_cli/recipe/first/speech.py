@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from momentum_cli.data import Speech, SpeechClassify
 from momentum_cli.data.files.splitting import SPLITS
 from momentum_cli.data.speech.recordings import ENDINGS, RecordingError, read_recording
 
@@ -40,9 +41,8 @@ def first_speech_recipe(folder: Path, shown: str) -> str:
     section = to_yaml(task).splitlines() if len(task) > 1 else []
     if len(section) == 1 and section[0].startswith("{"):
         section = [line for name, value in task.items() for line in to_yaml({name: value}).strip("{}\n").splitlines()]
-    classify = task["name"] == "speech-classify"
     fraction = [] if "{split}" in task["pattern"] else ["  validation_fraction: 0.15", "  test_fraction: 0.15"]
-    metric = "accuracy" if classify else "mse"
+    metric = (SpeechClassify if task["name"] == "speech-classify" else Speech).metrics[0]
     return "\n".join(
         [
             f"# A first recipe for {folder.name}; what was guessed is under task. Next:",

@@ -187,9 +187,9 @@ def test_the_path_of_a_recipe_file_is_relative_to_its_folder(tmp_path: Path, mon
     recipe_of(Path("a.csv")).save(folder / "r.yaml")
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe(folder / "r.yaml")
-    assert build_task(recipe).find(None) == path.resolve()  # type: ignore[attr-defined]
+    assert build_task(recipe).source() == path.resolve()  # type: ignore[attr-defined]
     moved = Files(path="/gone/from/here/a.csv", kind="regression")
-    assert moved.find(folder) == folder / "a.csv"
+    assert moved.source(folder) == folder / "a.csv"
 
 
 # Splits and scaling.

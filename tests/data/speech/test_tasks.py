@@ -14,8 +14,8 @@ import torch
 from speech_files import pcm16, speech_like, write_wav
 
 from momentum_cli.data import Dataset, Speech, SpeechClassify
-from momentum_cli.data.files.problems import Problems
 from momentum_cli.data.files.steps import Steps
+from momentum_cli.data.problems import Problems
 from momentum_cli.data.speech import cache as kept
 from momentum_cli.data.speech.features import Features
 from momentum_cli.data.speech.listing import list_folder

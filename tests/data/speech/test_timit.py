@@ -11,7 +11,7 @@ import torch
 from speech_files import SENTENCES, TIMIT_RATE, pcm16, speech_like, sphere, write_speaker, write_timit, write_wav
 
 from momentum_cli.data import Speech
-from momentum_cli.data.files.problems import Problems
+from momentum_cli.data.problems import Problems
 from momentum_cli.data.speech import timit
 from momentum_cli.data.speech.timit_speakers import CORE_TEST, DEV, OTHER_TEST, TRAIN
 from momentum_cli.errors import DataError

@@ -62,7 +62,7 @@ def test_the_table_of_timit_is_a_benchmark() -> None:
 
 @needs_digits
 def test_spoken_digits_have_the_customary_division() -> None:
-    from momentum_cli.data.files.problems import Problems
+    from momentum_cli.data.problems import Problems
 
     for name in ("fsdd", "fsdd-frames"):
         task = build_task(load_recipe(name))
