@@ -82,7 +82,10 @@ class Filter(NamedTuple):
             done = state[1]
             count = count + done
         velocity = decay_scan(self.decay(count.double()), u * self.gain, before)
-        return velocity, (at_end(velocity, lengths), done + (steps if lengths is None else lengths.to(u.device)))
+        return velocity, (
+            at_end(velocity, lengths),
+            done + (steps if lengths is None else lengths.to(u.device, non_blocking=True)),
+        )
 
     def _amplified(self, u: Tensor) -> Tensor:
         return u if self.gain == 1.0 else self.gain * u

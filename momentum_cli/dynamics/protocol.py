@@ -133,7 +133,7 @@ class StepDynamics(ABC):
         for t, u_t in enumerate(u.unbind(0)):
             d, after = self.step(u_t, before)
             if lengths is not None:
-                after = advance((t < lengths).to(u.device), after, before)
+                after = advance((t < lengths).to(u.device, non_blocking=True), after, before)
             outputs.append(d)
             before = after
         return torch.stack(outputs), before

@@ -13,7 +13,7 @@ def at_end(values: Tensor, lengths: Tensor | None) -> Tensor:
     """Return the last valid step (B, C) of values (T, B, C), for lengths (B,) or None for T."""
     if lengths is None:
         return values[-1]
-    index = (lengths.to(values.device) - 1).view(1, -1, 1).expand(1, -1, values.size(2))
+    index = (lengths.to(values.device, non_blocking=True) - 1).view(1, -1, 1).expand(1, -1, values.size(2))
     return values.gather(0, index).squeeze(0)
 
 
@@ -22,7 +22,7 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return x.flip(0)
     steps = torch.arange(x.size(0), device=x.device).unsqueeze(1)
-    end = lengths.to(x.device).unsqueeze(0)
+    end = lengths.to(x.device, non_blocking=True).unsqueeze(0)
     source = torch.where(steps < end, end - 1 - steps, steps)
     return x.gather(0, source.unsqueeze(2).expand_as(x))
 
@@ -67,7 +67,7 @@ def clear_padding(x: Tensor, lengths: Tensor) -> Tensor:
     Whatever the padding holds, NaN included, must not reach a step: the scan multiplies blocks of time.
     """
     steps = torch.arange(x.size(0), device=x.device).unsqueeze(1)
-    return x.masked_fill((steps >= lengths.to(x.device)).unsqueeze(2), 0.0)
+    return x.masked_fill((steps >= lengths.to(x.device, non_blocking=True)).unsqueeze(2), 0.0)
 
 
 def keep_empty(lengths: Tensor, after: list[Tensor], before: list[Tensor]) -> list[Tensor]:
@@ -75,6 +75,6 @@ def keep_empty(lengths: Tensor, after: list[Tensor], before: list[Tensor]) -> li
     kept: list[Tensor] = []
     for number in range(len(after)):
         new, old = after[number], before[number]
-        empty = (lengths == 0).to(new.device).view([1, -1] + [1] * (new.dim() - 2))
+        empty = (lengths == 0).to(new.device, non_blocking=True).view([1, -1] + [1] * (new.dim() - 2))
         kept.append(torch.where(empty, old.to(new.dtype), new))
     return kept

@@ -52,7 +52,7 @@ def run(
         next_outer = dynamics.step(extended[t], outer)[1] if linear_filter else ()
         output = next_state[0]
         if lengths is not None:
-            running = (t < lengths).to(x.device)
+            running = (t < lengths).to(x.device, non_blocking=True)
             output = torch.where(running.unsqueeze(1), output, torch.zeros_like(output))
             next_state = advance(running, next_state, state)
             next_inner = advance(running, next_inner, inner)

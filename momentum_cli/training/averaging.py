@@ -19,14 +19,18 @@ class ParameterAverage:
         count: n, steps so far.
         mean: The mean so far by name, for `count` above 0.
 
+    Attributes:
+        count: n, 0-d float64 beside the parameters: a step that does not count is taken back there.
+        mean: By name.
+
     Reference: Polyak and Juditsky, SIAM J. Control Optim. 30(4), 1992. `torch.optim.ASGD` with ``lambd=0`` steps like
     plain SGD and has this mean, but for leaving out the first step.
     """
 
     def __init__(self, model: nn.Module, count: int = 0, mean: Mapping[str, Tensor] | None = None) -> None:
         self._parameters = dict(model.named_parameters())
-        self.count = count
         self.mean = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self.count = torch.tensor(float(count), dtype=torch.float64, device=next(iter(self.mean.values())).device)
         for name, value in (mean or {}).items():
             if name in self.mean:
                 self.mean[name].copy_(value)
@@ -34,8 +38,14 @@ class ParameterAverage:
     def update(self) -> None:
         """Take in the parameters as they are now."""
         self.count += 1
-        means = list(self.mean.values())
-        torch._foreach_lerp_(means, [p.detach() for p in self._parameters.values()], 1.0 / self.count)
+        weight = 1.0 / self.count
+        for mean, parameter in zip(self.mean.values(), self._parameters.values(), strict=True):
+            mean.lerp_(parameter.detach(), weight.to(mean.dtype))
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Everything that `update` changes."""
+        return [self.count, *self.mean.values()]
 
 
 def stopped_improving(metric: str, values: Sequence[float], patience: int) -> bool:

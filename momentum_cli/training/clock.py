@@ -1,36 +1,124 @@
-"""The scored clock of a training."""
+"""The scored clock of a training: seconds between pairs of marks, which a device is never asked to wait for."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 
 
-@dataclass
-class Clock:
-    """Seconds between `start` and `stop`, as often as they are called, with the device synchronised at both ends."""
+class Timer(Protocol):
+    """Marks on a time line."""
 
-    device: torch.device
-    seconds: float = 0.0
-    now: Callable[[], float] = time.perf_counter
-    _since: float | None = field(default=None, repr=False)
+    def mark(self) -> Any:
+        """Set a mark at the end of what has been asked for so far."""
+
+    def reached(self, mark: Any) -> bool:
+        """Return whether the work before a mark is done; does not wait."""
+
+    def wait(self, mark: Any) -> None:
+        """Wait until the work before a mark is done."""
+
+    def seconds(self, start: Any, stop: Any) -> float:
+        """Return the seconds between two marks that have been reached."""
+
+
+class HostTimer:
+    """Marks on the host's time line: work is done when its call returns.
+
+    Args:
+        now: Monotonic seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self.mark = now
+
+    def reached(self, mark: float) -> bool:
+        """Return True."""
+        return True
+
+    def wait(self, mark: float) -> None:
+        """Return at once."""
+
+    def seconds(self, start: float, stop: float) -> float:
+        """Return the difference."""
+        return stop - start
+
+
+class CudaTimer:
+    """Marks on the time line of a CUDA stream: events, which the card stamps when it gets to them.
+
+    Between two marks lies all that the card did, and all that it waited for the host meanwhile; what the host does
+    between one pair of marks and the next is outside. The card's clock counts in steps of half a microsecond.
+
+    Args:
+        device: Its current stream is used.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def mark(self) -> torch.cuda.Event:
+        """Record an event."""
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def reached(self, mark: torch.cuda.Event) -> bool:
+        """Return whether the card has stamped an event."""
+        return bool(mark.query())  # type: ignore[no-untyped-call]
+
+    def wait(self, mark: torch.cuda.Event) -> None:
+        """Wait until the card has stamped an event."""
+        mark.synchronize()
+
+    def seconds(self, start: torch.cuda.Event, stop: torch.cuda.Event) -> float:
+        """Return the seconds between two stamps."""
+        return float(start.elapsed_time(stop)) / 1000.0
+
+
+class Clock:
+    """The sum of the times between `start` and `stop`, as often as they are called.
+
+    Args:
+        timer: The time line on which the marks are set.
+
+    Attributes:
+        seconds: The sum so far: of all pairs after `read`, of those that are known to be over after `stop`.
+    """
+
+    def __init__(self, timer: Timer) -> None:
+        self.timer = timer
+        self.seconds = 0.0
+        self._since: Any = None
+        self._running = False
+        self._pairs: deque[tuple[Any, Any]] = deque()
+
+    @classmethod
+    def of(cls, device: torch.device) -> Clock:
+        """Return a clock for what a device computes."""
+        return cls(CudaTimer(device) if device.type == "cuda" else HostTimer())
 
     def start(self) -> None:
         """Begin or continue counting."""
-        self._synchronize()
-        self._since = self.now()
+        self._since, self._running = self.timer.mark(), True
 
     def stop(self) -> float:
-        """Stop counting and return the total."""
-        if self._since is not None:
-            self._synchronize()
-            self.seconds += self.now() - self._since
-            self._since = None
+        """Stop counting; return the sum of what is known to be over, without waiting for the rest."""
+        if self._running:
+            self._pairs.append((self._since, self.timer.mark()))
+            self._running = False
+        while self._pairs and self.timer.reached(self._pairs[0][1]):
+            self.seconds += self.timer.seconds(*self._pairs.popleft())
         return self.seconds
 
-    def _synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+    def read(self) -> float:
+        """Stop counting, wait for what has been counted to be over, and return the sum of everything."""
+        self.stop()
+        if self._pairs:
+            self.timer.wait(self._pairs[-1][1])
+            self.stop()
+        return self.seconds

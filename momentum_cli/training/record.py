@@ -10,13 +10,8 @@ import torch
 from momentum_cli.progress import Evaluation, StepInfo
 from momentum_cli.runs.metrics_log import MetricsLog
 from momentum_cli.training.launch import device_name, memory_bytes
-from momentum_cli.training.trainer import StepResult, Trainer
-
-
-def logged(trainer: Trainer) -> bool:
-    """Return whether the step that was just made has a row in the metrics: every n-th, and the last of an epoch."""
-    progress = trainer.progress
-    return progress.step % trainer.recipe.train.log_every_n_steps == 0 or progress.step_in_epoch == 0
+from momentum_cli.training.readings import StepResult
+from momentum_cli.training.trainer import Trainer
 
 
 def step_info(trainer: Trainer, result: StepResult) -> StepInfo:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from momentum_cli.recipe.parameter_groups import unused_groups
 from momentum_cli.runs.checkpoint import find_checkpoint
 from momentum_cli.runs.files import write_json
 from momentum_cli.training.launch import device_name
+from momentum_cli.training.readings import StepResult
 from momentum_cli.training.record import outcome, step_info
 from momentum_cli.training.session import Session, last_checkpoint
-from momentum_cli.training.trainer import StepResult, Trainer
+from momentum_cli.training.trainer import Trainer
 
 
 class Run:
@@ -42,6 +45,8 @@ class Run:
         self.ui = ui
         self.received = received
         self.first = trainer.fabric.global_rank == 0
+        if self.first:
+            trainer.on_skipped = self._note_skipped
 
     def execute(self) -> dict[str, Any]:
         """Train until the budget, the target or a signal ends it; return the result."""
@@ -82,21 +87,32 @@ class Run:
     def _advance(self, until: int) -> bool:
         """Step up to the next evaluation; return whether a signal ended it."""
         trainer, options = self.trainer, self.trainer.recipe.train
-        while trainer.progress.step < until:
-            try:
+        stop = False
+        while trainer.progress.step < until and not stop:
+            with self._diverging():
                 result = self.session.step(bool(self.received))
-            except RunError as error:
-                self.session.close()
-                raise RunError(f"{error}; {self._way_on()}") from error
-            self._report(result)
-            if result.stop:
-                return True
+            stop = result.stop
+            if self.first:
+                self.ui.step(step_info(trainer, result))
             if options.max_seconds is not None and result.train_seconds >= options.max_seconds:
                 break
             every = options.checkpoint_every_n_steps
-            if every is not None and trainer.progress.step % every == 0 and trainer.progress.step < until:
+            if every is not None and trainer.progress.step % every == 0 and trainer.progress.step < until and not stop:
+                with self._diverging():
+                    trainer.read()
                 self.session.save()
-        return False
+        with self._diverging():
+            trainer.read()
+        return stop
+
+    @contextmanager
+    def _diverging(self) -> Iterator[None]:
+        """Say how to continue when the numbers of a step end the run."""
+        try:
+            yield
+        except RunError as error:
+            self.session.close()
+            raise RunError(f"{error}; {self._way_on()}") from error
 
     def _way_on(self) -> str:
         """Say how to continue after a divergence."""
@@ -110,18 +126,12 @@ class Run:
             "this folder again)"
         )
 
-    def _report(self, result: StepResult) -> None:
-        if not self.first:
-            return
-        progress = self.trainer.progress
-        self.ui.step(step_info(self.trainer, result))
-        if result.skipped:
-            self.ui.note(
-                f"step {progress.step}: loss {result.loss:g}, gradient norm {result.grad_norm:g}: not finite, "
-                f"the step was skipped ({progress.nonfinite_steps} of {self.trainer.recipe.train.max_nonfinite} "
-                "allowed)",
-                "warning",
-            )
+    def _note_skipped(self, result: StepResult) -> None:
+        self.ui.note(
+            f"step {result.step}: loss {result.loss:g}, gradient norm {result.grad_norm:g}: not finite, the step was "
+            f"skipped ({self.trainer.progress.nonfinite_steps} of {self.trainer.recipe.train.max_nonfinite} allowed)",
+            "warning",
+        )
 
     def _evaluate(self) -> None:
         evaluation = self.session.evaluate()

@@ -27,9 +27,10 @@ from momentum_cli.runs.checkpoint import (
 )
 from momentum_cli.runs.files import write_json
 from momentum_cli.runs.metrics_log import MetricsLog
-from momentum_cli.training.record import evaluation_of, log_step, logged, step_info
+from momentum_cli.training.readings import StepResult
+from momentum_cli.training.record import evaluation_of, log_step, step_info
 from momentum_cli.training.snapshot import restore, snapshot
-from momentum_cli.training.trainer import StepResult, Trainer
+from momentum_cli.training.trainer import Trainer
 
 
 class Session:
@@ -94,7 +95,7 @@ class Session:
             self._best_is_current = False
         result = self.trainer.step(stop_requested)
         self.count_wall()
-        if self.log is not None and logged(self.trainer):
+        if self.log is not None and self.trainer.logs_now:
             log_step(self.log, self.trainer, step_info(self.trainer, result))
         return result
 

@@ -21,6 +21,7 @@ def snapshot(trainer: Trainer) -> Checkpoint:
 
     The tensors are those of the trainer, which its next step changes.
     """
+    trainer.read()
     fabric, progress, module = trainer.fabric, trainer.progress, trainer.module
     optimizer_tensors, optimizer_data = pack_optimizer(trainer.optimizer.state_dict())
     tensors = {f"model.{name}": t for name, t in module.state_dict().items()}

@@ -102,8 +102,10 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
     dataset = build_task(recipe).load(data_dir, shown)
     trainer = Trainer(recipe, dataset, fabric)
     trainer.step()
+    trainer.read()
     warm = trainer.progress.train_seconds
     trainer.step()
+    trainer.read()
     seconds = trainer.progress.train_seconds - warm
     small = Trainer(recipe, _head(dataset, recipe.train.eval_batch_size), fabric)
     small.evaluate(small.selection_split)

@@ -7,9 +7,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,9 +21,11 @@ from momentum_cli.models.model import LossSum, Model, TrainingLoss
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.training.clock import Clock
+from momentum_cli.training.guard import Guard, guard_for
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.position import Progress
 from momentum_cli.training.random_state import RandomState
+from momentum_cli.training.readings import Readings, StepResult, diverged
 from momentum_cli.training.schedule import learning_rate_factor
 
 if TYPE_CHECKING:
@@ -34,27 +35,6 @@ if TYPE_CHECKING:
 
 # Ranks draw dropout masks from generators this far apart; rank 0 keeps the seed of the recipe.
 _RANK_STRIDE = 1_000_003
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """Results of one optimizer step.
-
-    Args:
-        loss: Mean training loss of the step, over all processes.
-        grad_norm: Norm of the gradient before clipping.
-        lr: Learning rate of the first parameter group.
-        skipped: Loss or gradient was not finite and the parameters were left alone.
-        stop: Some process asked to stop.
-        train_seconds: The scored clock, on which all processes agree, so that they stop together.
-    """
-
-    loss: float
-    grad_norm: float
-    lr: float
-    skipped: bool
-    stop: bool
-    train_seconds: float
 
 
 class _BatchLoss(nn.Module):
@@ -90,6 +70,8 @@ class Trainer:
         carried: State after each part of the latest group, from which the next group continues; () where none is.
         average: Of the parameters, once it has begun.
         random: What dropout draws from.
+        guard: Keeps a step that is not finite from counting; see `momentum_cli.training.guard`.
+        on_skipped: Called for each such step when its numbers are read, in order.
 
     A step takes ``batch_size`` sequences a process, ``accumulate`` times. The order of an epoch depends on the seed
     and the epoch alone; the processes share each group of sequences among them, and every loss is divided by the
@@ -125,7 +107,11 @@ class Trainer:
             self._model, self._optimizer = fabric.setup(loss, self.optimizer)
             torch.manual_seed((options.seed + _RANK_STRIDE * fabric.global_rank) % 2**32)
         self.progress = Progress.start(recipe)
-        self.clock = Clock(self.device)
+        self.clock = Clock.of(self.device)
+        self.guard: Guard = guard_for(self.device, self.module)
+        self.on_skipped: Callable[[StepResult], None] = lambda result: None
+        self._readings = Readings()
+        self._stopping = False
 
     # What the run consists of.
 
@@ -188,8 +174,11 @@ class Trainer:
     def step(self, stop_requested: bool = False) -> StepResult:
         """Make one optimizer step, with the scored clock running.
 
+        On a card the host does not wait for it: loss and gradient norm are read after the steps that `reads_now` names,
+        those of all steps since the last reading at once. On the CPU every step is read.
+
         Args:
-            stop_requested: This process wants to stop; every process learns of it with the result.
+            stop_requested: This process wants to stop; every process learns of it at the next reading.
 
         Returns:
             What happened. Position and clock are in `progress`.
@@ -208,18 +197,12 @@ class Trainer:
             loss, carried = self._backward(group)
             parameters = [p for p in self.module.parameters() if p.grad is not None]
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            grad_norm = float(norm)
-            finite = math.isfinite(loss) and math.isfinite(grad_norm)
-            if finite:
+            finite = torch.isfinite(loss) & torch.isfinite(norm)
+            others = [*self.module.buffers(), *(self.average.tensors if self.average is not None else ())]
+            self.guard.step(lambda: self._change(parameters, norm), finite, self.optimizer, others)
+            if carried:
                 # The state of a step that was not finite would spoil all that follow.
-                self.carried = carried
-                if self.recipe.train.clip_grad_norm is not None:
-                    torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.train.clip_grad_norm, norm)
-                self._optimizer.step()
-                self.module.after_step()
-                if self.average is not None:
-                    self.average.update()
-                    progress.averaged = self.average.count
+                self.carried = self.guard.carried(carried, self.carried, finite)
             self._optimizer.zero_grad(set_to_none=True)
             progress.step += 1
             progress.step_in_epoch += 1
@@ -227,27 +210,58 @@ class Trainer:
             if progress.step_in_epoch >= self.steps_per_epoch:
                 progress.epoch += 1
                 progress.step_in_epoch = 0
-            stop = self._agree(stop_requested)
-            progress.train_seconds = self.clock.seconds
-        progress.nonfinite_steps = 0 if finite else progress.nonfinite_steps + 1
-        if progress.nonfinite_steps > self.recipe.train.max_nonfinite:
-            in_a_row = f" {progress.nonfinite_steps} steps in a row" if progress.nonfinite_steps > 1 else ""
-            raise RunError(
-                f"step {progress.step}: loss {loss}, gradient norm {grad_norm}: not finite{in_a_row} (learning rate "
-                f"{rate:g}); try {self._calmer()}"
-            )
-        return StepResult(loss, grad_norm, rate, not finite, stop, progress.train_seconds)
+            seconds = self.clock.stop()
+        self._readings.add(progress.step, rate, loss, norm)
+        self._stopping |= stop_requested
+        if self.fabric.world_size == 1:
+            progress.train_seconds = seconds
+        result = self.read() if self.reads_now else None
+        stop = self._stopping and self.fabric.world_size == 1
+        return result or StepResult(progress.step, rate, stop=stop, train_seconds=progress.train_seconds)
 
-    def _calmer(self) -> str:
-        """Return the changes of the recipe that can keep it from diverging, of those it does not have yet."""
-        recipe = self.recipe
-        changes = [f"optimizer.lr={recipe.optimizer.lr / 10:g}"]
-        if recipe.train.clip_grad_norm is None:
-            changes.append("train.clip_grad_norm=1.0")
-        eps = recipe.cells.get(recipe.model.cell, {}).get("eps")
-        if eps is not None:
-            changes.append(f"cells.{recipe.model.cell}.eps={10 * eps:g}")
-        return " or ".join(changes)
+    @property
+    def logs_now(self) -> bool:
+        """Whether the step that was just made has a row in the metrics: every n-th, and the last of an epoch."""
+        return self.progress.step % self.recipe.train.log_every_n_steps == 0 or self.progress.step_in_epoch == 0
+
+    @property
+    def reads_now(self) -> bool:
+        """Whether the numbers of the step that was just made are read at once."""
+        return self.logs_now or self.guard.reads
+
+    def read(self) -> StepResult | None:
+        """Wait for the device, and bring clock and `progress` up to date. Every process must call it.
+
+        Returns:
+            The latest step, or None if every step has been read before.
+
+        Raises:
+            RunError: See `step`.
+        """
+        progress = self.progress
+        results = self._readings.read()
+        if not results:
+            return None
+        stop = self._agree(self.clock.read())
+        progress.train_seconds = self.clock.seconds
+        if self.average is not None:
+            progress.averaged = int(self.average.count)
+        for result in results:
+            progress.nonfinite_steps = progress.nonfinite_steps + 1 if result.skipped else 0
+            if progress.nonfinite_steps > self.recipe.train.max_nonfinite:
+                raise RunError(diverged(result, progress.nonfinite_steps, self.recipe))
+            if result.skipped:
+                self.on_skipped(result)
+        return replace(results[-1], stop=stop, train_seconds=progress.train_seconds)
+
+    def _change(self, parameters: list[nn.Parameter], norm: Tensor) -> None:
+        """Change the parameters by their gradients, and what depends on them."""
+        if self.recipe.train.clip_grad_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.train.clip_grad_norm, norm)
+        self._optimizer.step()
+        self.module.after_step()
+        if self.average is not None:
+            self.average.update()
 
     def _next_group(self) -> Tensor:
         return self._groups.group(self.progress.epoch, self.progress.step_in_epoch)
@@ -268,11 +282,11 @@ class Trainer:
             group["lr"] = base * factor
         return self._base_lrs[0] * factor
 
-    def _backward(self, group: Tensor) -> tuple[float, list[State]]:
+    def _backward(self, group: Tensor) -> tuple[Tensor, list[State]]:
         """Accumulate the gradient of the mean loss over a group of all processes.
 
         Returns:
-            That loss, and the state after each part of the group, for the next one.
+            That loss, 0-d float64, and the state after each part of the group, for the next one.
         """
         fabric, rank, world = self.fabric, self.fabric.global_rank, self.fabric.world_size
         count = int(self._scored[group].sum())
@@ -297,21 +311,21 @@ class Trainer:
                 carried.append(tuple(tensor.detach() for tensor in after))
         if world > 1:
             total = fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
-        return float(total), carried
+        return total, carried
 
     def _loss(self, batch: Batch, state: State | None) -> TrainingLoss:
         # Targets as a function, because mixed precision rounds every tensor that passes the wrapper.
         loss: TrainingLoss = self._model(batch.inputs, batch.lengths, state, lambda: batch.targets)
         return loss
 
-    def _agree(self, stop_requested: bool) -> bool:
-        """Stop the clock, and give all processes the same time and the same answer to whether to stop."""
-        self.clock.stop()
+    def _agree(self, seconds: float) -> bool:
+        """Give the clocks of all processes the same time, and return whether one of them wants to stop."""
+        stopping, self._stopping = self._stopping, False
         if self.fabric.world_size == 1:
-            return stop_requested
-        mine = torch.tensor([float(stop_requested), self.clock.seconds], dtype=torch.float64, device=self.device)
-        stops, seconds = self.fabric.all_reduce(mine, reduce_op="sum").tolist()  # type: ignore[union-attr]
-        self.clock.seconds = seconds / self.fabric.world_size
+            return stopping
+        mine = torch.tensor([float(stopping), seconds], dtype=torch.float64, device=self.device)
+        stops, total = self.fabric.all_reduce(mine, reduce_op="sum").tolist()  # type: ignore[union-attr]
+        self.clock.seconds = total / self.fabric.world_size
         return bool(stops > 0)
 
     # Evaluation.
@@ -332,6 +346,7 @@ class Trainer:
         Returns:
             Metrics over the whole split, the same in every process.
         """
+        self.read()
         data = self._splits[split]
         size, rank, world = self.recipe.train.eval_batch_size, self.fabric.global_rank, self.fabric.world_size
         totals = self.objective.no_totals(self.device)
@@ -370,4 +385,4 @@ class Trainer:
 
     def averaged(self) -> dict[str, Tensor] | None:
         """Return the averaged parameters by name, or None as long as there are none."""
-        return self.average.mean if self.average is not None and self.average.count > 0 else None
+        return self.average.mean if self.average is not None and self.progress.averaged > 0 else None

@@ -6,13 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from toy_trainer import dataset, recipe
 
 from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.training.train import train
+from momentum_cli.training.trainer import Trainer
 
 pytestmark = [
     pytest.mark.gpu,
@@ -41,6 +45,32 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path: Path) -> None:
     again = train(load_recipe(parts / "recipe.yaml", ["train.epochs=2"]), resume=parts, accelerator="cuda")
     alone = train(load_recipe("digits", options), out=whole, accelerator="cuda")
     assert again["test"]["loss"] == pytest.approx(alone["test"]["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "ahb-adam"])
+@pytest.mark.parametrize("cell", ["lstm", "momentum", "adam", "rmsprop-gru", "sr"])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_a_step_does_not_wait_for_the_card_until_it_is_logged(cell: str, optimizer: str, ragged: bool) -> None:
+    sections = {
+        "model": {"cell": cell, "hidden_size": 16, "backend": "auto"},
+        "optimizer": {"name": optimizer, "lr": 0.01},
+        "train": {"batch_size": 2, "clip_grad_norm": 1.0, "log_every_n_steps": 4},
+    }
+    data = dataset(10)
+    if ragged:
+        train_split = replace(data.train, lengths=torch.arange(10) % 5 + 1)  # type: ignore[type-var]
+        data = replace(data, train=train_split)
+    one = Trainer(recipe(**sections), data, Fabric(accelerator="cuda", devices=1))
+    one.step()  # compiles, and the optimizer makes its state
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        results = [one.step() for _ in range(2)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert [result.loss for result in results] == [None, None]
+    last = one.step()
+    assert last.loss is not None
+    assert last.train_seconds > 0
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices")

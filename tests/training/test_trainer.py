@@ -11,7 +11,7 @@ from toy_trainer import dataset, parameters, trainer
 
 from momentum_cli.errors import RunError
 from momentum_cli.runs.checkpoint import pack_optimizer, unpack_optimizer
-from momentum_cli.training.clock import Clock
+from momentum_cli.training.clock import Clock, HostTimer
 from momentum_cli.training.schedule import learning_rate_factor
 
 
@@ -27,7 +27,7 @@ class FakeTime:
 
 def test_the_clock_counts_what_runs_and_leaves_pauses_out() -> None:
     now = FakeTime()
-    clock = Clock(torch.device("cpu"), now=now)
+    clock = Clock(HostTimer(now))
     clock.start()
     now.seconds += 2.0
     assert clock.stop() == 2.0
@@ -40,6 +40,40 @@ def test_the_clock_counts_what_runs_and_leaves_pauses_out() -> None:
     clock.start()
     now.seconds += 0.5
     assert clock.stop() == 3.5
+
+
+class FakeCard:
+    """A device whose marks are reached when the test says so."""
+
+    def __init__(self) -> None:
+        self.marks, self.done, self.waits = 0, 0, 0
+
+    def mark(self) -> int:
+        self.marks += 1
+        return self.marks
+
+    def reached(self, mark: int) -> bool:
+        return mark <= self.done
+
+    def wait(self, mark: int) -> None:
+        self.waits += 1
+        self.done = mark
+
+    def seconds(self, start: int, stop: int) -> float:
+        return {1: 0.5, 3: 0.25, 5: 4.0}[start] if stop == start + 1 else math.nan
+
+
+def test_the_clock_of_a_device_waits_only_to_be_read_and_is_then_exact() -> None:
+    card = FakeCard()
+    clock = Clock(card)
+    for _ in range(3):
+        clock.start()
+        clock.stop()
+    assert (clock.seconds, card.waits) == (0.0, 0)
+    card.done = 3  # in the middle of the second pair
+    assert clock.stop() == 0.5
+    assert (clock.read(), card.waits) == (4.75, 1)
+    assert (clock.read(), card.waits) == (4.75, 1)
 
 
 def test_a_step_is_plain_gradient_descent_on_the_mean_loss() -> None:

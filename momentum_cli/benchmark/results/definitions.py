@@ -5,9 +5,9 @@ from __future__ import annotations
 DEFINITIONS = {
     "time to target": "The first evaluation at or past the target, on an evaluation grid that is the same for all "
     "cells; nothing is interpolated. A run that does not get there has the time infinity and stays in every median.",
-    "training seconds": "Data, forward, backward and optimizer step, compilation included, with the device "
-    "synchronised; evaluations, logging and checkpoints are left out. What a process pays once (imports, thread pools) "
-    "is paid before the clock runs.",
+    "training seconds": "Data, forward, backward and optimizer step, compilation included; on a GPU between events "
+    "that it stamps before and after each step. Evaluations, logging and checkpoints are left out. What a process pays "
+    "once (imports, thread pools) is paid before the clock runs.",
     "wall seconds": "Training seconds, evaluations, logging and checkpoints of the run itself.",
     "interleaving": "The runs of one seed take turns of at most about a second in one process, in rotating order.",
     "equal terms": "All cells have the same data, the same order of the data and the same initial seed for a seed; the "

@@ -97,6 +97,7 @@ class Contender:
                 break
             if now - self._shown_at >= _SHOW_EVERY_SECONDS:
                 self._tell("training")
+        self.trainer.read()
         session.count_wall()
         if self._now() - self._saved_at >= self._save_every:
             self.save()

@@ -131,8 +131,8 @@ class FileSplit(Separate):
         if not same:
             inputs[np.arange(longest) >= lengths[:, None]] = 0.0
         return Batch(
-            torch.from_numpy(inputs).to(self.where),
-            self._targets(index, starts, lengths).to(self.where),
+            torch.from_numpy(inputs).to(self.where, non_blocking=True),
+            self._targets(index, starts, lengths).to(self.where, non_blocking=True),
             None if same else torch.from_numpy(lengths.astype(np.int64)),
         )
 

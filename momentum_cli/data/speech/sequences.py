@@ -93,8 +93,8 @@ class FrameSplit(Separate):
             after = np.arange(longest) >= steps[:, None]
             inputs[after], targets[after] = 0.0, np.nan
         return Batch(
-            torch.from_numpy(inputs).to(self.where),
-            torch.from_numpy(targets).to(self.where),
+            torch.from_numpy(inputs).to(self.where, non_blocking=True),
+            torch.from_numpy(targets).to(self.where, non_blocking=True),
             None if same else torch.from_numpy(steps),
         )
 

@@ -145,7 +145,7 @@ def run(
     u = linear(driven.x, _side_by_side(driven.w_ih.t(), gates).t(), b_ih)
     w_t = _side_by_side(weights.w_hh.t(), gates)
     h0, c0 = state[0], state[1] if len(state) == 2 else None
-    lengths = None if lengths is None else lengths.to(x.device)
+    lengths = None if lengths is None else lengths.to(x.device, non_blocking=True)
     tensors = (u, w_t, b_hh, h0, c0, v0, m0)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     results = ops.forward(*tensors, lengths, str(recurrence.kernel), driven.constants, training)
