@@ -20,6 +20,7 @@ from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.checkpoint import load_checkpoint
 from momentum_cli.runs.metrics_log import read_metrics
+from momentum_cli.training.clock import HostTimer
 from momentum_cli.training.snapshot import restore
 from momentum_cli.training.trainer import Trainer
 
@@ -52,7 +53,7 @@ def test_evaluations_are_not_on_the_clock(spec: RunSpec, dataset: Dataset, fabri
         time = [0.0]
         contender = Contender(spec, tmp_path / f"{cost}" / "runs" / spec.id, dataset, fabric, now=lambda t=time: t[0])
         trainer = contender.trainer
-        trainer.clock.now = lambda t=time: t[0]
+        trainer.clock.timer = HostTimer(lambda t=time: t[0])
         group, evaluate = trainer._next_group, trainer.evaluate
 
         def slow_group(t: list[float] = time, group: Any = group) -> torch.Tensor:
