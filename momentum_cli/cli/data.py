@@ -46,6 +46,14 @@ def init(
             show_default=False,
         ),
     ] = None,
+    order_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORM",
+            help="Form of the dates of a table, such as '%d/%m/%Y %H:%M'. Guessed by default.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The recipe; by default DATA.yaml in this folder.", show_default=False),
@@ -54,13 +62,14 @@ def init(
     json: Json = False,
 ) -> None:
     """Write a first recipe for your data, with comments."""
-    from momentum_cli.recipe.first.files import write_first_recipe
+    from momentum_cli.recipe.first.files import reasons_of, write_first_recipe
 
-    path = write_first_recipe(data, out, target=target, kind=None if kind is None else kind.value, overwrite=overwrite)
+    chosen = None if kind is None else kind.value
+    path = write_first_recipe(data, out, target=target, kind=chosen, order_format=order_format, overwrite=overwrite)
     if json:
-        terminal.print_json({"path": str(path)})
+        terminal.print_json({"path": str(path), "reasons": reasons_of(path)})
     else:
-        terminal.print_lines(str(path))
+        terminal.print_lines("\n".join([str(path), *(f"  {reason}" for reason in reasons_of(path))]))
 
 
 def describe(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +57,7 @@ class Problems:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], Problem] = {}
         self._no_numbers: set[tuple[str | None, int]] = set()
+        self._kinds: Counter[tuple[str, str | None]] = Counter()
         self.sequences: set[str] = set()
         """Names of the sequences with mistakes."""
 
@@ -75,6 +77,7 @@ class Problems:
         *,
         column: str | None = None,
         sequence: str | None = None,
+        group: str | None = None,
     ) -> None:
         """Take in a mistake.
 
@@ -84,6 +87,7 @@ class Problems:
             rows: The rows with it.
             column: The column, if it is in one.
             sequence: The sequence, if it is in one; sequences do not make separate problems.
+            group: Mistakes of one group are one problem, with the text of the first; None: the text.
         """
         places = [int(row) for row in rows]
         if sequence is not None:
@@ -95,13 +99,19 @@ class Problems:
             places = [row for row in places if (column, row) not in self._no_numbers]
             if not places:
                 return
-        problem = self._found.setdefault((code, text), Problem(code, text, column=column, sequence=sequence))
+        key = (code, group or text)
+        if key not in self._found:
+            self._kinds[code, column] += 1
+        problem = self._found.setdefault(key, Problem(code, text, column=column, sequence=sequence))
         if problem.sequence != sequence:
             problem.sequence = None
-        for row in places:
-            problem.count += 1
-            if len(problem.rows) < SHOWN:
-                problem.rows.append(row)
+        problem.count += len(places)
+        # The first in the file, although steps are met in the order of their times.
+        problem.rows = sorted([*problem.rows, *places])[:SHOWN]
+
+    def kinds(self, code: str, column: str | None) -> int:
+        """Return the number of different problems of a code in a column."""
+        return self._kinds[code, column]
 
     def refuse(self, path: str) -> None:
         """Do nothing without a problem.

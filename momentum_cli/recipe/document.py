@@ -45,6 +45,18 @@ def _decimal(loader: _Loader, node: yaml.ScalarNode) -> int:
 _Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
 
 
+class Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes every text which YAML 1.1 or 1.2 would read as something else: on, 1e5, null."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {  # noqa: RUF012 - PyYAML's own protocol
+        first: [
+            *_Loader.yaml_implicit_resolvers.get(first, ()),
+            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, ()),
+        ]
+        for first in {*_Loader.yaml_implicit_resolvers, *yaml.SafeDumper.yaml_implicit_resolvers}
+    }
+
+
 class Document:
     """The content of a recipe with its overrides, and where each value comes from.
 

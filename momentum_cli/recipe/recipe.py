@@ -17,7 +17,7 @@ from pydantic_core import to_jsonable_python
 
 from momentum_cli.errors import RecipeError
 from momentum_cli.options import Problem
-from momentum_cli.recipe.document import Document, visible
+from momentum_cli.recipe.document import Document, Dumper, visible
 from momentum_cli.recipe.sections import (
     ModelOptions,
     OptimizerOptions,
@@ -159,7 +159,7 @@ def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
 
 def to_yaml(content: dict[str, Any]) -> str:
     """Return the content of a recipe as YAML; flow style where a mapping or list holds plain values only."""
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    return yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 
 def _from_document(document: Document, overrides: Sequence[str]) -> Recipe:

@@ -13,7 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import LARGEST, words
+from momentum_cli.data.files.columns import numbers as as_numbers
+from momentum_cli.data.files.columns import words
+from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
@@ -30,7 +32,7 @@ def open_arrays(path: Path, schema: Schema, problems: Problems) -> Source:
     Raises:
         DataError: An array is missing, holds objects, or does not fit the features.
     """
-    if schema.order is not None:
+    if schema.order:
         raise DataError(f"{path}: arrays are in order already; leave out task.order")
     present = array_names(path)
     name = _feature_array(path, schema, present)
@@ -45,11 +47,11 @@ def open_arrays(path: Path, schema: Schema, problems: Problems) -> Source:
     own = {key: _small(path, array, count) for key, array in _companions(schema).items()}
     forecast = _forecast_channels(path, schema, channels) if schema.kind == "forecasting" else None
     pieces = (
-        _series(path, name, shape, dtype, forecast)
+        _series(path, name, shape, dtype, forecast, schema.reading)
         if series
         else _samples(path, name, shape, dtype, schema, own, forecast)
     )
-    return Source(str(path), names, pieces, channels)
+    return Source(str(path), names, pieces, channels, columns=(name,) if name else ())
 
 
 def array_names(path: Path) -> list[str]:
@@ -94,11 +96,7 @@ def _companions(schema: Schema) -> dict[str, str]:
 
 def _small(path: Path, name: str, count: int) -> np.ndarray:
     """Load an array that accompanies the features: by name from an NPZ file, by path next to an NPY file."""
-    try:
-        with _open_array(path, name) as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: {name}: not a readable array ({error})") from error
+    array = array_values(path, name)
     if array.ndim < 1 or len(array) != count:
         raise DataError(f"{path}: {name} has the shape {array.shape}, but there are {count} sequences of features")
     return np.asarray(array)
@@ -160,14 +158,12 @@ def _checked_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dt
     return shape, dtype
 
 
-def _read(path: Path, file: IO[bytes], count: int, dtype: np.dtype[Any]) -> np.ndarray:
+def _read(path: Path, file: IO[bytes], count: int, dtype: np.dtype[Any], reading: Reading) -> np.ndarray:
     data = file.read(count * dtype.itemsize)
     if len(data) != count * dtype.itemsize:
         raise DataError(f"{path}: the file is cut short: {count * dtype.itemsize - len(data)} bytes are missing")
-    found = np.frombuffer(data, dtype).astype(np.float64)
     # As in tables: what is not finite, in float32, counts as missing, and is refused unless a policy is named.
-    found[np.abs(found) > LARGEST] = np.nan
-    return found
+    return as_numbers(np.frombuffer(data, dtype), reading)[0]
 
 
 def _forecast_channels(path: Path, schema: Schema, channels: int) -> list[int]:
@@ -183,14 +179,14 @@ def _forecast_channels(path: Path, schema: Schema, channels: int) -> list[int]:
 
 
 def _series(
-    path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], target: list[int] | None
+    path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], target: list[int] | None, reading: Reading
 ) -> Iterator[Piece]:
     channels = shape[1] if len(shape) == 2 else 1
     with _open_array(path, name) as file:
         _checked_header(path, file)
         for start in range(0, shape[0], _STEPS):
             count = min(_STEPS, shape[0] - start)
-            steps = _read(path, file, count * channels, dtype).reshape(count, channels)
+            steps = _read(path, file, count * channels, dtype, reading).reshape(count, channels)
             yield Piece("all", steps, np.arange(start, start + count), None, steps[:, target])
 
 
@@ -204,19 +200,20 @@ def _samples(
     forecast: list[int] | None,
 ) -> Iterator[Piece]:
     length, channels = shape[1], shape[2] if len(shape) == 3 else 1
-    names = words(own["sequence"]) if "sequence" in own else None
-    splits = words(own["split"]) if "split" in own else None
+    names = words(own["sequence"], schema.reading) if "sequence" in own else None
+    splits = words(own["split"], schema.reading) if "split" in own else None
+    targets = _array_targets(path, schema, own["target"], length) if "target" in own else None
     with _open_array(path, name) as file:
         _checked_header(path, file)
         for row in range(shape[0]):
-            steps = _read(path, file, length * channels, dtype).reshape(length, channels)
+            steps = _read(path, file, length * channels, dtype, schema.reading).reshape(length, channels)
             here = int(own["lengths"][row]) if "lengths" in own else length
             if not 1 <= here <= length:
                 raise DataError(f"{path}: {refuse(f'{schema.lengths}, row {row},', here, f'be in [1, {length}]')}")
             steps = steps[:here]
             target = steps[:, forecast] if forecast is not None else None
-            if "target" in own:
-                target = _array_target(path, schema, own["target"][row], here)
+            if targets is not None:
+                target = targets[row, :here] if schema.target_every_step else targets[row : row + 1]
             yield Piece(
                 str(row) if names is None else str(names[row]),
                 steps,
@@ -227,14 +224,44 @@ def _samples(
             )
 
 
-def _array_target(path: Path, schema: Schema, value: Any, length: int) -> np.ndarray:
-    found = np.asarray(value)
-    if schema.target_every_step:
-        if found.ndim != 1 or len(found) < length:
-            raise DataError(f"{path}: {schema.target[0]} must have the shape (n, T), got (n, {found.shape})")
-        return words(found[:length])
-    if schema.target_is_class:
-        if found.ndim:
-            raise DataError(f"{path}: {schema.target[0]} must have one class per sequence, the shape (n,)")
-        return words(found.reshape(1))
-    return found.astype(np.float64).reshape(1, -1)
+def _array_targets(path: Path, schema: Schema, values: np.ndarray, length: int) -> np.ndarray:
+    """Return (n,) or (n, t) words, or (n, K) float64 values."""
+    name, n = schema.target[0], len(values)
+    if not schema.target_is_class:
+        found, bad = as_numbers(values.reshape(-1), schema.reading)
+        if bad:
+            raise DataError(f"{path}: {name}: row {bad[0] // max(found.size // n, 1)}: not a finite number")
+        return found.reshape(n, -1)
+    axes = 2 if schema.target_every_step else 1
+    classes = class_numbers(values, axes)
+    if classes is None or (axes == 2 and classes.shape[1] < length):
+        must = f"have the shape (n, T = {length})" if axes == 2 else "have one class per sequence, the shape (n,)"
+        remedy = "one-hot rows, of 0 and a single 1, are read as well"
+        raise DataError(f"{path}: {refuse(name, values.shape, must, remedy)}")
+    return words(classes.reshape(-1), schema.reading).reshape(classes.shape)
+
+
+def class_numbers(values: np.ndarray, axes: int) -> np.ndarray | None:
+    """Return classes with `axes` axes: as they are, of a last axis of 1, or of one-hot rows; None for another shape."""
+    if values.ndim == axes:
+        return values
+    if values.ndim != axes + 1:
+        return None
+    if values.shape[-1] == 1:
+        return values[..., 0]
+    if values.dtype.kind not in "buif" or not np.isin(values, (0, 1)).all() or not (values.sum(-1) == 1).all():
+        return None
+    return np.asarray(values.argmax(-1))
+
+
+def array_values(path: Path, name: str) -> np.ndarray:
+    """Return a whole array.
+
+    Raises:
+        DataError: It is no array, or holds objects.
+    """
+    try:
+        with _open_array(path, name) as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(f"{path}: {name}: not a readable array ({error})") from error

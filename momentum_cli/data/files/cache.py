@@ -16,7 +16,7 @@ from momentum_cli.data.dataset import cache_dir
 from momentum_cli.data.files.arrays import open_arrays
 from momentum_cli.data.files.folders import folder_files, open_folder
 from momentum_cli.data.files.gathering import Gathered, Gatherer
-from momentum_cli.data.files.json_sequences import has_lists, open_json_sequences
+from momentum_cli.data.files.row_sequences import has_lists, open_row_sequences
 from momentum_cli.data.files.rows import open_table
 from momentum_cli.data.files.schema import FOLDERS, Schema, Source
 from momentum_cli.data.files.steps import Steps
@@ -33,15 +33,14 @@ def open_source(path: Path, schema: Schema, problems: Problems, *, whole: bool =
 
     Raises:
         DataError: It cannot be read, or does not have what the schema names.
-        RecipeError: An optional package is missing.
     """
     try:
         if schema.format in FOLDERS:
             return open_folder(path, schema, problems)
         if schema.format in ("npz", "npy"):
             return open_arrays(path, schema, problems)
-        if schema.format == "jsonl" and has_lists(path):
-            return open_json_sequences(path, schema, problems)
+        if has_lists(path, schema.format):
+            return open_row_sequences(path, schema, problems)
         return open_table(path, schema, problems, whole=whole)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -61,7 +60,6 @@ def gather(path: Path, schema: Schema, missing: str, problems: Problems) -> Gath
 
     Raises:
         DataError: The file cannot be read at all.
-        RecipeError: An optional package is missing.
     """
     files = folder_files(path, schema.format) if schema.format in FOLDERS else [path]
     if sum(file.stat().st_size for file in files) < LARGE:
@@ -104,6 +102,7 @@ def _write_index(folder: Path, gathered: Gathered) -> None:
         "starts": gathered.starts,
         "lengths": gathered.lengths,
         "missing": gathered.missing,
+        "breaks": gathered.breaks,
     }
     if gathered.targets is not None:
         arrays["targets"] = gathered.targets
@@ -113,6 +112,7 @@ def _write_index(folder: Path, gathered: Gathered) -> None:
     steps = gathered.step_targets
     description = {
         "feature_names": gathered.feature_names,
+        "feature_columns": gathered.columns,
         "columns": gathered.features.columns,
         "dtype": gathered.features.dtype.str,
         "step_targets": None if steps is None else [steps.dtype.str, steps.columns],
@@ -145,6 +145,8 @@ def _read(folder: Path) -> Gathered:
         tuple(description["labels"]),
         found["missing"],
         description["facts"],
+        tuple(description["feature_columns"]),
+        found["breaks"],
     )
 
 

@@ -1,122 +1,318 @@
-"""Columns as numbers, words and times, however the file stores them; unreadable values are named, never guessed."""
+"""Columns as numbers, words and times, however the file stores them; unreadable values are named, never guessed.
+
+This is the one place where a text becomes a value, for tables, JSON Lines and arrays alike. A column is an Arrow array.
+
+Axes: n values.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
-"""Words for a missing value in a text file, in lower case."""
+from momentum_cli.data.files.dates import assembled, parsed, stamps_of
+from momentum_cli.data.files.reading import PLAIN, Reading
 
-Values = Sequence[Any] | np.ndarray
+Values = Any
+"""A `pyarrow.Array`, or what `column` makes one of."""
+
+LARGEST = float(np.finfo(np.float32).max)
+# As JSON and Python write numbers, in ASCII: not 1_000, and no full-width digits.
+_NUMBER = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$"
+_WHOLE = re.compile(r"^([-+]?[0-9]+)\.0*$")
+_PLAIN_NUMBER = re.compile(_NUMBER)
+# Spaces that do not break a line are what spreadsheets put between thousands.
+_SPACES = "[ \\x{00a0}\\x{202f}]"
+# Units that `remedy` and `init` know, and their factors.
+UNITS: dict[str, float] = {"%": 0.01, "K": 1e3, "k": 1e3, "M": 1e6, "B": 1e9, "$": 1, "€": 1, "£": 1}
+
+
+def column(values: Values) -> Any:
+    """Return values as an Arrow array: numbers, truth values and texts keep their type, a mixture becomes texts."""
+    import pyarrow as pa
+
+    if isinstance(values, pa.ChunkedArray):
+        return values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)
+    if isinstance(values, pa.Array):
+        return values
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "biufM":
+        values = values.tolist()
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, TypeError, OverflowError, pa.ArrowNotImplementedError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a number as Python reads it, nan and inf among them."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    """Return whether a text is a finite number in ASCII, as Python and JSON write it, or nan or inf."""
+    plain = text.strip()
+    return bool(_PLAIN_NUMBER.match(plain)) or plain.lower().lstrip("+-") in ("nan", "inf", "infinity")
 
 
-def is_missing(value: Any) -> bool:
-    """Return whether a value is missing."""
-    if value is None:
-        return True
-    if isinstance(value, str):
-        return value.strip().lower() in MISSING
-    return isinstance(value, float | np.floating) and bool(np.isnan(value))
-
-
-LARGEST = float(np.finfo(np.float32).max)
-
-
-def numbers(values: Values) -> tuple[np.ndarray, list[int]]:
+def numbers(values: Values, reading: Reading = PLAIN) -> tuple[np.ndarray, list[int]]:
     """Return values as numbers.
 
     Args:
         values: Texts, numbers or nothing.
+        reading: How texts write numbers.
 
     Returns:
         (n,) float64, NaN for what is missing; and the places of what is there and is no finite number in the range of
-        float32, in which sequences are kept (NaN, too).
+        float32, in which a model computes (NaN, too).
     """
-    if isinstance(values, np.ndarray) and values.dtype.kind in "buif":
-        found = values.astype(np.float64)
-        return _finite(found, [])
-    try:
-        # One conversion in C; the slow way finds out what is wrong.
-        return _finite(np.array(values, np.float64), [])
-    except (TypeError, ValueError):
-        pass
-    found = np.full(len(values), np.nan)
-    bad = []
-    for place, value in enumerate(values):
-        if is_missing(value):
-            continue
+    from pyarrow import compute, types
+
+    array = _decoded(column(values))
+    if types.is_string(array.type) or types.is_large_string(array.type):
+        return _numbers_of_texts(array, reading)
+    if types.is_null(array.type):
+        return np.full(len(array), np.nan), []
+    if types.is_boolean(array.type):
+        array = compute.cast(array, "uint8")
+    if not (types.is_integer(array.type) or types.is_floating(array.type) or types.is_decimal(array.type)):
+        return np.full(len(array), np.nan), np.flatnonzero(_valid(array)).tolist()
+    found = _as_float(array)
+    for number in reading.missing_numbers:
+        found[found == number] = np.nan
+    return _finite(found, [])
+
+
+def _as_float(array: Any) -> np.ndarray:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    return np.array(compute.cast(array, pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+
+
+def _decoded(array: Any) -> Any:
+    from pyarrow import types
+
+    return array.dictionary_decode() if types.is_dictionary(array.type) else array
+
+
+def _valid(array: Any) -> np.ndarray:
+    return np.asarray(array.is_valid().to_numpy(zero_copy_only=False), bool)
+
+
+def _numbers_of_texts(texts: Any, reading: Reading) -> tuple[np.ndarray, list[int]]:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if reading.is_plain:
         try:
-            found[place] = float(value)
-        except (TypeError, ValueError):
-            bad.append(place)
-    return _finite(found, bad)
+            # One conversion in C, which reads just `_NUMBER`, nan and inf; the slow way finds out what is wrong.
+            found = _as_float(texts)
+        except pa.ArrowInvalid:
+            pass
+        else:
+            for number in reading.missing_numbers:
+                found[found == number] = np.nan
+            return _finite(found, [])
+    texts = compute.utf8_trim_whitespace(texts)
+    absent = missing_texts(texts, reading)
+    plain, factor = _plain_numbers(texts, reading)
+    good = _true(compute.match_substring_regex(plain, _NUMBER)) & ~absent
+    found = _as_float(compute.if_else(pa.array(good), plain, pa.scalar(None, plain.type)))
+    found *= factor
+    found[np.isin(found, reading.missing_numbers)] = np.nan
+    return _finite(found, np.flatnonzero(~good & ~absent).tolist())
+
+
+def missing_texts(texts: Any, reading: Reading) -> np.ndarray:
+    """Return (n,) bool, whether each of some trimmed texts stands for a missing value."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    words_of = pa.array(reading.missing_words, texts.type)
+    return np.asarray(_true(compute.is_in(compute.utf8_lower(texts), value_set=words_of)) | ~_valid(texts))
+
+
+def _true(array: Any) -> np.ndarray:
+    return np.asarray(array.fill_null(False).to_numpy(zero_copy_only=False), bool)
+
+
+def _plain_numbers(texts: Any, reading: Reading) -> tuple[Any, np.ndarray]:
+    """Return texts with the decimals of Python and without units and thousands, and the factors of the units.
+
+    What is not written as the reading says is left as a text that is no number.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+
+    factor = np.ones(len(texts))
+    for unit, size in reading.units:
+        ends = compute.or_(compute.ends_with(texts, unit), compute.starts_with(texts, unit))
+        here = _true(ends)
+        if here.any():
+            factor[here] *= size
+            quoted = re.escape(unit)
+            bare = compute.replace_substring_regex(texts, rf"^{quoted}\s*|\s*{quoted}$", "")
+            texts = compute.if_else(pa.array(here), bare, texts)
+    decimal = re.escape(reading.decimal)
+    if reading.thousands is not None:
+        # Only between groups of three digits: 1,5 is not 15.
+        between = _SPACES if reading.thousands.isspace() else re.escape(reading.thousands)
+        grouped = rf"^[-+]?[0-9]{{1,3}}(?:{between}[0-9]{{3}})+(?:{decimal}[0-9]*)?$"
+        here = _true(compute.match_substring_regex(texts, grouped))
+        texts = compute.if_else(pa.array(here), compute.replace_substring_regex(texts, between, ""), texts)
+    if reading.decimal != ".":
+        point = _true(compute.match_substring(texts, "."))
+        swapped = compute.replace_substring(texts, reading.decimal, ".")
+        texts = compute.if_else(pa.array(point), pa.scalar("", texts.type), swapped)
+    return texts, factor
 
 
 def _finite(found: np.ndarray, bad: list[int]) -> tuple[np.ndarray, list[int]]:
     beyond = np.flatnonzero(np.abs(found) > LARGEST)
     if len(beyond):
         found[beyond] = np.nan
-        bad = sorted([*bad, *beyond.tolist()])
+        bad = sorted({*bad, *beyond.tolist()})
     return found, bad
 
 
-def not_a_number(value: object) -> str:
-    """Return the mistake in a value that `numbers` did not accept."""
+def value_at(values: Values, place: int) -> Any:
+    """Return one value as Python has it."""
+    value = values[place]
+    return value.as_py() if hasattr(value, "as_py") else value
+
+
+def not_a_number(value: object, reading: Reading = PLAIN) -> tuple[str, str]:
+    """Return the mistake in a value that `numbers` did not accept, and what is the same for all of its kind."""
     shown = f"{str(value)[:40]!r}"
-    try:
-        large = np.isfinite(float(value))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        large = False
-    return f"{shown} is beyond the range of float32" if large else f"{shown} is not a finite number"
+    text = str(value).strip()
+    if _PLAIN_NUMBER.match(text) and reading.is_plain and np.isfinite(float(text)):
+        return f"{shown} is beyond the range of float32", "beyond the range of float32"
+    option = remedy(text, reading)
+    return f"{shown} is not a finite number{option}", option or shown
 
 
-def words(values: Values) -> np.ndarray:
-    """Return values as texts, (n,) object, None for a missing one; a whole number has no decimal point."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "biu":
-        return values.astype(str).astype(object)
-    found = np.empty(len(values), object)
-    for place, value in enumerate(values):
-        if is_missing(value):
-            found[place] = None
-        elif isinstance(value, float | np.floating) and float(value).is_integer():
-            found[place] = str(int(value))
-        else:
-            found[place] = str(value).strip()
+def remedy(text: str, reading: Reading) -> str:
+    """Return "; …" with the option that reads a text as a number, or "" where none does."""
+    if text.lower().lstrip("+-") in ("inf", "infinity"):
+        return ""
+    found = []
+    for option, changed in _alternatives(reading):
+        good = numbers([text], changed)
+        if not good[1] and not np.isnan(good[0][0]):
+            found.append(option)
+    if found:
+        return f"; set {' or '.join(found)}"
+    return f"; if it stands for a missing value, add it to task.missing_values: [{text[:40]!r}]" if text else ""
+
+
+def _alternatives(reading: Reading) -> list[tuple[str, Reading]]:
+    """Return readings that change one thing, with the option that does it."""
+    found = []
+    if reading.decimal == ".":
+        found.append(("task.csv.decimal=','", replace(reading, decimal=",", thousands=None)))
+    else:
+        found.append(("task.csv.decimal='.'", replace(reading, decimal=".", thousands=None)))
+    for thousands in (",", ".", " ", "'"):
+        if thousands not in (reading.decimal, reading.thousands):
+            found.append((f"task.csv.thousands={thousands!r}", replace(reading, thousands=thousands)))
+    for unit, factor in UNITS.items():
+        if unit not in dict(reading.units):
+            units = (*reading.units, (unit, factor))
+            found.append((f"task.csv.units={{{unit!r}: {factor:g}}}", replace(reading, units=units)))
     return found
 
 
-def times(values: Values) -> tuple[np.ndarray, list[int]]:
-    """Return the keys that order steps: numbers as they are, dates and times (ISO 8601) as nanoseconds.
+def words(values: Values, reading: Reading = PLAIN) -> np.ndarray:
+    """Return values as texts without blanks around them, (n,) object, None for a missing one.
+
+    A whole number has no decimal point, however the file writes it: the classes 1 and 1.0 are one.
+    """
+    array = _decoded(column(values))
+    encoded = array.dictionary_encode()
+    missing = set(reading.missing_words)
+    known = [_word(value, missing) for value in encoded.dictionary.to_pylist()]
+    texts = np.empty(len(known) + 1, object)
+    texts[:-1] = known
+    texts[-1] = None
+    found: np.ndarray = texts[encoded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)]
+    return found
+
+
+def _word(value: Any, missing: set[str]) -> str | None:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if not isinstance(value, str):
+        return str(value)
+    text = value.strip()
+    if text.lower() in missing:
+        return None
+    whole = _WHOLE.match(text)
+    return whole[1] if whole else text
+
+
+def times(
+    values: Values, form: str | None = None, reading: Reading = PLAIN, *, zoned: bool | None = None
+) -> tuple[np.ndarray, list[int]]:
+    """Return the keys that order steps.
+
+    Args:
+        values: Numbers, dates and times, or texts of them.
+        form: How texts write dates and times, as `datetime.strptime` takes it; None: ISO 8601, or numbers.
+        reading: How texts write numbers.
+        zoned: True: texts must have a time zone; False: they must not; None: all or none of them.
 
     Returns:
-        (n,) float64 or int64, and the places of what is missing or neither.
+        (n,) float64 or int64 numbers, or datetime64 in UTC, in nanoseconds or, where a year is beyond 1678 to 2261, in
+        microseconds; and the places of what is missing or neither.
+
+    Raises:
+        DataError: The dates cannot be held exactly.
     """
-    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
-        stamps = values.astype("datetime64[ns]")
-        return stamps.astype(np.int64), np.flatnonzero(np.isnat(stamps)).tolist()
-    found, bad = numbers(values)
-    if not bad:
-        return found, np.flatnonzero(np.isnan(found)).tolist()
-    stamps = np.full(len(values), np.datetime64("NaT", "ns"))
-    for place, value in enumerate(values):
+    from pyarrow import types
+
+    array = _decoded(column(values))
+    if types.is_temporal(array.type) and not types.is_time(array.type) and not types.is_duration(array.type):
+        stamps = stamps_of(array)
+        return stamps, np.flatnonzero(np.isnat(stamps)).tolist()
+    if not (types.is_string(array.type) or types.is_large_string(array.type)):
+        return _ordering_numbers(array, reading)
+    if form is None:
+        found, bad = _ordering_numbers(array, reading)
+        if not bad:
+            return found, bad
+        stamps = assembled(*parsed(array, None, zoned))
+        # A column of numbers with a slip in it has many numbers; one of dates has at most bare years.
+        if np.isfinite(found).sum() >= (~np.isnat(stamps)).sum():
+            return found, bad
+    else:
+        stamps = assembled(*parsed(array, form, zoned))
+    return stamps, np.flatnonzero(np.isnat(stamps)).tolist()
+
+
+def _ordering_numbers(array: Any, reading: Reading) -> tuple[np.ndarray, list[int]]:
+    """Return numbers, whole ones exactly: a time in nanoseconds has more digits than a float64."""
+    import pyarrow as pa
+    from pyarrow import compute, types
+
+    if types.is_integer(array.type) or types.is_string(array.type) or types.is_large_string(array.type):
         try:
-            # numpy has no time zones; Z is what it takes every time to be in.
-            stamps[place] = np.datetime64(str(value).strip().removesuffix("Z"), "ns")
-        except ValueError:
-            continue
-    # A column of numbers with a slip in it has many numbers; one of dates has at most bare years.
-    if np.isfinite(found).sum() >= (~np.isnat(stamps)).sum():
-        return found, np.flatnonzero(np.isnan(found)).tolist()
-    return stamps.astype(np.int64), np.flatnonzero(np.isnat(stamps)).tolist()
+            whole = compute.cast(array, pa.int64())
+        except pa.ArrowInvalid:
+            pass
+        else:
+            if not whole.null_count:
+                return np.array(whole.to_numpy(zero_copy_only=False)), []
+    found, bad = numbers(array, reading)
+    return found, sorted({*bad, *np.flatnonzero(np.isnan(found)).tolist()})
+
+
+def joined_texts(columns: Sequence[Values]) -> Any:
+    """Return columns of texts as one, with a blank between them: a date and a time of day."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if len(columns) == 1:
+        return columns[0]
+    texts = [compute.utf8_trim_whitespace(compute.cast(_decoded(column(one)), pa.string())) for one in columns]
+    return compute.binary_join_element_wise(*texts, " ")

@@ -64,12 +64,12 @@ def open_folder(path: Path, schema: Schema, problems: Problems) -> Source:
             steps = read(file, name)
             if steps is None:
                 continue
-            label = words([parts[-2]]) if schema.target else None
+            label = words([parts[-2]], schema.reading) if schema.target else None
             split = None if schema.split_column is None else words([parts[0]])
             yield Piece(name, steps, np.array([number], np.int64), None, label, split)
 
     # Samples are read as float32, and numbers of characters are small.
-    return Source(str(path), names, pieces(), len(names), np.float32, facts)
+    return Source(str(path), names, pieces(), len(names), facts, dtype=np.float32)
 
 
 class _TextReader:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from momentum_cli.data.files.labels import Labels
+from momentum_cli.data.files.ordering import Clock, Ordering
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.files.steps import Steps, StepWriter
 from momentum_cli.data.problems import Problems
@@ -35,6 +37,8 @@ class Gathered:
         labels: Names of the classes, sorted; () without classes.
         missing: Missing values of each feature, before the policy.
         facts: What the reader found.
+        columns: Names of the columns or arrays that the features are in.
+        breaks: Steps before which a series has a gap that no window may span, int64, increasing.
     """
 
     features: Steps
@@ -49,6 +53,8 @@ class Gathered:
     labels: tuple[str, ...]
     missing: np.ndarray
     facts: dict[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    breaks: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -59,7 +65,7 @@ class _Current:
     """State of the sequence whose pieces are arriving."""
 
     name: str
-    last_time: Any = None
+    clock: Clock = field(default_factory=Clock)
     last_values: np.ndarray | None = None
     last_target: np.ndarray | None = None
     target: Any = None
@@ -86,7 +92,10 @@ class Gatherer:
         self._folder = folder
         self._features = StepWriter(source.channels, source.dtype, None if folder is None else folder / "features.bin")
         self._targets: StepWriter | None = None
-        self._codes: dict[str, int] = {}
+        self._labels = Labels(schema.similar_labels, schema.target[0] if schema.target else "")
+        self._ordering = Ordering(schema, whole, problems)
+        self._breaks: list[int] = []
+        self._taken = 0
         self._seen: set[str] = set()
         self._names: list[str] = []
         self._rows: list[int] = []
@@ -106,10 +115,8 @@ class Gatherer:
             self.problems.add("empty", f"sequence {name!r} has no steps", [self._rows[place]], sequence=name)
         if not len(lengths):
             self.problems.add("empty", "the file has no sequences")
-        labels = tuple(sorted(self._codes, key=label_order))
-        recode = np.empty(len(labels), np.int64)
-        for code, label in enumerate(labels):
-            recode[self._codes[label]] = code
+        self._labels.find_similar(self.problems)
+        labels, recode = self._labels.sorted()
         features = self._features.close()
         step_targets = None if self._targets is None else self._targets.close()
         targets = None
@@ -137,6 +144,8 @@ class Gatherer:
             labels,
             self._missing,
             self.source.facts,
+            self.source.columns or self.source.features,
+            np.array(self._breaks, np.int64),
         )
 
     def _recoded(self, steps: Steps | None, recode: np.ndarray) -> Steps:
@@ -170,7 +179,9 @@ class Gatherer:
             if piece.target is not None and not self.schema.target_every_step:
                 self._sequence_targets.append(0 if self.schema.target_is_class else [np.nan] * piece.target.shape[1])
         if piece.order is not None:
-            piece = self._ordered(piece, current)
+            piece, gaps = self._ordering.sorted(piece, current.clock)
+            if self.schema.gaps == "split":
+                self._breaks += (self._taken + np.flatnonzero(gaps)).tolist()
         piece = self._filled(piece, current)
         self._take_split(piece, current)
         if piece.target is not None:
@@ -178,6 +189,7 @@ class Gatherer:
             take(piece, current)
         self._features.append(piece.features)
         self._lengths[-1] += len(piece.features)
+        self._taken += len(piece.features)
 
     def _apart(self, piece: Piece) -> None:
         """Report a name that returns after another one."""
@@ -188,31 +200,6 @@ class Gatherer:
             text = f"sequence {piece.sequence!r}: its rows must be together; {rule}"
         self.problems.add("apart", text, piece.rows[:1], sequence=piece.sequence)
 
-    def _ordered(self, piece: Piece, current: _Current) -> Piece:
-        """Return the piece in order of time, and find duplicate times."""
-        assert piece.order is not None
-        if self.whole and bool((piece.order[1:] < piece.order[:-1]).any()):
-            piece = _pick(piece, np.argsort(piece.order, kind="stable"))
-        order = piece.order
-        assert order is not None
-        if not len(order):
-            return piece
-        last = current.last_time
-        same = np.concatenate(([last is not None and order[0] == last], order[1:] == order[:-1]))
-        back = np.concatenate(([last is not None and order[0] < last], order[1:] < order[:-1]))
-        column, name = self.schema.order, piece.sequence
-        if same.any():
-            # Both rows of a pair, as far as they are in this piece.
-            rows = piece.rows[same | np.append(same[1:], False)]
-            text = f"sequence {name!r}: the same {column} twice"
-            self.problems.add("duplicate_time", text, rows, column=column, sequence=name)
-        if back.any():
-            rule = "files too large for memory must be sorted by sequence and time"
-            text = f"sequence {name!r}: {column} must increase; {rule}"
-            self.problems.add("unordered", text, piece.rows[back], column=column, sequence=name)
-        current.last_time = order[-1]
-        return piece
-
     def _filled(self, piece: Piece, current: _Current) -> Piece:
         """Apply the policy for missing values to the features, and to what is forecast."""
         absent = np.isnan(piece.features)
@@ -222,7 +209,7 @@ class Gatherer:
                 self._refuse_missing(piece, absent)
             elif self.missing == "drop_step":
                 keep = ~absent.any(1)
-                piece = _pick(piece, np.flatnonzero(keep))
+                piece = piece.picked(np.flatnonzero(keep))
             elif self.missing == "forward_fill":
                 piece.features = _forward_filled(piece.features, current.last_values)
         if self.schema.kind == "forecasting" and piece.target is not None:
@@ -236,7 +223,7 @@ class Gatherer:
         return piece
 
     def _refuse_missing(self, piece: Piece, absent: np.ndarray) -> None:
-        wide = self.schema.wide
+        wide = self.source.wide
         for column in range(absent.shape[1]):
             places = np.flatnonzero(absent[:, column])
             if not len(places):
@@ -296,7 +283,7 @@ class Gatherer:
             elif current.target is None:
                 current.target = value
                 if self.schema.target_is_class:
-                    self._sequence_targets[-1] = self._code(value)
+                    self._sequence_targets[-1] = self._labels.code(value, int(rows[0]))
                 else:
                     self._sequence_targets[-1] = value
                 if _all_are(piece.target, value):
@@ -310,38 +297,28 @@ class Gatherer:
         names = ", ".join(map(repr, self.schema.target)) or "'x'"
         if self.schema.target_is_class:
             gone = np.array([value is None for value in piece.target], bool)
-            codes = [[0 if value is None else self._code(value)] for value in piece.target]
+            rows = np.broadcast_to(piece.rows, len(gone)) if len(piece.rows) == 1 else piece.rows
+            labels = zip(piece.target.tolist(), rows.tolist(), strict=True)
+            codes = [0 if label is None else self._labels.code(label, row) for label, row in labels]
             found = np.array(codes, np.int64).reshape(-1, 1)
         else:
             gone = np.isnan(piece.target).any(1)
             found = piece.target
         if gone.any():
             rows = piece.rows[gone] if len(piece.rows) == len(gone) else piece.rows
-            self.problems.add("missing", f"target {names}: missing value", rows, sequence=piece.sequence)
+            column = self.schema.target[0] if len(self.schema.target) == 1 else None
+            if column is None or column not in self.source.features or self.missing != "refuse":
+                text = f"target {names}: missing value"
+                self.problems.add("missing", text, rows, column=column, sequence=piece.sequence)
         if self._targets is None:
             path = None if self._folder is None else self._folder / "targets.bin"
             self._targets = StepWriter(found.shape[1], np.int64 if self.schema.target_is_class else np.float64, path)
         self._targets.append(found)
 
-    def _code(self, label: str) -> int:
-        return self._codes.setdefault(label, len(self._codes))
-
 
 def _all_are(values: np.ndarray, known: Any) -> bool:
     """Return whether all values are the known one; a loop over rows would be slow where nothing is wrong."""
     return known is not None and bool(np.all(values == known))
-
-
-def _pick(piece: Piece, places: np.ndarray) -> Piece:
-    """Return some steps of a piece; what is one for the sequence stays."""
-    steps = len(piece.features)
-
-    def of(values: Any) -> Any:
-        return values if values is None or len(values) != steps or (len(values) == 1 and steps != 1) else values[places]
-
-    return Piece(
-        piece.sequence, piece.features[places], of(piece.rows), of(piece.order), of(piece.target), of(piece.split)
-    )
 
 
 def _forward_filled(values: np.ndarray, before: np.ndarray | None) -> np.ndarray:
@@ -351,11 +328,3 @@ def _forward_filled(values: np.ndarray, before: np.ndarray | None) -> np.ndarray
     np.maximum.accumulate(places, axis=0, out=places)
     filled = np.take_along_axis(whole, places, 0)
     return filled if before is None else filled[1:]
-
-
-def label_order(label: str) -> tuple[int, float, str]:
-    """Sort numbers by value and before words."""
-    try:
-        return (0, float(label), label)
-    except ValueError:
-        return (1, 0.0, label)

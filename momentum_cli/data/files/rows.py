@@ -6,28 +6,24 @@ Axes: m rows of a block, t steps of a piece, D features, K targets.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import not_a_number, numbers, times, words
+from momentum_cli.data.files.columns import column, joined_texts, not_a_number, numbers, times, value_at, words
+from momentum_cli.data.files.dates import localised
+from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.files.schema import Piece, Schema, Source
-from momentum_cli.data.files.tables import (
-    Block,
-    csv_blocks,
-    csv_columns,
-    json_blocks,
-    json_objects,
-    parquet_blocks,
-    parquet_columns,
-)
+from momentum_cli.data.files.tables import Block, table_blocks, table_columns
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 
 WHOLE = "all"
 """Name of the only sequence of a table without a column of names."""
+# Different texts of a column that are named one by one.
+_NAMED = 20
 
 
 def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -> Source:
@@ -42,59 +38,56 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
 
     Raises:
         DataError: It cannot be read, or a column is missing.
-        RecipeError: An optional package is missing.
     """
-    blocks: Callable[..., Iterator[Block]]
-    if schema.format == "csv":
-        present, blocks = csv_columns(path), csv_blocks
-    elif schema.format == "parquet":
-        present = parquet_columns(path)
-
-        def blocks(path: Path, names: list[str], _: Problems) -> Iterator[Block]:
-            return parquet_blocks(path, names)
-    else:
-        first = next(json_objects(path, Problems()), None)
-        if first is None:
-            raise DataError(f"{path}: no line is a JSON object")
-        present, blocks = list(first[1]), json_blocks
+    present = table_columns(path, schema.format, schema.reading)
     features = schema.feature_names(present, str(path))
-    extra = [schema.sequence, schema.order, schema.split_column, *schema.target]
+    extra = [schema.sequence, *schema.order, schema.split_column, *schema.target]
     names = list(dict.fromkeys([*features, *(name for name in extra if name is not None)]))
-    read = blocks(path, names, problems)
-    if schema.wide:
-        if schema.order is not None:
-            raise DataError(f"{path}: task.order={schema.order!r} needs names of sequences; give task.sequence")
-        return Source(str(path), features, _wide_pieces(read, schema, features, problems), 1)
+    read = table_blocks(path, schema.format, names, schema.reading, problems)
+    if schema.sequence is None and schema.kind in ("classification", "regression"):
+        if schema.order:
+            raise DataError(f"{path}: task.order={schema.order_name!r} needs names of sequences; give task.sequence")
+        return Source(str(path), features, _wide_pieces(read, schema, features, problems), 1, wide=True)
     if whole:
         read = iter([_joined(list(read), names)])
     return Source(str(path), features, _long_pieces(read, schema, features, problems, whole=whole), len(features))
 
 
-def read_features(block: Block, names: tuple[str, ...], problems: Problems) -> np.ndarray:
+def read_features(block: Block, names: tuple[str, ...], reading: Reading, problems: Problems) -> np.ndarray:
     """Return (m, D) float64; a value that is not a finite number is a problem and becomes NaN."""
     found = np.empty((len(block.rows), len(names)))
-    for column, name in enumerate(names):
-        found[:, column], bad = numbers(block.columns[name])
-        for place in bad:
-            text = f"column {name!r}: {not_a_number(block.columns[name][place])}"
-            problems.add("not_a_number", text, [block.rows[place]], column=name)
+    for place, name in enumerate(names):
+        found[:, place], bad = numbers(block.columns[name], reading)
+        for row in bad:
+            # A thousand numbers with a comma are one problem, which one option solves.
+            mistake = f"column {name!r}: more texts that are not finite numbers"
+            group = mistake
+            if problems.kinds("not_a_number", name) < _NAMED:
+                mistake, group = not_a_number(value_at(block.columns[name], row), reading)
+                mistake, group = f"column {name!r}: {mistake}", f"column {name!r}: {group}"
+            problems.add("not_a_number", mistake, [block.rows[row]], column=name, group=group)
     return found
 
 
-def read_target(block: Block, schema: Schema, problems: Problems) -> np.ndarray | None:
-    """Return (m,) words, or (m, K) numbers, or None without a target."""
+def read_target(
+    block: Block, schema: Schema, names: tuple[str, ...], steps: np.ndarray, problems: Problems
+) -> np.ndarray | None:
+    """Return (m,) words, or (m, K) numbers, or None without a target; what is a feature has been read in `steps`."""
     if not schema.target:
         return None
     if schema.target_is_class:
-        return words(block.columns[schema.target[0]])
-    return read_features(block, schema.target, problems)
+        return words(block.columns[schema.target[0]], schema.reading)
+    if set(schema.target) <= set(names):
+        return steps[:, [names.index(name) for name in schema.target]]
+    return read_features(block, schema.target, schema.reading, problems)
 
 
 def _wide_pieces(
     blocks: Iterator[Block], schema: Schema, names: tuple[str, ...], problems: Problems
 ) -> Iterator[Piece]:
     for block in blocks:
-        steps, target = read_features(block, names, problems), read_target(block, schema, problems)
+        steps = read_features(block, names, schema.reading, problems)
+        target = read_target(block, schema, names, steps, problems)
         split = None if schema.split_column is None else words(block.columns[schema.split_column])
         for place, row in enumerate(block.rows):
             here = slice(place, place + 1)
@@ -121,14 +114,10 @@ def _long_pieces(
         keys, starts = _runs(block, schema, problems)
         if whole and schema.sequence is not None:
             block, keys, starts = _together(block, keys, starts)
-        steps, target = read_features(block, names, problems), read_target(block, schema, problems)
-        order = split = None
-        if schema.order is not None:
-            order, bad = times(block.columns[schema.order])
-            rows = block.rows[bad]
-            if len(rows):
-                text = f"column {schema.order!r}: neither a number nor a date and time such as 2024-01-31T12:00:00"
-                problems.add("not_a_time", text, rows, column=schema.order)
+        steps = read_features(block, names, schema.reading, problems)
+        target = read_target(block, schema, names, steps, problems)
+        order = _order(block, schema, problems) if schema.order else None
+        split = None
         if schema.split_column is not None:
             split = words(block.columns[schema.split_column])
         for key, start, stop in zip(keys, starts[:-1], starts[1:], strict=True):
@@ -139,10 +128,38 @@ def _long_pieces(
                 key,
                 steps[here],
                 block.rows[here],
-                None if order is None else order[here],
+                None if order is None else _in_utc(order[here], block.rows[here], schema, problems),
                 None if target is None else target[here],
                 None if split is None else split[here],
             )
+
+
+def _order(block: Block, schema: Schema, problems: Problems) -> np.ndarray:
+    texts = joined_texts([block.columns[name] for name in schema.order])
+    found, bad = times(texts, schema.order_format, schema.reading)
+    for place in bad:
+        value = value_at(texts, place)
+        text = f"column {schema.order_name!r}: "
+        if value is None or (isinstance(value, str) and not value.strip()):
+            problems.add("not_a_time", f"{text}missing value", [block.rows[place]], column=schema.order_name)
+            continue
+        shown = f"{str(value)[:40]!r} is not a date or time"
+        if schema.order_format is not None:
+            text += f"{shown} of the form {schema.order_format!r}"
+        else:
+            text += f"{shown} such as 2024-01-31T12:00:00, nor a number; name its form in task.order_format"
+        problems.add("not_a_time", text, [block.rows[place]], column=schema.order_name)
+    return found
+
+
+def _in_utc(order: np.ndarray, rows: np.ndarray, schema: Schema, problems: Problems) -> np.ndarray:
+    if schema.order_timezone is None or order.dtype.kind != "M":
+        return order
+    found, exists = localised(order, schema.order_timezone)
+    if not exists.all():
+        text = f"column {schema.order_name!r}: a clock time that {schema.order_timezone} leaves out in spring"
+        problems.add("not_a_time", text, rows[~exists], column=schema.order_name)
+    return found
 
 
 def _runs(block: Block, schema: Schema, problems: Problems) -> tuple[list[str | None], list[int]]:
@@ -150,11 +167,9 @@ def _runs(block: Block, schema: Schema, problems: Problems) -> tuple[list[str | 
     count = len(block.rows)
     if schema.sequence is None:
         return [WHOLE], [0, count]
-    raw: Any = block.columns[schema.sequence]
-    # Numbers are compared as they are: only one name a run is made into a text.
-    compared = raw if isinstance(raw, np.ndarray) else words(raw)
-    starts = [0, *(np.flatnonzero(compared[1:] != compared[:-1]) + 1).tolist()]
-    keys = words(compared[starts]).tolist()
+    raw = words(block.columns[schema.sequence])
+    starts = [0, *(np.flatnonzero(raw[1:] != raw[:-1]) + 1).tolist()]
+    keys = raw[starts].tolist()
     for key, start, stop in zip(keys, starts, [*starts[1:], count], strict=True):
         if key is None:
             text = f"column {schema.sequence!r}: the name of the sequence is missing"
@@ -171,21 +186,25 @@ def _together(block: Block, keys: list[str | None], starts: list[int]) -> tuple[
     sorted_starts = [0, *np.cumsum(totals).tolist()]
     if len(numbers_of) == len(keys):
         return block, keys, starts
+    import pyarrow as pa
+
     order = np.argsort(np.repeat(codes, lengths), kind="stable")
     columns: dict[str, Any] = {}
     for name, values in block.columns.items():
-        columns[name] = values[order] if isinstance(values, np.ndarray) else [values[place] for place in order]
+        columns[name] = values.take(pa.array(order))
     return dataclasses.replace(block, columns=columns, rows=block.rows[order]), list(numbers_of), sorted_starts
 
 
 def _joined(blocks: list[Block], names: list[str]) -> Block:
+    import pyarrow as pa
+
     columns: dict[str, Any] = {}
     for name in names:
         parts = [block.columns[name] for block in blocks]
-        arrays = [part for part in parts if isinstance(part, np.ndarray)]
-        if len(arrays) == len(parts) and parts:
-            columns[name] = np.concatenate(arrays)
-        else:
-            columns[name] = [value for part in parts for value in part]
+        try:
+            columns[name] = pa.concat_arrays(parts) if parts else pa.array([], pa.null())
+        except pa.ArrowInvalid:
+            # Blocks of JSON Lines may differ: here whole numbers, there decimals or words.
+            columns[name] = column([value for part in parts for value in part.to_pylist()])
     rows = [block.rows for block in blocks]
     return Block(columns, np.concatenate(rows) if rows else np.empty(0, np.int64))

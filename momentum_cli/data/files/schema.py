@@ -8,27 +8,38 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from momentum_cli.data.files.compression import inner_suffix
+from momentum_cli.data.files.layout import is_row_number
+from momentum_cli.data.files.reading import PLAIN, Reading
 from momentum_cli.errors import DataError
 from momentum_cli.messages import unknown
 
 Kind = Literal["classification", "regression", "labelling", "forecasting"]
-Format = Literal["csv", "parquet", "jsonl", "npz", "npy", "wav", "text"]
+Format = Literal["csv", "parquet", "jsonl", "ts", "npz", "npy", "wav", "text"]
 
 SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
+    ".arff": "csv",
+    ".ts": "ts",
     ".parquet": "parquet",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".npz": "npz",
     ".npy": "npy",
 }
-TABLES = ("csv", "parquet", "jsonl")
+TABLES = ("csv", "parquet", "jsonl", "ts")
 FOLDERS = ("wav", "text")
+
+
+def format_of(path: Path) -> Format | None:
+    """Return the format that the ending of a file names, also inside a compressed one; None for another ending."""
+    return SUFFIXES.get(inner_suffix(path))
 
 
 @dataclass(frozen=True)
@@ -38,26 +49,35 @@ class Schema:
     Args:
         format: Of the file.
         kind: What is predicted.
-        sequence, order, split_column, lengths: Names of columns or arrays, or None.
+        sequence, split_column, lengths: Names of columns or arrays, or None.
+        order: Names of the column of times, or of those of a date and a time of day; ().
         features: Names of columns or arrays, or None for all without another role.
         target: Names of columns or arrays; () when targets are not read, as in `predict`.
         samples_per_step: For WAV.
+        order_format, order_timezone: Form and time zone of times, or None.
+        gaps, similar_labels: What to do with them: ``"refuse"``, or a word of `Files`.
+        reading: How values are written down.
     """
 
     format: Format
     kind: Kind
     sequence: str | None = None
-    order: str | None = None
+    order: tuple[str, ...] = ()
     features: tuple[str, ...] | None = None
     target: tuple[str, ...] = ()
     split_column: str | None = None
     lengths: str | None = None
     samples_per_step: int = 1
+    order_format: str | None = None
+    order_timezone: str | None = None
+    gaps: str = "refuse"
+    similar_labels: str = "refuse"
+    reading: Reading = PLAIN
 
     @property
-    def wide(self) -> bool:
-        """True when a row of a table is a whole sequence, its feature columns the steps."""
-        return self.format in TABLES and self.sequence is None and self.kind in ("classification", "regression")
+    def order_name(self) -> str:
+        """Names of the columns of times, for messages."""
+        return " ".join(self.order)
 
     @property
     def target_is_class(self) -> bool:
@@ -75,28 +95,26 @@ class Schema:
         Raises:
             DataError: A column is not in the file, or no feature is left.
         """
-        named = [self.sequence, self.order, self.split_column, self.lengths, *self.target, *(self.features or ())]
+        named = [self.sequence, *self.order, self.split_column, self.lengths, *self.target, *(self.features or ())]
         for name in named:
             if name is not None and name not in present:
                 raise DataError(f"{path}: {unknown('column', name, present)}")
         if self.features is not None:
             return self.features
-        taken = {self.sequence, self.order, self.split_column, self.lengths}
+        taken = {self.sequence, *self.order, self.split_column, self.lengths}
         if self.kind != "forecasting":
             taken |= set(self.target)
-        left = tuple(name for name in present if name not in taken)
+        # A number of the row, which often tells the target, is an input only by name.
+        left = tuple(name for name in present if name not in taken and not is_row_number(name))
         if not left:
             raise DataError(f"{path}: no column remains as a feature (columns: {', '.join(present)})")
         return left
 
-    def with_features(self, found: Sequence[str]) -> Schema:
-        """Return the schema with the features that were found, which other files must have as well."""
+    def with_features(self, found: tuple[str, ...]) -> Schema:
+        """Return the schema with the columns that features were found in, which other files must have as well."""
         if self.format not in (*TABLES, "npz") or self.features is not None:
             return self
-        # A column of lists, or an array, gives the features name[0], name[1], …
-        lists = self.format in ("jsonl", "npz")
-        names = dict.fromkeys(name.partition("[")[0] if lists else name for name in found)
-        return dataclasses.replace(self, features=tuple(names))
+        return dataclasses.replace(self, features=found)
 
     def for_inputs(self, features: Sequence[str] | None) -> Schema:
         """Return the schema of files that have no targets and no splits, as `predict` reads them."""
@@ -105,7 +123,7 @@ class Schema:
 
     def dump(self) -> dict[str, Any]:
         """Return plain values; `Schema.of` reads them."""
-        plain = dataclasses.asdict(self)
+        plain = dataclasses.asdict(self) | {"reading": self.reading.dump()}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
     @classmethod
@@ -114,6 +132,11 @@ class Schema:
         options: dict[str, Any] = {}
         for name, value in plain.items():
             options[name] = tuple(value) if isinstance(value, list) else value
+        # Models of earlier versions have one column of times, or None.
+        order = options.get("order")
+        options["order"] = order if isinstance(order, tuple) else () if order is None else (order,)
+        if "reading" in options:
+            options["reading"] = Reading.restored(options["reading"])
         return cls(**options)
 
 
@@ -137,6 +160,16 @@ class Piece:
     target: np.ndarray | None = None
     split: np.ndarray | None = None
 
+    def picked(self, places: np.ndarray) -> Piece:
+        """Return some of the steps; what is one for the sequence stays."""
+        steps = len(self.features)
+
+        def of(values: Any) -> Any:
+            return values if values is None or len(values) != steps or len(values) == 1 != steps else values[places]
+
+        rows, order, target, split = map(of, (self.rows, self.order, self.target, self.split))
+        return Piece(self.sequence, self.features[places], rows, order, target, split)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -147,13 +180,17 @@ class Source:
         features: Names of the D features; of a wide table the names of its steps.
         pieces: An iterator of `Piece`.
         channels: D.
-        dtype: Type that holds every value of the file exactly.
         facts: What else a reader found and predict has to know, such as the sample rate.
+        columns: Names of the columns or arrays that the features are in; (): those of the features.
+        dtype: Type that holds every value of the file exactly.
+        wide: A row of a table is a whole sequence, its feature columns the steps.
     """
 
     path: str
     features: tuple[str, ...]
     pieces: Any
     channels: int
-    dtype: type[np.floating[Any]] = np.float64
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    dtype: type[np.floating[Any]] = np.float64
+    wide: bool = False

@@ -1,7 +1,4 @@
-"""The task `files`: the user's data, from a file on disk to splits that can be trained on.
-
-Axes: n sequences, S steps of all of them, D features, W channels of the model, K targets, h horizon.
-"""
+"""The task `files`: the user's data, from a file on disk to splits that can be trained on."""
 
 from __future__ import annotations
 
@@ -11,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from momentum_cli.data.batching import check_seed
 from momentum_cli.data.dataset import Dataset, Task, find_data
+from momentum_cli.data.files.dates import check_form
+from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.fractions import check_fractions
 from momentum_cli.errors import DataError
 from momentum_cli.messages import Said, refuse
@@ -18,9 +17,7 @@ from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
     from momentum_cli.data.files.gathering import Gathered
-    from momentum_cli.data.files.normalisation import OneHot, Scaling
     from momentum_cli.data.files.schema import Schema
-    from momentum_cli.data.files.sequences import FileSplit
     from momentum_cli.data.files.splitting import Part
     from momentum_cli.data.problems import Problem, Problems
 
@@ -41,11 +38,17 @@ class Files(Task):
         path: File or folder, relative to the folder of the recipe or to the folder of data sets.
         kind: ``"classification"`` or ``"regression"`` of whole sequences, ``"labelling"`` of every step, or
             ``"forecasting"`` of the following steps.
-        format: ``"csv"``, ``"parquet"``, ``"jsonl"``, ``"npz"``, ``"npy"``, ``"wav"`` or ``"text"`` (folders); None:
-            by the ending of the path.
+        format: ``"csv"``, ``"parquet"``, ``"jsonl"``, ``"ts"``, ``"npz"``, ``"npy"``, ``"wav"`` or ``"text"``
+            (folders); None: by the ending of the path, compressed or not.
         sequence: Column with the name of the sequence that a row belongs to. None: with classification and regression
             each row is a sequence and its features are the steps; with forecasting all rows are one series.
-        order: Column of times, by which the steps of a sequence are sorted; None: in the order of the file.
+        order: Column of times, by which the steps of a sequence are sorted, or two of them, a date and a time of day;
+            None: in the order of the file.
+        order_format: How they are written, such as ``"%d.%m.%Y %H:%M"`` (of two columns with a blank between them);
+            None: numbers, or ISO 8601 such as 2024-01-31T12:00:00+01:00.
+        order_timezone: Zone of clock times without one, such as ``"Europe/Berlin"``; None: they are taken as they are.
+        gaps: Forecasting: a step that comes more than 10 times the usual spacing after the one before it is refused
+            (``"refuse"``), no window spans it (``"split"``), or it is a step like any other (``"ignore"``).
         features: Columns of inputs; None: every column without another role.
         target: Column or columns to predict; the classes of folders are their names.
         window: Forecasting: steps that a forecast is made from, >= 1.
@@ -63,6 +66,12 @@ class Files(Task):
             training data alone, for features and for predicted values.
         missing: ``"refuse"``; ``"forward_fill"``: the last value of the sequence, before the first one the training
             mean; ``"mean"``: the training mean; ``"drop_step"``: leave the step out. Forecasting takes the first two.
+        missing_values: Texts and numbers that stand for a missing value, besides the empty text; None: na, n/a, nan,
+            null and none, in any case.
+        similar_labels: Classes that differ in case alone, or in the way of writing a number: ``"refuse"``; ``"fold"``:
+            they are one; ``"keep"``: they are different.
+        csv: How a file of text is written: ``delimiter``, ``decimal``, ``thousands``, ``encoding``, ``skip_rows``,
+            ``comment``, ``header`` and ``units``, see `momentum_cli.data.files.reading.Reading`.
         lengths: NPZ and NPY: array with the number of valid steps of each sequence.
         samples_per_step: WAV: samples that are one step, >= 1.
 
@@ -72,9 +81,12 @@ class Files(Task):
 
     path: str
     kind: Literal["classification", "regression", "labelling", "forecasting"]
-    format: Literal["csv", "parquet", "jsonl", "npz", "npy", "wav", "text"] | None = None
+    format: Literal["csv", "parquet", "jsonl", "ts", "npz", "npy", "wav", "text"] | None = None
     sequence: str | None = None
-    order: str | None = None
+    order: str | list[str] | None = None
+    order_format: str | None = None
+    order_timezone: str | None = None
+    gaps: Literal["refuse", "split", "ignore"] = "refuse"
     features: list[str] | None = None
     target: str | list[str] | None = None
     window: int | None = None
@@ -87,6 +99,9 @@ class Files(Task):
     split_seed: int = 0
     normalise: Literal["standard", "range", "none"] = "standard"
     missing: Literal["refuse", "forward_fill", "mean", "drop_step"] = "refuse"
+    missing_values: list[str | int | float] | None = None
+    similar_labels: Literal["refuse", "fold", "keep"] = "refuse"
+    csv: dict[str, Any] | None = None
     lengths: str | None = None
     samples_per_step: int = 1
 
@@ -101,7 +116,25 @@ class Files(Task):
         if self.features is not None and not self.features:
             remedy = "leave it out to take every column without another role"
             raise ValueError(refuse("features", Said("an empty list"), "name at least one column", remedy))
+        # Refuses what is wrong in them.
+        Reading.of(self.csv, self.missing_values)
+        self._check_order()
         self._check_kind()
+
+    def _check_order(self) -> None:
+        if isinstance(self.order, list) and not 1 <= len(self.order) <= 2:
+            columns = Said(f"{len(self.order)} columns")
+            raise ValueError(refuse("order", columns, "be a column, or those of a date and a time of day"))
+        for name in ("order_format", "order_timezone"):
+            if getattr(self, name) is not None and self.order is None:
+                raise ValueError(refuse(name, getattr(self, name), "be left out without task.order"))
+        if isinstance(self.order, list) and len(self.order) == 2 and self.order_format is None:
+            raise ValueError("order_format: missing; two columns of times need one, such as '%d/%m/%Y %H:%M:%S'")
+        if self.order_format is not None:
+            try:
+                check_form(self.order_format)
+            except ValueError as error:
+                raise ValueError(f"order_format: {error}") from None
 
     def _check_kind(self) -> None:
         forecasting = self.kind == "forecasting"
@@ -110,7 +143,7 @@ class Files(Task):
         if self.window is not None and self.window < 1:
             raise ValueError(refuse("window", self.window, "be >= 1"))
         if not forecasting:
-            for name, default in (("window", None), ("horizon", 1), ("stride", 1)):
+            for name, default in (("window", None), ("horizon", 1), ("stride", 1), ("gaps", "refuse")):
                 if getattr(self, name) != default:
                     must = "be left out unless the kind is forecasting"
                     raise ValueError(refuse(name, getattr(self, name), must))
@@ -141,8 +174,8 @@ class Files(Task):
 
         Raises:
             DataError: The file is missing, cannot be read, or has mistakes: each is named.
-            RecipeError: An optional package is missing.
         """
+        from momentum_cli.data.files.assembly import assemble
         from momentum_cli.data.problems import Problems
 
         problems = Problems()
@@ -151,7 +184,7 @@ class Files(Task):
         problems.refuse(str(path))
         parts = self.parts(gathered, problems)
         problems.refuse(str(path))
-        dataset = self.dataset(self.schema(path), gathered, parts, problems)
+        dataset = assemble(self, self.schema(path), gathered, parts, problems)
         problems.refuse(str(path))
         return dataset
 
@@ -182,6 +215,7 @@ class Files(Task):
         Those are values that are missing or cannot be read, duplicate times, sequences in two splits or without steps,
         targets that change within a sequence, identical sequences in two splits, classes without a training sequence.
         """
+        from momentum_cli.data.files.assembly import assemble
         from momentum_cli.data.files.checking import find_identical, find_untrained
         from momentum_cli.data.problems import Problems
 
@@ -192,7 +226,7 @@ class Files(Task):
         try:
             parts = self.parts(gathered, problems)
             if not problems:
-                self.dataset(self.schema(path), gathered, parts, problems)
+                assemble(self, self.schema(path), gathered, parts, problems)
             if self.window is None:
                 find_identical(gathered, parts, problems)
             if self.kind == "classification":
@@ -207,14 +241,15 @@ class Files(Task):
         Raises:
             DataError: The format is unknown, or needs another option.
         """
-        from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, TABLES, Schema
+        from momentum_cli.data.files.schema import FOLDERS, TABLES, Schema, format_of
+        from momentum_cli.data.files.ts_lines import LABEL
 
         target = () if self.target is None else (self.target,) if isinstance(self.target, str) else tuple(self.target)
-        found = self.format or SUFFIXES.get(path.suffix.lower())
+        found = self.format or format_of(path)
         if found is None:
             what = "a folder" if path.is_dir() else f"a file ending in {path.suffix or 'nothing'!r}"
             raise DataError(
-                f"{path}: {what}: name its format in task.format (csv, parquet, jsonl, npz, npy, wav, text)"
+                f"{path}: {what}: name its format in task.format (csv, parquet, jsonl, ts, npz, npy, wav, text)"
             )
         if found in FOLDERS and (not path.is_dir() or self.kind != "classification"):
             raise DataError(
@@ -222,6 +257,8 @@ class Files(Task):
             )
         if found in FOLDERS:
             target = ("class",)
+        elif found == "ts" and not target and self.kind != "forecasting":
+            target = (LABEL,)
         elif not target and (self.kind != "forecasting" or found in TABLES):
             raise DataError(f"{path}: name the column to predict in task.target")
         if self.kind == "labelling" and found in ("csv", "parquet") and self.sequence is None:
@@ -230,12 +267,17 @@ class Files(Task):
             found,
             self.kind,
             self.sequence,
-            self.order,
+            () if self.order is None else (self.order,) if isinstance(self.order, str) else tuple(self.order),
             None if self.features is None else tuple(self.features),
             target,
             self.split_column,
             self.lengths,
             self.samples_per_step,
+            self.order_format,
+            self.order_timezone,
+            self.gaps,
+            self.similar_labels,
+            Reading.of(self.csv, self.missing_values),
         )
 
     def gather(self, path: Path, problems: Problems) -> Gathered:
@@ -261,117 +303,3 @@ class Files(Task):
             classes = gathered.targets if self.kind == "classification" else None
             chosen = by_fraction(len(gathered), classes, share, self.test_fraction, self.split_seed)
         return {split: Part.whole(index, gathered.starts, gathered.lengths) for split, index in chosen.items()}
-
-    def dataset(self, schema: Schema, gathered: Gathered, parts: dict[str, Part], problems: Problems) -> Dataset:
-        """Return the splits, normalised by the training data."""
-        prepare, channels, description = self._inputs(schema, gathered, parts["train"])
-        names, target_scaling = self._targets(gathered, parts["train"])
-        splits = {
-            split: self._split(gathered, part, prepare, channels, target_scaling) for split, part in parts.items()
-        }
-        for split in ("train", "test"):
-            if not len(splits[split]):
-                longest = int((parts[split].ends - parts[split].begins).max(initial=0))
-                text = f"the split {split} is empty"
-                if self.window is not None:
-                    text += f": its longest series has {longest} steps, and {self.window} + {self.horizon} are needed"
-                problems.add("empty_split", text)
-        values = target_scaling is not None
-        preprocessing = description | {
-            "horizon": self.horizon,
-            "targets": None if target_scaling is None else {"names": names, **target_scaling.dump()},
-        }
-        scale = None if target_scaling is None else tuple(target_scaling.scale.tolist()) * self.horizon
-        return Dataset(
-            name="files",
-            train=splits["train"],
-            validation=splits["validation"] if len(splits["validation"]) else None,
-            test=splits["test"],
-            input_size=channels,
-            output_size=len(names) * self.horizon if values else len(gathered.labels),
-            output="every" if self.kind == "labelling" else "last",
-            loss="mse" if values else "cross_entropy",
-            metrics=self.metrics,
-            labels=None if values else gathered.labels,
-            preprocessing=preprocessing,
-            licence="that of the data",
-            target_scale=scale,
-        )
-
-    def _inputs(self, schema: Schema, gathered: Gathered, train: Part) -> tuple[Scaling | OneHot, int, dict[str, Any]]:
-        import numpy as np
-
-        from momentum_cli.data.files.normalisation import OTHER, OneHot, fit
-        from momentum_cli.data.files.splitting import read_blocks
-
-        description = {
-            "kind": "files",
-            "schema": schema.with_features(gathered.feature_names).dump(),
-            "missing": self.missing,
-            "window": self.window,
-            "features": list(gathered.feature_names),
-            "facts": {key: value for key, value in gathered.facts.items() if key != "characters"},
-        }
-        met = gathered.facts.get("characters")
-        if met is not None:
-            used = np.zeros(len(met), bool)
-            for block in read_blocks(gathered.features, train):
-                used[block[:, 0].astype(np.int64)] = True
-            known = sorted(character for character, here in zip(met, used.tolist(), strict=True) if here)
-            encoding = OneHot.of(met, known)
-            return encoding, encoding.size, description | {"scaling": None, "tokens": [*known, OTHER]}
-        scaling = fit(read_blocks(gathered.features, train), gathered.features.columns, self.normalise)
-        return scaling, gathered.features.columns, description | {"scaling": scaling.dump(), "tokens": None}
-
-    def _targets(self, gathered: Gathered, train: Part) -> tuple[list[str], Scaling | None]:
-        """Return the names of the predicted values and their scaling; [] and None for classes."""
-        from momentum_cli.data.files.normalisation import fit
-        from momentum_cli.data.files.splitting import read_blocks
-
-        if self.kind in ("classification", "labelling"):
-            if len(gathered.labels) < 2:
-                classes = Said(f"{len(gathered.labels)}")
-                raise DataError(f"{self.path}: {refuse('the target', classes, 'have two or more classes')}")
-            return [], None
-        given = [self.target] if isinstance(self.target, str) else list(self.target or gathered.feature_names)
-        if self.kind == "regression":
-            assert gathered.targets is not None
-            columns = gathered.targets.shape[1]
-            scaling = fit([gathered.targets[train.sequences]], columns, self.normalise)
-        else:
-            assert gathered.step_targets is not None
-            columns = gathered.step_targets.columns
-            scaling = fit(read_blocks(gathered.step_targets, train), columns, self.normalise)
-        names = given if len(given) == columns else [f"{given[0]}[{index}]" for index in range(columns)]
-        return names, scaling
-
-    def _split(
-        self,
-        gathered: Gathered,
-        part: Part,
-        prepare: Scaling | OneHot,
-        channels: int,
-        target_scaling: Scaling | None,
-    ) -> FileSplit:
-        import numpy as np
-        import torch
-
-        from momentum_cli.data.files.sequences import FileSplit, Windows
-
-        if self.window is not None:
-            first = np.maximum(part.reaches_back, part.begins - self.window)
-            room = part.ends - self.horizon - self.window - first
-            counts = np.where(room >= 0, room // self.stride + 1, 0)
-            windows = Windows(first, counts, self.stride, np.full(len(first), self.window, np.int64))
-            assert gathered.step_targets is not None
-            return FileSplit(
-                gathered.features, windows, prepare, channels, gathered.step_targets, self.horizon, target_scaling
-            )
-        count = np.ones(len(part.sequences), np.int64)
-        windows = Windows(part.begins, count, 1, part.ends - part.begins)
-        if gathered.targets is None:
-            assert gathered.step_targets is not None
-            return FileSplit(gathered.features, windows, prepare, channels, gathered.step_targets)
-        chosen = gathered.targets[part.sequences]
-        targets = torch.from_numpy(chosen if target_scaling is None else target_scaling(chosen))
-        return FileSplit(gathered.features, windows, prepare, channels, targets)

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from momentum_cli.data.files.gathering import label_order
+from momentum_cli.data.files.labels import label_order
 from momentum_cli.data.files.normalisation import Scaling, fit
 from momentum_cli.data.problems import Problem, Problems
 from momentum_cli.data.speech.cache import Frames, load_frames, no_check

@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from momentum_cli.data.files.cache import open_source
+from momentum_cli.data.files.compression import COMPRESSED
 from momentum_cli.data.files.gathering import Gathered, Gatherer
 from momentum_cli.data.files.normalisation import OneHot, Scaling
-from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema
+from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema, format_of
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
@@ -34,7 +35,7 @@ class FileReader:
         top: Classes to list for each sample, >= 1.
     """
 
-    endings: ClassVar[tuple[str, ...]] = (*SUFFIXES, ".wav", ".flac", ".txt")
+    endings: ClassVar[tuple[str, ...]] = (*SUFFIXES, *COMPRESSED, ".wav", ".flac", ".txt")
 
     def __init__(self, subject: Subject, top: int) -> None:
         self._subject, self._top = subject, top
@@ -125,14 +126,14 @@ class FileReader:
         import dataclasses
 
         trained_on = self._schema.format
-        found = trained_on if trained_on in FOLDERS else SUFFIXES.get(path.suffix.lower())
+        found = trained_on if trained_on in FOLDERS else format_of(path)
         if found is None:
-            raise DataError(unknown("ending", path.suffix.lower(), SUFFIXES))
+            raise DataError(unknown("ending", path.suffix.lower(), [*SUFFIXES, *COMPRESSED]))
         schema = dataclasses.replace(self._schema, format=found)
         if found == "npy":
             schema = dataclasses.replace(schema, features=None)
         opened = open_source(path, schema, problems)
-        if opened.channels != len(self._features) and not schema.wide:
+        if opened.channels != len(self._features) and not opened.wide:
             raise DataError(
                 f"has {opened.channels} features ({', '.join(opened.features)}), the model takes {len(self._features)} "
                 f"({', '.join(self._features)})"

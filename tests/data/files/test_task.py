@@ -16,7 +16,7 @@ import torch
 from momentum_cli.data import NOT_SCORED, Dataset, Files
 from momentum_cli.data.files import cache
 from momentum_cli.data.files.columns import numbers, times, words
-from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.errors import DataError
 
 SEQUENCES = 24
 
@@ -262,8 +262,8 @@ def test_numbers_words_and_times() -> None:
     np.testing.assert_array_equal(found, [1, 2.5, np.nan, np.nan, np.nan, np.nan])
     assert bad == [4, 5]
     assert words([1.0, "a ", None, "nan", 2]).tolist() == ["1", "a", None, None, "2"]
-    stamps, bad = times(["2024-01-01", "2024-01-01T00:00:01Z", "soon", "2024-01-01 00:00:02"])
-    assert (np.diff(stamps[[0, 1, 3]]).tolist(), bad) == ([10**9, 10**9], [2])
+    stamps, bad = times(["2024-01-01", "2024-01-01T00:00:01", "soon", "2024-01-01 00:00:02"])
+    assert (np.diff(stamps[[0, 1, 3]]).astype(int).tolist(), bad) == ([10**9, 10**9], [2])
     assert times(["1", "2.5", ""])[1] == [2]
 
 
@@ -319,14 +319,6 @@ def test_what_is_not_scored_comes_after_the_end_and_nowhere_else(tmp_path: Path)
     assert torch.equal(batch.targets == NOT_SCORED, after)
     assert torch.equal(dataset.train.scored, batch.lengths)
     assert not batch.inputs[after].any()
-
-
-def test_parquet_without_pyarrow_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.parquet"
-    path.write_bytes(b"PAR1")
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
-    with pytest.raises(RecipeError, match=r"pip install 'momentumrnn\[files\]'"):
-        Files(path=str(path), kind="regression", target="v").load()
 
 
 def test_numbers_in_the_description_are_enough_to_prepare_raw_values(tmp_path: Path) -> None:

@@ -1,0 +1,172 @@
+"""The data set of gathered sequences: inputs and targets scaled by the training data, windows, and splits.
+
+Axes: n sequences, S steps of all of them, D features, W channels of the model, K targets, h horizon.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from momentum_cli.data.dataset import Dataset
+from momentum_cli.data.files.normalisation import OTHER, Normalise, OneHot, Scaling, fit
+from momentum_cli.data.files.schema import Kind, Schema
+from momentum_cli.data.files.sequences import FileSplit, Windows
+from momentum_cli.data.files.splitting import Part, read_blocks
+from momentum_cli.errors import DataError
+from momentum_cli.messages import Said, refuse
+
+if TYPE_CHECKING:
+    from momentum_cli.data.files.gathering import Gathered
+    from momentum_cli.data.problems import Problems
+
+
+class Wanted(Protocol):
+    """The options of `momentum_cli.data.files.Files` that decide a data set."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def target(self) -> str | list[str] | None: ...
+    @property
+    def window(self) -> int | None: ...
+    @property
+    def horizon(self) -> int: ...
+    @property
+    def stride(self) -> int: ...
+    @property
+    def normalise(self) -> Normalise: ...
+    @property
+    def missing(self) -> str: ...
+    @property
+    def metrics(self) -> tuple[str, ...]: ...
+
+
+def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, Part], problems: Problems) -> Dataset:
+    """Return the splits, normalised by the training data.
+
+    Raises:
+        DataError: There are fewer than two classes, or scaled values lose their digits.
+    """
+    prepare, channels, description = _inputs(task, schema, gathered, parts["train"])
+    names, target_scaling = _targets(task, gathered, parts["train"])
+    splits = {split: _split(task, gathered, part, prepare, channels, target_scaling) for split, part in parts.items()}
+    for split in ("train", "test"):
+        if not len(splits[split]):
+            longest = int((parts[split].ends - parts[split].begins).max(initial=0))
+            text = f"the split {split} is empty"
+            if task.window is not None:
+                text += f": its longest series has {longest} steps, and {task.window} + {task.horizon} are needed"
+            problems.add("empty_split", text)
+    values = target_scaling is not None
+    preprocessing = description | {
+        "horizon": task.horizon,
+        "targets": None if target_scaling is None else {"names": names, **target_scaling.dump()},
+    }
+    scale = None if target_scaling is None else tuple(target_scaling.scale.tolist()) * task.horizon
+    return Dataset(
+        name="files",
+        train=splits["train"],
+        validation=splits["validation"] if len(splits["validation"]) else None,
+        test=splits["test"],
+        input_size=channels,
+        output_size=len(names) * task.horizon if values else len(gathered.labels),
+        output="every" if task.kind == "labelling" else "last",
+        loss="mse" if values else "cross_entropy",
+        metrics=task.metrics,
+        labels=None if values else gathered.labels,
+        preprocessing=preprocessing,
+        licence="that of the data",
+        target_scale=scale,
+    )
+
+
+def _inputs(
+    task: Wanted, schema: Schema, gathered: Gathered, train: Part
+) -> tuple[Scaling | OneHot, int, dict[str, Any]]:
+    description = {
+        "kind": "files",
+        "schema": schema.with_features(gathered.columns).dump(),
+        "missing": task.missing,
+        "window": task.window,
+        "features": list(gathered.feature_names),
+        "facts": {key: value for key, value in gathered.facts.items() if key != "characters"},
+    }
+    met = gathered.facts.get("characters")
+    if met is not None:
+        used = np.zeros(len(met), bool)
+        for block in read_blocks(gathered.features, train):
+            used[block[:, 0].astype(np.int64)] = True
+        known = sorted(character for character, here in zip(met, used.tolist(), strict=True) if here)
+        encoding = OneHot.of(met, known)
+        return encoding, encoding.size, description | {"scaling": None, "tokens": [*known, OTHER]}
+    scaling = fit(read_blocks(gathered.features, train), gathered.features.columns, task.normalise)
+    return scaling, gathered.features.columns, description | {"scaling": scaling.dump(), "tokens": None}
+
+
+def _targets(task: Wanted, gathered: Gathered, train: Part) -> tuple[list[str], Scaling | None]:
+    """Return the names of the predicted values and their scaling; [] and None for classes."""
+    if task.kind in ("classification", "labelling"):
+        if len(gathered.labels) < 2:
+            classes = Said(f"{len(gathered.labels)}")
+            raise DataError(f"{task.path}: {refuse('the target', classes, 'have two or more classes')}")
+        return [], None
+    given = [task.target] if isinstance(task.target, str) else list(task.target or gathered.feature_names)
+    if task.kind == "regression":
+        assert gathered.targets is not None
+        columns = gathered.targets.shape[1]
+        scaling = fit([gathered.targets[train.sequences]], columns, task.normalise)
+    else:
+        assert gathered.step_targets is not None
+        columns = gathered.step_targets.columns
+        scaling = fit(read_blocks(gathered.step_targets, train), columns, task.normalise)
+    names = given if len(given) == columns else [f"{given[0]}[{index}]" for index in range(columns)]
+    return names, scaling
+
+
+def _split(
+    task: Wanted,
+    gathered: Gathered,
+    part: Part,
+    prepare: Scaling | OneHot,
+    channels: int,
+    target_scaling: Scaling | None,
+) -> FileSplit:
+    if task.window is not None:
+        windows = _windows(task.window, task.horizon, task.stride, part, gathered.breaks)
+        assert gathered.step_targets is not None
+        return FileSplit(
+            gathered.features, windows, prepare, channels, gathered.step_targets, task.horizon, target_scaling
+        )
+    count = np.ones(len(part.sequences), np.int64)
+    windows = Windows(part.begins, count, 1, part.ends - part.begins)
+    if gathered.targets is None:
+        assert gathered.step_targets is not None
+        return FileSplit(gathered.features, windows, prepare, channels, gathered.step_targets)
+    chosen = gathered.targets[part.sequences]
+    targets = torch.from_numpy(chosen if target_scaling is None else target_scaling(chosen))
+    return FileSplit(gathered.features, windows, prepare, channels, targets)
+
+
+def _windows(window: int, horizon: int, stride: int, part: Part, breaks: np.ndarray) -> Windows:
+    """Return the windows whose forecasts lie in a part of each series; none reaches over a break."""
+    begins, ends, back = part.begins, part.ends, part.reaches_back
+    if len(breaks):
+        # Each part is cut at the breaks in it; what lies before the first of them reaches back as before.
+        inner = [breaks[(breaks > begin) & (breaks < end)] for begin, end in zip(begins, ends, strict=True)]
+        before = [breaks[(breaks > low) & (breaks <= begin)] for low, begin in zip(back, begins, strict=True)]
+        starts = [np.concatenate(([begin], own)) for begin, own in zip(begins, inner, strict=True)]
+        stops = [np.concatenate((own, [end])) for end, own in zip(ends, inner, strict=True)]
+        lows = [
+            np.concatenate(([own[-1] if len(own) else low], cut))
+            for low, own, cut in zip(back, before, inner, strict=True)
+        ]
+        begins, ends, back = (np.concatenate(one).astype(np.int64) for one in (starts, stops, lows))
+    first = np.maximum(back, begins - window)
+    room = ends - horizon - window - first
+    counts = np.where(room >= 0, room // stride + 1, 0)
+    return Windows(first, counts, stride, np.full(len(first), window, np.int64))

@@ -1,0 +1,260 @@
+"""Dates and times: exact for the years 1 to 9999, in ISO 8601 or in a form such as `%d.%m.%Y %H:%M`.
+
+Arrow reads ISO 8601 fast. Other forms, and texts that it refuses, are taken apart by a regular expression and put
+together by arithmetic on whole columns: `strptime` of the C library knows neither `%f` nor `%z`, and reads the names of
+months in the language of the computer.
+
+Axes: n texts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.errors import DataError
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+# The first and the last second that nanoseconds since 1970 hold.
+_NANOSECONDS = (-9_223_372_036, 9_223_372_035)
+_ZONE = r"(?P<z>Z|[-+][0-9]{2}:?[0-9]{2})"
+_ISO = (
+    r"^(?P<Y>[0-9]{4})-(?P<m>[0-9]{1,2})(?:-(?P<d>[0-9]{1,2})"
+    r"(?:[T ](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?\s*"
+    rf"{_ZONE}?)?)?$"
+)
+# The directives of `datetime.strptime` that are read, and what each matches.
+_DIRECTIVES = {
+    "Y": r"(?P<Y>[0-9]{4})",
+    "y": r"(?P<y>[0-9]{2})",
+    "m": r"(?P<m>[0-9]{1,2})",
+    "d": r"(?P<d>[0-9]{1,2})",
+    "b": r"(?P<b>[A-Za-z]{3,9})\.?",
+    "B": r"(?P<b>[A-Za-z]{3,9})\.?",
+    "H": r"(?P<H>[0-9]{1,2})",
+    "I": r"(?P<I>[0-9]{1,2})",
+    "p": r"(?P<p>[AaPp]\.?[Mm]\.?)",
+    "M": r"(?P<M>[0-9]{1,2})",
+    "S": r"(?P<S>[0-9]{1,2})",
+    "f": r"(?P<f>[0-9]{1,9})",
+    "z": _ZONE,
+    "a": r"[A-Za-z]+\.?",
+    "A": r"[A-Za-z]+\.?",
+    "%": "%",
+}
+
+
+def check_form(form: str) -> None:
+    """Check a form such as ``%d.%m.%Y %H:%M``.
+
+    Raises:
+        ValueError: It has a directive that is not read, or one twice, or no year.
+    """
+    pattern = _pattern(form)
+    try:
+        groups = re.compile(pattern).groupindex
+    except re.error:
+        raise ValueError(f"{form!r} has a directive twice") from None
+    if not {"Y", "y"} & set(groups):
+        raise ValueError(f"{form!r} has no year, %Y or %y")
+
+
+def _pattern(form: str) -> str:
+    parts = []
+    for piece in re.findall(r"%.?|\s+|[^%\s]", form):
+        if piece.startswith("%"):
+            if piece[1:] not in _DIRECTIVES:
+                allowed = ", ".join(f"%{name}" for name in _DIRECTIVES)
+                raise ValueError(f"{form!r}: unknown directive {piece!r} (allowed: {allowed})")
+            parts.append(_DIRECTIVES[piece[1:]])
+        else:
+            parts.append(r"\s+" if piece.isspace() else re.escape(piece))
+    return rf"^{''.join(parts)}$"
+
+
+def parsed(texts: Any, form: str | None, zoned: bool | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read texts as dates and times.
+
+    Args:
+        texts: Arrow array of texts.
+        form: As `check_form` takes it; None: ISO 8601.
+        zoned: True: they must have a time zone; False: they must not; None: all or none of them.
+
+    Returns:
+        (n,) seconds since 1970 in UTC, int64; (n,) nanoseconds, int64; (n,) bool, whether the text is a time.
+    """
+    from pyarrow import compute
+
+    texts = compute.utf8_trim_whitespace(texts)
+    if form is None:
+        fast = _fast(texts, zoned)
+        if fast is not None:
+            return fast
+    fields = compute.extract_regex(texts, _ISO if form is None else _pattern(form))
+    good = np.asarray(fields.is_valid().to_numpy(zero_copy_only=False), bool)
+    names = [fields.type.field(index).name for index in range(fields.type.num_fields)]
+    parts = {name: fields.field(name) for name in names}
+
+    def of(name: str, default: int = 0) -> np.ndarray:
+        return _whole(parts[name], default) if name in parts else np.full(len(texts), default, np.int64)
+
+    year = of("Y") if "Y" in parts else of("y") + np.where(of("y") < 69, 2000, 1900)
+    month = _month(parts["b"]) if "b" in parts else of("m", 1)
+    hour = of("H")
+    if "I" in parts:
+        hour = of("I")
+        good &= (hour >= 1) & (hour <= 12)
+        hour = hour % 12 + 12 * (_text_starts(parts["p"], "p") if "p" in parts else 0)
+    day, minute, second = of("d", 1), of("M"), of("S")
+    good &= (year >= 1) & (month >= 1) & (month <= 12)
+    months = (np.where(good, year, 1970) - 1970) * 12 + np.where(good, month, 1) - 1
+    first = months.astype("M8[M]").astype("M8[D]")
+    length = ((months + 1).astype("M8[M]").astype("M8[D]") - first).astype(np.int64)
+    good &= (day >= 1) & (day <= length) & (minute < 60) & (second < 60)
+    # 24:00 is the end of a day.
+    good &= (hour < 24) | ((hour == 24) & (minute == 0) & (second == 0))
+    nanoseconds = _fraction(parts["f"]) if "f" in parts else np.zeros(len(texts), np.int64)
+    offset, named = _zone(parts["z"]) if "z" in parts else (0, np.zeros(len(texts), bool))
+    if zoned is None and (named & good).any():
+        zoned = True
+    if zoned is not None:
+        good &= named == zoned
+    seconds = (first.astype(np.int64) + day - 1) * 86400 + hour * 3600 + minute * 60 + second - offset
+    return np.where(good, seconds, 0), np.where(good, nanoseconds, 0), good
+
+
+def _fast(texts: Any, zoned: bool | None) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return the times when Arrow reads every text, else None."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    zones = [None] if zoned is False else ["UTC"] if zoned else [None, "UTC"]
+    for zone in zones:
+        for unit, size in (("ns", 10**9), ("us", 10**6)):
+            try:
+                found = compute.cast(texts, pa.timestamp(unit, zone))
+            except pa.ArrowInvalid:
+                continue
+            if found.null_count:
+                return None
+            ticks = np.asarray(found.cast(pa.int64()).to_numpy(zero_copy_only=False))
+            rest = (ticks % size) * (10**9 // size)
+            # The year 0, which Arrow takes, is none.
+            return ticks // size, rest, ticks // size >= -62_135_596_800
+    return None
+
+
+def assembled(seconds: np.ndarray, nanoseconds: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """Return (n,) datetime64 of nanoseconds, or of microseconds where a year needs it; NaT where not good.
+
+    Raises:
+        DataError: A year needs microseconds, and a time has more digits than these.
+    """
+    unit, size = "ns", 10**9
+    if len(seconds) and (seconds.min() < _NANOSECONDS[0] or seconds.max() > _NANOSECONDS[1]):
+        unit, size = "us", 10**6
+        if (nanoseconds % 1000).any():
+            raise DataError("times before 1678 or after 2261 can be held to microseconds, and some have more digits")
+    found = (seconds * size + nanoseconds // (10**9 // size)).astype(f"M8[{unit}]")
+    found[~good] = np.datetime64("NaT")
+    return np.asarray(found)
+
+
+def stamps_of(array: Any) -> np.ndarray:
+    """Return an Arrow array of dates or time stamps as datetime64, in UTC where it has a time zone."""
+    import pyarrow as pa
+    from pyarrow import compute, types
+
+    if types.is_date(array.type):
+        array = compute.cast(array, pa.timestamp("s"))
+    return np.array(array.to_numpy(zero_copy_only=False))
+
+
+def localised(stamps: np.ndarray, zone: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return clock times of a time zone in UTC.
+
+    The hour that a clock shows twice in autumn is the first one until the clock goes back.
+
+    Args:
+        stamps: (n,) datetime64, in the order of the file, upwards or downwards.
+        zone: Such as ``"Europe/Berlin"``.
+
+    Returns:
+        (n,) datetime64 in UTC; (n,) bool, whether the zone has that clock time: in spring an hour is left out.
+
+    Raises:
+        DataError: The zone is unknown.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+
+    steps = np.diff(stamps)
+    down = (steps < np.timedelta64(0)).sum() > (steps > np.timedelta64(0)).sum()
+    ordered = stamps[::-1] if down else stamps
+
+    def utc(ambiguous: str, nonexistent: str) -> np.ndarray:
+        try:
+            assumed = compute.assume_timezone(pa.array(ordered), zone, ambiguous=ambiguous, nonexistent=nonexistent)
+        except pa.ArrowInvalid as error:
+            raise DataError(f"task.order_timezone: {zone!r} is not a known time zone ({error})") from error
+        return np.array(assumed.cast(pa.timestamp(assumed.type.unit, "UTC")).to_numpy(zero_copy_only=False))
+
+    first, second = utc("earliest", "earliest"), utc("latest", "latest")
+    exists = utc("earliest", "latest") == first
+    twice = (first != second) & exists
+    found = first.copy()
+    back = False
+    for place in np.flatnonzero(twice):
+        if not place or not twice[place - 1]:
+            back = False
+        elif ordered[place] <= ordered[place - 1]:
+            back = True
+        if back:
+            found[place] = second[place]
+    exists |= np.isnat(ordered)
+    return (found[::-1], exists[::-1]) if down else (found, exists)
+
+
+def _whole(texts: Any, default: int) -> np.ndarray:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    empty = compute.equal(texts, "")
+    filled = compute.if_else(empty, pa.scalar(str(default), texts.type), texts).fill_null(str(default))
+    return np.array(compute.cast(filled, pa.int64()).to_numpy(zero_copy_only=False))
+
+
+def _month(texts: Any) -> np.ndarray:
+    """Return the number of each English month by its first three letters, 0 for another word."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    start = compute.utf8_lower(compute.utf8_slice_codeunits(texts, 0, 3))
+    return np.asarray(compute.index_in(start, pa.array(MONTHS, start.type)).fill_null(-1).to_numpy(False), np.int64) + 1
+
+
+def _text_starts(texts: Any, letter: str) -> np.ndarray:
+    from pyarrow import compute
+
+    return np.asarray(compute.starts_with(compute.utf8_lower(texts), letter).fill_null(False).to_numpy(False), np.int64)
+
+
+def _fraction(texts: Any) -> np.ndarray:
+    """Return nanoseconds of the digits behind the point."""
+    from pyarrow import compute
+
+    return _whole(compute.utf8_rpad(texts, 9, "0"), 0)
+
+
+def _zone(texts: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the seconds by which each zone is ahead of UTC, and whether there is one."""
+    from pyarrow import compute
+
+    texts = texts.fill_null("")
+    named = np.asarray(compute.not_equal(texts, "").to_numpy(False), bool)
+    parts = compute.extract_regex(texts, r"^(?P<s>[-+])(?P<h>[0-9]{2}):?(?P<m>[0-9]{2})$")
+    ahead = _whole(parts.field("h"), 0) * 3600 + _whole(parts.field("m"), 0) * 60
+    minus = np.asarray(compute.equal(parts.field("s"), "-").fill_null(False).to_numpy(False), bool)
+    return np.where(minus, -ahead, ahead), named

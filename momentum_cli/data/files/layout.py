@@ -1,0 +1,153 @@
+"""The layout of a CSV file: its encoding, its delimiter, the names of its columns, and where the data begin."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from momentum_cli.data.files.columns import is_number
+from momentum_cli.data.files.compression import inner_suffix, open_bytes
+from momentum_cli.data.files.reading import WHITE_SPACE, Reading
+from momentum_cli.errors import DataError
+
+DELIMITERS = (",", ";", "\t", "|")
+# Bytes at the beginning of a file from which the layout is found.
+_SAMPLE = 1 << 20
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The layout of a CSV file.
+
+    Args:
+        names: One name for each cell of a row; a column without a name is called ``(column 3)``.
+        delimiter: One character, or ``"whitespace"``.
+        encoding: Such as ``"utf-8"``.
+        mark: Bytes in front of the text that tell its encoding.
+        first: Lines before the first row of data.
+        comment: Beginning of a line that is skipped, or None.
+        ragged: Rows may have fewer cells than names: a file without a header whose sequences differ in length.
+    """
+
+    names: tuple[str, ...]
+    delimiter: str
+    encoding: str
+    mark: int
+    first: int
+    comment: str | None
+    ragged: bool = False
+
+
+def unnamed(place: int) -> str:
+    """Return the name of a column without one, by its place, counted from 1."""
+    return f"(column {place})"
+
+
+def is_row_number(name: str) -> bool:
+    """Return whether a name is that of a column which a program adds to number rows: never a feature by default."""
+    return bool(re.fullmatch(r"\(column \d+\)|Unnamed: \d+|__index_level_\d+__", name))
+
+
+def find_layout(path: Path, reading: Reading) -> Layout:
+    """Find the layout of a CSV file, or of an ARFF file, whose columns are declared.
+
+    Raises:
+        DataError: It has no header row, or none with distinct names; or its encoding is another.
+    """
+    with open_bytes(path) as file:
+        sample = file.read(_SAMPLE)
+        whole = len(sample) < _SAMPLE
+    if not sample.strip():
+        raise DataError(f"{path}: the file is empty")
+    encoding, mark = _encoding(sample, reading)
+    lines = _lines(path, sample[mark:], encoding, whole)
+    if inner_suffix(path) == ".arff":
+        return _arff(path, lines, encoding, mark)
+    first, delimiter = reading.skip_rows, reading.delimiter
+    comment = reading.comment
+    while first < len(lines) and (not lines[first].strip() or (comment and lines[first].startswith(comment))):
+        first += 1
+    if first == len(lines):
+        raise DataError(f"{path}: no row after {reading.skip_rows} skipped lines")
+    told = re.fullmatch(r"\s*sep=(.)\s*", lines[first], re.IGNORECASE)
+    if told is not None:
+        # A spreadsheet's own way of telling the delimiter.
+        delimiter, first = delimiter or told[1], first + 1
+    heading_line = lines[first]
+    delimiter = delimiter or max(DELIMITERS, key=lambda d: (len(_cells(heading_line, d)), d == ","))
+    heading = _cells(heading_line, delimiter)
+    after = [_cells(line, delimiter) for line in lines[first + 1 : first + 50] if line.strip()]
+    if not reading.header:
+        names = tuple(f"c{index}" for index in range(1, max(map(len, [heading, *after])) + 1))
+        return Layout(names, delimiter, encoding, mark, first, comment, ragged=True)
+    if all(is_number(name) or not name for name in heading):
+        remedy = "for data without one set task.csv.header=false, which calls the columns c1, c2, …"
+        raise DataError(f"{path}: expected a header row with column names, got {heading_line[:60]!r}; {remedy}")
+    return Layout(_names(path, heading, after), delimiter, encoding, mark, first + 1, comment)
+
+
+def _names(path: Path, heading: list[str], after: list[list[str]]) -> tuple[str, ...]:
+    """Return the names of the columns, for a header row that may have a cell more or fewer than the rows below it."""
+    widths = {len(cells) for cells in after}
+    if len(widths) == 1:
+        (width,) = widths
+        if width < len(heading) and not any(heading[width:]):
+            heading = heading[:width]
+        elif width == len(heading) + 1:
+            # R writes names of rows without a heading, and some programs end each row with a delimiter.
+            ends = not any(cells[-1] for cells in after)
+            heading = [*heading, ""] if ends else ["", *heading]
+    names = tuple(name or unnamed(place) for place, name in enumerate(heading, start=1))
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: the header has {', '.join(map(repr, twice))} more than once; rename one of them")
+    return names
+
+
+def _encoding(sample: bytes, reading: Reading) -> tuple[str, int]:
+    for mark, name in _MARKS:
+        if sample.startswith(mark):
+            return name, len(mark)
+    return reading.encoding or "utf-8", 0
+
+
+def _lines(path: Path, sample: bytes, encoding: str, whole: bool) -> list[str]:
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(sample, whole)
+    except UnicodeDecodeError as error:
+        raise not_text(path, encoding, sample[error.start : error.start + 1], sample[: error.start]) from error
+    lines = re.split(r"\r\n|\n|\r", text)
+    # The last one of a sample may be cut.
+    return lines if whole or len(lines) == 1 else lines[:-1]
+
+
+def not_text(path: Path, encoding: str, byte: bytes, before: bytes) -> DataError:
+    """Return the error for a file in another encoding."""
+    line = before.count(b"\n") + 1
+    remedy = "set task.csv.encoding, such as cp1252 for files of Windows"
+    return DataError(f"{path}: not {encoding.upper()} text (byte 0x{byte.hex()} in line {line}); {remedy}")
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    if delimiter == WHITE_SPACE:
+        return line.split()
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _arff(path: Path, lines: list[str], encoding: str, mark: int) -> Layout:
+    names = []
+    for number, line in enumerate(lines):
+        declared = re.match(r"\s*@attribute\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+))\s+(.*)", line, re.IGNORECASE)
+        if declared:
+            if declared[4].strip().lower().startswith("relational"):
+                raise DataError(f"{path}: sequences of several channels in ARFF are not read; use the .ts file")
+            names.append(declared[1] or declared[2] or declared[3])
+        elif line.strip().lower() == "@data":
+            if any(after.lstrip().startswith("{") for after in lines[number + 1 : number + 2]):
+                raise DataError(f"{path}: sparse ARFF is not read; save it as CSV")
+            return Layout(_names(path, names, []), ",", encoding, mark, number + 1, "%")
+    raise DataError(f"{path}: not an ARFF file: it has no line @data")

@@ -1,0 +1,110 @@
+"""Steps in the order of their times: sorting, times that are met twice, and gaps.
+
+Axes: t steps of a piece.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.data.files.schema import Piece, Schema
+from momentum_cli.data.problems import Problems
+
+GAP = 10
+"""Multiple of the usual spacing of a series (the median) from which on a step is a gap."""
+_SORTED = "files too large for memory must be sorted by sequence and time"
+
+
+@dataclass
+class Clock:
+    """The last time of a sequence, and the usual spacing of its steps; None before they are known."""
+
+    last: Any = None
+    spacing: float | None = None
+
+
+class Ordering:
+    """Sorts the steps of pieces and checks their times.
+
+    Args:
+        schema: What the columns mean.
+        whole: A piece is a whole sequence, so its steps may be sorted.
+        problems: Receives every mistake.
+    """
+
+    def __init__(self, schema: Schema, whole: bool, problems: Problems) -> None:
+        self._schema, self._whole, self._problems = schema, whole, problems
+        self._column = schema.order_name
+
+    def sorted(self, piece: Piece, clock: Clock) -> tuple[Piece, np.ndarray]:
+        """Return a piece in order of time, and (t,) bool, the steps before which a window has to end."""
+        assert piece.order is not None
+        if self._whole and bool((piece.order[1:] < piece.order[:-1]).any()):
+            piece = piece.picked(np.argsort(piece.order, kind="stable"))
+        order = piece.order
+        assert order is not None
+        if not len(order):
+            return piece, np.zeros(0, bool)
+        first = exact(order[0])
+        same = np.concatenate(([first == clock.last], order[1:] == order[:-1]))
+        back = np.concatenate(([clock.last is not None and first < clock.last], order[1:] < order[:-1]))
+        if same.any():
+            self._report_twice(piece, same)
+        if back.any():
+            text = f"sequence {piece.sequence!r}: {self._column} must increase; {_SORTED}"
+            self._add("unordered", text, piece, back)
+        forecasting = self._schema.kind == "forecasting" and self._schema.gaps != "ignore"
+        gaps = self._gaps(piece, clock) if forecasting else np.zeros(len(order), bool)
+        clock.last = exact(order[-1])
+        return piece, gaps
+
+    def _report_twice(self, piece: Piece, same: np.ndarray) -> None:
+        assert piece.order is not None
+        text = f"sequence {piece.sequence!r}: the same {self._column} twice"
+        if self._schema.sequence is None:
+            text += "; if these are several series, name the column of their names in task.sequence"
+        if piece.order.dtype.kind == "M" and self._schema.order_timezone is None:
+            text += "; if it is the hour that clocks show twice in autumn, name their zone in task.order_timezone"
+        # Both rows of a pair, as far as they are in this piece.
+        self._add("duplicate_time", text, piece, same | np.append(same[1:], False))
+
+    def _gaps(self, piece: Piece, clock: Clock) -> np.ndarray:
+        """Return (t,) bool, the steps that come much later than the usual spacing; they are a problem, or a break."""
+        order = piece.order
+        assert order is not None
+        before = 0.0 if clock.last is None else float(exact(order[0]) - clock.last)
+        steps = np.concatenate(([before], np.diff(order).astype(np.float64) * _nanoseconds(order.dtype)))
+        forward = steps[steps > 0]
+        if clock.spacing is None and len(forward) > 2:
+            clock.spacing = float(np.median(forward))
+        gaps = steps > GAP * clock.spacing if clock.spacing is not None else np.zeros(len(steps), bool)
+        if self._schema.gaps == "refuse" and gaps.any() and clock.spacing is not None:
+            longest, usual = _span(float(steps.max()), order.dtype), _span(clock.spacing, order.dtype)
+            text = (
+                f"sequence {piece.sequence!r}: {self._column} jumps by up to {longest}, and usually by {usual}; set "
+                "task.gaps to split, so that no window spans a gap, or to ignore"
+            )
+            self._add("gap", text, piece, gaps)
+        return np.asarray(gaps)
+
+    def _add(self, code: str, text: str, piece: Piece, where: np.ndarray) -> None:
+        self._problems.add(code, text, piece.rows[where], column=self._column, sequence=piece.sequence)
+
+
+def exact(time: Any) -> Any:
+    """Return a number as it is, and a time as whole nanoseconds, which Python holds for every year."""
+    return int(time.astype(np.int64)) * _nanoseconds(time.dtype) if time.dtype.kind == "M" else time.item()
+
+
+def _nanoseconds(dtype: np.dtype[Any]) -> int:
+    if dtype.kind != "M":
+        return 1
+    return {"D": 86_400 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[np.datetime_data(dtype)[0]]
+
+
+def _span(step: float, dtype: np.dtype[Any]) -> str:
+    return f"{step:g}" if dtype.kind != "M" else str(timedelta(microseconds=step / 1000)).removesuffix(", 0:00:00")

@@ -1,0 +1,229 @@
+"""Files with one whole sequence in each row: JSON Lines and Parquet with columns of lists, and .ts files.
+
+Axes: t steps, d values of a step, D features, K targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.data.files.columns import column, not_a_number, numbers, times, value_at, words
+from momentum_cli.data.files.dates import localised
+from momentum_cli.data.files.schema import Piece, Schema, Source
+from momentum_cli.data.files.tables import json_objects, open_parquet, rows_of_block
+from momentum_cli.data.files.ts_lines import ts_rows
+from momentum_cli.data.problems import Problems
+from momentum_cli.errors import DataError
+
+Row = Mapping[str, Any]
+"""The values of a row by name; a sequence is a list or an Arrow array of numbers, or of lists of them."""
+
+
+def has_lists(path: Path, format: str) -> bool:
+    """Return whether each row of a file is a whole sequence: it has a column of lists."""
+    if format == "ts":
+        return True
+    if format == "parquet":
+        from pyarrow import types
+
+        return any(_is_list(types, field.type) for field in open_parquet(path).schema_arrow)
+    if format != "jsonl":
+        return False
+    first = next(json_objects(path, Problems()), None)
+    return first is not None and any(isinstance(value, list) for value in first[1].values())
+
+
+def sequence_rows(path: Path, format: str, problems: Problems) -> Iterator[tuple[int, Row]]:
+    """Yield the number and the values of each row."""
+    if format == "ts":
+        return ts_rows(path)
+    return _parquet_rows(path) if format == "parquet" else json_objects(path, problems)
+
+
+def list_columns(row: Row) -> list[str]:
+    """Return the names of the columns of a row that are sequences."""
+    return [name for name, value in row.items() if _listed(value)]
+
+
+def sequence_shape(value: Any) -> tuple[int, int]:
+    """Return the steps and the values of a step of a list.
+
+    Raises:
+        ValueError: It is no list of numbers, or of lists of them.
+    """
+    steps, width = _matrix(value).shape
+    return steps, width
+
+
+def open_row_sequences(path: Path, schema: Schema, problems: Problems) -> Source:
+    """Open a file with one sequence in each row.
+
+    Raises:
+        DataError: It cannot be read, or has no list of numbers.
+    """
+    first = next(sequence_rows(path, schema.format, Problems()), None)
+    if first is None:
+        raise DataError(f"{path}: the file holds no rows")
+    names = _features(path, schema, first[1])
+    widths = [_width(path, name, first[1].get(name)) for name in names]
+    return Source(
+        str(path),
+        tuple(
+            name if width == 1 else f"{name}[{index}]"
+            for name, width in zip(names, widths, strict=True)
+            for index in range(width)
+        ),
+        _pieces(path, schema, names, widths, problems),
+        sum(widths),
+        columns=names,
+    )
+
+
+def _features(path: Path, schema: Schema, first: Row) -> tuple[str, ...]:
+    if schema.features is not None:
+        return schema.feature_names(list(first), str(path))
+    schema.feature_names(list(first), str(path))
+    taken = {schema.sequence, *schema.order, schema.split_column}
+    taken |= set() if schema.kind == "forecasting" else set(schema.target)
+    names = tuple(name for name in list_columns(first) if name not in taken)
+    if not names:
+        raise DataError(f"{path}: the first row has no list of numbers that could be features")
+    return names
+
+
+def _width(path: Path, name: str, value: Any) -> int:
+    try:
+        return sequence_shape(value)[1]
+    except ValueError as error:
+        raise DataError(f"{path}: {name!r} in the first row is not a sequence: {error}") from error
+
+
+def _pieces(
+    path: Path, schema: Schema, names: tuple[str, ...], widths: list[int], problems: Problems
+) -> Iterator[Piece]:
+    for row, content in sequence_rows(path, schema.format, problems):
+        here = np.array([row], np.int64)
+        try:
+            parts = [_matrix(content.get(name), schema) for name in names]
+            if [part.shape[1] for part in parts] != widths or len({len(part) for part in parts}) != 1:
+                raise ValueError("its lists differ in length, or in width from those of the first row")
+            target = _target(content, schema, len(parts[0]))
+            order = _order(content, schema, len(parts[0]))
+        except (TypeError, ValueError) as error:
+            problems.add("shape", f"the row is not a sequence: {error}", here, sequence=str(row))
+            continue
+        name = str(row) if schema.sequence is None else words([content.get(schema.sequence)], schema.reading)[0]
+        if name is None:
+            text = f"column {schema.sequence!r}: the name of the sequence is missing"
+            problems.add("missing", text, here, column=schema.sequence)
+            continue
+        split = None
+        if schema.split_column is not None:
+            split = words([content.get(schema.split_column)], schema.reading)
+        yield Piece(name, np.concatenate(parts, 1), np.full(len(parts[0]), row, np.int64), order, target, split)
+
+
+def _order(content: Row, schema: Schema, steps: int) -> np.ndarray | None:
+    if not schema.order:
+        return None
+    if len(schema.order) > 1:
+        raise ValueError("task.order must be one list of times")
+    value = content.get(schema.order[0])
+    if not _listed(value):
+        raise ValueError(f"{schema.order_name!r} is no list of times")
+    array = column(value)
+    found, bad = times(array, schema.order_format, schema.reading)
+    if bad:
+        raise ValueError(f"{schema.order_name!r}: {str(value_at(array, bad[0]))[:40]!r} is neither a number nor a time")
+    if len(found) != steps:
+        raise ValueError(f"{schema.order_name!r} and the features differ in their number of steps")
+    if schema.order_timezone is not None and found.dtype.kind == "M":
+        found, exists = localised(found, schema.order_timezone)
+        if not exists.all():
+            raise ValueError(
+                f"{schema.order_name!r} has a clock time that {schema.order_timezone} leaves out in spring"
+            )
+    return found
+
+
+def _target(content: Row, schema: Schema, steps: int) -> np.ndarray | None:
+    if not schema.target:
+        return None
+    if schema.target_is_class:
+        value = content.get(schema.target[0])
+        found = words(value if schema.target_every_step and _listed(value) else [value], schema.reading)
+    elif schema.target_every_step:
+        found = np.concatenate([_matrix(content.get(name), schema) for name in schema.target], 1)
+    else:
+        values = [content.get(name) for name in schema.target]
+        found, bad = numbers(values, schema.reading)
+        if bad:
+            raise ValueError(f"{schema.target[bad[0]]!r}: {not_a_number(values[bad[0]], schema.reading)[0]}")
+        found = found[None]
+    if schema.target_every_step and len(found) != steps:
+        raise ValueError(f"the target has {len(found)} steps, the features have {steps}")
+    return found
+
+
+def _listed(value: Any) -> bool:
+    # An Arrow array is a column of the values of one row.
+    return isinstance(value, list) or hasattr(value, "to_pylist")
+
+
+def _matrix(value: Any, schema: Schema | None = None) -> np.ndarray:
+    """Return a list of numbers, or of lists of numbers, as (t, d)."""
+    if not _listed(value):
+        raise ValueError(f"expected a list, got {value!r}")
+    steps = len(value)
+    if isinstance(value, list):
+        rows = [row if isinstance(row, list) else [row] for row in value]
+        widths = {len(row) for row in rows}
+        flat = column([cell for row in rows for cell in row])
+    else:
+        widths, flat = _flat(value)
+    if len(widths) > 1:
+        raise ValueError("the steps of a list have different numbers of values")
+    found, bad = numbers(flat) if schema is None else numbers(flat, schema.reading)
+    if bad:
+        raise ValueError(not_a_number(value_at(flat, bad[0]), *(() if schema is None else (schema.reading,)))[0])
+    return found.reshape(steps, -1) if steps else found.reshape(0, 1)
+
+
+def _flat(value: Any) -> tuple[set[int], Any]:
+    """Return the widths of the steps of an Arrow array, and its numbers in one row."""
+    from pyarrow import compute, types
+
+    if not _is_list(types, value.type):
+        return {1}, value
+    if value.null_count:
+        raise ValueError("a step of a list is missing")
+    return set(compute.list_value_length(value).to_pylist()), value.flatten()
+
+
+def _is_list(types: Any, type: Any) -> bool:
+    return bool(types.is_list(type) or types.is_large_list(type) or types.is_fixed_size_list(type))
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    from pyarrow import types
+
+    file = open_parquet(path)
+    number = 0
+    for group in range(file.num_row_groups):
+        # A row is a whole sequence, of a length that is not known before it is read.
+        for batch in file.iter_batches(min(256, rows_of_block(len(file.schema_arrow))), row_groups=[group]):
+            lists = [_is_list(types, one.type) for one in batch.columns]
+            for place in range(batch.num_rows):
+                cells = (one[place] for one in batch.columns)
+                yield (
+                    number,
+                    {
+                        name: cell.values if listed and cell.is_valid else cell.as_py()
+                        for name, listed, cell in zip(batch.schema.names, lists, cells, strict=True)
+                    },
+                )
+                number += 1

@@ -1,0 +1,217 @@
+"""The layout of a CSV file and the way in which it writes numbers, as options of a first recipe with their reasons."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.data.files.columns import UNITS, is_number, numbers, words
+from momentum_cli.data.files.compression import inner_suffix, open_bytes
+from momentum_cli.data.files.layout import DELIMITERS, find_layout
+from momentum_cli.data.files.reading import MISSING, PLAIN, WHITE_SPACE, Reading
+from momentum_cli.errors import DataError
+
+# Texts for a missing value in files of instruments, archives and spreadsheets, in lower case.
+_MISSING = ("?", "-", "--", "---", ".", "..", "*", "n.a.", "n.a", "n.d.", "nd", "m", "missing", "#n/a", "#value!",
+            "#div/0!", "<na>", "(null)", "\\n")  # fmt: skip
+# Numbers that instruments write where they have not measured.
+_SENTINELS = (-99.0, -200.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0)
+_SAMPLE = 1 << 16
+
+
+def guess_layout(path: Path) -> tuple[Reading, list[str]]:
+    """Return how a CSV file is laid out, and why.
+
+    Raises:
+        DataError: It is neither UTF-8 nor a text of Windows, or has no columns.
+    """
+    reading, reasons = PLAIN, []
+    if not _decodes(path, PLAIN):
+        reading = replace(reading, encoding="cp1252")
+        if not _decodes(path, reading):
+            raise DataError(f"{path}: neither UTF-8 nor Windows text; save it as CSV UTF-8")
+        reasons.append("csv.encoding: the file is not UTF-8; it is read as cp1252, the encoding of Windows in the West")
+    if inner_suffix(path) == ".arff":
+        find_layout(path, reading)
+        return reading, reasons
+    lines = _lines(path, reading)
+    while lines and lines[0].startswith("#"):
+        reading = replace(reading, comment="#")
+        lines.pop(0)
+    if reading.comment:
+        reasons.append("csv.comment: lines that begin with # are skipped")
+    first = find_layout(path, replace(reading, header=False))
+    if first.delimiter != WHITE_SPACE and len(first.names) == 1 and len({len(line.split()) for line in lines}) == 1:
+        if len(lines[0].split()) > 1:
+            reading = replace(reading, delimiter=WHITE_SPACE)
+            reasons.append("csv.delimiter: columns are separated by white space")
+    else:
+        skipped = _preamble(lines, reading)
+        if skipped:
+            reading = replace(reading, skip_rows=skipped)
+            reasons.append(f"csv.skip_rows: the first {skipped} lines have fewer cells than the others")
+    heading = _heading(path, reading)
+    if all(is_number(cell) or not cell for cell in heading):
+        reading = replace(reading, header=False)
+        reasons.append("csv.header: the first row holds numbers, so the columns are called c1, c2, …")
+    return reading, reasons
+
+
+def guess_values(columns: dict[str, Any], reading: Reading, delimiter: str) -> tuple[Reading, list[str]]:
+    """Return how the texts of columns write numbers, and why; dates and times are left out of `columns`."""
+    texts = {name: found for name, found in ((name, _texts(values)) for name, values in columns.items()) if found}
+    styles: list[tuple[str, str | None]] = [(".", ","), (",", None)] if delimiter == "," else [(",", None), (".", ",")]
+    styles = [(".", None), *styles, (",", "."), (".", " "), (",", " "), (".", "'")]
+    unknown = tuple(dict.fromkeys([*MISSING, *_MISSING]))
+    best, most, numeric = reading, -1, list[str]()
+    for decimal, thousands in styles:
+        tried = replace(
+            reading, decimal=decimal, thousands=thousands, units=tuple(UNITS.items()), missing_values=unknown
+        )
+        good = [name for name, found in texts.items() if _all_numbers(found, tried)]
+        if len(good) > most:
+            best, most, numeric = tried, len(good), good
+    reasons = _why_style(best, texts, numeric)
+    used = {unit for name in numeric for text in texts[name] for unit in UNITS if _has_unit(text, unit)}
+    if used:
+        reasons.append(f"csv.units: {' '.join(sorted(used))} are factors of the numbers that they stand at")
+    missing, why = _guess_missing(columns, texts, numeric)
+    units = tuple((unit, factor) for unit, factor in UNITS.items() if unit in used)
+    return replace(best, units=units, missing_values=missing), reasons + why
+
+
+def options_of(reading: Reading, delimiter: str | None) -> dict[str, Any]:
+    """Return the options ``csv`` and ``missing_values`` that differ from their defaults."""
+    found: dict[str, Any] = {}
+    for name in ("encoding", "skip_rows", "comment", "header", "decimal", "thousands"):
+        if getattr(reading, name) != getattr(PLAIN, name):
+            found[name] = getattr(reading, name)
+    if reading.delimiter is not None or delimiter not in (None, ","):
+        found = {"delimiter": reading.delimiter or delimiter, **found}
+    if reading.units:
+        found["units"] = dict(reading.units)
+    options: dict[str, Any] = {"csv": found} if found else {}
+    if reading.missing_values is not None:
+        options["missing_values"] = list(reading.missing_values)
+    return options
+
+
+def _decodes(path: Path, reading: Reading) -> bool:
+    import codecs
+
+    try:
+        encoding = find_layout(path, replace(reading, header=False)).encoding
+    except DataError as error:
+        if "not UTF-8" in str(error) or "text (byte" in str(error):
+            return False
+        raise
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with open_bytes(path) as file:
+        try:
+            while data := file.read(1 << 20):
+                decoder.decode(data)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _lines(path: Path, reading: Reading) -> list[str]:
+    encoding = find_layout(path, replace(reading, header=False)).encoding
+    with open_bytes(path) as file:
+        text = file.read(_SAMPLE).decode(encoding, errors="ignore")
+    lines = re.split(r"\r\n|\n|\r", text.lstrip("\ufeff"))
+    return [line for line in lines[:-1] or lines if line.strip()]
+
+
+def _preamble(lines: list[str], reading: Reading) -> int:
+    """Return the lines in front of the header row: a title, or facts of the instrument, with fewer cells than data."""
+    import csv
+
+    body = lines[len(lines) // 2 :]
+    if not body or re.fullmatch(r"\s*sep=.\s*", lines[0], re.IGNORECASE):
+        return 0
+    # The delimiter that cuts most lines into the same number of cells.
+    cut = {mark: [len(next(csv.reader([line], delimiter=mark))) for line in lines] for mark in DELIMITERS}
+    common = {mark: max(set(widths), key=widths.count) for mark, widths in cut.items()}
+    delimiter = max(cut, key=lambda mark: (common[mark] > 1, cut[mark].count(common[mark]), common[mark]))
+    widths, usual = cut[delimiter], common[delimiter]
+    skipped = next((place for place, width in enumerate(widths) if width >= usual - 1 and width > 1), 0)
+    return skipped if skipped < len(lines) - 1 and reading.header else 0
+
+
+def _heading(path: Path, reading: Reading) -> list[str]:
+    """Return the cells of the first row."""
+    from momentum_cli.data.files.csv_blocks import csv_blocks
+    from momentum_cli.data.problems import Problems
+
+    headless = replace(reading, header=False)
+    layout = find_layout(path, headless)
+    columns, _ = next(csv_blocks(path, layout.names, headless, Problems()))
+    cells = [values[0].as_py() if len(values) else None for values in columns.values()]
+    return [(cell or "").strip() for cell in cells]
+
+
+def _texts(values: Any) -> list[str]:
+    """Return the different texts of a column, [] when it is not one of texts."""
+    from pyarrow import types
+
+    if not (types.is_string(values.type) or types.is_large_string(values.type)):
+        return []
+    return [text.strip() for text in values.drop_null().unique().to_pylist() if text.strip()]
+
+
+def _all_numbers(texts: list[str], reading: Reading) -> bool:
+    found, bad = numbers(texts, reading)
+    return not bad and not bool(np.isnan(found).all())
+
+
+def _has_unit(text: str, unit: str) -> bool:
+    return (text.startswith(unit) or text.endswith(unit)) and any(letter.isdigit() for letter in text)
+
+
+def _why_style(reading: Reading, texts: dict[str, list[str]], numeric: list[str]) -> list[str]:
+    reasons = []
+    for option, mark in (("decimal", reading.decimal), ("thousands", reading.thousands)):
+        if mark is None or (option == "decimal" and mark == "."):
+            continue
+        shown = next((text for name in numeric for text in texts[name] if mark in text), None)
+        if shown is not None:
+            reasons.append(f"csv.{option}: numbers are written like {shown}")
+    return reasons
+
+
+def _guess_missing(
+    columns: dict[str, Any], texts: dict[str, list[str]], numeric: list[str]
+) -> tuple[tuple[str, ...] | None, list[str]]:
+    """Return the texts and numbers of missing values where they differ from the default, and why."""
+    found: dict[str, str] = {}
+    for name in numeric:
+        for text in texts[name]:
+            if text.lower() in _MISSING:
+                found.setdefault(text, name)
+    for name, values in columns.items():
+        if name in texts and name not in numeric:
+            continue
+        known, bad = numbers(values)
+        known = known[~np.isnan(known)]
+        for number in _SENTINELS if not bad else ():
+            here = known == number
+            others = known[~here]
+            if here.sum() > 1 and len(others):
+                width = max(float(np.ptp(others)), 1e-12)
+                if number < others.min() - width or number > others.max() + width:
+                    found.setdefault(f"{number:g}", name)
+    if not found:
+        return None, []
+    reasons = [f"missing_values: {text!r} in {name!r} is taken for a missing value" for text, name in found.items()]
+    return (*MISSING, *found), reasons
+
+
+def word_classes(values: Any) -> list[str]:
+    """Return the classes of a column that would count as missing values by default, such as none."""
+    every = words(values, replace(PLAIN, missing_values=()))
+    return sorted({label for label in every.tolist() if label is not None and label.lower() in MISSING})

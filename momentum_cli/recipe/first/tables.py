@@ -1,0 +1,299 @@
+"""A first recipe for a table: CSV, Parquet or JSON Lines with a step, or a whole sequence, in each row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.data.files.columns import numbers, value_at, words
+from momentum_cli.data.files.labels import folded
+from momentum_cli.data.files.layout import find_layout, is_row_number
+from momentum_cli.data.files.ordering import GAP
+from momentum_cli.data.files.reading import PLAIN, Reading
+from momentum_cli.data.files.tables import Block, table_blocks, table_columns
+from momentum_cli.data.problems import Problems
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.recipe.first.guess import SEQUENCE, SPLIT, TARGET, Guess, named, one, target_of
+from momentum_cli.recipe.first.layouts import guess_layout, guess_values, options_of, word_classes
+from momentum_cli.recipe.first.times import Times, guess_times, guess_zone
+
+# Different whole numbers up to which a column of numbers is taken for classes.
+_CLASSES = 20
+# Columns that a recipe names one by one.
+_NAMED = 40
+# Rows that are looked at.
+_ROWS = 200_000
+
+
+def guess_table(data: Path, found: str, target: list[str] | None, order_format: str | None, guess: Guess) -> None:
+    """Guess the options of a table.
+
+    Raises:
+        DataError: It has no rows, or no column of numbers.
+        RecipeError: A column does not exist, or the target or the form of dates cannot be guessed.
+    """
+    layout, reasons = guess_layout(data) if found == "csv" else (PLAIN, [])
+    guess.comments += reasons
+    columns, rows = _head(data, found, layout)
+    count = len(rows)
+    if not count:
+        raise DataError(f"{data}: the file holds no rows")
+    empty = [name for name, values in columns.items() if values.null_count == count]
+    columns = {name: values for name, values in columns.items() if name not in empty}
+    if empty and not all(map(is_row_number, empty)):
+        guess.comments.append(f"no features, because they are empty: {', '.join(empty)}")
+    delimiter = find_layout(data, layout).delimiter if found == "csv" else ""
+    when = guess_times(_without_numbers(columns, layout, delimiter), data, order_format)
+    values = {name: values for name, values in columns.items() if name not in when.columns}
+    reading, reasons = guess_values(values, layout, delimiter)
+    guess.comments += reasons
+    sequence = _guess_sequence(columns, when, target, reading, guess)
+    split = named(columns, SPLIT)
+    _Table(data, columns, rows, reading, when, sequence, split, target, guess).fill()
+    kept = one(when.columns) if guess.options.get("order") else None
+    final = {"order": kept, "order_format": when.form} if kept is not None and when.form is not None else {}
+    guess.options |= final | options_of(reading, delimiter or None)
+    _keep_label_words(columns, reading, guess)
+
+
+class _Table:
+    """The columns of a table whose roles are being guessed."""
+
+    def __init__(
+        self,
+        data: Path,
+        columns: dict[str, Any],
+        rows: np.ndarray,
+        reading: Reading,
+        when: Times,
+        sequence: str | None,
+        split: str | None,
+        target: list[str] | None,
+        guess: Guess,
+    ) -> None:
+        self.data, self.columns, self.rows, self.reading, self.when = data, columns, rows, reading, when
+        self.sequence, self.split, self.guess = sequence, split, guess
+        self.runs = None if sequence is None else words(columns[sequence], reading)
+        self.row_numbers = self._row_numbers()
+        self.numeric = self._numeric()
+        self.target = self._target(target)
+
+    def fill(self) -> None:
+        """Set the options of the guess."""
+        guess, when = self.guess, self.when
+        for name, value in (("sequence", self.sequence), ("split_column", self.split)):
+            if value is not None:
+                guess.options[name] = value
+        if not guess.kind:
+            guess.kind, why = self._kind()
+            guess.comments.append(f"kind: {why}")
+        series = self.sequence is not None or guess.kind == "forecasting"
+        if guess.kind == "labelling" and self.sequence is None:
+            raise RecipeError(
+                f"{self.data}: labelling needs a column that names sequences; add one, or choose another --kind"
+            )
+        if when.columns and series:
+            guess.options["order"] = one(when.columns)
+            guess.comments += when.reasons
+            self._guess_order_options()
+        elif when.columns:
+            guess.comments.append(f"no order: each row is a sequence, and {one(when.columns)!r} is left out")
+        features = self._features()
+        # Of a wide table every other column is a feature anyway, and the recipe stays short.
+        others = [name for name in self.columns if name not in self._taken() and not is_row_number(name)]
+        if len(features) <= _NAMED or set(features) != set(others):
+            guess.options["features"] = features
+        guess.options["target"] = one(self.target)
+        counts = np.unique(self.runs.astype(str), return_counts=True)[1] if self.runs is not None else [len(self.rows)]
+        guess.longest = int(max(counts)) if series else len(features)
+        self._guess_missing(features, series)
+        self._guess_labels()
+
+    def _row_numbers(self) -> list[str]:
+        """Return the columns that number the rows, or name them one by one."""
+        found = []
+        for name, values in self.columns.items():
+            if name in self.when.columns or name == self.sequence:
+                continue
+            if is_row_number(name):
+                found.append(name)
+            elif name.strip().lower() in (*SEQUENCE, "index", "row", "no", "nr") and self.sequence is None:
+                keys = words(values, self.reading)
+                if len(set(keys.tolist())) == len(keys):
+                    found.append(name)
+        if found:
+            self.guess.comments.append(f"no features, because they number the rows: {', '.join(found)}")
+        return found
+
+    def _numeric(self) -> list[str]:
+        found = []
+        for name, values in self.columns.items():
+            known, bad = numbers(values, self.reading)
+            if not bad and not np.isnan(known).all():
+                found.append(name)
+        return found
+
+    def _target(self, given: list[str] | None) -> list[str]:
+        names = list(self.columns)
+        left = [name for name in self.numeric if name not in self._roles() and name not in self.row_numbers]
+        if given or named(names, TARGET) or not self.when.columns or len(left) != 1:
+            return target_of(names, given)
+        self.guess.comments.append(f"target: {left[0]!r} is the only column of values")
+        return left
+
+    def _roles(self) -> set[str | None]:
+        return {self.sequence, self.split, *self.when.columns}
+
+    def _taken(self) -> set[str | None]:
+        return self._roles() | (set() if self.guess.kind == "forecasting" else set(self.target))
+
+    def _features(self) -> list[str]:
+        rest = [name for name in self.columns if name not in self._taken() and name not in self.row_numbers]
+        rest = [name for name in rest if self.sequence is None or name.strip().lower() not in SEQUENCE]
+        features = [name for name in rest if name in self.numeric]
+        no_numbers = []
+        for name in rest:
+            if name not in features:
+                bad = numbers(self.columns[name], self.reading)[1]
+                shown = (
+                    f"{str(value_at(self.columns[name], bad[0]))[:40]!r} in row {self.rows[bad[0]]}" if bad else "empty"
+                )
+                no_numbers.append(f"{name} ({shown})")
+        if not features:
+            why = f"these hold other texts: {', '.join(no_numbers)}" if no_numbers else "every column has another role"
+            raise DataError(f"{self.data}: no column of numbers remains as a feature; {why}")
+        if no_numbers:
+            self.guess.comments.append(f"no features, because they hold other texts: {', '.join(no_numbers)}")
+        return features
+
+    def _kind(self) -> tuple[str, str]:
+        wanted = self.target[0]
+        values, bad = numbers(self.columns[wanted], self.reading)
+        known = values[~np.isnan(values)]
+        different = len(np.unique(known))
+        classes = bool(bad) or (bool((known % 1 == 0).all()) and different <= _CLASSES)
+        what = f"{wanted!r} holds words" if bad else f"{wanted!r} holds {different} different whole numbers"
+        if self.runs is None and self.when.columns and not bad and (not classes or different > 2):
+            return "forecasting", "times and no names of sequences make one series, whose next values are forecast"
+        if self.runs is not None and len(self.target) == 1:
+            labels = words(self.columns[wanted], self.reading)
+            order = np.argsort(self.runs.astype(str), kind="stable")
+            runs, labels = self.runs[order], labels[order]
+            if bool(((runs[1:] == runs[:-1]) & (labels[1:] != labels[:-1])).any()):
+                if classes:
+                    return "labelling", f"{what}, which change within a sequence: each step has a class"
+                return "forecasting", "the target changes within a sequence: its next values are forecast"
+        of = "each row" if self.runs is None else "each sequence"
+        if classes:
+            return "classification", f"{what}: {of} has a class; for values set kind to regression"
+        return "regression", f"{wanted!r} holds numbers: {of} has a value"
+
+    def _guess_order_options(self) -> None:
+        stamps, guess = self.when.stamps, self.guess
+        if self.runs is None:
+            zone = guess_zone(stamps)
+            if zone is not None:
+                guess.options["order_timezone"] = zone
+                guess.comments.append(f"order_timezone: clock times are met twice in autumn, as in {zone}; check it")
+                return
+        if guess.kind != "forecasting":
+            return
+        steps = np.diff(np.sort(stamps)).astype(np.float64) if self.runs is None else np.empty(0)
+        forward = steps[steps > 0]
+        if len(forward) > 2 and forward.max() > GAP * np.median(forward):
+            guess.options["gaps"] = "split"
+            guess.comments.append("gaps: the series has gaps; no window spans one")
+
+    def _guess_missing(self, features: list[str], series: bool) -> None:
+        gaps = sum(int(np.isnan(numbers(self.columns[name], self.reading)[0]).sum()) for name in features)
+        if not gaps:
+            return
+        if series:
+            self.guess.missing = "forward_fill"
+            self.guess.comments.append(f"missing: {gaps} values are missing; each is the last one before it")
+        else:
+            self.guess.comments.append(f"{gaps} values are missing: cells at the end of a row are no steps")
+
+    def _guess_labels(self) -> None:
+        if self.guess.kind not in ("classification", "labelling"):
+            return
+        labels = {label for label in words(self.columns[self.target[0]], self.reading).tolist() if label is not None}
+        if len({folded(label) for label in labels}) < len(labels):
+            alike = sorted(label for label in labels if sum(folded(other) == folded(label) for other in labels) > 1)
+            letters = all(len(label) == 1 for label in alike)
+            self.guess.options["similar_labels"] = "keep" if letters else "fold"
+            what = "different classes" if letters else "one class"
+            self.guess.comments.append(f"similar_labels: {' and '.join(map(repr, alike[:4]))} are taken for {what}")
+
+
+def _head(data: Path, found: str, layout: Reading) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the columns of the first rows of a table, and the numbers of these rows."""
+    import pyarrow as pa
+
+    names = table_columns(data, found, layout)
+    blocks: list[Block] = []
+    for block in table_blocks(data, found, names, layout, Problems()):
+        blocks.append(block)
+        if sum(len(one.rows) for one in blocks) >= _ROWS:
+            break
+    if not blocks:
+        return {name: pa.array([]) for name in names}, np.empty(0, np.int64)
+    try:
+        columns = {name: pa.concat_arrays([one.columns[name] for one in blocks]) for name in names}
+    except pa.ArrowInvalid:
+        return dict(blocks[0].columns), blocks[0].rows
+    return columns, np.concatenate([one.rows for one in blocks])
+
+
+def _without_numbers(columns: dict[str, Any], layout: Reading, delimiter: str) -> dict[str, Any]:
+    """Return the columns, those of unusual numbers as numbers: 1.234 is no date."""
+    reading, _ = guess_values(columns, layout, delimiter)
+    if reading.is_plain and reading.missing_values is None:
+        return columns
+    import pyarrow as pa
+
+    found = {}
+    for name, values in columns.items():
+        known, bad = numbers(values, reading)
+        found[name] = values if bad or np.isnan(known).all() else pa.array(known, from_pandas=True)
+    return found
+
+
+def _guess_sequence(
+    columns: dict[str, Any], when: Times, target: list[str] | None, reading: Reading, guess: Guess
+) -> str | None:
+    """Return the column of names of sequences: by its name, or because times repeat once for each of its values."""
+    name = named(columns, SEQUENCE)
+    if name is not None and name not in when.columns:
+        keys = words(columns[name], reading)
+        if len(set(keys.tolist())) < len(keys):
+            return name
+        if not when.columns:
+            guess.comments.append("every row is a sequence, its columns are the steps")
+        return None
+    if not when.columns or len(np.unique(when.stamps)) == len(when.stamps) or guess_zone(when.stamps) is not None:
+        return None
+    for other, values in columns.items():
+        if other in (*when.columns, *(target or ())) or other.strip().lower() in TARGET:
+            continue
+        keys = words(values, reading)
+        if 1 < len(set(keys.tolist())) <= len(keys) // 2:
+            pairs = set(zip(keys.tolist(), when.stamps.tolist(), strict=True))
+            if len(pairs) == len(keys):
+                guess.comments.append(f"sequence: each time is there once for each {other!r}")
+                return other
+    return None
+
+
+def _keep_label_words(columns: dict[str, Any], reading: Reading, guess: Guess) -> None:
+    """Let classes such as none be classes, where the target has them and they are no rare slip."""
+    if guess.kind not in ("classification", "labelling"):
+        return
+    kept = word_classes(columns[guess.options["target"]])
+    if kept:
+        given = reading.missing_values or ("na", "n/a", "nan", "null", "none")
+        left = [text for text in given if text not in {word.lower() for word in kept}]
+        guess.options["missing_values"] = left
+        guess.comments.append(f"missing_values: {', '.join(map(repr, kept))} are classes of the target")

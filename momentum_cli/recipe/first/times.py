@@ -1,0 +1,208 @@
+"""Columns of dates and times, and the form in which they are written, for a first recipe."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.data.files.columns import column, joined_texts, numbers, times
+from momentum_cli.data.files.dates import assembled, check_form, localised, parsed
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.recipe.first.guess import ORDER, named
+
+_DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%y", "%d/%m/%y",
+          "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%b %d, %Y", "%b %d %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d. %b %Y",
+          "%a, %d %b %Y", "%a %b %d %Y")  # fmt: skip
+_TIMES = ("%H:%M:%S", "%H:%M", "%H.%M.%S", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H:%M:%S%z", "%H:%M:%S %z",
+          "%H:%M%z")  # fmt: skip
+# Clocks of these regions go back at different hours and days.
+_ZONES = ("Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago",
+          "America/Denver", "America/Los_Angeles", "Australia/Sydney")  # fmt: skip
+_TELLING = re.compile(r"date|time|datum|zeit|stamp|fecha|hora|jour|day|year", re.IGNORECASE)
+_SAMPLE = 2000
+
+
+@dataclass
+class Times:
+    """Columns of times.
+
+    Attributes:
+        columns: One, or a date and a time of day; [] when there is none.
+        form: As `momentum_cli.data.files.Files.order_format`; None: numbers or ISO 8601.
+        stamps: (m,) keys of the rows.
+        reasons: Why, a line each.
+    """
+
+    columns: list[str] = field(default_factory=list)
+    form: str | None = None
+    stamps: np.ndarray = field(default_factory=lambda: np.empty(0))
+    reasons: list[str] = field(default_factory=list)
+
+
+def guess_times(columns: dict[str, Any], path: Path, form: str | None = None) -> Times:
+    """Find the columns by which rows are ordered.
+
+    Args:
+        columns: The first rows.
+        path: For messages.
+        form: The form of dates where it is known; None: guessed.
+
+    Raises:
+        RecipeError: Day and month cannot be told apart, or the form is wrong.
+    """
+    if form is not None:
+        try:
+            check_form(form)
+        except ValueError as error:
+            raise RecipeError(f"--order-format: {error}") from None
+    by_name = named(columns, ORDER)
+    first = [by_name] if by_name is not None else []
+    likely = [name for name in columns if _TELLING.search(name) and name not in first]
+    others = [name for name in columns if name not in first and name not in likely]
+    for name in [*first, *likely, *others]:
+        found = _of_column(columns, name, path, form, named=name == by_name or name in likely)
+        if found is not None:
+            return found
+    if form is not None:
+        raise RecipeError(f"--order-format: no column of {path.name} is written like {form!r}")
+    return Times()
+
+
+def guess_zone(stamps: np.ndarray) -> str | None:
+    """Return a time zone in which clock times that are met twice are the doubled hour of autumn, or None."""
+    if stamps.dtype.kind != "M" or len(np.unique(stamps)) == len(stamps):
+        return None
+    for zone in _ZONES:
+        found, exists = localised(stamps, zone)
+        if exists.all() and len(np.unique(found)) == len(found):
+            return zone
+    return None
+
+
+def _of_column(columns: dict[str, Any], name: str, path: Path, form: str | None, *, named: bool) -> Times | None:
+    values = column(columns[name])
+    if not len(values) or values.null_count == len(values):
+        return None
+    if not _is_text(values):
+        return _of_numbers(values, name) if named or _is_temporal(values) else None
+    if form is not None:
+        for names in ([name], *([name, other] for other in columns if other != name and _is_text(columns[other]))):
+            stamps = _read([columns[one] for one in names], form)
+            if stamps is not None:
+                return Times(names, form, stamps, [])
+        return None
+    if not numbers(values)[1]:
+        return _of_numbers(values, name) if named else None
+    plain, bad = times(values)
+    if not bad and plain.dtype.kind == "M":
+        clock = _clock_column(columns, name)
+        if clock is None:
+            return Times([name], None, plain, [f"order: {name!r} holds dates or times as in ISO 8601"])
+        stamps = _read([values, columns[clock[0]]], f"%Y-%m-%d {clock[1]}")
+        if stamps is not None:
+            return _two(name, clock[0], f"%Y-%m-%d {clock[1]}", stamps)
+    forms = [form for form in _forms(values) if _read([values], form) is not None]
+    if not forms:
+        return None
+    clock = None if any("%H" in form or "%I" in form for form in forms) else _clock_column(columns, name)
+    texts = [values] if clock is None else [values, columns[clock[0]]]
+    if clock is not None:
+        forms = [f"{form} {clock[1]}" for form in forms]
+    chosen, why = _chosen(texts, forms, name, path)
+    stamps = _read(texts, chosen)
+    if stamps is None:
+        return None
+    if clock is not None:
+        return _two(name, clock[0], chosen, stamps, why)
+    return Times([name], chosen, stamps, [f"order_format: {name!r} holds dates such as {_shown(values)}{why}"])
+
+
+def _two(date: str, clock: str, form: str, stamps: np.ndarray, why: str = "") -> Times:
+    return Times([date, clock], form, stamps, [f"order: {date!r} holds dates and {clock!r} times of the day{why}"])
+
+
+def _of_numbers(values: Any, name: str) -> Times | None:
+    stamps, bad = times(values)
+    if bad:
+        return None
+    return Times([name], None, stamps, [f"order: {name!r} numbers the steps or tells their time"])
+
+
+def _clock_column(columns: dict[str, Any], date: str) -> tuple[str, str] | None:
+    """Return the column of times of the day that goes with one of dates, and its form."""
+    for name, values in columns.items():
+        if name == date or not _is_text(values) or not numbers(values)[1]:
+            continue
+        for form in _TIMES:
+            # A time of day alone has no year; any will do to try it.
+            import pyarrow as pa
+
+            day = pa.array(["2000-01-01"] * len(values))
+            if _read([day, values], f"%Y-%m-%d {form}") is not None:
+                return name, form
+    return None
+
+
+def _forms(values: Any) -> list[str]:
+    """Return the forms that read a sample of a column."""
+    sample = values.slice(0, _SAMPLE)
+    every = [
+        *_DATES,
+        *(f"{date}{gap}{time}" for date in ("%Y-%m-%d", *_DATES) for gap in (" ", "T", ", ") for time in _TIMES),
+    ]
+    found = [form for form in every if _read([sample.slice(0, 1)], form) is not None]
+    return [form for form in found if _read([sample], form) is not None]
+
+
+def _read(texts: list[Any], form: str) -> np.ndarray | None:
+    """Return the times of columns when every row has one of a form, else None."""
+    seconds, nanoseconds, good = parsed(joined_texts(texts), form)
+    if not good.all() or not len(good):
+        return None
+    try:
+        return assembled(seconds, nanoseconds, good)
+    except DataError:
+        return None
+
+
+def _chosen(texts: list[Any], forms: list[str], name: str, path: Path) -> tuple[str, str]:
+    """Return the form of a column and why, where several read it: the one that makes the steps even.
+
+    Raises:
+        RecipeError: Day and month cannot be told apart.
+    """
+    if len(forms) == 1:
+        swapped = forms[0].replace("%d", "%\0").replace("%m", "%d").replace("%\0", "%m")
+        numbered = "%d" in forms[0] and "%m" in forms[0] and not forms[0].startswith("%Y")
+        return forms[0], f", which {swapped!r} does not read" if numbered else ""
+    even = []
+    for form in forms:
+        stamps = _read(texts, form)
+        steps = np.diff(np.unique(stamps)) if stamps is not None else np.empty(0)
+        even.append(float((steps == np.median(steps)).mean()) if len(steps) else 0.0)
+    order = np.argsort(even)[::-1]
+    if even[order[0]] < even[order[1]] + 0.2:
+        shown = " or ".join(repr(form) for form in forms)
+        text = f"{path}: column {name!r}: day and month of {_shown(texts[0])} cannot be told apart"
+        raise RecipeError(f"{text}; choose with --order-format {shown}")
+    return forms[int(order[0])], f"; the steps are even in this form, and not in {forms[int(order[1])]!r}"
+
+
+def _shown(values: Any) -> str:
+    return str(values[0].as_py()).strip()
+
+
+def _is_text(values: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(values.type) or types.is_large_string(values.type))
+
+
+def _is_temporal(values: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_timestamp(values.type) or types.is_date(values.type))
