@@ -19,7 +19,7 @@ from momentum_cli.errors import DataError
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 # The first and the last second that nanoseconds since 1970 hold.
 _NANOSECONDS = (-9_223_372_036, 9_223_372_035)
-_ZONE = r"(?P<z>Z|[-+][0-9]{2}:?[0-9]{2})"
+_ZONE = r"(?P<z>Z|UTC|[-+][0-9]{2}(?::?[0-9]{2})?)"
 _ISO = (
     r"^(?P<Y>[0-9]{4})-(?P<m>[0-9]{1,2})(?:-(?P<d>[0-9]{1,2})"
     r"(?:[T ](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?\s*"
@@ -254,7 +254,7 @@ def _zone(texts: Any) -> tuple[np.ndarray, np.ndarray]:
 
     texts = texts.fill_null("")
     named = np.asarray(compute.not_equal(texts, "").to_numpy(False), bool)
-    parts = compute.extract_regex(texts, r"^(?P<s>[-+])(?P<h>[0-9]{2}):?(?P<m>[0-9]{2})$")
+    parts = compute.extract_regex(texts, r"^(?P<s>[-+])(?P<h>[0-9]{2}):?(?P<m>[0-9]{2})?$")
     ahead = _whole(parts.field("h"), 0) * 3600 + _whole(parts.field("m"), 0) * 60
     minus = np.asarray(compute.equal(parts.field("s"), "-").fill_null(False).to_numpy(False), bool)
     return np.where(minus, -ahead, ahead), named

@@ -38,7 +38,8 @@ def guess_layout(path: Path) -> tuple[Reading, list[str]]:
     if inner_suffix(path) == ".arff":
         find_layout(path, reading)
         return reading, reasons
-    lines = _lines(path, reading)
+    every = _lines(path, reading)
+    lines = [line for line in every if line.strip()]
     while lines and lines[0].startswith("#"):
         reading = replace(reading, comment="#")
         lines.pop(0)
@@ -50,7 +51,7 @@ def guess_layout(path: Path) -> tuple[Reading, list[str]]:
             reading = replace(reading, delimiter=WHITE_SPACE)
             reasons.append("csv.delimiter: columns are separated by white space")
     else:
-        skipped = _preamble(lines, reading)
+        skipped = _preamble(lines, every)
         if skipped:
             reading = replace(reading, skip_rows=skipped)
             reasons.append(f"csv.skip_rows: the first {skipped} lines have fewer cells than the others")
@@ -79,7 +80,7 @@ def guess_values(columns: dict[str, Any], reading: Reading, delimiter: str) -> t
     used = {unit for name in numeric for text in texts[name] for unit in UNITS if _has_unit(text, unit)}
     if used:
         reasons.append(f"csv.units: {' '.join(sorted(used))} are factors of the numbers that they stand at")
-    missing, why = _guess_missing(columns, texts, numeric)
+    missing, why = _guess_missing(columns, texts, numeric, best)
     units = tuple((unit, factor) for unit, factor in UNITS.items() if unit in used)
     return replace(best, units=units, missing_values=missing), reasons + why
 
@@ -124,23 +125,26 @@ def _lines(path: Path, reading: Reading) -> list[str]:
     with open_bytes(path) as file:
         text = file.read(_SAMPLE).decode(encoding, errors="ignore")
     lines = re.split(r"\r\n|\n|\r", text.lstrip("\ufeff"))
-    return [line for line in lines[:-1] or lines if line.strip()]
+    # The last one may be cut.
+    return lines[:-1] or lines
 
 
-def _preamble(lines: list[str], reading: Reading) -> int:
+def _preamble(lines: list[str], every: list[str]) -> int:
     """Return the lines in front of the header row: a title, or facts of the instrument, with fewer cells than data."""
     import csv
 
-    body = lines[len(lines) // 2 :]
-    if not body or re.fullmatch(r"\s*sep=.\s*", lines[0], re.IGNORECASE):
+    if not lines or re.fullmatch(r"\s*sep=.\s*", lines[0], re.IGNORECASE):
         return 0
     # The delimiter that cuts most lines into the same number of cells.
     cut = {mark: [len(next(csv.reader([line], delimiter=mark))) for line in lines] for mark in DELIMITERS}
     common = {mark: max(set(widths), key=widths.count) for mark, widths in cut.items()}
     delimiter = max(cut, key=lambda mark: (common[mark] > 1, cut[mark].count(common[mark]), common[mark]))
     widths, usual = cut[delimiter], common[delimiter]
-    skipped = next((place for place, width in enumerate(widths) if width >= usual - 1 and width > 1), 0)
-    return skipped if skipped < len(lines) - 1 and reading.header else 0
+    if usual < 2 or (widths[0] == usual - 1 and set(widths[1:]) == {usual}):
+        # One column, or a header row without a name for the names of rows.
+        return 0
+    first = widths.index(usual)
+    return every.index(lines[first]) if first else 0
 
 
 def _heading(path: Path, reading: Reading) -> list[str]:
@@ -185,7 +189,7 @@ def _why_style(reading: Reading, texts: dict[str, list[str]], numeric: list[str]
 
 
 def _guess_missing(
-    columns: dict[str, Any], texts: dict[str, list[str]], numeric: list[str]
+    columns: dict[str, Any], texts: dict[str, list[str]], numeric: list[str], reading: Reading
 ) -> tuple[tuple[str, ...] | None, list[str]]:
     """Return the texts and numbers of missing values where they differ from the default, and why."""
     found: dict[str, str] = {}
@@ -196,7 +200,7 @@ def _guess_missing(
     for name, values in columns.items():
         if name in texts and name not in numeric:
             continue
-        known, bad = numbers(values)
+        known, bad = numbers(values, reading)
         known = known[~np.isnan(known)]
         for number in _SENTINELS if not bad else ():
             here = known == number

@@ -87,8 +87,9 @@ def _of_column(columns: dict[str, Any], name: str, path: Path, form: str | None,
     values = column(columns[name])
     if not len(values) or values.null_count == len(values):
         return None
+    exactly = name.strip().lower() in ORDER
     if not _is_text(values):
-        return _of_numbers(values, name) if named or _is_temporal(values) else None
+        return _of_numbers(values, name, exactly) if named or _is_temporal(values) else None
     if form is not None:
         for names in ([name], *([name, other] for other in columns if other != name and _is_text(columns[other]))):
             stamps = _read([columns[one] for one in names], form)
@@ -96,7 +97,7 @@ def _of_column(columns: dict[str, Any], name: str, path: Path, form: str | None,
                 return Times(names, form, stamps, [])
         return None
     if not numbers(values)[1]:
-        return _of_numbers(values, name) if named else None
+        return _of_numbers(values, name, exactly) if named else None
     plain, bad = times(values)
     if not bad and plain.dtype.kind == "M":
         clock = _clock_column(columns, name)
@@ -125,9 +126,10 @@ def _two(date: str, clock: str, form: str, stamps: np.ndarray, why: str = "") ->
     return Times([date, clock], form, stamps, [f"order: {date!r} holds dates and {clock!r} times of the day{why}"])
 
 
-def _of_numbers(values: Any, name: str) -> Times | None:
+def _of_numbers(values: Any, name: str, exactly: bool) -> Times | None:
     stamps, bad = times(values)
-    if bad:
+    # A column such as the year repeats itself, and orders nothing alone.
+    if bad or (not exactly and stamps.dtype.kind != "M" and len(np.unique(stamps)) < len(stamps)):
         return None
     return Times([name], None, stamps, [f"order: {name!r} numbers the steps or tells their time"])
 
@@ -179,17 +181,23 @@ def _chosen(texts: list[Any], forms: list[str], name: str, path: Path) -> tuple[
         swapped = forms[0].replace("%d", "%\0").replace("%m", "%d").replace("%\0", "%m")
         numbered = "%d" in forms[0] and "%m" in forms[0] and not forms[0].startswith("%Y")
         return forms[0], f", which {swapped!r} does not read" if numbered else ""
-    even = []
-    for form in forms:
-        stamps = _read(texts, form)
-        steps = np.diff(np.unique(stamps)) if stamps is not None else np.empty(0)
-        even.append(float((steps == np.median(steps)).mean()) if len(steps) else 0.0)
-    order = np.argsort(even)[::-1]
-    if even[order[0]] < even[order[1]] + 0.2:
+    spread = {form: _unevenness(_read(texts, form)) for form in forms}
+    best, second = sorted(forms, key=lambda form: spread[form])[:2]
+    apart = spread[best][0] < spread[second][0], spread[best][1] * 3 < spread[second][1]
+    if not any(apart):
         shown = " or ".join(repr(form) for form in forms)
         text = f"{path}: column {name!r}: day and month of {_shown(texts[0])} cannot be told apart"
         raise RecipeError(f"{text}; choose with --order-format {shown}")
-    return forms[int(order[0])], f"; the steps are even in this form, and not in {forms[int(order[1])]!r}"
+    return best, f"; the steps are even in this form, and not in {second!r}"
+
+
+def _unevenness(stamps: np.ndarray | None) -> tuple[float, float]:
+    """Return the share of steps that are not the usual one, in fifths, and how many times that the longest is."""
+    steps = np.diff(np.unique(stamps)).astype(np.float64) if stamps is not None else np.empty(0)
+    if not len(steps):
+        return 1.0, 1.0
+    usual = float(np.median(steps))
+    return round(float((steps != usual).mean()) * 5) / 5, float(steps.max()) / usual
 
 
 def _shown(values: Any) -> str:
