@@ -10,6 +10,7 @@ Axes: n texts.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,12 @@ def check_form(form: str) -> None:
         raise ValueError(f"{form!r} has no year, %Y or %y")
 
 
+def looks_like(text: str, form: str) -> bool:
+    """Return whether a text has the parts of a form; they may still be no date, such as 30 February."""
+    return re.match(_pattern(form), text.strip()) is not None
+
+
+@lru_cache(maxsize=1024)
 def _pattern(form: str) -> str:
     parts = []
     for piece in re.findall(r"%.?|\s+|[^%\s]", form):

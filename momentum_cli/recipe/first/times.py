@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.columns import column, joined_texts, numbers, times
-from momentum_cli.data.files.dates import assembled, check_form, localised, parsed
+from momentum_cli.data.files.dates import assembled, check_form, localised, looks_like, parsed
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.recipe.first.guess import ORDER, named
 
@@ -139,11 +139,12 @@ def _clock_column(columns: dict[str, Any], date: str) -> tuple[str, str] | None:
     for name, values in columns.items():
         if name == date or not _is_text(values) or not numbers(values)[1]:
             continue
-        for form in _TIMES:
-            # A time of day alone has no year; any will do to try it.
-            import pyarrow as pa
+        import pyarrow as pa
 
-            day = pa.array(["2000-01-01"] * len(values))
+        # A time of day alone has no year; any will do to try it.
+        day = pa.array(["2000-01-01"] * len(values))
+        likely = [form for form in _TIMES if looks_like(str(values[0].as_py()), form)]
+        for form in likely:
             if _read([day, values], f"%Y-%m-%d {form}") is not None:
                 return name, form
     return None
@@ -156,8 +157,8 @@ def _forms(values: Any) -> list[str]:
         *_DATES,
         *(f"{date}{gap}{time}" for date in ("%Y-%m-%d", *_DATES) for gap in (" ", "T", ", ") for time in _TIMES),
     ]
-    found = [form for form in every if _read([sample.slice(0, 1)], form) is not None]
-    return [form for form in found if _read([sample], form) is not None]
+    first = str(sample[0].as_py())
+    return [form for form in every if looks_like(first, form) and _read([sample], form) is not None]
 
 
 def _read(texts: list[Any], form: str) -> np.ndarray | None:
