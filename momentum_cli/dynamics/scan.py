@@ -5,20 +5,24 @@ Axes: T time, B batch, C channels; N blocks of L steps.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-# Steps of a block. Blocks of about sqrt(784) keep both levels of pixel-by-pixel MNIST small.
-_BLOCK = 32
+# Up to this many steps one block is as fast as several.
+_ONE_BLOCK = 16
 
 
 def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None) -> Tensor:
-    """Return ``v`` with ``v_t = decay_t v_{t-1} + x_t``, without a Python loop over T.
+    """Return ``v`` with ``v_t = decay_t v_{t-1} + x_t``, in about 2 sqrt(T) operations on whole blocks of time.
 
-    Blocks of time are multiplied by the lower triangular matrix of decay products, and the blocks' last values go
-    through the same scan, so the depth is log(T) / log(block) and the work T * block * B * C. Differentiable in x and
-    start. Below float32 the work is done in float32.
+    Step i of all blocks is computed together, and then each block takes in the last value of the one before it. No
+    value meets a later one, not even multiplied by 0, so a NaN or an infinity at step t leaves all steps before t as
+    they are, and likewise in the gradient. Differentiable in x and start, any number of times and in forward mode.
+    Below float32 the work is done in float32.
 
     Args:
         decay: A number for all steps, or (T, 1) or (T, B) float64; each in [0, 1).
@@ -31,52 +35,92 @@ def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None) ->
     if x.dtype in (torch.bfloat16, torch.float16):
         return decay_scan(decay, x.float(), None if start is None else start.float()).to(x.dtype)
     with torch.autocast(x.device.type, enabled=False):
-        decay = decay if isinstance(decay, Tensor) else float(decay)
-        return _scan(decay, x, None if start is None else start.to(x.dtype))
+        decays = decay if isinstance(decay, Tensor) else float(decay)
+        first = None if start is None else start.to(x.dtype)
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+            return _scan(decays, x, first, backward=False)
+        result: Tensor = _Scan.apply(decays, x, first, False)  # type: ignore[no-untyped-call]
+        return result
 
 
-def _scan(decay: Tensor | float, x: Tensor, start: Tensor | None) -> Tensor:
+class _Scan(torch.autograd.Function):
+    """The scan as one node of the graph: its gradient is the scan in the other direction."""
+
+    @staticmethod
+    def forward(decay: Tensor | float, x: Tensor, start: Tensor | None, backward: bool) -> Tensor:
+        return _scan(decay, x, start, backward=backward)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        decay, x, start, ctx.backward_in_time = inputs
+        ctx.shape, ctx.starts = x.shape, start is not None
+        ctx.decay = decay  # of step numbers, never a function of a parameter
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+        dx = _Scan.apply(ctx.decay, gradient, None, not ctx.backward_in_time)  # type: ignore[no-untyped-call]
+        if not ctx.starts:
+            return None, dx, None, None
+        decay = ctx.decay[0].to(dx.dtype).unsqueeze(-1) if isinstance(ctx.decay, Tensor) else ctx.decay
+        return None, dx, decay * dx[0], None
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, dx: Tensor | None, d_start: Tensor | None, *__: Any) -> Tensor:
+        if dx is None:
+            assert d_start is not None
+            dx = d_start.new_zeros(ctx.shape)
+        return _scan(ctx.decay, dx, d_start, backward=ctx.backward_in_time)
+
+
+def _scan(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
+    """Return the scan; `backward` in time, where ``v_t = decay_{t+1} v_{t+1} + x_t``, it is the transpose."""
     steps, batch, channels = x.shape
-    if steps <= 2 * _BLOCK:
-        blocks, rows = 1, steps
+    rows = steps if steps <= _ONE_BLOCK else math.isqrt(steps - 1) + 1
+    blocks = -(-steps // rows)
+    padding = blocks * rows - steps
+    factors = None
+    if isinstance(decay, Tensor):
+        # The factor of the value that comes in to each step; none comes in to the last one, backward in time.
+        factors = torch.cat((decay[1:], torch.zeros_like(decay[:1]))) if backward else decay
+        factors = pad(factors, (0, 0, 0, padding)).view(blocks, rows, -1, 1)
+    x = (pad(x, (0, 0, 0, 0, 0, padding)) if padding else x).reshape(blocks, rows, batch, channels)
+    order = range(rows - 1, -1, -1) if backward else range(rows)
+    inner = _within(decay if factors is None else factors.to(x.dtype), x, order)
+    if blocks > 1 or start is not None:
+        last = inner[:, order[-1]].unbind(0)
+        products = _products(decay, factors, rows, backward=backward, like=x)
+        value = torch.zeros_like(last[0]) if start is None else start
+        before = [value] * blocks
+        for block in range(blocks - 1, -1, -1) if backward else range(blocks):
+            before[block] = value
+            value = torch.addcmul(last[block], products[min(block, len(products) - 1), order[-1]], value)
+        inner = torch.addcmul(inner, products, torch.stack(before).unsqueeze(1))
+    return inner.view(blocks * rows, batch, channels)[:steps]
+
+
+def _within(factors: Tensor | float, x: Tensor, order: range) -> Tensor:
+    """Return the scan of each block of x (N, L, B, C), from 0."""
+    inputs = x.unbind(1)
+    recorded = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    result = None if recorded else torch.empty_like(x)
+    # Where nothing is recorded each step is written where it belongs.
+    values: list[Any] = [None] * len(inputs) if result is None else list(result.unbind(1))
+    for step in order:
+        if step == order[0]:
+            value = inputs[step] if result is None else values[step].copy_(inputs[step])
+        elif isinstance(factors, Tensor):
+            value = torch.addcmul(inputs[step], factors[:, step], value, out=values[step])
+        else:
+            value = torch.add(inputs[step], value, alpha=factors, out=values[step])
+        values[step] = value
+    return torch.stack(values, 1) if result is None else result
+
+
+def _products(decay: Tensor | float, factors: Tensor | None, rows: int, *, backward: bool, like: Tensor) -> Tensor:
+    """Return the product of all factors from the first step of a block to each one, (1 | N, L, 1 | B, 1)."""
+    if factors is None:
+        powers = torch.arange(1, rows + 1, device=like.device, dtype=torch.float64)
+        products = torch.pow(float(decay), powers.flip(0) if backward else powers).view(1, rows, 1, 1)
     else:
-        blocks, rows = -(-steps // _BLOCK), _BLOCK
-        padding = blocks * rows - steps
-        x = pad(x, (0, 0, 0, 0, 0, padding))
-        if isinstance(decay, Tensor):
-            decay = pad(decay, (0, 0, 0, padding))
-    x = x.reshape(blocks, rows, batch, channels)
-    powers = _constant_powers(decay, rows, x) if isinstance(decay, float) else _powers(decay.view(blocks, rows, -1))
-    products, from_start = (p.to(x.dtype) for p in powers)
-    if products.shape[3] == 1:
-        inner = torch.matmul(products.squeeze(3), x.reshape(blocks, rows, batch * channels))
-        inner = inner.view(blocks, rows, batch, channels)
-    else:
-        inner = torch.einsum("nijb,njbc->nibc", products, x)
-    if blocks > 1:
-        ends = _scan(decay**rows if isinstance(decay, float) else powers[1][:, -1], inner[:, -1], start)
-        first = torch.zeros_like(ends[:1]) if start is None else start.unsqueeze(0)
-        before: Tensor | None = torch.cat((first, ends[:-1]))
-    else:
-        before = None if start is None else start.unsqueeze(0)
-    if before is not None:  # (N, B, C): the value at the end of the block before
-        inner = torch.addcmul(inner, from_start.unsqueeze(3), before.unsqueeze(1))
-    return inner.reshape(blocks * rows, batch, channels)[:steps]
-
-
-def _powers(decay: Tensor) -> tuple[Tensor, Tensor]:
-    """Return products[n, i, j] = decay_{j+1} ... decay_i (0 for j > i), (N, L, L, 1 | B), and those from the start.
-
-    Running products, because a quotient of products would divide by decays of 0.
-    """
-    row = torch.arange(decay.shape[1], device=decay.device)
-    factors = torch.where((row[:, None] > row)[None, :, :, None], decay.unsqueeze(2), 1.0)
-    return factors.cumprod(1).mul((row[:, None] >= row)[None, :, :, None]), decay.cumprod(1)
-
-
-def _constant_powers(decay: float, rows: int, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what `_powers` does for the same decay at every step: one block serves all, (1, L, L, 1) and (1, L, 1)."""
-    row = torch.arange(rows, device=x.device, dtype=torch.float64)
-    lag = row[:, None] - row
-    products = torch.where(lag >= 0, torch.pow(decay, lag.clamp(min=0.0)), 0.0)
-    return products[None, :, :, None], torch.pow(decay, row + 1.0)[None, :, None]
+        products = factors.flip(1).cumprod(1).flip(1) if backward else factors.cumprod(1)
+    return products.to(like.dtype)

@@ -55,3 +55,54 @@ def test_scan_in_half_precision_and_under_autocast_is_computed_in_float32() -> N
         mixed = decay_scan(decay, x)
     assert mixed.dtype is torch.float32
     torch.testing.assert_close(mixed.double(), exact, rtol=1e-5, atol=1e-5)
+
+
+DECAYS = ["number", "of time", "of time and sequence"]
+
+
+def decay_of(kind: str, steps: int) -> Tensor | float:
+    generator = torch.Generator().manual_seed(steps)
+    column = torch.rand(steps, 1 if kind == "of time" else 2, generator=generator, dtype=torch.float64) * 0.9
+    return 0.9 if kind == "number" else column
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("steps", [12, 40, 200])
+@pytest.mark.parametrize("kind", DECAYS)
+def test_no_step_meets_a_later_one_nor_its_gradient_an_earlier_one(kind: str, steps: int, bad: float) -> None:
+    decay = decay_of(kind, steps)
+    column = decay if isinstance(decay, Tensor) else torch.full((steps, 1), decay, dtype=torch.float64)
+    at = steps // 2 + 1
+    x = torch.randn(steps, 2, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x[at, 1, 2] = bad
+    got, expected = decay_scan(decay, x), loop(column, x, None)
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12, equal_nan=True)
+    assert got[:at].isfinite().all()
+    assert got[:, 0].isfinite().all()
+    x = torch.randn(steps, 2, 3, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(steps, 2, 3, dtype=torch.float64)
+    upstream[at, 1, 2] = bad
+    (gradient,) = torch.autograd.grad(decay_scan(decay, x), x, upstream)
+    assert gradient[at + 1 :].isfinite().all()
+    assert gradient[:, 0].isfinite().all()
+    (right,) = torch.autograd.grad(loop(column, x, None), x, upstream)
+    torch.testing.assert_close(gradient, right, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+# torch.func uses torch.jit.script, which warns that it is deprecated.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize("kind", DECAYS)
+@pytest.mark.parametrize("steps", [5, 40])
+def test_derivatives_of_the_scan_of_every_sort(kind: str, steps: int) -> None:
+    decay = decay_of(kind, steps)
+    x = torch.randn(steps, 2, 2, dtype=torch.float64, requires_grad=True)
+    start = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *given: decay_scan(decay, *given), (x, start), check_forward_ad=True)
+    # A function of the scan that has second derivatives.
+    assert torch.autograd.gradgradcheck(lambda *given: decay_scan(decay, *given).sin(), (x, start))
+    summed = lambda *given: decay_scan(decay, *given).pow(3).sum()  # noqa: E731
+    for transform in (torch.func.grad, torch.func.jacfwd, torch.func.jacrev):
+        torch.testing.assert_close(transform(summed)(x, start), torch.autograd.grad(summed(x, start), x)[0])
+    many = torch.randn(4, steps, 2, 2, dtype=torch.float64)
+    mapped = torch.func.vmap(lambda one: decay_scan(decay, one))(many)
+    torch.testing.assert_close(mapped, torch.stack([decay_scan(decay, one) for one in many]))
