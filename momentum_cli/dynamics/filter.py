@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.dynamics.ragged import at_end
-from momentum_cli.dynamics.scan import decay_scan
+from momentum_cli.dynamics.scan import Run, decay_scan
 from momentum_cli.dynamics.state import State
 
 Decay = Callable[[Tensor], Tensor]
@@ -65,13 +65,15 @@ class Filter(NamedTuple):
         velocity = self.decay(k.double()).to(u.dtype).unsqueeze(-1) * state[0] + self.gain * u
         return velocity, (velocity, k)
 
-    def scan(self, u: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
-        """Run the whole sequence at once, see `Dynamics.scan`."""
+    def scan(
+        self, u: Tensor, state: State | None = None, lengths: Tensor | None = None, run: Run | None = None
+    ) -> tuple[Tensor, State]:
+        """Run the whole sequence at once, see `Dynamics.scan`; `run` as in `decay_scan`."""
         if self.decay is None:
             return self._amplified(u), ()
         before = None if state is None else state[0]
         if not callable(self.decay):
-            velocity = decay_scan(self.decay, u * self.gain, before)
+            velocity = decay_scan(self.decay, self._amplified(u), before, run)
             return velocity, (at_end(velocity, lengths),)
         steps, batch = u.shape[:2]
         count = torch.arange(1, steps + 1, device=u.device).unsqueeze(1)
@@ -81,7 +83,7 @@ class Filter(NamedTuple):
             # Sequences may be at different steps: one column of decays for each.
             done = state[1]
             count = count + done
-        velocity = decay_scan(self.decay(count.double()), u * self.gain, before)
+        velocity = decay_scan(self.decay(count.double()), self._amplified(u), before, run)
         return velocity, (
             at_end(velocity, lengths),
             done + (steps if lengths is None else lengths.to(u.device, non_blocking=True)),

@@ -64,7 +64,7 @@ def checked_lengths(lengths: Tensor, steps: int, batch: int) -> Tensor:
 def clear_padding(x: Tensor, lengths: Tensor) -> Tensor:
     """Return x (T, B, C) with 0 beyond each sequence's end.
 
-    Whatever the padding holds, NaN included, must not reach a step: the scan multiplies blocks of time.
+    Whatever the padding holds, NaN included, must not reach the gradient of a weight, where 0 times NaN is NaN.
     """
     steps = torch.arange(x.size(0), device=x.device).unsqueeze(1)
     return x.masked_fill((steps >= lengths.to(x.device, non_blocking=True)).unsqueeze(2), 0.0)

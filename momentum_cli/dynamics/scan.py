@@ -6,7 +6,7 @@ Axes: T time, B batch, C channels; N blocks of L steps.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,11 +16,17 @@ from torch.nn.functional import pad
 _ONE_BLOCK = 16
 
 
-def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None) -> Tensor:
-    """Return ``v`` with ``v_t = decay_t v_{t-1} + x_t``, in about 2 sqrt(T) operations on whole blocks of time.
+class Run(Protocol):
+    """Computes a scan of float32 or float64; no derivatives."""
 
-    Step i of all blocks is computed together, and then each block takes in the last value of the one before it. No
-    value meets a later one, not even multiplied by 0, so a NaN or an infinity at step t leaves all steps before t as
+    def __call__(self, decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
+        """Return the scan; `backward` in time, where ``v_t = decay_{t+1} v_{t+1} + x_t``, it is the transpose."""
+
+
+def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, run: Run | None = None) -> Tensor:
+    """Return ``v`` with ``v_t = decay_t v_{t-1} + x_t``.
+
+    No value meets a later one, not even multiplied by 0, so a NaN or an infinity at step t leaves all steps before t as
     they are, and likewise in the gradient. Differentiable in x and start, any number of times and in forward mode.
     Below float32 the work is done in float32.
 
@@ -28,6 +34,7 @@ def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None) ->
         decay: A number for all steps, or (T, 1) or (T, B) float64; each in [0, 1).
         x: (T, B, C).
         start: (B, C) value before the first step, or None for 0.
+        run: Computes it; None: operations of torch, about 2 sqrt(T) of them on whole blocks of time.
 
     Returns:
         (T, B, C), dtype of x.
@@ -39,7 +46,7 @@ def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None) ->
         first = None if start is None else start.to(x.dtype)
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return _scan(decays, x, first, backward=False)
-        result: Tensor = _Scan.apply(decays, x, first, False)  # type: ignore[no-untyped-call]
+        result: Tensor = _Scan.apply(run or _scan, decays, x, first, False)  # type: ignore[no-untyped-call]
         return result
 
 
@@ -47,25 +54,25 @@ class _Scan(torch.autograd.Function):
     """The scan as one node of the graph: its gradient is the scan in the other direction."""
 
     @staticmethod
-    def forward(decay: Tensor | float, x: Tensor, start: Tensor | None, backward: bool) -> Tensor:
-        return _scan(decay, x, start, backward=backward)
+    def forward(run: Run, decay: Tensor | float, x: Tensor, start: Tensor | None, backward: bool) -> Tensor:
+        return run(decay, x, start, backward=backward)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        decay, x, start, ctx.backward_in_time = inputs
+        ctx.run, decay, x, start, ctx.backward_in_time = inputs
         ctx.shape, ctx.starts = x.shape, start is not None
         ctx.decay = decay  # of step numbers, never a function of a parameter
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        dx = _Scan.apply(ctx.decay, gradient, None, not ctx.backward_in_time)  # type: ignore[no-untyped-call]
+        dx = _Scan.apply(ctx.run, ctx.decay, gradient, None, not ctx.backward_in_time)  # type: ignore[no-untyped-call]
         if not ctx.starts:
-            return None, dx, None, None
+            return None, None, dx, None, None
         decay = ctx.decay[0].to(dx.dtype).unsqueeze(-1) if isinstance(ctx.decay, Tensor) else ctx.decay
-        return None, dx, decay * dx[0], None
+        return None, None, dx, decay * dx[0], None
 
     @staticmethod
-    def jvp(ctx: Any, _: Any, dx: Tensor | None, d_start: Tensor | None, *__: Any) -> Tensor:
+    def jvp(ctx: Any, _: Any, __: Any, dx: Tensor | None, d_start: Tensor | None, *___: Any) -> Tensor:
         if dx is None:
             assert d_start is not None
             dx = d_start.new_zeros(ctx.shape)
@@ -73,7 +80,7 @@ class _Scan(torch.autograd.Function):
 
 
 def _scan(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
-    """Return the scan; `backward` in time, where ``v_t = decay_{t+1} v_{t+1} + x_t``, it is the transpose."""
+    """Compute what `Run` says: step i of all blocks together; then each block takes in the last value before it."""
     steps, batch, channels = x.shape
     rows = steps if steps <= _ONE_BLOCK else math.isqrt(steps - 1) + 1
     blocks = -(-steps // rows)

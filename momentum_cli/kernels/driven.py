@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.functional import pad
 
 from momentum_cli.dynamics.moments import Moments
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Weights
+from momentum_cli.kernels.fused.library import load
+from momentum_cli.kernels.fused.scan import scan_on_cpu
 
 # What is left of the dynamics for a kernel to do, by the numbers of momentum_rnn.h.
 LINEAR, ADAM, RMSPROP = 0, 1, 2
@@ -59,9 +62,10 @@ def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None
         return Driven(x, weights.w_ih, weights.b_ih, kind, constants, velocity, second_moment, ())
     if not form.is_identity:
         x = x.to(weights.w_ih.dtype)  # a filter keeps a state, which is not rounded
+    run = scan_on_cpu if type(x) in (Tensor, Parameter) and x.is_cpu and load()[0] is not None else None
     if form.is_identity or weights.b_ih is None:
-        x, filtered = form.scan(x, state, lengths)
+        x, filtered = form.scan(x, state, lengths, run)
         return Driven(x, weights.w_ih, weights.b_ih, LINEAR, [], None, None, filtered)
     # The filtered constant 1 carries the input bias.
-    x, filtered = form.scan(pad(x, (0, 1), value=1.0), state, lengths)
+    x, filtered = form.scan(pad(x, (0, 1), value=1.0), state, lengths, run)
     return Driven(x, weights.extended(), None, LINEAR, [], None, None, filtered)

@@ -1,4 +1,4 @@
-// The plain C interface of the kernels, fused recurrences and updates of optimizers: pointers and sizes, nothing of torch.
+// The plain C interface of the kernels, fused recurrences, filters and updates of optimizers: pointers and sizes, nothing of torch.
 // Axes: T time, B batch, D input, H hidden, G gates (4 lstm, 3 gru, 1 rnn). All arrays are contiguous, row-major.
 #pragma once
 #include <stdint.h>
@@ -9,7 +9,7 @@
 #define MRNN_API extern "C" __attribute__((visibility("default")))
 #endif
 
-#define MRNN_ABI 5
+#define MRNN_ABI 6
 
 // Vectors and register tile of the portable kernels. 64 and 12 give the shape of the AVX-512 kernels on any machine, slowly: for tests.
 #if !defined(MRNN_GENERIC_VECTOR_BYTES)
@@ -52,6 +52,18 @@ typedef struct mrnn_args {
     void *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *dh0, *dc0, *dv0, *dm0;
 } mrnn_args;
 
+// The scan v_t = decay_t v_{t-1} + x_t, or its transpose v_t = decay_{t+1} v_{t+1} + x_t, over (T,B,C).
+typedef struct mrnn_scan {
+    int64_t real_bytes;  // MRNN_FLOAT_BYTES or MRNN_DOUBLE_BYTES: of x, start and out
+    int64_t threads;     // how many threads may run
+    int64_t steps, batch, channels;
+    int64_t backward;                    // 1 for the transpose
+    int64_t decay_steps, decay_columns;  // 1 or T, 1 or B
+    const double* decays;                // (decay_steps,decay_columns)
+    const void *x, *start;               // start: (B,C) before the first step, or null for 0; null in the transpose
+    void* out;
+} mrnn_scan;
+
 // One float32 tensor of an optimizer, contiguous. A pass touches only the arrays it needs and sets the norm.
 typedef struct mrnn_update {
     int64_t size;
@@ -76,6 +88,7 @@ MRNN_API int64_t mrnn_saved_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_checkpoints_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_forward(const mrnn_args* args);
 MRNN_API int64_t mrnn_backward(const mrnn_args* args);
+MRNN_API int64_t mrnn_scan_all(const mrnn_scan* scan);
 // Replaces, for every tensor, and sets norm; norms do not depend on the number of threads.
 // MRNN_REPLACE_PREVIOUS: previous <- gradient; norm |gradient - previous|.
 // MRNN_HEAVY_BALL: momentum <- factor momentum + gradient; u = momentum + decay parameter; parameter <- parameter - lr u; norm |u|.

@@ -13,7 +13,7 @@ import torch
 from momentum_cli.errors import SettingError
 from momentum_cli.messages import refuse
 
-ABI = 5
+ABI = 6
 ISAS = {"generic": 0, "avx2": 1, "avx512": 2, "avx512_bf16": 3}
 _COST = (
     "linear dynamics run on torch's kernels, adam and rmsprop on a Python loop over time, both slower in training; "
@@ -32,6 +32,16 @@ class Arguments(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("out", "hn", "cn", "vn", "mn", "saved", "checkpoints")),
         *((name, ctypes.c_void_p) for name in ("d_out", "d_hn", "d_cn", "d_vn", "d_mn")),
         *((name, ctypes.c_void_p) for name in ("dx", "dw_ih", "dw_hh", "db_ih", "db_hh", "dh0", "dc0", "dv0", "dm0")),
+    ]
+
+
+class Scan(ctypes.Structure):
+    """`mrnn_scan` of kernels/cpu/momentum_rnn.h, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("real_bytes", "threads", "steps", "batch", "channels", "backward")),
+        *((name, ctypes.c_int64) for name in ("decay_steps", "decay_columns")),
+        *((name, ctypes.c_void_p) for name in ("decays", "x", "start", "out")),
     ]
 
 
@@ -57,6 +67,8 @@ def load() -> tuple[Any, str, str]:
         getattr(library, name).restype = ctypes.c_int64
         getattr(library, name).argtypes = [ctypes.POINTER(Arguments)]
     library.mrnn_update_all.restype = ctypes.c_int64
+    library.mrnn_scan_all.restype = ctypes.c_int64
+    library.mrnn_scan_all.argtypes = [ctypes.POINTER(Scan)]
     _lend_openmp(library)
     return library, path, ""
 
