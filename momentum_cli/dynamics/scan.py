@@ -46,7 +46,7 @@ def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, ru
         first = None if start is None else start.to(x.dtype)
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return _scan(decays, x, first, backward=False)
-        result: Tensor = _Scan.apply(run or _scan, decays, x, first, False)  # type: ignore[no-untyped-call]
+        result: Tensor = _Scan.apply(run or _scan, decays, x, first, False)
         return result
 
 
@@ -65,7 +65,7 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        dx = _Scan.apply(ctx.run, ctx.decay, gradient, None, not ctx.backward_in_time)  # type: ignore[no-untyped-call]
+        dx = _Scan.apply(ctx.run, ctx.decay, gradient, None, not ctx.backward_in_time)
         if not ctx.starts:
             return None, None, dx, None, None
         decay = ctx.decay[0].to(dx.dtype).unsqueeze(-1) if isinstance(ctx.decay, Tensor) else ctx.decay
