@@ -138,7 +138,7 @@ def test_a_budget_in_seconds_adds_no_evaluation(dataset: Dataset, fabric: Fabric
     spec = small_plan(tmp_path, "lstm", "0", seconds=5.2).groups()[0][0]
     time = [0.0]
     contender = Contender(spec, tmp_path / "run", dataset, fabric)
-    contender.trainer.clock.now = lambda: time[0]
+    contender.trainer.clock.timer = HostTimer(lambda: time[0])
     group = contender.trainer._next_group
 
     def slow_group() -> torch.Tensor:
