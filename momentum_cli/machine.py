@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from momentum_cli import allocator
+
 PACKAGES = (
     "momentumrnn",
     "torch",
@@ -29,7 +31,8 @@ def environment() -> dict[str, Any]:
 
     Returns:
         JSON-able: started (UTC), argv, python, platform, packages, git (commit and whether files are changed, of the
-        current folder; None outside a repository), cpu (name, cores, memory_bytes), threads, devices, cuda, cudnn.
+        current folder; None outside a repository), cpu (name, cores, memory_bytes), threads, memory_kept (whether
+        freed memory stays with the process, see `momentum_cli.allocator`), devices, cuda, cudnn.
     """
     import torch
 
@@ -52,6 +55,7 @@ def environment() -> dict[str, Any]:
         "git": _git(),
         "cpu": {"name": cpu_name(), "cores": usable_cores(), "memory_bytes": _memory_bytes()},
         "threads": torch.get_num_threads(),
+        "memory_kept": allocator.kept(),
         "devices": devices,
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if devices else None,  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from momentum_cli import __version__
+from momentum_cli import __version__, allocator
 from momentum_cli.cli import benchmarks, data, looking, models, recipes, training
 from momentum_cli.cli.command_group import Command, CommandGroup
 from momentum_cli.ui import terminal
@@ -47,6 +47,13 @@ def _program(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     _debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    release_memory: Annotated[
+        bool,
+        typer.Option(
+            "--release-memory",
+            help="Give freed memory back to the system at once, as glibc does by itself: less memory, slower steps.",
+        ),
+    ] = False,
     plugin: Annotated[
         list[Path] | None,
         typer.Option(
@@ -57,6 +64,9 @@ def _program(
     ] = None,
 ) -> None:
     """Options of the whole program, which may appear anywhere; `CommandGroup` reads ``--debug``."""
+    if release_memory:
+        os.environ[allocator.SETTING] = "0"
+    allocator.keep_memory()
     if plugin:
         from momentum_cli.cells.plugins import load_plugins
 

@@ -159,6 +159,14 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --speed: fp32, bf16. May be repeated; both by default, each against torch in the same.",
+            show_default=False,
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(metavar="N", min=20, help="With --speed: repeats of each pass.")] = ROUNDS,
     data_dir: DataDir = None,
     out: Annotated[
@@ -203,7 +211,7 @@ def bench(
     }
     if speed and (useless := [name for name, is_given in training_only.items() if is_given]):
         raise typer.BadParameter("belongs to a training, and --speed trains nothing", param_hint=", ".join(useless))
-    speed_only = {"--shape": shape, "--backend": backend, "--rounds": rounds != ROUNDS}
+    speed_only = {"--shape": shape, "--backend": backend, "--precision": precision, "--rounds": rounds != ROUNDS}
     if not speed and (useless := [name for name, is_given in speed_only.items() if is_given]):
         raise typer.BadParameter(
             "belongs to --speed, which was not given; a training takes model.backend", param_hint=", ".join(useless)
@@ -211,12 +219,14 @@ def bench(
     with make_bench_ui(quiet=quiet, progress=not no_progress, json=json) as ui:
         if speed:
             from momentum_cli.benchmark.speed.compare import speed as engine_speed
+            from momentum_cli.benchmark.speed.step_time import PRECISIONS
 
             named = [cell for text in cells or () for cell in text.split(",")]
             measured = engine_speed(
                 cells=named or None,
                 shapes=shape or (),
                 backends=backend or ("auto",),
+                precisions=precision or PRECISIONS,
                 rounds=rounds,
                 out=out,
                 overwrite=overwrite,

@@ -22,6 +22,7 @@ from momentum_cli.ui import terminal
 
 BROKEN_PIPE = 141
 USAGE = 2
+_FLAGS = ("--debug", "--release-memory")
 
 
 class Command(TyperCommand):
@@ -43,8 +44,8 @@ class CommandGroup(TyperGroup):
         """Run a command and exit.
 
         Args:
-            args: Arguments, those of the process when None. ``--debug`` and ``--plugin FILE`` may appear anywhere
-                in them.
+            args: Arguments, those of the process when None. ``--debug``, ``--release-memory`` and ``--plugin FILE``
+                may appear anywhere in them.
         """
         given = list(sys.argv[1:] if args is None else args)
         as_json, debug = _has(given, "--json"), _has(given, "--debug")
@@ -125,7 +126,7 @@ def _has(args: Sequence[str], option: str) -> bool:
 
 
 def _before_command(args: list[str]) -> list[str]:
-    """Move ``--debug`` and ``--plugin FILE``, options of the whole program, in front of the command."""
+    """Move the options of the whole program, `_FLAGS` and ``--plugin FILE``, in front of the command."""
     end = args.index("--") if "--" in args else len(args)
     front: list[str] = []
     rest: list[str] = []
@@ -135,7 +136,7 @@ def _before_command(args: list[str]) -> list[str]:
         if args[index : index + width] == ["--plugin"]:
             # Its file is missing, and in front of the command it would take that for one.
             return ["--plugin"]
-        own = args[index] in ("--debug", "--plugin") or args[index].startswith("--plugin=")
+        own = args[index] in (*_FLAGS, "--plugin") or args[index].startswith("--plugin=")
         (front if own else rest).extend(args[index : min(index + width, end)])
         index += width
     return [*front, *rest, *args[end:]]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from momentum_cli import __version__
+from momentum_cli import __version__, allocator
 from momentum_cli.machine import cpu_name, package_version, usable_cores
 from momentum_cli.ui import terminal
 
@@ -52,6 +52,7 @@ def examine(data_dir: Path | None = None) -> dict[str, Any]:
         "packages": {name: package_version(name) for name in REQUIRED},
         "devices": _devices(),
         "threads": _threads(),
+        "memory": {"kept": allocator.kept(), "reason": allocator.reason()},
         "backends": _backends(),
         "data": _data(data_dir),
         "extras": _extras(),
@@ -146,6 +147,7 @@ def print_report(report: dict[str, Any]) -> None:
         cores = f", {device['cores']} cores" if "cores" in device else ""
         rows.append((device["name"], f"{device['model']}{cores}{memory}"))
     rows.append(("threads", ", ".join(f"{name} {value}" for name, value in report["threads"].items())))
+    rows.append(("memory", _memory_text(report["memory"])))
     rows += [(f"backend {name}", _backend_text(answers)) for name, answers in report["backends"].items()]
     there = "" if report["data"]["exists"] else " (not there yet: it is made when something is downloaded)"
     rows.append(("data folder", report["data"]["folder"] + there))
@@ -155,6 +157,13 @@ def print_report(report: dict[str, Any]) -> None:
     rows.append(("data", "\n".join(f"{', '.join(tasks)}: {state}" for state, tasks in states.items())))
     rows += [(f"extra {extra}", _extra_text(extra, entry)) for extra, entry in report["extras"].items()]
     terminal.print_table(["what", "state"], rows)
+
+
+def _memory_text(memory: dict[str, Any]) -> str:
+    if memory["kept"]:
+        return "kept between the steps of commands (--release-memory gives it back)"
+    because = f": {memory['reason']}" if memory["reason"] else ""
+    return f"given back to the system when it is freed{because}; large layers of torch are slower for it"
 
 
 def _backend_text(answers: dict[str, Any]) -> str:

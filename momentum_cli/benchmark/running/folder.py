@@ -40,6 +40,7 @@ def machine(threads: int) -> dict[str, Any]:
         "cpu": here["cpu"]["name"],
         "cores": here["cpu"]["cores"],
         "threads": threads,
+        "memory_kept": here["memory_kept"],
         "devices": [device["name"] for device in here["devices"]],
         "torch": here["packages"].get("torch"),
         "momentumrnn": here["packages"].get("momentumrnn"),

@@ -14,6 +14,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
+from momentum_cli import allocator
 from momentum_cli.benchmark.plan.plan import RunSpec
 from momentum_cli.benchmark.running.contender import Contender
 from momentum_cli.benchmark.running.outcome import RESULT, stillborn
@@ -32,6 +33,7 @@ class _Options:
     data_dir: Path | None
     accelerator: str
     threads: int
+    keep_memory: bool
     save_every_seconds: float
     plugins: tuple[str, ...]
 
@@ -73,7 +75,7 @@ def work_in_processes(
     Returns:
         (id, result) of every run that is over.
     """
-    options = _Options(data_dir, accelerator, threads_of(jobs), save_every_seconds, loaded_files())
+    options = _Options(data_dir, accelerator, threads_of(jobs), allocator.kept(), save_every_seconds, loaded_files())
     waiting = list(runs)
     active: list[_Worker] = []
     results: list[tuple[str, dict[str, Any]]] = []
@@ -120,7 +122,9 @@ def measure_memory(runs: Sequence[RunSpec], data_dir: Path | None, accelerator: 
         for run in runs[first : first + size]:
             receiving, sending = _SPAWN.Pipe(duplex=False)
             process = _SPAWN.Process(
-                target=_measure, args=(run, data_dir, accelerator, sending, loaded_files()), daemon=True
+                target=_measure,
+                args=(run, data_dir, accelerator, allocator.kept(), sending, loaded_files()),
+                daemon=True,
             )
             process.start()
             sending.close()
@@ -146,6 +150,8 @@ def _start(run: RunSpec, folder: Path, slot: int, options: _Options) -> _Worker:
 
 def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, options: _Options) -> None:
     """Make one run; the body of a process."""
+    if options.keep_memory:
+        allocator.keep_memory()
     import torch
 
     from momentum_cli.training.launch import determinism, launch, memory_bytes, signals
@@ -185,9 +191,16 @@ def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, option
 
 
 def _measure(
-    run: RunSpec, data_dir: Path | None, accelerator: str, connection: Connection, plugins: tuple[str, ...]
+    run: RunSpec,
+    data_dir: Path | None,
+    accelerator: str,
+    keep_memory: bool,
+    connection: Connection,
+    plugins: tuple[str, ...],
 ) -> None:
     """Train and evaluate a little and send the peak memory; the body of a process."""
+    if keep_memory:
+        allocator.keep_memory()
     from momentum_cli.training.launch import launch, memory_bytes
     from momentum_cli.training.trainer import Trainer
 

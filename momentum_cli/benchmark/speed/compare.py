@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from momentum_cli import allocator
 from momentum_cli.benchmark.speed import step_time
 from momentum_cli.benchmark.speed.step_time import Shape, StepTime
 from momentum_cli.benchmark.tables.comparison import Table, split_columns
@@ -32,6 +33,7 @@ def speed(
     cells: Sequence[str] | None = None,
     shapes: Sequence[str] = (),
     backends: Sequence[str] = ("auto",),
+    precisions: Sequence[str] = step_time.PRECISIONS,
     rounds: int = FEWEST_ROUNDS,
     memory: bool = True,
     out: Path | None = None,
@@ -40,13 +42,14 @@ def speed(
 ) -> dict[str, Any]:
     """Measure passes, write ``speed.json`` and ``speed.png``, and show the table.
 
-    Every cell is timed in turn with `torch.nn.LSTM` or `GRU` of the same shape, in one run, after a warm-up; a ratio is
-    taken within each round.
+    Every cell is timed in turn with `torch.nn.LSTM` or `GRU` of the same shape and precision, in one run, after a
+    warm-up; a ratio is taken within each round. In a command torch is timed with its memory kept and as it comes.
 
     Args:
         cells: names of cells with 1, 3 or 4 gates; None: those of `step_time.CELLS`.
         shapes: texts ``T,B,D,N`` (steps, sequences, input channels, hidden units); none: `SHAPES`.
         backends: each is measured in a separate run; one that cannot serve a cell is reported and left out.
+        precisions: of `step_time.PRECISIONS`; in bf16 both sides run under autocast.
         rounds: repeats, >= 20.
         memory: also measure by how much a training step raises the memory of a fresh process.
         out: folder; None: a new ``runs/speed-NNN``.
@@ -70,6 +73,9 @@ def speed(
             raise RecipeError(refuse("--backend", backend, f"be one of auto, {', '.join(BACKENDS)}"))
     if rounds < FEWEST_ROUNDS:
         raise RecipeError(refuse("--rounds", rounds, f"be at least {FEWEST_ROUNDS} for credible quartiles"))
+    for precision in precisions:
+        if precision not in step_time.PRECISIONS:
+            raise RecipeError(refuse("--precision", precision, f"be {' or '.join(step_time.PRECISIONS)}"))
     folder = _folder(out, overwrite)
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []
@@ -80,15 +86,22 @@ def speed(
                 if not served:
                     continue
                 words = f"T={shape.steps} B={shape.batch} D={shape.inputs} N={shape.hidden}, {_PASS_NAMES[work]}"
-                shown.note(f"measuring {', '.join(served)}: {words}, {backend}")
-                # The plain loop takes up to a minute a pass at these lengths; it is no rival of a kernel.
-                found = step_time.measure(shape, served, work, rounds=rounds, loop_rounds=0, backend=backend)
-                rows += [_row(result, backend, memory) for result in found]
+                for precision in precisions:
+                    shown.note(f"measuring {', '.join(served)}: {words}, {precision}, {backend}")
+                    # The plain loop takes up to a minute a pass at these lengths; it is no rival of a kernel.
+                    found = step_time.measure(
+                        *(shape, served, work),
+                        rounds=rounds,
+                        loop_rounds=0,
+                        backend=backend,
+                        precision=precision,  # type: ignore[arg-type]
+                    )
+                    rows += [_row(result, backend, memory) for result in found]
     if not rows:
         raise RunError(f"no backend serves any of the cells: {'; '.join(dict.fromkeys(left_out))}")
     content = {
         "format": "momentumrnn speed",
-        "format_version": 1,
+        "format_version": 2,  # 1: torch as it comes only, in float32 only
         "folder": str(folder),
         "rounds": rounds,
         "measurements": rows,
@@ -105,6 +118,8 @@ def speed(
     for text in dict.fromkeys(left_out):
         shown.note(f"left out: {text}")
     shown.note(f"median and quartiles of {rounds} interleaved rounds; above 1 faster than torch; {folder}/{SPEED}")
+    if allocator.kept():
+        shown.note("torch: its layer in the same precision, memory kept; as it comes: with glibc's allocator untouched")
     return content
 
 
@@ -112,12 +127,12 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
     """Return one table per shape and pass."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((*row["shape"].values(), row["work"]), []).append(row)
-    columns = ["cell", "backend", "ms", "quartiles", "torch ms", "times torch", "quartiles", "GFLOP/s"]
+        groups.setdefault((*row["shape"].values(), row["work"], row["precision"]), []).append(row)
+    columns = ["cell", "backend", "ms", "quartiles", "torch ms", "times torch", "quartiles", "as it comes", "GFLOP/s"]
     columns += ["memory", "torch's"]
     return [
         Table(
-            f"T={key[0]} B={key[1]} D={key[2]} N={key[3]}, {_PASS_NAMES[key[4]]}",
+            f"T={key[0]} B={key[1]} D={key[2]} N={key[3]}, {_PASS_NAMES[key[4]]}, {key[5]}",
             columns,
             [
                 [
@@ -128,7 +143,8 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
                         _range(row["seconds_quartiles"], 1000),
                     ),
                     *(f"{1000 * row['torch_seconds']:.3g}", f"{row['torch_ratio']:.2f}×"),
-                    *(_range(row["torch_ratio_quartiles"], 1), f"{row['gflops']:.3g}"),
+                    *(_range(row["torch_ratio_quartiles"], 1), _times(row["untouched_ratio"])),
+                    f"{row['gflops']:.3g}",
                     *(_size(row["peak_bytes"]), _size(row["torch_peak_bytes"])),
                 ]
                 for row in group
@@ -140,7 +156,7 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
 
 def _row(result: StepTime, backend: str, memory: bool) -> dict[str, Any]:
     (row,) = step_time.as_json([result])
-    if memory and result.work == "training" and backend == "auto":
+    if memory and result.work == "training" and backend == "auto" and result.precision == "fp32":
         row["peak_bytes"] = step_time.peak_bytes(result.cell, result.shape, result.work)
         row["torch_peak_bytes"] = step_time.peak_bytes(result.cell, result.shape, result.work, native=True)
     return row
@@ -212,17 +228,23 @@ def _draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
                 low, high = row["torch_ratio_quartiles"]
                 axes.plot([low, high], [number, number], color=color, linewidth=2.5, alpha=0.6)
                 axes.plot([row["torch_ratio"]], [number], "os"[_WORKS.index(row["work"])], color=color)
-            labels = [f"{row['cell']} ({row['backend']}), {_PASS_NAMES[row['work']]}" for row in group]
+            labels = [
+                f"{row['cell']} ({row['backend']}), {_PASS_NAMES[row['work']]}, {row['precision']}" for row in group
+            ]
             axes.set_yticks(range(len(group)), labels, fontsize=8)
             axes.set_ylim(len(group) - 0.4, -0.6)
             axes.axvline(1.0, color="#666666", linestyle=(0, (5, 3)), linewidth=1.2)
             axes.set_xlim(left=0)
             axes.set_title("T={} B={} D={} N={}".format(*shape))
-        panels[-1].set_xlabel("speed relative to torch's layer (dot: median, line: quartiles)")
+        panels[-1].set_xlabel("speed relative to torch's layer in the same precision (dot: median, line: quartiles)")
 
 
 def _range(pair: Sequence[float], factor: float) -> str:
     return "–".join(f"{factor * value:.3g}" for value in pair)
+
+
+def _times(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}×"
 
 
 def _size(value: int | None) -> str:

@@ -3,24 +3,31 @@
 A round times every contender once, in an order that rotates from round to round, and a ratio is taken within a round:
 other work of the machine in a round slows both sides. Reported are the median and the interquartile range over rounds.
 
+In a process that keeps its memory, as commands of this package do (`momentum_cli.allocator`), torch's layer is timed
+there and as torch comes, in a process of its own whose allocator is untouched. In bfloat16 all run under autocast.
+
 Axes: T time, B batch, D input, N hidden.
 """
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import nn
 
+from momentum_cli import allocator
 from momentum_cli.benchmark.results.statistics import quartiles
+from momentum_cli.benchmark.speed.apart import Apart, serve
 from momentum_cli.cells.catalogue import LAYERS, build_cell_layer, cell_objects
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.kernels.fused import run as fused
@@ -29,6 +36,10 @@ from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.machine import cpu_name, forget_peak, peak_resident_bytes, resident_bytes
 
 Pass = Literal["forward", "training"]
+Precision = Literal["fp32", "bf16"]
+_MODULE = "momentum_cli.benchmark.speed.step_time"  # also where it is run as a program
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Shape(NamedTuple):
@@ -60,19 +71,25 @@ TORCH_LAYERS: dict[int, Callable[..., nn.RNNBase]] = {4: nn.LSTM, 3: nn.GRU, 1: 
 class StepTime:
     """Measurements of one cell, shape and pass. Times in seconds; ratios above 1 mean that the cell is faster.
 
-    ``torch_ratio`` is the time of torch's layer (`build_torch`) over that of the cell, with its lower and upper
-    quartile; ``loop_ratio`` that of the plain PyTorch loop of the same cell, None when it was not timed.
+    ``torch_ratio`` is the time of torch's layer (`build_torch`) in the same process and precision over that of the
+    cell, with its lower and upper quartile; ``untouched_ratio`` the same of torch as it comes, None where the allocator
+    of this process is untouched too; ``loop_ratio`` that of the plain PyTorch loop of the same cell, None when it was
+    not timed.
     """
 
     cell: str
     shape: Shape
     work: Pass
+    precision: Precision
     backend: str
     seconds: float
     seconds_quartiles: tuple[float, float]
     torch_seconds: float
     torch_ratio: float
     torch_ratio_quartiles: tuple[float, float]
+    untouched_seconds: float | None
+    untouched_ratio: float | None
+    untouched_ratio_quartiles: tuple[float, float] | None
     loop_ratio: float | None
     gflops: float  # of the matrix products, per second
     rounds: int
@@ -101,14 +118,15 @@ def build_torch(cell: str, shape: Shape, device: str = "cpu") -> nn.RNNBase:
     return TORCH_LAYERS[gates(cell)](shape.inputs, shape.hidden, device=device)
 
 
-def step(layer: nn.Module, x: torch.Tensor, cotangent: torch.Tensor, work: Pass) -> None:
-    """Run the layer once; for training also the gradients of its parameters."""
-    if work == "forward":
-        with torch.inference_mode():
-            layer(x)
-        return
-    output, _ = layer(x)
-    torch.autograd.grad(output, list(layer.parameters()), cotangent)
+def step(layer: nn.Module, x: torch.Tensor, cotangent: torch.Tensor, work: Pass, precision: Precision = "fp32") -> None:
+    """Run the layer once, in bf16 under autocast; for training also the gradients of its parameters."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        if work == "forward":
+            with torch.inference_mode():
+                layer(x)
+            return
+        output, _ = layer(x)
+    torch.autograd.grad(output, list(layer.parameters()), cotangent.to(output.dtype))
 
 
 def measure(
@@ -120,7 +138,8 @@ def measure(
     loop_rounds: int = 3,
     backend: str = "auto",
     device: str = "cpu",
-    clock: Callable[[], float] = time.perf_counter,
+    precision: Precision = "fp32",
+    clock: str = "wall",
 ) -> list[StepTime]:
     """Time cells on one shape against torch's layers and, in the first rounds, the plain loop.
 
@@ -132,7 +151,8 @@ def measure(
         loop_rounds: Times of the plain loop, which is slow; 0 leaves it out.
         backend: Of the cells.
         device: ``"cpu"``, or ``"cuda"``, which is waited for before and after each step.
-        clock: Seconds; replaced in tests.
+        precision: ``"fp32"``, or ``"bf16"`` under autocast, of all contenders.
+        clock: Key of `CLOCKS`; ``"cpu"`` is processor time, for one thread.
 
     Returns:
         One `StepTime` a cell.
@@ -146,23 +166,32 @@ def measure(
     rivals = {cell: f"torch with {gates(cell)} gates" for cell in cells}
     layers |= {rivals[cell]: build_torch(cell, shape, device) for cell in cells}
     loops: dict[str, nn.Module] = {f"loop {cell}": build(cell, shape, "reference", device) for cell in cells}
-    seconds: dict[str, list[float]] = {name: [] for name in (*layers, *loops)}
+    # As torch comes it is measured apart, where an allocator has been changed at all.
+    untouched = {f"untouched {rivals[cell]}": cell for cell in cells if device == "cpu" and allocator.kept()}
+    seconds: dict[str, list[float]] = {name: [] for name in (*layers, *untouched, *loops)}
     for layer in layers.values():  # warm up: code, allocator, threads; Triton compiles here
-        step(layer, x, cotangent, work)
+        step(layer, x, cotangent, work, precision)
     _wait(device)
-    for number in range(rounds):
-        names = [*layers, *(loops if number < loop_rounds else ())]
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            layer = layers.get(name) or loops[name]
-            start = clock()
-            step(layer, x, cotangent, work)
-            _wait(device)
-            seconds[name].append(clock() - start)
+    with ExitStack() as held:
+        apart = {
+            name: held.enter_context(_untouched_torch(cell, shape, work, precision, clock))
+            for name, cell in untouched.items()
+        }
+        for number in range(rounds):
+            names = [*layers, *apart, *(loops if number < loop_rounds else ())]
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                if name in apart:
+                    seconds[name].append(apart[name].turn())
+                else:
+                    layer = layers.get(name) or loops[name]
+                    seconds[name].append(_timed(layer, x, cotangent, work, precision, clock))
     results = []
     for cell in cells:
         own, rival, loop = seconds[cell], seconds[rivals[cell]], seconds[f"loop {cell}"]
         ratios = [theirs / ours for theirs, ours in zip(rival, own, strict=True)]
+        plain = seconds.get(f"untouched {rivals[cell]}")
+        plain_ratios = plain and [theirs / ours for theirs, ours in zip(plain, own, strict=True)]
         layer = layers[cell]
         assert isinstance(layer, RecurrentLayer)
         middle = median(own)
@@ -171,18 +200,51 @@ def measure(
                 cell=cell,
                 shape=shape,
                 work=work,
+                precision=precision,
                 backend=layer.chosen_backend or layer.backend,
                 seconds=middle,
                 seconds_quartiles=quartiles(own)[::2],
                 torch_seconds=median(rival),
                 torch_ratio=median(ratios),
                 torch_ratio_quartiles=quartiles(ratios)[::2],
+                untouched_seconds=median(plain) if plain else None,
+                untouched_ratio=median(plain_ratios) if plain_ratios else None,
+                untouched_ratio_quartiles=quartiles(plain_ratios)[::2] if plain_ratios else None,
                 loop_ratio=median([t / o for t, o in zip(loop, own, strict=False)]) if loop else None,
                 gflops=floating_point_operations(cell, shape, work) / middle / 1e9,
                 rounds=rounds,
             )
         )
     return results
+
+
+def _timed(
+    layer: nn.Module, x: torch.Tensor, cotangent: torch.Tensor, work: Pass, precision: Precision, clock: str
+) -> float:
+    """Return the seconds of one step."""
+    now = CLOCKS[clock]
+    start = now()
+    step(layer, x, cotangent, work, precision)
+    _wait(str(x.device))
+    return now() - start
+
+
+def _untouched_torch(
+    cell: str, shape: Shape, work: Pass, precision: Precision, clock: str
+) -> AbstractContextManager[Apart]:
+    """Start a process with torch's layer for a cell on as many threads as here, and an allocator as it comes."""
+    arguments = ["-m", _MODULE, "turns", cell, work, precision, clock, *map(str, shape)]
+    kept = {name: None for name in os.environ if name.startswith("MALLOC_")}
+    return Apart(arguments, {**kept, "OMP_NUM_THREADS": str(torch.get_num_threads()), allocator.SETTING: "0"})
+
+
+def _serve_torch(cell: str, work: Pass, precision: Precision, clock: str, shape: Shape) -> None:
+    torch.manual_seed(0)
+    x, cotangent = _tensors(shape, "cpu")
+    layer = build_torch(cell, shape)
+    for _ in range(2):  # glibc chooses the size above which it maps a block by the blocks that were freed
+        step(layer, x, cotangent, work, precision)
+    serve(lambda: _timed(layer, x, cotangent, work, precision, clock))
 
 
 def _tensors(shape: Shape, device: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -241,7 +303,7 @@ def peak_bytes(
     side = "torch" if native else backend
     if torch.device(device).type == "cuda":
         return _cuda_peak(cell, work, side, shape, device)
-    command = [sys.executable, "-m", "momentum_cli.benchmark.speed.step_time", cell, work, side]
+    command = [sys.executable, "-m", _MODULE, "peak", cell, work, side]
     done = subprocess.run([*command, *map(str, shape)], check=True, capture_output=True, text=True)
     return int(done.stdout) or None
 
@@ -297,6 +359,10 @@ def as_json(results: Sequence[StepTime]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    name, work, side, *sizes = sys.argv[1:]
+    what, name, work, *rest = sys.argv[1:]
     chosen: Pass = "forward" if work == "forward" else "training"
-    sys.stdout.write(str(_report_peak(name, chosen, side, Shape(*map(int, sizes)))))
+    sizes = Shape(*map(int, rest[-4:]))
+    if what == "peak":
+        sys.stdout.write(str(_report_peak(name, chosen, rest[0], sizes)))
+    else:
+        _serve_torch(name, chosen, "bf16" if rest[0] == "bf16" else "fp32", rest[1], sizes)
