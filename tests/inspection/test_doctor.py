@@ -75,3 +75,17 @@ def test_a_wrong_environment_variable_is_a_mistake_of_usage(
         doctor.examine(tmp_path)
     assert caught.value.exit_code == 2
     assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("memory", "said"),
+    [
+        ({"kept": True, "reason": None}, "kept between the steps of commands (--release-memory gives it back)"),
+        ({"kept": False, "reason": "the C library is not glibc"}, "when it is freed: the C library is not glibc;"),
+    ],
+)
+def test_what_happens_to_memory_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], memory: dict[str, object], said: str
+) -> None:
+    (line,) = [line for line in report(tmp_path, capsys, memory=memory) if line.startswith("memory")]
+    assert said in line
