@@ -17,7 +17,6 @@ from momentum_cli.ui import terminal
 # What does not work without an extra; a test holds the names against those of the package.
 _WITHOUT = {
     "export": "cannot export, evaluate or predict ONNX files",
-    "files": "cannot read Parquet files",
     "docs": "cannot build the documentation",
     "optimizers": "cannot use optimizers pytorch_optimizer:NAME",
     "dev": "the tests do not run",
@@ -31,6 +30,7 @@ REQUIRED = (
     "safetensors",
     "soundfile",
     "numpy",
+    "pyarrow",
     "matplotlib",
     "typer",
     "rich",
