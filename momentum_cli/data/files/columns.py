@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.dates import assembled, parsed, stamps_of
+from momentum_cli.data.files.dates import assembled, fast_stamps, parsed, stamps_of
 from momentum_cli.data.files.reading import PLAIN, Reading
 
 Values = Any
@@ -278,6 +278,9 @@ def times(
     if not (types.is_string(array.type) or types.is_large_string(array.type)):
         return _ordering_numbers(array, reading)
     if form is None:
+        fast = fast_stamps(array, zoned)
+        if fast is not None:
+            return fast, np.flatnonzero(np.isnat(fast)).tolist()
         found, bad = _ordering_numbers(array, reading)
         if not bad:
             return found, bad

@@ -52,42 +52,76 @@ def is_row_number(name: str) -> bool:
     return bool(re.fullmatch(r"\(column \d+\)|Unnamed: \d+|__index_level_\d+__", name))
 
 
+@dataclass(frozen=True)
+class _Beginning:
+    """The first lines of a file, where its header row is, and how it is cut into cells."""
+
+    lines: list[str]
+    first: int
+    delimiter: str
+    encoding: str
+    mark: int
+
+    @property
+    def heading(self) -> list[str]:
+        return _cells(self.lines[self.first], self.delimiter)
+
+
+def heading(path: Path, reading: Reading) -> list[str]:
+    """Return the cells of the first row.
+
+    Raises:
+        DataError: There is none, or the encoding is another.
+    """
+    return _begin(path, reading).heading
+
+
 def find_layout(path: Path, reading: Reading) -> Layout:
     """Find the layout of a CSV file, or of an ARFF file, whose columns are declared.
 
     Raises:
         DataError: It has no header row, or none with distinct names; or its encoding is another.
     """
-    with open_bytes(path) as file:
-        sample = file.read(_SAMPLE)
-        whole = len(sample) < _SAMPLE
-    if not sample.strip():
-        raise DataError(f"{path}: the file is empty")
-    encoding, mark = _encoding(sample, reading)
-    lines = _lines(path, sample[mark:], encoding, whole)
     if inner_suffix(path) == ".arff":
-        return _arff(path, lines, encoding, mark)
-    first, delimiter = reading.skip_rows, reading.delimiter
-    comment = reading.comment
+        return _arff(path, *_read(path, reading))
+    found = _begin(path, reading)
+    cells, delimiter, comment = found.heading, found.delimiter, reading.comment
+    after = [_cells(line, delimiter) for line in found.lines[found.first + 1 : found.first + 50] if line.strip()]
+    if not reading.header:
+        names = tuple(f"c{index}" for index in range(1, max(map(len, [cells, *after])) + 1))
+        return Layout(names, delimiter, found.encoding, found.mark, found.first, comment, ragged=True)
+    if all(is_number(name) or not name for name in cells):
+        remedy = "for data without one set task.csv.header=false, which calls the columns c1, c2, …"
+        shown = found.lines[found.first][:60]
+        raise DataError(f"{path}: expected a header row with column names, got {shown!r}; {remedy}")
+    return Layout(_names(path, cells, after), delimiter, found.encoding, found.mark, found.first + 1, comment)
+
+
+def _begin(path: Path, reading: Reading) -> _Beginning:
+    lines, encoding, mark = _read(path, reading)
+    first, delimiter, comment = reading.skip_rows, reading.delimiter, reading.comment
     while first < len(lines) and (not lines[first].strip() or (comment and lines[first].startswith(comment))):
         first += 1
-    if first == len(lines):
+    if first >= len(lines):
         raise DataError(f"{path}: no row after {reading.skip_rows} skipped lines")
     told = re.fullmatch(r"\s*sep=(.)\s*", lines[first], re.IGNORECASE)
     if told is not None:
         # A spreadsheet's own way of telling the delimiter.
         delimiter, first = delimiter or told[1], first + 1
-    heading_line = lines[first]
-    delimiter = delimiter or max(DELIMITERS, key=lambda d: (len(_cells(heading_line, d)), d == ","))
-    heading = _cells(heading_line, delimiter)
-    after = [_cells(line, delimiter) for line in lines[first + 1 : first + 50] if line.strip()]
-    if not reading.header:
-        names = tuple(f"c{index}" for index in range(1, max(map(len, [heading, *after])) + 1))
-        return Layout(names, delimiter, encoding, mark, first, comment, ragged=True)
-    if all(is_number(name) or not name for name in heading):
-        remedy = "for data without one set task.csv.header=false, which calls the columns c1, c2, …"
-        raise DataError(f"{path}: expected a header row with column names, got {heading_line[:60]!r}; {remedy}")
-    return Layout(_names(path, heading, after), delimiter, encoding, mark, first + 1, comment)
+        if first == len(lines):
+            raise DataError(f"{path}: the file holds no rows")
+    delimiter = delimiter or max(DELIMITERS, key=lambda d: (len(_cells(lines[first], d)), d == ","))
+    return _Beginning(lines, first, delimiter, encoding, mark)
+
+
+def _read(path: Path, reading: Reading) -> tuple[list[str], str, int]:
+    """Return the first lines of a file, its encoding, and the bytes of the mark in front of them."""
+    with open_bytes(path) as file:
+        sample = file.read(_SAMPLE)
+    if not sample.strip():
+        raise DataError(f"{path}: the file is empty")
+    encoding, mark = _encoding(sample, reading)
+    return _lines(path, sample[mark:], encoding, len(sample) < _SAMPLE), encoding, mark
 
 
 def _names(path: Path, heading: list[str], after: list[list[str]]) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from momentum_cli.data.files.columns import UNITS, is_number, numbers, words
 from momentum_cli.data.files.compression import inner_suffix, open_bytes
-from momentum_cli.data.files.layout import DELIMITERS, find_layout
+from momentum_cli.data.files.dates import fast_stamps
+from momentum_cli.data.files.layout import DELIMITERS, find_layout, heading
 from momentum_cli.data.files.reading import MISSING, PLAIN, WHITE_SPACE, Reading
 from momentum_cli.errors import DataError
 
@@ -21,6 +22,8 @@ _MISSING = ("?", "-", "--", "---", ".", "..", "*", "n.a.", "n.a", "n.d.", "nd", 
 # Numbers that instruments write where they have not measured.
 _SENTINELS = (-99.0, -200.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0)
 _SAMPLE = 1 << 16
+# Rows that show how a column of plain numbers is written.
+_PLAIN_ROWS = 1000
 
 
 def guess_layout(path: Path) -> tuple[Reading, list[str]]:
@@ -55,8 +58,7 @@ def guess_layout(path: Path) -> tuple[Reading, list[str]]:
         if skipped:
             reading = replace(reading, skip_rows=skipped)
             reasons.append(f"csv.skip_rows: the first {skipped} lines have fewer cells than the others")
-    heading = _heading(path, reading)
-    if all(is_number(cell) or not cell for cell in heading):
+    if all(is_number(cell) or not cell for cell in heading(path, reading)):
         reading = replace(reading, header=False)
         reasons.append("csv.header: the first row holds numbers, so the columns are called c1, c2, …")
     return reading, reasons
@@ -64,7 +66,7 @@ def guess_layout(path: Path) -> tuple[Reading, list[str]]:
 
 def guess_values(columns: dict[str, Any], reading: Reading, delimiter: str) -> tuple[Reading, list[str]]:
     """Return how the texts of columns write numbers, and why; dates and times are left out of `columns`."""
-    texts = {name: found for name, found in ((name, _texts(values)) for name, values in columns.items()) if found}
+    texts = {name: found for name, values in columns.items() if (found := _texts(values, reading))}
     styles: list[tuple[str, str | None]] = [(".", ","), (",", None)] if delimiter == "," else [(",", None), (".", ",")]
     styles = [(".", None), *styles, (",", "."), (".", " "), (",", " "), (".", "'")]
     unknown = tuple(dict.fromkeys([*MISSING, *_MISSING]))
@@ -147,24 +149,16 @@ def _preamble(lines: list[str], every: list[str]) -> int:
     return every.index(lines[first]) if first else 0
 
 
-def _heading(path: Path, reading: Reading) -> list[str]:
-    """Return the cells of the first row."""
-    from momentum_cli.data.files.csv_blocks import csv_blocks
-    from momentum_cli.data.problems import Problems
-
-    headless = replace(reading, header=False)
-    layout = find_layout(path, headless)
-    columns, _ = next(csv_blocks(path, layout.names, headless, Problems()))
-    cells = [values[0].as_py() if len(values) else None for values in columns.values()]
-    return [(cell or "").strip() for cell in cells]
-
-
-def _texts(values: Any) -> list[str]:
-    """Return the different texts of a column, [] when it is not one of texts."""
+def _texts(values: Any, reading: Reading) -> list[str]:
+    """Return the different texts of a column, a few where all are plain numbers; [] of other types and of dates."""
     from pyarrow import types
 
     if not (types.is_string(values.type) or types.is_large_string(values.type)):
         return []
+    if fast_stamps(values) is not None:
+        return []
+    if not numbers(values, reading)[1]:
+        values = values.slice(0, _PLAIN_ROWS)
     return [text.strip() for text in values.drop_null().unique().to_pylist() if text.strip()]
 
 
