@@ -9,10 +9,10 @@ Names are imported when they are first used, so that the command line starts wit
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing's own takes longer to import than all of this, and signals are not handled before
 if TYPE_CHECKING:
+    from typing import Any
+
     from momentum_cli.dynamics.adam import Adam as Adam
     from momentum_cli.dynamics.heavy_ball import HeavyBall as HeavyBall
     from momentum_cli.dynamics.identity import Identity as Identity
@@ -69,6 +69,8 @@ __all__ = sorted(_HOME)  # noqa: PLE0605 - derived, so that it cannot disagree w
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
+        import importlib
+
         return getattr(importlib.import_module(f"momentum_cli.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

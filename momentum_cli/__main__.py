@@ -1,6 +1,80 @@
-"""`python -m momentum_cli` is `momentumrnn`."""
+"""The program: `momentumrnn`, and `python -m momentum_cli`.
 
-from momentum_cli.cli import main
+Signals are handled before anything else is imported, so that Ctrl-C ends the program cleanly at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from momentum_cli.errors import Stopped
+
+TYPE_CHECKING = False  # see `momentum_cli.errors`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any, NoReturn
+
+_USAGE = 2
+
+
+def main() -> None:
+    """Run the command line: the entry point `momentumrnn`."""
+    _on_signal(_end)
+    sys.unraisablehook = _unraisable
+    _open_descriptors()
+    # GNU's OpenMP lets idle threads spin for milliseconds by default; on a machine with other work to do that made
+    # small steps ten times slower, and a shorter spin costs nothing on an idle one. It is read when torch is loaded.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    from momentum_cli.cli import app
+
+    _on_signal(_stop)
+    try:
+        app()
+    except Stopped as stop:  # outside a command: while its arguments are read
+        _end(stop.number)
+    finally:
+        # The command is over; what is left is Python's own end, where an exception has nobody to catch it.
+        _on_signal(_end)
+
+
+def _on_signal(handle: Callable[[int, FrameType | None], NoReturn]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """End the program by an exception, so that files and child processes are cleaned up."""
+    raise Stopped(number)
+
+
+def _end(number: int, frame: FrameType | None = None) -> NoReturn:
+    os.write(2, b"error: interrupted\n")
+    os._exit(128 + number)
+
+
+def _unraisable(event: Any) -> None:
+    """Obey a signal whose exception was raised where Python can only report it, in a destructor for example."""
+    if isinstance(event.exc_value, Stopped):
+        _end(event.exc_value.number)
+    sys.__unraisablehook__(event)
+
+
+def _open_descriptors() -> None:
+    """Give closed standard streams a place, or the first files that are opened would be taken for them."""
+    closed_output = sys.stdout is None
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives until the process ends
+    if closed_output:
+        os.write(2, b"error: standard output is closed; redirect it, to /dev/null if you do not want it\n")
+        sys.exit(_USAGE)
+
 
 if __name__ == "__main__":
     main()

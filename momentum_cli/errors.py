@@ -6,6 +6,10 @@ got, what is allowed and what to do; the command line prints it without a traceb
 
 from __future__ import annotations
 
+TYPE_CHECKING = False  # typing takes longer to import than all of this
+if TYPE_CHECKING:
+    from typing import ClassVar
+
 
 class MomentumError(Exception):
     """Base of all errors that are shown to the user as a message."""
@@ -47,3 +51,24 @@ class Interrupted(MomentumError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+class Stopped(BaseException):
+    """SIGINT or SIGTERM arrived where nothing has to be saved.
+
+    Not an Exception, or the work around it would continue; not a KeyboardInterrupt, which Typer would take for itself.
+
+    Args:
+        number: Of the signal.
+
+    Attributes:
+        latest: Of the class: the newest one. A module written in C whose import it interrupts replaces it by an error
+            of its own.
+    """
+
+    latest: ClassVar[Stopped | None] = None
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        Stopped.latest = self

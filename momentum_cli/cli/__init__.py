@@ -5,11 +5,7 @@ torch, pydantic and YAML are imported inside commands, so that ``--help`` answer
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -97,18 +93,3 @@ recipes_app.command("show", cls=Command)(recipes.show)
 recipes_app.command("copy", cls=Command)(recipes.copy)
 recipes_app.command("schema", cls=Command)(recipes.schema)
 cells_app.command("list", cls=Command)(recipes.list_cells)
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
-
-
-def main() -> None:
-    """Run the command line: the entry point `momentumrnn`."""
-    # A clean exit lets temporary files be removed; training replaces this handler by one that writes a checkpoint.
-    signal.signal(signal.SIGTERM, _terminated)
-    # GNU's OpenMP lets idle threads spin for milliseconds by default; on a machine with other work to do that made
-    # small steps ten times slower, and a shorter spin costs nothing on an idle one. It is read when torch is loaded.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
-    app()

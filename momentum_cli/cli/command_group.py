@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from momentum_cli.cli.usage import help_command, is_usage_error, usage_message
-from momentum_cli.errors import Interrupted, MomentumError
+from momentum_cli.errors import Interrupted, MomentumError, Stopped
 from momentum_cli.ui import terminal
 
 BROKEN_PIPE = 141
@@ -60,13 +60,10 @@ class CommandGroup(TyperGroup):
         except BrokenPipeError:
             _silence_stdout()
             sys.exit(BROKEN_PIPE)
-        except MomentumError as error:
+        except Exception as error:
             if debug:
                 traceback.print_exc()
-            details = {"problems": entries} if (entries := getattr(error, "entries", None)) else {}
-            sys.exit(_report(str(error), type(error).__name__, error.exit_code, as_json, details))
-        except Exception as error:
-            sys.exit(_unexpected(error, as_json, debug))
+            sys.exit(_failed(error, as_json, debug))
         # A command returns nothing; a number is the code of typer.Exit.
         sys.exit(result if isinstance(result, int) else 0)
 
@@ -79,6 +76,8 @@ class CommandGroup(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted("interrupted", signal.SIGINT) from None
+        except Stopped as stop:
+            raise Interrupted("interrupted", stop.number) from None
         except BrokenPipeError:
             # What is still buffered has no reader; without this Python complains about it at exit.
             _silence_stdout()
@@ -96,15 +95,19 @@ def _without_types(parameters: list[Any]) -> list[Any]:
     return parameters
 
 
-def _unexpected(error: Exception, as_json: bool, debug: bool) -> int:
+def _failed(error: Exception, as_json: bool, debug: bool) -> int:
+    """Show the error that ended a command and return its exit code."""
+    if Stopped.latest is not None and not isinstance(error, Interrupted):
+        error = Interrupted("interrupted", Stopped.latest.number)
     name = type(error).__name__
+    if isinstance(error, MomentumError):
+        details = {"problems": entries} if (entries := getattr(error, "entries", None)) else {}
+        return _report(str(error), name, error.exit_code, as_json, details)
     if is_usage_error(error):
         code = _report(usage_message(error), name, USAGE, as_json)
         if not as_json and (command := help_command(error)):
             terminal.print_hint(f"{command} shows what it takes")
         return code
-    if debug:
-        traceback.print_exc()
     hint = "" if debug else "\nThis looks like a bug; rerun with --debug for a traceback."
     return _report(f"{name}: {error}{hint}", name, 1, as_json)
 

@@ -66,7 +66,7 @@ def train(
     """
     fabric = launch(recipe, devices, nodes, accelerator)
     shown: Ui = ui if ui is not None and fabric.global_rank == 0 else NullUi()
-    with signals() as received, determinism(recipe.train.deterministic), ExitStack() as held:
+    with determinism(recipe.train.deterministic), ExitStack() as held:
         if resume is not None:
             on_first(fabric, lambda: check_resumed(recipe, resume))
         dataset = first_then_all(fabric, lambda: build_task(recipe).load(data_dir, shown))
@@ -78,6 +78,8 @@ def train(
             return folder
 
         folder = on_first(fabric, open_and_lock)
+        # Until here a signal ends the program at once: there is nothing to save.
+        received = held.enter_context(signals())
         run = Run(trainer, folder, shown, received, resumed=resume is not None)
         if resume is not None:  # only now: a refused resume must leave the run as it was
             on_first(fabric, lambda: record_start(recipe, folder))

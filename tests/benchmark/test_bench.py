@@ -114,7 +114,7 @@ def test_a_killed_bench_gives_the_table_of_one_that_was_not(tmp_path: Path) -> N
         "execute = contender.Contender.turn;"
         # every turn is saved, so that the kill leaves a run in the middle
         "contender.Contender.turn = lambda self, *a: (setattr(self, '_save_every', 0.0), execute(self, *a))[1];"
-        "from momentum_cli.cli import main; main()"
+        "from momentum_cli.__main__ import main; main()"
     )
     command = [sys.executable, "-c", script, "bench", recipe, "--cells", CELLS, "--seeds", "0-1", "--target", "0.02"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}

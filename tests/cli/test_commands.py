@@ -532,7 +532,7 @@ def test_sigterm_is_143() -> None:
         "import momentum_cli.recipe.shipped, time, sys\n"
         "def wait():\n    print('ready', flush=True); time.sleep(60)\n"
         "momentum_cli.recipe.shipped.describe_recipes = wait\n"
-        "from momentum_cli.cli import main; sys.argv = ['momentumrnn', 'recipes', 'list']; main()"
+        "from momentum_cli.__main__ import main; sys.argv = ['momentumrnn', 'recipes', 'list']; main()"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert child.stdout is not None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from momentum_cli.benchmark.plan.plan import RunSpec
 from momentum_cli.benchmark.running.contender import SAVE_EVERY_SECONDS, Contender
@@ -20,7 +20,7 @@ from momentum_cli.benchmark.running.folder import RUNS, kept_results
 from momentum_cli.benchmark.running.outcome import stillborn
 from momentum_cli.benchmark.running.workers import measure_memory, work_in_processes
 from momentum_cli.data import Dataset
-from momentum_cli.errors import Interrupted
+from momentum_cli.errors import Interrupted, Stopped
 from momentum_cli.progress import BenchUi, RunState, Status
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.files import write_json
@@ -78,17 +78,17 @@ def execute(title: str, groups: Sequence[Sequence[RunSpec]], setting: Setting) -
         [_before(run, results.get(run.id)) for run in runs],
         {name: None if target is None else (target.metric, target.value) for name, target in targets.items()},
     )
-    with signals() as received:
-        missing = [[run for run in group if run.id not in results] for group in groups]
-        work = _in_processes if setting.jobs > 1 else _in_turns
-        for run_id, result in work([group for group in missing if group], setting, received):
+    missing = [[run for run in group if run.id not in results] for group in groups]
+    work = _in_processes if setting.jobs > 1 else _in_turns
+    try:
+        for run_id, result in work([group for group in missing if group], setting):
             results[run_id] = result
+    except Stopped as stop:  # where no run had anything to save
+        _interrupt(stop.number, setting.folder)
     return {run.id: results[run.id] for run in runs}
 
 
-def _in_turns(
-    groups: Sequence[Sequence[RunSpec]], setting: Setting, received: list[int]
-) -> list[tuple[str, dict[str, Any]]]:
+def _in_turns(groups: Sequence[Sequence[RunSpec]], setting: Setting) -> list[tuple[str, dict[str, Any]]]:
     results: list[tuple[str, dict[str, Any]]] = []
     dataset: Dataset | None = None
     loaded = ""
@@ -103,12 +103,13 @@ def _in_turns(
                 loaded = first.comparison
                 _warm_up(first, dataset, fabric)
             memory = _memory(group, setting)
-            active, failed = _contenders(group, dataset, fabric, setting)
-            for contender in active:
-                contender.memory_bytes = memory[contender.spec.id]
-            results += failed + _interleave(active, received)
+            with signals() as received:
+                active, failed = _contenders(group, dataset, fabric, setting)
+                for contender in active:
+                    contender.memory_bytes = memory[contender.spec.id]
+                results += failed + _interleave(active, received)
         if received:
-            _interrupt(received, setting.folder)
+            _interrupt(received[-1], setting.folder)
     return results
 
 
@@ -149,25 +150,24 @@ def _interleave(active: list[Contender], received: list[int]) -> list[tuple[str,
     return results
 
 
-def _in_processes(
-    groups: Sequence[Sequence[RunSpec]], setting: Setting, received: list[int]
-) -> list[tuple[str, dict[str, Any]]]:
+def _in_processes(groups: Sequence[Sequence[RunSpec]], setting: Setting) -> list[tuple[str, dict[str, Any]]]:
     runs = [run for group in groups for run in group]
     # The data are fetched and found fault with here, once, before several processes want them.
     for run in {run.comparison: run for run in runs}.values():
         build_task(run.recipe).load(setting.data_dir, setting.ui)
-    done = work_in_processes(
-        runs,
-        setting.folder / RUNS,
-        jobs=setting.jobs,
-        data_dir=setting.data_dir,
-        accelerator=setting.accelerator,
-        show=setting.ui.update,
-        stopped=lambda: bool(received),
-        save_every_seconds=setting.save_every_seconds,
-    )
+    with signals() as received:
+        done = work_in_processes(
+            runs,
+            setting.folder / RUNS,
+            jobs=setting.jobs,
+            data_dir=setting.data_dir,
+            accelerator=setting.accelerator,
+            show=setting.ui.update,
+            stopped=lambda: bool(received),
+            save_every_seconds=setting.save_every_seconds,
+        )
     if received:
-        _interrupt(received, setting.folder)
+        _interrupt(received[-1], setting.folder)
     return done
 
 
@@ -225,8 +225,8 @@ def _before(run: RunSpec, result: dict[str, Any] | None) -> RunState:
     )
 
 
-def _interrupt(received: list[int], folder: Path) -> None:
-    name = signal.Signals(received[-1]).name
+def _interrupt(number: int, folder: Path) -> NoReturn:
+    name = signal.Signals(number).name
     raise Interrupted(
-        f"stopped by {name}; the runs so far are in {folder}, and the same command continues them", received[-1]
+        f"stopped by {name}; the runs so far are in {folder}, and the same command continues them", number
     )

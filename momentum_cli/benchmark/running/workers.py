@@ -6,9 +6,11 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -83,7 +85,7 @@ def work_in_processes(
         while active or (waiting and not stopped()):
             while waiting and len(active) < jobs and not stopped():
                 slot = min(set(range(jobs)) - {worker.slot for worker in active})
-                active.append(_start(waiting.pop(0), folder, slot, options))
+                active.append(_worker(waiting.pop(0), folder, slot, options))
             if stopped():
                 for worker in active:
                     worker.process.terminate()
@@ -126,23 +128,54 @@ def measure_memory(runs: Sequence[RunSpec], data_dir: Path | None, accelerator: 
                 args=(run, data_dir, accelerator, allocator.kept(), sending, loaded_files()),
                 daemon=True,
             )
-            process.start()
+            _start(process)
             sending.close()
             started.append((process, receiving))
-        for process, receiving in started:
-            try:
-                values.append(receiving.recv())
-            except EOFError:
-                values.append(None)
-            process.join()
-            receiving.close()
+        try:
+            for process, receiving in started:
+                try:
+                    values.append(receiving.recv())
+                except EOFError:
+                    values.append(None)
+                process.join()
+                receiving.close()
+        finally:
+            for process, _ in started:
+                process.kill()  # it has nothing to save; one that is over does not mind
+                process.join()
     return values
 
 
-def _start(run: RunSpec, folder: Path, slot: int, options: _Options) -> _Worker:
+def _start(process: SpawnProcess) -> None:
+    """Start a process that Ctrl-C does not reach: the terminal sends it to all, and this one decides."""
+    if not hasattr(signal, "pthread_sigmask"):  # not on this system
+        process.start()
+        return
+    # multiprocessing's own helper, started with the first process, would undo the mask.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        process.start()  # it inherits the mask
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it dies; what it writes is whole at any moment."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _worker(run: RunSpec, folder: Path, slot: int, options: _Options) -> _Worker:
     receiving, sending = _SPAWN.Pipe(duplex=False)
     process = _SPAWN.Process(target=_train, args=(run, folder / run.id, slot, sending, options), daemon=True)
-    process.start()
+    _start(process)
     # This end is the process's alone: its death is seen as the end of the stream.
     sending.close()
     return _Worker(process, receiving, run, slot)
@@ -156,9 +189,10 @@ def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, option
 
     from momentum_cli.training.launch import determinism, launch, memory_bytes, signals
 
+    # A parent that was killed starts this run again; two processes must not write into one folder.
+    _end_with_parent()
     _choose_gpu(slot)
     torch.set_num_threads(options.threads)
-    parent = os.getppid()
 
     def show(state: RunState) -> None:
         with suppress(OSError):
@@ -167,8 +201,7 @@ def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, option
     with signals() as received, determinism(run.recipe.train.deterministic):
 
         def stopped() -> bool:
-            # A parent that was killed starts this run again; two processes must not write into one folder.
-            return bool(received) or os.getppid() != parent
+            return bool(received)
 
         try:
             load_plugins(options.plugins)
@@ -204,7 +237,7 @@ def _measure(
     from momentum_cli.training.launch import launch, memory_bytes
     from momentum_cli.training.trainer import Trainer
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too; the parent decides
+    _end_with_parent()
     with suppress(Exception):
         load_plugins(plugins)
         dataset = build_task(run.recipe).load(data_dir, NO_PROGRESS)

@@ -1,0 +1,117 @@
+"""Commands under attack: run in a process group of their own, stopped or starved, and what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+RECIPE = """
+task: {name: adding, length: 6, train_size: 96, validation_size: 64, test_size: 64}
+model: {cell: momentum, hidden_size: 8}
+optimizer: {name: adam, lr: 0.01}
+train: {max_steps: 24, batch_size: 16, eval_every_n_steps: 4, seed: 0}
+"""
+# What programs say that do not know what happened to them.
+BEWILDERED = ("Traceback", "looks like a bug", "Exception ignored", "terminate called", "Fatal Python error")
+
+
+@dataclass
+class Ended:
+    """How a command ended.
+
+    Args:
+        code: Its exit code, negative for a signal; None when it hung and was killed.
+        output, error: What it wrote.
+        left: Processes of its group that outlived it by more than a second, killed since.
+    """
+
+    code: int | None
+    output: str
+    error: str
+    left: list[str] = field(default_factory=list)
+
+    def faults(self, codes: Iterable[int]) -> list[str]:
+        """Return what is wrong with it.
+
+        Args:
+            codes: The exit codes that are right.
+        """
+        found = [] if self.code in set(codes) else ["hung" if self.code is None else f"exit {self.code}"]
+        found += [word for word in BEWILDERED if word in self.error]
+        found += [f"left {each}" for each in self.left]
+        if self.code not in (0, None) and not self.error.strip():
+            found.append("no message")
+        return [f"{each}: {self.error.strip()[-400:]}" for each in found]
+
+
+def command(*arguments: object) -> list[str]:
+    """Return the command line of momentumrnn with arguments."""
+    return [sys.executable, "-m", "momentum_cli", *map(str, arguments)]
+
+
+def attack(
+    arguments: list[str],
+    folder: Path,
+    *,
+    while_running: Callable[[subprocess.Popen[str]], Any] = lambda process: None,
+    seconds: float = 120,
+    **options: Any,
+) -> Ended:
+    """Run a command in a folder, do something to it, and return how it ended.
+
+    Args:
+        arguments: The command line.
+        folder: Its current folder.
+        while_running: What is done to it, in the background of nothing: it is waited for.
+        seconds: When it counts as hung.
+        options: Of `subprocess.Popen`.
+    """
+    options["env"] = {"OMP_NUM_THREADS": "1", **os.environ, **options.pop("env", {})}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
+    process = subprocess.Popen(
+        arguments, cwd=folder, text=True, errors="backslashreplace", start_new_session=True, **options
+    )
+    while_running(process)
+    try:
+        output, error = process.communicate(timeout=seconds)
+        code: int | None = process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, error = process.communicate()
+        code = None
+    end = time.monotonic() + 1
+    while (left := _members(process.pid)) and time.monotonic() < end:
+        time.sleep(0.05)
+    if left:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return Ended(code, output or "", error or "", left)
+
+
+def unfinished(folder: Path) -> list[str]:
+    """Return the temporary files and folders that are left in a folder."""
+    marks = (".tmp", ".export-", ".predict-", ".files-", ".speech-", ".part")
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob(".*")
+        if any(path.name.startswith(mark) or path.name.endswith(mark) for mark in marks)
+    )
+
+
+def _members(group: int) -> list[str]:
+    """Return the command lines of the processes of a group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
+            if int(fields[2]) == group and fields[0] != "Z":
+                found.append((path / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[:200])
+    return found
