@@ -6,6 +6,9 @@ got, what is allowed and what to do; the command line prints it without a traceb
 
 from __future__ import annotations
 
+import errno
+import os
+
 TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
     from typing import ClassVar
@@ -51,6 +54,28 @@ class Interrupted(MomentumError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+# A machine at its limits; the same command may work later.
+_LIMITS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+
+def system_error(error: OSError, path: str | os.PathLike[str] = "") -> MomentumError:
+    """Return an error of the operating system as one of ours: "PATH: no space left on device".
+
+    Args:
+        error: What the system said.
+        path: What was read or written; "" for the path that the error names.
+
+    Returns:
+        A RunError where the machine is at its limit (space, quota, memory, open files), else a DataError.
+    """
+    reason = error.strerror or str(error)
+    place = error.filename if error.filename is not None and not path else path
+    text = f"{os.fsdecode(place) if isinstance(place, bytes) else place}: {reason[:1].lower()}{reason[1:]}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        text += "; free some space, then run the command again"
+    return RunError(text) if error.errno in _LIMITS else DataError(text)
 
 
 class Stopped(BaseException):

@@ -19,7 +19,7 @@ FLOORS = [  # from the top; rooms in one row do not know each other
     ["layers", "optim"],
     ["kernels", "pictures", "ui"],
     ["data", "options", "recurrence", "runs", "wording"],
-    ["dynamics", "machine", "metrics", "progress"],
+    ["dynamics", "machine", "metrics", "progress", "reading"],
     ["allocator", "errors", "messages", "tables"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(FLOORS) for room in rooms}

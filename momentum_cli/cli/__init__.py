@@ -5,6 +5,7 @@ torch, pydantic and YAML are imported inside commands, so that ``--help`` answer
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from momentum_cli.cli.usage import help_command, is_usage_error, usage_message
-from momentum_cli.errors import Interrupted, MomentumError, Stopped
+from momentum_cli.errors import Interrupted, MomentumError, RecipeError, RunError, Stopped, system_error
 from momentum_cli.ui import terminal
 
 BROKEN_PIPE = 141
@@ -99,6 +99,10 @@ def _failed(error: Exception, as_json: bool, debug: bool) -> int:
     """Show the error that ended a command and return its exit code."""
     if Stopped.latest is not None and not isinstance(error, Interrupted):
         error = Interrupted("interrupted", Stopped.latest.number)
+    if isinstance(error, OSError):
+        error = _of_system(error)
+    elif isinstance(error, MemoryError):
+        error = RunError("out of memory")
     name = type(error).__name__
     if isinstance(error, MomentumError):
         details = {"problems": entries} if (entries := getattr(error, "entries", None)) else {}
@@ -110,6 +114,19 @@ def _failed(error: Exception, as_json: bool, debug: bool) -> int:
         return code
     hint = "" if debug else "\nThis looks like a bug; rerun with --debug for a traceback."
     return _report(f"{name}: {error}{hint}", name, 1, as_json)
+
+
+def _of_system(error: OSError) -> MomentumError:
+    """Return what an error of the system that nobody below expected is about: the output, a file, or the folder."""
+    try:
+        sys.stdout.flush()
+    except OSError as output:
+        # What is still buffered would fail again when Python ends.
+        _silence_stdout()
+        return system_error(output, "standard output")
+    if error.filename is None and isinstance(error, FileNotFoundError):
+        return RecipeError("the current folder does not exist any more; go to another one")
+    return system_error(error)
 
 
 def _report(message: str, name: str, code: int, as_json: bool, details: dict[str, Any] | None = None) -> int:

@@ -9,18 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from momentum_cli.errors import DataError
-
-
-def read(path: Path) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+from momentum_cli.reading import read_bytes
 
 
 def check_zip(path: Path) -> bytes:
@@ -29,7 +18,7 @@ def check_zip(path: Path) -> bytes:
     Raises:
         DataError: It is cut short or damaged.
     """
-    content = read(path)
+    content = read_bytes(path)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             broken = archive.testzip()
@@ -61,7 +50,7 @@ def look_into(path: Path) -> Content:
     Raises:
         DataError: It cannot be read, is a damaged archive, or is a pickle, which could run code.
     """
-    content = read(path)
+    content = read_bytes(path)
     members: tuple[str, ...] = ()
     if content[:4] == b"PK\x03\x04":
         check_zip(path)

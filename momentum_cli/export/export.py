@@ -5,16 +5,13 @@ A format is a module with ``write(model, bundle, path)``, ``load(path) -> Progra
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.errors import DataError, RecipeError, TargetError
+from momentum_cli.errors import DataError, RecipeError, TargetError, system_error
 from momentum_cli.export import pt2, safetensors, torchscript
 from momentum_cli.export.archive import Content, look_into
 from momentum_cli.export.bundle import Bundle
@@ -30,6 +27,7 @@ from momentum_cli.models.model import Model
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.checkpoint import FORMAT as CHECKPOINT
+from momentum_cli.runs.files import replacing
 from momentum_cli.runs.output import check_output_file
 from momentum_cli.training.trained import load_model
 
@@ -229,19 +227,12 @@ def _final_name(path: Path) -> Iterator[Path]:
     made = not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".export-", dir=path.parent))
     except OSError as error:
-        raise RecipeError(f"--out {path}: cannot be written: {error.strerror or error}") from error
+        raise system_error(error, path.parent) from error
     try:
-        temporary = folder / path.name
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RecipeError(f"--out {path}: cannot be written: {error.strerror or error}") from error
+        with replacing(path) as temporary:
+            yield temporary
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         if made:
             # Nothing is left of an export that failed: the folder is removed when it is empty.
             with suppress(OSError):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -40,8 +42,10 @@ def write(model: Model, bundle: Bundle, path: Path) -> None:
     if bundle.data["export"].get("aoti"):
         _compile(program, bundle, path)
     else:
-        with path.open("wb") as file:
-            torch.export.save(program, file, extra_files={EXTRA: bundle.encode()})
+        # Into memory first: on a full disk torch's own writer aborts the process.
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer, extra_files={EXTRA: bundle.encode()})
+        path.write_bytes(buffer.getbuffer())
 
 
 def trace(model: Model, bundle: Bundle) -> torch.export.ExportedProgram:
@@ -62,13 +66,16 @@ def _compile(program: torch.export.ExportedProgram, bundle: Bundle, path: Path) 
     from torch._inductor import aoti_compile_and_package
     from torch._inductor.exc import InvalidCxxCompiler
 
-    try:
-        aoti_compile_and_package(program, package_path=str(path))
-    except InvalidCxxCompiler as error:
-        raise RecipeError("--aoti needs a C++ compiler, and none was found; install g++ or clang++") from error
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-        root = archive.namelist()[0].split("/", 1)[0]
-        archive.writestr(f"{root}/extra/{EXTRA}", bundle.encode())
+    with tempfile.TemporaryDirectory(prefix="momentumrnn-") as folder:
+        package = Path(folder) / "model.pt2"
+        try:
+            aoti_compile_and_package(program, package_path=str(package))
+        except InvalidCxxCompiler as error:
+            raise RecipeError("--aoti needs a C++ compiler, and none was found; install g++ or clang++") from error
+        with zipfile.ZipFile(package, "a", zipfile.ZIP_STORED) as archive:
+            root = archive.namelist()[0].split("/", 1)[0]
+            archive.writestr(f"{root}/extra/{EXTRA}", bundle.encode())
+        shutil.copyfile(package, path)
 
 
 class Pt2Program:

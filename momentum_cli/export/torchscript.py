@@ -84,7 +84,10 @@ def write(model: Model, bundle: Bundle, path: Path) -> None:
         # Replaced by the line that `export` shows.
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated")
         scripted = torch.jit.script(module.eval())
-        torch.jit.save(scripted, str(path), _extra_files={EXTRA: bundle.encode().encode()})
+        # Into memory first: on a full disk torch's own writer aborts the process.
+        buffer = io.BytesIO()
+        torch.jit.save(scripted, buffer, _extra_files={EXTRA: bundle.encode().encode()})
+    path.write_bytes(buffer.getbuffer())
 
 
 class TorchScriptProgram:

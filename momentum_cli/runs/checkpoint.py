@@ -18,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.errors import DataError, RecipeError, system_error
 from momentum_cli.messages import refuse
+from momentum_cli.reading import check_regular
 from momentum_cli.runs.files import replacing
 
 FORMAT = "momentumrnn checkpoint"
@@ -54,7 +55,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         checkpoint: What to write.
 
     Raises:
-        DataError: The file cannot be written (no space, no permission).
+        RunError: There is no space left.
+        DataError: The file cannot be written.
     """
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in sorted(checkpoint.tensors.items())}
     data = {"format": FORMAT, "format_version": FORMAT_VERSION, **checkpoint.data}
@@ -62,10 +64,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     payload = save(tensors, {_HEADER: text, _CHECKSUM: checksum(tensors, text)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_bytes(payload)
     except OSError as error:
-        raise DataError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
+        raise system_error(error, path.parent) from error
+    with replacing(path) as temporary:
+        temporary.write_bytes(payload)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -75,6 +77,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         DataError: The file is missing, damaged, of another kind or of an unknown version.
     """
     try:
+        if path.exists():
+            check_regular(path)
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict

@@ -6,11 +6,14 @@ import contextlib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.errors import RunError
+from momentum_cli.errors import DataError, RunError, system_error
+from momentum_cli.messages import Said, refuse
+from momentum_cli.reading import kind_of
 
 
 @contextlib.contextmanager
@@ -18,18 +21,35 @@ def replacing(path: Path) -> Iterator[Path]:
     """Write a file whole or not at all.
 
     Yields:
-        A temporary path in the same folder. When the block ends without an error its content is forced to the disk and
-        takes the name `path` in one step; after an error it is deleted and `path` is as before.
+        An empty temporary file in the same folder. When the block ends without an error its
+        content is forced to the disk and takes the name `path` in one step; after an error it is deleted and `path` is
+        as before.
+
+    Raises:
+        RunError: There is no space left.
+        DataError: `path` cannot be written, or is a folder, a device or a pipe.
     """
-    # A name may have 255 bytes, and a character four of them.
-    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: {refuse('what is replaced', Said(kind_of(path)), 'be a regular file')}")
+    temporary = Path()
     try:
+        # Made exclusively and under a name that nobody can foresee: a link in its place would be followed.
+        # A name may have 255 bytes, and a character four of them.
+        descriptor, name = tempfile.mkstemp(".tmp", f".{path.name[:50]}.", path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        temporary.chmod(0o666 & ~_umask())
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        # Those of other files, which the block reads, name them.
+        own = error.filename is None or Path(os.fsdecode(error.filename)).parent == path.parent
+        raise system_error(error, path if own else "") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.name:
+            temporary.unlink(missing_ok=True)
     # the new name has to survive a power failure too; not every file system lets a folder be synced
     with contextlib.suppress(OSError):
         descriptor = os.open(path.parent, os.O_RDONLY)
@@ -37,6 +57,13 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _umask() -> int:
+    """Return the umask, which the system only tells to those who set it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_text(path: Path, text: str) -> None:

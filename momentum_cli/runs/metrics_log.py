@@ -7,6 +7,7 @@ again drops a torn last line and writes `metrics.csv` anew from it.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -16,8 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from momentum_cli.errors import DataError, RunError
+from momentum_cli.errors import DataError, RunError, system_error
 from momentum_cli.progress import Evaluation, StepInfo
+from momentum_cli.reading import read_bytes
 from momentum_cli.runs.files import json_text, write_text
 
 LEADING = ("kind", "step", "epoch", "samples", "split", "loss")
@@ -121,9 +123,13 @@ class MetricsLog:
         self._csv.write(_csv_line([row.get(name) for name in self.columns]))
 
     def sync(self) -> None:
-        """Force the rows to the disk, so that they are there when the checkpoint written next is."""
+        """Force the rows to the disk, so that they are there when the checkpoint written next is.
+
+        Raises:
+            RunError: There is no space for them.
+        """
         for file in (self._jsonl, self._csv):
-            os.fsync(file.fileno())
+            file.sync()
 
     def close(self) -> None:
         """Close both files; calling it twice does no harm."""
@@ -143,11 +149,46 @@ class MetricsLog:
         write_text(jsonl, b"".join(self._jsonl_line(row) for row in rows).decode())
         lines = [_csv_line(self.columns), *(_csv_line([row.get(name) for name in self.columns]) for row in rows)]
         write_text(table, b"".join(lines).decode())
-        # unbuffered: a row is with the system when `append` returns, whatever happens to this process afterwards
-        self._jsonl, self._csv = open(jsonl, "ab", buffering=0), open(table, "ab", buffering=0)  # noqa: SIM115
+        self._jsonl, self._csv = _Appended(jsonl), _Appended(table)
 
     def _jsonl_line(self, row: Mapping[str, Any]) -> bytes:
         return (json_text({name: row[name] for name in self.columns if row.get(name) is not None}) + "\n").encode()
+
+
+class _Appended:
+    """A file that grows at its end.
+
+    A row is with the system when `write` returns, whatever happens to this process afterwards. One for which there is
+    no space waits for the next `write`: a training need not end for it before its next checkpoint, see `sync`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._waiting = b""
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed in `close`
+
+    def write(self, line: bytes) -> None:
+        self._waiting += line
+        with contextlib.suppress(OSError):
+            self._hand_over()
+
+    def sync(self) -> None:
+        try:
+            self._hand_over()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise system_error(error, self._path) from error
+
+    def close(self) -> None:
+        if not self._file.closed:
+            with contextlib.suppress(OSError):
+                self._hand_over()
+        self._file.close()
+
+    def _hand_over(self) -> None:
+        # The system may take a part of a line, when the space ends in the middle of it.
+        while self._waiting:
+            self._waiting = self._waiting[self._file.write(self._waiting) or 0 :]
 
 
 def read_metrics(folder: Path, kind: Literal["train", "eval"] | None = None) -> list[Row]:
@@ -188,7 +229,7 @@ def _has_metrics(folder: Path) -> bool:
 
 def _whole_lines(path: Path) -> list[bytes]:
     """The lines that end in a newline: the last one may have been torn by a kill."""
-    return path.read_bytes().split(b"\n")[:-1]
+    return read_bytes(path).split(b"\n")[:-1]
 
 
 def _read_jsonl(path: Path) -> list[Row]:

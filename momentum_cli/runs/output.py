@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from momentum_cli.errors import RecipeError
+from momentum_cli.reading import kind_of
 
 
 def check_output_file(path: Path, option: str = "--out") -> None:
@@ -20,6 +21,8 @@ def check_output_file(path: Path, option: str = "--out") -> None:
     """
     if path.is_dir():
         raise RecipeError(f"{option} {path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise RecipeError(f"{option} {path} is {kind_of(path)}, and only a regular file is replaced; name another one")
     if not path.parent.exists():
         raise RecipeError(f"{option} {path}: no folder {path.parent}; make it, or name a file elsewhere")
     if not path.parent.is_dir():

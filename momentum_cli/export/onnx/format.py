@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.export.archive import Content, read
+from momentum_cli.export.archive import Content
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.models.model import Model
+from momentum_cli.reading import read_bytes
 
 SUFFIX = ".onnx"
 # Field 1000 of ModelProto, length-delimited, 32 bytes: not used by ONNX, and kept or skipped by every reader.
@@ -82,7 +83,7 @@ def load(path: Path) -> OnnxProgram:
         DataError: The file is damaged, or not ours.
         RecipeError: onnxruntime is not installed.
     """
-    content = read(path)
+    content = read_bytes(path)
     body, trailer = content[:-35], content[-35:]
     if trailer != _TRAILER + hashlib.sha256(body).digest():
         raise DataError(
