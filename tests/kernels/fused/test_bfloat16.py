@@ -43,7 +43,10 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 def total(expected: list[Tensor], got: list[Tensor]) -> float:
     """Root mean square of the error of each tensor relative to its largest value, summed."""
     assert [t.shape for t in expected] == [t.shape for t in got]
-    return sum(float((e - g).pow(2).mean().sqrt() / e.abs().max().clamp(min=1e-300)) for e, g in zip(expected, got, strict=True))
+    return sum(
+        float((e - g).pow(2).mean().sqrt() / e.abs().max().clamp(min=1e-300))
+        for e, g in zip(expected, got, strict=True)
+    )
 
 
 @built
