@@ -33,7 +33,7 @@ def plain_weights(layer: RecurrentLayer, suffix: str) -> PlainWeights:
     """
     form = layer.dynamics.form
     with torch.no_grad():
-        weights = layer.weights(suffix, layer.get_parameter("weight_ih" + suffix).dtype)
+        weights = layer.weights(suffix, layer.tensor("weight_ih" + suffix).dtype)
     weight_ih, weight_hh, bias_ih, bias_hh = (None if w is None else w.detach() for w in weights)
     assert weight_ih is not None
     assert weight_hh is not None

@@ -12,7 +12,8 @@ from typing import Any, Unpack
 
 from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.nesterov import ScheduledRestart
-from momentum_cli.layers.recurrent import CommonOptions, RecurrentLayer
+from momentum_cli.layers.options import CommonOptions
+from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.recurrence.coupled import coupled_recurrence
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from momentum_cli.layers.recurrent import LayerOptions, RecurrentLayer
+from momentum_cli.layers.options import LayerOptions
+from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.messages import refuse
 from momentum_cli.recurrence import RECURRENCES
 

@@ -13,8 +13,9 @@ from torch import nn
 from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.kernels.backend import Weights
+from momentum_cli.layers.options import CommonOptions
 from momentum_cli.layers.orthogonal_matrix import Orthogonal
-from momentum_cli.layers.recurrent import CommonOptions, RecurrentLayer
+from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.messages import refuse
 from momentum_cli.recurrence import RECURRENCES
 
@@ -120,10 +121,10 @@ class OrthogonalRNN(RecurrentLayer):
     def weights(self, suffix: str, dtype: torch.dtype) -> Weights:
         """Return ``W_ih, B, None, b`` of one layer in one direction; see `RecurrentLayer.weights`."""
         return Weights(
-            self.get_parameter("weight_ih" + suffix).to(dtype),
+            self.tensor("weight_ih" + suffix).to(dtype),
             self.orthogonal(suffix).matrix(dtype),
             None,
-            self.get_parameter("bias_hh" + suffix).to(dtype),
+            self.tensor("bias_hh" + suffix).to(dtype),
         )
 
     def scripted_weights(self, suffix: str) -> tuple[str, str, str | None, str | None]:

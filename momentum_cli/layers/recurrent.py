@@ -6,7 +6,7 @@ Axes: T time, B batch, D input, H hidden, G gates * H, L layers * directions.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,24 +24,6 @@ from momentum_cli.layers.state import StateLayout, part, whole
 from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.recurrence.protocol import Recurrence
-
-
-class CommonOptions(TypedDict, total=False):
-    """Keyword arguments of every layer; described in `LSTM`."""
-
-    batch_first: bool
-    dropout: float
-    bidirectional: bool
-    backend: str
-    device: torch.device | str | None
-    dtype: torch.dtype | None
-
-
-class LayerOptions(CommonOptions, total=False):
-    """Keyword arguments of a layer with the usual biases and a dynamics of its input; described in `LSTM`."""
-
-    bias: bool
-    dynamics: Dynamics
 
 
 class RecurrentLayer(nn.Module):
@@ -119,6 +101,21 @@ class RecurrentLayer(nn.Module):
         for name, shape in shapes.items():
             self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
 
+    def tensor(self, name: str) -> Tensor:
+        """Return a parameter by its name, or what takes its place.
+
+        That may be any tensor: what a parametrization or pruning computes, what `torch.func.functional_call` passes,
+        or what a hypernetwork has set after ``del layer.weight_hh_l0``.
+
+        Raises:
+            AttributeError: There is none.
+            TypeError: It is not a tensor.
+        """
+        value = getattr(self, name)
+        if not isinstance(value, Tensor):
+            raise TypeError(refuse(name, value, "be a tensor"))
+        return value
+
     @property
     def num_directions(self) -> int:
         """2 when bidirectional, else 1."""
@@ -188,7 +185,7 @@ class RecurrentLayer(nn.Module):
         Returns:
             The tuple that `state_names` describes.
         """
-        state = self.layout.zeros(1 if batch_size is None else batch_size, self.get_parameter("weight_ih_l0"))
+        state = self.layout.zeros(1 if batch_size is None else batch_size, self.tensor("weight_ih_l0"))
         return state if batch_size is not None else tuple(s.squeeze(1) for s in state)
 
     def forward(
@@ -258,7 +255,7 @@ class RecurrentLayer(nn.Module):
     def _run(
         self, x: Tensor, given: State | Tensor | None, lengths: Tensor | None, batched: bool = True
     ) -> tuple[Tensor, State]:
-        dtype = self.get_parameter("weight_ih_l0").dtype
+        dtype = self.tensor("weight_ih_l0").dtype
         mixed = torch.is_autocast_enabled(x.device.type)
         if not mixed and x.dtype != dtype:
             raise ValueError(refuse("input", x.dtype, f"have the dtype of the parameters, {dtype}"))
@@ -274,9 +271,10 @@ class RecurrentLayer(nn.Module):
 
     def _precision(self, device: torch.device) -> Precision:
         def can_narrow() -> bool:
-            return self.backend in ("auto", "fused") and fused.supports(self.work(device, torch.bfloat16)) is None
+            able = self.backend in ("auto", "fused") and not kernels.transformed()
+            return able and fused.supports(self.work(device, torch.bfloat16)) is None
 
-        return choose_precision(self.get_parameter("weight_ih_l0").dtype, device, can_narrow)
+        return choose_precision(self.tensor("weight_ih_l0").dtype, device, can_narrow)
 
     def _run_in(
         self, dtype: torch.dtype, x: Tensor, state: State | None, lengths: Tensor | None
@@ -297,11 +295,10 @@ class RecurrentLayer(nn.Module):
             else:
                 own = tuple(part(list(state), places[index]))
                 before, drive = own[:recurrent], own[recurrent:]
-            run = self._backend(x).run
+            weights = self.weights(suffix, dtype)
+            run = self._backend(x, weights).run
             source = reverse(x, lengths) if backward else x
-            output, end, drive = run(
-                self.recurrence, self.dynamics, source, self.weights(suffix, dtype), before, drive, lengths
-            )
+            output, end, drive = run(self.recurrence, self.dynamics, source, weights, before, drive, lengths)
             outputs.append(reverse(output, lengths) if backward else output)
             ends.append([*end, *drive])
         output = torch.cat(outputs, 2) if self.bidirectional else outputs[0]
@@ -316,13 +313,13 @@ class RecurrentLayer(nn.Module):
         """
         if self.backend != "auto":
             return self.backend
-        device = self.get_parameter("weight_ih_l0").device
+        device = self.tensor("weight_ih_l0").device
         return kernels.choose(self.work(device, self._precision(device).input), shape, training)
 
-    def _backend(self, x: Tensor) -> Backend:
+    def _backend(self, x: Tensor, weights: Weights) -> Backend:
         if self.backend != "auto":
             return kernels.require(self.backend, self.work(x.device, x.dtype))
-        training = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))
+        training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *weights))
         steps, batch, size = x.shape
         self.chosen_backend = kernels.choose(self.work(x.device, x.dtype), (steps, batch, size), training)
         return kernels.BACKENDS[self.chosen_backend]
@@ -351,7 +348,7 @@ class RecurrentLayer(nn.Module):
         """
 
         def get(name: str) -> Tensor:
-            return self.get_parameter(name).to(dtype)
+            return self.tensor(name).to(dtype)
 
         biases = (get("bias_ih" + suffix), get("bias_hh" + suffix)) if self.bias else (None, None)
         weight_hh = nn.functional.dropout(get("weight_hh" + suffix), self.weight_dropout, self.training)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.kernels.fused.library import ABI, Arguments, load
+from momentum_cli.kernels.fused.replay import gradients_with_history
 from momentum_cli.kernels.fused.workspace import Workspace
 from momentum_cli.kernels.second_derivatives import no_second_derivatives
 from momentum_cli.messages import Said, refuse
@@ -22,6 +23,7 @@ from momentum_cli.messages import Said, refuse
 DTYPES = {torch.bfloat16: 2, torch.float32: 4, torch.float64: 8}
 # Numbers of the recurrences in momentum_rnn.h.
 RECURRENCES = {"lstm": 0, "gru": 1, "rnn": 2, "rnn_relu": 3, "modrelu": 4}
+_NAMES = {number: name for name, number in RECURRENCES.items()}
 NARROW = {"lstm", "gru"}  # those that also multiply in bfloat16
 _GATES = (4, 3, 1, 1, 1)
 _KEPT = (5, 4, 0, 0, 0)  # what backward needs of each hidden unit and step besides the output
@@ -268,10 +270,17 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Seven) -> None:
 
 def _backward(ctx: Any, d_out: Any, d_hn: Any, d_cn: Any, d_vn: Any, d_mn: Any, *_: Any) -> tuple[Any, ...]:
     wanted = ctx.needs_input_grad
-    gradients = fused_backward(*ctx.saved_tensors, d_out, d_hn, d_cn, d_vn, d_mn, ctx.constants, ctx.plan, wanted[0])
+    incoming = (d_out, d_hn, d_cn, d_vn, d_mn)
+    if torch.is_grad_enabled():  # the gradient will be differentiated
+        *tensors, lengths, _, _, _ = ctx.saved_tensors
+        kernel, kind = _NAMES[ctx.plan[0]], ctx.plan[1]
+        found = gradients_with_history(tensors, lengths, kernel, kind, ctx.constants, incoming)
+        return (*found, None, None, None, None)
+    gradients = fused_backward(*ctx.saved_tensors, *incoming, ctx.constants, ctx.plan, wanted[0])
     return (*(g if w else None for g, w in zip(gradients, wanted, strict=False)), None, None, None, None)
 
 
 fused_forward.register_autograd(_backward, setup_context=_setup)
 
-fused_backward.register_autograd(no_second_derivatives("fused kernel has", "backend='native' or 'reference'"))
+# `_backward` never differentiates through it, but a compiled graph would.
+fused_backward.register_autograd(no_second_derivatives("compiled fused kernel has", "backend='reference'"))

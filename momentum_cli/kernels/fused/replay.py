@@ -1,0 +1,81 @@
+"""Derivatives that the kernel does not have: the loop over time, run again, gives the gradients as functions.
+
+Axes: T time, B batch, H hidden, G gates * H.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from momentum_cli.dynamics.filter import Filter
+from momentum_cli.dynamics.moments import Moments
+from momentum_cli.dynamics.protocol import Form, FormDynamics
+from momentum_cli.kernels import reference
+from momentum_cli.kernels.backend import Weights
+from momentum_cli.kernels.driven import ADAM, LINEAR
+from momentum_cli.recurrence import RECURRENCES
+
+
+@dataclass(frozen=True)
+class _Left(FormDynamics):
+    """What is left of a dynamics for the kernel to do."""
+
+    given: Form
+    equation: ClassVar[str] = "see momentum_cli.kernels.driven"
+
+    @property
+    def form(self) -> Form:
+        """See `FormDynamics.form`."""
+        return self.given
+
+
+def gradients_with_history(
+    tensors: Sequence[Tensor | None],
+    lengths: Tensor | None,
+    kernel: str,
+    kind: int,
+    constants: Sequence[float],
+    incoming: Sequence[Tensor | None],
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of one layer in one direction such that they can be differentiated again.
+
+    Args:
+        tensors: x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0 and m0 as the kernel had them.
+        lengths: (B,), or None for T.
+        kernel: Name of the recurrence in our kernels.
+        kind: What the dynamics is to the kernel, see `momentum_cli.kernels.driven`.
+        constants: Its momentum, step_size, beta2 and eps.
+        incoming: Gradients of the output and of the last h, c, velocity and second moment, None for 0.
+
+    Returns:
+        One gradient for each of `tensors`, None where none is wanted.
+    """
+    # By another name each, so that a gradient is that of its own tensor alone, also where one was made of another.
+    own = [None if t is None else t.view_as(t) for t in tensors]
+    x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0, m0 = own
+    assert x is not None
+    assert w_ih is not None
+    assert w_hh is not None
+    momentum, step_size, beta2, eps = constants
+    form = Filter() if kind == LINEAR else Moments(momentum if kind == ADAM else None, step_size, beta2, eps)
+    moments = [v0, m0] if kind == ADAM else [m0]
+    before = None if kind == LINEAR or m0 is None else tuple(m for m in moments if m is not None)
+    recurrence = next(known for known in RECURRENCES.values() if known.kernel == kernel)
+    zeros = recurrence.init(x[0].to(w_hh.dtype), w_hh.shape[1])
+    state = tuple(z if s is None else s for z, s in zip(zeros, (h0, c0), strict=False))
+    weights = Weights(w_ih, w_hh, b_ih, b_hh)
+    output, last, drive = reference.run(recurrence, _Left(form), x.to(w_hh.dtype), weights, state, before, lengths)
+    h_n, c_n = (*last, None)[:2]
+    v_n, m_n = (None, None) if kind == LINEAR else drive if kind == ADAM else (None, drive[0])
+    pairs = [(r, g) for r, g in zip((output, h_n, c_n, v_n, m_n), incoming, strict=True) if r is not None]
+    known = [(r, g.to(r.dtype)) for r, g in pairs if g is not None and r.requires_grad]
+    sources = [t for t in own if t is not None and t.requires_grad]
+    results, gradients = zip(*known, strict=True) if known else ((), ())
+    found = torch.autograd.grad(results, sources, gradients, create_graph=True, allow_unused=True) if known else []
+    by_source = dict(zip(map(id, sources), found, strict=False))
+    return tuple(None if t is None else by_source.get(id(t)) for t in own)

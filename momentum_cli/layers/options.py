@@ -1,0 +1,27 @@
+"""Types of the keyword arguments that the constructors of layers share."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import torch
+
+from momentum_cli.dynamics.protocol import Dynamics
+
+
+class CommonOptions(TypedDict, total=False):
+    """Keyword arguments of every layer; described in `LSTM`."""
+
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    backend: str
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+
+class LayerOptions(CommonOptions, total=False):
+    """Keyword arguments of a layer with the usual biases and a dynamics of its input; described in `LSTM`."""
+
+    bias: bool
+    dynamics: Dynamics
