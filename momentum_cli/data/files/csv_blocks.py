@@ -81,7 +81,7 @@ def _as_utf8(path: Path, file: IO[bytes], layout: Layout) -> Iterator[bytes]:
         if not data:
             break
         # Bytes of a character may lie on both sides of the end of a chunk.
-        encoded = data if utf8 and len(text) == len(data) else text.encode()
+        encoded = data if utf8 and text.isascii() and len(text) == len(data) else text.encode()
         if feeds is None:
             feeds = b"\n" in encoded or b"\r" not in encoded
         encoded = encoded if feeds else encoded.replace(b"\r", b"\n")

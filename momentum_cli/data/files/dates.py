@@ -133,19 +133,22 @@ def fast_stamps(texts: Any, zoned: bool | None = None) -> np.ndarray | None:
     import pyarrow as pa
     from pyarrow import compute
 
-    if texts.null_count:
+    if not len(texts) or texts.null_count:
         return None
-    zones = [None] if zoned is False else ["UTC"] if zoned else [None, "UTC"]
-    for zone in zones:
-        for unit in ("ns", "us"):
-            try:
-                ticks = compute.cast(texts, pa.timestamp(unit, zone)).cast(pa.int64())
-            except pa.ArrowInvalid:
-                continue
-            found: np.ndarray = ticks.to_numpy(zero_copy_only=False).astype(f"M8[{unit}]")
-            # The year 0, which Arrow takes, is none.
-            return np.where(found >= np.datetime64("0001-01-01"), found, np.datetime64("NaT"))
-    return None
+    # A conversion that fails takes ten times as long as one that does not, so the first text is looked at.
+    parts = re.match(_ISO, texts[0].as_py())
+    if parts is None or (zoned is not None and zoned != bool(parts["z"])):
+        return None
+    ends = compute.min_max(texts).as_py()
+    held = ends["min"] >= "1678" and ends["max"] < "2262"
+    unit = "ns" if held else "us"
+    try:
+        ticks = compute.cast(texts, pa.timestamp(unit, "UTC" if parts["z"] else None)).cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    found: np.ndarray = ticks.to_numpy(zero_copy_only=False).astype(f"M8[{unit}]")
+    # The year 0, which Arrow takes, is none.
+    return np.where(found >= np.datetime64("0001-01-01"), found, np.datetime64("NaT"))
 
 
 def assembled(seconds: np.ndarray, nanoseconds: np.ndarray, good: np.ndarray) -> np.ndarray:

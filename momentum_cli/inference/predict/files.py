@@ -113,12 +113,18 @@ class FileReader:
                 continue
             start, length = int(gathered.starts[place]), int(gathered.lengths[place])
             row = int(gathered.rows[place])
-            if self._window is not None and length < self._window:
-                text = f"sequence {name!r} has {length} steps; a forecast needs {self._window}"
-                yield Broken(source, row, text)
-                continue
-            begin = start if self._window is None else start + length - self._window
-            yield Sample(source, row, self._inputs(gathered, begin, start + length), name)
+            end = start + length
+            begin = start
+            if self._window is not None:
+                inner = gathered.breaks[(gathered.breaks > start) & (gathered.breaks < end)]
+                known = end - int(inner[-1]) if len(inner) else length
+                if known < self._window:
+                    behind = " behind its last gap" if len(inner) else ""
+                    text = f"sequence {name!r} has {known} steps{behind}; a forecast needs {self._window}"
+                    yield Broken(source, row, text)
+                    continue
+                begin = end - self._window
+            yield Sample(source, row, self._inputs(gathered, begin, end), name)
         for problem in problems.all:
             yield Broken(source, None, str(problem))
 

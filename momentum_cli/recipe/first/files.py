@@ -12,7 +12,7 @@ from momentum_cli.data.files.arrays import array_names, array_shape, array_value
 from momentum_cli.data.files.columns import numbers
 from momentum_cli.data.files.compression import COMPRESSED
 from momentum_cli.data.files.folders import folder_endings
-from momentum_cli.data.files.row_sequences import has_lists, list_columns, sequence_rows
+from momentum_cli.data.files.row_sequences import has_lists, list_columns, sequence_rows, sequence_shape
 from momentum_cli.data.files.schema import SUFFIXES, format_of
 from momentum_cli.data.files.task import METRICS
 from momentum_cli.data.problems import Problems
@@ -130,6 +130,14 @@ def _kind_of_array(data: Path, name: str, shape: tuple[int, ...], features: tupl
     return "regression", f"holds {shape[1]} values per sequence"
 
 
+def _is_sequence(value: Any) -> bool:
+    try:
+        sequence_shape(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _guess_lists(data: Path, found: str, target: list[str] | None, guess: Guess) -> None:
     _, first = next(sequence_rows(data, found, Problems()))
     lists = list_columns(first)
@@ -146,6 +154,12 @@ def _guess_lists(data: Path, found: str, target: list[str] | None, guess: Guess)
     if when is not None:
         guess.options["order"] = when
     features = [name for name in lists if (name not in wanted or guess.kind == "forecasting") and name != when]
+    no_numbers = [name for name in features if not _is_sequence(first[name])]
+    features = [name for name in features if name not in no_numbers]
+    if no_numbers:
+        guess.comments.append(f"no features, because they hold no numbers: {', '.join(no_numbers)}")
+    if not features:
+        raise DataError(f"{data}: no list of numbers remains as a feature (columns: {', '.join(first)})")
     guess.options |= {"features": features, "target": one(wanted)}
     guess.longest = len(first[lists[0]]) if lists else 0
     value = first[wanted[0]]

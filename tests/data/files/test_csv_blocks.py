@@ -1,0 +1,105 @@
+"""Cells and line numbers of CSV files are those that Python's csv module and an editor show."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from pathlib import Path
+
+import pytest
+
+from momentum_cli.data.files import csv_blocks as module
+from momentum_cli.data.files.csv_blocks import csv_blocks, csv_columns
+from momentum_cli.data.files.reading import Reading
+from momentum_cli.data.problems import Problems
+from momentum_cli.errors import DataError
+
+
+def read(path: Path, reading: Reading, problems: Problems) -> tuple[list[list[str]], list[int]]:
+    names = csv_columns(path, reading)
+    cells, rows = [], []
+    for columns, numbers in csv_blocks(path, names, reading, problems):
+        cells += [list(row) for row in zip(*(columns[name].to_pylist() for name in names), strict=True)]
+        rows += numbers.tolist()
+    return [[cell or "" for cell in row] for row in cells], rows
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_file_reads_as_with_the_csv_module_in_blocks_of_any_size(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(seed)
+    delimiter, end = draw.choice(",;\t|"), draw.choice(["\n", "\r\n"])
+    cells = ["1", "", "a b", 'say "so"', "x\ny", "ü€", "1,5", "a;b", "-"]
+    table = [["n", "a", "b", "größe"], *([str(n), *draw.choices(cells, k=3)] for n in range(200))]
+    text, rows, line = io.StringIO(), [], 1
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=end)
+    for number, row in enumerate(table):
+        if number and draw.random() < 0.1:
+            text.write(draw.choice(["", delimiter * 3, "  "]) + end)
+            line += 1
+        rows.append(line)
+        before = text.tell()
+        writer.writerow(row)
+        line += text.getvalue()[before:].count("\n")
+    encoding = draw.choice(["utf-8", "utf-8-sig", "utf-16"])
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.getvalue().encode(encoding))
+    for size in (64, 1000, 8 << 20):
+        monkeypatch.setattr(module, "BYTES", size)
+        problems = Problems()
+        found, numbers = read(path, Reading(), problems)
+        assert found == table[1:]
+        assert numbers == rows[1:]
+        assert not problems
+
+
+def test_rows_of_another_width_are_named_by_line(tmp_path: Path) -> None:
+    path, problems = tmp_path / "a.csv", Problems()
+    path.write_text('a,b\n1,2\n\n3\n4,5,6\n"7\n7",8\n9\n', encoding="utf-8")
+    found, rows = read(path, Reading(), problems)
+    assert (found, rows) == ([["1", "2"], ["7\n7", "8"]], [2, 6])
+    assert [(problem.code, problem.rows) for problem in problems.all] == [("cells", [4, 5, 8])]
+
+
+@pytest.mark.parametrize(
+    ("content", "reading", "names", "first"),
+    [
+        ("# x\na b\n# y\n1   2\n", Reading(delimiter="whitespace", comment="#"), ["a", "b"], (["1", "2"], 4)),
+        ("title\n\na;b\n1;2\n", Reading(skip_rows=1), ["a", "b"], (["1", "2"], 4)),
+        ("1,2\n3,4,5\n", Reading(header=False), ["c1", "c2", "c3"], (["1", "2", ""], 1)),
+        ("sep=|\na|b,c\n1|2\n", Reading(), ["a", "b,c"], (["1", "2"], 3)),
+        ('"a, x";b\n1;2\n', Reading(), ["a, x", "b"], (["1", "2"], 2)),
+        ("a,b\nr1,1,2\n", Reading(), ["(column 1)", "a", "b"], (["r1", "1", "2"], 2)),
+        ("a,b\n1,2,\n3,4,\n", Reading(), ["a", "b", "(column 3)"], (["1", "2", ""], 2)),
+        ("a,b,,\n1,2\n", Reading(), ["a", "b"], (["1", "2"], 2)),
+    ],
+)
+def test_layouts(
+    content: str, reading: Reading, names: list[str], first: tuple[list[str], int], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content, encoding="utf-8")
+    assert csv_columns(path, reading) == names
+    found, rows = read(path, reading, Problems())
+    assert (found[0], rows[0]) == first
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a,b\n1,\xfc\n", r"not UTF-8 text .byte 0xfc in line 2.; set task.csv.encoding, such as cp1252"),
+        (b"a,b\n" + b"1,2\n" * 400_000 + b"1,\xfc\n", r"not UTF-8 text .byte 0xfc in line 400002."),
+        (b"1,2\n3,4\n", r"expected a header row with column names, got '1,2'; .* set task.csv.header=false"),
+        (b"\n \n", "the file is empty"),
+    ],
+)
+def test_files_that_cannot_be_read_say_where_and_what_to_do(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read(path, Reading(), Problems())
+    (tmp_path / "b.csv.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    with pytest.raises(DataError, match="damaged, or cut short"):
+        read(tmp_path / "b.csv.gz", Reading(), Problems())

@@ -1,0 +1,101 @@
+"""Dates and times of every year and form are what Python's `datetime` computes from their parts."""
+
+from __future__ import annotations
+
+import datetime
+import random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from momentum_cli.data.files.columns import times
+from momentum_cli.data.files.dates import check_form, localised
+from momentum_cli.errors import DataError
+
+FORMS = ["%Y-%m-%d %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%b %d, %Y %H:%M:%S", "%d %B %Y %H.%M.%S",
+         "%Y/%m/%dT%H:%M:%S.%f", "%Y-%m-%d %I:%M:%S %p", "%d-%b-%Y %H:%M:%S%z", "%a, %d %b %Y %H:%M:%S %z"]  # fmt: skip
+
+
+def drawn(low: int, high: int, count: int = 200) -> list[datetime.datetime]:
+    draw = random.Random(0)
+    zone = datetime.timezone(datetime.timedelta(hours=-3, minutes=-30))
+    first, last = datetime.datetime(low, 1, 1), datetime.datetime(high, 12, 30)
+    seconds = int((last - first).total_seconds())
+    return [(first + datetime.timedelta(seconds=draw.randrange(seconds))).replace(tzinfo=zone) for _ in range(count)]
+
+
+def written(moment: datetime.datetime, form: str) -> str:
+    # strftime does not pad years before 1000 on every system.
+    return moment.strftime(form.replace("%Y", f"{moment.year:04}"))
+
+
+@pytest.mark.parametrize("form", [None, *FORMS])
+@pytest.mark.parametrize(("low", "high"), [(1, 9999), (1970, 2037)])
+def test_a_form_reads_what_strftime_wrote(form: str | None, low: int, high: int) -> None:
+    moments = drawn(low, high)
+    zoned = form is not None and "%z" in form
+    texts = [moment.replace(tzinfo=None).isoformat() if form is None else written(moment, form) for moment in moments]
+    found, bad = times(texts, form)
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    wanted = [
+        ((m if zoned else m.replace(tzinfo=datetime.UTC)) - epoch) // datetime.timedelta(seconds=1) for m in moments
+    ]
+    assert bad == []
+    assert found.astype("M8[s]").astype(int).tolist() == wanted
+
+
+def test_iso_8601_in_all_its_lengths() -> None:
+    texts = ["2024-01", "2024-1-5", "2024-01-31T12", "2024-01-31 12:30", "2024-02-30", "2024-01-31T24:00", "soon",
+             "2024-01-31T12:30:15.5", "2023-02-29"]  # fmt: skip
+    found, bad = times(texts)
+    assert bad == [2, 4, 6, 8]
+    assert [str(stamp)[:21] for stamp in np.delete(found, bad)] == [
+        "2024-01-01T00:00:00.0", "2024-01-05T00:00:00.0", "2024-01-31T12:30:00.0", "2024-02-01T00:00:00.0",
+        "2024-01-31T12:30:15.5",
+    ]  # fmt: skip
+
+
+def test_zones_are_put_into_utc_and_not_mixed_with_clock_times() -> None:
+    found, bad = times(["2024-10-27T02:00:00+02:00", "2024-10-27T02:00:00+01:00", "2024-10-27 01:00:00Z"])
+    assert (np.diff(found).astype("m8[h]").astype(int).tolist(), bad) == ([1, 0], [])
+    assert times(["2024-10-27T02:00:00+02", "2024-10-27T02:00:00"])[1] == [1]
+
+
+def test_order_is_exact_for_years_that_nanoseconds_do_not_hold() -> None:
+    found, bad = times(["1600-01-01", "9999-12-31T23:59:59.999999", "0001-01-01", "2262-04-12"])
+    assert bad == []
+    assert np.argsort(found).tolist() == [2, 0, 3, 1]
+    assert times(["0000-01-01", "2000-01-01"])[1] == [0]
+    fine = ["2024-01-01T00:00:00.000000001", "2024-01-01T00:00:00.000000002"]
+    assert np.diff(times(fine)[0]).astype(int).tolist() == [1]
+    with pytest.raises(DataError, match="can be held to microseconds, and some have more digits"):
+        times([*fine, "1600-01-01"])
+
+
+def test_time_stamps_of_columns_keep_their_resolution() -> None:
+    for unit in ("s", "ms", "us", "ns"):
+        found, bad = times(pa.array([1, 2, None], pa.timestamp(unit, "Europe/Berlin")))
+        assert (found.dtype, bad) == (np.dtype(f"M8[{unit}]"), [2])
+    assert times(pa.array([datetime.date(1, 1, 1), datetime.date(9999, 12, 31)]))[1] == []
+
+
+def test_the_hour_that_clocks_show_twice() -> None:
+    utc = np.datetime64("2024-10-26T22:00", "us") + np.arange(0, 360, 15).astype("m8[m]")
+    clock = utc + np.where(utc < np.datetime64("2024-10-27T01:00"), 2, 1).astype("m8[h]")
+    for order in (slice(None), slice(None, None, -1)):
+        found, exists = localised(clock[order], "Europe/Berlin")
+        assert exists.all()
+        assert (found == utc[order]).all()
+    skipped = np.array(["2024-03-31T01:30", "2024-03-31T02:30", "2024-03-31T03:30"], "M8[us]")
+    assert localised(skipped, "Europe/Berlin")[1].tolist() == [True, False, True]
+    with pytest.raises(DataError, match=r"task.order_timezone: 'Europe/Nowhere' is not a known time zone"):
+        localised(clock, "Europe/Nowhere")
+
+
+@pytest.mark.parametrize(
+    ("form", "message"), [("%d/%m", "no year"), ("%Q %Y", "unknown directive '%Q'"), ("%Y %Y", "a directive twice")]
+)
+def test_forms_that_are_wrong(form: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_form(form)

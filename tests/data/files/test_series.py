@@ -1,0 +1,175 @@
+"""Gaps, lists in columns and arrays of classes: windows and targets are those that the file means."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from momentum_cli.data import Files
+from momentum_cli.data.files import cache
+from momentum_cli.data.problems import Problems
+from momentum_cli.errors import DataError
+from momentum_cli.inference.predict.predict import predict
+from momentum_cli.recipe.recipe import parse_recipe
+from momentum_cli.training.train import train
+
+
+def days(count: int, gaps: dict[int, int]) -> list[datetime.date]:
+    found, at = [], datetime.date(2020, 1, 1)
+    for step in range(count):
+        at += datetime.timedelta(gaps.get(step, 1))
+        found.append(at)
+    return found
+
+
+def series(path: Path, gaps: dict[int, int], count: int = 100) -> Path:
+    lines = [f"{day},{step}" for step, day in enumerate(days(count, gaps))]
+    path.write_text("\n".join(["date,x", *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+GAPS = {20: 400, 68: 30, 91: 12}
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_no_window_spans_a_gap(large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = series(tmp_path / "a.csv", GAPS)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cache, "LARGE", 1 if large else cache.LARGE)
+    task = Files(path=str(path), kind="forecasting", order="date", target="x", window=4, horizon=2, gaps="split")
+    for _ in range(2):
+        dataset = task.load()
+        scaling = dataset.preprocessing["scaling"]
+        for name, (low, high) in {"train": (0, 70), "validation": (70, 85), "test": (85, 100)}.items():
+            split = getattr(dataset, name)
+            batch = split.batch(torch.arange(len(split)))
+            steps = torch.cat((batch.inputs[:, :, 0], batch.targets), 1).double()
+            steps = (steps * scaling["scale"][0] + scaling["offset"][0]).round().long()
+            every = [list(range(start, start + 6)) for start in range(95)]
+            wanted = [w for w in every if w[4] >= low and w[5] < high and not set(w[1:]) & set(GAPS)]
+            assert steps.tolist() == wanted
+
+
+def test_a_gap_is_refused_with_its_row_and_size(tmp_path: Path) -> None:
+    path = series(tmp_path / "a.csv", GAPS)
+    task = Files(path=str(path), kind="forecasting", order="date", target="x", window=4)
+    with pytest.raises(
+        DataError, match=r"date jumps by up to 400 days, and usually by 1 day; set task.gaps .*: rows 22"
+    ):
+        task.load()
+    assert len(dataclasses.replace(task, gaps="ignore").load().train) == 66
+    # A week end is none.
+    Files(
+        path=str(series(tmp_path / "b.csv", {5: 3, 10: 4})), kind="forecasting", order="date", target="x", window=4
+    ).load()
+
+
+def test_a_forecast_is_made_from_steps_behind_the_last_gap(tmp_path: Path) -> None:
+    recipe = parse_recipe(
+        {
+            "task": {"name": "files", "path": str(series(tmp_path / "a.csv", {20: 400})), "kind": "forecasting",
+                     "order": "date", "target": "x", "window": 8, "gaps": "split"},
+            "model": {"hidden_size": 4},
+            "optimizer": {"name": "adam", "lr": 0.02},
+            "train": {"max_steps": 2, "batch_size": 8},
+        }
+    )  # fmt: skip
+    train(recipe, out=tmp_path / "run")
+    predict(tmp_path / "run", [str(series(tmp_path / "b.csv", {20: 400}, 30))], out=tmp_path / "out.jsonl")
+    with pytest.raises(DataError, match="has 5 steps behind its last gap; a forecast needs 8"):
+        predict(tmp_path / "run", [str(series(tmp_path / "c.csv", {20: 400}, 25))], out=tmp_path / "no.jsonl")
+
+
+def made(count: int = 40) -> list[dict[str, Any]]:
+    """Sequences of two channels and of one, with a class of each and of each step."""
+    return [
+        {
+            "name": f"s{n}",
+            "xy": [[math.sin(n + t), float(t)] for t in range(3 + n % 4)],
+            "z": [float(n * t) for t in range(3 + n % 4)],
+            "label": "ab"[n % 2],
+            "marks": ["ud"[t % 2] for t in range(3 + n % 4)],
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["classification", "labelling", "forecasting"])
+@pytest.mark.parametrize("layout", ["jsonl", "ragged", "large", "fixed"])
+def test_columns_of_lists_are_sequences(layout: str, kind: str, tmp_path: Path) -> None:
+    rows = made()
+    if layout == "jsonl":
+        path = tmp_path / "a.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    else:
+        pair: Any = pa.list_(pa.float64(), 2) if layout == "fixed" else pa.list_(pa.float64())
+        make: Any = pa.large_list if layout == "large" else pa.list_
+        schema = pa.schema(
+            [("name", pa.string()), ("xy", make(pair)), ("z", make(pa.float32())), ("label", pa.string()),
+             ("marks", make(pa.string()))]
+        )  # fmt: skip
+        path = tmp_path / "a.parquet"
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, row_group_size=7)
+    target = {"classification": "label", "labelling": "marks", "forecasting": "z"}[kind]
+    window = {"window": 2, "split": "fraction"} if kind == "forecasting" else {}
+    task = Files(path=str(path), kind=kind, sequence="name", features=["xy", "z"], target=target, **window)  # type: ignore[arg-type]
+    gathered = task.gather(path, Problems())
+    wanted = [[*pair, z] for row in rows for pair, z in zip(row["xy"], row["z"], strict=True)]
+    np.testing.assert_allclose(gathered.features.array, wanted)
+    assert gathered.names.tolist() == [row["name"] for row in rows]
+    assert gathered.lengths.tolist() == [len(row["z"]) for row in rows]
+    if kind == "classification":
+        assert gathered.targets is not None
+        assert [gathered.labels[code] for code in gathered.targets] == [row["label"] for row in rows]
+    else:
+        steps = gathered.step_targets.array[:, 0].tolist()  # type: ignore[union-attr,index]
+        marks = [mark for row in rows for mark in row["marks"]]
+        assert steps == ([["d", "u"].index(mark) for mark in marks] if kind == "labelling" else [w[2] for w in wanted])
+    assert task.load().preprocessing["schema"]["features"] == ["xy", "z"]
+
+
+def test_a_list_that_is_no_sequence_is_named_by_its_row(tmp_path: Path) -> None:
+    rows = made(4)
+    rows[2]["z"] = rows[2]["z"][:-1]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    problems = Problems()
+    Files(path=str(path), kind="classification", features=["xy", "z"], target="label").gather(path, problems)
+    assert [(problem.code, problem.rows) for problem in problems.all] == [("shape", [2])]
+
+
+@pytest.mark.parametrize("shape", ["(n,)", "(n, 1)", "one-hot", "words"])
+def test_classes_of_an_array(shape: str, tmp_path: Path) -> None:
+    codes = np.arange(30) % 3
+    arrays = {"(n,)": codes, "(n, 1)": codes[:, None], "one-hot": np.eye(3)[codes], "words": codes.astype(str)[:, None]}
+    np.savez(tmp_path / "a.npz", x=np.zeros((30, 4, 2)), y=arrays[shape])
+    task = Files(path=str(tmp_path / "a.npz"), kind="classification", features=["x"], target="y")
+    gathered = task.gather(tmp_path / "a.npz", Problems())
+    assert (gathered.labels, gathered.targets.tolist()) == (("0", "1", "2"), codes.tolist())  # type: ignore[union-attr]
+    every = codes.repeat(4)
+    steps = {
+        "(n,)": every.reshape(30, 4),
+        "(n, 1)": every.reshape(30, 4, 1),
+        "one-hot": np.eye(3)[every].reshape(30, 4, 3),
+        "words": every.astype(str).reshape(30, 4),
+    }
+    np.savez(tmp_path / "b.npz", x=np.zeros((30, 4, 2)), y=steps[shape])
+    task = Files(path=str(tmp_path / "b.npz"), kind="labelling", features=["x"], target="y")
+    gathered = task.gather(tmp_path / "b.npz", Problems())
+    assert gathered.step_targets.array[:, 0].tolist() == codes.repeat(4).tolist()  # type: ignore[union-attr,index]
+
+
+def test_an_array_that_holds_no_classes_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((30, 4, 2)), y=np.random.default_rng(0).random((30, 3)))
+    with pytest.raises(DataError, match=r"`y` must have one class per sequence, the shape .n,., .*one-hot"):
+        Files(path=str(tmp_path / "a.npz"), kind="classification", features=["x"], target="y").load()
