@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ from momentum_cli.errors import MomentumError, RecipeError, RunError
 from momentum_cli.machine import environment
 from momentum_cli.messages import unknown
 from momentum_cli.progress import BenchUi, NullBenchUi
-from momentum_cli.runs.lock import locked
 from momentum_cli.training.launch import require_accelerator
 
 __all__ = ["bench"]
@@ -127,8 +127,8 @@ def bench(
     scored = _scored(clock, jobs)
     where = machine(torch.get_num_threads() if jobs == 1 else threads_of(jobs))
     wanted = identity(plan, scored=scored, tuned=tuned, where=where)
-    folder, again, earlier = open_bench_folder(out, wanted, overwrite=overwrite)
-    with locked(folder, "benchmark"):
+    with ExitStack() as held:
+        folder, again, earlier = open_bench_folder(out, wanted, overwrite=overwrite, held=held)
         shown.note(f"{'continuing in' if again else 'benchmark folder:'} {folder}")
         setting = Setting(folder, data_dir, accelerator, jobs, shown)
         if tuned:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from momentum_cli.errors import RecipeError
+from momentum_cli.runs.lock import locked
 
 MARKER = ".momentumrnn-run"
 # What a run writes, and so what --overwrite may delete; anything else in the folder is the user's.
@@ -27,7 +28,14 @@ RUN_FILES = (
 RUN_DIRECTORIES = ("checkpoints",)
 
 
-def new_run_folder(out: Path | None, base: Path = Path("runs"), *, stem: str, overwrite: bool = False) -> Path:
+def new_run_folder(
+    out: Path | None,
+    base: Path = Path("runs"),
+    *,
+    stem: str,
+    overwrite: bool = False,
+    held: contextlib.ExitStack | None = None,
+) -> Path:
     """Make the folder of a new run.
 
     Args:
@@ -36,16 +44,23 @@ def new_run_folder(out: Path | None, base: Path = Path("runs"), *, stem: str, ov
         base: parent of the numbered folders.
         stem: `RECIPE-CELL`; characters that do not belong in a file name become `-`.
         overwrite: delete what an earlier run wrote into `out`; files that no run writes stay.
+        held: receives the lock of the folder, which is taken before anything in it is touched; None: the lock ends with
+            this call.
 
     Returns:
         The folder, which exists, is marked as a run folder, and holds nothing of an earlier run.
 
     Raises:
-        RecipeError: `out` is in use, is not a folder, is not a run folder (with `overwrite`), or cannot be made.
+        RecipeError: another process is at work in `out`, which is left as it is; `out` is in use, is not a folder, is
+            not a run folder (with `overwrite`), or cannot be made.
     """
     try:
-        folder = _numbered(base, stem) if out is None else _named(out, overwrite)
-        (folder / MARKER).touch()
+        with contextlib.ExitStack() as own:
+            folder = _numbered(base, stem) if out is None else _existing(out)
+            (own if held is None else held).enter_context(locked(folder, "training"))
+            if out is not None:
+                _clear(out, overwrite)
+            (folder / MARKER).touch()
     except OSError as error:
         wanted = base if out is None else out
         raise RecipeError(
@@ -68,13 +83,18 @@ def _numbered(base: Path, stem: str) -> Path:
         number += 1
 
 
-def _named(out: Path, overwrite: bool) -> Path:
+def _existing(out: Path) -> Path:
     if out.exists() and not out.is_dir():
         raise RecipeError(f"--out {out} is a file; name a new or an empty folder")
     out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _clear(out: Path, overwrite: bool) -> None:
+    """Delete an earlier run, or refuse a folder with any content."""
     content = sorted(entry.name for entry in out.iterdir())
     if not content or content == [MARKER]:
-        return out
+        return
     is_run = is_run_folder(out)
     shown = ", ".join(content[:3]) + (", …" if len(content) > 3 else "")
     if not overwrite:
@@ -92,7 +112,6 @@ def _named(out: Path, overwrite: bool) -> Path:
             directory.unlink()
         elif directory.is_dir():
             shutil.rmtree(directory)
-    return out
 
 
 def is_run_folder(path: Path) -> bool:

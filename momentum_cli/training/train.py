@@ -73,8 +73,12 @@ def train(
         trainer = Trainer(recipe, dataset, fabric)
 
         def open_and_lock() -> Path:
-            folder = _open_folder(recipe, out, overwrite, resume, source)
-            held.enter_context(locked(folder, "training"))
+            if resume is not None:
+                held.enter_context(locked(resume, "training"))
+                return resume
+            stem = f"{source.stem if source else recipe.task.name}-{recipe.model.cell}"
+            folder = new_run_folder(out, stem=stem, overwrite=overwrite, held=held)
+            _record_source(recipe, folder, source)
             return folder
 
         folder = on_first(fabric, open_and_lock)
@@ -131,17 +135,12 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
     }
 
 
-def _open_folder(recipe: Recipe, out: Path | None, overwrite: bool, resume: Path | None, source: Path | None) -> Path:
-    """Make or reopen the run folder and write what is known before training."""
-    if resume is not None:
-        return resume
-    stem = f"{source.stem if source else recipe.task.name}-{recipe.model.cell}"
-    folder = new_run_folder(out, stem=stem, overwrite=overwrite)
+def _record_source(recipe: Recipe, folder: Path, source: Path | None) -> None:
+    """Write what is known before training."""
     if source is not None:
         with suppress(OSError):
             (folder / "source.yaml").write_bytes(source.read_bytes())
     record_start(recipe, folder)
-    return folder
 
 
 def _head(dataset: Dataset, count: int) -> Dataset:

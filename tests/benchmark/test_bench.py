@@ -24,6 +24,7 @@ from momentum_cli.benchmark.running.contender import Contender
 from momentum_cli.benchmark.tables.comparison import comparison_table, remarks
 from momentum_cli.cli import app
 from momentum_cli.errors import RecipeError, RunError
+from momentum_cli.runs.lock import locked
 
 CELLS = "lstm,momentum"
 
@@ -229,12 +230,20 @@ def test_on_the_clock_of_steps_a_bench_continues_on_another_machine(tmp_path: Pa
         bench([recipe], **options, seeds="0", clock="hours")
 
 
-def test_two_at_a_time_do_not_share_a_folder(tmp_path: Path) -> None:
-    from momentum_cli.runs.lock import locked
+@pytest.mark.usefixtures("no_pictures")
+def test_a_benchmark_that_is_at_work_is_not_touched(tmp_path: Path) -> None:
+    recipe, out = write_recipe(tmp_path), tmp_path / "out"
+    options: dict[str, Any] = {"cells": ["lstm"], "seeds": "0", "budget_steps": 4, "out": out}
+    bench([recipe], **options)
 
-    both = locked(tmp_path, "benchmark"), locked(tmp_path, "benchmark")
-    with both[0], pytest.raises(RecipeError, match="another benchmark is running"), both[1]:
-        pass
+    def content() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    before = content()
+    for change in ({"overwrite": True}, {"seeds": "0-1"}):
+        with locked(out, "benchmark"), pytest.raises(RecipeError, match="another benchmark is running in this folder"):
+            bench([recipe], **{**options, **change})
+        assert content() == before
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -365,3 +366,34 @@ def test_environment_names_the_commit_of_the_current_folder(tmp_path: Path, monk
     assert environment()["git"] == {"commit": commit, "changed": False}
     (tmp_path / "file").write_text("2")
     assert environment()["git"] == {"commit": commit, "changed": True}
+
+
+# Two at once.
+
+
+def digest(folder: Path) -> dict[str, tuple[str, int]]:
+    """Return what every file below a folder holds, and when it was changed."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes().hex() if path.is_file() else "", path.lstat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def test_a_run_that_is_at_work_is_not_touched_by_overwrite(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with contextlib.ExitStack() as held:
+        new_run_folder(run, stem="x", held=held)
+        (run / "recipe.yaml").write_text("mine")
+        (run / "checkpoints").mkdir()
+        (run / "checkpoints" / "last.safetensors").write_text("mine")
+        before = digest(tmp_path)
+        program = (
+            "import sys, pathlib; from momentum_cli.runs import new_run_folder\n"
+            "new_run_folder(pathlib.Path(sys.argv[1]), stem='x', overwrite=True)"
+        )
+        other = subprocess.run([sys.executable, "-c", program, str(run)], capture_output=True, text=True, check=False)
+        assert "another training is running in this folder" in other.stderr
+        assert digest(tmp_path) == before
+    # The lock has ended with its holder.
+    new_run_folder(run, stem="x", overwrite=True)
+    assert not (run / "recipe.yaml").exists()

@@ -21,6 +21,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.machine import environment
 from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.runs.files import write_json
+from momentum_cli.runs.lock import locked
 
 BENCH = "bench.json"
 PLAN = "plan.json"
@@ -62,7 +63,12 @@ def identity(plan: Plan, *, scored: str, tuned: int, where: dict[str, Any]) -> d
 
 
 def open_bench_folder(
-    out: Path | None, wanted: dict[str, Any], *, overwrite: bool, base: Path = Path("runs")
+    out: Path | None,
+    wanted: dict[str, Any],
+    *,
+    overwrite: bool,
+    base: Path = Path("runs"),
+    held: contextlib.ExitStack,
 ) -> tuple[Path, bool, list[dict[str, Any]]]:
     """Make the folder of a benchmark, or reopen the one that was interrupted.
 
@@ -72,13 +78,15 @@ def open_bench_folder(
         wanted: its `identity`.
         overwrite: delete what an earlier benchmark left in `out`.
         base: parent of numbered folders.
+        held: receives the lock of the folder, which is taken before anything in it is touched.
 
     Returns:
         The folder; if there was a benchmark in it; and the other machines on which it ran before, none when seconds are
         the scored clock.
 
     Raises:
-        RecipeError: `out` holds something else, or times of another machine or clock.
+        RecipeError: another benchmark is running in the folder, `out` holds something else, or times of another
+            machine or clock.
     """
     # What went through JSON is compared with what went through JSON: tuples are lists, infinities are words.
     wanted = json.loads(json.dumps(wanted))
@@ -89,6 +97,7 @@ def open_bench_folder(
         if folder.exists() and not folder.is_dir():
             raise RecipeError(f"--out {folder} is a file; name a new or an empty folder")
         folder.mkdir(parents=True, exist_ok=True)
+        held.enter_context(locked(folder, "benchmark"))
         earlier = _read_plan(folder)
         if earlier is None and any(folder.iterdir()):
             raise RecipeError(f"--out {folder} is not empty and not a benchmark; name a new or an empty folder")
