@@ -39,6 +39,7 @@ class Gathered:
         facts: What the reader found.
         columns: Names of the columns or arrays that the features are in.
         breaks: Steps before which a series has a gap that no window may span, int64, increasing.
+        clocks: (n,) the last time of each sequence and the spacing of its steps; [] of a file read from the cache.
     """
 
     features: Steps
@@ -55,6 +56,7 @@ class Gathered:
     facts: dict[str, Any] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     breaks: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    clocks: list[Clock] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -95,6 +97,7 @@ class Gatherer:
         self._labels = Labels(schema.similar_labels, schema.target[0] if schema.target else "")
         self._ordering = Ordering(schema, whole, problems)
         self._breaks: list[int] = []
+        self._clocks: list[Clock] = []
         self._taken = 0
         self._seen: set[str] = set()
         self._names: list[str] = []
@@ -146,6 +149,7 @@ class Gatherer:
             self.source.facts,
             self.source.columns or self.source.features,
             np.array(self._breaks, np.int64),
+            self._clocks,
         )
 
     def _recoded(self, steps: Steps | None, recode: np.ndarray) -> Steps:
@@ -174,6 +178,7 @@ class Gatherer:
             self._names.append(piece.sequence)
             self._rows.append(current.first_row)
             self._lengths.append(0)
+            self._clocks.append(current.clock)
             if piece.split is not None:
                 self._splits.append("")
             if piece.target is not None and not self.schema.target_every_step:

@@ -6,7 +6,7 @@ Axes: t steps of a piece.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,27 @@ _SORTED = "files too large for memory must be sorted by sequence and time"
 
 @dataclass
 class Clock:
-    """The last time of a sequence, and the usual spacing of its steps; None before they are known."""
+    """The last time of a sequence, and the usual spacing of its steps.
+
+    Attributes:
+        last: A number, or nanoseconds since 1970; None before the first step.
+        spacing: The median of the first piece, in the same unit; None before it is known.
+        even: All steps so far have the usual spacing.
+        is_date: The last time is a date or time, not a number.
+    """
 
     last: Any = None
     spacing: float | None = None
+    even: bool = True
+    is_date: bool = False
+
+    def text(self, steps: int = 0) -> str | float:
+        """Return the time of a step behind the last one, where steps are even; 0 is the last one itself."""
+        at = self.last + (steps * round(self.spacing or 0) if self.is_date else steps * (self.spacing or 0))
+        if not self.is_date:
+            return float(at)
+        moment = datetime(1970, 1, 1) + timedelta(microseconds=at // 1000)
+        return moment.isoformat() + (f"{at % 1000:03}" if at % 1000 else "")
 
 
 class Ordering:
@@ -57,9 +74,8 @@ class Ordering:
         if back.any():
             text = f"sequence {piece.sequence!r}: {self._column} must increase; {_SORTED}"
             self._add("unordered", text, piece, back)
-        forecasting = self._schema.kind == "forecasting" and self._schema.gaps != "ignore"
-        gaps = self._gaps(piece, clock) if forecasting else np.zeros(len(order), bool)
-        clock.last = exact(order[-1])
+        gaps = self._gaps(piece, clock) if self._schema.kind == "forecasting" else np.zeros(len(order), bool)
+        clock.last, clock.is_date = exact(order[-1]), order.dtype.kind == "M"
         return piece, gaps
 
     def _report_twice(self, piece: Piece, same: np.ndarray) -> None:
@@ -81,7 +97,10 @@ class Ordering:
         forward = steps[steps > 0]
         if clock.spacing is None and len(forward) > 2:
             clock.spacing = float(np.median(forward))
+        clock.even = clock.even and bool((forward == clock.spacing).all())
         gaps = steps > GAP * clock.spacing if clock.spacing is not None else np.zeros(len(steps), bool)
+        if self._schema.gaps == "ignore":
+            return np.zeros(len(steps), bool)
         if self._schema.gaps == "refuse" and gaps.any() and clock.spacing is not None:
             longest, usual = _span(float(steps.max()), order.dtype), _span(clock.spacing, order.dtype)
             text = (

@@ -124,7 +124,8 @@ class FileReader:
                     yield Broken(source, row, text)
                     continue
                 begin = end - self._window
-            yield Sample(source, row, self._inputs(gathered, begin, end), name)
+            times = {} if self._window is None else self._times(gathered, place)
+            yield Sample(source, row, self._inputs(gathered, begin, end), name, times=times)
         for problem in problems.all:
             yield Broken(source, None, str(problem))
 
@@ -148,6 +149,15 @@ class FileReader:
             if opened.facts.get(fact) != value:
                 raise DataError(refuse(f"the {fact}", opened.facts.get(fact), f"be {value}, as in training"))
         return Gatherer(schema, self._missing, opened, problems, None, whole=True).gather()
+
+    def _times(self, gathered: Gathered, place: int) -> dict[str, Any]:
+        """Return the time of the last step, and those of the forecast where the steps of a series are even."""
+        clock = gathered.clocks[place]
+        if clock.last is None:
+            return {}
+        even = clock.even and clock.spacing is not None
+        ahead = {"times": [clock.text(step) for step in range(1, self._horizon + 1)]} if even else {}
+        return {"after": clock.text(), **ahead}
 
     def _inputs(self, gathered: Gathered, start: int, stop: int) -> np.ndarray:
         steps = gathered.features.read(start, stop)

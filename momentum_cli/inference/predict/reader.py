@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -32,6 +32,8 @@ class Sample:
         inputs: (T, D) float32.
         sequence: Its name, where it has one.
         wanted: The values that the outputs are compared with, where the input has them: (T, D), or None.
+        times: Of a forecast the time of the last step, ``after``, and of the steps forecast, ``times``; of labels the
+            times of the steps.
     """
 
     source: str
@@ -39,12 +41,13 @@ class Sample:
     inputs: np.ndarray
     sequence: str | None = None
     wanted: np.ndarray | None = None
+    times: dict[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> dict[str, Any]:
         """The keys of a prediction that say where it is from."""
         named = {} if self.sequence is None else {"sequence": self.sequence}
-        return {"source": self.source, "row": self.row, **named}
+        return {"source": self.source, "row": self.row, **named, **self.times}
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class CsvWriter:
 
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
         """Write a line, and the header before the first one."""
-        cells: dict[str, Any] = {key: record[key] for key in ("source", "row", "sequence") if key in record}
+        cells: dict[str, Any] = {key: record[key] for key in ("source", "row", "sequence", "after") if key in record}
         # The scores of a line of text, or of a recording.
         scores = {key: value for key, value in record.items() if key in _SCORES}
         cells |= {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in scores.items()}
@@ -73,6 +73,8 @@ class CsvWriter:
             # The frames themselves would be thousands of columns, a different number for each recording.
             pass
         elif isinstance(record["values"], dict):
+            ahead = enumerate(record.get("times", ()), start=1)
+            cells |= {f"time[t+{step}]": time for step, time in ahead}
             for name, value in record["values"].items():
                 steps = enumerate(value, start=1) if isinstance(value, list) else ()
                 cells |= {f"{name}[t+{step}]": f"{one:.15g}" for step, one in steps}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,21 @@ def test_files_that_cannot_be_read_say_where_and_what_to_do(content: bytes, mess
     (tmp_path / "b.csv.gz").write_bytes(b"\x1f\x8b\x08\x00")
     with pytest.raises(DataError, match="damaged, or cut short"):
         read(tmp_path / "b.csv.gz", Reading(), Problems())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(sys.platform == "win32", reason="needs wait4")
+def test_two_million_rows_are_looked_at_and_trained_on_within_one_and_a_half_gigabytes(tmp_path: Path) -> None:
+    benchmark = Path(__file__).parents[3] / "benchmarks" / "reading.py"
+    done = subprocess.run(
+        [sys.executable, str(benchmark), "--out", str(tmp_path), "--rounds", "1"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    sizes = {
+        line.split(": ")[0]: float(line.split(": ")[1].split()[0]) for line in done.stdout.splitlines() if " GB" in line
+    }
+    assert set(sizes) == {"init", "data check", "train, 1 epoch"}
+    assert max(sizes.values()) < 1.5

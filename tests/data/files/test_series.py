@@ -173,3 +173,29 @@ def test_an_array_that_holds_no_classes_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((30, 4, 2)), y=np.random.default_rng(0).random((30, 3)))
     with pytest.raises(DataError, match=r"`y` must have one class per sequence, the shape .n,., .*one-hot"):
         Files(path=str(tmp_path / "a.npz"), kind="classification", features=["x"], target="y").load()
+
+
+def test_forecasts_carry_their_times(tmp_path: Path) -> None:
+    path = series(tmp_path / "a.csv", {})
+    recipe = parse_recipe(
+        {
+            "task": {"name": "files", "path": str(path), "kind": "forecasting", "order": "date", "target": "x",
+                     "window": 8, "horizon": 2, "gaps": "split"},
+            "model": {"hidden_size": 4},
+            "optimizer": {"name": "adam", "lr": 0.02},
+            "train": {"max_steps": 2, "batch_size": 8},
+        }
+    )  # fmt: skip
+    train(recipe, out=tmp_path / "run")
+    for name, gaps in (("even", {}), ("uneven", {15: 3})):
+        predict(tmp_path / "run", [str(series(tmp_path / f"{name}.csv", gaps, 30))], out=tmp_path / f"{name}.jsonl")
+    even, uneven = (json.loads((tmp_path / f"{name}.jsonl").read_text()) for name in ("even", "uneven"))
+    assert even["after"] == "2020-01-31T00:00:00"
+    assert even["times"] == ["2020-02-01T00:00:00", "2020-02-02T00:00:00"]
+    # Who knows which days will be left out?
+    assert (uneven["after"], "times" in uneven) == ("2020-02-02T00:00:00", False)
+    predict(tmp_path / "run", [str(tmp_path / "even.csv")], format="csv", out=tmp_path / "out.csv")
+    heading, row = (line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines())
+    cells = dict(zip(heading, row, strict=True))
+    assert (cells["after"], cells["time[t+2]"]) == ("2020-01-31T00:00:00", "2020-02-02T00:00:00")
+    assert float(cells["x[t+2]"]) == pytest.approx(even["values"]["x"][1])
