@@ -11,6 +11,8 @@ from momentum_cli.errors import DataError
 
 SHOWN = 20
 """Rows that are kept of each problem; the others are counted."""
+ROW_BITS = 40
+"""Bits of the number of a row; that of its file, where there are several, stands above them."""
 
 
 @dataclass
@@ -56,8 +58,10 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], Problem] = {}
-        self._no_numbers: set[tuple[str | None, int]] = set()
+        self._no_numbers: set[tuple[tuple[str | None, str], int]] = set()
         self._kinds: Counter[tuple[str, str | None]] = Counter()
+        self.files: list[str] = []
+        """Names of several files, whose numbers stand above those of rows."""
         self.sequences: set[str] = set()
         """Names of the sequences with mistakes."""
 
@@ -90,16 +94,28 @@ class Problems:
             group: Mistakes of one group are one problem, with the text of the first; None: the text.
         """
         places = [int(row) for row in rows]
+        if self.files and places:
+            for file in sorted({row >> ROW_BITS for row in places}):
+                own = [row & ((1 << ROW_BITS) - 1) for row in places if row >> ROW_BITS == file]
+                name = self.files[file]
+                self._add(code, f"{name}: {text}", own, (column, name), sequence, f"{name}: {group or text}")
+            return
+        self._add(code, text, places, (column, ""), sequence, group or text)
+
+    def _add(
+        self, code: str, text: str, places: list[int], where: tuple[str | None, str], sequence: str | None, group: str
+    ) -> None:
+        column = where[0]
         if sequence is not None:
             self.sequences.add(sequence)
         if code == "not_a_number":
-            self._no_numbers.update((column, row) for row in places)
+            self._no_numbers.update((where, row) for row in places)
         elif code == "missing" and places:
             # A value that is not a number counts as missing later; it has been named already.
-            places = [row for row in places if (column, row) not in self._no_numbers]
+            places = [row for row in places if (where, row) not in self._no_numbers]
             if not places:
                 return
-        key = (code, group or text)
+        key = (code, group)
         if key not in self._found:
             self._kinds[code, column] += 1
         problem = self._found.setdefault(key, Problem(code, text, column=column, sequence=sequence))

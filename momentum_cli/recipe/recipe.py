@@ -152,7 +152,8 @@ def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
     if not isinstance(given, str) or not given or Path(given).expanduser().is_absolute():
         return recipe
     place = (folder / given).resolve()
-    if not place.exists():
+    # A pattern of files is there when a file is.
+    if not place.exists() and not (set(given) & set("*?[") and any(folder.glob(given))):
         return recipe
     return replace(recipe, task=replace(recipe.task, options={**recipe.task.options, "path": str(place)}))
 

@@ -16,6 +16,7 @@ from momentum_cli.data.dataset import cache_dir
 from momentum_cli.data.files.arrays import open_arrays
 from momentum_cli.data.files.folders import folder_files, open_folder
 from momentum_cli.data.files.gathering import Gathered, Gatherer
+from momentum_cli.data.files.many_files import short_names, table_files
 from momentum_cli.data.files.row_sequences import has_lists, open_row_sequences
 from momentum_cli.data.files.rows import open_table
 from momentum_cli.data.files.schema import FOLDERS, Schema, Source
@@ -39,7 +40,7 @@ def open_source(path: Path, schema: Schema, problems: Problems, *, whole: bool =
             return open_folder(path, schema, problems)
         if schema.format in ("npz", "npy"):
             return open_arrays(path, schema, problems)
-        if has_lists(path, schema.format):
+        if not path.is_dir() and path.exists() and has_lists(path, schema.format):
             return open_row_sequences(path, schema, problems)
         return open_table(path, schema, problems, whole=whole)
     except OSError as error:
@@ -61,7 +62,9 @@ def gather(path: Path, schema: Schema, missing: str, problems: Problems) -> Gath
     Raises:
         DataError: The file cannot be read at all.
     """
-    files = folder_files(path, schema.format) if schema.format in FOLDERS else [path]
+    files = folder_files(path, schema.format) if schema.format in FOLDERS else table_files(path, schema.format)
+    if schema.format not in FOLDERS:
+        problems.files = short_names(files)
     if sum(file.stat().st_size for file in files) < LARGE:
         source = open_source(path, schema, problems)
         return Gatherer(schema, missing, source, problems, None, whole=True).gather()

@@ -14,11 +14,13 @@ import numpy as np
 
 from momentum_cli.data.files.columns import column, joined_texts, not_a_number, numbers, times, value_at, words
 from momentum_cli.data.files.dates import localised
+from momentum_cli.data.files.many_files import added_columns, table_files
 from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.files.tables import Block, table_blocks, table_columns
-from momentum_cli.data.problems import Problems
+from momentum_cli.data.problems import ROW_BITS, Problems
 from momentum_cli.errors import DataError
+from momentum_cli.messages import unknown
 
 WHOLE = "all"
 """Name of the only sequence of a table without a column of names."""
@@ -39,11 +41,12 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     Raises:
         DataError: It cannot be read, or a column is missing.
     """
-    present = table_columns(path, schema.format, schema.reading)
-    features = schema.feature_names(present, str(path))
+    files = table_files(path, schema.format)
+    present = table_columns(files[0], schema.format, schema.reading)
+    features = schema.feature_names(present, str(path), list(added_columns(files[0], path)))
     extra = [schema.sequence, *schema.order, schema.split_column, *schema.target]
     names = list(dict.fromkeys([*features, *(name for name in extra if name is not None)]))
-    read = table_blocks(path, schema.format, names, schema.reading, problems)
+    read = _blocks(path, files, names, schema, problems)
     if schema.sequence is None and schema.kind in ("classification", "regression"):
         if schema.order:
             raise DataError(f"{path}: task.order={schema.order_name!r} needs names of sequences; give task.sequence")
@@ -51,6 +54,25 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     if whole:
         read = iter([_joined(list(read), names)])
     return Source(str(path), features, _long_pieces(read, schema, features, problems, whole=whole), len(features))
+
+
+def _blocks(path: Path, files: list[Path], names: list[str], schema: Schema, problems: Problems) -> Iterator[Block]:
+    """Yield the blocks of one file or of several, with the columns that their places add."""
+    import pyarrow as pa
+
+    for number, file in enumerate(files):
+        present = table_columns(file, schema.format, schema.reading)
+        added = {name: text for name, text in added_columns(file, path).items() if name not in present}
+        for name in names:
+            if name not in present and name not in added:
+                raise DataError(f"{file}: {unknown('column', name, present)}")
+        own = [name for name in names if name not in added]
+        for block in table_blocks(file, schema.format, own, schema.reading, problems):
+            count = len(block.rows)
+            for name in names:
+                if name in added:
+                    block.columns[name] = pa.array([added[name]]).take(pa.array(np.zeros(count, np.int64)))
+            yield Block(block.columns, block.rows + (number << ROW_BITS))
 
 
 def read_features(block: Block, names: tuple[str, ...], reading: Reading, problems: Problems) -> np.ndarray:

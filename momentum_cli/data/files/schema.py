@@ -89,15 +89,20 @@ class Schema:
         """True when every step has a target."""
         return self.kind in ("labelling", "forecasting")
 
-    def feature_names(self, present: Sequence[str], path: str) -> tuple[str, ...]:
+    def feature_names(self, present: Sequence[str], path: str, added: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the features among the columns of a file, and check that every name of the schema is there.
+
+        Args:
+            present: The columns.
+            path: For messages.
+            added: Columns that the place of the file adds; they are features only by name.
 
         Raises:
             DataError: A column is not in the file, or no feature is left.
         """
         named = [self.sequence, *self.order, self.split_column, self.lengths, *self.target, *(self.features or ())]
         for name in named:
-            if name is not None and name not in present:
+            if name is not None and name not in present and name not in added:
                 raise DataError(f"{path}: {unknown('column', name, present)}")
         if self.features is not None:
             return self.features

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from momentum_cli.data.batching import check_seed
 from momentum_cli.data.dataset import Dataset, Task, find_data
 from momentum_cli.data.files.dates import check_form
+from momentum_cli.data.files.many_files import is_pattern, split_pattern
 from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.fractions import check_fractions
 from momentum_cli.errors import DataError
@@ -35,7 +36,8 @@ class Files(Task):
     """Learn from the user's file or folder of files; docs/data.md describes formats and layouts.
 
     Args:
-        path: File or folder, relative to the folder of the recipe or to the folder of data sets.
+        path: File or folder, relative to the folder of the recipe or to the folder of data sets; or a pattern of files
+            such as ``"data/*.csv"``. The files of a folder, or of a pattern, are one table.
         kind: ``"classification"`` or ``"regression"`` of whole sequences, ``"labelling"`` of every step, or
             ``"forecasting"`` of the following steps.
         format: ``"csv"``, ``"parquet"``, ``"jsonl"``, ``"ts"``, ``"npz"``, ``"npy"``, ``"wav"`` or ``"text"``
@@ -199,7 +201,13 @@ class Files(Task):
         Raises:
             DataError: It does not exist; the message names the places that were tried.
         """
-        return find_data(self.path, data_dir)
+        try:
+            return find_data(self.path, data_dir)
+        except DataError:
+            if not is_pattern(self.path):
+                raise
+        folder, pattern = split_pattern(self.path)
+        return find_data(folder, data_dir) / pattern
 
     def describe(self, data_dir: Path | None = None) -> dict[str, Any]:
         """Return ``format`` and ``features``: the range of each in original units, with the count of missing values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from momentum_cli.data.files.arrays import array_names, array_shape, array_value
 from momentum_cli.data.files.columns import numbers
 from momentum_cli.data.files.compression import COMPRESSED
 from momentum_cli.data.files.folders import folder_endings
+from momentum_cli.data.files.many_files import FILE, table_files
 from momentum_cli.data.files.row_sequences import has_lists, list_columns, sequence_rows, sequence_shape
 from momentum_cli.data.files.schema import SUFFIXES, format_of
 from momentum_cli.data.files.task import METRICS
@@ -52,7 +54,7 @@ def first_recipe(
             if kind not in (None, "classification"):
                 raise RecipeError(refuse("--kind", kind, "be classification for a folder of recordings"))
             return first_speech_recipe(data, shown or data.as_posix())
-        _guess_folder(data, guess)
+        _guess_folder(data, target, order_format, guess)
     else:
         found = format_of(data)
         if found is None:
@@ -68,7 +70,22 @@ def first_recipe(
     return _text(data.name, shown or data.as_posix(), guess)
 
 
-def _guess_folder(data: Path, guess: Guess) -> None:
+def _guess_tables(data: Path, target: list[str] | None, order_format: str | None, guess: Guess) -> None:
+    """Guess the options of a table in several files by the first of them."""
+    formats = Counter(format_of(file) for file in data.rglob("*") if file.is_file() and file.suffix)
+    found = next((name for name, _ in formats.most_common() if name in ("csv", "parquet", "jsonl")), None)
+    if found is None:
+        raise DataError(f"{data}: the folder holds no recordings, no text files and no tables")
+    files = table_files(data, found)
+    guess.options["format"] = found
+    guess.comments.append(f"format: {len(files)} files are one table; the first of them is {files[0].name}")
+    guess_table(files[0], found, target, order_format, guess)
+    if guess.kind == "forecasting" and "sequence" not in guess.options and len(files) > 1:
+        guess.options["sequence"] = FILE
+        guess.comments.append("sequence: each file is a series; leave it out where one continues the other")
+
+
+def _guess_folder(data: Path, target: list[str] | None, order_format: str | None, guess: Guess) -> None:
     found = next(
         (
             name
@@ -78,7 +95,8 @@ def _guess_folder(data: Path, guess: Guess) -> None:
         None,
     )
     if found is None:
-        raise DataError(f"{data}: the folder holds no recordings and no text files")
+        _guess_tables(data, target, order_format, guess)
+        return
     guess.kind = "classification"
     guess.options["format"] = found
     guess.comments.append("a folder for each class")
