@@ -45,27 +45,40 @@ def check_regular(path: Path) -> Path:
     return path
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the content of a regular file.
+def check_data(path: Path) -> Path:
+    """Return a path that leads to a regular file or a folder.
 
     Raises:
-        DataError: It cannot be read, or is no regular file.
+        DataError: It does not.
+    """
+    if (kind := kind_of(path)) not in ("a regular file", "a folder"):
+        raise DataError(refuse(str(path), Said(kind), "be a regular file or a folder"))
+    return path
+
+
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    Raises:
+        DataError: It cannot be read, is no regular file, or is larger.
         RunError: The machine is at its limit.
     """
     try:
+        if limit is not None and (size := check_regular(path).stat().st_size) > limit:
+            raise DataError(refuse(str(path), Said(f"{size:,}"), f"have at most {limit:,} bytes"))
         return check_regular(path).read_bytes()
     except OSError as error:
         raise system_error(error, path) from error
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a regular file in UTF-8.
+def read_text(path: Path, limit: int | None = None) -> str:
+    """Return the text of a regular file in UTF-8; see `read_bytes`.
 
     Raises:
-        DataError: It cannot be read, is no regular file, or is not UTF-8.
+        DataError: It cannot be read, is no regular file, is larger, or is not UTF-8.
         RunError: The machine is at its limit.
     """
     try:
-        return read_bytes(path).decode("utf-8")
+        return read_bytes(path, limit).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is damaged: it is not UTF-8 text (byte {error.start})") from error
+        raise DataError(f"{path}: cannot be read: it is not UTF-8 text (byte {error.start + 1})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 RECIPE = """
 task: {name: adding, length: 6, train_size: 96, validation_size: 64, test_size: 64}
@@ -94,6 +95,42 @@ def attack(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     return Ended(code, output or "", error or "", left)
+
+
+class Warm:
+    """Runs commands in forks of a process that has imported everything; a context manager."""
+
+    def __enter__(self) -> Self:
+        script = Path(__file__).with_name("warm_commands.py")
+        self._process = subprocess.Popen(
+            [sys.executable, str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"OMP_NUM_THREADS": "1", **os.environ},
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.wait(60)
+
+    def run(self, *arguments: object, folder: Path, seconds: float = 60, output: str = "") -> Ended:
+        """Run a command.
+
+        Args:
+            arguments: Of momentumrnn.
+            folder: Its current folder.
+            seconds: When it counts as hung.
+            output: The path of its standard output, such as /dev/full; "" to return it.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        request = [[str(each) for each in arguments], str(folder), seconds, output]
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        code, out, error, _ = json.loads(self._process.stdout.readline())
+        return Ended(code, out, error)
 
 
 def unfinished(folder: Path) -> list[str]:

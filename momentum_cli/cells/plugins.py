@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import re
 import sys
 import traceback
@@ -63,7 +64,7 @@ def load_plugin(path: Path | str) -> Plugin:
     Raises:
         RecipeError: The file does not exist, fails when run, or offers something invalid; with file and line.
     """
-    file = Path(path).expanduser().resolve()
+    file = Path(os.path.realpath(Path(path).expanduser()))  # not `resolve`, which does not take circles of links
     known = LOADED.get(file.name)
     if known is not None and known.path == file:
         return known

@@ -20,6 +20,7 @@ from momentum_cli.data.problems import Problem
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
+from momentum_cli.reading import check_data
 
 if TYPE_CHECKING:
     import torch
@@ -292,7 +293,7 @@ def find_data(path: str, data_dir: Path | None) -> Path:
     places = [wanted, folder / wanted.name] if wanted.is_absolute() else [folder / wanted, wanted]
     for place in places:
         if place.exists():
-            return place
+            return check_data(place)
     raise DataError(
         f"task.path: not found (tried {places[0]} and {places[1]}); a path is resolved against the folder of the "
         "recipe, then --data-dir, then the current folder"

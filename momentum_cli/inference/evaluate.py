@@ -11,7 +11,7 @@ from torch import Tensor
 
 from momentum_cli.data import Dataset, Sequences
 from momentum_cli.errors import DataError, MomentumError, RecipeError
-from momentum_cli.inference.opened import open_subject
+from momentum_cli.inference.opened import Subject, open_subject
 from momentum_cli.messages import refuse
 from momentum_cli.pictures.confusion import confusion
 from momentum_cli.progress import NullUi, Ui
@@ -23,6 +23,8 @@ from momentum_cli.training.objective import Objective
 from momentum_cli.training.trained import describe
 
 SPLITS = ("train", "validation", "test")
+# TorchScript watches the first pass and compiles at the second.
+_WARM_UP_PASSES = 2
 
 
 def evaluate(
@@ -71,7 +73,6 @@ def evaluate(
     matrix = torch.zeros(dataset.output_size, dataset.output_size, dtype=torch.int64)
     totals = objective.no_totals(device)
     size = batch_size or subject.recipe.train.eval_batch_size
-    start = time.perf_counter()
     if data.carried and subject.advance is None:
         raise RecipeError(
             f"{run}: exported without --stateful, it cannot carry its state through a text; export it with --stateful, "
@@ -79,6 +80,8 @@ def evaluate(
         )
     state: Any = None
     done = 0
+    _warm_up(subject, data, size)
+    start = time.perf_counter()
     with torch.no_grad():
         for group in data.evaluation_groups(size):
             batch = data.batch(group)
@@ -147,6 +150,20 @@ def class_table(matrix: Tensor, labels: list[str]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _warm_up(subject: Subject, data: Sequences, size: int) -> None:
+    """Pay once, before the clock runs, what is paid once: thread pools, handles of libraries, plans of TorchScript."""
+    with torch.no_grad():
+        for group, _ in zip(data.evaluation_groups(size), range(1), strict=False):
+            for _ in range(_WARM_UP_PASSES):
+                batch = data.batch(group)
+                if data.carried and subject.advance is not None:
+                    subject.advance(batch.inputs, None)
+                else:
+                    subject.call(batch.inputs, batch.lengths)
+    if subject.device.type == "cuda":
+        torch.cuda.synchronize(subject.device)
 
 
 def _confusion(predicted: Tensor, true: Tensor, classes: int) -> Tensor:

@@ -15,6 +15,9 @@ from momentum_cli.errors import RecipeError
 from momentum_cli.messages import describe_value, refuse
 from momentum_cli.options import Path, Problem
 
+MAX_BYTES = 1_000_000
+"""Size of the largest recipe; reading YAML takes a minute for a hundred times that."""
+
 # More nodes than any recipe has; aliases of aliases can make a small file expand without end.
 _MAX_NODES = 20_000
 
@@ -76,27 +79,17 @@ class Document:
         self.name = name
         self.problems: list[Problem] = []
         self._origins: dict[Path, str] = {(): name}
-        self._nodes = 0
-        loader = _Loader(text)
         try:
-            node = loader.get_single_node()
-            if node is not None:
-                self._locate(node, (), ())
-                data = loader.construct_document(node)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            where = f"{name}:{mark.line + 1}" if mark else name
-            raise RecipeError(f"{where}: not valid YAML: {error.problem or error.context}") from error
-        # A ValueError is a number of more digits than Python reads.
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise RecipeError(f"{name}: not valid YAML: {error}") from error
-        finally:
-            loader.dispose()
+            node, data = _parse(text)
+        except _NotYamlError as error:
+            where = f"{name}:{error.line}" if error.line else name
+            raise RecipeError(f"{where}: not valid YAML: {error}") from error
         if node is None:
             raise RecipeError(f"{name}: empty; a recipe has at least task, model, optimizer and train")
         if not isinstance(data, dict):
             raise RecipeError(f"{name}:1: {refuse('a recipe', data, 'be a mapping of sections')}")
         self.data: dict[str, Any] = data
+        self._locate(node, ())
 
     def override(self, overrides: Iterable[str]) -> None:
         """Apply `key.path=value` texts in order; values are YAML.
@@ -111,10 +104,9 @@ class Document:
                 self._refuse((), origin, "an override must be key.path=value, such as model.cell=adam")
                 continue
             try:
-                value = yaml.load(value_text, Loader=_Loader)
-            except (yaml.YAMLError, RecursionError, ValueError) as error:
-                reason = error.problem if isinstance(error, yaml.MarkedYAMLError) else error
-                self._refuse(path, origin, f"the value is not valid YAML: {reason}")
+                _, value = _parse(value_text)
+            except _NotYamlError as error:
+                self._refuse(path, origin, f"the value is not valid YAML: {error}")
                 continue
             self._set(path, value, origin)
 
@@ -148,19 +140,17 @@ class Document:
         self._origins[marker] = origin
         self.problems.append(Problem(marker, message))
 
-    def _locate(self, node: yaml.Node, path: Path, parents: tuple[int, ...]) -> None:
-        self._nodes += 1
-        if id(node) in parents or self._nodes > _MAX_NODES:
-            raise yaml.MarkedYAMLError(problem="aliases without end", problem_mark=node.start_mark)
+    def _locate(self, node: yaml.Node, path: Path) -> None:
+        """Note where the keys below a node were written; `_parse` has made sure that there is an end to them."""
         if not isinstance(node, yaml.MappingNode):
             return
         lines: dict[str, int] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            if key_node.tag == "tag:yaml.org,2002:merge":
+            if key_node.tag == _MERGE:
                 merged = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
                 for part in merged:
-                    self._locate(part, path, (*parents, id(node)))
+                    self._locate(part, path)
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
                 continue
@@ -169,7 +159,77 @@ class Document:
                 self._refuse((*path, key), f"{self.name}:{line}", f"written twice, first in line {lines[key]}")
             lines.setdefault(key, line)
             self._origins[(*path, key)] = f"{self.name}:{line}"
-            self._locate(value_node, (*path, key), (*parents, id(node)))
+            self._locate(value_node, (*path, key))
+
+
+class _NotYamlError(Exception):
+    """A text that is not the YAML of a recipe, with the line of the mistake where it is known."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+_MERGE = "tag:yaml.org,2002:merge"
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "map", "seq", "merge")
+)
+
+
+def _parse(text: str) -> tuple[yaml.Node | None, Any]:
+    """Return the root of a YAML text, None for an empty one, and its content.
+
+    Raises:
+        _NotYamlError: It is not YAML, has tags that recipes do not use, or aliases without end.
+    """
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, None
+        _check_nodes(node)
+        return node, loader.construct_document(node)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise _NotYamlError(f"it must not contain the character U+{ord(text[error.position]):04X}", line) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = error.problem or error.context or "no reason given"
+        raise _NotYamlError(reason, mark.line + 1 if mark else None) from error
+    except RecursionError as error:
+        raise _NotYamlError("it is nested too deeply") from error
+    # Of the constructors: a word that is no truth value, a number of more digits than Python reads.
+    except (yaml.YAMLError, ValueError, KeyError) as error:
+        raise _NotYamlError(f"a value does not fit its tag ({error})") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _check_nodes(root: yaml.Node) -> None:
+    """Refuse what recipes do not have: tags of other kinds, a NUL in a text, and aliases that expand without end."""
+    count = 0
+
+    def visit(node: yaml.Node, parents: frozenset[int]) -> None:
+        nonlocal count
+        count += 1
+        if id(node) in parents or count > _MAX_NODES:
+            problem = "aliases without end" if id(node) in parents else f"more than {_MAX_NODES:,} values"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        if node.tag not in _TAGS:
+            problem = f"the tag {node.tag!r} is not used in recipes"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        if isinstance(node, yaml.ScalarNode):
+            if "\0" in node.value:
+                raise yaml.MarkedYAMLError(problem="a text must not contain NUL", problem_mark=node.start_mark)
+            return
+        below = parents | {id(node)}
+        for child in node.value:
+            for each in child if isinstance(child, tuple) else (child,):
+                visit(each, below)
+
+    visit(root, frozenset())
 
 
 def visible(path: Sequence[str]) -> str:

@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 from pydantic_core import to_jsonable_python
 
-from momentum_cli.errors import RecipeError
+from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.options import Problem
-from momentum_cli.recipe.document import Document, Dumper, visible
+from momentum_cli.reading import read_text
+from momentum_cli.recipe.document import MAX_BYTES, Document, Dumper, visible
 from momentum_cli.recipe.sections import (
     ModelOptions,
     OptimizerOptions,
@@ -30,27 +31,38 @@ from momentum_cli.recipe.sections import (
 from momentum_cli.recipe.shipped import find_recipe
 from momentum_cli.runs.files import write_text
 
+# More mistakes than this, and longer ones, are a wall of text.
+_SHOWN, _LONGEST = 20, 500
+
 
 class InvalidRecipeError(RecipeError):
     """A recipe with mistakes.
 
     Attributes:
         problems: All of them.
-        entries: The same, JSON-able: where, path, message.
+        entries: The first 20, JSON-able: where, path, message.
     """
 
     def __init__(self, problems: Sequence[Problem], document: Document | None = None) -> None:
         self.problems = tuple(problems)
         self.entries = [
             {
-                "where": document.origin(problem.path) if document else "",
-                "path": visible(problem.path),
-                "message": problem.message,
+                "where": _shortened(document.origin(problem.path)) if document else "",
+                "path": _shortened(visible(problem.path)),
+                "message": _shortened(problem.message),
             }
-            for problem in problems
+            for problem in problems[:_SHOWN]
         ]
         lines = [": ".join(part for part in entry.values() if part) for entry in self.entries]
-        super().__init__(lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} mistakes in the recipe", *lines]))
+        if len(problems) > 1:
+            lines.insert(0, f"{len(problems)} mistakes in the recipe")
+        if len(problems) > _SHOWN:
+            lines.append(f"and {len(problems) - _SHOWN:,} more")
+        super().__init__("\n".join(lines))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,13 +137,12 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     # A path below the current folder is shown the way the user would type it.
     try:
         shown = str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
-    except ValueError:
+    except (ValueError, FileNotFoundError):  # elsewhere, or the current folder does not exist any more
         shown = str(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise RecipeError(f"{shown}: cannot be read: {reason}{_if_data(path)}") from error
+        text = read_text(path, MAX_BYTES)
+    except DataError as error:
+        raise RecipeError(f"{str(error).replace(str(path), shown, 1)}{_if_data(path)}") from error
     try:
         document = Document(text, shown)
     except RecipeError as error:

@@ -133,6 +133,7 @@ class TrainOptions(Section):
     max_steps: PositiveInt | None = None
     max_seconds: PositiveFloat | None = None
     batch_size: PositiveInt = 128
+    scale_batch: bool = False
     accumulate: PositiveInt = 1
     clip_grad_norm: PositiveFloat | None = None
     seed: Annotated[NaturalInt, Field(le=2**32 - 1)] = 0

@@ -15,7 +15,10 @@ def find_recipe(name_or_path: str | Path) -> Path:
     Raises:
         RecipeError: There is neither; the message names the nearest shipped recipe.
     """
-    path = Path(name_or_path).expanduser()
+    try:
+        path = Path(name_or_path).expanduser()
+    except RuntimeError as error:
+        raise RecipeError(f"{name_or_path}: {error}; give the path without ~") from error
     if path.is_file():
         return path
     shipped = shipped_recipes()
@@ -94,6 +97,8 @@ def copy_recipe(recipe: str | Path, destination: Path | None = None, *, overwrit
     Raises:
         RecipeError: The recipe does not exist, or the file already exists or cannot be written.
     """
+    from momentum_cli.reading import read_text
+    from momentum_cli.recipe.document import MAX_BYTES
     from momentum_cli.runs.files import write_text
     from momentum_cli.runs.output import check_output_file
 
@@ -104,5 +109,5 @@ def copy_recipe(recipe: str | Path, destination: Path | None = None, *, overwrit
     if target.exists() and not overwrite:
         raise RecipeError(f"{target}: exists; name another file, or --overwrite to replace it")
     check_output_file(target, "DESTINATION")
-    write_text(target, source.read_text(encoding="utf-8"))
+    write_text(target, read_text(source, MAX_BYTES))
     return target

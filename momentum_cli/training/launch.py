@@ -15,6 +15,7 @@ import torch
 
 from momentum_cli.errors import MomentumError, RecipeError
 from momentum_cli.machine import peak_resident_bytes
+from momentum_cli.messages import refuse
 from momentum_cli.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
         devices = torch.cuda.device_count() if accelerator == "cuda" else 1
     count = int(devices)
     require_accelerator(accelerator)
+    if not recipe.train.scale_batch and recipe.train.batch_size < count * nodes:
+        must = f"be at least {count * nodes}, the number of processes that share it"
+        raise RecipeError(refuse("train.batch_size", recipe.train.batch_size, must))
     if count < 1 or nodes < 1:
         raise RecipeError(f"--devices {devices} --nodes {nodes}: both must be at least 1")
     precision: Any = _PRECISIONS[recipe.train.precision]

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse
 from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.training.schedule import scheduled
 
 if TYPE_CHECKING:
     from momentum_cli.training.position import Progress
+    from momentum_cli.training.trainer import Trainer
 
 
 def check_resumed(recipe: Recipe, folder: Path) -> None:
@@ -35,6 +37,29 @@ def check_resumed(recipe: Recipe, folder: Path) -> None:
                 f"--resume {folder}: {key} of this run is {old!r}, got {new!r}; a resumed run keeps its data and its "
                 "model, so start a new one"
             )
+
+
+def schedule_change(before: Recipe, trainer: Trainer) -> str | None:
+    """Return what a longer plan does to the learning rate, for the user, or None when it raises nothing.
+
+    Args:
+        before: The recipe of the run so far.
+        trainer: At the position of the checkpoint, with the recipe of the continued run.
+    """
+    name, step, lr = trainer.recipe.schedule.name, trainer.progress.step, trainer.recipe.optimizer.lr
+    if step == 0 or before.schedule != trainer.recipe.schedule or before.optimizer != trainer.recipe.optimizer:
+        return None
+    old, new = trainer.planned_steps(before.train), trainer.total_steps
+    if name not in ("cosine", "linear") or old is None or new is None:
+        return None
+    options = trainer.recipe.schedule
+    last, following = lr * scheduled(options, step - 1, old, lr), lr * scheduled(options, step, new, lr)
+    if following <= last:
+        return None
+    return (
+        f"the {name} schedule now takes {new} steps in place of {old}: the learning rate rises from {last:.3g} at step "
+        f"{step} to {following:.3g}; schedule.name=constant optimizer.lr={last:.3g} would keep it"
+    )
 
 
 def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, processes: int, group_size: int) -> None:

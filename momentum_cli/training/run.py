@@ -54,6 +54,10 @@ class Run:
         self._announce()
         for name in unused_groups(trainer.module, recipe.optimizer.groups):
             self.ui.note(f"optimizer.groups.{name} has no effect: {recipe.model.cell} has no {name} parameters")
+        processes = trainer.fabric.world_size
+        if processes > 1:
+            share = -(-trainer.part_size // processes)
+            self.ui.note(f"{processes} processes share each batch of {trainer.part_size} sequences: {share} for each")
         reason = trainer.progress.stop_reason(recipe.train)
         while reason is None:
             interrupted = self._advance(trainer.next_evaluation())

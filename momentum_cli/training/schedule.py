@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from momentum_cli.messages import refuse
+from momentum_cli.recipe.sections import ScheduleOptions
 
 Shape = Callable[[float, float, int, float], float]
 
@@ -55,3 +56,23 @@ def learning_rate_factor(
         times = done // every_n_steps if name == "step" else done / every_n_steps
         return max(minimum, float(gamma**times))
     raise ValueError(refuse("schedule", name, "be constant, cosine, linear, step or exponential"))
+
+
+def scheduled(options: ScheduleOptions, step: int, total_steps: int | None, lr: float) -> float:
+    """Return `learning_rate_factor` of a recipe's section.
+
+    Args:
+        options: The section.
+        step: Steps made, >= 0.
+        total_steps: Planned steps, None without a plan.
+        lr: The base rate, which the smallest rate is relative to, > 0.
+    """
+    return learning_rate_factor(
+        options.name,
+        step,
+        warmup_steps=options.warmup_steps,
+        total_steps=total_steps,
+        every_n_steps=options.every_n_steps,
+        gamma=options.gamma,
+        minimum=options.min_lr / lr,
+    )

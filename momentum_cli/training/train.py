@@ -10,7 +10,7 @@ from typing import Any
 from momentum_cli.data import Dataset
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import build_task
-from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from momentum_cli.runs.folder import new_run_folder
 from momentum_cli.runs.lock import locked
@@ -23,7 +23,7 @@ from momentum_cli.training.launch import (
     on_first,
     signals,
 )
-from momentum_cli.training.resuming import check_resumed
+from momentum_cli.training.resuming import check_resumed, schedule_change
 from momentum_cli.training.run import Run
 from momentum_cli.training.session import record_start
 from momentum_cli.training.snapshot import restore, snapshot
@@ -86,6 +86,9 @@ def train(
         received = held.enter_context(signals())
         run = Run(trainer, folder, shown, received, resumed=resume is not None)
         if resume is not None:  # only now: a refused resume must leave the run as it was
+            change = on_first(fabric, lambda: schedule_change(load_recipe(folder / "recipe.yaml"), trainer))
+            if change is not None:
+                shown.note(change, "warning")
             on_first(fabric, lambda: record_start(recipe, folder))
         return run.execute()
 

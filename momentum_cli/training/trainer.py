@@ -26,12 +26,13 @@ from momentum_cli.training.objective import Objective
 from momentum_cli.training.position import Progress
 from momentum_cli.training.random_state import RandomState
 from momentum_cli.training.readings import Readings, StepResult, diverged
-from momentum_cli.training.schedule import learning_rate_factor
+from momentum_cli.training.schedule import scheduled
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.sections import TrainOptions
 
 # Ranks draw dropout masks from generators this far apart; rank 0 keeps the seed of the recipe.
 _RANK_STRIDE = 1_000_003
@@ -73,10 +74,10 @@ class Trainer:
         guard: Keeps a step that is not finite from counting; see `momentum_cli.training.guard`.
         on_skipped: Called for each such step when its numbers are read, in order.
 
-    A step takes ``batch_size`` sequences a process, ``accumulate`` times. The order of an epoch depends on the seed
-    and the epoch alone; the processes share each group of sequences among them, and every loss is divided by the
-    number of scored terms of the whole group, so the gradient is that of one process with the whole group, also when
-    the last group of an epoch does not divide evenly.
+    A step takes ``batch_size`` sequences, ``accumulate`` times. The order of an epoch depends on the seed and the epoch
+    alone; the processes share each group of sequences among them, and every loss is divided by the number of scored
+    terms of the whole group, so the gradient is that of one process with the whole group, also when the last group of
+    an epoch does not divide evenly.
     """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, fabric: Fabric) -> None:
@@ -123,12 +124,18 @@ class Trainer:
     @property
     def group_size(self) -> int:
         """Sequences per optimizer step, over all processes."""
-        return self.recipe.train.batch_size * self.recipe.train.accumulate * self.fabric.world_size
+        return self.part_size * self.recipe.train.accumulate
+
+    @property
+    def part_size(self) -> int:
+        """Sequences that are in memory at one time, over all processes: the batch of the recipe, which they share."""
+        options = self.recipe.train
+        return options.batch_size * (self.fabric.world_size if options.scale_batch else 1)
 
     @property
     def backend(self) -> str:
         """The backend that serves the largest batch of a process in training."""
-        rows = min(self.recipe.train.batch_size, len(self.dataset.train))
+        rows = min(-(-self.part_size // self.fabric.world_size), len(self.dataset.train))
         return self.module.backend_for(self._groups.longest, rows, training=True)
 
     @property
@@ -139,7 +146,11 @@ class Trainer:
     @property
     def total_steps(self) -> int | None:
         """Planned optimizer steps, or None when only time limits the run."""
-        options, progress = self.recipe.train, self.progress
+        return self.planned_steps(self.recipe.train)
+
+    def planned_steps(self, options: TrainOptions) -> int | None:
+        """Return the optimizer steps of a budget, from the position of this run; None when only time limits it."""
+        progress = self.progress
         # From the start of this epoch on: a resumed run may have had other batches in the epochs before.
         started = progress.step - progress.step_in_epoch
         planned = [] if options.epochs is None else [started + (options.epochs - progress.epoch) * self.steps_per_epoch]
@@ -267,16 +278,8 @@ class Trainer:
         return self._groups.group(self.progress.epoch, self.progress.step_in_epoch)
 
     def _set_learning_rate(self) -> float:
-        options = self.recipe.schedule
-        factor = learning_rate_factor(
-            options.name,
-            self.progress.step,
-            warmup_steps=options.warmup_steps,
-            total_steps=self.total_steps,
-            every_n_steps=options.every_n_steps,
-            gamma=options.gamma,
-            minimum=options.min_lr / self._base_lrs[0],
-        )
+        progress, base = self.progress, self._base_lrs[0]
+        factor = scheduled(self.recipe.schedule, progress.step, self.total_steps, base)
         factor *= self._groups.rate(self.progress.epoch, self.progress.step_in_epoch)
         for group, base in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = base * factor
@@ -290,7 +293,7 @@ class Trainer:
         """
         fabric, rank, world = self.fabric, self.fabric.global_rank, self.fabric.world_size
         count = int(self._scored[group].sum())
-        parts = torch.split(group, self.recipe.train.batch_size * world)
+        parts = torch.split(group, self.part_size)
         goes_on = bool(self.carried)
         carried: list[State] = []
         total = torch.zeros((), dtype=torch.float64, device=self.device)

@@ -80,8 +80,11 @@ def print_error(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    # soft_wrap: a path or a command in a message must stay in one piece to be copied.
-    Console(stderr=True).print(Text.assemble(("error: ", "bold red"), (message, "red")), soft_wrap=True)
+    from momentum_cli.wording import printable
+
+    # Names of files and keys may hold anything. soft_wrap: a path or a command must stay in one piece to be copied.
+    text = Text.assemble(("error: ", "bold red"), (printable(message), "red"))
+    Console(stderr=True).print(text, soft_wrap=True)
 
 
 def print_hint(text: str) -> None:

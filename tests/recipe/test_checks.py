@@ -41,7 +41,6 @@ cells:
   foo: {}
   adam: {beta2: true, eps: -1}
 optimizer: {name: rmsprop, lr: -1, alpha: x, nesterov: true}
-schedule: [1]
 train:
   batch_size: 0
   epochs: 1.5
@@ -67,12 +66,11 @@ extra: 1
         "optimizer.lr": 12,
         "optimizer.alpha": 12,
         "optimizer.nesterov": 12,
-        "schedule": 13,
-        "train.batch_size": 15,
-        "train.epochs": 16,
-        "train.early_stopping.patence": 18,
-        "target.value": 20,
-        "extra": 21,
+        "train.batch_size": 14,
+        "train.epochs": 15,
+        "train.early_stopping.patence": 17,
+        "target.value": 19,
+        "extra": 20,
     }
     assert {key: where for key, (where, _) in found.items() if where.startswith(path)} == {
         key: f"{path}:{line}" for key, line in lines.items()

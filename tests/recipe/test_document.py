@@ -10,7 +10,7 @@ import yaml
 from recipe_files import MINIMAL, mistakes, write
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.recipe.recipe import load_recipe
+from momentum_cli.recipe.recipe import InvalidRecipeError, load_recipe
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,44 @@ def test_aliases_and_merges_work_and_do_not_explode(tmp_path: Path) -> None:
     assert mistakes(path)["cells.adam-gru.beta2"][0] == f"{path}:9"
     levels = [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9) if i else 1}]" for i in range(9)]
     nested = [f"m{i}: &m{i} {{{', '.join(f'k{k}: *m{i - 1}' for k in range(9)) if i else 'x: 1'}}}" for i in range(9)]
-    for bomb in (nested, ["a: &a {b: *a}"]):
-        with pytest.raises(RecipeError, match="aliases without end"):
+    for bomb in (nested, levels, ["a: &a {b: *a}"], ["a: &a [*a]"]):
+        with pytest.raises(RecipeError, match=r"aliases without end|more than 20,000 values"):
             load_recipe(write(tmp_path, "\n".join(bomb)))
-    with pytest.raises(RecipeError, match="unknown section"):
-        load_recipe(write(tmp_path, MINIMAL + "\n".join(levels)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task: {name: adding}\nx: \a\n", "2: not valid YAML: it must not contain the character U+0007"),
+        ("x: !!timestamp abc", "the tag 'tag:yaml.org,2002:timestamp' is not used in recipes"),
+        ("x: !!bool abc", "a value does not fit its tag ('abc')"),
+        ("x: !!int abc", "a value does not fit its tag"),
+        ('x: "a\\0b"', "a text must not contain NUL"),
+        ("[" * 5000, "it is nested too deeply"),
+    ],
+)
+def test_what_recipes_do_not_have_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        load_recipe(write(tmp_path, text))
+
+
+def test_an_override_cannot_contain_itself(tmp_path: Path) -> None:
+    found = mistakes(write(tmp_path, MINIMAL), "cells=&a {lstm: *a}")
+    assert found["cells"] == ("override 'cells=&a {lstm: *a}'", "the value is not valid YAML: aliases without end")
+
+
+def test_many_and_long_mistakes_are_counted(tmp_path: Path) -> None:
+    lines = "".join(f"  k{number}{'x' * 10_000}: 1\n" for number in range(90))
+    with pytest.raises(InvalidRecipeError) as caught:
+        load_recipe(write(tmp_path, f"task:\n  name: adding\n{lines}"))
+    assert len(caught.value.entries) == 20
+    assert str(caught.value).splitlines()[-1].endswith(" more")
+    assert len(str(caught.value)) < 40_000
+
+
+def test_a_large_file_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="must have at most 1,000,000 bytes, got 1,000,001"):
+        load_recipe(write(tmp_path, "#" * 1_000_001))
 
 
 def test_a_key_written_twice_is_a_mistake(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ import torch
 
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.inference.evaluate import class_table, evaluate
+from momentum_cli.progress import NullUi
 from momentum_cli.recipe.recipe import Recipe, load_recipe, parse_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint
 from momentum_cli.runs.metrics_log import read_metrics
@@ -187,16 +189,22 @@ def test_a_signal_writes_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("launcher", "batch_size"),
+    ("launcher", "batch"),
     # 1257 sequences: the last group of an epoch has 105 of 128, which do not divide evenly, or 1 of 628, which leaves
     # one process without any.
-    [(["-m", "momentum_cli"], 64), (["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"], 314)],
+    [
+        (["-m", "momentum_cli"], ["train.batch_size=128"]),
+        (
+            ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+            ["train.batch_size=314", "train.scale_batch=true"],
+        ),
+    ],
     ids=["--devices", "torchrun"],
 )
-def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path, launcher: list[str], batch_size: int) -> None:
+def test_two_processes_are_one_with_the_same_batch(tmp_path: Path, launcher: list[str], batch: list[str]) -> None:
     options = ["train.epochs=2", "model.hidden_size=8", "optimizer.name=sgd", "optimizer.lr=0.1", "target=null"]
     two, one = tmp_path / "two", tmp_path / "one"
-    arguments = ["train", "digits", *options, f"train.batch_size={batch_size}", "--out", str(two), "--json"]
+    arguments = ["train", "digits", *options, *batch, "--out", str(two), "--json"]
     if "--nproc-per-node" in launcher:
         launcher = [*launcher, "-m", "momentum_cli"]
     else:
@@ -211,11 +219,31 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path, launcher: 
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    alone = train(load_recipe("digits", [*options, f"train.batch_size={2 * batch_size}"]), out=one)
+    whole = "train.batch_size=628" if "train.scale_batch=true" in batch else batch[0]
+    alone = train(load_recipe("digits", [*options, whole]), out=one)
+    assert "2 processes share each batch of" in done.stderr
     assert result["processes"] == 2
     assert (result["steps"], result["samples"]) == (alone["steps"], alone["samples"])
     assert result["test"]["loss"] == pytest.approx(alone["test"]["loss"], rel=1e-4)
     torch.testing.assert_close(parameters(two), parameters(one), rtol=1e-4, atol=1e-6)
+
+
+def test_a_longer_plan_says_that_the_rate_rises_again(tmp_path: Path) -> None:
+    class Notes(NullUi):
+        def note(self, text: str, level: str = "info") -> None:
+            notes.append(text)
+
+    notes: list[str] = []
+    folder = tmp_path / "run"
+    cosine = recipe(schedule={"name": "cosine"}, optimizer={"lr": 0.01}, train={"epochs": None, "max_steps": 10})
+    train(cosine, out=folder)
+    train(cosine.override("train.max_steps=20"), resume=folder, ui=Notes())
+    # Half of a cosine over 20 steps is 1/2; the last step of one over 10 is at 9/10 of its half wave.
+    last = 0.01 * (1 + math.cos(math.pi * 0.9)) / 2
+    assert f"rises from {last:.3g} at step 10 to 0.005; schedule.name=constant optimizer.lr={last:.3g}" in notes[0]
+    notes.clear()
+    train(cosine.override("train.max_steps=20"), resume=folder, ui=Notes())
+    assert notes == []
 
 
 def test_dry_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

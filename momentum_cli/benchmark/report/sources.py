@@ -21,6 +21,7 @@ from momentum_cli.benchmark.results.statistics import Point, Traces
 from momentum_cli.benchmark.results.summary import summarise_runs
 from momentum_cli.benchmark.running.folder import BENCH
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.reading import read_text
 from momentum_cli.runs.metrics_log import read_metrics
 
 # Times depend on these; two sources that differ in one of them are not put into one report without being asked to.
@@ -133,8 +134,8 @@ def _runs(folders: Sequence[Path]) -> Source:
 
 def _result(folder: Path) -> dict[str, Any]:
     try:
-        result = read_numbers((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        result = read_numbers(read_text(folder / "result.json"))
+    except ValueError as error:
         raise DataError(f"{folder / 'result.json'} cannot be read: {error}") from error
     needed = ("task", "cell", "seed", "target", "best", "recipe", "selected_on", "threads", "steps")
     if not isinstance(result, dict) or any(key not in result for key in needed):
@@ -144,8 +145,8 @@ def _result(folder: Path) -> dict[str, Any]:
 
 def _environment(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_text(folder / "environment.json"))
+    except (DataError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -13,6 +13,7 @@ from momentum_cli.benchmark.results.statistics import Point, Traces
 from momentum_cli.benchmark.results.summary import FORMAT, FORMAT_VERSION
 from momentum_cli.benchmark.running.folder import BENCH, RUNS
 from momentum_cli.errors import DataError
+from momentum_cli.reading import check_regular, read_text
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.runs.metrics_log import diagnostic_names, read_metrics
 
@@ -72,16 +73,16 @@ def read_traces(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
         DataError: The file is damaged.
     """
     traces: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    if not path.exists():
+        return {}
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(check_regular(path), encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 trace = traces.setdefault(row["run"], {}).setdefault(row["name"], [])
                 trace.append((int(row["step"]), float(row["value"])))
-    except FileNotFoundError:
-        return {}
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise DataError(f"{path} is damaged ({error!r}); run the benchmark again to write it anew") from error
     return traces
 
@@ -108,14 +109,14 @@ def read_curves(path: Path) -> dict[str, list[Point]]:
     """
     curves: dict[str, list[Point]] = {}
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(check_regular(path), encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 clocks = float(row["train_seconds"]), float(row["wall_seconds"])
                 point = Point(int(row["step"]), int(row["samples"]), *clocks, float(row["metric"]))
                 curves.setdefault(row["run"], []).append(point)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; it must be in the folder of {BENCH}") from error
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise DataError(f"{path} is damaged ({error!r}); run the benchmark again to write it anew") from error
     return curves
 
@@ -135,9 +136,9 @@ def read_bench(folder: Path) -> dict[str, Any]:
     """
     path = folder / BENCH
     try:
-        content = read_numbers(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; is the benchmark finished?") from error
+        content = read_numbers(read_text(path))
+    except DataError as error:
+        raise DataError(f"{error}; is the benchmark finished?") from error
     except ValueError as error:
         raise DataError(f"{path} is damaged ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -20,8 +20,9 @@ from momentum_cli.benchmark.running.folder import RUNS, kept_results
 from momentum_cli.benchmark.running.outcome import stillborn
 from momentum_cli.benchmark.running.workers import measure_memory, work_in_processes
 from momentum_cli.data import Dataset
-from momentum_cli.errors import Interrupted, Stopped
+from momentum_cli.errors import DataError, Interrupted, Stopped
 from momentum_cli.progress import BenchUi, RunState, Status
+from momentum_cli.reading import read_text
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.files import write_json
 from momentum_cli.training.launch import determinism, launch, signals
@@ -186,7 +187,7 @@ def _warm_up(run: RunSpec, dataset: Dataset, fabric: Fabric) -> None:
 def _memory(group: Sequence[RunSpec], setting: Setting) -> dict[str, int | None]:
     """Return the peak memory of a process with each run alone; it is measured once a cell and kept."""
     path = setting.folder / "memory.json"
-    known: dict[str, int | None] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known: dict[str, int | None] = _known_memory(path)
     # A learning rate does not change what a step needs.
     keys = {run.id: f"{run.comparison} {run.arm or run.label}" for run in group}
     # What could not be measured once may be another time: a machine without free memory, say.
@@ -197,6 +198,16 @@ def _memory(group: Sequence[RunSpec], setting: Setting) -> dict[str, int | None]
         known |= {keys[run.id]: value for run, value in zip(missing, values, strict=True)}
         write_json(path, known)
     return {run.id: known[keys[run.id]] for run in group}
+
+
+def _known_memory(path: Path) -> dict[str, int | None]:
+    if not path.exists():
+        return {}
+    try:
+        known: dict[str, int | None] = json.loads(read_text(path))
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}); delete it to measure again") from error
+    return known
 
 
 def _before(run: RunSpec, result: dict[str, Any] | None) -> RunState:

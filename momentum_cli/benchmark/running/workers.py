@@ -23,6 +23,7 @@ from momentum_cli.benchmark.running.outcome import RESULT, stillborn
 from momentum_cli.cells.plugins import load_plugins, loaded_files
 from momentum_cli.errors import RunError
 from momentum_cli.progress import NO_PROGRESS, RunState
+from momentum_cli.reading import read_text
 from momentum_cli.recipe.building import build_task
 
 # fork would copy a process with threads in it, whose locks nobody opens again
@@ -98,7 +99,7 @@ def work_in_processes(
                     active.remove(worker)
                     path = folder / worker.run.id / RESULT
                     if path.is_file():
-                        results.append((worker.run.id, json.loads(path.read_text(encoding="utf-8"))))
+                        results.append((worker.run.id, json.loads(read_text(path))))
                     elif not stopped():
                         error = RunError(_death(worker.process.exitcode))
                         results.append((worker.run.id, stillborn(worker.run, folder / worker.run.id, error)))

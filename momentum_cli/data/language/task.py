@@ -12,6 +12,7 @@ from momentum_cli.data.language.vocabulary import Level, Vocabulary
 from momentum_cli.errors import DataError
 from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
+from momentum_cli.reading import read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +136,7 @@ class Language(Task):
         texts = {}
         for split, path in files.items():
             try:
-                content = path.read_bytes()
+                content = read_bytes(path)
             except OSError as error:
                 raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
             if self.level != "byte":

@@ -13,6 +13,7 @@ import numpy as np
 
 from momentum_cli.errors import DataError
 from momentum_cli.messages import refuse
+from momentum_cli.reading import check_regular
 
 ENDINGS = (".wav", ".flac", ".sph")
 """Endings of recordings, in lower case. Its first bytes say what a file is: TIMIT's SPHERE files end in .WAV."""
@@ -46,12 +47,14 @@ def read_recording(path: Path) -> tuple[np.ndarray, int, dict[str, str]]:
         RecordingError: The file is of another kind, cut short, compressed with shorten, or has several channels.
     """
     try:
-        with open(path, "rb") as file:
+        with open(check_regular(Path(path)), "rb") as file:
             start = file.read(12)
             if start.startswith(_SPHERE):
                 return _read_sphere(file)
             if start[:4] == b"RIFF" and start[8:] == b"WAVE":
                 _check_riff(file)
+    except DataError as error:
+        raise RecordingError("unreadable", str(error)) from error
     except OSError as error:
         raise RecordingError("unreadable", f"cannot be read: {error.strerror or error}") from error
     return *_read_sound(path), {}

@@ -6,6 +6,7 @@ import csv
 import io
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, ClassVar
@@ -20,6 +21,7 @@ from momentum_cli.inference.predict.preparation import Preparation
 from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answer
 from momentum_cli.messages import unknown
 from momentum_cli.progress import Ui
+from momentum_cli.reading import check_regular
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 ARRAYS = (".npy", ".npz", ".csv")
@@ -69,7 +71,7 @@ def read_samples(source: str, preparation: Preparation) -> Iterator[Sample | Bro
         if source == "-":
             yield from _read_stream(sys.stdin.buffer, preparation)
             return
-        suffix = Path(source).suffix.lower()
+        suffix = check_regular(Path(source)).suffix.lower()
         if suffix in IMAGES:
             with open(source, "rb") as file:
                 yield Sample(source, None, preparation.image(_grey(file)))
@@ -82,8 +84,9 @@ def read_samples(source: str, preparation: Preparation) -> Iterator[Sample | Bro
                 yield from reader(source, file, preparation)
         else:
             yield Broken(source, None, unknown("ending", suffix, IMAGES + ARRAYS))
-    except (DataError, OSError, ValueError, EOFError, zipfile.BadZipFile, SyntaxError) as error:
+    except (DataError, OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = reason.removeprefix(f"{source}: ")
         yield Broken(source, None, reason or type(error).__name__)
 
 

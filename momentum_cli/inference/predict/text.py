@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from momentum_cli.data.language.vocabulary import Vocabulary
-from momentum_cli.errors import RecipeError
+from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.inference.opened import Subject
 from momentum_cli.inference.predict.reader import Broken, Prediction
 from momentum_cli.metrics import METRICS
 from momentum_cli.progress import Ui
+from momentum_cli.reading import read_bytes
 
 # Tokens of a line that are run at once; the state is carried from one window to the next.
 _WINDOW = 1024
@@ -62,12 +63,12 @@ class TextReader:
 
     def _read(self, source: str) -> Iterator[Prediction | Broken]:
         try:
-            content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+            content = sys.stdin.buffer.read() if source == "-" else read_bytes(Path(source))
             lines = content.split(b"\n")
             if self._vocabulary.level != "byte":
                 content.decode()
-        except OSError as error:
-            yield Broken(source, None, error.strerror or str(error))
+        except DataError as error:
+            yield Broken(source, None, str(error).removeprefix(f"{source}: "))
             return
         except UnicodeDecodeError as error:
             yield Broken(source, None, f"not UTF-8 text at byte {error.start}")

@@ -20,6 +20,7 @@ from momentum_cli.data.files.task import METRICS
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse, unknown
+from momentum_cli.reading import check_data
 from momentum_cli.recipe.first.guess import ORDER, SEQUENCE, SPLIT, TARGET, Guess, named, one, target_of
 from momentum_cli.recipe.first.speech import first_speech_recipe, recordings_below
 from momentum_cli.recipe.first.tables import guess_table
@@ -48,6 +49,7 @@ def first_recipe(
     """
     if not data.exists():
         raise DataError(f"{data}: no such file or folder")
+    check_data(data)
     guess = Guess(kind or "")
     if data.is_dir():
         if recordings_below(data):
