@@ -12,7 +12,7 @@ from typing import Any
 from momentum_cli.benchmark.results.statistics import Point, Traces
 from momentum_cli.benchmark.results.summary import FORMAT, FORMAT_VERSION
 from momentum_cli.benchmark.running.folder import BENCH, RUNS
-from momentum_cli.errors import DataError
+from momentum_cli.errors import DataError, system_error
 from momentum_cli.reading import check_regular, read_text
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.runs.metrics_log import diagnostic_names, read_metrics
@@ -81,7 +81,7 @@ def read_traces(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
                 trace = traces.setdefault(row["run"], {}).setdefault(row["name"], [])
                 trace.append((int(row["step"]), float(row["value"])))
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
+        raise system_error(error, path) from error
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise DataError(f"{path} is damaged ({error!r}); run the benchmark again to write it anew") from error
     return traces
@@ -114,8 +114,10 @@ def read_curves(path: Path) -> dict[str, list[Point]]:
                 clocks = float(row["train_seconds"]), float(row["wall_seconds"])
                 point = Point(int(row["step"]), int(row["samples"]), *clocks, float(row["metric"]))
                 curves.setdefault(row["run"], []).append(point)
+    except DataError as error:
+        raise DataError(f"{error}; it must be in the folder of {BENCH}") from error
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; it must be in the folder of {BENCH}") from error
+        raise system_error(error, path) from error
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise DataError(f"{path} is damaged ({error!r}); run the benchmark again to write it anew") from error
     return curves
