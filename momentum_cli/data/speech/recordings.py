@@ -47,14 +47,16 @@ def read_recording(path: Path) -> tuple[np.ndarray, int, dict[str, str]]:
         RecordingError: The file is of another kind, cut short, compressed with shorten, or has several channels.
     """
     try:
-        with open(check_regular(Path(path)), "rb") as file:
+        check_regular(Path(path))
+    except DataError as error:
+        raise RecordingError("unreadable", str(error).removeprefix(f"{path}: ")) from error
+    try:
+        with open(path, "rb") as file:
             start = file.read(12)
             if start.startswith(_SPHERE):
                 return _read_sphere(file)
             if start[:4] == b"RIFF" and start[8:] == b"WAVE":
                 _check_riff(file)
-    except DataError as error:
-        raise RecordingError("unreadable", str(error)) from error
     except OSError as error:
         raise RecordingError("unreadable", f"cannot be read: {error.strerror or error}") from error
     return *_read_sound(path), {}
