@@ -61,7 +61,7 @@ _LIMITS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.E
 
 
 def system_error(error: OSError, path: str | os.PathLike[str] = "") -> MomentumError:
-    """Return an error of the operating system as one of ours: "PATH: no space left on device".
+    """Return an error of the operating system as one of ours: "PATH: No space left on device".
 
     Args:
         error: What the system said.
@@ -72,7 +72,7 @@ def system_error(error: OSError, path: str | os.PathLike[str] = "") -> MomentumE
     """
     reason = error.strerror or str(error)
     place = error.filename if error.filename is not None and not path else path
-    text = f"{os.fsdecode(place) if isinstance(place, bytes) else place}: {reason[:1].lower()}{reason[1:]}"
+    text = f"{os.fsdecode(place) if isinstance(place, bytes) else place}: {reason}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         text += "; free some space, then run the command again"
     return RunError(text) if error.errno in _LIMITS else DataError(text)

@@ -122,7 +122,7 @@ def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(RunError, match="safetensors: no space left on device"):
+    with pytest.raises(RunError, match="safetensors: No space left on device"):
         save_checkpoint(path, example())
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]

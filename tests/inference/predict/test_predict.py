@@ -190,7 +190,7 @@ def test_what_is_broken_is_reported_and_the_rest_predicted(
         "g.npz: the file must hold one array, or one named inputs, images, x; it holds labels, other",
         "h.npz",
         "i.csv: the file holds no rows",
-        "absent.png: no such file",
+        "absent.png: No such file",
     ):
         assert message in text, message
     records = [json.loads(line) for line in out.read_text().splitlines()]
