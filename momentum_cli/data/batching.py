@@ -207,9 +207,10 @@ def stratified_holdout(classes: Tensor, held: int, generator: torch.Generator) -
     quota, remainder = counts * held // n, counts * held % n
     extra = torch.argsort(remainder, descending=True, stable=True)[: held - int(quota.sum())]
     quota[extra] += 1
-    chosen = torch.zeros(n, dtype=torch.bool)
     shuffled = torch.randperm(n, generator=generator)
-    for label, number in enumerate(quota.tolist()):
-        members = shuffled[classes[shuffled] == label]
-        chosen[members[:number]] = True
+    # The first of each class in shuffled order, which a stable sort by class keeps.
+    by_class = shuffled[torch.argsort(classes[shuffled], stable=True)]
+    place_in_class = torch.arange(n) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    chosen = torch.zeros(n, dtype=torch.bool)
+    chosen[by_class[place_in_class < quota.repeat_interleave(counts)]] = True
     return torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()

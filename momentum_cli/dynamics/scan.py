@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
 # Up to this many steps one block is as fast as several.
@@ -46,6 +47,11 @@ def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, ru
         first = None if start is None else start.to(x.dtype)
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return _scan(decays, x, first, backward=False)
+        grad = torch.is_grad_enabled() and (x.requires_grad or (first is not None and first.requires_grad))
+        if not grad and forward_ad._current_level < 0:
+            # The usual case, an input of the data: a node of the graph would take longer than a short scan.
+            with torch.no_grad():
+                return (run or _scan)(decays, x, first, backward=False)
         result: Tensor = _Scan.apply(run or _scan, decays, x, first, False)
         return result
 

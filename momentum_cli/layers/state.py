@@ -5,6 +5,7 @@ Axes: B batch, D input, H hidden, G gates * H, L layers * directions.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -116,24 +117,32 @@ class StateLayout(NamedTuple):
     @property
     def places(self) -> list[list[Place]]:
         """The places of the tensors of each layer and direction, those of the recurrence first."""
-        recurrent, layers = len(self.recurrence.state_names), len(self.input_sizes)
-        places = []
-        for index in range(layers * self.directions):
-            layer, direction = divmod(index, self.directions)
-            own = [(number, index) for number in range(recurrent)]
-            number = recurrent
-            for name in self.dynamics.state_names:
-                if name == "k":  # the same everywhere
-                    own.append((number, 0))
-                    number += 1
-                elif self.filtered:
-                    own.append((number + layer, direction))
-                    number += layers
-                else:
-                    own.append((number, index))
-                    number += 1
-            places.append(own)
-        return places
+        recurrent, dynamics = len(self.recurrence.state_names), self.dynamics.state_names
+        return _places(recurrent, dynamics, self.filtered, len(self.input_sizes), self.directions)
+
+
+@lru_cache
+def _places(
+    recurrent: int, dynamics: tuple[str, ...], filtered: bool, layers: int, directions: int
+) -> list[list[Place]]:
+    """Compute `StateLayout.places` once for all calls of layers alike; nobody changes the result."""
+    places = []
+    for index in range(layers * directions):
+        layer, direction = divmod(index, directions)
+        own = [(number, index) for number in range(recurrent)]
+        number = recurrent
+        for name in dynamics:
+            if name == "k":  # the same everywhere
+                own.append((number, 0))
+                number += 1
+            elif filtered:
+                own.append((number + layer, direction))
+                number += layers
+            else:
+                own.append((number, index))
+                number += 1
+        places.append(own)
+    return places
 
 
 # TorchScript compiles these two.

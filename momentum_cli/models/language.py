@@ -10,12 +10,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, embedding
+from torch.nn.functional import embedding
 
 from momentum_cli.data import NOT_SCORED, Batch
 from momentum_cli.dynamics.state import State
 from momentum_cli.layers.stack import RecurrentStack, locked_dropout
 from momentum_cli.messages import Said, refuse
+from momentum_cli.models.cross_entropy import linear_cross_entropy
 from momentum_cli.models.inputs import Tokens
 from momentum_cli.models.model import LossSum, Model, TrainingLoss
 
@@ -182,7 +183,7 @@ class LanguageModel(Model):
         if isinstance(self.head, nn.AdaptiveLogSoftmaxWithLoss):
             counts = targets != NOT_SCORED
             return -self.head(read[counts], targets[counts]).output.sum()  # type: ignore[no-any-return]
-        return cross_entropy(_at_least_float32(self.head(read)), targets, ignore_index=NOT_SCORED, reduction="sum")
+        return linear_cross_entropy(read, self.head.weight, self.head.bias, targets)
 
     def _penalty(self, hidden: Tensor, read: Tensor) -> Tensor | None:
         if self.activation_penalty == 0.0 and self.slowness_penalty == 0.0:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -200,7 +201,8 @@ class Trainer:
         progress = self.progress
         with self.random.inside():
             self.clock.start()
-            self._model.train()
+            if not self.module.training:  # Fabric's wrapper takes half a millisecond to say so again
+                self._model.train()
             group = self._next_group()
             rate = self._set_learning_rate()
             if progress.step_in_epoch == 0:
@@ -214,7 +216,8 @@ class Trainer:
             if carried:
                 # The state of a step that was not finite would spoil all that follow.
                 self.carried = self.guard.carried(carried, self.carried, finite)
-            self._optimizer.zero_grad(set_to_none=True)
+            for parameter in parameters:
+                parameter.grad = None
             progress.step += 1
             progress.step_in_epoch += 1
             progress.samples += group.numel()
@@ -302,7 +305,8 @@ class Trainer:
             # A process without a sequence still takes part in the exchange of gradients, with weight 0.
             weight = 1.0 if len(mine) else 0.0
             batch = self._splits["train"].batch(mine if len(mine) else part[:1])
-            with fabric.no_backward_sync(self._model, enabled=number + 1 < len(parts)):
+            waits = world > 1 and number + 1 < len(parts)
+            with fabric.no_backward_sync(self._model) if waits else nullcontext():
                 before = self.carried[number] if goes_on else None
                 summed, penalty, after = self._loss(batch, before)
                 loss = summed * (weight / count)

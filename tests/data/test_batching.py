@@ -105,3 +105,14 @@ def test_places_left_over_go_to_the_largest_remainders(held: int, quota: list[in
     classes = torch.tensor([0] * 6 + [1] * 3 + [2])
     _, out = stratified_holdout(classes, held, stream("x"))
     assert torch.bincount(classes[out], minlength=3).tolist() == quota
+
+
+def test_those_held_out_of_a_class_are_its_first_in_shuffled_order() -> None:
+    """Against a loop over the classes; some have one member, some none."""
+    classes = torch.randint(40, (300,), generator=stream("classes")) ** 2
+    _, out = stratified_holdout(classes, 90, stream("x"))
+    shuffled, wanted = torch.randperm(300, generator=stream("x")), []
+    for label in classes.unique():
+        members = [number for number in shuffled.tolist() if classes[number] == label]
+        wanted += members[: int((classes[out] == label).sum())]
+    assert sorted(wanted) == out.tolist()
