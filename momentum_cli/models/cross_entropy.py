@@ -44,7 +44,8 @@ class _Chunked(torch.autograd.Function):
         d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         d_bias = torch.zeros_like(_wide(bias))
         total = torch.zeros((), dtype=_wide(hidden[:0]).dtype, device=hidden.device)
-        for part, wanted, d_part in zip(hidden.split(rows), targets.split(rows), d_hidden.split(rows), strict=True):
+        parts = (torch.split(tensor, rows) for tensor in (hidden, targets, d_hidden))
+        for part, wanted, d_part in zip(*parts, strict=True):
             scored = (wanted != NOT_SCORED).unsqueeze(1)
             place = wanted.unsqueeze(1).where(scored, 0)
             logits = _wide(linear(part, weight, bias))
