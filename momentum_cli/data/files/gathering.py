@@ -39,6 +39,7 @@ class Gathered:
         facts: What the reader found.
         columns: Names of the columns or arrays that the features are in.
         breaks: Steps before which a series has a gap that no window may span, int64, increasing.
+        times: (S,) times of the steps where they were asked for, or None.
         clocks: (n,) the last time of each sequence and the spacing of its steps; [] of a file read from the cache.
     """
 
@@ -57,6 +58,7 @@ class Gathered:
     columns: tuple[str, ...] = ()
     breaks: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     clocks: list[Clock] = field(default_factory=list)
+    times: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -85,10 +87,19 @@ class Gatherer:
         problems: Receives every mistake.
         folder: Where to keep the steps as files; None keeps them in memory.
         whole: A piece is a whole sequence, so its steps may be sorted.
+        keep_times: Keep the times of all steps.
     """
 
     def __init__(
-        self, schema: Schema, missing: str, source: Source, problems: Problems, folder: Path | None, *, whole: bool
+        self,
+        schema: Schema,
+        missing: str,
+        source: Source,
+        problems: Problems,
+        folder: Path | None,
+        *,
+        whole: bool,
+        keep_times: bool = False,
     ) -> None:
         self.schema, self.missing, self.source, self.problems, self.whole = schema, missing, source, problems, whole
         self._folder = folder
@@ -98,6 +109,7 @@ class Gatherer:
         self._ordering = Ordering(schema, whole, problems)
         self._breaks: list[int] = []
         self._clocks: list[Clock] = []
+        self._keep_times, self._times = keep_times, list[np.ndarray]()
         self._taken = 0
         self._seen: set[str] = set()
         self._names: list[str] = []
@@ -150,6 +162,7 @@ class Gatherer:
             self.source.columns or self.source.features,
             np.array(self._breaks, np.int64),
             self._clocks,
+            np.concatenate(self._times) if self._times else None,
         )
 
     def _recoded(self, steps: Steps | None, recode: np.ndarray) -> Steps:
@@ -193,6 +206,8 @@ class Gatherer:
             take = self._take_step_targets if self.schema.target_every_step else self._take_target
             take(piece, current)
         self._features.append(piece.features)
+        if self._keep_times and piece.order is not None:
+            self._times.append(piece.order)
         self._lengths[-1] += len(piece.features)
         self._taken += len(piece.features)
 

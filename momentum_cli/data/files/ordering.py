@@ -38,10 +38,7 @@ class Clock:
     def text(self, steps: int = 0) -> str | float:
         """Return the time of a step behind the last one, where steps are even; 0 is the last one itself."""
         at = self.last + (steps * round(self.spacing or 0) if self.is_date else steps * (self.spacing or 0))
-        if not self.is_date:
-            return float(at)
-        moment = datetime(1970, 1, 1) + timedelta(microseconds=at // 1000)
-        return moment.isoformat() + (f"{at % 1000:03}" if at % 1000 else "")
+        return time_text(at) if self.is_date else float(at)
 
 
 class Ordering:
@@ -117,6 +114,17 @@ class Ordering:
 def exact(time: Any) -> Any:
     """Return a number as it is, and a time as whole nanoseconds, which Python holds for every year."""
     return int(time.astype(np.int64)) * _nanoseconds(time.dtype) if time.dtype.kind == "M" else time.item()
+
+
+def time_text(nanoseconds: int) -> str:
+    """Return nanoseconds since 1970 as ISO 8601, of any year."""
+    moment = datetime(1970, 1, 1) + timedelta(microseconds=nanoseconds // 1000)
+    return moment.isoformat() + (f"{nanoseconds % 1000:03}" if nanoseconds % 1000 else "")
+
+
+def time_texts(order: np.ndarray) -> list[str | float]:
+    """Return the times of steps, dates as ISO 8601."""
+    return [time_text(exact(time)) if order.dtype.kind == "M" else float(time) for time in order]
 
 
 def _nanoseconds(dtype: np.dtype[Any]) -> int:

@@ -18,6 +18,7 @@ from momentum_cli.data.files.cache import open_source
 from momentum_cli.data.files.compression import COMPRESSED
 from momentum_cli.data.files.gathering import Gathered, Gatherer
 from momentum_cli.data.files.normalisation import OneHot, Scaling
+from momentum_cli.data.files.ordering import time_texts
 from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema, format_of
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
@@ -124,7 +125,7 @@ class FileReader:
                     yield Broken(source, row, text)
                     continue
                 begin = end - self._window
-            times = {} if self._window is None else self._times(gathered, place)
+            times = self._times(gathered, place)
             yield Sample(source, row, self._inputs(gathered, begin, end), name, times=times)
         for problem in problems.all:
             yield Broken(source, None, str(problem))
@@ -148,10 +149,16 @@ class FileReader:
         for fact, value in self._facts.items():
             if opened.facts.get(fact) != value:
                 raise DataError(refuse(f"the {fact}", opened.facts.get(fact), f"be {value}, as in training"))
-        return Gatherer(schema, self._missing, opened, problems, None, whole=True).gather()
+        keep_times = schema.kind == "labelling"
+        return Gatherer(schema, self._missing, opened, problems, None, whole=True, keep_times=keep_times).gather()
 
     def _times(self, gathered: Gathered, place: int) -> dict[str, Any]:
-        """Return the time of the last step, and those of the forecast where the steps of a series are even."""
+        """Return the times of labelled steps; of a forecast the last one, and its own where the steps are even."""
+        if self._schema.kind == "labelling" and gathered.times is not None:
+            start = int(gathered.starts[place])
+            return {"times": time_texts(gathered.times[start : start + int(gathered.lengths[place])])}
+        if self._window is None:
+            return {}
         clock = gathered.clocks[place]
         if clock.last is None:
             return {}

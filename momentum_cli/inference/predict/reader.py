@@ -156,11 +156,12 @@ def plain_answer(sample: Sample, outputs: np.ndarray, trained_on: dict[str, Any]
     if trained_on["loss"] != "cross_entropy":
         return sample.place | {"values": outputs.tolist()}, outputs
     labels = trained_on["labels"] or [str(index) for index in range(outputs.shape[-1])]
-    if outputs.ndim == 2:
-        return sample.place | {"labels": [labels[index] for index in outputs.argmax(-1)]}, outputs
     # In float64 and from the largest down, so that nothing overflows.
-    weights = np.exp(outputs.astype(np.float64) - outputs.max())
-    shares = weights / weights.sum()
+    weights = np.exp(outputs.astype(np.float64) - outputs.max(-1, keepdims=True))
+    shares = weights / weights.sum(-1, keepdims=True)
+    if outputs.ndim == 2:
+        chosen = [labels[index] for index in outputs.argmax(-1)]
+        return sample.place | {"labels": chosen, "probabilities": shares.max(-1).tolist()}, outputs
     order = np.argsort(-shares, kind="stable")[:top]
     best = [{"label": labels[index], "probability": float(shares[index])} for index in order]
     return sample.place | {**best[0], "top": best}, outputs

@@ -50,7 +50,10 @@ class JsonlWriter:
 
 
 class CsvWriter:
-    """Writes one line per prediction: source, row; then label and probability of the best, the second, …; or values."""
+    """Writes one line per prediction, or per step where each has a class.
+
+    Source, row; then label and probability of the best, the second, …; or values.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -68,7 +71,11 @@ class CsvWriter:
                 end = "" if rank == 1 else f"_{rank}"
                 cells |= {f"label{end}": entry["label"], f"probability{end}": f"{entry['probability']:.6g}"}
         elif "labels" in record:
-            cells["labels"] = " ".join(record["labels"])
+            for step, label in enumerate(record["labels"]):
+                timed = {"time": record["times"][step]} if "times" in record else {}
+                probability = f"{record['probabilities'][step]:.6g}"
+                self._row(cells | {"step": step, **timed, "label": label, "probability": probability})
+            return
         elif "frames" in record:
             # The frames themselves would be thousands of columns, a different number for each recording.
             pass
@@ -81,6 +88,9 @@ class CsvWriter:
                 cells |= {} if isinstance(value, list) else {name: f"{value:.15g}"}
         else:
             cells |= {f"value_{index}": f"{value:.9g}" for index, value in enumerate(outputs.reshape(-1))}
+        self._row(cells)
+
+    def _row(self, cells: dict[str, Any]) -> None:
         if self._heading is None:
             self._heading = list(cells)
             self._writer.writerow(self._heading)

@@ -199,3 +199,41 @@ def test_forecasts_carry_their_times(tmp_path: Path) -> None:
     cells = dict(zip(heading, row, strict=True))
     assert (cells["after"], cells["time[t+2]"]) == ("2020-01-31T00:00:00", "2020-02-02T00:00:00")
     assert float(cells["x[t+2]"]) == pytest.approx(even["values"]["x"][1])
+
+
+def test_labels_of_steps_are_rows_with_their_times_and_probabilities(tmp_path: Path) -> None:
+    hours = [datetime.datetime(2020, 1, 1) + datetime.timedelta(hours=step) for step in range(6)]
+    lines = [
+        f"m{n},{hours[step].isoformat()},{(n * step) % 7},{'ud'[step % 2]}" for n in range(20) for step in range(6)
+    ]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["machine,time,x,state", *lines]) + "\n", encoding="utf-8")
+    recipe = parse_recipe(
+        {
+            "task": {"name": "files", "path": str(path), "kind": "labelling", "sequence": "machine", "order": "time",
+                     "features": ["x"], "target": "state"},
+            "model": {"hidden_size": 4},
+            "optimizer": {"name": "adam", "lr": 0.02},
+            "train": {"max_steps": 2, "batch_size": 8},
+        }
+    )  # fmt: skip
+    train(recipe, out=tmp_path / "run")
+    short = tmp_path / "b.csv"
+    # In another order than that of the times, which the rows of the answer have.
+    short.write_text("\n".join(["machine,time,x", *(line.rpartition(",")[0] for line in reversed(lines[:12]))]) + "\n")
+    for format in ("jsonl", "csv"):
+        predict(tmp_path / "run", [str(short)], format=format, out=tmp_path / f"out.{format}")
+    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    heading, *rows = ((tmp_path / "out.csv").read_text()).splitlines()
+    assert heading.split(",")[1:] == ["row", "sequence", "step", "time", "label", "probability"]
+    found = [row.split(",")[2:] for row in rows]
+    assert [cells[:3] for cells in found] == [
+        [f"m{n}", str(step), hours[step].isoformat()] for n in (1, 0) for step in range(6)
+    ]
+    wanted = [
+        (label, p) for record in records for label, p in zip(record["labels"], record["probabilities"], strict=True)
+    ]
+    assert [(cells[3], float(cells[4])) for cells in found] == [
+        (label, pytest.approx(p, rel=1e-5)) for label, p in wanted
+    ]
+    assert all(0.5 <= p <= 1 for _, p in wanted)
