@@ -6,6 +6,7 @@ Axes: n sequences, B sequences of a batch, T steps, D channels.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,9 @@ def describe_data(
         batch = dataset.train.batch(torch.arange(count))
         titles = [_title(batch.targets[row], dataset) for row in range(count)]
         lengths = [batch.inputs.shape[1]] * count if batch.lengths is None else batch.lengths.tolist()
-        samples([batch.inputs[row, :length].numpy() for row, length in enumerate(lengths)], titles, picture)
+        restore, names = _units(dataset)
+        shown = [restore(batch.inputs[row, :length].double().numpy()) for row, length in enumerate(lengths)]
+        samples(shown, titles, picture, names)
     return result
 
 
@@ -127,10 +130,23 @@ def _split(split: Sequences, dataset: Dataset) -> dict[str, Any]:
     return result
 
 
+def _units(dataset: Dataset) -> tuple[Callable[[Any], Any], list[str]]:
+    """Return the way from channels back to the units of the file, and their names where each is a feature."""
+    scaling = dataset.preprocessing.get("scaling") if dataset.preprocessing.get("kind") == "files" else None
+    if scaling is None:
+        return (lambda channels: channels), []
+    offset, scale = (torch.tensor(scaling[key], dtype=torch.float64).numpy() for key in ("offset", "scale"))
+    names = dataset.preprocessing["features"]
+    return (lambda channels: channels * scale + offset), names if len(names) == dataset.input_size else []
+
+
 def _title(target: torch.Tensor, dataset: Dataset) -> str:
+    scaling = dataset.preprocessing.get("targets")
+    if scaling and target.numel() == 1:
+        target = target.double() * scaling["scale"][0] + scaling["offset"][0]
     if dataset.loss == "cross_entropy" and target.ndim == 0 and dataset.labels:
         return dataset.labels[int(target)]
-    return f"{float(target):.3g}" if target.numel() == 1 and dataset.loss == "mse" else ""
+    return f"{float(target):.6g}" if target.numel() == 1 and dataset.loss == "mse" else ""
 
 
 def print_description(result: dict[str, Any]) -> None:

@@ -13,13 +13,14 @@ from momentum_cli.pictures.style import PALETTE, drawing, literal
 MOST_LINES = 8
 
 
-def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path) -> None:
-    """Draw some sequences as a model takes them in: channels as lines, many channels as an image.
+def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path, names: Sequence[str] = ()) -> None:
+    """Draw some sequences: channels as lines with a legend, many channels as an image.
 
     Args:
         sequences: (T, D) arrays, at most a dozen.
         titles: Above each, such as its class.
         path: the picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
+        names: Of the D channels, for the legend; none: there is no legend.
 
     Raises:
         RunError: drawing failed.
@@ -35,9 +36,12 @@ def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path) -> None
             else:
                 for channel, colour in zip(range(sequence.shape[1]), itertools.cycle(PALETTE), strict=False):
                     mark = "o" if len(sequence) == 1 else ""
-                    axes.plot(sequence[:, channel], color=colour, linewidth=1.2, marker=mark)
+                    label = literal(names[channel]) if names else None
+                    axes.plot(sequence[:, channel], color=colour, linewidth=1.2, marker=mark, label=label)
             axes.set_title(literal(title))
             axes.set_xlabel("step")
             axes.xaxis.get_major_locator().set_params(integer=True)
+        if names and len(names) <= MOST_LINES:
+            panels[0].legend(fontsize="small", loc="best")
         for axes in panels[len(sequences) :]:
             axes.set_axis_off()

@@ -480,3 +480,18 @@ def test_a_file_of_one_class_is_named_once(tmp_path: Path) -> None:
     path.write_text("\n".join(["id,t,x,label", *rows]) + "\n", encoding="utf-8")
     (problem,) = check_data(recipe_of(path, split_column=None))["problems"]
     assert problem["message"] == "the target must have two or more classes, got 1"
+
+
+def test_a_picture_shows_the_values_of_the_file_with_the_names_of_its_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from momentum_cli.pictures import samples as module
+
+    drawn: list[Any] = []
+    monkeypatch.setattr(module, "samples", lambda *arguments: drawn.append(arguments))
+    path = table(tmp_path / "a.csv")
+    describe_data(recipe_of(path), picture=tmp_path / "s.svg")
+    ((sequences, titles, _, names),) = drawn
+    cells = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    np.testing.assert_allclose(sequences[0], [[float(cell) for cell in row[2:4]] for row in cells[:5]], rtol=1e-5)
+    assert (names, titles[:2]) == (["x", "y"], ["a", "b"])
