@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli import allocator
+from momentum_cli.errors import RunError
 
 PACKAGES = (
     "momentumrnn",
@@ -109,6 +110,32 @@ def _memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return None
+
+
+def available_bytes() -> int | None:
+    """Return the memory that new work can have without swapping, or None where the system does not report it."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return _memory_bytes()
+
+
+def require_memory(needed: int, what: str) -> None:
+    """Refuse what cannot fit into memory, before it is asked for: a system that promises too much kills the process.
+
+    Args:
+        needed: Bytes, rather too few than too many.
+        what: What needs them, with the options to change, for the message.
+
+    Raises:
+        RunError: There are fewer.
+    """
+    there = available_bytes()
+    if there is not None and needed > there:
+        raise RunError(f"{what}: needs at least {needed / 1e9:,.1f} GB of memory, and {there / 1e9:,.1f} GB are free")
 
 
 _STATUS = Path("/proc/self/status")

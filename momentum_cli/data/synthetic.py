@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from momentum_cli.data.batching import check_seed, stream
 from momentum_cli.data.dataset import Dataset, Split, Task
 from momentum_cli.data.sizes import Sizes
+from momentum_cli.machine import require_memory
 from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
@@ -74,7 +75,12 @@ class Adding(Task):
 
         Returns:
             Dataset with inputs (n, T, 2) float32 and targets (n,) float32.
+
+        Raises:
+            RunError: There is not enough memory.
         """
+        sequences = self.train_size + self.validation_size + self.test_size
+        require_memory(sequences * (self.length * 2 + 1) * 4, "task.length, task.train_size")
         return Dataset(
             name="adding",
             train=self._split(self.train_size, stream("adding", self.data_seed, "train")),
@@ -162,7 +168,12 @@ class Copying(Task):
 
         Returns:
             Dataset with inputs (n, T, S + 2) uint8 one-hot and targets (n, T) int64.
+
+        Raises:
+            RunError: There is not enough memory.
         """
+        sequences, steps = self.train_size + self.validation_size + self.test_size, self.sizes().length
+        require_memory(sequences * steps * (self.symbols + 2 + 8), "task.delay, task.symbols, task.train_size")
         symbols = tuple(str(symbol) for symbol in range(self.symbols))
         return Dataset(
             name="copying",

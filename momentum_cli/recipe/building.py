@@ -17,6 +17,7 @@ from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.errors import RecipeError
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.layers.stack import RecurrentStack
+from momentum_cli.machine import require_memory
 from momentum_cli.models.language import LanguageModel
 from momentum_cli.models.model import Model
 from momentum_cli.models.sequence import SequenceModel
@@ -65,10 +66,20 @@ def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) 
 
     Raises:
         RecipeError: Options of the model do not fit the data.
+        RunError: There is not enough memory.
     """
+    _check_memory(recipe)
     model = MODELS[model_section(recipe)](recipe, input_size, output_size, output)
     model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
     return model
+
+
+def _check_memory(recipe: Recipe) -> None:
+    """Refuse a model whose recurrent weights and their gradients alone are too large."""
+    options = recipe.model
+    recurrence = _cell_objects(recipe, options.cell)[1]
+    matrices = options.num_layers * (2 if options.bidirectional else 1) * getattr(recurrence, "gates", 1)
+    require_memory(2 * 4 * matrices * options.hidden_size**2, "model.hidden_size, model.num_layers")
 
 
 def build_sequence_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel:
