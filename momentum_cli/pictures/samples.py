@@ -11,6 +11,8 @@ from typing import Any
 from momentum_cli.pictures.style import PALETTE, drawing, literal
 
 MOST_LINES = 8
+# Times by which the range of all channels may be that of one before each has its own scale.
+_APART = 10
 
 
 def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path, names: Sequence[str] = ()) -> None:
@@ -25,6 +27,7 @@ def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path, names: 
     Raises:
         RunError: drawing failed.
     """
+    sequences, labels = _comparable(sequences, names)
     columns = min(3, len(sequences))
     rows = math.ceil(len(sequences) / columns)
     with drawing(path, 3.6 * columns, 0.4 + 2.3 * rows) as figure:
@@ -36,12 +39,31 @@ def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path, names: 
             else:
                 for channel, colour in zip(range(sequence.shape[1]), itertools.cycle(PALETTE), strict=False):
                     mark = "o" if len(sequence) == 1 else ""
-                    label = literal(names[channel]) if names else None
+                    label = literal(labels[channel]) if labels else None
                     axes.plot(sequence[:, channel], color=colour, linewidth=1.2, marker=mark, label=label)
             axes.set_title(literal(title))
             axes.set_xlabel("step")
             axes.xaxis.get_major_locator().set_params(integer=True)
-        if names and len(names) <= MOST_LINES:
+        if labels and len(labels) <= MOST_LINES:
             panels[0].legend(fontsize="small", loc="best")
         for axes in panels[len(sequences) :]:
             axes.set_axis_off()
+
+
+def _comparable(sequences: Sequence[Any], names: Sequence[str]) -> tuple[Sequence[Any], list[str]]:
+    """Return sequences and the words of their legend.
+
+    Channels of very different ranges, such as a pressure and a temperature, are each drawn from 0 to 1, and the legend
+    says what that is.
+    """
+    if not 1 < len(names) <= MOST_LINES:
+        return sequences, list(names)
+    low = [min(float(one[:, channel].min()) for one in sequences) for channel in range(len(names))]
+    high = [max(float(one[:, channel].max()) for one in sequences) for channel in range(len(names))]
+    widths = [top - bottom for bottom, top in zip(low, high, strict=True)]
+    known = [width for width in widths if width > 0]
+    if not known or max(high) - min(low) <= _APART * min(known):
+        return sequences, list(names)
+    scales = [width or 1.0 for width in widths]
+    words = [f"{name}: {bottom:.6g} to {top:.6g}" for name, bottom, top in zip(names, low, high, strict=True)]
+    return [(one - low) / scales for one in sequences], words

@@ -237,3 +237,27 @@ def test_labels_of_steps_are_rows_with_their_times_and_probabilities(tmp_path: P
         (label, pytest.approx(p, rel=1e-5)) for label, p in wanted
     ]
     assert all(0.5 <= p <= 1 for _, p in wanted)
+
+
+def test_channels_of_a_ts_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.ts"
+    lines = ["#c", "@problemName x", "@univariate false", "@classLabel true u v", "@data"]
+    lines += [f"{n},{n + 1},?:{-n},{-n - 1},{-n - 2}:{'uv'[n % 2]}" for n in range(12)]
+    path.write_text("\n".join([*lines, "1,2:3:u", ""]), encoding="utf-8")
+    problems = Problems()
+    task = Files(path=str(path), kind="classification", missing="forward_fill")
+    gathered = task.gather(path, problems)
+    assert gathered.feature_names == ("dim0", "dim1")
+    assert gathered.features.read(3, 6).tolist() == [[1, -1], [2, -2], [2, -3]]
+    assert [(problem.code, problem.rows) for problem in problems.all] == [("shape", [18])]
+    path.write_text("@timeStamps true\n@data\n(0,1),(1,2)\n", encoding="utf-8")
+    with pytest.raises(DataError, match="with time stamps is not read"):
+        task.gather(path, Problems())
+
+
+def test_a_table_compressed_with_zstandard(tmp_path: Path) -> None:
+    plain = series(tmp_path / "a.csv", {}).read_bytes()
+    with pa.CompressedOutputStream(str(tmp_path / "a.csv.zst"), "zstd") as stream:
+        stream.write(plain)
+    task = Files(path=str(tmp_path / "a.csv.zst"), kind="forecasting", order="date", target="x", window=4)
+    assert task.gather(Path(task.path), Problems()).features.read(0, 100)[:, 0].tolist() == list(range(100))

@@ -162,3 +162,31 @@ def test_every_step_is_labelled_and_scored(tmp_path: Path) -> None:
         right += int((guesses[row, :length] == batch.targets[row, :length]).sum())
         total += length
     assert evaluate(run)["accuracy"] == pytest.approx(right / total)
+
+
+def test_files_are_predicted_as_the_recipe_reads_them(tmp_path: Path) -> None:
+    def written(name: str, steps: range) -> Path:
+        lines = ["Tag;Zeit;Last;x"]
+        for step in steps:
+            value = f"{500 + 100 * math.sin(step / 3):.2f}".replace(".", ",")
+            lines.append(f"{step // 24 + 1:02}.10.2021;{step % 24:02}.00;{value};{step}%")
+        path = tmp_path / name
+        path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        return path
+
+    task = {"path": str(written("a.csv", range(200))), "kind": "forecasting", "order": ["Tag", "Zeit"],
+            "order_format": "%d.%m.%Y %H.%M", "target": "Last", "window": 10, "missing": "forward_fill",
+            "csv": {"delimiter": ";", "decimal": ",", "units": {"%": 0.01}}, "missing_values": ["?"]}  # fmt: skip
+    run = trained(tmp_path, **task)
+    load = [round(500 + 100 * math.sin(step / 3), 2) for step in range(200)]
+    share = [step / 100 for step in range(200)]
+    fitted = np.array([load[:140], share[:140]]).T
+    mean, deviation = fitted.mean(0), fitted.std(0)
+    inputs = torch.tensor((np.array([load[190:], share[190:]]).T - mean) / deviation, dtype=torch.float32)[None]
+    with torch.no_grad():
+        wanted = load_model(run).model(inputs)[0][0, 0].double().item() * deviation[0] + mean[0]
+    file = Path(export(run, format="onnx", out=tmp_path / "m.onnx")["file"])
+    for subject in (run, file):
+        (record,) = predicted(subject, written("b.csv", range(190, 200)), tmp_path)
+        assert record["values"]["Last"][0] == pytest.approx(wanted, rel=1e-5)
+        assert (record["after"], record["times"]) == ("2021-10-09T07:00:00", ["2021-10-09T08:00:00"])
