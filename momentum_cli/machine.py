@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -88,19 +90,45 @@ def package_version(name: str) -> str | None:
 
 
 def _git() -> dict[str, Any] | None:
-    commit = _git_output("rev-parse", "HEAD")
-    if not commit:
+    """Return the commit of the current folder and if files differ from it.
+
+    The folder may be a stranger's, and the configuration in its ``.git`` names programs that git runs to find out what
+    has changed (``core.fsmonitor``, filters). So git compares under an empty configuration, in a folder of our own that
+    only borrows the objects and a copy of the index.
+    """
+    asked = _git_output("rev-parse", "--path-format=absolute", "HEAD", "--show-toplevel", "--git-path", "objects")
+    index = _git_output("rev-parse", "--path-format=absolute", "--git-path", "index")
+    if not asked or index is None:
         return None
-    return {"commit": commit, "changed": bool(_git_output("status", "--porcelain", "--untracked-files=no"))}
+    commit, top, objects = asked.split("\n")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            bare = Path(folder)
+            (bare / "HEAD").write_text(f"{commit}\n", encoding="ascii")
+            for name in ("objects", "refs"):
+                (bare / name).mkdir()
+            shutil.copyfile(index, bare / "index")
+            own = {"GIT_DIR": folder, "GIT_WORK_TREE": top, "GIT_OBJECT_DIRECTORY": objects}
+            options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=all")
+            changes = _git_output("status", *options, folder=top, variables=own)
+    except OSError:
+        changes = None
+    return {"commit": commit, "changed": None if changes is None else bool(changes)}
 
 
-def _git_output(*arguments: str) -> str | None:
+def _git_output(*arguments: str, folder: str | None = None, variables: dict[str, str] | None = None) -> str | None:
     try:
         # No optional locks: reading must not get in the way of a git command that the user runs at the same time.
         answer = subprocess.run(
-            ["git", "--no-optional-locks", *arguments], capture_output=True, text=True, timeout=5, check=True
+            ["git", "--no-optional-locks", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+            cwd=folder,
+            env=os.environ | (variables or {}),
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError, ValueError):
         return None
     return answer.stdout.strip()
 

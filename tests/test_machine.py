@@ -1,9 +1,11 @@
-"""What a process says of its memory."""
+"""What a process says of its memory, and of the source that it runs in."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +36,30 @@ def test_a_child_does_not_begin_with_the_peak_of_its_parent() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     del block
     assert int(done.stdout) < 4 * BLOCK
+
+
+def test_a_strangers_repository_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, trap = tmp_path / "theirs", tmp_path / "ran"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run(["git", "init", "-q"], check=True)
+    (folder / "file").write_text("content")
+    (folder / ".gitattributes").write_text("file filter=trap\n")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "first"], check=True)
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {trap}\ncat\n")
+    program.chmod(0o755)
+    for key in ("core.fsmonitor", "filter.trap.clean", "filter.trap.smudge", "filter.trap.process"):
+        subprocess.run(["git", "config", key, str(program)], check=True)
+    (folder / ".git" / "hooks" / "post-index-change").write_text(program.read_text())
+    (folder / ".git" / "hooks" / "post-index-change").chmod(0o755)
+    os.utime(folder / "file", (1, 1))  # git must compare the content
+    assert machine.environment()["git"]["changed"] is False
+    (folder / "file").write_text("other text")
+    assert machine.environment()["git"]["changed"] is True
+    assert not trap.exists()
+    # The trap works: git itself falls into it.
+    subprocess.run(["git", "status"], check=False, capture_output=True)
+    assert trap.exists()
