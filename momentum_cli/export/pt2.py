@@ -1,14 +1,13 @@
 """pt2: a `torch.export` program with dynamic batch and time, or with ``aoti`` a package compiled by AOTInductor.
 
 Reading a pt2 archive with torch can unpickle objects and evaluate expressions out of it; `load` looks through the
-archive first and refuses one that holds more than plain tensors and the sizes that our own files have.
+archive first and refuses one that holds anything but what our own files are made of; see `momentum_cli.export.vetting`.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import re
 import shutil
 import tempfile
 import zipfile
@@ -22,14 +21,11 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import Content, check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.export.forms import form_of
+from momentum_cli.export.vetting import Unlisted, vet_members, vet_program
 from momentum_cli.models.model import Model
 
 SUFFIX = ".pt2"
 EXTRA = f"{KEY}.json"
-# Everything a size may be made of: numbers, symbols such as s77 and arithmetic.
-_EXPRESSION = re.compile(
-    r"(?:Symbol\('[su]\d+'(?:, (?:positive|nonnegative|integer)=True)*\)|[su]\d+|Integer|Add|Mul|Max|Min|[-+* (),\d])*"
-)
 
 
 def write(model: Model, bundle: Bundle, path: Path) -> None:
@@ -147,49 +143,28 @@ def load_compiled(path: Path) -> Pt2Program:
 
 
 def _vet(content: bytes, path: Path) -> None:
-    def refuse(what: str) -> DataError:
-        return DataError(f"{path} holds {what}, which can run code when it is loaded, and is not opened")
-
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for member in archive.namelist():
-            name = member.split("/", 1)[-1]
-            if name.endswith(("_weights_config.json", "_constants_config.json")):
-                try:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            vet_members(archive.namelist())
+            for member in archive.namelist():
+                name = member.split("/", 1)[-1]
+                if name.endswith("_config.json"):
                     entries = json.loads(archive.read(member))["config"].items()
                     pickled = [key for key, entry in entries if entry["use_pickle"] is not False]
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise DataError(f"{path} is damaged: {name} cannot be read ({error!r})") from error
-                if pickled:
-                    raise refuse(f"the pickled object {pickled[0]!r}")
-            elif name.startswith("models/"):
-                for expression in _expressions(archive.read(member), path):
-                    if not _EXPRESSION.fullmatch(expression):
-                        raise refuse(f"the expression {expression[:60]!r}")
-            elif name.startswith("data/sample_inputs/"):
-                try:
-                    torch.load(io.BytesIO(archive.read(member)), weights_only=True)
-                except Exception as error:  # torch's own classes and whatever the unpickler meets
-                    raise refuse("example inputs that are not plain tensors") from error
-            elif name.endswith((".pt", ".pkl", ".so")) or "custom_obj" in name or "opaque_obj" in name:
-                raise refuse(f"the member {name!r}")
+                    if pickled:
+                        raise Unlisted(f"the pickled object {pickled[0]!r}")
+                elif name.startswith("models/"):
+                    vet_program(archive.read(member))
+                elif name.startswith("data/sample_inputs/"):
+                    _vet_examples(archive.read(member))
+    except Unlisted as error:
+        raise DataError(f"{path} holds {error}, which can run code when it is loaded, and is not opened") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: its program cannot be read ({error!r})") from error
 
 
-def _expressions(text: bytes, path: Path) -> list[str]:
-    """Return every text of a program that torch evaluates as a symbolic expression."""
-    found: list[str] = []
-
-    def walk(node: Any) -> None:
-        if isinstance(node, dict):
-            for key, value in node.items():
-                if key == "expr_str" and isinstance(value, str):
-                    found.append(value)
-                walk(value)
-        elif isinstance(node, list):
-            for value in node:
-                walk(value)
-
+def _vet_examples(content: bytes) -> None:
     try:
-        walk(json.loads(text))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is damaged: its program cannot be read ({error})") from error
-    return found
+        torch.load(io.BytesIO(content), weights_only=True)
+    except Exception as error:  # torch's own classes and whatever the unpickler meets
+        raise Unlisted("example inputs that are not plain tensors") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import Content, check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.export.forms import form_of
+from momentum_cli.export.vetting import Unlisted, vet_archive_of_script, vet_script
 from momentum_cli.models.model import Model
 
 SUFFIX = ".pt"
@@ -117,19 +119,26 @@ def recognises(content: Content) -> bool:
 
 
 def load(path: Path) -> TorchScriptProgram:
-    """Load a file that `write` wrote. TorchScript's own reader runs no Python code.
+    """Load a file that `write` wrote.
+
+    TorchScript's own reader runs no Python code, but a program may write any file: every operator is looked at first.
 
     Raises:
-        DataError: The file is damaged, or not ours.
+        DataError: The file is damaged, not ours, or holds more than arithmetic on tensors.
     """
     content = check_zip(path)
     extra = {EXTRA: ""}
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            vet_archive_of_script(archive.read, archive.namelist())
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated")
             module = torch.jit.load(  # type: ignore[no-untyped-call]
                 io.BytesIO(content), map_location="cpu", _extra_files=extra
             )
+        vet_script(module)
+    except Unlisted as error:
+        raise DataError(f"{path} holds {error}, which may do more than compute, and is not opened") from error
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise DataError(f"{path} is not a readable TorchScript file ({first}); export it again") from error

@@ -168,6 +168,120 @@ def test_pt2_archives_that_would_run_code(files: dict[str, Path], tmp_path: Path
     assert not witness.exists()
 
 
+def _changed_program(path: Path, out: Path, change: Any) -> Path:
+    """Copy a pt2 archive; ``change(program)`` alters its program, as a dictionary."""
+
+    def rewrite(name: str, content: bytes) -> bytes:
+        if not name.startswith("models/"):
+            return content
+        program = json.loads(content)
+        change(program)
+        return json.dumps(program).encode()
+
+    return _rewritten(path, out, rewrite)
+
+
+def test_pt2_programs_of_more_than_arithmetic(files: dict[str, Path], tmp_path: Path) -> None:
+    """Operators that map files, and every text that torch puts into the Python code that it generates."""
+    witness = tmp_path / "witness"
+    evil = f"__import__('os').mkdir({str(witness)!r})"
+
+    def operator(program: Any) -> None:
+        node = program["graph_module"]["graph"]["nodes"][0]
+        node["target"] = "torch.ops.aten.from_file.default"
+
+    def python(program: Any) -> None:
+        program["graph_module"]["graph"]["nodes"][0]["target"] = "math.sqrt"
+
+    def guard(program: Any) -> None:
+        program["guards_code"] = [evil]
+
+    def guard_behind_ours(program: Any) -> None:
+        program["guards_code"] = [f"L['inputs'].size()[0] == L['inputs'].size()[0] or {evil}"]
+
+    def constant(program: Any) -> None:
+        spec = {"constant_input": {"name": "x", "value": {"as_string": f"' + {evil} + '"}}}
+        program["graph_module"]["signature"]["input_specs"].append(spec)
+
+    def text(program: Any) -> None:
+        argument = {"name": "mode", "arg": {"as_string": f"' + {evil} + '"}, "kind": 1}
+        program["graph_module"]["graph"]["nodes"][0]["inputs"].append(argument)
+
+    def name(program: Any) -> None:
+        program["graph_module"]["graph"]["nodes"][0]["outputs"] = [{"as_tensor": {"name": f"a\n{evil}"}}]
+
+    def class_object(program: Any) -> None:
+        program["graph_module"]["graph"]["nodes"][0]["inputs"][0]["arg"] = {"as_custom_obj": {"name": "x"}}
+
+    def container(program: Any) -> None:
+        program["graph_module"]["treespec_namedtuple_fields"] = {"os.system": {"fields": ["a"]}}
+
+    def part(program: Any) -> None:
+        program["hooks"] = [evil]
+
+    changes = (operator, python, guard, guard_behind_ours, constant, text, name, class_object, container, part)
+    for change in changes:
+        refused(_changed_program(files["pt2"], tmp_path / f"{change.__name__}.pt2", change), "can run code")
+    path = tmp_path / "member.pt2"
+    path.write_bytes(files["pt2"].read_bytes())
+    with zipfile.ZipFile(path, "a") as archived:
+        archived.writestr("m/data/weights/other", b"")
+    refused(path, "the member")
+    assert not witness.exists()
+    # The same way back, without a change, opens.
+    open_program(_changed_program(files["pt2"], tmp_path / "same.pt2", lambda program: None))
+
+
+class Writer(torch.nn.Module):
+    """Writes a file when it is called."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__()
+        self.target = target
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        torch.save(inputs, self.target)
+        return inputs
+
+
+class Reader(Writer):
+    """Maps a file into memory when it is called."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.from_file(self.target, True, 10)
+
+
+class Restored(torch.nn.Module):
+    """Runs something while it is loaded."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__()
+        self.target = target
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, bool]:
+        return self.target, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        self.target, self.training = state
+        torch.save(torch.zeros(1), self.target)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.* is deprecated")
+@pytest.mark.parametrize("kind", [Writer, Reader, Restored])
+def test_torchscript_of_more_than_arithmetic(kind: Any, files: dict[str, Path], tmp_path: Path) -> None:
+    witness, path = tmp_path / "witness", tmp_path / "theirs.pt"
+    extra = {"momentumrnn.json": ""}
+    torch.jit.load(files["torchscript"], _extra_files=extra)
+    torch.jit.save(torch.jit.script(kind(str(witness))), path, _extra_files=extra)
+    refused(path, "is not opened")
+    assert not witness.exists()
+
+
 def test_compiled_code_is_not_run(files: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "compiled.pt2"
     with zipfile.ZipFile(path, "w") as archived:
