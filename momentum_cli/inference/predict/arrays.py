@@ -18,7 +18,7 @@ from momentum_cli.data.files.columns import is_number
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
 from momentum_cli.inference.predict.preparation import Preparation
-from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answer
+from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answers
 from momentum_cli.messages import unknown
 from momentum_cli.progress import Ui
 from momentum_cli.reading import check_regular
@@ -51,7 +51,7 @@ class ArrayReader:
             self._subject,
             sources,
             lambda source: read_samples(source, self._preparation),
-            lambda sample, outputs: plain_answer(sample, outputs, self._subject.trained_on, self._top),
+            lambda samples, outputs: plain_answers(samples, outputs, self._subject.trained_on, self._top),
             batch_size,
             ui,
         )

@@ -23,7 +23,7 @@ from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema, format_of
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
-from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answer
+from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answers
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.progress import Ui
 
@@ -56,7 +56,7 @@ class FileReader:
 
     def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
         """Predict each sequence of a file; see `Reader`."""
-        return in_batches(self._subject, sources, self.read, self._answer, batch_size, ui)
+        return in_batches(self._subject, sources, self.read, self._answers, batch_size, ui)
 
     def read(self, source: str) -> Iterator[Sample | Broken]:
         """Read a file, or standard input (CSV or JSON lines) for ``-``.
@@ -93,11 +93,13 @@ class FileReader:
         }
         return values.reshape(outputs.shape), named
 
-    def _answer(self, sample: Sample, outputs: np.ndarray) -> Prediction:
+    def _answers(self, samples: list[Sample], outputs: np.ndarray) -> Iterator[Prediction]:
         if self._targets is None:
-            return plain_answer(sample, outputs, self._subject.trained_on, self._top)
-        restored, named = self.restore(outputs)
-        return sample.place | {"values": named}, restored
+            yield from plain_answers(samples, outputs, self._subject.trained_on, self._top)
+            return
+        for sample, output in zip(samples, outputs, strict=True):
+            restored, named = self.restore(output)
+            yield sample.place | {"values": named}, restored
 
     def _read(self, path: Path, source: str) -> Iterator[Sample | Broken]:
         problems = Problems()

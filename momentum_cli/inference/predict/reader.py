@@ -6,7 +6,7 @@ Axes: B batch, T time, D input, O outputs.
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -129,7 +129,7 @@ def in_batches(
     subject: Subject,
     sources: list[str],
     read: Callable[[str], Iterator[Sample | Broken]],
-    answer: Callable[[Sample, np.ndarray], Prediction],
+    answer: Callable[[list[Sample], np.ndarray], Iterable[Prediction]],
     batch_size: int,
     ui: Ui,
 ) -> Iterator[Prediction | Broken]:
@@ -138,7 +138,7 @@ def in_batches(
     Args:
         subject: The model.
         read: Yields the samples of a file.
-        answer: Turns a sample and its outputs into a prediction.
+        answer: Turns the samples of a batch and their outputs (B, …) into predictions.
     """
     for batch in _batches(sources, read, batch_size, ui):
         if isinstance(batch, Broken):
@@ -147,24 +147,39 @@ def in_batches(
         stacked = torch.from_numpy(np.stack([sample.inputs for sample in batch]))
         with torch.inference_mode():
             outputs = subject.call(stacked.to(subject.device), None).float().cpu().numpy()
-        for sample, output in zip(batch, outputs, strict=True):
-            yield answer(sample, output)
+        yield from answer(batch, outputs)
 
 
-def plain_answer(sample: Sample, outputs: np.ndarray, trained_on: dict[str, Any], top: int) -> Prediction:
-    """Return a prediction as labels with probabilities, as the label of each step, or as values."""
+def plain_answers(
+    samples: list[Sample], outputs: np.ndarray, trained_on: dict[str, Any], top: int
+) -> Iterator[Prediction]:
+    """Yield predictions as labels with probabilities, of the sample or of each step, or as values.
+
+    Args:
+        samples: Of one batch.
+        outputs: (B, O) or (B, T, O).
+        trained_on: The description of the data that the model carries.
+        top: Labels of each sample, >= 1.
+    """
     if trained_on["loss"] != "cross_entropy":
-        return sample.place | {"values": outputs.tolist()}, outputs
+        for sample, output in zip(samples, outputs, strict=True):
+            yield sample.place | {"values": output.tolist()}, output
+        return
     labels = trained_on["labels"] or [str(index) for index in range(outputs.shape[-1])]
-    # In float64 and from the largest down, so that nothing overflows.
+    # In float64 and from the largest down, so that nothing overflows; for all samples at once, because a call of numpy
+    # for each of them takes longer than the model.
     weights = np.exp(outputs.astype(np.float64) - outputs.max(-1, keepdims=True))
     shares = weights / weights.sum(-1, keepdims=True)
-    if outputs.ndim == 2:
-        chosen = [labels[index] for index in outputs.argmax(-1)]
-        return sample.place | {"labels": chosen, "probabilities": shares.max(-1).tolist()}, outputs
-    order = np.argsort(-shares, kind="stable")[:top]
-    best = [{"label": labels[index], "probability": float(shares[index])} for index in order]
-    return sample.place | {**best[0], "top": best}, outputs
+    if outputs.ndim == 3:
+        steps = zip(outputs.argmax(-1).tolist(), shares.max(-1).tolist(), strict=True)
+        for sample, output, (best, values) in zip(samples, outputs, steps, strict=True):
+            yield sample.place | {"labels": [labels[index] for index in best], "probabilities": values}, output
+        return
+    order = np.argsort(-shares, axis=-1, kind="stable")[:, :top]
+    ranked = zip(order.tolist(), np.take_along_axis(shares, order, -1).tolist(), strict=True)
+    for sample, output, (indices, values) in zip(samples, outputs, ranked, strict=True):
+        entries = [{"label": labels[i], "probability": value} for i, value in zip(indices, values, strict=True)]
+        yield sample.place | {**entries[0], "top": entries}, output
 
 
 def _batches(

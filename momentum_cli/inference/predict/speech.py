@@ -17,7 +17,7 @@ from momentum_cli.data.speech.recordings import ENDINGS, RecordingError, read_re
 from momentum_cli.data.speech.sequences import frame_pairs
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
-from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answer
+from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answers
 from momentum_cli.progress import Ui
 
 
@@ -41,7 +41,7 @@ class SpeechReader:
 
     def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
         """Predict each recording; see `Reader`."""
-        return in_batches(self._subject, sources, self.read, self._answer, batch_size, ui)
+        return in_batches(self._subject, sources, self.read, self._answers, batch_size, ui)
 
     def read(self, source: str) -> Iterator[Sample | Broken]:
         """Read a recording; one that cannot be used is broken.
@@ -79,8 +79,11 @@ class SpeechReader:
         mse = float(np.square(predicted - real).mean())
         return predicted, {"frames": len(predicted), "mse": mse, "values": predicted.tolist()}
 
-    def _answer(self, sample: Sample, outputs: np.ndarray) -> Prediction:
-        if sample.wanted is None:
-            return plain_answer(sample, outputs, self._subject.trained_on, self._top)
-        restored, facts = self.restore(outputs, sample.wanted)
-        return sample.place | facts, restored
+    def _answers(self, samples: list[Sample], outputs: np.ndarray) -> Iterator[Prediction]:
+        if self._predict is None:
+            yield from plain_answers(samples, outputs, self._subject.trained_on, self._top)
+            return
+        for sample, output in zip(samples, outputs, strict=True):
+            assert sample.wanted is not None
+            restored, facts = self.restore(output, sample.wanted)
+            yield sample.place | facts, restored
