@@ -118,14 +118,12 @@ def _failed(error: Exception, as_json: bool, debug: bool) -> int:
 
 def _of_system(error: OSError) -> MomentumError:
     """Return what an error of the system that nobody below expected is about: the output, a file, or the folder."""
-    try:
-        sys.stdout.flush()
-    except OSError as output:
-        # What is still buffered would fail again when Python ends.
-        _silence_stdout()
-        return system_error(output, "standard output")
     if error.filename is None and isinstance(error, FileNotFoundError):
         return RecipeError("the current folder does not exist any more; go to another one")
+    if error.filename is None:
+        # Everything else that writes names its file. What is still buffered would fail again when Python ends.
+        _silence_stdout()
+        return system_error(error, "standard output")
     return system_error(error)
 
 

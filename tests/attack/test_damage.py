@@ -1,0 +1,92 @@
+"""Files with flipped bytes, cut short or empty: refused by name with exit 3 (2 for recipes), or read alike."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attack_subjects import FORMATS, make_subjects
+from attacked import Warm
+
+# File and the commands that read it; a damaged copy of the whole folder's file is put in its place.
+READERS: dict[str, list[list[str]]] = {
+    "run/checkpoints/last.safetensors": [["eval", "run", "--out", "o"], ["train", "--resume", "run"]],
+    "run/metrics.jsonl": [["report", "run", "--out", "report.html"], ["train", "--resume", "run"]],
+    "run/result.json": [["report", "run", "--out", "report.html"]],
+    "run/recipe.yaml": [["train", "--resume", "run"]],
+    "run/environment.json": [["report", "run", "--out", "report.html"]],
+    "bench/bench.json": [["report", "bench"]],
+    "bench/runs.csv": [["report", "bench"]],
+    "table.csv": [["init", "table.csv", "--out", "o.yaml"], ["predict", "trun", "table.csv"]],
+    "table.parquet": [["init", "table.parquet", "--out", "o.yaml"], ["predict", "trun", "table.parquet"]],
+    "images.npz": [["predict", "drun", "images.npz"], ["init", "images.npz", "--out", "o.yaml"]],
+    "small.yaml": [["validate", "small.yaml"]],
+    **{file: [["eval", file], ["predict", file, "table.csv"]] for file in FORMATS.values()},
+}
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    with Warm() as commands:
+        yield commands
+
+
+@pytest.fixture(scope="module")
+def whole(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    make_subjects(warm, folder)
+    return folder
+
+
+def damaged(content: bytes, random_: random.Random) -> bytes:
+    """Return content with a flipped bit, a changed or missing piece, or nothing."""
+    kind = random_.choice(["bit", "byte", "piece", "cut", "cut", "doubled", "zeros", "empty"])
+    at = random_.randrange(max(1, len(content)))
+    if kind == "bit":
+        changed = bytearray(content)
+        changed[at] ^= 1 << random_.randrange(8)
+        return bytes(changed)
+    if kind == "byte":
+        return content[:at] + random_.randbytes(1) + content[at + 1 :]
+    if kind == "piece":
+        return content[:at] + content[at + random_.randrange(1, 64) :]
+    if kind == "doubled":
+        return content[:at] + content[max(0, at - 64) :]
+    if kind == "zeros":
+        return content[:at] + bytes(len(content[at : at + 32])) + content[at + 32 :]
+    return content[:at] if kind == "cut" else b""
+
+
+def many(warm: Warm, whole: Path, folder: Path, tries: int, seed: int) -> list[str]:
+    """Damage files one at a time; return what is wrong with the answers."""
+    random_ = random.Random(seed)
+    faults: list[str] = []
+    names = list(READERS)
+    shutil.copytree(whole, folder)
+    for count in range(tries):
+        name = names[count % len(names)]
+        path = folder / name
+        path.write_bytes(damaged((whole / name).read_bytes(), random_))
+        for arguments in READERS[name]:
+            ended = warm.run(*arguments, folder=folder, seconds=60)
+            # Text that is still well-formed is another content, and no damage that could be seen.
+            found = ended.faults([0, 2, 3, 4])
+            faults += [f"{name} ({count}), {' '.join(arguments)}: {each}" for each in found]
+        shutil.rmtree(folder)
+        shutil.copytree(whole, folder)
+    print(f"damaged files: {tries} tried, {len(faults)} failed")
+    return faults
+
+
+@pytest.mark.timeout(280)
+def test_a_damaged_file_is_refused_by_name(warm: Warm, whole: Path, tmp_path: Path) -> None:
+    assert many(warm, whole, tmp_path / "damaged", len(READERS), seed=0) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_many_damaged_files_are_refused_by_name(warm: Warm, whole: Path, tmp_path: Path) -> None:
+    assert many(warm, whole, tmp_path / "damaged", 2000, seed=1) == []

@@ -1,0 +1,199 @@
+"""Full disks, read-only folders, pipes and devices in place of files, standard streams that are closed or full.
+
+The full disk is a file system of a few kilobytes in memory, mounted in a namespace of the test's own; where the system
+does not allow that, the test is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attack_subjects import FORMATS, make_subjects
+from attacked import Warm, attack, command, unfinished
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts, /dev/full and pipes of Linux")
+
+WRITERS: dict[str, list[str]] = {
+    "train": ["train", "small.yaml", "--out", "DISK/run"],
+    "bench": ["bench", "small.yaml", "--cells", "lstm", "--seeds", "0", "--out", "DISK/bench"],
+    "eval": ["eval", "run", "--out", "DISK/eval"],
+    "predict": ["predict", "trun", "table.csv", "--out", "DISK/p.jsonl"],
+    "predict npz": ["predict", "trun", "table.csv", "--format", "npz", "--out", "DISK/p.npz"],
+    "init": ["init", "table.csv", "--out", "DISK/t.yaml"],
+    "copy": ["recipes", "copy", "digits", "DISK/d.yaml"],
+    "report": ["report", "bench", "--out", "DISK/report.html"],
+    "inspect": ["inspect", "run", "--out", "DISK/inspect"],
+    **{name: ["export", "run", "--format", name, "--out", f"DISK/{file}"] for name, file in FORMATS.items()},
+}
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    with Warm() as commands:
+        yield commands
+
+
+@pytest.fixture(scope="module")
+def base(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faults")
+    make_subjects(warm, folder)
+    return folder
+
+
+def on_a_disk(arguments: list[str], base: Path, disk: Path, options: str, fill: int) -> list[str]:
+    """Run a command whose output is on a small file system; return what is wrong with its end and what it leaves.
+
+    Args:
+        arguments: DISK in them is the file system.
+        base: Current folder.
+        disk: Where it is mounted.
+        options: Of the mount.
+        fill: Bytes that are taken already.
+    """
+    disk.mkdir(exist_ok=True)
+    words = [word.replace("DISK", str(disk)) for word in arguments]
+    listing = disk.with_suffix(".txt")
+    script = (
+        f"mount -t tmpfs -o size=64k none {disk} && head -c {fill} /dev/zero > {disk}/filled;"
+        f"mount -o remount,{options} {disk}; {shlex.join(command(*words))}; code=$?;"
+        f"find {disk} -name '.*' ! -name .momentumrnn-run > {listing}; exit $code"
+    )
+    ended = attack(["unshare", "--mount", "--user", "--map-root-user", "sh", "-c", script], base, seconds=200)
+    left = [line for line in listing.read_text().splitlines() if Path(line).name not in (".", "..")]
+    codes = [1] if "ro" not in options else [2, 3]
+    faults = ended.faults(codes)
+    if "ro" not in options and "No space left on device" not in ended.error:
+        faults.append(f"not told: {ended.error[-300:]}")
+    return [*faults, *(f"left {line}" for line in left)]
+
+
+def can_mount() -> bool:
+    """Return whether this system lets a user mount a file system of his own."""
+    probe = "mount -t tmpfs none /mnt"
+    words = ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c", probe]
+    return (
+        shutil.which("unshare") is not None and subprocess.run(words, check=False, capture_output=True).returncode == 0
+    )
+
+
+def many(base: Path, folder: Path, names: list[str], fills: list[int]) -> list[str]:
+    faults, tried = [], 0
+    for name in names:
+        for fill in fills:
+            tried += 1
+            found = on_a_disk(WRITERS[name], base, folder / f"disk{tried}", "rw", fill)
+            faults += [f"{name}, {fill} bytes taken: {each}" for each in found]
+        tried += 1
+        found = on_a_disk(WRITERS[name], base, folder / f"disk{tried}", "ro", 0)
+        faults += [f"{name}, read-only: {each}" for each in found]
+    print(f"full and read-only disks: {tried} tried, {len(faults)} failed")
+    return faults
+
+
+@pytest.mark.timeout(280)
+@pytest.mark.skipif(not can_mount(), reason="this system does not let the test mount a small file system")
+def test_a_full_disk_is_told_and_leaves_nothing(base: Path, tmp_path: Path) -> None:
+    assert many(base, tmp_path, ["pt2"], [65_536]) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not can_mount(), reason="this system does not let the test mount a small file system")
+def test_full_and_read_only_disks_are_told_and_leave_nothing(base: Path, tmp_path: Path) -> None:
+    assert many(base, tmp_path, list(WRITERS), [65_536]) == []
+
+
+def special(kind: str, path: Path) -> None:
+    """Put something that is no file in the place of one."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "circle":
+        path.symlink_to(path.name)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(kind)
+
+
+READERS: dict[str, list[list[str]]] = {
+    "r.yaml": [["train", "r.yaml", "--out", "o"], ["validate", "r.yaml"], ["recipes", "copy", "r.yaml", "c.yaml"]],
+    "table.csv": [["init", "table.csv", "--out", "t.yaml"], ["train", "table.yaml", "--out", "o"]],
+    "x.npy": [["init", "x.npy", "--out", "t.yaml"], ["predict", "drun", "x.npy"]],
+    "x.png": [["predict", "drun", "x.png"]],
+    "model.pt2": [["eval", "model.pt2"], ["export", "run", "--format", "pt2", "--out", "model.pt2"]],
+    "p.jsonl": [["predict", "trun", "table.csv", "--out", "p.jsonl"]],
+    "p.py": [["recipes", "list", "--plugin", "p.py"]],
+    "run/checkpoints/last.safetensors": [["eval", "run"], ["train", "--resume", "run", "train.max_steps=30"]],
+    "run/recipe.yaml": [["train", "--resume", "run", "train.max_steps=30"]],
+    "run/metrics.jsonl": [["train", "--resume", "run", "train.max_steps=30"]],
+    "run/result.json": [["report", "run", "--out", "report.html"]],
+    "bench/plan.json": [["bench", "small.yaml", "--cells", "lstm,momentum", "--seeds", "0", "--out", "bench"]],
+    "bench/bench.json": [["report", "bench"]],
+}
+
+
+def specials(warm: Warm, base: Path, folder: Path, kinds: list[str], names: list[str]) -> list[str]:
+    faults, tried = [], 0
+    for kind in kinds:
+        for name in names:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(base, folder)
+            special(kind, folder / name)
+            for arguments in READERS[name]:
+                tried += 1
+                found = warm.run(*arguments, folder=folder, seconds=60).faults([2, 3])
+                faults += [f"{kind} as {name}, {' '.join(arguments)}: {each}" for each in found]
+    print(f"pipes, devices and folders in place of files: {tried} tried, {len(faults)} failed")
+    return faults
+
+
+@pytest.mark.timeout(120)
+def test_a_pipe_is_no_file(warm: Warm, base: Path, tmp_path: Path) -> None:
+    assert specials(warm, base, tmp_path / "w", ["pipe"], ["r.yaml", "table.csv", "model.pt2", "p.jsonl"]) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_what_is_no_file_is_not_opened(warm: Warm, base: Path, tmp_path: Path) -> None:
+    kinds = ["pipe", "/dev/zero", "/dev/full", "circle", "folder"]
+    assert specials(warm, base, tmp_path / "w", kinds, list(READERS)) == []
+
+
+PRINTERS = [["eval", "run"], ["recipes", "list"], ["recipes", "show", "digits"], ["summary", "small.yaml"], ["--help"]]
+
+
+@pytest.mark.timeout(120)
+def test_a_full_standard_output_is_told(warm: Warm, base: Path) -> None:
+    faults = []
+    for arguments in PRINTERS:
+        ended = warm.run(*arguments, folder=base, output="/dev/full")
+        faults += [f"{arguments}: {each}" for each in ended.faults([1])]
+        if "standard output: No space left on device" not in ended.error:
+            faults.append(f"{arguments}: {ended.error}")
+    print(f"full standard outputs: {len(PRINTERS)} tried, {len(faults)} failed")
+    assert faults == []
+
+
+@pytest.mark.timeout(120)
+def test_a_closed_standard_output_and_a_missing_folder_are_told(base: Path, tmp_path: Path) -> None:
+    line = shlex.join(command("recipes", "list"))
+    ended = attack(["sh", "-c", f"{line} >&-"], base)
+    assert ended.faults([2]) == []
+    assert "standard output is closed" in ended.error
+    assert attack(["sh", "-c", f"{line} 2>&-"], base).code == 0
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    ended = attack(["sh", "-c", f"rmdir {gone}; {shlex.join(command('train', 'digits'))}"], gone)
+    assert ended.faults([2, 3]) == []
+    assert unfinished(base) == []

@@ -1,0 +1,40 @@
+"""What the attacks work on: recipes, runs, a benchmark, exports and data, made once by the commands themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from attacked import RECIPE, Warm
+
+DIGITS = """
+task: {name: digits, pixels_per_step: 8}
+model: {cell: momentum, hidden_size: 6}
+optimizer: {name: adam, lr: 0.01}
+train: {max_steps: 4, batch_size: 64, seed: 0, eval_every_n_steps: 2}
+"""
+FORMATS = {"pt2": "model.pt2", "onnx": "model.onnx", "torchscript": "model.pt", "safetensors": "model.safetensors"}
+
+
+def make_subjects(warm: Warm, folder: Path) -> None:
+    """Fill a folder: two recipes, table.csv and .parquet, images.npz, the runs run, drun and trun, bench, exports."""
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    (folder / "small.yaml").write_text(RECIPE, encoding="utf-8")
+    (folder / "digits.yaml").write_text(DIGITS, encoding="utf-8")
+    rows = "\n".join(f"{row % 7},{row * 0.5},{'u' if row % 2 else 'v'}" for row in range(60))
+    (folder / "table.csv").write_text(f"a,b,y\n{rows}\n", encoding="utf-8")
+    pyarrow.parquet.write_table(pyarrow.csv.read_csv(folder / "table.csv"), folder / "table.parquet")
+    np.savez(folder / "images.npz", images=np.arange(128.0).reshape(2, 8, 8) % 16)
+    commands = [
+        ["init", "table.csv", "--out", "table.yaml"],
+        ["train", "small.yaml", "--out", "run"],
+        ["train", "digits.yaml", "--out", "drun"],
+        ["train", "table.yaml", "train.epochs=1", "--out", "trun"],
+        ["bench", "small.yaml", "--cells", "lstm,momentum", "--seeds", "0", "--out", "bench"],
+        *(["export", "run", "--format", name, "--out", file] for name, file in FORMATS.items()),
+    ]
+    for arguments in commands:
+        ended = warm.run(*arguments, folder=folder, seconds=200)
+        assert ended.code == 0, (arguments, ended.error)
