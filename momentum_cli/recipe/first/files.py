@@ -280,6 +280,8 @@ def write_first_recipe(
     from momentum_cli.runs.files import replacing
     from momentum_cli.runs.output import check_output_file
 
+    if data.is_symlink():
+        check_data(data)  # `resolve` does not take circles of links
     path = out or Path(f"{data.resolve().stem}.yaml")
     if path.exists() and not overwrite:
         raise RecipeError(f"{path}: exists; name another file with --out, or --overwrite to replace it")
