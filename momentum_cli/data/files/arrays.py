@@ -6,6 +6,7 @@ Axes: n sequences, t steps, D features, K targets.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,8 +107,11 @@ def _small(path: Path, name: str, count: int) -> np.ndarray:
 def _open_array(path: Path, name: str) -> Iterator[IO[bytes]]:
     """Open an array as a stream: by name from an NPZ file; for "" the NPY file itself, or another one by path."""
     if path.suffix.lower() == ".npz":
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            yield file
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+                yield file
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:  # found while it is read
+            raise DataError(f"{path}: {name}: damaged ({error}); copy the file again") from error
     else:
         with open(path.parent / name if name else path, "rb") as file:
             yield file
