@@ -41,8 +41,10 @@ def second(layer: RecurrentLayer, x: Tensor, state: Any, lengths: Tensor | None)
     return [*first, *torch.autograd.grad(penalty, sources)]
 
 
-@pytest.mark.parametrize("started", [False, True])
-@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize(
+    ("ragged", "started"),
+    [(True, True), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((False, False), (True, False)))],
+)
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("dynamics", DYNAMIC)
 @pytest.mark.parametrize("kind", LAYERS)
@@ -100,7 +102,9 @@ def by_autograd(name: str, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return jacobian.sum((3, 4, 5)) if name == "jvp" else jacobian
 
 
-@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize(
+    "transform", [pytest.param(name, marks=pytest.mark.slow) if name == "hessian" else name for name in TRANSFORMS]
+)
 @pytest.mark.parametrize("dynamics", DYNAMIC)
 @pytest.mark.parametrize("kind", LAYERS)
 def test_transforms_of_torch_func_over_the_input(kind: str, dynamics: str, transform: str) -> None:
