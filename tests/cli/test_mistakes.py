@@ -145,7 +145,7 @@ DATA = [
     ("report text.txt", "neither bench.json nor result.json"),
     ("init nosuch.csv", "no such file or folder"),
     ("init text.txt", "must be a folder, or end in .csv"),
-    ("init runs", "holds no recordings and no text files"),
+    ("init runs/digits-momentum-001/checkpoints", "holds no recordings, no text files and no tables"),
 ]
 
 
