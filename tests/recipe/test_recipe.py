@@ -9,6 +9,7 @@ import pytest
 import yaml
 from recipe_files import MINIMAL, write
 
+from momentum_cli.errors import DataError
 from momentum_cli.recipe.recipe import InvalidRecipeError, load_recipe, parse_recipe
 from momentum_cli.recipe.shipped import shipped_recipes
 
@@ -70,7 +71,7 @@ def test_saving_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError("disk full")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(DataError, match=r"saved\.yaml: disk full"):
         recipe.override("model.cell=adam").save(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["saved.yaml"]
