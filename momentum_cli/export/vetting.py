@@ -23,28 +23,28 @@ OPERATORS = (
     _words("""
     abs add add_ addcdiv addcmul addmm addmv atan2 baddbmm bmm ceil clamp clamp_max clamp_min cos cosh cumprod
     cumsum div dot einsum elu erf erfc exp exp2 expm1 floor floor_divide fmod frac gelu hardsigmoid hardtanh
-    hypot leaky_relu lerp linalg_matrix_exp linear log log1p log2 log_sigmoid log_softmax logaddexp matmul
-    matrix_exp max maximum mean min minimum mm mul mul_ mv neg pow prod reciprocal relu remainder round rsqrt
-    rsub selu sigmoid sign silu sin sinh softmax softplus sqrt square std sub sub_ sum tan tanh tanhshrink trunc
-    var all any argmax argmin bitwise_and bitwise_not bitwise_or eq equal ge gt isfinite isinf isnan le
+    hypot leaky_relu lerp linalg_matrix_exp linear log log1p log2 log_sigmoid log_softmax logaddexp logsumexp
+    matmul matrix_exp max maximum mean min minimum mm mul mul_ mv neg pow prod reciprocal relu remainder round
+    rsqrt rsub selu sigmoid sign silu sin sinh softmax softplus sqrt square std sub sub_ sum tan tanh tanhshrink
+    trunc var all any argmax argmin bitwise_and bitwise_not bitwise_or eq equal ge gt isfinite isinf isnan le
     logical_and logical_not logical_or lt ne dropout dropout_ embedding group_norm gru gru_cell layer_norm lstm
     lstm_cell rnn_relu rnn_tanh
 """)
     | _words("""
     alias arange argsort as_tensor broadcast_to cat chunk clone constant_pad_nd contiguous detach diag diagonal
-    empty empty_like expand expand_as eye fill_ flatten flip full full_like gather index index_put index_select
-    lift_fresh_copy linspace masked_fill movedim narrow new_empty new_full new_ones new_zeros numel one_hot ones
-    ones_like pad permute repeat repeat_interleave reshape roll scalar_tensor scatter select slice sort split
-    split_with_sizes squeeze stack swapaxes t tensor tensor_split tile topk transpose tril tril_indices triu
-    triu_indices unbind unflatten unsqueeze view view_as where zeros zeros_like _pack_padded_sequence
-    _pad_packed_sequence
+    empty empty_like expand expand_as eye fill_ flatten flip full full_like gather index index_copy_ index_fill_
+    index_put index_select lift_fresh_copy linspace masked_fill masked_select nonzero movedim narrow new_empty
+    new_full new_ones new_zeros numel one_hot ones ones_like pad permute repeat repeat_interleave reshape roll
+    scalar_tensor scatter select slice sort split split_with_sizes squeeze stack swapaxes t tensor tensor_split
+    tile topk transpose tril tril_indices triu triu_indices unbind unflatten unsqueeze view view_as where zeros
+    zeros_like _pack_padded_sequence _pad_packed_sequence
 """)
     | _words("""
     Bool Float FloatImplicit Int IntImplicit ScalarImplicit dim is_complex is_floating_point is_grad_enabled
     item size sym_constrain_range_for_size sym_numel sym_size sym_storage_offset sym_stride to type_as
-    _assert_async _assert_scalar _assert_tensor_metadata _local_scalar_dense _to_copy __and__ __derive_index
-    __range_length floordiv mod str __contains__ __getitem__ __is__ __isnot__ __not__ __or__ _set_item append
-    copy extend format insert items keys len list pop reverse values
+    _assert_async _assert_scalar _assert_tensor_metadata _local_scalar_dense _to_copy __and__ warn
+    __derive_index __range_length floordiv mod str __contains__ __getitem__ __is__ __isnot__ __not__ __or__
+    _set_item append copy extend format insert items keys len list pop reverse values
 """)
 )
 # Statements of TorchScript and facts about a tensor.
