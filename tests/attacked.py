@@ -114,6 +114,7 @@ class Warm:
     def __exit__(self, *error: object) -> None:
         self._process.stdin.close()  # type: ignore[union-attr]
         self._process.wait(60)
+        self._process.stdout.close()  # type: ignore[union-attr]
 
     def run(self, *arguments: object, folder: Path, seconds: float = 60, output: str = "") -> Ended:
         """Run a command.
