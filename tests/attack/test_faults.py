@@ -161,7 +161,7 @@ def specials(warm: Warm, base: Path, folder: Path, kinds: list[str], names: list
     return faults
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_pipe_is_no_file(warm: Warm, base: Path, tmp_path: Path) -> None:
     assert specials(warm, base, tmp_path / "w", ["pipe"], ["r.yaml", "table.csv", "model.pt2", "p.jsonl"]) == []
 
@@ -176,7 +176,7 @@ def test_what_is_no_file_is_not_opened(warm: Warm, base: Path, tmp_path: Path) -
 PRINTERS = [["eval", "run"], ["recipes", "list"], ["recipes", "show", "digits"], ["summary", "small.yaml"], ["--help"]]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_full_standard_output_is_told(warm: Warm, base: Path) -> None:
     faults = []
     for arguments in PRINTERS:
@@ -188,7 +188,7 @@ def test_a_full_standard_output_is_told(warm: Warm, base: Path) -> None:
     assert faults == []
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_closed_standard_output_and_a_missing_folder_are_told(base: Path, tmp_path: Path) -> None:
     line = shlex.join(command("recipes", "list"))
     ended = attack(["sh", "-c", f"{line} >&-"], base)

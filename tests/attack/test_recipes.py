@@ -64,7 +64,7 @@ def many(warm: Warm, folder: Path, tries: int, seed: int) -> list[str]:
     return faults
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_recipe_made_by_chance_is_refused_in_words(warm: Warm, tmp_path: Path) -> None:
     assert many(warm, tmp_path, 60, seed=0) == []
 

@@ -90,7 +90,7 @@ def many(base: Path, tries: int, seed: int) -> tuple[int, list[str]]:
     return tries, faults
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_command_stopped_at_random_ends_cleanly(base: Path) -> None:
     assert many(base, 4, seed=0)[1] == []
 
