@@ -24,7 +24,6 @@ from momentum_cli.layers.stack import RecurrentStack
 from momentum_cli.models.language import LanguageModel
 from momentum_cli.models.model import Model
 from momentum_cli.models.sequence import SequenceModel
-from momentum_cli.models.torchscript import ScriptableLanguageModel, ScriptableModel
 
 if TYPE_CHECKING:
     from momentum_cli.export.onnx.writer import Writer
@@ -38,7 +37,6 @@ class Form:
         section: Key that only the description of this type has; "" for the type without one.
         describe: From a model to the section ``model`` of a bundle, but for the name of the cell.
         rebuild: From that section back to a model, with any parameters.
-        script: From a model to a module that TorchScript compiles, with ``zero_state``.
         trace: From a model and its bundle to a module that `torch.export` traces, see `ScanModel`.
         write_onnx: Writes the nodes from ``inputs`` to ``outputs`` and, when stateful, ``state_out_…``.
         plain: From a model to the layer and the head that are all of it, or None where there is more.
@@ -47,7 +45,6 @@ class Form:
     section: str
     describe: Callable[[Any], dict[str, Any]]
     rebuild: Callable[[dict[str, Any]], Model]
-    script: Callable[[Any], nn.Module]
     trace: Callable[[Any, Bundle], nn.Module]
     write_onnx: Callable[[Writer, Any, Bundle], None]
     plain: Callable[[Any], tuple[RecurrentLayer, nn.Module]] | None
@@ -137,7 +134,6 @@ FORMS: dict[type[Model], Form] = {
         section="",
         describe=_describe_sequence,
         rebuild=_rebuild_sequence,
-        script=ScriptableModel,
         trace=ScanModel,
         write_onnx=write_sequence,
         plain=lambda model: (model.layer, model.head),
@@ -146,7 +142,6 @@ FORMS: dict[type[Model], Form] = {
         section="language",
         describe=_describe_language,
         rebuild=_rebuild_language,
-        script=ScriptableLanguageModel,
         trace=LanguageScanModel,
         write_onnx=write_language,
         plain=None,

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.archive import Content, check_zip
 from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
-from momentum_cli.export.forms import form_of
 from momentum_cli.export.vetting import Unlisted, vet_archive_of_script, vet_script
 from momentum_cli.models.model import Model
 
@@ -29,7 +28,7 @@ EXTRA = f"{KEY}.json"
 class _Program(nn.Module):
     def __init__(self, model: Model, preprocessing: dict[str, Any], names: list[str]) -> None:
         super().__init__()
-        self.model: Any = form_of(model).script(model)
+        self.model: Any = model.__prepare_scriptable__()
         self.names = list(names)
         self.pixels = preprocessing.get("kind") == "pixels"
         permutation = preprocessing.get("permutation")

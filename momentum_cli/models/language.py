@@ -52,6 +52,7 @@ class LanguageModel(Model):
     softmax: Grave et al., arXiv 1609.04309, as in `torch.nn.AdaptiveLogSoftmaxWithLoss`.
     """
 
+    layer: RecurrentStack
     output: Literal["every"] = "every"
 
     def __init__(
@@ -114,15 +115,6 @@ class LanguageModel(Model):
     def output_size(self) -> int:
         """V."""
         return self.embedding.num_embeddings
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Those of the layers."""
-        return self.layer.state_names
-
-    def zero_state(self, batch_size: int) -> State:
-        """Return the state at the start of ``batch_size`` texts."""
-        return self.layer.zero_state(batch_size)
 
     def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
         """Initialise: the layers as `RecurrentLayer.reset_parameters`, embedding and head as torch does.
@@ -194,7 +186,7 @@ class LanguageModel(Model):
         return self.activation_penalty * terms[0] + self.slowness_penalty * terms[1]
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.models.torchscript`."""
+        """See `Model.__prepare_scriptable__` and `momentum_cli.models.torchscript`."""
         from momentum_cli.models.torchscript import ScriptableLanguageModel
 
         return ScriptableLanguageModel(self)

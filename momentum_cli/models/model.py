@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from momentum_cli.data import Batch
 from momentum_cli.dynamics.state import State
 from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.layers.stack import RecurrentStack
 from momentum_cli.models.inputs import Inputs
 
 # From outputs and targets to the sum of the loss over everything scored.
@@ -38,9 +39,11 @@ class Model(nn.Module, ABC):
     """A model that can be trained, evaluated and exported.
 
     Attributes:
+        layer: The recurrent layers.
         output: Whether there is an output at the ``"last"`` step or at ``"every"`` one.
     """
 
+    layer: RecurrentLayer | RecurrentStack
     output: Literal["last", "every"]
 
     @property
@@ -54,13 +57,13 @@ class Model(nn.Module, ABC):
         """Classes, values or tokens that an output has a number for."""
 
     @property
-    @abstractmethod
     def state_names(self) -> tuple[str, ...]:
         """One name for each tensor of the state."""
+        return self.layer.state_names
 
-    @abstractmethod
     def zero_state(self, batch_size: int) -> State:
         """Return the state at the start of ``batch_size`` sequences."""
+        return self.layer.zero_state(batch_size)
 
     @abstractmethod
     def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
@@ -87,6 +90,10 @@ class Model(nn.Module, ABC):
             state: The state after the batch before, or None at the start.
             loss_sum: The loss of the data set.
         """
+
+    @abstractmethod
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Return the module that `torch.jit.script` compiles in place of this one, with ``zero_state``."""
 
     def recurrent_layers(self) -> list[RecurrentLayer]:
         """Return all recurrent layers, in the order of their parameters."""

@@ -32,6 +32,8 @@ class SequenceModel(Model):
         ValueError: ``output`` is neither.
     """
 
+    layer: RecurrentLayer
+
     def __init__(
         self, layer: RecurrentLayer, output_size: int, output: Literal["last", "every"] = "last", dropout: float = 0.0
     ) -> None:
@@ -52,15 +54,6 @@ class SequenceModel(Model):
     def output_size(self) -> int:
         """Classes, or values to predict."""
         return self.head.out_features
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Those of the layer."""
-        return self.layer.state_names
-
-    def zero_state(self, batch_size: int) -> State:
-        """Return the state at the start of ``batch_size`` sequences."""
-        return self.layer.zero_state(batch_size)
 
     def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
         """Initialise layer and head; see `RecurrentLayer.reset_parameters`. The head always has torch's init."""
@@ -95,7 +88,7 @@ class SequenceModel(Model):
         return TrainingLoss(loss_sum(outputs, batch.targets), None, after)
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """Give `torch.jit.script` a module that it can compile; see `momentum_cli.models.torchscript`."""
+        """See `Model.__prepare_scriptable__` and `momentum_cli.models.torchscript`."""
         from momentum_cli.models.torchscript import ScriptableModel
 
         return ScriptableModel(self)
