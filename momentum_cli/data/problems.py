@@ -59,7 +59,7 @@ class Problems:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], Problem] = {}
         self._no_numbers: set[tuple[tuple[str | None, str], int]] = set()
-        self._kinds: Counter[tuple[str, str | None]] = Counter()
+        self._counts: Counter[tuple[str, str | None]] = Counter()
         self.files: list[str] = []
         """Names of several files, whose numbers stand above those of rows."""
         self.sequences: set[str] = set()
@@ -117,7 +117,7 @@ class Problems:
                 return
         key = (code, group)
         if key not in self._found:
-            self._kinds[code, column] += 1
+            self._counts[code, column] += 1
         problem = self._found.setdefault(key, Problem(code, text, column=column, sequence=sequence))
         if problem.sequence != sequence:
             problem.sequence = None
@@ -125,9 +125,9 @@ class Problems:
         # The first in the file, although steps are met in the order of their times.
         problem.rows = sorted([*problem.rows, *places])[:SHOWN]
 
-    def kinds(self, code: str, column: str | None) -> int:
+    def different(self, code: str, column: str | None) -> int:
         """Return the number of different problems of a code in a column."""
-        return self._kinds[code, column]
+        return self._counts[code, column]
 
     def refuse(self, path: str) -> None:
         """Do nothing without a problem.

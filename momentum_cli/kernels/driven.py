@@ -28,7 +28,7 @@ class Driven(NamedTuple):
     x: Tensor  # (T, B, D), of a linear dynamics with an input bias (T, B, D + 1)
     w_ih: Tensor  # (G, D) or (G, D + 1)
     b_ih: Tensor | None  # (G,), None where it is the last column of w_ih
-    kind: int  # LINEAR, ADAM or RMSPROP
+    dynamics: int  # LINEAR, ADAM or RMSPROP
     constants: list[float]  # momentum, step_size, beta2, eps; empty for LINEAR
     velocity: Tensor | None  # (B, G) before the first step, None for 0; so is the next
     second_moment: Tensor | None
@@ -36,7 +36,7 @@ class Driven(NamedTuple):
 
     def after(self, velocity: Tensor, second_moment: Tensor) -> State:
         """Return the state of the dynamics after the last step, from the moments of the kernel."""
-        return (self.filtered, (velocity, second_moment), (second_moment,))[self.kind]
+        return (self.filtered, (velocity, second_moment), (second_moment,))[self.dynamics]
 
 
 def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None, lengths: Tensor | None) -> Driven:
@@ -56,10 +56,10 @@ def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None
     if form is None:
         raise ValueError(f"{type(dynamics).__name__} has only a step, which no kernel runs")
     if isinstance(form, Moments):
-        kind = ADAM if form.momentum is not None else RMSPROP
+        number = ADAM if form.momentum is not None else RMSPROP
         constants = [form.momentum or 0.0, form.step_size, form.beta2, form.eps]
-        velocity, second_moment = (None, None) if not state else (state[0] if kind == ADAM else None, state[-1])
-        return Driven(x, weights.w_ih, weights.b_ih, kind, constants, velocity, second_moment, ())
+        velocity, second_moment = (None, None) if not state else (state[0] if number == ADAM else None, state[-1])
+        return Driven(x, weights.w_ih, weights.b_ih, number, constants, velocity, second_moment, ())
     if not form.is_identity:
         x = x.to(weights.w_ih.dtype)  # a filter keeps a state, which is not rounded
     run = scan_on_cpu if type(x) in (Tensor, Parameter) and x.is_cpu and load()[0] is not None else None

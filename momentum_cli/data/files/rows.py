@@ -84,7 +84,7 @@ def read_features(block: Block, names: tuple[str, ...], reading: Reading, proble
             # A thousand numbers with a comma are one problem, which one option solves.
             mistake = f"column {name!r}: more texts that are not finite numbers"
             group = mistake
-            if problems.kinds("not_a_number", name) < _NAMED:
+            if problems.different("not_a_number", name) < _NAMED:
                 mistake, group = not_a_number(value_at(block.columns[name], row), reading)
                 mistake, group = f"column {name!r}: {mistake}", f"column {name!r}: {group}"
             problems.add("not_a_number", mistake, [block.rows[row]], column=name, group=group)

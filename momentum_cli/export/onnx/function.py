@@ -113,22 +113,22 @@ def _common(a: Any, b: Any) -> torch.dtype:
 Write = Callable[..., Any]
 
 
-def _elementwise(kind: str) -> Write:
+def _elementwise(op_type: str) -> Write:
     """Return the writer of an operation of one or two operands with its result's type."""
 
     def write(w: Writer, result: Tensor, *operands: Any, alpha: float = 1) -> str:
         names = [_operand(w, x, result.dtype) for x in operands]
         if alpha != 1:
             names[1] = w.op("Mul", [names[1], _operand(w, alpha, result.dtype)])
-        return w.op(kind, names)
+        return w.op(op_type, names)
 
     return write
 
 
-def _compare(kind: str, opposite: bool = False) -> Write:
+def _compare(op_type: str, opposite: bool = False) -> Write:
     def write(w: Writer, result: Tensor, a: Any, b: Any) -> str:
         dtype = _common(a, b)
-        found = w.op(kind, [_operand(w, a, dtype), _operand(w, b, dtype)])
+        found = w.op(op_type, [_operand(w, a, dtype), _operand(w, b, dtype)])
         return w.op("Not", [found]) if opposite else found
 
     return write
@@ -202,10 +202,10 @@ def _permute(w: Writer, result: Tensor, x: Value, order: list[int]) -> str:
     return w.op("Transpose", [x.name], perm=[axis % x.example.dim() for axis in order])
 
 
-def _axis(kind: str) -> Write:
+def _axis(op_type: str) -> Write:
     def write(w: Writer, result: Tensor, x: Value, dim: int) -> str:
-        rank = x.example.dim() + (1 if kind == "Unsqueeze" else 0)
-        return w.op(kind, [x.name, w.constant(np.array([dim % rank]))])
+        rank = x.example.dim() + (1 if op_type == "Unsqueeze" else 0)
+        return w.op(op_type, [x.name, w.constant(np.array([dim % rank]))])
 
     return write
 
@@ -218,13 +218,13 @@ _UNARY = "abs ceil cos cosh erf exp floor log neg reciprocal relu round sigmoid 
 _WRITERS: dict[Any, Write] = {
     **{getattr(_aten, name).default: _elementwise(name.capitalize()) for name in _UNARY.split()},
     **{
-        getattr(getattr(_aten, name), overload): _elementwise(kind)
-        for name, kind in (("add", "Add"), ("sub", "Sub"), ("mul", "Mul"))
+        getattr(getattr(_aten, name), overload): _elementwise(op_type)
+        for name, op_type in (("add", "Add"), ("sub", "Sub"), ("mul", "Mul"))
         for overload in ("Tensor", "Scalar")
     },
     **{
-        getattr(getattr(_aten, name), overload): _compare(kind, opposite)
-        for name, kind, opposite in (
+        getattr(getattr(_aten, name), overload): _compare(op_type, opposite)
+        for name, op_type, opposite in (
             ("eq", "Equal", False),
             ("ne", "Equal", True),
             ("lt", "Less", False),

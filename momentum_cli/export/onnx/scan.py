@@ -61,12 +61,12 @@ def write_loop(
         body.op("Identity", [name]) if name in given or name in after[:at] else name for at, name in enumerate(after)
     ]
     output = body.op("Identity", [after[0]])
-    kinds = [TYPES[tensor.dtype] for tensor in carried]
+    dtypes = [TYPES[tensor.dtype] for tensor in carried]
     graph = helper.make_graph(
         body.nodes,
         "step",
-        [*map(body.info, given, kinds), body.info(step_in)],
-        [*map(body.info, after, kinds), body.info(output)],
+        [*map(body.info, given, dtypes), body.info(step_in)],
+        [*map(body.info, after, dtypes), body.info(output)],
     )
     ends, sequence = [w.name("end") for _ in carried], w.name("sequence")
     w.add("Scan", [*before, x], [*ends, sequence], body=graph, num_scan_inputs=1)

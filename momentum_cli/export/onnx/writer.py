@@ -28,9 +28,9 @@ class Writer:
         self._counter[0] += 1
         return f"{stem.lower()}_{self._counter[0]}"
 
-    def info(self, name: str, kind: int = TensorProto.FLOAT) -> ValueInfoProto:
+    def info(self, name: str, dtype: int = TensorProto.FLOAT) -> ValueInfoProto:
         """Describe an input or output of the body of a Scan, of any shape."""
-        return helper.make_tensor_value_info(name, kind, None)
+        return helper.make_tensor_value_info(name, dtype, None)
 
     def constant(self, array: np.ndarray) -> str:
         """Return the name of an initializer; equal ones are kept once."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from momentum_cli.kernels.driven import ADAM, LINEAR
 from momentum_cli.kernels.fused.library import ABI, Arguments, load
 from momentum_cli.kernels.fused.replay import gradients_with_history
 from momentum_cli.kernels.fused.workspace import Workspace
@@ -87,11 +88,11 @@ def _call(name: str, plan: list[int], constants: list[float], shape: tuple[int, 
     library, _, reason = load()
     if library is None:
         raise RuntimeError(reason)
-    recurrence, kind, isa, threads, parts, chunk = plan
+    recurrence, dynamics, isa, threads, parts, chunk = plan
     x = tensors["x"]
     assert x is not None
     arguments = Arguments(
-        ABI, isa, DTYPES[x.dtype], recurrence, kind, threads, parts, chunk, *shape, *constants
+        ABI, isa, DTYPES[x.dtype], recurrence, dynamics, threads, parts, chunk, *shape, *constants
     )  # fmt: skip
     shapes = _shapes(shape, _GATES[recurrence] * shape[3])
     saved, checkpoints = (
@@ -140,7 +141,7 @@ def _allocate(
 ) -> list[Tensor]:
     """Return the outputs of a forward pass; ``large`` makes the flat buffers that only the backward pass reads."""
     empty = partial(x.new_empty, dtype=_exact(x.dtype))
-    recurrence, kind, isa, _, _, chunk = plan
+    recurrence, dynamics, isa, _, _, chunk = plan
     steps, batch, _ = x.shape
     hidden, gates = w_hh.shape[1], w_hh.shape[0]
     width = _tile(isa, x.dtype)
@@ -148,10 +149,10 @@ def _allocate(
     output = x.new_empty(steps, batch, hidden) if lengths is None else x.new_zeros(steps, batch, hidden)
     hn = empty((batch, hidden))
     cn = empty((batch, hidden) if recurrence == 0 else (0,))
-    vn = empty((batch, gates) if kind == 1 else (0,))
-    mn = empty((batch, gates) if kind else (0,))
+    vn = empty((batch, gates) if dynamics == ADAM else (0,))
+    mn = empty((batch, gates) if dynamics != LINEAR else (0,))
     saved = large(steps * batch * padded * _KEPT[recurrence] if training else 0, x.dtype)
-    states = (0, 2, 1)[kind] * _GATES[recurrence]
+    states = (0, 2, 1)[dynamics] * _GATES[recurrence]
     checkpoints = large(-(-steps // chunk) * batch * padded * states if training else 0, _exact(x.dtype))
     return [output, hn, cn, vn, mn, saved, checkpoints]
 
@@ -236,7 +237,7 @@ def _allocate_gradients(
     wants_dx: bool,
 ) -> Nine:
     """Weight gradients are sums that the kernel adds to, so they start at 0; dx beyond a sequence's end stays 0."""
-    recurrence, kind = plan[:2]
+    recurrence, dynamics = plan[:2]
     batch, hidden, gates = x.shape[1], w_hh.shape[1], w_hh.shape[0]
     dx = x.new_empty(0) if not wants_dx else x.new_empty(x.shape) if lengths is None else x.new_zeros(x.shape)
     empty = partial(x.new_empty, dtype=_exact(x.dtype))
@@ -248,8 +249,8 @@ def _allocate_gradients(
         empty((0,)) if b_hh is None else b_hh.new_zeros(b_hh.shape),
         empty((batch, hidden)),
         empty((batch, hidden) if recurrence == 0 else (0,)),
-        empty((batch, gates) if kind == 1 else (0,)),
-        empty((batch, gates) if kind else (0,)),
+        empty((batch, gates) if dynamics == ADAM else (0,)),
+        empty((batch, gates) if dynamics != LINEAR else (0,)),
     )
 
 
@@ -273,8 +274,8 @@ def _backward(ctx: Any, d_out: Any, d_hn: Any, d_cn: Any, d_vn: Any, d_mn: Any, 
     incoming = (d_out, d_hn, d_cn, d_vn, d_mn)
     if torch.is_grad_enabled():  # the gradient will be differentiated
         *tensors, lengths, _, _, _ = ctx.saved_tensors
-        kernel, kind = _NAMES[ctx.plan[0]], ctx.plan[1]
-        found = gradients_with_history(tensors, lengths, kernel, kind, ctx.constants, incoming)
+        kernel, dynamics = _NAMES[ctx.plan[0]], ctx.plan[1]
+        found = gradients_with_history(tensors, lengths, kernel, dynamics, ctx.constants, incoming)
         return (*found, None, None, None, None)
     gradients = fused_backward(*ctx.saved_tensors, *incoming, ctx.constants, ctx.plan, wanted[0])
     return (*(g if w else None for g, w in zip(gradients, wanted, strict=False)), None, None, None, None)

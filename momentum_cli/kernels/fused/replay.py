@@ -38,7 +38,7 @@ def gradients_with_history(
     tensors: Sequence[Tensor | None],
     lengths: Tensor | None,
     kernel: str,
-    kind: int,
+    dynamics: int,
     constants: Sequence[float],
     incoming: Sequence[Tensor | None],
 ) -> tuple[Tensor | None, ...]:
@@ -48,7 +48,7 @@ def gradients_with_history(
         tensors: x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0 and m0 as the kernel had them.
         lengths: (B,), or None for T.
         kernel: Name of the recurrence in our kernels.
-        kind: What the dynamics is to the kernel, see `momentum_cli.kernels.driven`.
+        dynamics: LINEAR, ADAM or RMSPROP of `momentum_cli.kernels.driven`.
         constants: Its momentum, step_size, beta2 and eps.
         incoming: Gradients of the output and of the last h, c, velocity and second moment, None for 0.
 
@@ -62,16 +62,16 @@ def gradients_with_history(
     assert w_ih is not None
     assert w_hh is not None
     momentum, step_size, beta2, eps = constants
-    form = Filter() if kind == LINEAR else Moments(momentum if kind == ADAM else None, step_size, beta2, eps)
-    moments = [v0, m0] if kind == ADAM else [m0]
-    before = None if kind == LINEAR or m0 is None else tuple(m for m in moments if m is not None)
+    form = Filter() if dynamics == LINEAR else Moments(momentum if dynamics == ADAM else None, step_size, beta2, eps)
+    moments = [v0, m0] if dynamics == ADAM else [m0]
+    before = None if dynamics == LINEAR or m0 is None else tuple(m for m in moments if m is not None)
     recurrence = next(known for known in RECURRENCES.values() if known.kernel == kernel)
     zeros = recurrence.init(x[0].to(w_hh.dtype), w_hh.shape[1])
     state = tuple(z if s is None else s for z, s in zip(zeros, (h0, c0), strict=False))
     weights = Weights(w_ih, w_hh, b_ih, b_hh)
     output, last, drive = reference.run(recurrence, _Left(form), x.to(w_hh.dtype), weights, state, before, lengths)
     h_n, c_n = (*last, None)[:2]
-    v_n, m_n = (None, None) if kind == LINEAR else drive if kind == ADAM else (None, drive[0])
+    v_n, m_n = (None, None) if dynamics == LINEAR else drive if dynamics == ADAM else (None, drive[0])
     pairs = [(r, g) for r, g in zip((output, h_n, c_n, v_n, m_n), incoming, strict=True) if r is not None]
     known = [(r, g.to(r.dtype)) for r, g in pairs if g is not None and r.requires_grad]
     sources = [t for t in own if t is not None and t.requires_grad]

@@ -16,7 +16,7 @@ from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels import reference
 from momentum_cli.kernels.backend import Weights, Work
-from momentum_cli.kernels.driven import take_in
+from momentum_cli.kernels.driven import LINEAR, take_in
 from momentum_cli.kernels.fused import library
 from momentum_cli.kernels.fused.library import status
 from momentum_cli.kernels.fused.ops import DTYPES, NARROW, RECURRENCES, fused_forward
@@ -111,11 +111,11 @@ def run(
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     plan = [
         RECURRENCES[str(recurrence.kernel)],
-        driven.kind,
+        driven.dynamics,
         library.ISAS[library.chosen_isa(x.dtype)],
         threads,
         parts,
-        _chunk(x.shape[0], batch, parts, driven.kind),
+        _chunk(x.shape[0], batch, parts, driven.dynamics),
     ]
     output, hn, cn, vn, mn, _, _ = fused_forward(*tensors, lengths, driven.constants or [0.0] * 4, plan, training)
     if order is not None:
@@ -126,7 +126,7 @@ def run(
     return output, state, driven.after(vn, mn)
 
 
-def _chunk(steps: int, batch: int, parts: int, kind: int) -> int:
+def _chunk(steps: int, batch: int, parts: int, dynamics: int) -> int:
     """Time steps a chunk: enough rows for the weight gradient to be a real matrix product, few enough for the cache."""
     rows = -(-batch // parts)
-    return max(1, min(steps, max(256 // rows, 4 if kind else 1)))
+    return max(1, min(steps, max(256 // rows, 1 if dynamics == LINEAR else 4)))
