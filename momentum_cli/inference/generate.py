@@ -62,7 +62,7 @@ def generate(
         raise RecipeError(refuse("--seed", seed, f"be in [0, {2**32 - 1}]"))
     subject = open_subject(run)
     vocabulary = Vocabulary.from_preprocessing(subject.trained_on["preprocessing"])
-    if subject.advance is None:
+    if subject.stream is None:
         raise RecipeError(f"{run}: exported without --stateful, it keeps no state from token to token; export it again")
     numbers, unknown = encode_prompt(vocabulary, prompt)
     if unknown:
@@ -118,13 +118,13 @@ def _continue(
     subject: Subject, numbers: list[int], length: int, temperature: float, top_k: int | None, seed: int
 ) -> Iterator[int]:
     """Yield the tokens that are added, each as soon as it is drawn."""
-    assert subject.advance is not None
+    assert subject.stream is not None
     generator = torch.Generator().manual_seed(seed)
-    state: Any = None
+    stream = subject.stream(1)
     read = torch.tensor([numbers])
     with torch.inference_mode():
         for _ in range(length):
-            outputs, state = subject.advance(read.to(subject.device), state)
+            outputs = stream(read.to(subject.device))
             number = draw(outputs[0, -1].double().cpu(), temperature, top_k, generator)
             yield number
             read = torch.tensor([[number]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,13 @@ class Subject:
         call: Inputs and lengths to outputs.
         advance: Inputs, and the state of an earlier call or None, to outputs and state; None for an exported program
             that keeps no state.
+        stream: A batch size to a function from inputs to outputs that keeps the state itself, the fastest way for
+            short inputs; None as for ``advance``.
     """
 
     call: Callable[[Tensor, Tensor | None], Tensor]
     advance: Step | None
+    stream: Callable[[int], Callable[[Tensor], Tensor]] | None
     recipe: Recipe
     trained_on: dict[str, Any]
     path: Path
@@ -52,6 +56,7 @@ def open_subject(run: Path) -> Subject:
             return Subject(
                 program_function(program),
                 program.run if program.bundle.stateful else None,
+                partial(_carried, program.run) if program.bundle.stateful else None,
                 parse_recipe(data["recipe"]),
                 data["dataset"],
                 run,
@@ -65,6 +70,7 @@ def open_subject(run: Path) -> Subject:
     return Subject(
         lambda inputs, lengths: model(inputs, lengths)[0],
         lambda inputs, state: model(inputs, None, state),
+        model.stream,
         loaded.recipe,
         loaded.checkpoint.data["dataset"],
         loaded.path,
@@ -72,3 +78,15 @@ def open_subject(run: Path) -> Subject:
         device,
         lambda: model.chosen_backend,
     )
+
+
+def _carried(step: Step, _: int) -> Callable[[Tensor], Tensor]:
+    """Return a step as a function that keeps its state."""
+    state: Any = None
+
+    def call(inputs: Tensor) -> Tensor:
+        nonlocal state
+        outputs, state = step(inputs, state)
+        return outputs
+
+    return call

@@ -5,7 +5,6 @@ Axes: T time, B batch, D input, H hidden, G gates * H, L layers * directions.
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import torch
@@ -19,8 +18,10 @@ from momentum_cli.dynamics.ragged import checked_lengths, clear_padding, keep_em
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Backend, Weights, Work
 from momentum_cli.kernels.fused import run as fused
+from momentum_cli.layers.initialization import initialize
 from momentum_cli.layers.precision import Precision, choose_precision
 from momentum_cli.layers.state import StateLayout, part, whole
+from momentum_cli.layers.stream import Stream
 from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.recurrence.protocol import Recurrence
@@ -155,26 +156,7 @@ class RecurrentLayer(nn.Module):
 
         Reference: arXiv 2006.06919, appendix, and the authors' code for ``"paper"``.
         """
-        if init not in ("torch", "paper"):
-            raise ValueError(refuse("init", init, "be 'torch' or 'paper'"))
-        gate = self.recurrence.forget_gate if self.bias else None
-        if forget_bias is not None and gate is None:
-            raise ValueError(refuse("forget_bias", forget_bias, "be None: the layer has no forget gate with a bias"))
-        if init == "paper" and forget_bias is None and gate is not None:
-            forget_bias = 1.0
-        bound = 1.0 / math.sqrt(self.hidden_size)
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                if init == "torch":
-                    nn.init.uniform_(parameter, -bound, bound)
-                elif name.startswith("weight_ih"):
-                    nn.init.orthogonal_(parameter)
-                elif name.startswith("weight_hh"):
-                    nn.init.eye_(parameter)
-                else:
-                    nn.init.zeros_(parameter)
-                if forget_bias is not None and gate is not None and name.startswith("bias"):
-                    parameter[gate * self.hidden_size : (gate + 1) * self.hidden_size] = forget_bias
+        initialize(self, init, self.recurrence.forget_gate if self.bias else None, forget_bias)
 
     def zero_state(self, batch_size: int | None = None) -> State:
         """Return the state at the start of a sequence.
@@ -223,6 +205,14 @@ class RecurrentLayer(nn.Module):
         if not batched:
             return output.squeeze(1), tuple(s.squeeze(1) for s in after)
         return output.transpose(0, 1) if self.batch_first else output, after
+
+    def stream(self, batch_size: int | None = None) -> Stream:
+        """Return the layer as a function that keeps its state, for one step or more at a time; see `Stream`.
+
+        Args:
+            batch_size: B, or None for unbatched input.
+        """
+        return Stream([self], batch_size)
 
     def run_padded(
         self, x: Tensor, state: State | Tensor | None = None, lengths: Tensor | None = None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
 from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.layers.stream import Stream
 from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence.protocol import Recurrence
 
@@ -181,6 +182,14 @@ class RecurrentStack(nn.Module):
         """Do what belongs after an optimizer step, in every layer."""
         for number in range(len(self)):
             self[number].after_step()
+
+    def stream(self, batch_size: int | None = None) -> Stream:
+        """Return the layers as a function that keeps its state; see `Stream`.
+
+        Args:
+            batch_size: B, or None for unbatched input.
+        """
+        return Stream([self[number] for number in range(len(self))], batch_size)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run the layers.

@@ -19,6 +19,7 @@ from momentum_cli.messages import Said, refuse
 from momentum_cli.models.cross_entropy import linear_cross_entropy
 from momentum_cli.models.inputs import Tokens
 from momentum_cli.models.model import LossSum, Model, TrainingLoss
+from momentum_cli.models.stream import ModelStream
 
 # Half the width of the uniform distribution of a tied embedding, from the code of AWD-LSTM.
 _INIT_RANGE = 0.1
@@ -145,6 +146,14 @@ class LanguageModel(Model):
         hidden, after = self.layer(self._embedded(inputs.t()), state)
         read = locked_dropout(hidden, self.output_dropout, self.training)
         return self.distribution(read.transpose(0, 1)), after
+
+    def stream(self, batch_size: int) -> ModelStream:
+        """See `Model.stream`."""
+
+        def write(hidden: Tensor) -> Tensor:
+            return self.distribution(hidden.transpose(0, 1))
+
+        return ModelStream(self.layer.stream(batch_size), lambda tokens: self.embedding(tokens.t()), write)
 
     def training_loss(self, batch: Batch, state: State | None, loss_sum: LossSum) -> TrainingLoss:
         """Return the loss of a batch of windows; see `Model.training_loss`.

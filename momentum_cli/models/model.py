@@ -16,6 +16,7 @@ from momentum_cli.dynamics.state import State
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.layers.stack import RecurrentStack
 from momentum_cli.models.inputs import Inputs
+from momentum_cli.models.stream import ModelStream
 
 # From outputs and targets to the sum of the loss over everything scored.
 LossSum = Callable[[Tensor, Tensor], Tensor]
@@ -79,6 +80,20 @@ class Model(nn.Module, ABC):
             inputs: As `inputs` says.
             lengths: (B,) int64 valid steps on the CPU, or None for T.
             state: The state an earlier call returned, or None at the start.
+        """
+
+    @abstractmethod
+    def stream(self, batch_size: int) -> ModelStream:
+        """Return the model as a function that keeps its state, for inference one step or more at a time.
+
+        Dropout is that of evaluation mode, whatever the mode of the model. The weights of the layers are copied, see
+        `momentum_cli.layers.stream.Stream`.
+
+        Args:
+            batch_size: B, >= 1.
+
+        Raises:
+            ValueError: A layer is bidirectional.
         """
 
     @abstractmethod

@@ -16,6 +16,7 @@ from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.messages import refuse
 from momentum_cli.models.inputs import Numbers
 from momentum_cli.models.model import LossSum, Model, TrainingLoss
+from momentum_cli.models.stream import ModelStream
 
 
 class SequenceModel(Model):
@@ -81,6 +82,14 @@ class SequenceModel(Model):
             last = after[0][-self.layer.num_directions :]
             read = torch.cat(last.unbind(0), 1)
         return self.head(self.dropout(read)), after
+
+    def stream(self, batch_size: int) -> ModelStream:
+        """See `Model.stream`; with an output at the last step, that is the last one of each call."""
+
+        def write(steps: Tensor) -> Tensor:
+            return self.head(steps.transpose(0, 1) if self.output == "every" else steps[-1])  # type: ignore[no-any-return]
+
+        return ModelStream(self.layer.stream(batch_size), lambda inputs: inputs.transpose(0, 1), write)
 
     def training_loss(self, batch: Batch, state: State | None, loss_sum: LossSum) -> TrainingLoss:
         """Return the loss of a batch; see `Model.training_loss`."""

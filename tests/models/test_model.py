@@ -88,3 +88,23 @@ def test_every_layer_is_asked_after_a_step(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(layer, "after_step", lambda number=number: seen.append(number))
     model.after_step()
     assert seen == [0, 1]
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: type(model).__name__)
+def test_a_stream_gives_what_the_model_gives(model: Model) -> None:
+    model.eval()
+    x = model.inputs.random(2, 6, torch.Generator().manual_seed(0))
+    if model.bidirectional:
+        with pytest.raises(ValueError, match="bidirectional"):
+            model.stream(2)
+        return
+    with torch.no_grad():
+        outputs, state = model(x)
+    stream = model.stream(2)
+    model.train()
+    got = [stream(piece) for piece in x.split([1, 3, 2], 1)]
+    torch.testing.assert_close(torch.cat(got, 1) if model.output == "every" else got[-1], outputs)
+    for left, right in zip(stream.state, state, strict=True):
+        torch.testing.assert_close(left, right)
+    stream.reset()
+    torch.testing.assert_close(stream(x), outputs)

@@ -43,7 +43,7 @@ class TextReader:
     endings: ClassVar[tuple[str, ...]] = (".txt",)
 
     def __init__(self, subject: Subject, top: int) -> None:
-        if subject.advance is None:
+        if subject.stream is None:
             raise RecipeError(
                 "the file was exported without --stateful, so it cannot carry its state along a line; export it again"
             )
@@ -88,15 +88,15 @@ class TextReader:
 
     def _line(self, where: dict[str, Any], tokens: np.ndarray) -> Prediction:
         subject, vocabulary = self._subject, self._vocabulary
-        assert subject.advance is not None
-        state: Any = None
+        assert subject.stream is not None
+        stream = subject.stream(1)
         nats = 0.0
         last = torch.empty(0)
         targets = torch.from_numpy(tokens[1:])
         with torch.inference_mode():
             for at in range(0, len(tokens), _WINDOW):
                 read = torch.from_numpy(tokens[at : at + _WINDOW]).unsqueeze(0)
-                outputs, state = subject.advance(read.to(subject.device), state)
+                outputs = stream(read.to(subject.device))
                 share = outputs[0].double().cpu().log_softmax(1)
                 wanted = targets[at : at + _WINDOW]
                 nats -= float(share[: len(wanted)].gather(1, wanted.unsqueeze(1)).sum())

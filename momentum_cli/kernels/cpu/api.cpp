@@ -23,6 +23,7 @@ MRNN_DECLARE(mrnn_avx512_bf16)
 
 int64_t mrnn_abi(void) { return MRNN_ABI; }
 int64_t mrnn_args_bytes(void) { return sizeof(mrnn_args); }
+int64_t mrnn_stage_bytes(void) { return sizeof(mrnn_stage); }
 
 int64_t mrnn_has_isa(int64_t isa) {
     switch (isa) {
@@ -98,13 +99,17 @@ static int64_t call(const mrnn_args* args, int what) {
 }
 
 int64_t mrnn_forward(const mrnn_args* args) {
-    const int64_t saved = call(args, 2), checkpoints = call(args, 3);
-    if (saved < 0) return saved;
-    prefer_large_pages(args->saved, saved * args->real_bytes);
-    prefer_large_pages(args->checkpoints, checkpoints * (args->real_bytes < MRNN_FLOAT_BYTES ? (int64_t)MRNN_FLOAT_BYTES : args->real_bytes));
+    if (args->saved) {
+        const int64_t saved = call(args, 2), checkpoints = call(args, 3);
+        if (saved < 0) return saved;
+        prefer_large_pages(args->saved, saved * args->real_bytes);
+        prefer_large_pages(args->checkpoints, checkpoints * (args->real_bytes < MRNN_FLOAT_BYTES ? (int64_t)MRNN_FLOAT_BYTES : args->real_bytes));
+    }
     prefer_large_pages(args->out, args->steps * args->batch * args->hidden * args->real_bytes);
     return call(args, 0);
 }
 int64_t mrnn_backward(const mrnn_args* args) { return call(args, 1); }
 int64_t mrnn_saved_size(const mrnn_args* args) { return call(args, 2); }
 int64_t mrnn_checkpoints_size(const mrnn_args* args) { return call(args, 3); }
+int64_t mrnn_packed_bytes(const mrnn_args* args) { return call(args, 4); }
+int64_t mrnn_pack(const mrnn_args* args) { return args->packed ? call(args, 5) : -MRNN_BAD_ARGUMENT; }

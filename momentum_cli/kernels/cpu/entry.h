@@ -39,6 +39,20 @@ template <class Cell, class Numbers> struct Run {
         return count.wanted;
     }
 
+    // Lays the packed weights and the scratch memory of the parts out in `memory`; returns the bytes they take.
+    int64_t place(void* memory) {
+        Arena shared;
+        layer.take_packed(shared, backward);
+        block_bytes = part_bytes(layer, backward);
+        const int64_t bytes = shared.wanted + block_bytes * layer.a.parts + 64;
+        if (memory) {
+            blocks = aligned(memory) + shared.wanted;
+            shared.base = shared.next = aligned(memory);
+            layer.take_packed(shared, backward);
+        }
+        return bytes;
+    }
+
     static void task(void* context, int64_t index) {
         const Run& run = *(const Run*)context;
         const FlushDenormals mode;
@@ -51,16 +65,11 @@ template <class Cell, class Numbers> struct Run {
 
     static int64_t call(const mrnn_args& args, bool backward) {
         Run run{L(args), backward, nullptr, 0};
-        Arena shared;
-        run.layer.take_packed(shared, backward);
-        run.block_bytes = part_bytes(run.layer, backward);
-        void* memory = malloc(shared.wanted + run.block_bytes * args.parts + 64);
+        void* const own = !backward && args.packed ? nullptr : malloc(run.place(nullptr));
+        void* const memory = own || backward ? own : args.packed;
         if (!memory) return -MRNN_NO_MEMORY;
-        char* base = aligned(memory);
-        run.blocks = base + shared.wanted;
-        shared.base = shared.next = base;
-        run.layer.take_packed(shared, backward);
-        run.layer.pack();
+        run.place(memory);
+        if (own) run.layer.pack();
         mrnn::parallel_for(args.parts, args.threads, task, &run);
         if (backward)  // in the order of the parts: the sum does not depend on the threads
             for (int64_t i = 0; i < args.parts; i++) {
@@ -70,9 +79,16 @@ template <class Cell, class Numbers> struct Run {
                 part.take_backward(arena);
                 part.add_gradients();
             }
-        free(memory);
+        free(own);
         return MRNN_OK;
     }
+    static int64_t pack(const mrnn_args& args) {
+        Run run{L(args), false, nullptr, 0};
+        run.place(args.packed);
+        run.layer.pack();
+        return MRNN_OK;
+    }
+    static int64_t packed_bytes(const mrnn_args& args) { return Run{L(args), false, nullptr, 0}.place(nullptr); }
 
     static int64_t size(const mrnn_args& args, bool checkpoints) {
         const L layer(args);
@@ -80,9 +96,10 @@ template <class Cell, class Numbers> struct Run {
     }
 };
 
-// what: 0 forward, 1 backward, 2 size of the saved activations, 3 of the checkpoints
+// what: 0 forward, 1 backward, 2 size of the saved activations, 3 of the checkpoints, 4 bytes of packed, 5 fill it
 template <class Cell, class Numbers> int64_t serve(const mrnn_args& a, int what) {
-    return what < 2 ? Run<Cell, Numbers>::call(a, what) : Run<Cell, Numbers>::size(a, what == 3);
+    typedef Run<Cell, Numbers> R;
+    return what < 2 ? R::call(a, what) : what < 4 ? R::size(a, what == 3) : what == 4 ? R::packed_bytes(a) : R::pack(a);
 }
 template <class Cell> int64_t select_numbers(const mrnn_args& a, int what) {
     switch (a.real_bytes) {

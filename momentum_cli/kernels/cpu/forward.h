@@ -40,18 +40,60 @@ MRNN_INLINE void Part<Cell, Numbers>::gate_tile(int64_t t, int64_t s, const fact
     store_tile<real, M>(acc, pre, W);
 }
 
+// The same of all gates of one row, whose pre-activations are ROWS * W apart and the separate one behind them; same bits.
+template <class Cell, class Numbers>
+MRNN_INLINE void Part<Cell, Numbers>::row_tile(int64_t t, int64_t s, const factor* h, int64_t tile, int64_t r0, real* pre) {
+    const int64_t p = tile * G;
+    V acc[G][2];
+    load_tile<real, G>(acc, layer.start + p * W, W);
+    if (layer.nonlinear) {
+#pragma GCC unroll 4
+        for (int g = 0; g < G; g++) {
+            const real* d = drive + ((p + g) * capacity + offset[s] + r0) * W;
+            acc[g][0] += load(d);
+            acc[g][1] += load(d + L);
+        }
+    } else if (layer.few) {
+        for (int64_t k = 0; k < D; k++) {
+            const V value = widened(input(t)[r0 * D + k]) - V{};
+#pragma GCC unroll 4
+            for (int g = 0; g < G; g++) {
+                const real* w = layer.wx_few + ((p + g) * D + k) * W;
+                acc[g][0] += value * load(w);
+                acc[g][1] += value * load(w + L);
+            }
+        }
+    } else {
+        const int64_t depth = layer.depth_x;
+        multiply_row<real, factor, G>(acc, x_factors(t, s) + r0 * depth, layer.wx + p * depth * W, depth * W, depth);
+    }
+    if (Cell::SPLIT) {
+        store(pre + G * ROWS * W, acc[G - 1][0]);
+        store(pre + G * ROWS * W + L, acc[G - 1][1]);
+        acc[G - 1][0] = load(layer.bias_hidden + (p + G - 1) * W);
+        acc[G - 1][1] = load(layer.bias_hidden + (p + G - 1) * W + L);
+    }
+    const int64_t depth = layer.depth_h;
+    if (h) multiply_row<real, factor, G>(acc, h + r0 * depth, layer.wh + p * depth * W, depth * W, depth);
+    store_tile<real, G>(acc, pre, ROWS * W);
+}
+
 template <class Cell, class Numbers>
 template <int M>
 void Part<Cell, Numbers>::forward_tile(int64_t t, int64_t s, const factor* h, int64_t tile, int64_t r0) {
     alignas(64) real pre[(G + 1) * ROWS * W];
-    const int joint = Cell::SPLIT ? G - 1 : G;
+    [[maybe_unused]] const int joint = Cell::SPLIT ? G - 1 : G;
     // The lines that this tile will write come from memory while the product is computed.
     stored* keep = a.saved ? saved(t, tile, r0) : nullptr;
     const int line = LINE / sizeof(stored);
     for (int at = 0; keep && !layer.far && at < M * S * W; at += line) __builtin_prefetch(keep + at, 1, 3);
     for (int r = 0; r < M; r++) __builtin_prefetch(output(t) + (r0 + r) * H + tile * W, 1, 3);
-    for (int g = 0; g < joint; g++) gate_tile<M, false>(t, s, h, tile * G + g, r0, pre + g * ROWS * W, nullptr);
-    if (Cell::SPLIT) gate_tile<M, true>(t, s, h, tile * G + joint, r0, pre + joint * ROWS * W, pre + G * ROWS * W);
+    if constexpr (M == 1) {
+        row_tile(t, s, h, tile, r0, pre);
+    } else {
+        for (int g = 0; g < joint; g++) gate_tile<M, false>(t, s, h, tile * G + g, r0, pre + g * ROWS * W, nullptr);
+        if (Cell::SPLIT) gate_tile<M, true>(t, s, h, tile * G + joint, r0, pre + joint * ROWS * W, pre + G * ROWS * W);
+    }
     if (Cell::THRESHOLD) {
         V bias[M][2];
         load_tile<real, M>(bias, layer.bias_hidden + tile * W, 0);

@@ -30,6 +30,19 @@ MRNN_INLINE void multiply(Vec<real> (&acc)[M][2], const factor* a, ptrdiff_t row
     for (; depth > 0; depth--, a += STEP, b += W) multiply_one<real, factor, M>(acc, a, row_stride, b);
 }
 
+// The same for one row and N panels `stride` apart at once: a single row has too few sums to hide the latency of an addition.
+template <class real, class factor, int N>
+MRNN_INLINE void multiply_row(Vec<real> (&acc)[N][2], const factor* a, const factor* b, ptrdiff_t stride, ptrdiff_t depth) {
+    for (ptrdiff_t k = 0; k < depth; k++, b += WIDTH<real>) {
+        const Vec<factor> value = broadcast(a + k);
+#pragma GCC unroll 4
+        for (int n = 0; n < N; n++) {
+            acc[n][0] = add_product(acc[n][0], value, load(b + n * stride));
+            acc[n][1] = add_product(acc[n][1], value, load(b + n * stride + LANES<factor>));
+        }
+    }
+}
+
 template <class real, int M> MRNN_INLINE void load_tile(Vec<real> (&acc)[M][2], const real* p, ptrdiff_t row_stride) {
 #pragma GCC unroll 16
     for (int r = 0; r < M; r++) {

@@ -125,19 +125,20 @@ template <class Cell, class Numbers> struct Layer {
     // (B, blocks * H) <-> [block tile][row][W]; `block` gates of one tile are neighbours
     void read_state(const real* state, int64_t blocks, int64_t b0, int64_t n, real* out) const {
         for (int64_t p = 0; p < tiles * blocks; p++)
-            for (int64_t r = 0; r < n; r++)
-                for (int64_t lane = 0; lane < W; lane++) {
-                    const int64_t unit = p / blocks * W + lane;
-                    out[(p * rows + r) * W + lane] =
-                        state && unit < H ? state[(b0 + r) * blocks * H + (p % blocks) * H + unit] : 0;
-                }
+            for (int64_t r = 0; r < n; r++) {
+                const int64_t unit = p / blocks * W, count = !state ? 0 : H - unit < W ? H - unit : W;
+                real* to = out + (p * rows + r) * W;
+                if (count) memcpy(to, state + (b0 + r) * blocks * H + (p % blocks) * H + unit, count * sizeof(real));
+                for (int64_t lane = count; lane < W; lane++) to[lane] = 0;
+            }
     }
     void write_state(const real* in, int64_t blocks, int64_t b0, int64_t n, real* state) const {
         if (!state) return;
         for (int64_t p = 0; p < tiles * blocks; p++)
-            for (int64_t r = 0; r < n; r++)
-                for (int64_t lane = 0; lane < W && p / blocks * W + lane < H; lane++)
-                    state[(b0 + r) * blocks * H + (p % blocks) * H + p / blocks * W + lane] = in[(p * rows + r) * W + lane];
+            for (int64_t r = 0; r < n; r++) {
+                const int64_t unit = p / blocks * W, count = H - unit < W ? H - unit : W;
+                memcpy(state + (b0 + r) * blocks * H + (p % blocks) * H + unit, in + (p * rows + r) * W, count * sizeof(real));
+            }
     }
 };
 

@@ -9,7 +9,7 @@
 #define MRNN_API extern "C" __attribute__((visibility("default")))
 #endif
 
-#define MRNN_ABI 6
+#define MRNN_ABI 7
 
 // Vectors and register tile of the portable kernels. 64 and 12 give the shape of the AVX-512 kernels on any machine, slowly: for tests.
 #if !defined(MRNN_GENERIC_VECTOR_BYTES)
@@ -50,6 +50,7 @@ typedef struct mrnn_args {
     void *saved, *checkpoints;                  // activations for backward; null: inference
     const void *d_out, *d_hn, *d_cn, *d_vn, *d_mn;
     void *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *dh0, *dc0, *dv0, *dm0;
+    void* packed;  // what mrnn_pack wrote for the same weights, sizes, parts and chunk; null: forward packs the weights itself
 } mrnn_args;
 
 // The scan v_t = decay_t v_{t-1} + x_t, or its transpose v_t = decay_{t+1} v_{t+1} + x_t, over (T,B,C).
@@ -63,6 +64,17 @@ typedef struct mrnn_scan {
     const void *x, *start;               // start: (B,C) before the first step, or null for 0; null in the transpose
     void* out;
 } mrnn_scan;
+
+// One layer of a stack that runs with its weights packed once and its states updated in place: hn may be h0, and so on.
+typedef struct mrnn_stage {
+    mrnn_args layer;
+    // A linear dynamics writes layer.x from this input, (T,B,layer.input - constant); null: layer.x is the input itself. The scan runs in
+    // place on layer.x, with its x and out null and its start, where there is one, replaced by the state after the last step.
+    const void* input;
+    int64_t constant;  // 1: the last channel of layer.x is the filtered constant 1, which stands for the input bias
+    double gain;
+    mrnn_scan filter;  // decays null: a gain without memory
+} mrnn_stage;
 
 // One float32 tensor of an optimizer, contiguous. A pass touches only the arrays it needs and sets the norm.
 typedef struct mrnn_update {
@@ -89,6 +101,12 @@ MRNN_API int64_t mrnn_checkpoints_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_forward(const mrnn_args* args);
 MRNN_API int64_t mrnn_backward(const mrnn_args* args);
 MRNN_API int64_t mrnn_scan_all(const mrnn_scan* scan);
+// Bytes of `packed`, and filling it: weights in the order of the forward pass, and its scratch memory. One call at a time may use it.
+MRNN_API int64_t mrnn_packed_bytes(const mrnn_args* args);
+MRNN_API int64_t mrnn_pack(const mrnn_args* args);
+MRNN_API int64_t mrnn_stage_bytes(void);
+// The stages one after the other; the caller points the x, or the input, of each to the out of the one before.
+MRNN_API int64_t mrnn_stream(const mrnn_stage* stages, int64_t count);
 // Replaces, for every tensor, and sets norm; norms do not depend on the number of threads.
 // MRNN_REPLACE_PREVIOUS: previous <- gradient; norm |gradient - previous|.
 // MRNN_HEAVY_BALL: momentum <- factor momentum + gradient; u = momentum + decay parameter; parameter <- parameter - lr u; norm |u|.

@@ -107,6 +107,7 @@ template <class Cell, class Numbers> struct Part {
     void forward();
     template <int M, bool SPLIT>
     void gate_tile(int64_t t, int64_t s, const factor* h, int64_t p, int64_t r0, real* pre, real* separate);
+    void row_tile(int64_t t, int64_t s, const factor* h, int64_t tile, int64_t r0, real* pre);
     template <int M> void forward_tile(int64_t t, int64_t s, const factor* h, int64_t tile, int64_t r0);
 
     // backward.h

@@ -13,7 +13,7 @@ import torch
 from momentum_cli.errors import SettingError
 from momentum_cli.messages import refuse
 
-ABI = 6
+ABI = 7
 ISAS = {"generic": 0, "avx2": 1, "avx512": 2, "avx512_bf16": 3}
 _COST = (
     "linear dynamics run on torch's kernels, adam and rmsprop on a Python loop over time, both slower in training; "
@@ -32,6 +32,7 @@ class Arguments(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("out", "hn", "cn", "vn", "mn", "saved", "checkpoints")),
         *((name, ctypes.c_void_p) for name in ("d_out", "d_hn", "d_cn", "d_vn", "d_mn")),
         *((name, ctypes.c_void_p) for name in ("dx", "dw_ih", "dw_hh", "db_ih", "db_hh", "dh0", "dc0", "dv0", "dm0")),
+        ("packed", ctypes.c_void_p),
     ]
 
 
@@ -42,6 +43,18 @@ class Scan(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("real_bytes", "threads", "steps", "batch", "channels", "backward")),
         *((name, ctypes.c_int64) for name in ("decay_steps", "decay_columns")),
         *((name, ctypes.c_void_p) for name in ("decays", "x", "start", "out")),
+    ]
+
+
+class Stage(ctypes.Structure):
+    """`mrnn_stage` of kernels/cpu/momentum_rnn.h, field by field."""
+
+    _fields_ = [
+        ("layer", Arguments),
+        ("input", ctypes.c_void_p),
+        ("constant", ctypes.c_int64),
+        ("gain", ctypes.c_double),
+        ("filter", Scan),
     ]
 
 
@@ -58,17 +71,20 @@ def load() -> tuple[Any, str, str]:
     path = str(found[0])
     try:
         library = ctypes.CDLL(path)
-        current = library.mrnn_abi() == ABI and library.mrnn_args_bytes() == ctypes.sizeof(Arguments)
+        sizes = (library.mrnn_args_bytes(), library.mrnn_stage_bytes())
+        current = library.mrnn_abi() == ABI and sizes == (ctypes.sizeof(Arguments), ctypes.sizeof(Stage))
     except (OSError, AttributeError) as error:
         return None, path, f"the kernel library cannot be loaded ({error}); reinstall momentumrnn"
     if not current:
         return None, path, "the kernel library was built from other sources than this package; reinstall momentumrnn"
-    for name in ("mrnn_forward", "mrnn_backward", "mrnn_saved_size", "mrnn_checkpoints_size"):
-        getattr(library, name).restype = ctypes.c_int64
-        getattr(library, name).argtypes = [ctypes.POINTER(Arguments)]
+    for name in ("forward", "backward", "saved_size", "checkpoints_size", "packed_bytes", "pack"):
+        function = getattr(library, f"mrnn_{name}")
+        function.restype, function.argtypes = ctypes.c_int64, [ctypes.POINTER(Arguments)]
     library.mrnn_update_all.restype = ctypes.c_int64
     library.mrnn_scan_all.restype = ctypes.c_int64
     library.mrnn_scan_all.argtypes = [ctypes.POINTER(Scan)]
+    library.mrnn_stream.restype = ctypes.c_int64
+    library.mrnn_stream.argtypes = [ctypes.POINTER(Stage), ctypes.c_int64]
     _lend_openmp(library)
     return library, path, ""
 

@@ -1,0 +1,219 @@
+"""Stacked layers over a stream of steps: weights packed once, states kept inside and updated in place, one C call.
+
+Axes: T time, B batch, D input, H hidden, G gates * H.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.dynamics.filter import Decay, Filter
+from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.state import State
+from momentum_cli.kernels.backend import Weights
+from momentum_cli.kernels.driven import ADAM, take_in
+from momentum_cli.kernels.fused.library import ABI, ISAS, Arguments, Stage, chosen_isa, load
+from momentum_cli.kernels.fused.ops import DTYPES, RECURRENCES
+from momentum_cli.messages import Said, refuse
+from momentum_cli.recurrence.protocol import Recurrence
+
+# Steps of a call: long against its fixed cost, short against a buffer of their outputs.
+_STEPS, _ROWS = 256, 8192
+# Decays that depend on the step number are computed for this many steps ahead.
+_AHEAD = 1024
+
+
+class Session:
+    """One direction of stacked layers on the CPU, without autograd. One thread may use it at a time.
+
+    Args:
+        recurrence: One of `momentum_cli.kernels.fused.ops.RECURRENCES`.
+        dynamics: One that has a form.
+        weights: Parameters of each layer, all float32 or all float64. They are copied.
+        batch: B, >= 1.
+
+    Raises:
+        RuntimeError: There is no library.
+    """
+
+    def __init__(self, recurrence: Recurrence, dynamics: Dynamics, weights: Sequence[Weights], batch: int) -> None:
+        library, _, reason = load()
+        if library is None:
+            raise RuntimeError(reason)
+        self._library, self._batch = library, batch
+        self._dtype = weights[0].w_hh.dtype
+        self._sizes = weights[0].w_ih.shape[1], weights[-1].w_hh.shape[1]
+        self._longest = max(1, min(_STEPS, _ROWS // batch))
+        self._stages = (Stage * len(weights))()
+        self._layers = [
+            _Layer(stage, recurrence, dynamics, layer, batch, self._longest)
+            for stage, layer in zip(self._stages, weights, strict=True)
+        ]
+        for before, after in zip(self._layers, self._layers[1:], strict=False):
+            before.write_to(buffer := torch.empty((self._longest, batch, before.hidden_size), dtype=self._dtype))
+            after.read_from(buffer)
+            after.buffers.append(buffer)
+        for layer in self._layers:
+            code = library.mrnn_pack(ctypes.byref(layer.stage.layer))
+            if code:
+                raise RuntimeError(f"mrnn_pack refused its arguments (code {code})")
+        self._counting = [layer for layer in self._layers if layer.k is not None]
+        self._steps = 0
+
+    def state(self) -> list[State]:
+        """Return a copy of the state of each layer: that of the recurrence, then that of the dynamics."""
+        return [tuple(tensor.clone() for tensor in layer.state) for layer in self._layers]
+
+    def set_state(self, state: Sequence[State]) -> None:
+        """Copy the state of each layer, as `state` returns it."""
+        for layer, tensors in zip(self._layers, state, strict=True):
+            layer.set_state(tensors)
+
+    def run(self, x: Tensor) -> Tensor:
+        """Advance by the steps of x (T, B, D), T >= 1; return the outputs of the last layer, (T, B, H).
+
+        Raises:
+            ValueError: The shape, dtype or device of x is wrong.
+        """
+        steps, given = x.shape[0], x.shape
+        if given != (steps, self._batch, self._sizes[0]) or steps < 1:
+            must = f"have the shape (T, {self._batch}, {self._sizes[0]}) with T >= 1"
+            raise ValueError(refuse("input", tuple(given), must))
+        if x.dtype != self._dtype or not x.is_cpu:
+            raise ValueError(refuse("input", Said(f"{x.dtype} on {x.device}"), f"be {self._dtype} on the CPU"))
+        if not x.is_contiguous() or x.is_neg():
+            x = x.detach().contiguous().resolve_neg()
+        output = torch.empty((steps, self._batch, self._sizes[1]), dtype=self._dtype)
+        for at in range(0, steps, self._longest):
+            count = min(self._longest, steps - at)
+            if count != self._steps:
+                self._steps = count
+                for layer in self._layers:
+                    layer.set_steps(count)
+            self._layers[0].read_from(x if at == 0 else x[at:])
+            self._layers[-1].write_to(output if at == 0 else output[at:])
+            for layer in self._counting:
+                layer.count(count)
+            code = self._library.mrnn_stream(self._stages, len(self._layers))
+            if code:
+                raise RuntimeError(f"mrnn_stream refused its arguments (code {code}; {tuple(given)})")
+        return output
+
+
+class _Layer:
+    """One layer of a session: what its stage points to."""
+
+    def __init__(
+        self, stage: Any, recurrence: Recurrence, dynamics: Dynamics, weights: Weights, batch: int, longest: int
+    ) -> None:
+        dtype = weights.w_hh.dtype
+        size, self.hidden_size = weights.w_ih.shape[1], weights.w_hh.shape[1]
+        driven = take_in(dynamics, torch.zeros((1, batch, size), dtype=dtype), weights, None, None)
+        parts = min(torch.get_num_threads(), batch)
+        isa = ISAS[chosen_isa(dtype)]
+        channels = driven.x.shape[2]
+        shape = (1, batch, channels, self.hidden_size)
+        number = RECURRENCES[str(recurrence.kernel)]
+        arguments = Arguments(
+            ABI, isa, DTYPES[dtype], number, driven.kind, parts, parts, longest, *shape, *driven.constants or [0.0] * 4
+        )
+        self.stage, self.batch, self.longest = stage, batch, longest
+        stage.layer = arguments
+        self._arguments = stage.layer  # a view: reading the field makes one each time
+        self.buffers: list[Tensor] = []  # kept alive: the stage has only their addresses
+        for name, tensor in (
+            ("w_ih", driven.w_ih),
+            ("w_hh", weights.w_hh),
+            ("b_ih", driven.b_ih),
+            ("b_hh", weights.b_hh),
+        ):
+            if tensor is not None:
+                setattr(self._arguments, name, self._own(tensor.detach().contiguous().resolve_neg()))
+        hidden = [torch.zeros((batch, self.hidden_size), dtype=dtype) for _ in recurrence.state_names]
+        self.state: list[Tensor] = list(hidden)
+        for name, tensor in zip("hc", hidden, strict=False):
+            setattr(self._arguments, f"{name}0", tensor.data_ptr())
+            setattr(self._arguments, f"{name}n", tensor.data_ptr())
+        self.k: Tensor | None = None
+        self._decay: Decay
+        self._decays: Tensor | None = None  # of the next steps, the first of them in row _next
+        self._next = 0
+        form = dynamics.form
+        self.filters = isinstance(form, Filter) and not form.is_identity
+        if isinstance(form, Filter):
+            if self.filters:
+                self._filter(form, channels, channels - size)
+        else:
+            for name in "vm" if driven.kind == ADAM else "m":
+                moment = torch.zeros((batch, recurrence.gates * self.hidden_size), dtype=dtype)
+                self.state.append(moment)
+                setattr(self._arguments, f"{name}0", moment.data_ptr())
+                setattr(self._arguments, f"{name}n", moment.data_ptr())
+        room = load()[0].mrnn_packed_bytes(ctypes.byref(self._arguments))
+        if room < 0:
+            raise RuntimeError(f"mrnn_packed_bytes refused its arguments (code {room}; {shape})")
+        self._arguments.packed = self._own(torch.empty(room, dtype=torch.uint8))
+
+    def _own(self, tensor: Tensor) -> int:
+        self.buffers.append(tensor)
+        return tensor.data_ptr()
+
+    def _filter(self, form: Filter, channels: int, constant: int) -> None:
+        """Let the stage filter its input before the layer reads it."""
+        dtype, shape = self.state[0].dtype, (self.batch, channels)
+        self.stage.constant, self.stage.gain = constant, form.gain
+        self._arguments.x = self._own(torch.empty((self.longest, *shape), dtype=dtype))
+        scan = self.stage.filter
+        scan.real_bytes, scan.threads, scan.batch, scan.channels = DTYPES[dtype], 1, *shape
+        scan.decay_columns = 1
+        if form.decay is None:
+            return
+        velocity = torch.zeros(shape, dtype=dtype)
+        self.state.append(velocity)
+        scan.start = velocity.data_ptr()
+        if callable(form.decay):
+            self.k = torch.zeros(self.batch, dtype=torch.int64)
+            self.state.append(self.k)
+            self._decay = form.decay
+            scan.decay_columns = self.batch
+        else:
+            scan.decays = self._own(torch.tensor([form.decay], dtype=torch.float64))
+            scan.decay_steps = 1
+
+    def read_from(self, x: Tensor) -> None:
+        """Take the input (T, B, D) from here."""
+        if self.filters:
+            self.stage.input = x.data_ptr()
+        else:
+            self._arguments.x = x.data_ptr()
+
+    def write_to(self, output: Tensor) -> None:
+        """Write the output (T, B, H) here."""
+        self._arguments.out = output.data_ptr()
+
+    def set_steps(self, steps: int) -> None:
+        """Run so many steps in each call."""
+        self._arguments.steps = self.stage.filter.steps = steps
+        if self.k is not None:
+            self.stage.filter.decay_steps = steps
+
+    def count(self, steps: int) -> None:
+        """Count steps that are about to run, of a filter whose decay depends on their number."""
+        assert self.k is not None
+        if self._decays is None or self._next + steps > len(self._decays):
+            numbers = torch.arange(1, max(_AHEAD, steps) + 1).unsqueeze(1) + self.k
+            self._decays, self._next = self._decay(numbers.double()).contiguous(), 0
+        self.stage.filter.decays = self._decays.data_ptr() + self._next * self.batch * 8
+        self._next += steps
+        self.k += steps
+
+    def set_state(self, state: State) -> None:
+        """Copy a state."""
+        for own, tensor in zip(self.state, state, strict=True):
+            own.copy_(tensor)
+        self._decays = None
