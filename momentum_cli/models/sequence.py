@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from momentum_cli.data import Batch
 from momentum_cli.dynamics.state import State
@@ -28,20 +29,34 @@ class SequenceModel(Model):
         output: ``"last"``: the head reads the output at each sequence's last valid step (for a bidirectional layer
             the final output of each direction). ``"every"``: it reads every step.
         dropout: Probability of zeroing what the head reads, while training.
+        recompute: In training, steps whose activations are kept at a time, >= 1; the backward pass computes those
+            before anew from the states between, so memory falls to that of so many steps for one more forward pass.
+            None keeps all. Gradients are the same up to the order of sums; dropout draws other masks.
 
     Raises:
-        ValueError: ``output`` is neither.
+        ValueError: ``output`` is neither, or ``recompute`` is not >= 1; in training, a bidirectional layer with
+            ``recompute``.
+
+    Reference for ``recompute``: Chen et al., Training Deep Nets with Sublinear Memory Cost, arXiv 1604.06174.
     """
 
     layer: RecurrentLayer
 
     def __init__(
-        self, layer: RecurrentLayer, output_size: int, output: Literal["last", "every"] = "last", dropout: float = 0.0
+        self,
+        layer: RecurrentLayer,
+        output_size: int,
+        output: Literal["last", "every"] = "last",
+        dropout: float = 0.0,
+        recompute: int | None = None,
     ) -> None:
         super().__init__()
         if output not in ("last", "every"):
             raise ValueError(refuse("output", output, "be 'last' or 'every'"))
+        if recompute is not None and recompute < 1:
+            raise ValueError(refuse("recompute", recompute, "be >= 1, or None"))
         self.layer = layer
+        self.recompute = recompute
         self.output = output
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(layer.hidden_size * layer.num_directions, output_size)
@@ -74,6 +89,20 @@ class SequenceModel(Model):
         Returns:
             Logits or predictions, (B, output_size) or (B, T, output_size); and the state after the last step.
         """
+        if not (self.recompute and self.training and torch.is_grad_enabled()):
+            return self._pass(inputs, lengths, state)
+        if self.layer.bidirectional:
+            raise ValueError(refuse("recompute", self.recompute, "be None for a bidirectional layer"))
+        outputs = []
+        for start in range(0, inputs.shape[1], self.recompute):
+            piece = inputs[:, start : start + self.recompute]
+            own = None if lengths is None else (lengths - start).clamp(0, piece.shape[1])
+            output, state = checkpoint(self._pass, piece, own, state, use_reentrant=False)
+            outputs.append(output)
+        assert state is not None
+        return torch.cat(outputs, 1) if self.output == "every" else outputs[-1], state
+
+    def _pass(self, inputs: Tensor, lengths: Tensor | None, state: State | None) -> tuple[Tensor, State]:
         steps, after = self.layer.run_padded(inputs.transpose(0, 1), state, lengths)
         if self.output == "every":
             read = steps.transpose(0, 1)

@@ -95,7 +95,8 @@ def model_section(recipe: Recipe) -> str:
 
 
 def _sequence_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel:
-    return SequenceModel(build_layer(recipe, input_size), output_size, output)  # type: ignore[arg-type]
+    layer = build_layer(recipe, input_size)
+    return SequenceModel(layer, output_size, output, recompute=recipe.train.recompute)  # type: ignore[arg-type]
 
 
 def _language_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> LanguageModel:

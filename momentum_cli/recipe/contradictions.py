@@ -41,6 +41,12 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
         found.append(Problem(("train", "stop_at_target"), message))
     if model:
         found += _model_contradictions(model)
+    if model and train and train.recompute is not None and model.bidirectional:
+        remedy = "a bidirectional model reads the whole sequence before its first output"
+        found.append(Problem(("train", "recompute"), refuse("", train.recompute, "be left out", remedy)))
+    if model and train and train.recompute is not None and model.language is not None:
+        remedy = "train.bptt.length sets how many steps of a text are kept"
+        found.append(Problem(("train", "recompute"), refuse("", train.recompute, "be left out", remedy)))
     if task:
         found += task_contradictions(task.name, model, train)
     if train and optimizer:

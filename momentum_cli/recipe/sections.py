@@ -135,6 +135,7 @@ class TrainOptions(Section):
     batch_size: PositiveInt = 128
     scale_batch: bool = False
     accumulate: PositiveInt = 1
+    recompute: PositiveInt | None = None
     clip_grad_norm: PositiveFloat | None = None
     seed: Annotated[NaturalInt, Field(le=2**32 - 1)] = 0
     precision: Literal["fp32", "bf16-mixed"] = "fp32"

@@ -20,6 +20,7 @@ from recipe_files import MINIMAL, mistakes, write
         (["model.bias=false", "model.forget_bias=1"], "model.forget_bias", "bias is false"),
         (["model.dropout=0.1"], "model.dropout", "between layers"),
         (["train.stop_at_target=true"], "train.stop_at_target", "no target"),
+        (["model.bidirectional=true", "train.recompute=8"], "train.recompute", "reads the whole sequence"),
         (["schedule.name=cosine", "train={max_seconds: 3}"], "schedule.name", "planned length"),
         (["schedule.name=step"], "schedule.every_n_steps", "missing"),
         (["schedule.name=exponential"], "schedule.every_n_steps", "missing"),

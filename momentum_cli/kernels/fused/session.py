@@ -120,7 +120,7 @@ class _Layer:
         shape = (1, batch, channels, self.hidden_size)
         number = RECURRENCES[str(recurrence.kernel)]
         arguments = Arguments(
-            ABI, isa, DTYPES[dtype], number, driven.kind, parts, parts, longest, *shape, *driven.constants or [0.0] * 4
+            ABI, isa, DTYPES[dtype], number, driven.dynamics, parts, parts, longest, *shape, *driven.constants or [0.0] * 4
         )
         self.stage, self.batch, self.longest = stage, batch, longest
         stage.layer = arguments
@@ -149,7 +149,7 @@ class _Layer:
             if self.filters:
                 self._filter(form, channels, channels - size)
         else:
-            for name in "vm" if driven.kind == ADAM else "m":
+            for name in "vm" if driven.dynamics == ADAM else "m":
                 moment = torch.zeros((batch, recurrence.gates * self.hidden_size), dtype=dtype)
                 self.state.append(moment)
                 setattr(self._arguments, f"{name}0", moment.data_ptr())

@@ -1,0 +1,72 @@
+"""`SequenceModel`: recomputing activations changes the memory of training and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+import torch
+from layer_inputs import DYNAMIC, random
+from torch import Tensor
+
+from momentum_cli import GRU, LSTM, OrthogonalRNN
+from momentum_cli.layers.coupled import CoupledLSTM
+from momentum_cli.models.sequence import SequenceModel
+
+LAYERS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "orthogonal": OrthogonalRNN}
+
+
+def gradients(model: SequenceModel, lengths: Tensor | None, recompute: int | None) -> list[Tensor]:
+    """Return outputs, state, and the gradients of a loss of both in the parameters and the first state."""
+    model.recompute = recompute
+    start = tuple(t.requires_grad_() if t.is_floating_point() else t for t in model.zero_state(3))
+    outputs, state = model(random(3, 17, 4), lengths, start)
+    loss = (outputs * random(*outputs.shape, seed=1)).sum() + sum(s.double().square().sum() for s in state)
+    wanted = [*model.parameters(), *(t for t in start if t.is_floating_point())]
+    return [outputs, *state, *torch.autograd.grad(loss, wanted)]
+
+
+@pytest.mark.parametrize("recompute", [1, 5, 17, 40])
+@pytest.mark.parametrize("lengths", [None, torch.tensor([17, 4, 9])], ids=["whole", "padded"])
+@pytest.mark.parametrize("dynamics", DYNAMIC)
+@pytest.mark.parametrize(("kind", "output"), [("lstm", "last"), ("gru", "every"), ("orthogonal", "last")])
+def test_gradients_are_those_without(
+    kind: str, output: Literal["last", "every"], dynamics: str, lengths: Tensor | None, recompute: int
+) -> None:
+    torch.manual_seed(0)
+    layer = LAYERS[kind](4, 6, 2, dynamics=DYNAMIC[dynamics])
+    model = SequenceModel(layer, 2, output).double().train()
+    right, got = gradients(model, lengths, None), gradients(model, lengths, recompute)
+    for left, other in zip(got, right, strict=True):
+        torch.testing.assert_close(left, other, rtol=1e-10, atol=1e-12)
+
+
+def test_each_piece_runs_twice_in_training_and_once_in_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = SequenceModel(CoupledLSTM(4, 6), 2, recompute=5)
+    steps: list[int] = []
+    run = model.layer.run_padded
+
+    def counted(x: Tensor, *rest: Any) -> Any:
+        steps.append(len(x))
+        return run(x, *rest)
+
+    monkeypatch.setattr(model.layer, "run_padded", counted)
+    x = random(3, 17, 4).float()
+    model(x)[0].sum().backward()
+    # Backward begins with the last piece.
+    assert steps == [5, 5, 5, 2, 2, 5, 5, 5]
+    steps.clear()
+    with torch.no_grad():
+        model(x)
+    model.eval()
+    model(x)
+    assert steps == [17, 17]
+
+
+def test_what_cannot_be_recomputed_is_refused() -> None:
+    with pytest.raises(ValueError, match="`recompute` must be >= 1"):
+        SequenceModel(LSTM(4, 6), 2, recompute=0)
+    model = SequenceModel(LSTM(4, 6, bidirectional=True), 2, recompute=5)
+    with pytest.raises(ValueError, match="bidirectional"):
+        model(torch.zeros(1, 9, 4))
+    assert model.eval()(torch.zeros(1, 9, 4))[0].shape == (1, 2)
