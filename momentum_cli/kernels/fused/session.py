@@ -119,9 +119,8 @@ class _Layer:
         channels = driven.x.shape[2]
         shape = (1, batch, channels, self.hidden_size)
         number = RECURRENCES[str(recurrence.kernel)]
-        arguments = Arguments(
-            ABI, isa, DTYPES[dtype], number, driven.dynamics, parts, parts, longest, *shape, *driven.constants or [0.0] * 4
-        )
+        plan = (number, driven.dynamics, parts, parts, longest)
+        arguments = Arguments(ABI, isa, DTYPES[dtype], *plan, *shape, *driven.constants or [0.0] * 4)
         self.stage, self.batch, self.longest = stage, batch, longest
         stage.layer = arguments
         self._arguments = stage.layer  # a view: reading the field makes one each time
