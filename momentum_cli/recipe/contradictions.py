@@ -12,6 +12,7 @@ from momentum_cli.messages import refuse, unknown
 from momentum_cli.metrics import METRICS
 from momentum_cli.options import Problem
 from momentum_cli.recipe.sections import (
+    EarlyStoppingOptions,
     ModelOptions,
     OptimizerOptions,
     PublishedOptions,
@@ -53,6 +54,8 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
         found += _schedule_contradictions(sections.get("schedule", ScheduleOptions()), train, optimizer.lr)
     if task and target:
         found += _metric_contradictions(("target",), target, task)
+    if task and train and train.early_stopping is not None:
+        found += _stopping_contradictions(train.early_stopping, task)
     if task:
         for cell, given in published.items():
             found += _metric_contradictions(("published", cell), given, task)
@@ -96,6 +99,21 @@ def _schedule_contradictions(schedule: ScheduleOptions, train: TrainOptions, lr:
     if train.max_steps is not None and schedule.warmup_steps >= train.max_steps:
         refused("warmup_steps", refuse("", schedule.warmup_steps, f"be less than train.max_steps = {train.max_steps}"))
     return found
+
+
+def _stopping_contradictions(stopping: EarlyStoppingOptions, task: TaskOptions) -> list[Problem]:
+    """Return a metric that the task does not have, or a mode that is not the direction of the metric."""
+    metrics = TASKS[task.name](**task.options).metrics
+    place = ("train", "early_stopping")
+    if stopping.metric is not None and stopping.metric not in (*metrics, "loss"):
+        known = tuple(dict.fromkeys((*metrics, "loss")))
+        return [Problem((*place, "metric"), unknown("metric", stopping.metric, known, f"task {task.name}"))]
+    metric = stopping.metric_for(metrics[0])
+    mode = "max" if METRICS[metric].higher_is_better else "min"
+    if stopping.mode not in (None, mode):
+        message = refuse("", stopping.mode, f"be {mode!r} for the metric {metric}", "leave it out")
+        return [Problem((*place, "mode"), message)]
+    return []
 
 
 def _metric_contradictions(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from momentum_cli.errors import RecipeError
+from momentum_cli.metrics import METRICS
 from momentum_cli.options import NaturalFloat, NaturalInt, Number, PositiveFloat, PositiveInt, UnitInterval
 from momentum_cli.tables import table_names
 
@@ -105,10 +106,21 @@ class ScheduleOptions(Section):
 
 
 class EarlyStoppingOptions(Section):
-    """Stop after `patience` evaluations without an improvement of more than `min_delta`."""
+    """Stop after `patience` evaluations in which `metric` did not improve by more than `min_delta`.
+
+    `metric` is one of the task; null: the loss where the headline metric is one of classes, such as the accuracy, and
+    the headline metric otherwise. `mode` may say its direction, ``"min"`` or ``"max"``, as other tools ask for it.
+    """
 
     patience: PositiveInt
     min_delta: NaturalFloat = 0.0
+    metric: str | None = None
+    mode: Literal["min", "max"] | None = None
+
+    def metric_for(self, headline: str) -> str:
+        """Return the metric that decides, given the headline one."""
+        # An accuracy stands still while the loss still falls; patience would run out.
+        return self.metric or ("loss" if METRICS[headline].higher_is_better else headline)
 
 
 class BpttOptions(Section):

@@ -10,7 +10,7 @@ from momentum_cli.metrics import better, reaches
 
 if TYPE_CHECKING:
     from momentum_cli.recipe.recipe import Recipe
-    from momentum_cli.recipe.sections import TrainOptions
+    from momentum_cli.recipe.sections import EarlyStoppingOptions, TrainOptions
 
 
 @dataclass
@@ -27,8 +27,9 @@ class Progress:
         best: ``{metric, value, step, epoch, split, metrics, file}`` or None.
         target: ``{metric, value, reached, step, …}`` as in result.json, or None without a target.
         last: The latest evaluation ``{step, epoch, split, metrics}`` or None.
-        bad_evaluations: Evaluations since the headline metric improved by more than min_delta.
-        stopping_value: Value that early stopping compares with.
+        bad_evaluations: Evaluations since the metric of early stopping improved by more than min_delta.
+        stopping_value: Value of that metric that early stopping compares with.
+        stopping_metric: That metric; None in checkpoints that older versions wrote: the headline one.
         nonfinite_steps: Steps in a row that were skipped because loss or gradient was not finite.
         values: The headline metric of each evaluation, kept with ``train.averaging`` only.
         averaging_from: Step after which parameters are averaged, or None.
@@ -46,6 +47,7 @@ class Progress:
     last: dict[str, Any] | None = None
     bad_evaluations: int = 0
     stopping_value: float | None = None
+    stopping_metric: str | None = None
     nonfinite_steps: int = 0
     values: list[float] = field(default_factory=list)
     averaging_from: int | None = None
@@ -69,21 +71,26 @@ class Progress:
         """Whether there is a target, and it has been reached."""
         return self.target is not None and bool(self.target["reached"])
 
-    def take(self, metrics: dict[str, float], split: str, metric: str, min_delta: float | None = None) -> bool:
+    def take(
+        self, metrics: dict[str, float], split: str, metric: str, stopping: EarlyStoppingOptions | None = None
+    ) -> bool:
         """Take in an evaluation: best, target, early stopping.
 
         Args:
-            metrics: All of it.
+            metrics: All of it, the loss among them.
             split: Of which split.
             metric: The headline one.
-            min_delta: What counts as an improvement for early stopping; None: there is none.
+            stopping: What counts as an improvement for early stopping; None: there is none.
 
         Returns:
-            Whether the headline metric is the best so far.
+            Whether it is the best so far: a better headline metric, or the same one with a lower loss.
         """
         value = metrics[metric]
         self.last = {"step": self.step, "epoch": self.epoch, "split": split, "metrics": metrics}
         best = self.best is None or better(metric, value, self.best["value"])
+        if self.best is not None and value == self.best["value"]:
+            # Small validation sets make ties of accuracies, and the first of them is the least trained.
+            best = better("loss", metrics["loss"], self.best["metrics"]["loss"])
         # A first value that is not a number must not keep a later one from being better.
         best = best and not math.isnan(value)
         if best:
@@ -95,13 +102,23 @@ class Progress:
                 position = {"steps": self.step, "samples": self.samples}
                 clocks = {"train_seconds": self.train_seconds, "wall_seconds": self.wall_seconds}
                 self.target = target | {"reached": True} | position | clocks
-        if min_delta is not None:
-            margin = min_delta if better(metric, 1.0, 0.0) else -min_delta
-            if self.stopping_value is None or better(metric, value, self.stopping_value + margin):
-                self.stopping_value, self.bad_evaluations = value, 0
-            else:
-                self.bad_evaluations += 1
+        if stopping is not None:
+            self._take_stopping(metrics, metric, stopping)
         return best
+
+    def _take_stopping(self, metrics: dict[str, float], headline: str, stopping: EarlyStoppingOptions) -> None:
+        self.stopping_metric = metric = stopping.metric_for(headline)
+        margin = stopping.min_delta if better(metric, 1.0, 0.0) else -stopping.min_delta
+        value, before = metrics[metric], self.stopping_value
+        if before is None or math.isnan(before) or better(metric, value, before + margin):
+            self.stopping_value, self.bad_evaluations = value, 0
+        else:
+            self.bad_evaluations += 1
+
+    def resume(self, headline: str, stopping: EarlyStoppingOptions | None) -> None:
+        """Begin early stopping again where its metric is not the one that the run stopped by so far."""
+        if stopping is not None and stopping.metric_for(headline) != (self.stopping_metric or headline):
+            self.stopping_metric, self.stopping_value, self.bad_evaluations = None, None, 0
 
     def stop_reason(self, options: TrainOptions) -> str | None:
         """Return which of the options ends the run here: target, early_stopping or a budget; None where none does."""

@@ -92,5 +92,6 @@ def outcome(
         "selected_on": trainer.selection_split,
         "target": progress.target,
         "stop_reason": stop_reason,
+        "stopping_metric": progress.stopping_metric,
         "recipe": recipe.dump(),
     }

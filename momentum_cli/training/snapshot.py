@@ -76,6 +76,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         raise RecipeError(f"the checkpoint does not fit the recipe: {error}") from error
     if not progress.same_target(trainer.progress):
         progress.target = trainer.progress.target
+    progress.resume(trainer.dataset.metric, trainer.recipe.train.early_stopping)
     trainer.progress = progress
     trainer.clock.seconds = progress.train_seconds
     rank = trainer.fabric.global_rank

@@ -375,14 +375,9 @@ class Trainer:
         return self.objective.results(totals)
 
     def record(self, metrics: dict[str, float], split: str) -> bool:
-        """Take an evaluation into `progress`: best, target, early stopping.
-
-        Returns:
-            Whether the headline metric is the best so far.
-        """
+        """Take an evaluation into `progress`, and return whether it is the best so far; see `Progress.take`."""
         progress, metric, options = self.progress, self.dataset.metric, self.recipe.train
-        min_delta = None if options.early_stopping is None else options.early_stopping.min_delta
-        best = progress.take(metrics, split, metric, min_delta)
+        best = progress.take(metrics, split, metric, options.early_stopping)
         if options.averaging is not None:
             progress.values.append(metrics[metric])
             if self.average is None and stopped_improving(metric, progress.values, options.averaging.patience):

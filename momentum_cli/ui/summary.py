@@ -15,7 +15,7 @@ STOP_REASONS = {
     "max_steps": "the budget in steps is used up",
     "max_seconds": "the budget in seconds is used up",
     "target": "the target is reached",
-    "early_stopping": "early: the metric no longer improves",
+    "early_stopping": "early: the {metric} no longer improves",
 }
 
 
@@ -107,10 +107,15 @@ def summary_rows(result: Mapping[str, Any]) -> list[Row]:
     model = f"{result.get('cell', '-')}, {result.get('parameters') or 0:,} parameters, {backend}"
     rows.append(Row("model", f"{model}, seed {result.get('seed', '-')}"))
     reason = str(result.get("stop_reason", "-"))
-    rows.append(Row("stopped", STOP_REASONS.get(reason, reason)))
+    rows.append(Row("stopped", STOP_REASONS.get(reason, reason).format(metric=metric_name(result))))
     if result.get("run_dir"):
         rows.append(Row("run folder", short_path(result["run_dir"])))
     return rows
+
+
+def metric_name(result: Mapping[str, Any]) -> str:
+    """Name the metric that early stopping went by."""
+    return str(result.get("stopping_metric") or "metric").replace("_", " ")
 
 
 def target_row(target: Mapping[str, Any]) -> Row:

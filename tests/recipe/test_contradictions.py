@@ -49,6 +49,13 @@ from recipe_files import MINIMAL, mistakes, write
         (["cells.adam=3"], "cells.adam", "must be a mapping of options, got 3"),
         (["cells.sr.restart_every=0"], "cells.sr.restart_every", "integer >= 1"),
         (["train.early_stopping=3"], "train.early_stopping", "a mapping"),
+        (["train.early_stopping={patience: 1, metric: mse}"], "train.early_stopping.metric", "unknown metric 'mse'"),
+        (["train.early_stopping={patience: 1, mode: max}"], "train.early_stopping.mode", "'min' for the metric loss"),
+        (
+            ["train.early_stopping={patience: 1, metric: accuracy, mode: min}"],
+            "train.early_stopping.mode",
+            "'max' for the metric accuracy",
+        ),
         (["train.batch_size.x=3", "train.batch_size=3", "train.batch_size.y=1"], "train.batch_size.y", "has no keys"),
         (["nonsense"], "", "must be key.path=value"),
         ([".a=1"], "", "must be key.path=value"),

@@ -10,9 +10,11 @@ import torch
 from toy_trainer import dataset, parameters, trainer
 
 from momentum_cli.errors import RunError
+from momentum_cli.recipe.sections import EarlyStoppingOptions
 from momentum_cli.runs.checkpoint import pack_optimizer, unpack_optimizer
 from momentum_cli.training.clock import Clock, HostTimer
 from momentum_cli.training.schedule import learning_rate_factor
+from momentum_cli.training.snapshot import restore, snapshot
 
 
 class FakeTime:
@@ -189,14 +191,59 @@ def test_a_first_value_that_is_not_a_number_is_not_the_best() -> None:
     assert not one.record({"loss": 1.0, "accuracy": 0.1}, "validation")
 
 
+def test_a_tie_of_the_best_goes_to_the_lower_loss() -> None:
+    one = trainer()
+    pairs = [(0.9, 0.55), (0.9, 0.2), (0.9, 0.3), (0.8, 0.1), (0.9, math.nan), (0.9, 0.007), (0.95, 0.7)]
+    found = []
+    for accuracy, loss in pairs:
+        one.step()
+        found.append(one.record({"loss": loss, "accuracy": accuracy}, "validation"))
+    assert found == [True, True, False, False, False, True, True]
+    assert one.progress.best is not None
+    assert (one.progress.best["value"], one.progress.best["step"]) == (0.95, 7)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
 @pytest.mark.parametrize(
     ("values", "bad"), [([0.5, 0.6, 0.61], 1), ([0.5, 0.4, 0.3], 2), ([0.5, 0.56, 0.62], 0), ([0.5, 0.54, 0.56], 0)]
 )
-def test_early_stopping_counts_evaluations_without_enough_improvement(values: list[float], bad: int) -> None:
-    one = trainer(train={"early_stopping": {"patience": 3, "min_delta": 0.05}})
+def test_early_stopping_counts_evaluations_without_enough_improvement(
+    values: list[float], bad: int, metric: str
+) -> None:
+    one = trainer(train={"early_stopping": {"patience": 3, "min_delta": 0.05, "metric": metric}})
     for value in values:
-        one.record({"loss": 1.0, "accuracy": value}, "validation")
+        given = {"accuracy": (value, 0.0)[metric == "loss"], "loss": (1.0, 1.0 - value)[metric == "loss"]}
+        one.record(given, "validation")
     assert one.progress.bad_evaluations == bad
+
+
+def test_early_stopping_goes_by_the_loss_of_classes_and_by_the_headline_metric_of_values() -> None:
+    stopping = EarlyStoppingOptions(patience=2)
+    assert stopping.metric_for("accuracy") == "loss"
+    assert [stopping.metric_for(name) for name in ("mse", "perplexity")] == ["mse", "perplexity"]
+    one = trainer(train={"early_stopping": {"patience": 2}})
+    for loss in (0.74, 0.6, 0.5, 0.44):  # the accuracy stands still while the loss falls
+        one.record({"loss": loss, "accuracy": 0.9}, "validation")
+    assert (one.progress.bad_evaluations, one.progress.stopping_metric) == (0, "loss")
+    first = trainer(train={"early_stopping": {"patience": 2}})
+    for loss in (math.nan, 0.7):  # a first value that is not a number counts for nothing
+        first.record({"loss": loss, "accuracy": 0.1}, "validation")
+    assert first.progress.bad_evaluations == 0
+
+
+@pytest.mark.parametrize(("metric", "bad"), [("accuracy", 2), ("loss", 0), (None, 0)])
+def test_a_checkpoint_of_an_older_version_stopped_by_the_headline_metric(metric: str | None, bad: int) -> None:
+    old = trainer()
+    old.step()
+    old.record({"loss": 1.0, "accuracy": 0.5}, "validation")
+    saved = snapshot(old)
+    saved.data["progress"] |= {"bad_evaluations": 2, "stopping_value": 0.5}
+    del saved.data["progress"]["stopping_metric"]
+    new = trainer(train={"early_stopping": {"patience": 3, "metric": metric}})
+    restore(new, saved)
+    assert new.progress.bad_evaluations == bad
+    new.record({"loss": 0.9, "accuracy": 0.5}, "validation")
+    assert new.progress.bad_evaluations == (bad + 1 if bad else 0)
 
 
 @pytest.mark.parametrize(
