@@ -111,7 +111,7 @@ def check(
 ) -> None:
     """Find every mistake in the data of a recipe, with its rows: missing values, duplicate times, leaks.
 
-    Exits with 3 if there is one.
+    Exits with 3 if there is one; a warning is none.
     """
     from momentum_cli.inspection.data import check_data, print_problems
     from momentum_cli.recipe.recipe import load_recipe

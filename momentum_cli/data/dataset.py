@@ -191,6 +191,7 @@ class Dataset:
             one; a model at this value has not learned the task.
         target_scale: with normalised targets (…, K), the size of 1 in each of the K original units; mse and mae are
             those of the original units then. None: targets are in their own unit. The loss is never rescaled.
+        warnings: what makes a result on these data worth less than it looks, in words.
     """
 
     name: str
@@ -208,6 +209,7 @@ class Dataset:
     metric_steps: slice | None = None
     baseline: float | None = None
     target_scale: tuple[float, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -270,16 +272,16 @@ class Task(Protocol):
         return {}
 
     def check(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> list[Problem]:
-        """Return every mistake in the data, in the order in which they were found.
+        """Return every mistake in the data, in the order in which they were found, and the warnings.
 
         Raises:
             DataError: the data cannot be read at all.
         """
         try:
-            self.load(data_dir, progress)
+            found = self.load(data_dir, progress).warnings
         except DataError as error:
             return [Problem("data", str(error))]
-        return []
+        return [Problem("data", text, warning=True) for text in found]
 
 
 def find_data(path: str, data_dir: Path | None) -> Path:

@@ -1,4 +1,4 @@
-"""The mistakes of a file: each with its rows, not only the first."""
+"""The mistakes of a file, and what else is worth knowing of it: each with its rows, not only the first."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Problem:
         count: Number of rows.
         column: The column, or None.
         sequence: The sequence, when it is one.
+        warning: It is no mistake: the data are read and trained on as they are.
     """
 
     code: str
@@ -34,6 +35,7 @@ class Problem:
     count: int = 0
     column: str | None = None
     sequence: str | None = None
+    warning: bool = False
 
     def __str__(self) -> str:
         if not self.rows:
@@ -45,6 +47,7 @@ class Problem:
         """Return plain values."""
         return {
             "code": self.code,
+            "severity": "warning" if self.warning else "error",
             "column": self.column,
             "sequence": self.sequence,
             "rows": self.rows,
@@ -54,7 +57,10 @@ class Problem:
 
 
 class Problems:
-    """Mistakes met while a file is read; the same mistake in the same place is one `Problem` with more rows."""
+    """Mistakes met while a file is read; the same mistake in the same place is one `Problem` with more rows.
+
+    Warnings are among them, and neither make it true nor are refused.
+    """
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], Problem] = {}
@@ -66,7 +72,12 @@ class Problems:
         """Names of the sequences with mistakes."""
 
     def __bool__(self) -> bool:
-        return bool(self._found)
+        return any(not problem.warning for problem in self._found.values())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The texts of the warnings."""
+        return tuple(str(problem) for problem in self._found.values() if problem.warning)
 
     @property
     def all(self) -> list[Problem]:
@@ -82,6 +93,7 @@ class Problems:
         column: str | None = None,
         sequence: str | None = None,
         group: str | None = None,
+        warning: bool = False,
     ) -> None:
         """Take in a mistake.
 
@@ -92,21 +104,29 @@ class Problems:
             column: The column, if it is in one.
             sequence: The sequence, if it is in one; sequences do not make separate problems.
             group: Mistakes of one group are one problem, with the text of the first; None: the text.
+            warning: See `Problem`.
         """
         places = [int(row) for row in rows]
         if self.files and places:
             for file in sorted({row >> ROW_BITS for row in places}):
                 own = [row & ((1 << ROW_BITS) - 1) for row in places if row >> ROW_BITS == file]
                 name = self.files[file]
-                self._add(code, f"{name}: {text}", own, (column, name), sequence, f"{name}: {group or text}")
+                self._add(code, f"{name}: {text}", own, (column, name), sequence, f"{name}: {group or text}", warning)
             return
-        self._add(code, text, places, (column, ""), sequence, group or text)
+        self._add(code, text, places, (column, ""), sequence, group or text, warning)
 
     def _add(
-        self, code: str, text: str, places: list[int], where: tuple[str | None, str], sequence: str | None, group: str
+        self,
+        code: str,
+        text: str,
+        places: list[int],
+        where: tuple[str | None, str],
+        sequence: str | None,
+        group: str,
+        warning: bool,
     ) -> None:
         column = where[0]
-        if sequence is not None:
+        if sequence is not None and not warning:
             self.sequences.add(sequence)
         if code == "not_a_number":
             self._no_numbers.update((where, row) for row in places)
@@ -118,7 +138,7 @@ class Problems:
         key = (code, group)
         if key not in self._found:
             self._counts[code, column] += 1
-        problem = self._found.setdefault(key, Problem(code, text, column=column, sequence=sequence))
+        problem = self._found.setdefault(key, Problem(code, text, column=column, sequence=sequence, warning=warning))
         if problem.sequence != sequence:
             problem.sequence = None
         problem.count += len(places)
@@ -130,12 +150,12 @@ class Problems:
         return self._counts[code, column]
 
     def refuse(self, path: str) -> None:
-        """Do nothing without a problem.
+        """Do nothing without a mistake.
 
         Raises:
             DataError: There is one; the message has one line for each.
         """
-        found = self.all
+        found = [problem for problem in self.all if not problem.warning]
         if len(found) == 1:
             raise DataError(f"{path}: {found[0]}")
         if found:

@@ -89,13 +89,13 @@ def describe_data(
 def check_data(
     recipe: Recipe, *, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS
 ) -> dict[str, Any]:
-    """Return every mistake in the data of a recipe.
+    """Return every mistake in the data of a recipe, and the warnings.
 
     What counts as one is the task's own, see `momentum_cli.data.Task.check`.
 
     Returns:
-        ``task``, ``path``, ``ok``, and ``problems``: code, column, sequence, rows (the first 20), count and message of
-        each.
+        ``task``, ``path``, ``ok`` (there is no mistake, so the data can be trained on), and ``problems``: code,
+        severity (``"error"`` or ``"warning"``), column, sequence, rows (the first 20), count and message of each.
 
     Raises:
         DataError: The data cannot be read at all.
@@ -107,7 +107,7 @@ def check_data(
     return {
         "task": recipe.task.name,
         "path": None if source is None else str(source),
-        "ok": not found,
+        "ok": all(problem.warning for problem in found),
         "problems": [problem.dump() for problem in found],
     }
 
@@ -186,4 +186,4 @@ def print_problems(result: dict[str, Any]) -> None:
     if result["ok"]:
         terminal.print_lines(f"{what}: no mistakes found")
     for problem in result["problems"]:
-        terminal.print_lines(f"{what}: {problem['message']}")
+        terminal.print_lines(f"{what}: {'warning: ' if problem['severity'] == 'warning' else ''}{problem['message']}")

@@ -93,5 +93,6 @@ def outcome(
         "target": progress.target,
         "stop_reason": stop_reason,
         "stopping_metric": progress.stopping_metric,
+        "warnings": list(trainer.dataset.warnings),
         "recipe": recipe.dump(),
     }

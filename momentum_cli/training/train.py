@@ -70,6 +70,8 @@ def train(
         if resume is not None:
             on_first(fabric, lambda: check_resumed(recipe, resume))
         dataset = first_then_all(fabric, lambda: build_task(recipe).load(data_dir, shown))
+        for text in dataset.warnings:
+            shown.note(text, "warning")
         trainer = Trainer(recipe, dataset, fabric)
 
         def open_and_lock() -> Path:
@@ -101,7 +103,7 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
 
     Returns:
         ``steps`` planned (or None), ``ms_per_step``, ``estimated_seconds`` of training (or None), ``memory_bytes``,
-        ``parameters``, ``backend``, ``device``, ``train_samples``.
+        ``parameters``, ``backend``, ``device``, ``train_samples``, ``warnings`` of the data.
 
     Raises:
         MomentumError: What would fail in the training.
@@ -109,6 +111,8 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
     shown: Ui = ui or NullUi()
     fabric = launch(recipe, 1, 1, "auto")
     dataset = build_task(recipe).load(data_dir, shown)
+    for text in dataset.warnings:
+        shown.note(text, "warning")
     trainer = Trainer(recipe, dataset, fabric)
     trainer.step()
     trainer.read()
@@ -135,6 +139,7 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
         "ms_per_step": 1000 * seconds,
         "estimated_seconds": None if total is None else total * seconds,
         "memory_bytes": memory_bytes(trainer.device),
+        "warnings": list(dataset.warnings),
     }
 
 

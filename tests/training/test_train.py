@@ -270,3 +270,23 @@ def test_class_table_by_hand() -> None:
     assert rows[0]["recall"] == pytest.approx(3 / 4)
     assert rows[0]["f1"] == pytest.approx(2 * 0.6 * 0.75 / 1.35)
     assert rows[2] == {"label": "c", "support": 0, "precision": None, "recall": None, "f1": None}
+
+
+def test_a_training_says_what_its_data_lack(tmp_path: Path) -> None:
+    lines = ["a,b,label,split", *(f"{n},5,{'xy'[n % 2]},train" for n in range(12)), "3,5,y,validation", "40,9,z,test"]
+    (tmp_path / "d.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "d.yaml").write_text(
+        "task: {name: files, path: d.csv, kind: classification, target: label, split_column: split}\n"
+        "model: {hidden_size: 2}\noptimizer: {name: sgd, lr: 0.1}\ntrain: {epochs: 1}\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "momentum_cli", "train", str(tmp_path / "d.yaml"), "--out", str(tmp_path / "run")]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True, timeout=120)
+    warnings = json.loads(done.stdout)["warnings"]
+    assert [text.split(":")[0] for text in warnings] == [
+        "1 of 1 sequences of the split validation are in train as well, number for number (the first",
+        "class 'z' has no training sequence",
+    ]
+    for text in warnings:
+        assert f"warning: {text}" in done.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))["warnings"] == warnings

@@ -101,6 +101,7 @@ def _in_turns(groups: Sequence[Sequence[RunSpec]], setting: Setting) -> list[tup
                 # one data set in memory at a time
                 dataset = None
                 dataset = build_task(first.recipe).load(setting.data_dir, setting.ui)
+                _warn(dataset, setting)
                 loaded = first.comparison
                 _warm_up(first, dataset, fabric)
             memory = _memory(group, setting)
@@ -151,11 +152,16 @@ def _interleave(active: list[Contender], received: list[int]) -> list[tuple[str,
     return results
 
 
+def _warn(dataset: Dataset, setting: Setting) -> None:
+    for text in dataset.warnings:
+        setting.ui.note(text, "warning")
+
+
 def _in_processes(groups: Sequence[Sequence[RunSpec]], setting: Setting) -> list[tuple[str, dict[str, Any]]]:
     runs = [run for group in groups for run in group]
     # The data are fetched and found fault with here, once, before several processes want them.
     for run in {run.comparison: run for run in runs}.values():
-        build_task(run.recipe).load(setting.data_dir, setting.ui)
+        _warn(build_task(run.recipe).load(setting.data_dir, setting.ui), setting)
     with signals() as received:
         done = work_in_processes(
             runs,

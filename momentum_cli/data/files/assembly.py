@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from momentum_cli.data.dataset import Dataset
-from momentum_cli.data.files.normalisation import OTHER, Normalise, OneHot, Scaling, fit
+from momentum_cli.data.files.checking import find_constant
+from momentum_cli.data.files.normalisation import OTHER, Moments, Normalise, OneHot, Scaling
 from momentum_cli.data.files.schema import Kind, Schema
 from momentum_cli.data.files.sequences import FileSplit, Windows
 from momentum_cli.data.files.splitting import Part, read_blocks
@@ -52,8 +53,8 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
     Raises:
         DataError: There are fewer than two classes, or scaled values lose their digits.
     """
-    prepare, channels, description = _inputs(task, schema, gathered, parts["train"])
-    names, target_scaling = _targets(task, gathered, parts["train"])
+    prepare, channels, description = _inputs(task, schema, gathered, parts["train"], problems)
+    names, target_scaling = _targets(task, gathered, parts["train"], problems)
     splits = {split: _split(task, gathered, part, prepare, channels, target_scaling) for split, part in parts.items()}
     for split in ("train", "test"):
         if not len(splits[split]):
@@ -86,7 +87,7 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
 
 
 def _inputs(
-    task: Wanted, schema: Schema, gathered: Gathered, train: Part
+    task: Wanted, schema: Schema, gathered: Gathered, train: Part, problems: Problems
 ) -> tuple[Scaling | OneHot, int, dict[str, Any]]:
     description = {
         "kind": "files",
@@ -104,11 +105,14 @@ def _inputs(
         known = sorted(character for character, here in zip(met, used.tolist(), strict=True) if here)
         encoding = OneHot.of(met, known)
         return encoding, encoding.size, description | {"scaling": None, "tokens": [*known, OTHER]}
-    scaling = fit(read_blocks(gathered.features, train), gathered.features.columns, task.normalise)
+    moments = Moments.of(read_blocks(gathered.features, train), gathered.features.columns)
+    scaling = moments.fit(task.normalise)
+    if len(gathered.feature_names) == gathered.features.columns:
+        find_constant(gathered.feature_names, moments.constant, moments.mean, problems)
     return scaling, gathered.features.columns, description | {"scaling": scaling.dump(), "tokens": None}
 
 
-def _targets(task: Wanted, gathered: Gathered, train: Part) -> tuple[list[str], Scaling | None]:
+def _targets(task: Wanted, gathered: Gathered, train: Part, problems: Problems) -> tuple[list[str], Scaling | None]:
     """Return the names of the predicted values and their scaling; [] and None for classes."""
     if task.kind in ("classification", "labelling"):
         if len(gathered.labels) < 2:
@@ -116,16 +120,14 @@ def _targets(task: Wanted, gathered: Gathered, train: Part) -> tuple[list[str], 
             raise DataError(f"{task.path}: {refuse('the target', classes, 'have two or more classes')}")
         return [], None
     given = [task.target] if isinstance(task.target, str) else list(task.target or gathered.feature_names)
-    if task.kind == "regression":
-        assert gathered.targets is not None
-        columns = gathered.targets.shape[1]
-        scaling = fit([gathered.targets[train.sequences]], columns, task.normalise)
-    else:
-        assert gathered.step_targets is not None
-        columns = gathered.step_targets.columns
-        scaling = fit(read_blocks(gathered.step_targets, train), columns, task.normalise)
+    values = gathered.targets[train.sequences] if gathered.targets is not None else None
+    steps = gathered.step_targets
+    blocks = [values] if values is not None else [] if steps is None else read_blocks(steps, train)
+    columns = values.shape[1] if values is not None else 1 if steps is None else steps.columns
+    moments = Moments.of(blocks, columns)
     names = given if len(given) == columns else [f"{given[0]}[{index}]" for index in range(columns)]
-    return names, scaling
+    find_constant(names, moments.constant, moments.mean, problems, target=True)
+    return names, moments.fit(task.normalise)
 
 
 def _split(

@@ -1,12 +1,19 @@
-"""What a whole file says of itself: the mistakes that only all of it shows, and the range of each feature."""
+"""What only all of a file shows: classes without training, copies across splits, constant columns, ranges.
+
+These are warnings: `data check` and `train` print them, and the training goes on, because its numbers are those of the
+data as they are. A mistake that makes a number wrong is found where the file is read, and refused.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from momentum_cli.data.files.splitting import read_blocks
+from momentum_cli.data.files.steps import Steps
 from momentum_cli.data.files.tables import rows_of_block
 from momentum_cli.data.problems import Problems
 
@@ -14,31 +21,122 @@ if TYPE_CHECKING:
     from momentum_cli.data.files.gathering import Gathered
     from momentum_cli.data.files.splitting import Part
 
+# Constant columns that are named one by one.
+_NAMED = 20
 
-def find_identical(gathered: Gathered, parts: dict[str, Part], problems: Problems) -> None:
-    """Find sequences that are in two splits, number for number: such a test is no test."""
+
+def find_warnings(gathered: Gathered, parts: dict[str, Part], by_time: bool, problems: Problems) -> None:
+    """Find what does not stop a training and makes its result worth less than it looks.
+
+    Args:
+        gathered: All of a file.
+        parts: Its splits.
+        by_time: The splits are parts of the same series.
+        problems: Receives the warnings.
+    """
+    rows = gathered.rows
+    if not by_time:
+        sequences = {split: part.sequences for split, part in parts.items()}
+        starts, lengths = gathered.starts, gathered.lengths
+        find_copies(gathered.features, starts, lengths, sequences, lambda at: str(gathered.names[at]), rows, problems)
+    trained: Iterable[int] | None = None
+    if gathered.labels and gathered.targets is not None:
+        trained = gathered.targets[parts["train"].sequences].tolist()
+    elif gathered.labels and gathered.step_targets is not None:
+        trained = (code for block in read_blocks(gathered.step_targets, parts["train"]) for code in np.unique(block))
+    if trained is not None:
+        where = None if gathered.targets is None else gathered.targets
+        find_untrained(gathered.labels, trained, where, rows, "sequence", problems)
+
+
+def find_copies(
+    steps: Steps,
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    splits: Mapping[str, np.ndarray],
+    name: Callable[[int], str],
+    rows: np.ndarray | None,
+    problems: Problems,
+) -> None:
+    """Find sequences that are in two splits, number for number: a model may know their answer by heart.
+
+    Args:
+        steps: Of all sequences.
+        starts, lengths: (n,) int64, where those of each are.
+        splits: The sequences of each split.
+        name: Of a sequence.
+        rows: (n,) int64, the first row of each; None where rows have no meaning.
+        problems: Receives one warning for each two splits.
+    """
     seen: dict[bytes, tuple[str, int]] = {}
-    for split, part in parts.items():
-        for place in part.sequences.tolist():
-            start, length = int(gathered.starts[place]), int(gathered.lengths[place])
-            content = np.ascontiguousarray(gathered.features.read(start, start + length))
-            key = hashlib.blake2b(content.tobytes(), digest_size=16).digest()
+    copies: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for split, sequences in splits.items():
+        for place in sequences.tolist():
+            start, length = int(starts[place]), int(lengths[place])
+            content = np.ascontiguousarray(steps.read(start, start + length))
+            key = hashlib.blake2b(content.data, digest_size=16).digest()
             before = seen.setdefault(key, (split, place))
             if before[0] != split:
-                one, other = str(gathered.names[before[1]]), str(gathered.names[place])
-                text = f"sequences {one!r} ({before[0]}) and {other!r} ({split}) are identical"
-                rows = [int(gathered.rows[before[1]]), int(gathered.rows[place])]
-                problems.add("identical", text, rows, sequence=other)
+                copies.setdefault((before[0], split), []).append((before[1], place))
+    for (first, second), pairs in copies.items():
+        one, other = name(pairs[0][0]), name(pairs[0][1])
+        text = (
+            f"{len(pairs)} of {len(splits[second])} sequences of the split {second} are in {first} as well, number for "
+            f"number (the first: {one!r} in {first} and {other!r} in {second}); a result on them says little: leave "
+            "the copies out, or keep them in one split"
+        )
+        places = sorted({place for pair in pairs for place in pair})
+        problems.add("identical", text, [] if rows is None else rows[places], sequence=other, warning=True)
 
 
-def find_untrained(gathered: Gathered, parts: dict[str, Part], problems: Problems) -> None:
-    """Find classes that no training sequence has."""
-    if gathered.targets is None:
-        return
-    trained = set(gathered.targets[parts["train"].sequences].tolist())
-    for code in sorted(set(gathered.targets.tolist()) - trained):
-        rows = gathered.rows[np.flatnonzero(gathered.targets == code)]
-        problems.add("untrained_class", f"class {gathered.labels[code]!r} has no training sequence", rows)
+def find_untrained(
+    labels: Sequence[str],
+    trained: Iterable[int],
+    classes: np.ndarray | None,
+    rows: np.ndarray | None,
+    what: str,
+    problems: Problems,
+) -> None:
+    """Find classes that the training data do not have: a model never answers with them.
+
+    Args:
+        labels: Names of all classes.
+        trained: Those of the training data, by number.
+        classes: (n,) int64, the class of each sequence, or None.
+        rows: (n,) int64, the first row of each, or None.
+        what: Has a class: ``"sequence"`` or ``"recording"``.
+        problems: Receives one warning for each class.
+    """
+    for code in sorted(set(range(len(labels))) - {int(code) for code in trained}):
+        places: Sequence[int] | np.ndarray = (
+            [] if classes is None or rows is None else rows[np.flatnonzero(classes == code)]
+        )
+        text = f"class {labels[code]!r} has no training {what}: no model can learn it"
+        problems.add("untrained_class", text, places, warning=True)
+
+
+def find_constant(
+    names: Sequence[str], constant: np.ndarray, values: np.ndarray, problems: Problems, *, target: bool = False
+) -> None:
+    """Find columns with one value in the training data.
+
+    Args:
+        names: D names.
+        constant: (D,) bool.
+        values: (D,) the value of each.
+        problems: Receives the warnings.
+        target: They are to be predicted.
+    """
+    places = np.flatnonzero(constant).tolist()
+    for place in places[:_NAMED]:
+        text = f"column {names[place]!r} is {values[place]:.6g} in all training data: "
+        if target:
+            text += "there is nothing to learn"
+        else:
+            text += "it tells a model nothing, and other values later would mislead it; leave it out of task.features"
+        problems.add("constant", text, column=names[place], warning=True)
+    if len(places) > _NAMED:
+        problems.add("constant", f"{len(places) - _NAMED} more columns are constant in all training data", warning=True)
 
 
 def ranges(gathered: Gathered) -> list[dict[str, Any]]:

@@ -91,6 +91,24 @@ class Moments:
         """(C,) bool, whether a column varies less than its own rounding."""
         return np.asarray(self.deviation <= 1e-12 * np.maximum(np.abs(self.mean), 1e-30))
 
+    def fit(self, how: Normalise) -> Scaling:
+        """Return the `scaling` that a word stands for.
+
+        Raises:
+            DataError: The scaled values cannot be held by float32, in which a model computes.
+        """
+        scaling = self.scaling(how)
+        lost = self.lost(scaling)
+        coarse = np.flatnonzero(lost > COARSE)
+        if len(coarse):
+            at = int(coarse[0])
+            values = f"values from {self.low[at]:.12g} to {self.high[at]:.12g}"
+            raise DataError(
+                f"{refuse('task.normalise', how, 'be standard or range')}: {values} are rounded in float32, "
+                f"by {lost[at]:.2g} standard deviations"
+            )
+        return scaling
+
     def scaling(self, how: Normalise) -> Scaling:
         """Return the scaling that a word of `Files.normalise` stands for; a constant column is only moved.
 
@@ -120,19 +138,9 @@ def fit(blocks: Iterable[np.ndarray], columns: int, how: Normalise) -> Scaling:
     """Fit a scaling to the steps of the training data, blocks (t, C) with NaN where a value is missing.
 
     Raises:
-        DataError: The scaled values cannot be held by float32, in which a model computes.
+        DataError: See `Moments.fit`.
     """
-    moments = Moments.of(blocks, columns)
-    scaling = moments.scaling(how)
-    coarse = np.flatnonzero(moments.lost(scaling) > COARSE)
-    if len(coarse):
-        at = int(coarse[0])
-        values = f"values from {moments.low[at]:.12g} to {moments.high[at]:.12g}"
-        raise DataError(
-            f"{refuse('task.normalise', how, 'be standard or range')}: {values} are rounded in float32, "
-            f"by {moments.lost(scaling)[at]:.2g} standard deviations"
-        )
-    return scaling
+    return Moments.of(blocks, columns).fit(how)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from momentum_cli.data.files.columns import column, joined_texts, not_a_number, numbers, times, value_at, words
 from momentum_cli.data.files.dates import localised
+from momentum_cli.data.files.layout import is_row_number
 from momentum_cli.data.files.many_files import added_columns, table_files
 from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.files.schema import Piece, Schema, Source
@@ -54,6 +55,15 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     if whole:
         read = iter([_joined(list(read), names)])
     return Source(str(path), features, _long_pieces(read, schema, features, problems, whole=whole), len(features))
+
+
+def left_out(path: Path, schema: Schema) -> list[str]:
+    """Return the columns of a table that are no features because they have no name and number the rows."""
+    if schema.features is not None or schema.format not in ("csv", "parquet"):
+        return []
+    named = {schema.sequence, *schema.order, schema.split_column, *schema.target}
+    present = table_columns(table_files(path, schema.format)[0], schema.format, schema.reading)
+    return [name for name in present if is_row_number(name) and name not in named]
 
 
 def _blocks(path: Path, files: list[Path], names: list[str], schema: Schema, problems: Problems) -> Iterator[Block]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -188,7 +188,8 @@ class Files(Task):
         problems.refuse(str(path))
         dataset = assemble(self, self.schema(path), gathered, parts, problems)
         problems.refuse(str(path))
-        return dataset
+        self._warn(path, gathered, parts, problems)
+        return replace(dataset, warnings=problems.warnings)
 
     @classmethod
     def availability(cls, data_dir: Path) -> str:
@@ -218,13 +219,12 @@ class Files(Task):
         return {"format": self.schema(path).format, "features": ranges(self.gather(path, Problems()))}
 
     def check(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> list[Problem]:
-        """Return every mistake, each with its rows.
+        """Return every mistake, each with its rows, and the warnings.
 
-        Those are values that are missing or cannot be read, duplicate times, sequences in two splits or without steps,
-        targets that change within a sequence, identical sequences in two splits, classes without a training sequence.
+        Mistakes are values that are missing or cannot be read, duplicate times, sequences in two splits or without
+        steps, targets that change within a sequence. Warnings are those of `momentum_cli.data.files.checking`.
         """
         from momentum_cli.data.files.assembly import assemble
-        from momentum_cli.data.files.checking import find_identical, find_untrained
         from momentum_cli.data.problems import Problems
 
         problems, path = Problems(), self.source(data_dir)
@@ -235,13 +235,27 @@ class Files(Task):
             parts = self.parts(gathered, problems)
             if not problems:
                 assemble(self, self.schema(path), gathered, parts, problems)
-            if self.window is None:
-                find_identical(gathered, parts, problems)
-            if self.kind == "classification":
-                find_untrained(gathered, parts, problems)
+            self._warn(path, gathered, parts, problems)
         except DataError as error:
             problems.add("data", str(error).removeprefix(f"{path}: ").removeprefix(f"{self.path}: "))
         return problems.all
+
+    def _warn(self, path: Path, gathered: Gathered, parts: dict[str, Part], problems: Problems) -> None:
+        from momentum_cli.data.files.checking import find_warnings
+        from momentum_cli.data.files.rows import left_out
+
+        for name in left_out(path, self.schema(path)):
+            text = f"column {name!r} has no name and seems to number the rows"
+            problems.add(
+                "unnamed", f"{text}: it is no feature unless task.features names it", column=name, warning=True
+            )
+        find_warnings(gathered, parts, self._by_time, problems)
+
+    @property
+    def _by_time(self) -> bool:
+        return self.split_column is None and (
+            self.split == "time" or (self.split is None and self.kind == "forecasting")
+        )
 
     def schema(self, path: Path) -> Schema:
         """Return the meaning of the columns.
@@ -305,7 +319,7 @@ class Files(Task):
         share: float | Literal["none"] = self.validation_fraction or "none"
         if gathered.splits is not None:
             chosen = by_column(gathered.splits, gathered.rows, gathered.names, problems)
-        elif self.split == "time" or (self.split is None and self.kind == "forecasting"):
+        elif self._by_time:
             return by_time(gathered.starts, gathered.lengths, share, self.test_fraction)
         else:
             classes = gathered.targets if self.kind == "classification" else None

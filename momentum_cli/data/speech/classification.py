@@ -112,7 +112,7 @@ class SpeechClassify(Task):
         from momentum_cli.data.files.sequences import FileSplit, Windows
         from momentum_cli.data.speech.corpus import describe, load_corpus
 
-        corpus, frames, scaling = load_corpus(self, self.source(data_dir), progress)
+        corpus, frames, scaling, warnings = load_corpus(self, self.source(data_dir), progress)
         assert corpus.classes is not None  # they are labelled
         features = self.features()
         starts, lengths = frames.starts, frames.lengths
@@ -134,6 +134,7 @@ class SpeechClassify(Task):
             labels=corpus.labels,
             preprocessing=describe("speech", features, scaling),
             licence="that of the recordings",
+            warnings=warnings,
         )
 
     def corpus(self, folder: Path, problems: Problems) -> Corpus:

@@ -5,7 +5,6 @@ Axes: n recordings, D bins or channels.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from momentum_cli.data.files.checking import find_copies, find_untrained
 from momentum_cli.data.files.labels import label_order
 from momentum_cli.data.files.normalisation import Scaling, fit
 from momentum_cli.data.problems import Problem, Problems
@@ -66,25 +66,14 @@ class Corpus:
             self.folder, self.recordings, features, problems, progress, num_workers=num_workers, check=check
         )
 
-    def check(self, frames: Frames | None, problems: Problems) -> None:
+    def warn(self, frames: Frames | None, problems: Problems) -> None:
         """Find classes without a training recording, and identical recordings in two splits."""
         if self.classes is not None:
-            trained = set(self.classes[self.parts["train"]].tolist())
-            for code in sorted(set(self.classes.tolist()) - trained):
-                problems.add("untrained_class", f"class {self.labels[code]!r} has no training recording")
-        if frames is None:
-            return
-        seen: dict[bytes, tuple[str, str]] = {}
-        starts, lengths = frames.starts, frames.lengths
-        for split, part in self.parts.items():
-            for place in part.tolist():
-                content = frames.steps.read(int(starts[place]), int(starts[place] + lengths[place]))
-                key = hashlib.blake2b(np.ascontiguousarray(content).tobytes(), digest_size=16).digest()
-                name = self.recordings[place].name
-                before = seen.setdefault(key, (split, name))
-                if before[0] != split:
-                    text = f"the recordings {before[1]} ({before[0]}) and {name} ({split}) are identical"
-                    problems.add("identical", text, sequence=name)
+            trained = self.classes[self.parts["train"]].tolist()
+            find_untrained(self.labels, trained, None, None, "recording", problems)
+        if frames is not None:
+            names = [recording.name for recording in self.recordings]
+            find_copies(frames.steps, frames.starts, frames.lengths, self.parts, names.__getitem__, None, problems)
 
 
 def open_corpus(
@@ -143,8 +132,10 @@ class SpeechTask(Protocol):
     def features(self) -> Features: ...
 
 
-def load_corpus(task: SpeechTask, folder: Path, progress: DownloadProgress) -> tuple[Corpus, Frames, Scaling]:
-    """Return the recordings of a task, their frames and the normalisation.
+def load_corpus(
+    task: SpeechTask, folder: Path, progress: DownloadProgress
+) -> tuple[Corpus, Frames, Scaling, tuple[str, ...]]:
+    """Return the recordings of a task, their frames, the normalisation and the warnings.
 
     Args:
         task: The task with its options.
@@ -160,7 +151,8 @@ def load_corpus(task: SpeechTask, folder: Path, progress: DownloadProgress) -> t
     frames = corpus.frames(task.features(), problems, progress, task.num_workers)
     problems.refuse(str(corpus.folder))
     assert frames is not None  # or there was a problem
-    return corpus, frames, fit_scaling(frames, corpus.parts["train"], task.normalise)
+    corpus.warn(frames, problems)
+    return corpus, frames, fit_scaling(frames, corpus.parts["train"], task.normalise), problems.warnings
 
 
 def fit_scaling(frames: Frames, train: np.ndarray, how: Literal["standard", "none"]) -> Scaling:
@@ -187,17 +179,17 @@ def describe(kind: str, features: Features, scaling: Scaling) -> dict[str, Any]:
 
 
 def check_corpus(task: SpeechTask, folder: Path, progress: DownloadProgress) -> list[Problem]:
-    """Return every mistake of the recordings of a task.
+    """Return every mistake of the recordings of a task, and the warnings.
 
-    Those are recordings and speakers that are missing, in a wrong place, cut short or of another kind; identical
-    recordings in different splits; classes without a training recording. Recordings that are there are looked at
-    although others are missing.
+    Mistakes are recordings and speakers that are missing, in a wrong place, cut short or of another kind. Warnings are
+    identical recordings in different splits and classes without a training recording. Recordings that are there are
+    looked at although others are missing.
     """
     problems = Problems()
     try:
         corpus = task.corpus(folder, problems)
         frames = corpus.frames(task.features(), problems, progress, task.num_workers) if corpus.recordings else None
-        corpus.check(frames, problems)
+        corpus.warn(frames, problems)
     except DataError as error:
         problems.add("data", str(error))
     return problems.all

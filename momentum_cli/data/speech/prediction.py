@@ -125,7 +125,7 @@ class Speech(Task):
         from momentum_cli.data.speech.corpus import describe, load_corpus
         from momentum_cli.data.speech.sequences import FrameSplit
 
-        corpus, frames, scaling = load_corpus(self, self.source(data_dir), progress)
+        corpus, frames, scaling, warnings = load_corpus(self, self.source(data_dir), progress)
         features = self.features()
         splits = {
             split: FrameSplit(frames.steps, frames.starts[part], frames.lengths[part] - 1, scaling, self.predict)
@@ -144,6 +144,7 @@ class Speech(Task):
             labels=None,
             preprocessing=describe("speech", features, scaling) | {"predict": self.predict},
             licence="that of the recordings",
+            warnings=warnings,
             target_scale=None if self.normalise == "none" else tuple(scaling.scale.tolist()),
         )
 

@@ -109,12 +109,54 @@ def test_each_mistake_has_its_row(
     assert {kind for kind, _ in got[len(expected) :]} <= {"two_splits", "split_name"}
 
 
-def test_identical_sequences_in_two_splits_are_a_leak_that_only_check_reports(tmp_path: Path) -> None:
-    first = (table(tmp_path / "a.csv")).read_text(encoding="utf-8").splitlines()[1:6]
-    copied = {57 + t: line.replace("s0", "s11").replace("train", "test") for t, line in enumerate(first)}
-    path = table(tmp_path / "a.csv", copied)
-    assert found(recipe_of(path)) == [("identical", [2, 57])]
-    build_task(recipe_of(path)).load()
+def warned(path: Path, **task: Any) -> dict[str, list[str]]:
+    """Return the warnings by code, and hold those of `load` against those of `check`."""
+    recipe = recipe_of(path, **task)
+    result = check_data(recipe)
+    assert result["ok"]
+    assert {problem["severity"] for problem in result["problems"]} <= {"warning"}
+    assert list(build_task(recipe).load().warnings) == [problem["message"] for problem in result["problems"]]
+    texts: dict[str, list[str]] = {}
+    for problem in result["problems"]:
+        texts.setdefault(problem["code"], []).append(problem["message"])
+    return texts
+
+
+def test_copies_in_two_splits_are_counted_with_their_rows(tmp_path: Path) -> None:
+    lines = table(tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
+    first = {57 + t: line.replace("s0", "s11").replace("train", "test") for t, line in enumerate(lines[1:6])}
+    second = {52 + t: line.replace("s9", "s10").replace("validation", "test") for t, line in enumerate(lines[46:51])}
+    path = table(tmp_path / "a.csv", first | second)
+    one, other = warned(path)["identical"]
+    assert one.startswith("1 of 2 sequences of the split test are in validation as well")
+    assert one.endswith("rows 47, 52")
+    assert "(the first: 's0' in train and 's11' in test)" in other
+    assert other.endswith("rows 2, 57")
+
+
+def test_one_value_in_all_training_data_is_warned_of_and_a_value_that_varies_is_not(tmp_path: Path) -> None:
+    lines = table(tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
+    cells = [line.split(",") for line in lines]
+    rows = {n: ",".join([*c[:2], "7.5", *c[3:]]) for n, c in enumerate(cells, 1) if n > 1 and c[5] == "train"}
+    path = table(tmp_path / "a.csv", rows)
+    assert [text[:45] for text in warned(path)["constant"]] == ["column 'x' is 7.5 in all training data: it te"]
+    assert "constant" not in warned(path, features=["y"])
+    same = {n: ",".join([*c[:3], "3", *c[4:]]) for n, c in enumerate(cells, 1) if n > 1}
+    path = table(tmp_path / "b.csv", same)
+    found = warned(path, kind="regression", target="y", features=["x"])["constant"]
+    assert found == ["column 'y' is 3 in all training data: there is nothing to learn"]
+
+
+def test_labels_of_steps_without_training_and_columns_without_a_name_are_warned_of(tmp_path: Path) -> None:
+    lines = table(tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
+    named = [f"{n},{line}" for n, line in enumerate(lines[1:])]
+    path = tmp_path / "b.csv"
+    path.write_text("\n".join([f",{lines[0]}", *named[:-1], named[-1].replace(",b,", ",z,")]) + "\n", encoding="utf-8")
+    found = warned(path, kind="labelling")
+    assert found.keys() == {"unnamed", "untrained_class"}
+    assert found["unnamed"][0].startswith("column '(column 1)' has no name and seems to number the rows")
+    assert found["untrained_class"] == ["class 'z' has no training sequence: no model can learn it"]
+    assert warned(path, kind="labelling", features=["x", "y"]).keys() == {"untrained_class"}
 
 
 def test_many_rows_are_counted_and_the_first_twenty_shown(tmp_path: Path) -> None:

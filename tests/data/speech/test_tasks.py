@@ -459,13 +459,17 @@ def test_describe_and_check(folder: Path, tmp_path: Path) -> None:
     messages = [problem["message"] for problem in check_data(recipe)["problems"]]
     assert messages == [
         "0_cy_3.wav: not a readable sound file (Format not recognised.)",
-        "class 'x' has no training recording",
+        "class 'x' has no training recording: no model can learn it",
     ]
     (folder / "0_cy_3.wav").unlink()
     messages = [problem["message"] for problem in check_data(recipe)["problems"]]
-    assert messages[0] == "class 'x' has no training recording"
-    assert "1_ann_3.wav (" in messages[1]
-    assert "1_ann_0.wav (test) are identical" in messages[1]
+    assert messages[0] == "class 'x' has no training recording: no model can learn it"
+    assert messages[1].startswith("1 of 13 sequences of the split test are in ")
+    assert "'1_ann_3.wav' in " in messages[1]
+    assert "'1_ann_0.wav' in test" in messages[1]
+    assert check_data(recipe)["ok"]
+    task = SpeechClassify(str(folder), PATTERN, split="index", test_indices=1)
+    assert list(task.load().warnings) == messages
 
 
 def test_too_few_and_too_alike(tmp_path: Path) -> None:
