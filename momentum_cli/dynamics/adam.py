@@ -17,8 +17,8 @@ class Adam(FormDynamics):
     State: ``(velocity (B, C), second_moment (B, C))``.
 
     Args:
-        momentum: Decay of the velocity a step, in [0, 1).
-        beta2: Decay of the second moment a step, in [0, 1). The authors' ``mus``.
+        momentum: Decay of the velocity per step, in [0, 1).
+        beta2: Decay of the second moment per step, in [0, 1). The authors' ``mus``.
         step_size: Weight of the new input, > 0.
         eps: Added to the second moment inside the root, >= 0.
 

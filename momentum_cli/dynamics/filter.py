@@ -30,12 +30,12 @@ class Filter(NamedTuple):
 
     gain: float = 1.0
     decay: float | Decay | None = None
-    """A number, a function of k, or None for no memory. The function takes step numbers in float64, of any shape, and
-    returns as many decays; it is elementwise in torch."""
+    """A number, a function of k, or None for no memory. The function maps step numbers (a float64 tensor of any shape)
+    to decays of the same shape, elementwise, with torch operations."""
 
     @property
     def is_identity(self) -> bool:
-        """Whether d is u."""
+        """True if d = u."""
         return self.decay is None and self.gain == 1.0
 
     @property

@@ -16,7 +16,7 @@ class HeavyBall(FormDynamics):
     State: ``(velocity (B, C),)``.
 
     Args:
-        momentum: Decay of the velocity a step, in [0, 1).
+        momentum: Decay of the velocity per step, in [0, 1).
         step_size: Weight of the new input, > 0.
 
     Raises:

@@ -19,7 +19,7 @@ class Moments(NamedTuple):
     """``v_t = momentum v_{t-1} + step_size u_t``, ``m_t = beta2 m_{t-1} + (1 - beta2) u_t²``,
     ``d_t = v_t / sqrt(m_t + eps)``.
 
-    State: ``(velocity (B, C), second_moment (B, C))``; without a momentum the second moment alone.
+    State: ``(velocity (B, C), second_moment (B, C))``; without momentum only the second moment.
     """
 
     momentum: float | None
@@ -57,7 +57,7 @@ class Moments(NamedTuple):
 def normalize(numerator: Tensor, second: Tensor, eps: float) -> Tensor:
     """Return ``numerator / sqrt(second + eps)``, and 0 where both are 0 and eps is 0.
 
-    Without eps the first zero input would divide 0 by 0; the limit of a step of vanishing input is taken as 0.
+    Without eps, leading zero inputs would divide 0 by 0; the output is defined as 0 there.
     """
     if eps > 0.0:
         return numerator / torch.sqrt(second + eps)

@@ -39,7 +39,7 @@ class Nesterov(FormDynamics):
 class ScheduledRestart(FormDynamics):
     """Nesterov momentum that restarts: as `Nesterov`, with k running 1, 2, …, restart_every, 1, 2, ….
 
-    State: ``(velocity (B, C), k (B,) int64 steps done so far)``; the restart is taken from k, not stored.
+    State: ``(velocity (B, C), k (B,) int64 steps done so far)``; restarts follow from k.
 
     Args:
         step_size: Weight of the new input, > 0.

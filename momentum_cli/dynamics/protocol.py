@@ -23,14 +23,14 @@ class Dynamics(Protocol):
     Derive one from `FormDynamics` or from `StepDynamics`.
 
     Attributes:
-        equation: The formula, for people: u is the projected input ``W_ih x_t + b_ih``, d what the recurrence receives.
+        equation: The formula as text: u is the projected input ``W_ih x_t + b_ih``, d the input of the recurrence.
     """
 
     equation: ClassVar[str]
 
     @property
     def form(self) -> Form | None:
-        """The formula for kernels and exported files; None for a dynamics that has only its step."""
+        """The formula in the form that kernels and exports read; None for a dynamics that has only a step."""
         ...
 
     @property
@@ -61,7 +61,7 @@ class Dynamics(Protocol):
 
 
 class FormDynamics(ABC):
-    """Base of a dynamics with a form, from which all else follows; it runs on every backend and in every format.
+    """Base of a dynamics with a form. It runs on every backend and exports to every format.
 
     A subclass is a frozen dataclass with its options, its `equation` and its `form`.
 
@@ -98,7 +98,7 @@ class FormDynamics(ABC):
 
 
 class StepDynamics(ABC):
-    """Base of a dynamics that is only a step, which nothing but a loop over time can run.
+    """Base of a dynamics that has only a step, so only a loop over time can run it.
 
     A subclass is a frozen dataclass with its options, its `equation`, the names of its states, all of which have the
     shape of u, and its step.
@@ -115,7 +115,7 @@ class StepDynamics(ABC):
 
     @property
     def form(self) -> None:
-        """None: it has no form."""
+        """Always None: it has no form."""
         return
 
     def init(self, u: Tensor) -> State:

@@ -16,7 +16,7 @@ class RMSProp(FormDynamics):
     State: ``(second_moment (B, C),)``.
 
     Args:
-        beta2: Decay of the second moment a step, in [0, 1). The authors' ``mus``.
+        beta2: Decay of the second moment per step, in [0, 1). The authors' ``mus``.
         step_size: Weight of the new input, > 0.
         eps: Added to the second moment inside the root, >= 0.
 

@@ -27,15 +27,15 @@ class Run(Protocol):
 def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, run: Run | None = None) -> Tensor:
     """Return ``v`` with ``v_t = decay_t v_{t-1} + x_t``.
 
-    No value meets a later one, not even multiplied by 0, so a NaN or an infinity at step t leaves all steps before t as
-    they are, and likewise in the gradient. Differentiable in x and start, any number of times and in forward mode.
-    Below float32 the work is done in float32.
+    No step reads a later one, not even multiplied by 0, so a NaN or an infinity at step t leaves all earlier steps
+    unchanged; in the gradient, all later ones. Differentiable in x and start, any number of times and in forward mode.
+    Inputs in bfloat16 and float16 are scanned in float32.
 
     Args:
         decay: A number for all steps, or (T, 1) or (T, B) float64; each in [0, 1).
         x: (T, B, C).
         start: (B, C) value before the first step, or None for 0.
-        run: Computes it; None: operations of torch, about 2 sqrt(T) of them on whole blocks of time.
+        run: Function that computes it; None for about 2 sqrt(T) torch operations on whole blocks of time.
 
     Returns:
         (T, B, C), dtype of x.
@@ -49,7 +49,7 @@ def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, ru
             return _scan(decays, x, first, backward=False)
         grad = torch.is_grad_enabled() and (x.requires_grad or (first is not None and first.requires_grad))
         if not grad and forward_ad._current_level < 0:
-            # The usual case, an input of the data: a node of the graph would take longer than a short scan.
+            # The usual case, x being data: a node of the graph would take longer than a short scan.
             with torch.no_grad():
                 return (run or _scan)(decays, x, first, backward=False)
         result: Tensor = _Scan.apply(run or _scan, decays, x, first, False)
@@ -57,7 +57,7 @@ def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, ru
 
 
 class _Scan(torch.autograd.Function):
-    """The scan as one node of the graph: its gradient is the scan in the other direction."""
+    """The scan as one node of the autograd graph: its gradient is the scan in the other direction."""
 
     @staticmethod
     def forward(run: Run, decay: Tensor | float, x: Tensor, start: Tensor | None, backward: bool) -> Tensor:
@@ -67,7 +67,7 @@ class _Scan(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.run, decay, x, start, ctx.backward_in_time = inputs
         ctx.shape, ctx.starts = x.shape, start is not None
-        ctx.decay = decay  # of step numbers, never a function of a parameter
+        ctx.decay = decay  # depends on step numbers only, never on a parameter
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
@@ -86,14 +86,14 @@ class _Scan(torch.autograd.Function):
 
 
 def _scan(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
-    """Compute what `Run` says: step i of all blocks together; then each block takes in the last value before it."""
+    """Compute the scan of `Run`: step i of all blocks at once; then each block adds the last value before it."""
     steps, batch, channels = x.shape
     rows = steps if steps <= _ONE_BLOCK else math.isqrt(steps - 1) + 1
     blocks = -(-steps // rows)
     padding = blocks * rows - steps
     factors = None
     if isinstance(decay, Tensor):
-        # The factor of the value that comes in to each step; none comes in to the last one, backward in time.
+        # The factor of the value that enters each step; backward in time, none enters the last one.
         factors = torch.cat((decay[1:], torch.zeros_like(decay[:1]))) if backward else decay
         factors = pad(factors, (0, 0, 0, padding)).view(blocks, rows, -1, 1)
     x = (pad(x, (0, 0, 0, 0, 0, padding)) if padding else x).reshape(blocks, rows, batch, channels)
@@ -116,7 +116,7 @@ def _within(factors: Tensor | float, x: Tensor, order: range) -> Tensor:
     inputs = x.unbind(1)
     recorded = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
     result = None if recorded else torch.empty_like(x)
-    # Where nothing is recorded each step is written where it belongs.
+    # Without autograd each step is written in place.
     values: list[Any] = [None] * len(inputs) if result is None else list(result.unbind(1))
     for step in order:
         if step == order[0]:

@@ -5,4 +5,4 @@ from __future__ import annotations
 from torch import Tensor
 
 State = tuple[Tensor, ...]
-"""Tensors that are carried from step to step: of a dynamics, of a recurrence, of a whole layer."""
+"""Tensors carried from step to step, by a dynamics, a recurrence or a whole layer."""

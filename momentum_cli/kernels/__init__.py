@@ -1,7 +1,7 @@
-"""Backends: several implementations of one signature, a file or folder each.
+"""Backends: several implementations of one signature, each in its own file or folder.
 
-``run`` computes one layer in one direction, ``supports`` says why it cannot. Directions, stacking, packing and dropout
-are the business of `momentum_cli.layers`.
+``run`` computes one layer in one direction; ``supports`` gives the reason if it cannot. `momentum_cli.layers` does
+directions, stacking, packing and dropout.
 
 Axes: T time, B batch, D input, H hidden, G gates * H.
 """
@@ -22,17 +22,17 @@ BACKENDS: dict[str, Backend] = {"reference": reference, "native": native, "fused
 def choose(work: Work, shape: tuple[int, int, int], training: bool) -> str:
     """Return the name of the fastest backend for this work, from measured crossovers (docs/performance.md).
 
-    On the CPU `fused` or, where that does not pay, `native`. On CUDA, where nothing has been measured, `native` (cuDNN)
-    for linear dynamics and `triton` for what cuDNN cannot run. Within a transform of torch.func and in forward mode
+    On the CPU `fused` or, where that does not pay, `native`. On CUDA, which has not been measured, `native` (cuDNN) for
+    linear dynamics and `triton` for what cuDNN cannot run. Inside a transform of torch.func and in forward mode
     `reference`, which alone has every derivative.
 
     Args:
-        work: What is to run.
+        work: The layer to run.
         shape: (T, B, D) of the input.
-        training: True when gradients are wanted.
+        training: True if gradients are needed.
 
     Returns:
-        A key of `BACKENDS`. The reference loop serves everything, so there always is one.
+        A key of `BACKENDS`; there is always one, because the reference loop runs everything.
     """
     if transformed():
         return "reference"
@@ -41,22 +41,22 @@ def choose(work: Work, shape: tuple[int, int, int], training: bool) -> str:
         return "fused"
     if native_can:
         return "native"
-    # Elsewhere Triton only interprets its kernels, to test them.
+    # On other devices Triton only interprets its kernels, for tests.
     if work.device.type == "cuda" and triton.supports(work) is None:
         return "triton"
     return "reference"
 
 
 def transformed() -> bool:
-    """Return whether a transform of torch.func (grad, jvp, vmap, …) or forward-mode differentiation is at work."""
+    """Return True inside a transform of torch.func (grad, jvp, vmap, …) or forward-mode differentiation."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def require(name: str, work: Work) -> Backend:
-    """Return the backend that was asked for by name.
+    """Return the backend with this name.
 
     Raises:
-        ValueError: It cannot run this; the message says why and which ones can.
+        ValueError: It cannot run ``work``; the message says why, and names those that can.
     """
     backend = BACKENDS[name]
     reason = backend.supports(work)

@@ -1,4 +1,4 @@
-"""The interface of a backend, and what every backend takes: the parameters of one layer in one direction."""
+"""The interface of a backend, and its arguments: the parameters of one layer in one direction."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Weights(NamedTuple):
 
 
 class Work(NamedTuple):
-    """One layer in one direction, without its numbers."""
+    """One layer in one direction, without its parameters."""
 
     recurrence: Recurrence
     dynamics: Dynamics
@@ -34,14 +34,14 @@ class Work(NamedTuple):
     device: torch.device
     """Of the input."""
     dtype: torch.dtype
-    """Of the input, and of states and parameters; these are float32 where a CPU kernel multiplies in bfloat16."""
+    """Of the input, the states and the parameters; where a CPU kernel multiplies in bfloat16 the latter are float32."""
 
 
 class Backend(Protocol):
     """The interface of a backend: a module with these functions."""
 
     def supports(self, work: Work) -> str | None:
-        """Return None if the backend can run this, else the reason why not."""
+        """Return None if the backend can run this, else the reason."""
         ...
 
     def run(
@@ -59,17 +59,17 @@ class Backend(Protocol):
         Args:
             recurrence: The sequential part.
             dynamics: The filter in front of it.
-            x: (T, B, D) input; on the CPU, bfloat16 asks for products in bfloat16 and an output in it.
+            x: (T, B, D) input; on the CPU, bfloat16 asks for products and output in bfloat16.
             weights: Parameters of the layer.
             state: Recurrent tensors before the first step, each (B, H).
             drive: State of the dynamics before the first step, or None at the start of the sequence. For linear
-                dynamics in input space: ``y (B, D + 1)``, whose last channel is the filtered constant 1, for
-                the input bias (left out without bias), and ``k (B,)`` where there is one. Otherwise in gate
+                dynamics in input space: ``y (B, D + 1)``, whose last channel is the filtered constant 1 for
+                the input bias (absent without bias), and ``k (B,)`` if the dynamics has it. Otherwise in gate
                 space, (B, G) each.
             lengths: (B,) int64 valid steps on the CPU, or None for T.
 
         Returns:
-            output (T, B, H), 0 beyond a sequence's length; the recurrent state and the state of the dynamics after
+            output (T, B, H), 0 beyond the end of each sequence; the recurrent state and the state of the dynamics after
             each sequence's own last step.
         """
         ...

@@ -1,4 +1,4 @@
-"""The dynamics as a kernel takes it in: filtered into the input where it is a filter, else as numbers for the kernel.
+"""The dynamics as kernels receive it: a filter is applied to the input beforehand, moments are passed as numbers.
 
 Axes: T time, B batch, D input, G gates * H.
 """
@@ -18,21 +18,21 @@ from momentum_cli.kernels.backend import Weights
 from momentum_cli.kernels.fused.library import load
 from momentum_cli.kernels.fused.scan import scan_on_cpu
 
-# What is left of the dynamics for a kernel to do, by the numbers of momentum_rnn.h.
+# The part of the dynamics that is left to the kernel, numbered as in momentum_rnn.h.
 LINEAR, ADAM, RMSPROP = 0, 1, 2
 
 
 class Driven(NamedTuple):
-    """Input, projection and what is left of the dynamics for a kernel to do."""
+    """Input, projection and the part of the dynamics that is left to the kernel."""
 
-    x: Tensor  # (T, B, D), of a linear dynamics with an input bias (T, B, D + 1)
+    x: Tensor  # (T, B, D); for a linear dynamics with an input bias (T, B, D + 1)
     w_ih: Tensor  # (G, D) or (G, D + 1)
     b_ih: Tensor | None  # (G,), None where it is the last column of w_ih
     dynamics: int  # LINEAR, ADAM or RMSPROP
     constants: list[float]  # momentum, step_size, beta2, eps; empty for LINEAR
-    velocity: Tensor | None  # (B, G) before the first step, None for 0; so is the next
+    velocity: Tensor | None  # (B, G) before the first step, None for 0; likewise second_moment
     second_moment: Tensor | None
-    filtered: State  # of a linear dynamics after the last step
+    filtered: State  # state of a linear dynamics after the last step
 
     def after(self, velocity: Tensor, second_moment: Tensor) -> State:
         """Return the state of the dynamics after the last step, from the moments of the kernel."""
@@ -43,7 +43,7 @@ def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None
     """Prepare the input of a kernel.
 
     Args:
-        dynamics: One that has a form.
+        dynamics: A dynamics with a form.
         x: (T, B, D) input.
         weights: Parameters of the layer.
         state: Of the dynamics before the first step, or None at the start of the sequence.
@@ -61,7 +61,7 @@ def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None
         velocity, second_moment = (None, None) if not state else (state[0] if number == ADAM else None, state[-1])
         return Driven(x, weights.w_ih, weights.b_ih, number, constants, velocity, second_moment, ())
     if not form.is_identity:
-        x = x.to(weights.w_ih.dtype)  # a filter keeps a state, which is not rounded
+        x = x.to(weights.w_ih.dtype)  # the state of a filter must not be rounded to bfloat16
     run = scan_on_cpu if type(x) in (Tensor, Parameter) and x.is_cpu and load()[0] is not None else None
     if form.is_identity or weights.b_ih is None:
         x, filtered = form.scan(x, state, lengths, run)

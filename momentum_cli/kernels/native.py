@@ -1,7 +1,7 @@
 """torch's own LSTM, GRU and RNN kernels (oneDNN on the CPU, cuDNN on CUDA) for every linear dynamics.
 
-A linear dynamics commutes with the input projection, so it is applied to the input, with a constant 1 as one more
-channel for the input bias; the rest is an ordinary recurrent layer. Exact up to rounding.
+A linear dynamics commutes with the input projection, so it is applied to the input, extended by a channel of constant 1
+for the input bias; the rest is an ordinary recurrent layer. Exact up to rounding.
 
 Axes: T time, B batch, D input, H hidden, G gates * H.
 """
@@ -25,11 +25,9 @@ from momentum_cli.recurrence.protocol import Recurrence
 def supports(work: Work) -> str | None:
     """Return None if torch's kernels can run this, else the reason."""
     if not isinstance(work.dynamics.form, Filter):
-        return (
-            f"{type(work.dynamics).__name__} is not linear, and torch's kernels take an input, not a driven projection"
-        )
+        return f"{type(work.dynamics).__name__} is not linear, and torch's kernels project their input themselves"
     if work.device.type == "cpu" and work.dtype == torch.bfloat16:
-        return "torch's kernels would keep the state in bfloat16; on the CPU they are given float32"
+        return "torch's kernels would keep the state in bfloat16; on the CPU they run in float32"
     if work.recurrence.torch_kernel is None:
         return f"torch has no kernel for the recurrence {work.recurrence.name!r}"
     return None
@@ -57,7 +55,7 @@ def run(
     first = hidden if len(hidden) > 1 else hidden[0]
     # The function behind torch.nn.LSTM, GRU or RNN: what it takes and returns is the same for padded and packed input.
     function: Any = getattr(torch._VF, str(recurrence.torch_kernel))
-    # One layer, no dropout, training, one direction. `train` decides whether what backward needs is kept.
+    # Biases, one layer, no dropout, train (keep activations for backward), one direction.
     options = (has_biases, 1, 0.0, torch.is_grad_enabled(), False)
     if lengths is None:
         output, *last = function(driven.x, first, parameters, *options, False)

@@ -18,7 +18,7 @@ from momentum_cli.recurrence.protocol import Recurrence
 
 
 def supports(work: Work) -> str | None:
-    """Return None: the loop serves everything."""
+    """Return None: the loop runs everything."""
     return None
 
 
@@ -35,8 +35,8 @@ def run(
     u = linear(x, weights.w_ih, weights.b_ih)
     linear_filter = isinstance(dynamics.form, Filter)
     if linear_filter:
-        # The state is kept in input space, whatever the backend. The loop itself stays in gate space, where the
-        # equations are written, and the input is filtered as well only to hand the state on.
+        # The state is kept in input space, whatever the backend. The loop itself works in gate space, where the
+        # equations are written, so the input is filtered only to obtain the state.
         extended = x if weights.b_ih is None else pad(x, (0, 1), value=1.0)
         outer = dynamics.init(extended[0]) if drive is None else drive
         inner = (linear(outer[0], weights.extended()), *outer[1:]) if outer else ()
@@ -44,7 +44,7 @@ def run(
         extended, outer = x, ()
         inner = dynamics.init(u[0]) if drive is None else drive
     outputs = []
-    # Not u[t]: backward, each index would make a gradient as large as all of u.
+    # Not u[t]: in the backward pass each index would make a gradient as large as all of u.
     projected = u.unbind(0)
     for t in range(len(x)):
         d, next_inner = dynamics.step(projected[t], inner)

@@ -1,4 +1,4 @@
-"""The refusal of second derivatives through a backward pass that is one of our kernels."""
+"""The error for second derivatives through one of our kernels' backward passes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 def no_second_derivatives(subject: str, remedy: str) -> Callable[..., Any]:
-    """Return the autograd formula of a backward pass that has none: an error that says what to do.
+    """Return an autograd formula for a backward pass without derivatives: an error that says what to do.
 
     Args:
-        subject: What lacks second derivatives, and its verb: ``"fused kernel has"``.
-        remedy: The argument of a layer that has them.
+        subject: Subject and verb of the message: ``"fused kernel has"``.
+        remedy: The argument that gives a layer second derivatives.
     """
 
     def refuse(ctx: Any, *_: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Filter, torch's kernels and recorded functions for TorchScript, as `momentum_cli.layers.torchscript` needs them.
+"""Filter, torch's kernels and traced functions for TorchScript, as `momentum_cli.layers.torchscript` needs them.
 
 Axes: T time, B batch, C channels, D input, H hidden, G gates * H.
 """
@@ -25,7 +25,7 @@ def filter_blocks(decay: Tensor, x: Tensor, start: Tensor) -> Tensor:
     Returns:
         (T, B, C).
     """
-    rows = 32  # T / 32 turns of a loop, each a product with a triangular matrix that is cheap to make
+    rows = 32  # T / 32 iterations, each a product with a triangular matrix that is cheap to build
     outputs: list[Tensor] = []
     value = start
     at = 0
@@ -57,12 +57,12 @@ def run_native(
     Args:
         kernel: `Recurrence.torch_kernel`.
         y: (T, B, D).
-        weights: ``weight_ih (G, D), weight_hh (G, H)`` and, unless there is none, both biases (G,).
+        weights: ``weight_ih (G, D), weight_hh (G, H)`` and, with biases, both of them (G,).
         state: Recurrent tensors (B, H).
         lengths: (B,) int64 on the CPU, or None.
 
     Returns:
-        (T, B, H), 0 beyond a sequence's length, and the recurrent tensors at each sequence's end.
+        (T, B, H), 0 beyond the end of each sequence, and the recurrent tensors at each sequence's end.
     """
     first = [s.unsqueeze(0) for s in state]
     biases, train = len(weights) == 4, torch.is_grad_enabled()
@@ -99,7 +99,7 @@ def run_native(
 
 
 class _Call(nn.Module):
-    """A function as a module, which is what can be traced and then be a part of another one."""
+    """A function as a module, so that it can be traced and become a part of another module."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
@@ -110,15 +110,15 @@ class _Call(nn.Module):
 
 
 def traced(what: str, function: Callable[..., Any], *examples: tuple[Any, ...]) -> Any:
-    """Return a function of tensors as a module of TorchScript, recorded on the first of its examples.
+    """Return a function of tensors as a module of TorchScript, traced on the first example.
 
     Args:
-        what: For messages.
-        function: Without control flow that depends on the values of tensors.
-        examples: Arguments of several calls, in different sizes; on each both must compute the same.
+        what: Name of the function in messages.
+        function: A function without control flow that depends on the values of tensors.
+        examples: Arguments of several calls, with different sizes; on each, function and module must agree.
 
     Raises:
-        TypeError: It cannot be recorded, or is another function in another size.
+        TypeError: It cannot be traced, or computes something else at another size.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -127,7 +127,7 @@ def traced(what: str, function: Callable[..., Any], *examples: tuple[Any, ...]) 
             module = torch.jit.trace(  # type: ignore[no-untyped-call]
                 _Call(function), examples[0], check_inputs=list(examples), strict=False
             )
-        except Exception as error:  # whatever the function meets while it is recorded
+        except Exception as error:  # the function may raise anything while it is traced
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise TypeError(f"TorchScript cannot record {what}: {first}") from error
+            raise TypeError(f"TorchScript cannot trace {what}: {first}") from error
     return module

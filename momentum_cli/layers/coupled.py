@@ -21,8 +21,8 @@ class CoupledLSTM(RecurrentLayer):
     """LSTM with restarted Nesterov momentum on its whole pre-activation; the cell ``sr-coupled``.
 
     ``p_t = (W_hh h_{t-1} + b_hh) - s (W_ih x_t + b_ih)``; ``i, f, g, o = p_t + (k-1)/(k+2) (p_t - p_{t-1})``,
-    ``p_0 = 0``, k = 1, …, restart_every, 1, …; the rest as an LSTM. With ``restart_every = 1`` it is the LSTM that has
-    ``-s W_ih`` and ``-s b_ih``. It runs on the backend ``reference``.
+    ``p_0 = 0``, k = 1, …, restart_every, 1, …; the rest as an LSTM. With ``restart_every = 1`` it is an LSTM with input
+    weights ``-s W_ih`` and bias ``-s b_ih``. It runs only on the backend ``reference``.
 
     Args:
         input_size: D, >= 1.

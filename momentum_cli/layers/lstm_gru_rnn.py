@@ -28,13 +28,13 @@ class LSTM(RecurrentLayer):
         dropout: Probability in [0, 1] of zeroing an output between layers, while training.
         bidirectional: Run each layer in both directions; each has a dynamics of its own.
         dynamics: One of `momentum_cli.dynamics`.
-        backend: ``"auto"`` (the fastest for the shape; `chosen_backend` tells which), ``"fused"``, ``"native"``,
-            ``"triton"`` or ``"reference"``.
+        backend: ``"auto"`` (the fastest for the shape; see `chosen_backend`), ``"fused"``, ``"native"``, ``"triton"``
+            or ``"reference"``.
         device: Of the parameters.
         dtype: Of the parameters: float32, float64 or bfloat16.
 
-    Parameters are named and laid out as in `torch.nn.LSTM`, whose state_dict loads unchanged. `forward` takes and
-    returns what `torch.nn.LSTM` does, with the state of the dynamics behind ``(h_n, c_n)``.
+    Parameters have the names and shapes of `torch.nn.LSTM`, whose state_dict loads unchanged. `forward` takes and
+    returns what `torch.nn.LSTM` does, with the state of the dynamics appended to ``(h_n, c_n)``.
 
     Raises:
         ValueError: An option is outside its range.
@@ -52,7 +52,7 @@ class GRU(RecurrentLayer):
     ``d_t = dynamics(W_ih x_t + b_ih)``, on all three projections; ``r, z = σ(d + W_hh h_{t-1} + b_hh)``;
     ``n = tanh(d_n + r (W_hn h_{t-1} + b_hn))``; ``h_t = (1 - z) n + z h_{t-1}``.
 
-    Arguments, shapes and errors as in `LSTM`; the state begins with ``h_n`` and is a tuple also for `Identity`.
+    Arguments, shapes and errors as in `LSTM`; the state begins with ``h_n`` and is a tuple, for `Identity` too.
 
     Reference: arXiv 2006.06919, section 3; with ``Identity``, `torch.nn.GRU`.
     """

@@ -1,4 +1,4 @@
-"""The orthogonal recurrent layer: a recurrent matrix that keeps the length of the state at every step of training.
+"""The orthogonal recurrent layer: its recurrent matrix preserves norms throughout training.
 
 Axes: T time, B batch, D input, H hidden, L layers * directions.
 """
@@ -27,8 +27,8 @@ class OrthogonalRNN(RecurrentLayer):
     """Orthogonal recurrent network whose input goes through a momentum dynamics; expRNN or DTRIV with `Identity`.
 
     ``d_t = dynamics(W_ih x_t)``; ``h_t = modReLU(d_t + B h_{t-1}; b)``, ``modReLU(z; b) = sign(z) relu(|z| + b)``,
-    ``B = base expm(A)`` with A skew-symmetric. Call `after_step` after each step of the optimizer (training with a
-    recipe does): every ``basis_every``-th one changes the basis.
+    ``B = base expm(A)`` with A skew-symmetric. Call `after_step` after each optimizer step (training with a recipe
+    does so): every ``basis_every``-th call changes the basis.
 
     Args:
         input_size: D, >= 1.
@@ -41,7 +41,7 @@ class OrthogonalRNN(RecurrentLayer):
         trivialization: ``"dynamic"`` (DTRIV) or ``"static"`` (expRNN, whose basis stays the identity).
         basis_every: Optimizer steps between changes of the basis, an integer >= 1, or ``"infty"``; dynamic only.
         orthogonal_init: ``"cayley"`` or ``"henaff"``, see `momentum_cli.layers.orthogonal_matrix.INITS`.
-        backend: ``"auto"``, or one that has the recurrence ``modrelu``.
+        backend: ``"auto"``, ``"fused"``, ``"triton"`` or ``"reference"``.
         device: Of the parameters.
         dtype: Of the parameters: float32, float64 or bfloat16.
 
@@ -52,8 +52,8 @@ class OrthogonalRNN(RecurrentLayer):
     Raises:
         ValueError: An option is outside its range.
 
-    Reference: Lezcano-Casado, arXiv 1909.09501; with momentum arXiv 2006.06919. The authors multiply h by
-    B from the right; theirs is the transpose of ours, which is as good an orthogonal matrix.
+    Reference: Lezcano-Casado, arXiv 1909.09501; with momentum arXiv 2006.06919. The authors multiply h by B from the
+    right, so their B is the transpose of ours, which is orthogonal too.
     """
 
     has_weight_hh = False
@@ -73,7 +73,7 @@ class OrthogonalRNN(RecurrentLayer):
         if "bias" in options:
             given = cast(dict[str, object], options)["bias"]
             raise ValueError(
-                refuse("bias", given, "be left out: an orthogonal RNN has the bias of modReLU, and no other")
+                refuse("bias", given, "be left out: the only bias of an orthogonal RNN is that of modReLU")
             )
         if trivialization not in ("dynamic", "static"):
             raise ValueError(refuse("trivialization", trivialization, "be 'dynamic' or 'static'"))
@@ -101,7 +101,7 @@ class OrthogonalRNN(RecurrentLayer):
         """Initialise the parameters: Kaiming-normal ``weight_ih``, b ~ U(-0.01, 0.01), B by ``orthogonal_init``.
 
         Args:
-            init: ``"torch"`` or ``"paper"``, which are the same here: torch has no such layer.
+            init: ``"torch"`` or ``"paper"``, which are the same here because torch has no such layer.
             forget_bias: Must be None; there is no forget gate.
 
         Raises:
@@ -137,5 +137,5 @@ class OrthogonalRNN(RecurrentLayer):
             self.orthogonal(suffix).after_step()
 
     def extra_repr(self) -> str:
-        """Show what differs from the defaults, and always the dynamics; there is no ``bias`` to speak of."""
+        """Show the options that differ from the defaults, and always the dynamics; ``bias`` is not an option."""
         return super().extra_repr().replace("bias=False, ", "")

@@ -1,9 +1,9 @@
 """Orthogonal matrices as ``B = base expm(A)`` with A skew-symmetric: static and dynamic trivialization.
 
-`torch.nn.utils.parametrizations.orthogonal` has the same map, but not the method: it computes the exponential at every
-access under ``no_grad``, keeps no count of optimizer steps and no projection, and a change of the basis through it goes
-by way of ``right_inverse``, which tests and re-factorises the matrix. It also changes the class of the layer, which
-then can neither be pickled nor compiled by TorchScript. What is needed is short, and is here.
+`torch.nn.utils.parametrizations.orthogonal` has the same map, but not the method: under ``no_grad`` it computes the
+exponential at every access, it neither counts optimizer steps nor projects, and changing its basis goes through
+``right_inverse``, which tests and re-factorises the matrix. It also changes the class of the layer, which can then
+neither be pickled nor compiled by TorchScript. The part needed is short, and is here.
 
 Reference: Lezcano-Casado, "Trivializations for Gradient-Based Optimization on Manifolds", NeurIPS 2019, arXiv
 1909.09501; Lezcano-Casado and Martínez-Rubio, "Cheap Orthogonal Constraints in Neural Networks", ICML 2019, arXiv
@@ -23,24 +23,24 @@ from torch import Tensor, nn
 
 from momentum_cli.messages import refuse
 
-# Changes of the basis between two projections; the authors' value, which they found to have no influence on training.
+# Changes of the basis between two projections; the authors' value, which by their account does not affect training.
 PROJECT_EVERY = 100
 
 
 class Orthogonal(nn.Module):
     """An orthogonal matrix ``B = base expm(A)`` whose parameter is the part of A above the diagonal.
 
-    Static (``basis_every=None``, expRNN): ``base = I`` for ever, and A starts at the initial skew-symmetric matrix S.
+    Static (``basis_every=None``, expRNN): ``base = I`` throughout, and A starts at the initial skew-symmetric matrix S.
     Dynamic: ``base = expm(S)`` and A = 0 at the start; every ``basis_every`` optimizer steps ``base <- B, A <- 0``, so
     that A stays where the exponential is nearly linear and the gradient is the Riemannian one. ``"infty"`` never
-    changes the basis; what then differs from static is the point at which the tangent space is taken: the initial
-    matrix, not the identity. B is the same at the start in all three.
+    changes the basis; it differs from static only in the point where the tangent space is taken: the initial matrix,
+    not the identity. B is the same at the start in all three.
 
-    The state that an optimizer keeps for A is left alone when the basis changes, as in the authors' code: tangent
-    vectors at base and at B are both given by skew-symmetric matrices, and are carried from one to the other by the
-    left translation. Where we differ from that code: it changes the basis between the forward and the backward pass, so
-    that the derivative is taken at the old A and applied at the new one; here the basis changes after the optimizer
-    step, and every gradient is that of the loss at the current parameters.
+    The optimizer's state for A is kept when the basis changes, as in the authors' code: tangent vectors at base and at
+    B are both given by skew-symmetric matrices, and left translation carries one to the other. Where we differ from
+    that code: it changes the basis between the forward and the backward pass, so that the derivative is taken at the
+    old A and applied at the new one; here the basis changes after the optimizer step, and every gradient is that of the
+    loss at the current parameters.
 
     Args:
         size: N, >= 1.
@@ -91,7 +91,7 @@ class Orthogonal(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the initial matrix, and start counting."""
+        """Draw the initial matrix and set the counters to 0."""
         with torch.no_grad():
             diagonal = INITS[self.init](self.size // 2)
             start = torch.zeros(self.size, self.size)
@@ -108,8 +108,8 @@ class Orthogonal(nn.Module):
     def matrix(self, dtype: torch.dtype | None = None) -> Tensor:
         """Return B (N, N), computed in float32 or better.
 
-        With gradients each call computes the exponential anew, because its graph is used up by one backward pass.
-        Without, it is computed once for the current parameters and base, whatever changed them.
+        With gradients each call computes the exponential again, because one backward pass frees its graph. Without, it
+        is computed once and kept until the parameters or the base change, in whatever way.
 
         Args:
             dtype: Of the result; None for that of the parameters.
@@ -117,10 +117,10 @@ class Orthogonal(nn.Module):
         dtype = dtype or self.skew.dtype
         if torch.is_grad_enabled() and (self.skew.requires_grad or torch.compiler.is_compiling()):
             return self._compute().to(dtype)
-        # Compared by value: a version number would miss what is written through `.data`.
+        # Compared by value: a version number would miss writes through `.data`.
         known = self._known
         if known is None or not (_same(known[0], self.skew) and _same(known[1], self.base)):
-            # A tensor made in inference mode could not be used by autograd later.
+            # Autograd could not use a tensor made in inference mode.
             with torch.inference_mode(False), torch.no_grad():
                 known = (self.skew.detach().clone(), self.base.clone(), self._compute())
             self._known = known
@@ -140,7 +140,7 @@ class Orthogonal(nn.Module):
 
     @torch.no_grad()
     def change_basis(self) -> None:
-        """Set ``base <- B, A <- 0``, which leaves B as it is up to rounding; now and then project the base."""
+        """Set ``base <- B, A <- 0``, which leaves B unchanged up to rounding; project the base when due."""
         # The errors of a hundred products in float32 add up to 1e-5.
         base = polish(self.matrix())
         self.counters[0] = 0
@@ -151,9 +151,9 @@ class Orthogonal(nn.Module):
         self.skew.zero_()
 
     def _compute(self) -> Tensor:
-        # A = 0 after every change of the basis. There the exponential is known, and so are its derivatives: the second
-        # order term changes nothing but the second derivative. torch's derivative of the exponential is an exponential
-        # of a matrix of twice the size.
+        # A = 0 after every change of the basis. There the exponential and its derivatives are known: the second-order
+        # term affects only the second derivative. torch's derivative of the exponential is an exponential of a matrix
+        # of twice the size.
         if not torch.compiler.is_compiling() and not self.skew.any():
             base, skew = _at_least_float32(self.base), _at_least_float32(self.skew)
             if not (torch.is_grad_enabled() and self.skew.requires_grad):
@@ -167,11 +167,11 @@ class Orthogonal(nn.Module):
         return f"{self.size}, basis_every={self.basis_every!r}, init={self.init!r}"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be computed again."""
+        """Leave out the matrix, which can be computed again."""
         return self.__dict__ | {"_known": None}
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """Give `torch.jit.script` the same matrix without the memory of it."""
+        """Give `torch.jit.script` the same matrix without its cache."""
         return PlainOrthogonal(self)
 
 
@@ -179,7 +179,7 @@ class PlainOrthogonal(nn.Module):
     """`Orthogonal` for TorchScript: the same parameter and buffers, and the exponential at every call.
 
     Args:
-        original: What it stands for.
+        original: The module it replaces.
     """
 
     def __init__(self, original: Orthogonal) -> None:
@@ -195,14 +195,14 @@ class PlainOrthogonal(nn.Module):
 
 def trivialize(skew: Tensor, base: Tensor) -> Tensor:
     """Return ``base expm(A)`` (N, N), at least in float32, for the part of A above the diagonal, (P,)."""
-    # The exponential is squared up from that of A / 2^k, which multiplies its error by the norm of A; and where the
-    # basis stays, A grows.
+    # expm(A) is computed by squaring expm(A / 2^k), which multiplies the error by the norm of A; and without changes of
+    # the basis A grows.
     rotation = polish(torch.matrix_exp(skew_symmetric(_at_least_float32(skew), base.size(0))))
     return _at_least_float32(base) @ rotation
 
 
 def polish(matrix: Tensor) -> Tensor:
-    """Return a nearly orthogonal matrix (N, N) made more so: a step of Newton and Schulz squares its error away."""
+    """Bring a nearly orthogonal matrix (N, N) closer to orthogonality: a Newton-Schulz step squares its error."""
     return torch.addmm(matrix, matrix, matrix.t() @ matrix, beta=1.5, alpha=-0.5)
 
 

@@ -12,23 +12,23 @@ class Precision(NamedTuple):
     """The number types of one run of a layer."""
 
     state: torch.dtype
-    """Of states and sums, and of the parameters as a backend is given them."""
+    """Of states and sums, and of the parameters as backends receive them."""
     input: torch.dtype
-    """Of the input as a backend is given it; bfloat16 with a wider state asks for products in bfloat16."""
+    """Of the input as backends receive it; bfloat16 with a wider state asks for products in bfloat16."""
     output: torch.dtype
 
 
 def choose_precision(parameters: torch.dtype, device: torch.device, can_narrow: Callable[[], bool]) -> Precision:
-    """Choose from the dtype of the parameters and autocast.
+    """Choose by the dtype of the parameters and by autocast.
 
-    Parameters below float32 are computed with in float32 on the CPU, and the output is handed back in their own dtype.
+    On the CPU, layers with parameters below float32 compute in float32 and return the output in the parameters' dtype.
     Autocast to bfloat16 on the CPU gives an output in bfloat16, as `torch.nn.LSTM` does; elsewhere autocast changes
-    nothing. Both take products in bfloat16 where a kernel can.
+    nothing. In both cases products are taken in bfloat16 where a kernel can.
 
     Args:
         parameters: Their dtype.
         device: Of the input.
-        can_narrow: Tells whether a kernel can multiply in bfloat16; asked only when that matters.
+        can_narrow: Returns True if a kernel can multiply in bfloat16; called only when that matters.
     """
     if device.type != "cpu":
         return Precision(parameters, parameters, parameters)

@@ -28,13 +28,14 @@ from momentum_cli.recurrence.protocol import Recurrence
 
 
 class RecurrentLayer(nn.Module):
-    """Base of LSTM, GRU and RNN; build one of these.
+    """Base class of LSTM, GRU and RNN; build one of these.
 
-    The state is one flat tuple that carries everything, so a sequence run in chunks equals the sequence run whole.
+    The state is one flat tuple that carries everything, so running a sequence in chunks gives the result of running it
+    whole.
     Every tensor has the batch in dimension 1 (no batch dimension for unbatched input). `state_names` gives the order:
 
     - the recurrent tensors as `torch.nn` has them, (L, B, H): ``h`` and, for an LSTM, ``c``;
-    - linear dynamics keep the filtered input of each layer, ``velocity_l0``, ``velocity_l1``, …: (directions, B,
+    - linear dynamics keep the filtered input of each layer: ``velocity_l0``, ``velocity_l1``, … (directions, B,
       input size of that layer + 1), the last channel being the filtered constant 1 that stands for the input bias
       (absent with ``bias=False``); Nesterov and ScheduledRestart then keep the step number ``k``, (1, B) int64;
     - RMSProp and Adam keep their moments in gate space, (L, B, G).
@@ -43,7 +44,7 @@ class RecurrentLayer(nn.Module):
     recurrence: Recurrence
     dynamics: Dynamics
     has_weight_hh: ClassVar[bool] = True
-    """Whether ``weight_hh`` is a parameter, which weight dropout can act on."""
+    """True if ``weight_hh`` is a parameter, so that weight dropout can act on it."""
     weight_dropout: float = 0.0
     """Probability of zeroing an entry of ``weight_hh``, one mask per call, in training; `RecurrentStack` sets it."""
 
@@ -103,14 +104,14 @@ class RecurrentLayer(nn.Module):
             self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
 
     def tensor(self, name: str) -> Tensor:
-        """Return a parameter by its name, or what takes its place.
+        """Return a parameter by its name, or the tensor in its place.
 
-        That may be any tensor: what a parametrization or pruning computes, what `torch.func.functional_call` passes,
-        or what a hypernetwork has set after ``del layer.weight_hh_l0``.
+        That may be any tensor: the result of a parametrization or of pruning, an argument of
+        `torch.func.functional_call`, or the output of a hypernetwork set after ``del layer.weight_hh_l0``.
 
         Raises:
-            AttributeError: There is none.
-            TypeError: It is not a tensor.
+            AttributeError: There is no such parameter or tensor.
+            TypeError: The attribute is not a tensor.
         """
         value = getattr(self, name)
         if not isinstance(value, Tensor):
@@ -128,7 +129,7 @@ class RecurrentLayer(nn.Module):
         return {}
 
     def after_step(self) -> None:
-        """Do what belongs after an optimizer step; nothing, except in `OrthogonalRNN`. Training calls it."""
+        """Do what an optimizer step requires afterwards: nothing except in `OrthogonalRNN`. Training calls it."""
 
     @property
     def layout(self) -> StateLayout:
@@ -177,7 +178,7 @@ class RecurrentLayer(nn.Module):
 
         Args:
             input: (T, B, D), (B, T, D) with ``batch_first``, (T, D) unbatched, or a `PackedSequence`.
-            state: What an earlier call returned, or None for zeros.
+            state: State returned by an earlier call, or None for zeros.
 
         Returns:
             The outputs of the last layer at each step, as packed, batched or unbatched as the input, directions
@@ -190,7 +191,7 @@ class RecurrentLayer(nn.Module):
             x, lengths = pad_packed_sequence(input)
             output, after = self.run_padded(x, state, lengths)
             packed = pack_padded_sequence(output, lengths, enforce_sorted=False)
-            # Keep the caller's own order, whether or not it came sorted.
+            # Keep the caller's order, sorted or not.
             if input.sorted_indices is None:
                 packed = PackedSequence(packed.data, packed.batch_sizes, None, None)
             return packed, after
@@ -221,7 +222,7 @@ class RecurrentLayer(nn.Module):
 
         Args:
             x: (T, B, D), whatever ``batch_first`` says.
-            state: What an earlier call returned, or None for zeros.
+            state: State returned by an earlier call, or None for zeros.
             lengths: (B,) valid steps of any integer dtype, each in [0, T], or None for T.
 
         Returns:
@@ -237,7 +238,7 @@ class RecurrentLayer(nn.Module):
         x = clear_padding(x, lengths)
         if bool((lengths > 0).all()):
             return self._run(x, state, lengths)
-        # Backends take at least one step, of zeros here; neither its output nor its state is kept.
+        # Backends need at least one step; empty sequences get one of zeros, whose output and state are discarded.
         output, after = self._run(x, state, lengths.clamp(min=1))
         before = self.zero_state(x.shape[1]) if state is None else (state,) if isinstance(state, Tensor) else state
         return clear_padding(output, lengths), tuple(keep_empty(lengths, list(after), list(before)))
@@ -299,7 +300,7 @@ class RecurrentLayer(nn.Module):
 
         Args:
             shape: (T, B, D) of the input.
-            training: True when gradients are wanted.
+            training: True if gradients are needed.
         """
         if self.backend != "auto":
             return self.backend
@@ -315,7 +316,7 @@ class RecurrentLayer(nn.Module):
         return kernels.BACKENDS[self.chosen_backend]
 
     def work(self, device: torch.device, dtype: torch.dtype) -> Work:
-        """Return what a backend must be able to run to serve this layer, on this device and in this dtype."""
+        """Return the work that a backend must support to run this layer on this device and in this dtype."""
         return Work(self.recurrence, self.dynamics, self.hidden_size, device, dtype)
 
     def _directions(self) -> list[tuple[str, int]]:
@@ -345,7 +346,7 @@ class RecurrentLayer(nn.Module):
         return Weights(get("weight_ih" + suffix), weight_hh, *biases)
 
     def scripted_weights(self, suffix: str) -> tuple[str, str, str | None, str | None]:
-        """Return the attributes or calls that give `weights` in TorchScript, None for a bias that is not there."""
+        """Return the attributes or calls that give `weights` in TorchScript, None for an absent bias."""
         biases = ("bias_ih" + suffix, "bias_hh" + suffix) if self.bias else (None, None)
         return "weight_ih" + suffix, "weight_hh" + suffix, *biases
 
@@ -373,14 +374,14 @@ class RecurrentLayer(nn.Module):
         return scriptable_layer(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle the recurrence by name: its step is a function, which a saved model must not depend on."""
+        """Pickle the recurrence by name, because a saved model must not depend on its step function."""
         state = self.__dict__.copy()
         if RECURRENCES.get(self.recurrence.name) is self.recurrence:
             state["recurrence"] = self.recurrence.name
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore what `__getstate__` gave."""
+        """Restore the state of `__getstate__`."""
         if isinstance(state["recurrence"], str):
             state = state | {"recurrence": RECURRENCES[state["recurrence"]]}
         super().__setstate__(state)  # type: ignore[no-untyped-call]

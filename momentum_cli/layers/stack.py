@@ -34,11 +34,11 @@ def locked_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
 class RecurrentStack(nn.Module):
     """Stacked unidirectional recurrent layers with locked dropout between them.
 
-    A `RecurrentLayer` stacks layers of one size with independent dropout; here the sizes may differ, as the last layer
-    of a model with tied embeddings has that of the embedding.
+    A `RecurrentLayer` stacks layers of one size with independent dropout. Here the sizes may differ: with tied
+    embeddings the last layer has the size of the embedding.
 
     Args:
-        layers: One-layer `RecurrentLayer`s of the same kind, each reading what the one before gives.
+        layers: One-layer `RecurrentLayer`s of one type, each reading the output of the one before.
         dropout: Probability in [0, 1) of zeroing a channel between layers, while training.
         weight_dropout: Probability in [0, 1) of zeroing an entry of each ``weight_hh``, one mask per call, while
             training (DropConnect).
@@ -80,12 +80,12 @@ class RecurrentStack(nn.Module):
 
     @property
     def recurrence(self) -> Recurrence:
-        """That of every layer."""
+        """Recurrence of every layer."""
         return self[0].recurrence
 
     @property
     def dynamics(self) -> Dynamics:
-        """That of every layer."""
+        """Dynamics of every layer."""
         return self[0].dynamics
 
     @property
@@ -115,17 +115,17 @@ class RecurrentStack(nn.Module):
 
     @property
     def bias(self) -> bool:
-        """Whether the layers have biases."""
+        """True if the layers have biases."""
         return self[0].bias
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of the recurrence, as those of a layer."""
+        """Options of the recurrence, see `RecurrentLayer.options`."""
         return self[0].options
 
     @property
     def backend(self) -> str:
-        """The backend that was asked for; setting it sets that of every layer."""
+        """The requested backend; setting it sets the backend of every layer."""
         return self[0].backend
 
     @backend.setter
@@ -135,7 +135,7 @@ class RecurrentStack(nn.Module):
 
     @property
     def chosen_backend(self) -> str | None:
-        """The backends that ran last, joined by ``+`` where layers have different ones; None before the first run."""
+        """The backends that ran last, joined by ``+`` where they differ between layers; None before the first run."""
         names = [self[number].chosen_backend for number in range(len(self))]
         return None if None in names else "+".join(dict.fromkeys(str(name) for name in names))
 
@@ -179,7 +179,7 @@ class RecurrentStack(nn.Module):
             self[number].reset_parameters(init, forget_bias)
 
     def after_step(self) -> None:
-        """Do what belongs after an optimizer step, in every layer."""
+        """Call `RecurrentLayer.after_step` of every layer."""
         for number in range(len(self)):
             self[number].after_step()
 
@@ -196,7 +196,7 @@ class RecurrentStack(nn.Module):
 
         Args:
             x: (T, B, D).
-            state: What an earlier call returned, or None for zeros.
+            state: State returned by an earlier call, or None for zeros.
 
         Returns:
             Output of the last layer, (T, B, H), without dropout; and the state after the last step.

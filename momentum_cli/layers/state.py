@@ -1,4 +1,4 @@
-"""The state of a layer: one flat tuple of tensors, which are named, shaped, checked and taken apart here.
+"""The state of a layer: one flat tuple of tensors, their names and shapes, their check, and how to split them.
 
 Axes: B batch, D input, H hidden, G gates * H, L layers * directions.
 """
@@ -18,7 +18,7 @@ from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence.protocol import Recurrence
 
 Place = tuple[int, int]
-"""Number of a tensor of the state, and the row of its first dimension."""
+"""Index of a tensor in the state, and an index into its first dimension."""
 
 
 class StateLayout(NamedTuple):
@@ -34,7 +34,7 @@ class StateLayout(NamedTuple):
 
     @property
     def filtered(self) -> bool:
-        """Whether the state of the dynamics is in input space, a tensor for each layer; else it is in gate space."""
+        """True if the state of the dynamics is in input space, one tensor per layer; else it is in gate space."""
         return isinstance(self.dynamics.form, Filter)
 
     @property
@@ -49,7 +49,7 @@ class StateLayout(NamedTuple):
         return tuple(names)
 
     def shapes(self, batch: int) -> list[tuple[int, ...]]:
-        """Return the shape of each tensor for so many sequences."""
+        """Return the shape of each tensor for ``batch`` sequences."""
         layers = len(self.input_sizes) * self.directions
         shapes: list[tuple[int, ...]] = [
             (layers, batch, *size) for size in self.recurrence.state_sizes(self.hidden_size)
@@ -64,7 +64,7 @@ class StateLayout(NamedTuple):
         return shapes
 
     def zeros(self, batch: int, like: Tensor) -> State:
-        """Return the state at the start of so many sequences, on the device and in the dtype of ``like``."""
+        """Return the state at the start of ``batch`` sequences, on the device and in the dtype of ``like``."""
         return tuple(
             torch.zeros(shape, device=like.device, dtype=torch.int64 if name == "k" else like.dtype)
             for name, shape in zip(self.names, self.shapes(batch), strict=True)
@@ -77,13 +77,13 @@ class StateLayout(NamedTuple):
         batched: bool,
         dtype: torch.dtype | None,
     ) -> State | None:
-        """Check a state, and give an unbatched one its batch dimension.
+        """Check a state, and add the batch dimension to an unbatched one.
 
         Args:
-            state: What the caller gave.
+            state: As given by the caller.
             x: (T, B, D) input.
             batched: False for a state without a batch dimension.
-            dtype: Of the parameters, or None where any floating-point dtype is converted.
+            dtype: Of the parameters, or None to accept and convert any floating-point dtype.
 
         Raises:
             ValueError: The number of tensors, a shape, a dtype or a device is wrong.
@@ -125,14 +125,14 @@ class StateLayout(NamedTuple):
 def _places(
     recurrent: int, dynamics: tuple[str, ...], filtered: bool, layers: int, directions: int
 ) -> list[list[Place]]:
-    """Compute `StateLayout.places` once for all calls of layers alike; nobody changes the result."""
+    """Compute `StateLayout.places` once for all layers with the same structure; the result is never changed."""
     places = []
     for index in range(layers * directions):
         layer, direction = divmod(index, directions)
         own = [(number, index) for number in range(recurrent)]
         number = recurrent
         for name in dynamics:
-            if name == "k":  # the same everywhere
+            if name == "k":  # the same in all layers and directions
                 own.append((number, 0))
                 number += 1
             elif filtered:
@@ -164,7 +164,7 @@ def whole(parts: list[list[Tensor]], places: list[list[tuple[int, int]]], tensor
     Args:
         parts: The tensors of each layer and direction.
         places: `StateLayout.places`.
-        tensors: How many the whole layer has.
+        tensors: Number of tensors of the whole layer.
     """
     rows: list[list[Tensor]] = []
     for _ in range(tensors):

@@ -1,10 +1,10 @@
 """Stand-ins that `torch.jit.script` compiles in place of a layer or a model: the same parameters, mathematics, state.
 
-TorchScript can neither call a dataclass nor look a parameter up by name, so `RecurrentLayer` and `SequenceModel` hand
-these stand-ins over (``__prepare_scriptable__``). They share the parameters of the original under the same names. The
-state is a list instead of a tuple, in the order of ``layer.state_names``; ``lengths`` replace a `PackedSequence`.
+TorchScript can neither call a dataclass nor look up a parameter by name, so layers and models give it these stand-ins
+(``__prepare_scriptable__``). They share the parameters of the original under the same names. The state is a list
+instead of a tuple, in the order of ``layer.state_names``; ``lengths`` replace a `PackedSequence`.
 
-`torch.jit.script` puts the stand-in of a child into the user's own eager container. It therefore behaves there as the
+`torch.jit.script` puts the stand-in of a child into the user's own eager container. It therefore behaves there like the
 original: outside TorchScript it calls the original, and pickling or copying it gives the original.
 
 Axes: T time, B batch, C channels, D input, H hidden, G gates * H.
@@ -28,16 +28,16 @@ from momentum_cli.layers.state import part, whole
 
 
 class StandIn(nn.Module):
-    """A module that TorchScript compiles and that everywhere else is the original."""
+    """A module that TorchScript compiles, and that everywhere else behaves like the original."""
 
     def stand_for(self, original: nn.Module) -> None:
-        """Become the original outside TorchScript; the last line of a constructor."""
+        """Act as the original outside TorchScript; the last call of a constructor."""
         self.training = original.training
         # Not a child: its parameters would be counted twice.
         self.__dict__["_original"] = (original,)
 
     def original(self) -> Any:
-        """Return the module it stands for, in the mode of this one."""
+        """Return the module it stands for, set to the training mode of this one."""
         module = self.__dict__["_original"][0]
         return module if module.training == self.training else module.train(self.training)
 
@@ -81,7 +81,7 @@ class ScriptableLayer(StandIn):
         self.batch_first = layer.batch_first
         self.dropout = layer.dropout
         self.kernel: str | None = recurrence.torch_kernel
-        # TorchScript compiles every branch, so each form has its numbers.
+        # TorchScript compiles every branch, so the numbers of each form must exist.
         self.filters = isinstance(form, Filter) and not form.is_identity
         self.adapts = isinstance(form, Moments)
         self.remembers = self.filters and form.decay is not None
@@ -97,13 +97,13 @@ class ScriptableLayer(StandIn):
 
     def _apply(self, fn: Any, recurse: bool = True) -> ScriptableLayer:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        # Parameters are shared with the original, buffers are replaced: hand them over.
+        # Parameters are shared with the original, but buffers are replaced: give the original the new ones.
         for name, child in self.original().named_children():
             child._buffers.update(self.get_submodule(name)._buffers)
         return self
 
     def weights(self, index: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Return the weights and biases of one layer in one direction; `scriptable_layer` writes the method."""
+        """Return the weights and biases of one layer in one direction; `scriptable_layer` generates the method."""
         raise NotImplementedError
 
     def forward(self, input: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -111,7 +111,7 @@ class ScriptableLayer(StandIn):
 
         Args:
             input: (T, B, D), (B, T, D) with ``batch_first``, or (T, D).
-            state: What an earlier call returned, or None for zeros.
+            state: State returned by an earlier call, or None for zeros.
 
         Returns:
             The output, and the state in the order of ``layer.state_names``.
@@ -153,7 +153,7 @@ class ScriptableLayer(StandIn):
         if len(before) != self.states:
             raise ValueError(f"`state` must have {self.states} tensors, got {len(before)}; see zero_state(batch_size)")
         dtype = self.weight_ih_l0.dtype
-        # No state below float32, as `choose_precision`; TorchScript's own loops have no products below it either.
+        # No state below float32, as in `choose_precision`; TorchScript's own loops have no products below it either.
         compute = torch.float32 if dtype in [torch.bfloat16, torch.float16] and not x.is_cuda else dtype
         x = x.to(compute)
         given = lengths
@@ -259,7 +259,7 @@ class ScriptableLayer(StandIn):
 
 
 def as_type(tensors: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Convert tensors, step numbers left out."""
+    """Convert the floating-point tensors; step numbers stay integers."""
     return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
 
 
@@ -267,7 +267,7 @@ def scriptable_layer(layer: Any) -> ScriptableLayer:
     """Return a module that `torch.jit.script` compiles and that shares the parameters of ``layer``.
 
     Raises:
-        TypeError: The dynamics has only a step, or a function of the user cannot be recorded.
+        TypeError: The dynamics has only a step, or a function of the user cannot be traced.
     """
     if layer.dynamics.form is None:
         raise TypeError(f"TorchScript has no form for {type(layer.dynamics).__name__}, which has only a step")
@@ -280,7 +280,7 @@ def _class_for(weights: tuple[tuple[str, str, str | None, str | None], ...]) -> 
     """Return the subclass whose `weights` gives these parameters or calls.
 
     TorchScript has no getattr by a computed name, and a list of parameters kept as an attribute would stay behind when
-    the module moves to another device. It compiles from source, which linecache provides as for any module.
+    the module moves to another device. It compiles from source, which it reads from linecache.
     """
     lines = ["def weights(self, index: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:"]
     for index, own in enumerate(weights):

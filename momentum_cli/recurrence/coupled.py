@@ -44,8 +44,8 @@ def coupled_step(
     Returns:
         ``(h', c', p', k + 1)``.
 
-    Reference: the authors' ``NesterovLSTMCell``, with which their MNIST, PMNIST and TIMIT runs called SRLSTM were made;
-    arXiv 2006.06919 itself describes `ScheduledRestart`.
+    Reference: the authors' ``NesterovLSTMCell``, used in the MNIST, PMNIST and TIMIT runs that they call SRLSTM; arXiv
+    2006.06919 itself describes `ScheduledRestart`.
     """
     h, c, p, k = state
     k = k + 1

@@ -13,7 +13,7 @@ from momentum_cli.recurrence.protocol import Recurrence
 def gru_step(d: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor | None) -> tuple[Tensor]:
     """Advance a GRU: ``r, z = σ(d + W_hh h + b_hh)``; ``n = tanh(d_n + r (W_hn h + b_hn))``; ``h' = (1 - z) n + z h``.
 
-    The dynamics has acted on all three projections of the input before the reset gate multiplies the recurrent one.
+    The dynamics acts on all three input projections, before the reset gate multiplies the recurrent one.
 
     Args:
         d: (B, 3H) driven input.

@@ -24,8 +24,8 @@ def modrelu_step(d: Tensor, state: State, weight_hh: Tensor, bias_hh: Tensor | N
     Args:
         d: (B, H) driven input.
         state: ``(h,)``, (B, H).
-        weight_hh: (H, H); orthogonal in `momentum_cli.OrthogonalRNN`, which the step does not need to know.
-        bias_hh: b of modReLU, (H,); None is 0, which makes the step linear.
+        weight_hh: (H, H); orthogonal in `momentum_cli.OrthogonalRNN`, though the step does not rely on it.
+        bias_hh: b of modReLU, (H,); None for 0, which makes the step linear.
 
     Returns:
         ``(h',)``, (B, H).

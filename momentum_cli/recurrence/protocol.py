@@ -22,13 +22,13 @@ class Recurrence:
         gates: Number of gates; the driven input has G = gates * H channels, ``weight_hh`` is (G, H).
         state_names: One name for each recurrent tensor; the first one is the output (B, H).
         step: ``step(d (B, G), state, weight_hh (G, H), bias_hh (G,) | None) -> next state``.
-        equation: The formula, for people.
-        state_gates: Channels of each recurrent tensor in multiples of H; 0 is a step number, (B,) int64. None: each
-            is (B, H).
-        forget_gate: Number of the gate whose bias is the forget bias, from 0; None: there is none.
+        equation: The formula as text.
+        state_gates: Channels of each recurrent tensor in multiples of H; 0 for a step number, (B,) int64. None if
+            each is (B, H).
+        forget_gate: Index of the gate whose bias is the forget bias; None without a forget gate.
         torch_kernel: Name of the function behind `torch.nn` that computes this: ``lstm``, ``gru``, ``rnn_tanh`` or
-            ``rnn_relu``; None: torch has none. ONNX has a node for the same ones.
-        kernel: Its name in our own kernels, C++ and Triton; None: they have none.
+            ``rnn_relu``; None if torch has none. ONNX has an operator for the same four.
+        kernel: Its name in our C++ and Triton kernels; None if they lack it.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Recurrence:
     kernel: str | None = None
 
     def state_sizes(self, hidden_size: int) -> tuple[tuple[int, ...], ...]:
-        """Return the shape of each recurrent tensor behind its batch dimension: (channels,), or () of a step number."""
+        """Return the shapes of the recurrent tensors without the batch dimension: (channels,); () for step numbers."""
         gates = self.state_gates or (1,) * len(self.state_names)
         return tuple((n * hidden_size,) if n > 0 else () for n in gates)
 

@@ -259,7 +259,7 @@ def test_what_cannot_be_scripted_is_named() -> None:
         return (torch.tanh(d) * float(len(d)),)
 
     for step in (branching, fixed):
-        with pytest.raises(TypeError, match="cannot record the step of the recurrence 'mine'"):
+        with pytest.raises(TypeError, match="cannot trace the step of the recurrence 'mine'"):
             script(CustomRNN(Recurrence("mine", 1, ("h",), step, ""), 3, 4))
 
 

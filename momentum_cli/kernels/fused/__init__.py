@@ -1,1 +1,1 @@
-"""Our own CPU kernels: the C++ library in `kernels/cpu` and what calls it."""
+"""Our own CPU kernels: the C++ library of `kernels/cpu`, called through ctypes."""

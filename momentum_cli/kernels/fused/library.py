@@ -60,10 +60,10 @@ class Stage(ctypes.Structure):
 
 @cache
 def load() -> tuple[Any, str, str]:
-    """Return (library or None, its path, why it is not there); MOMENTUMRNN_KERNEL_LIBRARY names another build of it."""
+    """Return (library or None, its path, reason if None); MOMENTUMRNN_KERNEL_LIBRARY names another build of it."""
     here, other = Path(__file__).parents[1], os.environ.get("MOMENTUMRNN_KERNEL_LIBRARY")
     built = (path for path in here.glob("_cpu*") if path.suffix in (".so", ".pyd"))
-    # The newest, where a build under another name is left in a source tree.
+    # The newest, because a source tree may hold an old build under another name.
     found = [Path(other)] if other else sorted(built, key=lambda path: path.stat().st_mtime, reverse=True)
     if not found:
         reason = "the kernel library was not built: install a C++ compiler (g++ or clang++), then reinstall momentumrnn"
@@ -90,7 +90,7 @@ def load() -> tuple[Any, str, str]:
 
 
 def _lend_openmp(library: Any) -> None:
-    """Let the kernel run on torch's OpenMP team if torch has one of GNU's; otherwise it starts threads of its own."""
+    """Let the kernel use torch's OpenMP threads if torch has GNU's runtime; otherwise it starts its own threads."""
     try:
         process = ctypes.CDLL(None)
         functions = [getattr(process, n) for n in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")]
@@ -100,17 +100,17 @@ def _lend_openmp(library: Any) -> None:
 
 
 def chosen_isa(dtype: torch.dtype = torch.float32) -> str:
-    """Return the instruction set in use: the best one, or what MOMENTUMRNN_ISA asks for.
+    """Return the instruction set in use: the best one, or the one that MOMENTUMRNN_ISA names.
 
-    float64 is portable only. bfloat16 has kernels of its own instruction set, which go with AVX-512, and portable ones,
-    slow and for tests, which only MOMENTUMRNN_ISA=generic chooses.
+    float64 has portable kernels only. bfloat16 has kernels for AVX512_BF16, and portable ones, slow and for tests,
+    which only MOMENTUMRNN_ISA=generic selects.
 
     Args:
         dtype: Of the input.
 
     Raises:
-        SettingError: MOMENTUMRNN_ISA names none that this machine has.
-        RuntimeError: There are no kernels for bfloat16 here; see `why_no_bfloat16`.
+        SettingError: MOMENTUMRNN_ISA names an instruction set that this machine lacks.
+        RuntimeError: This machine has no kernels for bfloat16; see `why_no_bfloat16`.
     """
     if dtype == torch.float64:
         return "generic"
@@ -148,8 +148,8 @@ def status() -> dict[str, Any]:
 
     Returns:
         ``available`` (bool), ``isa`` ("generic", "avx2", "avx512" or None), ``library`` (path or None), ``reason``
-        (why not, with the remedy; None when available), ``cost`` (what running without it costs; None when available),
-        ``bfloat16`` (what becomes of layers in bfloat16 and under autocast; None when not available).
+        (why not, with the remedy; None when available), ``cost`` (of running without it; None when available),
+        ``bfloat16`` (how layers in bfloat16 and under autocast are computed; None when not available).
     """
     library, path, reason = load()
     if library is None:

@@ -20,14 +20,14 @@ from momentum_cli.kernels.fused.workspace import Workspace
 from momentum_cli.kernels.second_derivatives import no_second_derivatives
 from momentum_cli.messages import Said, refuse
 
-# Bytes of a number of x, out, what is saved and their gradients. With bfloat16 all else is float32.
+# Bytes per element of x, out, saved and their gradients. With bfloat16 everything else is float32.
 DTYPES = {torch.bfloat16: 2, torch.float32: 4, torch.float64: 8}
 # Numbers of the recurrences in momentum_rnn.h.
 RECURRENCES = {"lstm": 0, "gru": 1, "rnn": 2, "rnn_relu": 3, "modrelu": 4}
 _NAMES = {number: name for name, number in RECURRENCES.items()}
-NARROW = {"lstm", "gru"}  # those that also multiply in bfloat16
+NARROW = {"lstm", "gru"}  # those with products in bfloat16
 _GATES = (4, 3, 1, 1, 1)
-_KEPT = (5, 4, 0, 0, 0)  # what backward needs of each hidden unit and step besides the output
+_KEPT = (5, 4, 0, 0, 0)  # numbers saved for backward per hidden unit and step, in addition to the output
 _WORKSPACE = Workspace()
 _INPUTS = ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "v0", "m0", "lengths")
 _OF_THE_INPUT = {"x", "out", "saved", "d_out", "dx"}  # the tensors in the dtype of x
@@ -37,9 +37,9 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None or tensor.numel() == 0 else tensor.data_ptr()
 
 
-@lru_cache(maxsize=64)  # made anew, they cost more than all comparisons of a call
+@lru_cache(maxsize=64)  # building them would cost more than all comparisons of a call
 def _shapes(sizes: tuple[int, ...], gates: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor that `mrnn_args` of momentum_rnn.h points to; saved ones are flat, see there."""
+    """Return the shape of each tensor of `mrnn_args` in momentum_rnn.h, except of ``saved`` and ``checkpoints``."""
     steps, batch, size, hidden = sizes
     unit, gate = (batch, hidden), (batch, gates)
     own = {"w_ih": (gates, size), "w_hh": (gates, hidden), "b_ih": (gates,), "b_hh": (gates,)}
@@ -57,7 +57,7 @@ def _shapes(sizes: tuple[int, ...], gates: int) -> dict[str, tuple[int, ...]]:
 
 
 def _check(tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]]) -> None:
-    """Check what the library is about to read and write as plain memory.
+    """Check the tensors that the library will read and write as plain memory.
 
     Raises:
         ValueError: The dtype, device, shape or layout of a tensor is wrong, or a length is outside [1, T].
@@ -67,7 +67,7 @@ def _check(tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]]
     exact = _exact(x.dtype)
     for name, tensor in tensors.items():
         if tensor is None or (name not in _INPUTS and tensor.numel() == 0):
-            continue  # absent, or not asked for
+            continue  # absent, or not requested
         dtype = torch.int64 if name == "lengths" else x.dtype if name in _OF_THE_INPUT else exact
         if tensor.dtype != dtype:
             raise ValueError(refuse(name, tensor.dtype, f"be {dtype} where x is {x.dtype}"))
@@ -98,7 +98,7 @@ def _call(name: str, plan: list[int], constants: list[float], shape: tuple[int, 
     saved, checkpoints = (
         size(ctypes.byref(arguments)) for size in (library.mrnn_saved_size, library.mrnn_checkpoints_size)
     )
-    code = min(saved, checkpoints)  # negative for numbers that the library refuses
+    code = min(saved, checkpoints)  # negative if the library refuses the sizes
     if code >= 0:
         _check(tensors, {**shapes, "saved": (saved,), "checkpoints": (checkpoints,)})
         for field, tensor in tensors.items():
@@ -110,7 +110,7 @@ def _call(name: str, plan: list[int], constants: list[float], shape: tuple[int, 
 
 
 def _exact(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype of states, sums and parameters for that of x.
+    """Return the dtype of states, sums and parameters for the dtype of x.
 
     Raises:
         ValueError: The library has no kernels for it.
@@ -126,7 +126,7 @@ def _dense(*tensors: Tensor | None) -> list[Tensor | None]:
 
 @cache
 def _tile(isa: int, dtype: torch.dtype) -> int:
-    """Hidden units are padded to this many in what is saved: two vectors."""
+    """Return the number of hidden units in two vectors, to a multiple of which saved activations are padded."""
     vector_bytes: int = load()[0].mrnn_vector_bytes(ctypes.c_int64(isa))
     return 2 * vector_bytes // DTYPES[_exact(dtype)]
 
@@ -139,7 +139,7 @@ def _allocate(
     training: bool,
     large: Callable[[int, torch.dtype], Tensor],
 ) -> list[Tensor]:
-    """Return the outputs of a forward pass; ``large`` makes the flat buffers that only the backward pass reads."""
+    """Allocate the outputs of a forward pass; ``large`` makes the flat buffers that only the backward pass reads."""
     empty = partial(x.new_empty, dtype=_exact(x.dtype))
     recurrence, dynamics, isa, _, _, chunk = plan
     steps, batch, _ = x.shape
@@ -236,7 +236,7 @@ def _allocate_gradients(
     lengths: Tensor | None,
     wants_dx: bool,
 ) -> Nine:
-    """Weight gradients are sums that the kernel adds to, so they start at 0; dx beyond a sequence's end stays 0."""
+    """Allocate the gradients: 0 where the kernel adds to them (weights) or skips them (dx beyond a sequence's end)."""
     recurrence, dynamics = plan[:2]
     batch, hidden, gates = x.shape[1], w_hh.shape[1], w_hh.shape[0]
     dx = x.new_empty(0) if not wants_dx else x.new_empty(x.shape) if lengths is None else x.new_zeros(x.shape)
@@ -264,7 +264,7 @@ def _(
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Seven) -> None:
     *tensors, constants, plan, _ = inputs
-    ctx.set_materialize_grads(False)  # else a zero gradient as large as all saved activations would be made
+    ctx.set_materialize_grads(False)  # or autograd would make zero gradients as large as all saved activations
     ctx.save_for_backward(*tensors, output[0], output[5], output[6])
     ctx.constants, ctx.plan = constants, plan
 

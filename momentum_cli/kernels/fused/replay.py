@@ -1,4 +1,4 @@
-"""Derivatives that the kernel does not have: the loop over time, run again, gives the gradients as functions.
+"""Derivatives that the kernel lacks: running the loop over time again gives gradients that autograd can differentiate.
 
 Axes: T time, B batch, H hidden, G gates * H.
 """
@@ -23,7 +23,7 @@ from momentum_cli.recurrence import RECURRENCES
 
 @dataclass(frozen=True)
 class _Left(FormDynamics):
-    """What is left of a dynamics for the kernel to do."""
+    """The part of a dynamics that is left to the kernel."""
 
     given: Form
     equation: ClassVar[str] = "see momentum_cli.kernels.driven"
@@ -42,10 +42,10 @@ def gradients_with_history(
     constants: Sequence[float],
     incoming: Sequence[Tensor | None],
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of one layer in one direction such that they can be differentiated again.
+    """Return the gradients of one layer in one direction, with a graph for further derivatives.
 
     Args:
-        tensors: x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0 and m0 as the kernel had them.
+        tensors: x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0 and m0, as given to the kernel.
         lengths: (B,), or None for T.
         kernel: Name of the recurrence in our kernels.
         dynamics: LINEAR, ADAM or RMSPROP of `momentum_cli.kernels.driven`.
@@ -53,9 +53,9 @@ def gradients_with_history(
         incoming: Gradients of the output and of the last h, c, velocity and second moment, None for 0.
 
     Returns:
-        One gradient for each of `tensors`, None where none is wanted.
+        One gradient for each of `tensors`, None where none is needed.
     """
-    # By another name each, so that a gradient is that of its own tensor alone, also where one was made of another.
+    # Views, so that each gradient is that of its own tensor alone, even if one tensor was computed from another.
     own = [None if t is None else t.view_as(t) for t in tensors]
     x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0, m0 = own
     assert x is not None

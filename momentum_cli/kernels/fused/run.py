@@ -1,8 +1,8 @@
 """Our own CPU kernels: one C++ library, loaded by ctypes, behind custom ops with autograd and fake kernels.
 
 A thread runs all time steps of its rows of the batch without a barrier; projection, dynamics, recurrence, activations
-and, backward, the weight gradients happen while a step is in cache. A linear dynamics filters the input beforehand;
-moments run inside the kernel, in gate space.
+and, in the backward pass, the weight gradients are computed while a step is in cache. A linear dynamics filters the
+input beforehand; moments are computed inside the kernel, in gate space.
 
 Axes: T time, B batch, D input, H hidden, G gates * H.
 """
@@ -26,7 +26,7 @@ __all__ = ["run", "status", "supports", "worthwhile"]
 
 
 def supports(work: Work) -> str | None:
-    """Return None if the kernel can run this, else the reason and what would help."""
+    """Return None if the kernel can run this, else the reason and a remedy."""
     if work.device.type != "cpu":
         return f"the kernel runs on the CPU, not on {work.device.type}"
     if work.dtype not in DTYPES:
@@ -43,20 +43,20 @@ def supports(work: Work) -> str | None:
     return library.why_no_bfloat16()
 
 
-# Below this many rows times steps the fixed cost of a call (an op from Python, packed weights) outweighs what is saved.
+# Below this many rows times steps the fixed cost of a call (an op from Python, packed weights) outweighs the gain.
 _ROW_STEPS_WORTHWHILE = 400
-# Inference of a large LSTM on few rows: each thread reads all weights for its few rows, where oneDNN, which torch has
-# for LSTMs only, spreads the weights over the threads: 0.6 to 0.98 of torch's speed at N 512 and up to 20 rows.
+# Inference of a large LSTM on few rows: each thread reads all weights for its few rows, whereas oneDNN, which torch
+# uses for LSTMs only, spreads the weights over the threads: 0.6 to 0.98 of torch's speed at N = 512 and up to 20 rows.
 _LARGE_HIDDEN, _FEW_ROWS = 384, 64
 
 
 def worthwhile(work: Work, shape: tuple[int, int, int], training: bool) -> bool:
-    """Return whether the kernel is the faster choice where `native` could serve too (docs/performance.md).
+    """Return True if the kernel is faster than `native`, which could run this too (docs/performance.md).
 
     Args:
-        work: What is to run.
+        work: The layer to run.
         shape: (T, B, D) of the input.
-        training: True when gradients are wanted.
+        training: True if gradients are needed.
     """
     steps, batch, _ = shape
     if (
@@ -81,13 +81,13 @@ def run(
     """See `momentum_cli.kernels.backend.Backend.run`.
 
     Raises:
-        RuntimeError: `supports` says no.
+        RuntimeError: `supports` gives a reason.
     """
     dtype = torch.bfloat16 if x.dtype == torch.bfloat16 else weights.w_hh.dtype
     reason = supports(Work(recurrence, dynamics, weights.w_hh.shape[1], x.device, dtype))
     if reason is not None:
         raise RuntimeError(reason)
-    if x.shape[1] == 0:  # no row, no thread: the loop has the shapes and the gradients of nothing
+    if x.shape[1] == 0:  # an empty batch: the loop gives the right shapes and gradients
         output, state, drive = reference.run(
             recurrence, dynamics, x.to(weights.w_hh.dtype), weights, state, drive, lengths
         )
@@ -127,6 +127,6 @@ def run(
 
 
 def _chunk(steps: int, batch: int, parts: int, dynamics: int) -> int:
-    """Time steps a chunk: enough rows for the weight gradient to be a real matrix product, few enough for the cache."""
+    """Choose the steps per chunk: enough rows for an efficient weight-gradient product, few enough for the cache."""
     rows = -(-batch // parts)
     return max(1, min(steps, max(256 // rows, 1 if dynamics == LINEAR else 4)))

@@ -1,4 +1,4 @@
-"""The scan of a filter by the C++ library: one pass over memory, where torch's operations make several."""
+"""The scan of a filter by the C++ library: one pass over memory instead of several by torch's operations."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Steps of an optimizer by the C++ library: one pass over memory where torch's calls make two or three.
+"""Optimizer steps by the C++ library: one pass over memory instead of two or three by torch's calls.
 
-The library serves contiguous float32 tensors on the CPU; `serves` tells.
+The library takes contiguous float32 tensors on the CPU; `serves` checks.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _UPDATE = np.dtype(
 
 
 def serves(*lists: list[Tensor]) -> bool:
-    """Return whether the library is there and can take these tensors.
+    """Return True if the library is available and can take these tensors.
 
     Args:
-        lists: As many tensors in each; those in the same place go through the same pass.
+        lists: Lists of the same length; tensors at the same index are processed together.
     """
     return (
         library.load()[0] is not None
@@ -43,7 +43,7 @@ def serves(*lists: list[Tensor]) -> bool:
 
 
 def _plain(tensor: Tensor) -> bool:
-    """Return whether the memory of a tensor is its values, in order."""
+    """Return True if the memory of a tensor holds its values in order."""
     return (
         tensor.is_cpu
         and tensor.dtype is torch.float32
@@ -120,6 +120,6 @@ def _run(what: int, gradients: list[Tensor], arrays: dict[str, list[Tensor]], nu
     code = loaded.mrnn_update_all(*options, ctypes.c_void_p(updates.ctypes.data))
     if code != 0:
         raise RuntimeError(f"the kernel library refused an optimizer step (code {code}); please report this")
-    # Autograd knows by the version of a tensor that what it kept for a backward pass is not there any more.
+    # By its version autograd knows that a tensor kept for a backward pass has changed.
     torch.autograd.graph.increment_version([tensor for tensors in arrays.values() for tensor in tensors])
     return list(torch.from_numpy(updates["norm"].astype(np.float32)).unbind())

@@ -1,7 +1,7 @@
 """Memory that the fused kernel keeps between calls.
 
-The activations that a training step saves are hundreds of megabytes (docs/performance.md, Memory). Returned to the
-operating system after every step and asked for again, their pages would be cleared anew each time.
+The activations that a training step saves are hundreds of megabytes (docs/performance.md, Memory). If they were
+returned to the operating system after every step, it would clear their pages again at the next.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _WORTHWHILE = 1 << 20  # bytes; smaller blocks stay with the allocator in any ca
 
 
 class Workspace:
-    """Hands out uninitialised tensors, and hands their memory out again once nothing refers to it.
+    """Allocates uninitialised tensors, and reuses their memory once nothing refers to it.
 
-    A request that no free block fits exactly lets all free blocks go, so no more memory is ever held than was in use
-    at one time, and a change of shape does not leave the old one behind.
+    A request that no free block fits exactly frees all free blocks, so never more memory is held than was in use at one
+    time, and a change of shape leaves no old blocks behind.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Workspace:
             else:
                 self._free.clear()
                 block = torch.empty(size, dtype=dtype)
-        # The tensor that goes out holds this array, and with the last view of the tensor the array goes.
+        # The returned tensor holds this array, which is collected together with the last view of the tensor.
         lease = block.view(torch.uint8).numpy()  # numpy has no bfloat16
         weakref.finalize(lease, self._release, block).atexit = False
         return torch.from_numpy(lease).view(dtype)
@@ -53,6 +53,6 @@ class Workspace:
             self._free.append(block)
 
     def held_bytes(self) -> int:
-        """Return the bytes of the free blocks."""
+        """Return the size of the free blocks in bytes."""
         with self._lock:
             return sum(block.nbytes for block in self._free)

@@ -1,8 +1,8 @@
-"""Elementwise work of one step, on the chip: activations, dynamics, the cells and their gradients, in Triton.
+"""Elementwise operations of one step, on the chip: activations, dynamics, the cells and their gradients, in Triton.
 
-The gates of a hidden unit stand side by side, in SLOTS columns a unit: a tile of BLOCK_B rows and BLOCK_H units is
-(BLOCK_B, BLOCK_H * SLOTS). LSTM i, f, g, o; GRU r, z, n and one column to spare, in which the recurrent part of n is
-kept for the backward pass; the others one column. Importing this module imports Triton, which takes a second.
+The gates of a hidden unit are adjacent, SLOTS columns per unit: a tile of BLOCK_B rows and BLOCK_H units has the shape
+(BLOCK_B, BLOCK_H * SLOTS). LSTM i, f, g, o; GRU r, z, n and a spare column, which keeps the recurrent part of n for the
+backward pass; the others one column. Importing this module imports Triton, which takes a second.
 """
 
 # Compile-time constants in capitals, as in Triton's own kernels; triton has no types.
@@ -17,17 +17,17 @@ import triton.language as tl  # type: ignore[import-untyped, import-not-found, u
 
 @triton.jit
 def sigmoid(x):
-    """Return 1 / (1 + exp(-x)); never raises e to a positive number."""
+    """Return 1 / (1 + exp(-x)), evaluated without exponentials of positive numbers."""
     e = tl.exp(-tl.abs(x))
     return tl.where(x >= 0, 1.0, e) / (1.0 + e)
 
 
 @triton.jit
 def tanh(x):
-    """Return tanh(x), of full relative accuracy also next to 0, where 1 - exp(-2 |x|) would cancel.
+    """Return tanh(x) with full relative accuracy, near 0 too, where 1 - exp(-2 |x|) would cancel.
 
-    Below 1/2 Lambert's continued fraction x / (1 + x² / (3 + x² / (5 + …))) cut after 13, whose error there is below
-    that of float64.
+    For |x| < 1/2 it is Lambert's continued fraction x / (1 + x² / (3 + x² / (5 + …))), truncated after 13, whose error
+    there is below the precision of float64.
     """
     square = tl.minimum(x * x, 1.0)
     over = 135135.0 + square * (17325.0 + square * (378.0 + square))
@@ -39,7 +39,7 @@ def tanh(x):
 
 @triton.jit
 def inverse_root(second, eps):
-    """Return ``1 / sqrt(second + eps)``, and 0 where both are 0: the limit of a step of vanishing input."""
+    """Return ``1 / sqrt(second + eps)``, and 0 where both are 0, as `momentum_cli.dynamics.moments.normalize`."""
     radicand = second + eps
     empty = radicand == 0
     radicand = tl.where(empty, 1.0, radicand)
@@ -49,7 +49,7 @@ def inverse_root(second, eps):
 
 @triton.jit
 def rounded(number, dtype: tl.constexpr):
-    """Return a float64 number as float32 in a float32 kernel, which it would make compute in float64 otherwise."""
+    """Return a float64 number as float32 in a float32 kernel, which would otherwise compute in float64."""
     if dtype == tl.float32:
         number = tl.cast(number, tl.float32)
     return number
@@ -86,7 +86,7 @@ def step_forward(
     Args:
         d: Driven input, with gates.
         product: ``W_hh h``, with gates.
-        bias: ``b_hh``, (1, columns); of modReLU the b that shifts the size of z, and without it there is no modReLU.
+        bias: ``b_hh``, (1, columns); for modReLU its b; without it there is no modReLU.
         h, c: State.
     """
     if RECURRENCE == "lstm":
@@ -108,7 +108,7 @@ def step_forward(
             new_h = tanh(d + (product + bias))
         elif RECURRENCE == "rnn_relu":
             z = d + (product + bias)
-            new_h = tl.where(z <= 0, 0.0, z)  # keeps what is not a number
+            new_h = tl.where(z <= 0, 0.0, z)  # keeps NaN
         else:
             new_h = d + product
             if HAS_BIAS:
@@ -125,7 +125,7 @@ def step_backward(
     dh, dc, kept, h, c, new_h, new_c,
     RECURRENCE: tl.constexpr, HAS_BIAS: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr,
 ):  # fmt: skip
-    """Return the gradients of d, of ``W_hh h``, of h beside that product, and of c, from those of ``h'`` and ``c'``."""
+    """Return the gradients of d, ``W_hh h``, h outside that product, and c, from those of ``h'`` and ``c'``."""
     if RECURRENCE == "lstm":
         i, f, g, o = split_gates(kept, BLOCK_B, BLOCK_H)
         squashed = tanh(new_c)
@@ -151,7 +151,7 @@ def step_backward(
         if RECURRENCE == "rnn":
             d_drive = dh * (1.0 - new_h * new_h)
         elif RECURRENCE == "rnn_relu" or HAS_BIAS:
-            # modReLU too: |z| + b grows as fast as z where it is above 0, and the output is 0 where it is not.
+            # modReLU too: where |z| + b is above 0 its slope is 1, and elsewhere the output is 0.
             d_drive = tl.where(new_h == 0, 0.0, dh)
         d_product = d_drive
         dh = tl.zeros_like(dh)

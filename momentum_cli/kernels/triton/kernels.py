@@ -3,10 +3,10 @@
 A program owns BLOCK_B rows of the batch and all their steps: h, c and the moments of the dynamics stay in registers; h
 goes through memory to become a factor of the next product. With PARTS = 1 it owns all units and waits for no other
 program; otherwise it owns BLOCK_H of the units, and the PARTS programs of the same rows wait for each other after each
-step (`meet`). W_hh is read every step, or with RESIDENT once. PRECISION is that of float32 products, W_hh in bfloat16
-makes theirs bfloat16. `momentum_cli.kernels.triton.variants` has the combinations.
+step (`meet`). W_hh is read at every step, or only once with RESIDENT. PRECISION is the precision of float32 products;
+with W_hh in bfloat16, products are in bfloat16. `momentum_cli.kernels.triton.variants` has the combinations.
 
-Axes: T time, B batch, H hidden, G gates * H with the gates of a unit side by side (`cells`).
+Axes: T time, B batch, H hidden, G gates * H with the gates of a unit adjacent (`cells`).
 """
 
 # Compile-time constants in capitals, as in Triton's own kernels; triton has no types.
@@ -24,7 +24,7 @@ from momentum_cli.kernels.triton.cells import advance_moments, inverse_root, rou
 @triton.jit
 def place(order, lengths, steps, batch, hidden, GATES: tl.constexpr, SLOTS: tl.constexpr, HAS_LENGTHS: tl.constexpr,
           PARTS: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr):  # fmt: skip
-    """Return the rows of this program, their lengths, the longest of these, and where its tiles lie in a time step.
+    """Return the rows of this program, their lengths, the longest of these, and the offsets of its tiles in a step.
 
     ``order`` lists the rows from the longest to the shortest, so that the rows of a program end at about the same time.
     """
@@ -66,13 +66,13 @@ def place(order, lengths, steps, batch, hidden, GATES: tl.constexpr, SLOTS: tl.c
 
 @triton.jit
 def meet(arrivals, others):
-    """Wait until all programs of the same rows have come here: what they stored before can be loaded after.
+    """Wait until all programs of the same rows arrive here: what they stored before can be loaded afterwards.
 
     Args:
-        arrivals: How many have come so far, over all meetings; one number for each tile of rows.
-        others: How many must have.
+        arrivals: Number of arrivals so far, over all meetings; one counter for each tile of rows.
+        others: Number of arrivals to wait for.
     """
-    tl.debug_barrier()  # the stores of all threads come before the arrival of one
+    tl.debug_barrier()  # all threads store before one of them arrives
     arrived = tl.atomic_add(arrivals, 1, sem="acq_rel") + 1
     while arrived < others:
         arrived = tl.atomic_add(arrivals, 0, sem="acquire")
@@ -81,7 +81,7 @@ def meet(arrivals, others):
 
 @triton.jit
 def multiply(a, b, total, PRECISION: tl.constexpr):
-    """Return ``total + a @ b`` in the precision of the total; of a bfloat16 b the factors are bfloat16."""
+    """Return ``total + a @ b`` in the precision of the total; if b is bfloat16, both factors are."""
     return tl.dot(a.to(b.dtype), b, total, input_precision=PRECISION, out_dtype=total.dtype)
 
 
@@ -105,7 +105,7 @@ def recurrence_forward(
         v0, m0: (B, G) moments before the first step.
         order, lengths: (B,).
         arrivals: (tiles of rows,) int32 zeros, for PARTS > 1.
-        states, cells: (T + 1, B, H); h and c after each step. The first entry is there already.
+        states, cells: (T + 1, B, H); h and c after each step. The first entry is set by the caller.
         kept: (T, B, SLOTS * H) gates for the backward pass.
         h_n, c_n: (B, H); v_n, m_n (B, G): state after each row's own last step.
         v_marks, m_marks: (T / INTERVAL rounded up, B, G) moments before every INTERVAL-th step.
@@ -131,7 +131,7 @@ def recurrence_forward(
     if HAS_MOMENTS:
         velocity = tl.load(v0 + gate_at, mask=gate_inside, other=0.0)
         second = tl.load(m0 + gate_at, mask=gate_inside, other=0.0)
-    # The level-1 cache of a multiprocessor does not see what the others store.
+    # The level-1 cache of a multiprocessor does not see the stores of the others.
     cache: tl.constexpr = ".cg" if PARTS > 1 else ""
     if RESIDENT:
         depth = tl.arange(0, BLOCK_K)
@@ -177,7 +177,7 @@ def recurrence_forward(
                 tl.store(kept + slot_at, to_keep, mask=slot_inside)
         u += batch * gates
         kept += batch * hidden * SLOTS
-        # The next product reads the h of other threads, and of other programs.
+        # The next product reads h of other threads and other programs.
         if PARTS > 1:
             meet(arrivals + tl.program_id(0), (t + 1) * PARTS)
         else:
@@ -206,8 +206,8 @@ def recurrence_backward(
         w: (G, H) recurrent weights, in the dtype of the states or bfloat16.
         order, lengths, arrivals, states, cells, kept: as in `recurrence_forward`.
         d_states: (T + 1, B, H) gradient of h after each step; d_h_n, d_c_n (B, H) of the last h and c.
-        d_drive: (T, B, G) gradient of the driven input, written; 0 beyond a sequence's length already.
-        d_product: (T, B, G) gradient of ``W_hh h + b_hh``, written for the GRU, where it is another one.
+        d_drive: (T, B, G) gradient of the driven input, written; must hold 0 beyond the end of each sequence.
+        d_product: (T, B, G) gradient of ``W_hh h + b_hh``, written for the GRU, where it differs from d_drive.
         d_h0, d_c0: (B, H), written.
     """
     dtype: tl.constexpr = states.dtype.element_ty
@@ -258,7 +258,7 @@ def recurrence_backward(
         tl.store(d_drive + gate_at, tl.where(running, to_drive, 0.0), mask=gate_inside)
         if RECURRENCE == "gru":
             tl.store(d_product + gate_at, tl.where(running, to_product, 0.0), mask=gate_inside)
-        # The product reads the gradients of other threads, and of other programs.
+        # The product reads gradients of other threads and other programs.
         if PARTS > 1:
             meet(arrivals + tl.program_id(0), (back + 1) * PARTS)
         else:
@@ -299,9 +299,9 @@ def dynamics_backward(
     HAS_D_V: tl.constexpr, HAS_D_M: tl.constexpr, HAS_LENGTHS: tl.constexpr,
     INTERVAL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Turn the gradient of the driven input into that of the projected input, in place; every element is on its own.
+    """Turn the gradient of the driven input into that of the projected input, in place and elementwise.
 
-    The moments of INTERVAL steps at a time are computed again from those that the forward pass marked.
+    The moments of INTERVAL steps at a time are recomputed from those that the forward pass stored.
 
     Args:
         u: (T, B * G); d_drive (T, B * G), read and overwritten.

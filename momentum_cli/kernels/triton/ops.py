@@ -2,11 +2,11 @@
 
 The backward pass is the standard decomposition: the kernel goes back through the steps and writes the gradient of every
 pre-activation; the gradient of the recurrent weights is then one matrix product over all T * B rows, and that of the
-projection is left to autograd, since the projection is done outside. Adam and RMSProp go back in a kernel of their own,
-because there every element is independent and the whole device can work on it; their moments are computed again from
-marks every 32 steps, which costs 1 / 7 of one (T, B, G) tensor at T = 784 instead of the two that keeping them would.
+projection is left to autograd, since the projection is done outside. Adam and RMSProp go back in a separate kernel,
+because their elements are independent and the whole device can share the work; their moments are recomputed from those
+stored every 32 steps, which takes 1 / 7 of a (T, B, G) tensor at T = 784 instead of two such tensors.
 
-Axes: T time, B batch, H hidden, G gates * H with the gates of a unit side by side.
+Axes: T time, B batch, H hidden, G gates * H with the gates of a unit adjacent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _on(tensor: Tensor) -> Any:
 
 
 def _numbers(constants: list[float]) -> tuple[float, float, float, float, float]:
-    """Return momentum, step_size, beta2, 1 - beta2, eps; placeholders for a dynamics without them."""
+    """Return momentum, step_size, beta2, 1 - beta2 and eps; placeholders for a linear dynamics."""
     momentum, step_size, beta2, eps = constants or (0.0, 1.0, 0.0, 1.0)
     return momentum, step_size, beta2, 1.0 - beta2, eps
 
@@ -46,13 +46,13 @@ def _by_length(lengths: Tensor | None, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _factor(weights: Tensor) -> Tensor:
-    """Return the recurrent weights as the kernels read them: in bfloat16 where the variant in use multiplies so."""
+    """Return the recurrent weights as the kernels read them: in bfloat16 if the variant in use multiplies in it."""
     products = VARIANTS[chosen()].products
     return weights.to(torch.bfloat16 if products == "bf16" else weights.dtype).contiguous()
 
 
 def _arrivals(u: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return a counter of arrivals for each tile of rows; anything where no program waits for another."""
+    """Return a counter of arrivals for each tile of rows; a placeholder if no program waits for another."""
     return torch.zeros(grid[0], dtype=torch.int32, device=u.device) if grid[1] > 1 else u
 
 
@@ -71,7 +71,7 @@ def _allocate(
         u.new_empty(batch, hidden) if lstm else nothing.clone(),
         u.new_empty(batch, gates) if adaptive else nothing.clone(),
         u.new_empty(batch, gates) if adaptive else nothing.clone(),
-        u.new_zeros(marks),  # 0, not anything, where all rows of a program have ended
+        u.new_zeros(marks),  # zeros, because a program stops when all its rows have ended
         u.new_zeros(marks),
     ]
 
@@ -100,12 +100,13 @@ def forward(
         v0: (B, G) velocity before the first step, or None for 0; m0 the second moment, given if v0 is.
         lengths: (B,) valid steps, on the device of u, or None for T.
         recurrence: A key of `GATES`.
-        constants: momentum, step_size, beta2, eps of Adam, 0 for the first means RMSProp; empty for no dynamics.
+        constants: momentum, step_size, beta2, eps of Adam (momentum 0 means RMSProp); empty for a linear dynamics.
         training: Keep what the backward pass needs.
 
     Returns:
-        h after each step with h0 in front (T + 1, B, H), 0 beyond a sequence's length; c likewise and the gates, for
-        the backward pass; the last h, c, velocity and second moment; marks of both moments, for the backward pass.
+        h after each step preceded by h0 (T + 1, B, H), 0 beyond the end of each sequence; c likewise and the gates, for
+        the backward pass; the last h, c, velocity and second moment; both moments every 32 steps, for the backward
+        pass.
     """
     from momentum_cli.kernels.triton.kernels import recurrence_forward
 
@@ -174,7 +175,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of u, w_t, b_hh, h0, c0, v0 and m0 of `forward`, from those of its results.
 
-    Those of what is not there are empty.
+    The gradient of an absent tensor is empty.
     """
     from momentum_cli.kernels.triton.kernels import dynamics_backward, recurrence_backward
 
@@ -220,7 +221,7 @@ def backward(
             d_h0 += d_states[0]
         torch.mm(states[:-1].flatten(0, 1).t(), d_product.flatten(0, 1), out=d_w_t)
         if b_hh is not None:
-            # modReLU adds its bias to the size of z, whose sign the output has.
+            # modReLU adds its bias to |z|, and its output has the sign of z.
             d_bias = d_product * states[1:].sign() if recurrence == "modrelu" else d_product
             torch.sum(d_bias.flatten(0, 1), 0, out=d_b_hh)
         if constants:

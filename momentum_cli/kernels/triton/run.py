@@ -1,4 +1,4 @@
-"""Our own CUDA kernels, in Triton: what torch has no kernel for, foremost Adam and RMSProp, without a Python loop.
+"""Our own CUDA kernels, in Triton, for what torch has no kernel: above all Adam and RMSProp, without a Python loop.
 
 The projection of the input is one matrix product of torch; the dynamics and the recurrence are one kernel over all
 steps (`momentum_cli.kernels.triton.kernels`). Linear dynamics filter the input beforehand, as for `native`.
@@ -6,7 +6,7 @@ steps (`momentum_cli.kernels.triton.kernels`). Linear dynamics filter the input 
 Every step reads all of W_hh, 16 N² bytes of an LSTM in float32; `momentum_cli.kernels.triton.variants` has other ways.
 
 float32 products are computed in float32 (``input_precision="ieee"``): TensorFloat-32 would keep 10 bits of the mantissa
-of h at every step. cuDNN's LSTM uses it by default in torch, so it has the tensor cores to itself.
+of h at every step. cuDNN's LSTM in torch uses it by default, and with it the tensor cores.
 
 None of this has been timed: docs/performance.md.
 
@@ -32,33 +32,33 @@ from momentum_cli.kernels.driven import take_in
 from momentum_cli.kernels.triton import ops, tiles, variants
 from momentum_cli.recurrence.protocol import Recurrence
 
-# A tile of W_hh with all gates of all units is in shared memory, and the moments of all gates are in registers.
+# A tile of W_hh with all gates of all units must fit shared memory, and the moments of all gates must fit registers.
 MAX_HIDDEN = 256
-# Where programs share the units, the tiles of each are small; beyond this a step is a large product anyway.
+# When programs share the units, the tiles of each are small; beyond this size a step is a large product anyway.
 MAX_HIDDEN_SPLIT = 1024
 _DTYPES = (torch.float32, torch.float64)
-_COST = "on CUDA adam and rmsprop run on a Python loop over time, much slower"
+_COST = "on CUDA adam and rmsprop run on a Python loop over time, which is much slower"
 
 
 @cache
 def _load() -> str | None:
-    """Import triton and the kernels; return why that failed. Called only where they could run: it takes a second."""
+    """Import triton and the kernels; return the reason if that fails. It takes a second, so call it only if needed."""
     try:
         import_module("momentum_cli.kernels.triton.kernels")
     except ImportError as error:
-        return f"triton cannot be imported ({error}); torch's CUDA wheels for Linux bring it: pip install triton"
+        return f"triton cannot be imported ({error}); torch's CUDA wheels for Linux include it: pip install triton"
     return None
 
 
 def _problem() -> str | None:
-    """Return why the kernels cannot be imported; not while torch.compile traces, which cannot follow an import."""
+    """Return why the kernels cannot be imported, or None; torch.compile does not trace it, as it contains an import."""
     return None if torch.compiler.is_compiling() else _load()
 
 
 def _interpreting() -> bool:
     """Return whether Triton's interpreter runs the kernels, on any device.
 
-    Triton reads TRITON_INTERPRET where a kernel is defined, so what counts is its value when the kernels were imported.
+    Triton reads TRITON_INTERPRET when a kernel is defined, so the value at the import of the kernels counts.
     """
     if os.environ.get("TRITON_INTERPRET", "0").lower() not in ("1", "true", "on", "yes", "y"):
         return False
@@ -75,8 +75,8 @@ def status() -> dict[str, Any]:
 
     Returns:
         ``available`` (bool), ``triton`` (its version or None), ``variant`` (a name of
-        `momentum_cli.kernels.triton.variants`), ``reason`` (why not; None when available), ``cost`` (what running
-        without it costs; None when available).
+        `momentum_cli.kernels.triton.variants`), ``reason`` (why not; None when available), ``cost`` (of running without
+        it; None when available).
     """
     try:
         found: str | None = version("triton")
@@ -98,7 +98,7 @@ def status() -> dict[str, Any]:
 
 
 def supports(work: Work) -> str | None:
-    """Return None if the kernels can run this, else the reason and what would help."""
+    """Return None if the kernels can run this, else the reason and a remedy."""
     if work.device.type != "cuda" and not _interpreting():
         return f"the Triton kernels run on CUDA devices, not on {work.device.type}"
     if work.dtype not in _DTYPES:
@@ -129,7 +129,7 @@ def run(
     """See `momentum_cli.kernels.backend.Backend.run`.
 
     Raises:
-        RuntimeError: `supports` says no.
+        RuntimeError: `supports` gives a reason.
     """
     reason = supports(Work(recurrence, dynamics, weights.w_hh.shape[1], x.device, weights.w_hh.dtype))
     if reason is not None:
@@ -155,7 +155,7 @@ def run(
 
 
 def _side_by_side(tensor: Tensor, gates: int) -> Tensor:
-    """Bring the gates of a hidden unit side by side, in the last dimension (G): from gate-major to unit-major."""
+    """Reorder the last dimension (G) so that the gates of a unit are adjacent: from gate-major to unit-major."""
     return tensor.reshape(*tensor.shape[:-1], gates, -1).transpose(-1, -2).flatten(-2)
 
 

@@ -1,4 +1,4 @@
-"""Sizes of tiles and the number of programs of the recurrence kernels; from reasoning, not from measurement.
+"""Tile sizes and the number of programs of the recurrence kernels; chosen by reasoning, not by measurement.
 
 Axes: B batch, H hidden, G gates * H.
 """
@@ -14,28 +14,28 @@ from momentum_cli.kernels.triton.variants import SWITCH, VARIANTS, chosen
 from momentum_cli.messages import Said, refuse
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1, "rnn_relu": 1, "modrelu": 1}
-# A tile of W_hh in shared memory, of which there are two while the next is on its way.
+# A tile of W_hh in shared memory; there are two while the next one is loaded.
 _TILE_BYTES = 32 * 1024
-# Of shared memory, a consumer's card; in place of the device's number where Triton interprets the kernels.
+# Shared memory of a consumer's card, used when Triton interprets the kernels.
 _SHARED_BYTES = 99 * 1024
-# What else is in shared memory: h, and tiles that change their layout.
+# The rest of shared memory: h, and tiles that change their layout.
 _OTHER_BYTES = 16 * 1024
-# No product is shallower: up to version 3.6 Triton refuses that.
+# The least inner size of a product: up to version 3.6 Triton refuses less.
 _LEAST_DEPTH = 16
-# Of W_hh in the registers of a program: half of those of a multiprocessor, of which 16 warps then have 64 each.
+# W_hh in the registers of a program: half of a multiprocessor's, so that a thread of its 16 warps has 64 of them.
 _RESIDENT_BYTES = 128 * 1024
 _WARP_BYTES = 8 * 1024
-# Of an H100; in place of the device's number where Triton interprets the kernels.
+# Of an H100, used when Triton interprets the kernels.
 _MULTIPROCESSORS = 132
 
 
 def power_of_two(number: int) -> int:
-    """Return the least power of two that is not below a number, at least 1."""
+    """Return the smallest power of two >= number, at least 1."""
     return 1 << max(number - 1, 0).bit_length()
 
 
 def slots(recurrence: str) -> int:
-    """Return the columns that a tile has for each unit: 4 for an LSTM and a GRU, 1 for the others."""
+    """Return the columns per unit in a tile: 4 for an LSTM and a GRU, 1 for the others."""
     return 4 if GATES[recurrence] > 1 else 1
 
 
@@ -60,8 +60,8 @@ def tiles(recurrence: str, u: Tensor, hidden: int, depth: int, width: int) -> tu
         recurrence: A key of `GATES`.
         u: (T, B, G), for its batch, dtype and device.
         hidden: H.
-        depth: Summed over in the product of a step.
-        width: Columns of its result for each unit.
+        depth: Inner size of the product of a step.
+        width: Columns of its result per unit.
 
     Returns:
         The grid (tiles of rows, parts of the units), and keyword arguments of the launch.
@@ -72,14 +72,14 @@ def tiles(recurrence: str, u: Tensor, hidden: int, depth: int, width: int) -> tu
     name = chosen()
     variant = VARIANTS[name]
     batch = u.shape[1]
-    # All rows of a program share one pass over W_hh a step; more rows mean fewer programs at work. Tensor cores
-    # multiply 16 rows at a time.
+    # All rows of a program share one pass over W_hh per step; more rows mean fewer programs. Tensor cores multiply 16
+    # rows at a time.
     rows = 4 if batch <= 512 else 8 if batch <= 1024 else 16
     block_b = 16 if variant.on_tensor_cores else min(rows, power_of_two(batch))
     row_tiles = -(-batch // block_b)
     block_h = power_of_two(hidden)
     if variant.split:
-        # All programs of a tile of rows must run at once, so there are no more than multiprocessors.
+        # All programs of a tile of rows must run at once, so there must be no more of them than multiprocessors.
         room = _multiprocessors(u) // row_tiles
         least = 8 if slots(recurrence) == 4 else 16  # no product is narrower
         while block_h > least and -(-hidden // (block_h // 2)) <= room:
@@ -107,6 +107,6 @@ def tiles(recurrence: str, u: Tensor, hidden: int, depth: int, width: int) -> tu
         "RESIDENT": variant.resident,
         "PARTS": parts,
         "num_warps": max(4, min(16, warps)),
-        "num_stages": 1,  # of the loop over time; a later step must not be read before it is written
-        "launch_cooperative_grid": parts > 1,  # or the programs that run would wait for some that do not
+        "num_stages": 1,  # of the loop over time; a step must not be read before it is written
+        "launch_cooperative_grid": parts > 1,  # or running programs could wait for some that never start
     }

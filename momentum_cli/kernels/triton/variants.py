@@ -1,4 +1,4 @@
-"""Variants of the recurrence kernels: where W_hh is, who shares it, and how its products are computed.
+"""Variants of the recurrence kernels: where W_hh is kept, who shares it, and how its products are computed.
 
 The environment variable ``MOMENTUMRNN_TRITON`` names one; docs/performance.md says what each should be good for. The
 default computes in the precision of the layer. Triton itself is not imported here.
@@ -32,7 +32,7 @@ class Variant(NamedTuple):
 
     @property
     def on_tensor_cores(self) -> bool:
-        """Whether factors are rounded; they must be float32 then."""
+        """True if factors are rounded for tensor cores; the layer must then be float32."""
         return self.products != "ieee"
 
 
