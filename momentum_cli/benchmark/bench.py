@@ -27,6 +27,7 @@ from momentum_cli.benchmark.results.summary import summarise
 from momentum_cli.benchmark.running.folder import RUNS, identity, machine, open_bench_folder
 from momentum_cli.benchmark.running.runner import Setting, execute
 from momentum_cli.benchmark.running.workers import threads_of
+from momentum_cli.benchmark.tables.conclusion import conclusion
 from momentum_cli.benchmark.tables.text import summary_text
 from momentum_cli.errors import MomentumError, RecipeError, RunError
 from momentum_cli.machine import environment
@@ -70,9 +71,10 @@ def bench(
     Called again with the same arguments after an interruption, it continues where it was.
 
     Args:
-        recipes: files or names of shipped recipes; none: digits.
-        cells: lists of cells, see `momentum_cli.benchmark.plan.variants`; none: lstm, momentum and adam, or the
-            recipe's own cell where optimizers or learning rates are compared.
+        recipes: files or names of shipped recipes; none: digits-pixels.
+        cells: lists of cells, see `momentum_cli.benchmark.plan.variants`; none: lstm, momentum and adam,
+            without a recipe rmsprop and sr too, or the recipe's own cell where optimizers or learning rates are
+            compared.
         optimizers: lists of optimizers, see `momentum_cli.benchmark.plan.optimizers`; none: the recipe's.
         lr_grid: learning rates ``1e-3,1e-2,…``, all of them for each cell and optimizer; None: one.
         grid: options of the cells and their values, ``momentum=0,0.6; step_size=0.1,1``; None: no grid.
@@ -172,6 +174,8 @@ def _report(
     traces = {run_id: trace for run_id in results if (trace := read_trace(folder / RUNS / run_id))}
     summary = summarise(plan, results, points, traces, scored=scored)
     content: dict[str, Any] = {"folder": str(folder), **summary, **facts}
+    for comparison in content["comparisons"]:
+        comparison["conclusion"] = conclusion(comparison, content)
     content |= {"definitions": DEFINITIONS, "environment": environment()}
     write_curves(folder / CURVES, content["comparisons"], points)
     write_traces(folder / TRACES, traces)

@@ -29,7 +29,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="RECIPE|KEY.PATH=VALUE",
-            help="Recipe files or names, one comparison each, digits by default; and changes, which apply to all.",
+            help="Recipe files or names, one comparison each, by default digits-pixels; and changes, for all of them.",
             autocompletion=complete_recipe,
             show_default=False,
         ),
@@ -40,8 +40,8 @@ def bench(
         typer.Option(
             metavar="A,B,…",
             help="Cells to compare, a,b,c; a cell with changed options is CELL@NAME:key=value,… May be "
-            "repeated. Default: lstm,momentum,adam; with --optimizers, --lr-grid or --grid the "
-            "recipe's own; with --paper all that are published.",
+            "repeated. Default: lstm,momentum,adam, without a RECIPE rmsprop and sr too; with --optimizers, --lr-grid "
+            "or --grid the recipe's own; with --paper all that are published.",
             show_default=False,
         ),
     ] = None,

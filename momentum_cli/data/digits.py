@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from momentum_cli.data.batching import stratified_holdout
+from momentum_cli.data.batching import check_seed, stratified_holdout
 from momentum_cli.data.dataset import Dataset, Task
-from momentum_cli.data.pixels import check_options, pixel_dataset, pixel_sizes
+from momentum_cli.data.pixels import check_options, fixed_permutation, pixel_dataset, pixel_sizes
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
@@ -22,6 +22,7 @@ TEST_SIZE = 360
 TEST_SEED = 0
 """Fixed, so that test accuracies of all runs are of the same 360 images; `split_seed` moves the validation set only."""
 TRAIN_SIZE = 1797 - TEST_SIZE
+PIXELS = 64
 LICENCE = (
     "CC BY 4.0; E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, "
     "UCI Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49"
@@ -39,6 +40,8 @@ class Digits(Task):
         pixels_per_step: 1, 2, 4, 8, 16, 32 or 64; 8 is one row per step (T = 8), 1 is pixel by pixel (T = 64).
         validation: training images held out, in [1, 1436], or "none".
         split_seed: which images are held out, in [0, 2**32).
+        permutation_seed: reads the 64 pixels in one random order, the same for every image and drawn from this seed as
+            that of `momentum_cli.data.mnist.PermutedMNIST` is, in [0, 2**32); None reads them row by row.
 
     Raises:
         ValueError: an option is out of its range.
@@ -53,13 +56,16 @@ class Digits(Task):
     pixels_per_step: int = 8
     validation: int | Literal["none"] = 180
     split_seed: int = 0
+    permutation_seed: int | None = None
 
     def __post_init__(self) -> None:
-        check_options(self.pixels_per_step, 64, self.validation, TRAIN_SIZE, self.split_seed)
+        check_options(self.pixels_per_step, PIXELS, self.validation, TRAIN_SIZE, self.split_seed)
+        if self.permutation_seed is not None:
+            check_seed("permutation_seed", self.permutation_seed)
 
     def sizes(self) -> Sizes:
         """Return the sizes of the data, which follow from the options."""
-        return pixel_sizes(64, self.pixels_per_step, self.validation, TRAIN_SIZE)
+        return pixel_sizes(PIXELS, self.pixels_per_step, self.validation, TRAIN_SIZE)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Load the embedded images; `data_dir` and `progress` are not used.
@@ -89,7 +95,7 @@ class Digits(Task):
             (images[test], classes[test]),
             raw_max=16,
             pixels_per_step=self.pixels_per_step,
-            permutation=None,
+            permutation=None if self.permutation_seed is None else fixed_permutation(PIXELS, self.permutation_seed),
             validation=self.validation,
             split_seed=self.split_seed,
             licence=LICENCE,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from momentum_cli.data.batching import check_seed
 from momentum_cli.data.dataset import Dataset, Task, default_data_dir
 from momentum_cli.data.download import fetch_gzipped, gunzip, md5, one_at_a_time
-from momentum_cli.data.pixels import check_options, pixel_dataset, pixel_sizes
+from momentum_cli.data.pixels import check_options, fixed_permutation, pixel_dataset, pixel_sizes
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
@@ -115,9 +115,8 @@ class MNIST(Task):
 class PermutedMNIST(MNIST):
     """MNIST with the 784 pixels in one random order, the same for every image.
 
-    The order is `torch.randperm(784, generator=torch.Generator().manual_seed(permutation_seed))`: a Fisher-Yates
-    shuffle driven by MT19937 on the CPU, independent of the training seed and of torch's global generator. It is kept
-    in `Dataset.preprocessing["permutation"]`, so a trained model never depends on drawing it again.
+    The order is that of `momentum_cli.data.pixels.fixed_permutation`. It is kept in
+    `Dataset.preprocessing["permutation"]`, so a trained model never depends on drawing it again.
 
     Args:
         pixels_per_step, validation, split_seed: as for MNIST.
@@ -137,10 +136,7 @@ class PermutedMNIST(MNIST):
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Read the images as `MNIST.load` does, and permute their pixels."""
-        import torch
-
-        order = torch.randperm(784, generator=torch.Generator().manual_seed(self.permutation_seed))
-        return _load("pmnist", self, data_dir, progress, order)
+        return _load("pmnist", self, data_dir, progress, fixed_permutation(784, self.permutation_seed))
 
 
 def _load(

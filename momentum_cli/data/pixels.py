@@ -58,6 +58,17 @@ def to_sequences(images: Tensor, pixels_per_step: int, permutation: Tensor | Non
     return flat.reshape(len(images), -1, pixels_per_step)
 
 
+def fixed_permutation(pixels: int, seed: int) -> Tensor:
+    """Return one random order of the pixels, (pixels,) int64.
+
+    It is ``torch.randperm(pixels, generator=torch.Generator().manual_seed(seed))``: a Fisher-Yates shuffle driven by
+    MT19937 on the CPU, independent of the training seed and of torch's global generator.
+    """
+    import torch
+
+    return torch.randperm(pixels, generator=torch.Generator().manual_seed(seed))
+
+
 def pixel_dataset(
     name: str,
     train: tuple[Tensor, Tensor],

@@ -67,9 +67,21 @@ def test_a_consumer_gets_the_model_input_from_the_preprocessing_alone(pixels_per
     assert float(batch.inputs.max()) == 1.0
 
 
+def test_a_permutation_moves_the_same_pixels_of_every_image() -> None:
+    plain, mixed = Digits(pixels_per_step=1).load(), Digits(pixels_per_step=1, permutation_seed=3).load()
+    # Fisher-Yates from torch's generator of that seed, as pmnist has it
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(3))
+    for one, other in ((plain.train, mixed.train), (plain.test, mixed.test)):
+        assert torch.equal(one.inputs[:, order], other.inputs)
+        assert torch.equal(one.targets, other.targets)
+    assert mixed.preprocessing["permutation"] == order.tolist()
+    assert not torch.equal(mixed.train.inputs, Digits(pixels_per_step=1, permutation_seed=4).load().train.inputs)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"permutation_seed": -1}, r"permutation_seed must be in \[0, 4294967295\], got -1"),
         ({"pixels_per_step": 3}, r"must be a divisor of 64 \(1, 2, 4, 8, 16, 32, 64\), got 3"),
         ({"pixels_per_step": 0}, "got 0"),
         ({"validation": 0}, r"'none' or a number in \[1, 1436\], got 0"),

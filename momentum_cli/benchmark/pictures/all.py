@@ -39,7 +39,7 @@ def draw_bench(summary: Mapping[str, Any], points: Points, folder: Path, traces:
     Raises:
         RunError: a picture could not be drawn.
     """
-    for name, figure in figures(summary, points, traces=traces).items():
+    for name, figure in figures(summary, points, traces=traces, told=True).items():
         path = folder / f"{name}.png"
         try:
             with house_style(), replacing(path) as temporary:
@@ -79,9 +79,14 @@ def svg_pictures(
 
 
 def figures(
-    summary: Mapping[str, Any], points: Points, width: float = WIDTH, traces: Traces | None = None
+    summary: Mapping[str, Any],
+    points: Points,
+    width: float = WIDTH,
+    traces: Traces | None = None,
+    *,
+    told: bool = False,
 ) -> dict[str, Callable[[], Figure]]:
-    """Return what draws each picture that this benchmark has.
+    """Return what draws each picture that this benchmark has; `told` adds what it shows in words.
 
     ``curves`` always; ``time_to_target`` with a target; ``profile`` for three or more recipes; ``rates`` and
     ``heat_map`` with a grid of learning rates; ``grid`` with one over options; ``diagnostics`` where optimizers have
@@ -99,7 +104,7 @@ def figures(
         pictures["grid"] = lambda: draw_grid(comparisons, width)
     pictures["curves"] = lambda: _curves(comparisons, points, scored, width)
     if any(comparison["target"] for comparison in comparisons):
-        pictures["time_to_target"] = lambda: _times(comparisons, scored, width)
+        pictures["time_to_target"] = lambda: _times(summary, width, told=told)
     if traces and has_diagnostics(comparisons, traces):
         pictures["diagnostics"] = lambda: draw_diagnostics(comparisons, traces, width)
     aggregate = summary["aggregate"]

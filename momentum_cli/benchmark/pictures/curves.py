@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.benchmark.pictures.panels import _MOST_NAMES_INSIDE, Points, legend, look, panels_of, places_of
 from momentum_cli.benchmark.results.statistics import LARGEST_RATIO, Point, performance_profile
-from momentum_cli.benchmark.tables.comparison import comparison_title
+from momentum_cli.benchmark.tables.comparison import baseline_of, comparison_title, speed_up_text
+from momentum_cli.benchmark.tables.conclusion import conclusion
 from momentum_cli.metrics import METRICS
 from momentum_cli.pictures.style import GREY, literal
 from momentum_cli.wording import INFINITY, metric_text, time_text
@@ -95,11 +97,18 @@ def _metric_axis(axes: Axes, comparison: Mapping[str, Any]) -> None:
         axes.axhline(target["value"], color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=literal(label))
 
 
-def _times(comparisons: Sequence[Mapping[str, Any]], scored: str, width: float) -> Figure:
-    """Draw one dot per seed and a bar at the median; misses are at the right edge."""
-    chosen = [comparison for comparison in comparisons if comparison["target"]]
+def _times(summary: Mapping[str, Any], width: float, *, told: bool) -> Figure:
+    """Draw one dot per seed, a bar at the median and the speed-up on the right; misses are at the right edge.
+
+    Args:
+        summary: the content of bench.json.
+        width: in inches.
+        told: write what the comparison shows below each panel.
+    """
+    scored = summary["scored"]
+    chosen = [comparison for comparison in summary["comparisons"] if comparison["target"]]
     rows = max(len(comparison["cells"]) for comparison in chosen)
-    figure, panels = panels_of(len(chosen), width, 1.3 + 0.42 * rows)
+    figure, panels = panels_of(len(chosen), width, 1.3 + 0.42 * rows + (0.75 if told else 0))
     for axes, comparison in zip(panels, chosen, strict=True):
         cells = comparison["cells"]
         times = {
@@ -130,6 +139,9 @@ def _times(comparisons: Sequence[Mapping[str, Any]], scored: str, width: float) 
                 )
                 text = time_text(middle) if scored == "train_seconds" else f"{middle:,.0f}"
                 axes.annotate(text, (middle, number - 0.34), ha="center", va="bottom", fontsize=8)
+            if "speed_up" in cell:
+                words = speed_up_text(cell, baseline_of(comparison, summary))
+                axes.annotate(words, (1.02, number), xycoords=("axes fraction", "data"), va="center", fontsize=8)
         axes.set_yticks(range(len(cells)), [literal(cell["label"]) for cell in cells])
         axes.set_ylim(len(cells) - 0.4, -0.75)
         axes.set_xlim(0, edge if any_miss or not finite else 1.06 * max(finite))
@@ -138,6 +150,13 @@ def _times(comparisons: Sequence[Mapping[str, Any]], scored: str, width: float) 
         )
         axes.set_title(literal(comparison_title(comparison)))
         axes.grid(axis="y", visible=False)
+        found = conclusion(comparison, summary) if told else None
+        if found is not None:
+            # As wide as the panel is drawn: about fifteen letters an inch.
+            lines = textwrap.fill(literal(found), round(15 * width))
+            axes.annotate(
+                lines, (0, 0), (0, -42), xycoords="axes fraction", textcoords="offset points", va="top", fontsize=8
+            )
     return figure
 
 

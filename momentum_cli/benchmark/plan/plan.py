@@ -21,8 +21,10 @@ from momentum_cli.errors import RecipeError
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.recipe.shipped import find_recipe, shipped_recipes
 
-DEFAULT_RECIPE = "digits"
+DEFAULT_RECIPE = "digits-pixels"
 DEFAULT_CELLS = "lstm,momentum,adam"
+# Of the comparison without a recipe, which is the paper's in short.
+PAPER_CELLS = "lstm,momentum,adam,rmsprop,sr"
 DEFAULT_SEEDS = "0-2"
 # Below this many seeds a difference may be luck, and the table says so.
 FEWEST_SEEDS = 3
@@ -180,9 +182,10 @@ def make_plan(
     """Resolve what was asked for.
 
     Args:
-        recipes: files or names of shipped recipes; none: digits.
+        recipes: files or names of shipped recipes; none: digits-pixels.
         cells: lists ``a,b,c`` of cells, each ``CELL``, ``CELL@NAME:key=value,…`` or ``CELL:key=value,…``; none:
-            ``lstm,momentum,adam``, or the (first) recipe's own cell where optimizers or learning rates are compared.
+            ``lstm,momentum,adam``, without a recipe ``rmsprop,sr`` too, or the (first) recipe's own cell where
+            optimizers or learning rates are compared.
         optimizers: lists of optimizers in the same form; none: the recipe's.
         lr_grid: learning rates ``a,b,c``, all of them for each cell and optimizer; None: the recipe's, or an
             optimizer's own option ``lr``.
@@ -295,7 +298,7 @@ def _variants(
         return None
     if swept:
         return parse_cells([load_recipe((*recipes, DEFAULT_RECIPE)[0], overrides).model.cell])
-    return parse_cells([DEFAULT_CELLS])
+    return parse_cells([DEFAULT_CELLS if recipes else PAPER_CELLS])
 
 
 def _contenders(optimizers: Sequence[str], lr_grid: str | None) -> list[tuple[OptimizerVariant | None, float | None]]:

@@ -28,8 +28,8 @@ from momentum_cli.benchmark.tables.comparison import (
     timed,
     total_text,
     tuning_table,
-    verdicts,
 )
+from momentum_cli.benchmark.tables.conclusion import conclusion, verdicts
 from momentum_cli.benchmark.tables.grid import grid_remarks, grid_tables
 from momentum_cli.benchmark.tables.paper import paper_remarks, paper_table
 from momentum_cli.benchmark.tables.rates import diagnostics_table, rates_remarks, rates_table
@@ -121,6 +121,8 @@ def _source(source: Source, number: int, *, several: bool) -> Iterator[str]:
         yield from pictures.pop("profile", [])
     for comparison in summary["comparisons"]:
         yield f"<h2>{escape(_title(comparison))}</h2>"
+        if (found := conclusion(comparison, summary)) is not None:
+            yield f"<p>{escape(found)}</p>"
         sentences = verdicts(comparison, summary)
         if sentences:
             yield f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in sentences)}</ul>"

@@ -25,6 +25,7 @@ from momentum_cli.benchmark.results.statistics import (
     quartiles,
     speed_up,
 )
+from momentum_cli.recipe.building import build_task
 
 FORMAT = "momentumrnn bench"
 FORMAT_VERSION = 1
@@ -139,6 +140,7 @@ def _comparison(
         for spec in (run_spec(comparison.name, entry, seed) for seed in plan.seeds)
     ]
     metric, split = _watched(comparison, results, runs)
+    sizes = build_task(comparison.recipe).sizes()
     arms: dict[str, list[dict[str, Any]]] = {}
     for entry in comparison.entries:
         mine = [run for run in runs if run["label"] == entry.label]
@@ -161,6 +163,7 @@ def _comparison(
         "task": comparison.recipe.task.name,
         "metric": metric,
         "split": split,
+        "length": None if sizes is None else sizes.length,
         "target": None if target is None else {"metric": target[0], "value": target[1]},
         "baseline": baseline,
         "recipe": comparison.recipe.dump(),

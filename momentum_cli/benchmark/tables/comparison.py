@@ -134,42 +134,6 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def verdicts(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
-    """Return one sentence per cell that compares it with the baseline, with its uncertainty."""
-    if comparison["target"] is None:
-        return []
-    baseline = baseline_of(comparison, summary)
-    known = {cell["label"]: cell for cell in comparison["cells"]}
-    if baseline not in known:
-        baseline = comparison["cells"][0]["label"]
-    return [
-        f"{label}: {_verdict(cell, known[baseline], few=summary['anecdotal'])}"
-        for label, cell in known.items()
-        if label != baseline
-    ]
-
-
-def _verdict(cell: Mapping[str, Any], baseline: Mapping[str, Any], *, few: bool) -> str:
-    name, value = baseline["label"], cell["speed_up"]
-    if math.isnan(value):
-        return f"cannot be compared with {name}: the median run of neither reached the target"
-    if value == 0:
-        return f"missed the target in the median run, which {name} reached"
-    if math.isinf(value):
-        return f"reached the target, which {name} missed in the median run"
-    times = f"{value:.2f} times as fast as {name} to the target"
-    interval = cell["speed_up_interval"]
-    if interval is None or few:
-        return f"{times}; too few seeds to tell that from luck"
-    low, high = interval
-    bounds = f"95 % interval {_bound(low)} to {_bound(high)}"
-    if low > 1:
-        return f"faster, {times} ({bounds})"
-    if high < 1:
-        return f"slower, {times} ({bounds})"
-    return f"no clear difference, {times} ({bounds})"
-
-
 def comparison_title(comparison: Mapping[str, Any]) -> str:
     """`digits: validation accuracy >= 95.00 %`."""
     target = comparison["target"]
@@ -195,7 +159,7 @@ def speed_up_text(cell: Mapping[str, Any], baseline: str) -> str:
         return "baseline"
     text = times_text(cell["speed_up"])
     interval = None if math.isnan(cell["speed_up"]) else cell["speed_up_interval"]
-    return text if interval is None else f"{text} [{', '.join(_bound(value) for value in interval)}]"
+    return text if interval is None else f"{text} [{', '.join(bound_text(value) for value in interval)}]"
 
 
 def mean_text(metric: str, value: Mapping[str, Any]) -> str:
@@ -248,7 +212,8 @@ def _clock(scored: str) -> str:
     return "seconds" if scored == "train_seconds" else scored
 
 
-def _bound(value: float) -> str:
+def bound_text(value: float) -> str:
+    """`1.31`, a bound of an interval."""
     return INFINITY if math.isinf(value) else f"{value:.2f}"
 
 

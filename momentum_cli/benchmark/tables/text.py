@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from momentum_cli.benchmark.tables.comparison import (
     total_text,
     tuning_table,
 )
+from momentum_cli.benchmark.tables.conclusion import conclusion
 from momentum_cli.benchmark.tables.grid import grid_remarks, grid_tables
 from momentum_cli.benchmark.tables.paper import paper_remarks, paper_table
 from momentum_cli.benchmark.tables.rates import diagnostics_table, rates_remarks, rates_table
@@ -37,6 +39,9 @@ def summary_text(summary: Mapping[str, Any], width: int) -> Iterator[str]:
         for part in split_columns(table, width):
             yield from part.lines()
     yield ""
+    for comparison in summary["comparisons"]:
+        if (found := conclusion(comparison, summary)) is not None:
+            yield from textwrap.wrap(f"{comparison['name']}: {found}", max(width, 40))
     yield from paper_remarks(summary)
     yield from rates_remarks(summary)
     yield from grid_remarks(summary)

@@ -9,6 +9,8 @@ import pytest
 from momentum_cli.benchmark.plan.plan import make_plan, parse_seeds
 from momentum_cli.benchmark.plan.variants import Variant, parse_cells
 from momentum_cli.errors import RecipeError
+from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.recipe.shipped import shipped_recipes
 
 
@@ -145,3 +147,13 @@ def test_variant_overrides_name_the_cell_first() -> None:
         "cells.adam.beta2=0.5",
         "optimizer.lr=1e-4",
     ]
+
+
+def test_without_a_recipe_the_five_cells_of_the_paper_read_digits_pixel_by_pixel() -> None:
+    (comparison,) = make_plan([]).comparisons
+    assert comparison.name == "digits-pixels"
+    assert [entry.label for entry in comparison.entries] == ["lstm", "momentum", "adam", "rmsprop", "sr"]
+    assert [entry.label for entry in make_plan([], cells=["gru,lstm"]).comparisons[0].entries] == ["gru", "lstm"]
+    assert len(make_plan(["digits"]).comparisons[0].entries) == 3
+    sizes = [build_task(load_recipe(name)).sizes() for name in ("digits-pixels", "digits-permuted")]
+    assert [size and (size.length, size.input_size) for size in sizes] == [(64, 1), (64, 1)]

@@ -23,7 +23,8 @@ from momentum_cli.benchmark.results.rates import best_rate, robustness
 from momentum_cli.benchmark.results.statistics import quartiles
 from momentum_cli.benchmark.results.summary import summarise
 from momentum_cli.benchmark.running import runner
-from momentum_cli.benchmark.tables.comparison import comparison_table, verdicts
+from momentum_cli.benchmark.tables.comparison import comparison_table
+from momentum_cli.benchmark.tables.conclusion import verdicts
 from momentum_cli.benchmark.tables.rates import diagnostics_table, rates_remarks, rates_table, robustness_text
 from momentum_cli.cli import app
 from momentum_cli.errors import DataError, RecipeError

@@ -18,8 +18,8 @@ from momentum_cli.benchmark.tables.comparison import (
     comparison_table,
     remarks,
     split_columns,
-    verdicts,
 )
+from momentum_cli.benchmark.tables.conclusion import verdicts
 from momentum_cli.errors import DataError
 
 INF = math.inf

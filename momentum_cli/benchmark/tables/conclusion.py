@@ -1,0 +1,135 @@
+"""What a comparison shows and does not show, in sentences made from its numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from momentum_cli.benchmark.tables.comparison import baseline_of, bound_text, times_text
+from momentum_cli.wording import target_text
+
+_CLOCKS = {"train_seconds": "training seconds", "steps": "optimizer steps"}
+# What an interval says of a cell, in the order in which it is told.
+_FASTER, _SLOWER, _OPEN, _ONLY, _MISSED, _NEITHER = range(6)
+
+
+def conclusion(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str | None:
+    """Return one sentence on what the comparison shows and for what it holds; None without a target.
+
+    A cell is called faster or slower only where the whole interval of its speed-up is above or below 1, and with too
+    few seeds none is.
+
+    Args:
+        comparison: one of ``comparisons`` of bench.json.
+        summary: bench.json.
+    """
+    base = _baseline(comparison, summary)
+    if base is None:
+        return None
+    name, groups = base["label"], _groups(comparison, base, few=summary["anecdotal"])
+    parts = [_said(kind, groups[kind], name) for kind in sorted(groups)]
+    found = "; ".join(parts) if parts else f"{name} was compared with nothing"
+    count = len(summary["seeds"])
+    seeds = f"{count} seed{'' if count == 1 else 's'}"
+    doubt = f"; {seeds} cannot tell a difference from luck" if summary["anecdotal"] and parts else ""
+    return (
+        f"In {_CLOCKS[summary['scored']]} to {comparison['split']} {_target(comparison)}, median of {seeds}: {found}"
+        f"{doubt}; this holds for {_held(comparison)}, and not beyond."
+    )
+
+
+def verdicts(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+    """Return one sentence per cell that compares it with the baseline, with its uncertainty."""
+    base = _baseline(comparison, summary)
+    if base is None:
+        return []
+    return [
+        f"{cell['label']}: {_verdict(cell, base, few=summary['anecdotal'])}"
+        for cell in comparison["cells"]
+        if cell["label"] != base["label"]
+    ]
+
+
+def _baseline(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the row that speed-ups are relative to, the first one where it is not there; None without a target."""
+    if comparison["target"] is None:
+        return None
+    rows: Sequence[Mapping[str, Any]] = comparison["cells"]
+    return next((cell for cell in rows if cell["label"] == baseline_of(comparison, summary)), rows[0])
+
+
+def _groups(comparison: Mapping[str, Any], base: Mapping[str, Any], *, few: bool) -> dict[int, list[Mapping[str, Any]]]:
+    groups: dict[int, list[Mapping[str, Any]]] = {}
+    for cell in comparison["cells"]:
+        if cell["label"] != base["label"]:
+            groups.setdefault(_kind(cell, few=few), []).append(cell)
+    return groups
+
+
+def _kind(cell: Mapping[str, Any], *, few: bool) -> int:
+    value, interval = cell["speed_up"], cell["speed_up_interval"]
+    if math.isnan(value):
+        return _NEITHER
+    if value == 0 or math.isinf(value):
+        return _MISSED if value == 0 else _ONLY
+    if interval is None or few or interval[0] <= 1 <= interval[1]:
+        return _OPEN
+    return _FASTER if interval[0] > 1 else _SLOWER
+
+
+def _said(kind: int, cells: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Return what holds for all cells of one kind; `name` is the baseline."""
+    be = "is" if len(cells) == 1 else "are"
+    labels, numbers = [cell["label"] for cell in cells], [f"{cell['label']} ({_times(cell)})" for cell in cells]
+    return {
+        _FASTER: f"{_joined(numbers)} {be} faster than {name}",
+        _SLOWER: f"{_joined(numbers)} {be} slower than {name}",
+        _OPEN: f"{_joined(numbers)} cannot be told from {name}",
+        _ONLY: f"{_joined(labels)} got there and {name} did not",
+        _MISSED: f"{_joined(labels)} did not get there and {name} did",
+        _NEITHER: f"neither {' nor '.join([name, *labels])} got there",
+    }[kind]
+
+
+def _times(cell: Mapping[str, Any]) -> str:
+    interval = cell["speed_up_interval"]
+    bounds = "" if interval is None else f" [{', '.join(bound_text(value) for value in interval)}]"
+    return times_text(cell["speed_up"]) + bounds
+
+
+def _joined(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _target(comparison: Mapping[str, Any]) -> str:
+    return target_text(comparison["target"]["metric"], comparison["target"]["value"])
+
+
+def _held(comparison: Mapping[str, Any]) -> str:
+    """`sequences of 64 steps, 64 hidden units and this target`."""
+    length, recipe = comparison.get("length"), comparison["recipe"]
+    other = " (momentumrnn bench digits: the same images in 8)" if recipe["task"]["name"] == "digits" else ""
+    steps = comparison["name"] if length is None else f"sequences of {length} steps{other if length > 8 else ''}"
+    return f"{steps}, {recipe['model']['hidden_size']} hidden units and this target"
+
+
+def _verdict(cell: Mapping[str, Any], baseline: Mapping[str, Any], *, few: bool) -> str:
+    name, value = baseline["label"], cell["speed_up"]
+    if math.isnan(value):
+        return f"cannot be compared with {name}: the median run of neither reached the target"
+    if value == 0:
+        return f"missed the target in the median run, which {name} reached"
+    if math.isinf(value):
+        return f"reached the target, which {name} missed in the median run"
+    times = f"{value:.2f} times as fast as {name} to the target"
+    interval = cell["speed_up_interval"]
+    if interval is None or few:
+        return f"{times}; too few seeds to tell that from luck"
+    low, high = interval
+    bounds = f"95 % interval {bound_text(low)} to {bound_text(high)}"
+    if low > 1:
+        return f"faster, {times} ({bounds})"
+    if high < 1:
+        return f"slower, {times} ({bounds})"
+    return f"no clear difference, {times} ({bounds})"
