@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.errors import DataError
-from momentum_cli.messages import refuse
+from momentum_cli.messages import Said, refuse
 
 FORMAT = "momentumrnn model"
 FORMAT_VERSION = 1
@@ -69,9 +69,50 @@ class Bundle:
             for entry in self.data["state"]
         }
 
+    def check(self, inputs: Tensor, state: dict[str, Tensor] | None) -> None:
+        """Check what a program is called with, alike in every format: some of them take any state, or none, and crash.
+
+        Args:
+            inputs: Of any batch size and length above 0.
+            state: By name, or None.
+
+        Raises:
+            ValueError: A name, a shape or a type is not that of the description, or a token does not exist.
+        """
+        described = self.data["inputs"]
+        _check_tensor("inputs", inputs, described["shape"], described["dtype"], None)
+        if inputs.dtype == torch.int64:
+            count = self.data["model"]["output_size"]
+            low, high = (int(bound) for bound in inputs.aminmax())
+            if low < 0 or high >= count:
+                raise ValueError(refuse("tokens", low if low < 0 else high, f"be from 0 to {count - 1}"))
+        if state is None:
+            return
+        if sorted(state) != sorted(self.state_names):
+            must = f"have the names {', '.join(self.state_names)}" if self.stateful else "be left out: nothing is kept"
+            raise ValueError(refuse("state", Said(", ".join(state) or "none"), must))
+        for entry in self.data["state"]:
+            _check_tensor(
+                f"state {entry['name']!r}", state[entry["name"]], entry["shape"], entry["dtype"], len(inputs)
+            )
+
     def encode(self) -> str:
         """Return the JSON text."""
         return json.dumps(self.data, sort_keys=True, ensure_ascii=False)
+
+
+def _check_tensor(name: str, tensor: Tensor, shape: list[int | str], dtype: str, batch: int | None) -> None:
+    """Check a tensor; a size given by a name is free, but for the batch when that is given."""
+    sizes = [batch if size == "batch" and batch is not None else size for size in shape]
+    words = f"({', '.join(map(str, sizes))})"
+    fits = tensor.dim() == len(sizes) and all(
+        got == size if isinstance(size, int) else got > 0 for got, size in zip(tensor.shape, sizes, strict=True)
+    )
+    if not fits:
+        above = " with sizes above 0" if any(isinstance(size, str) for size in sizes) else ""
+        raise ValueError(refuse(name, tuple(tensor.shape), f"have the shape {words}{above}"))
+    if tensor.dtype != getattr(torch, dtype):
+        raise ValueError(refuse(name, tensor.dtype, f"be {dtype}"))
 
 
 def decode_bundle(text: str | bytes | None, path: Path, export_format: str) -> Bundle:

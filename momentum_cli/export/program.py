@@ -27,5 +27,8 @@ class Program(Protocol):
 
         Returns:
             (B, O) or (B, T, O) float32, and the state after the last step, empty unless stateful.
+
+        Raises:
+            ValueError: Names, shapes, types or tokens are not those of the bundle; see `Bundle.check`.
         """
         ...

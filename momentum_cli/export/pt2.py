@@ -88,6 +88,7 @@ class Pt2Program:
 
     def run(self, inputs: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Run the program, see `Program.run`."""
+        self.bundle.check(inputs, state)
         names = self.bundle.state_names
         before = (state or self.bundle.zero_state(len(inputs))) if names else {}
         with torch.no_grad():

@@ -105,6 +105,7 @@ class EagerProgram:
 
     def run(self, inputs: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Run the program, see `Program.run`."""
+        self.bundle.check(inputs, state)
         names = self.bundle.state_names
         before = tuple(state[name] for name in names) if state else None
         with torch.inference_mode():

@@ -54,6 +54,9 @@ class _Whole(_Program):
 
 class _Stateful(_Program):
     def forward(self, inputs: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        for name in state.keys():  # noqa: SIM118 - TorchScript's dictionaries have no other way
+            if name not in self.names:
+                raise ValueError(f"state '{name}' is unknown; the names are {self.names}")
         before = [state[name] for name in self.names]
         outputs, after = self.model(inputs, None, before)
         named: dict[str, Tensor] = {}
@@ -105,6 +108,7 @@ class TorchScriptProgram:
 
     def run(self, inputs: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Run the program, see `Program.run`."""
+        self.bundle.check(inputs, state)
         with torch.inference_mode():
             if not self.bundle.stateful:
                 return self.module(inputs), {}

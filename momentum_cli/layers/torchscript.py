@@ -70,6 +70,7 @@ class ScriptableLayer(StandIn):
         for name, child in layer.named_children():
             self.add_module(name, child.__prepare_scriptable__())
         layout, recurrence, form = layer.layout, layer.recurrence, layer.dynamics.form
+        self.names = list(layout.names)
         self.shapes = [list(shape) for shape in layout.shapes(1)]
         self.counters = [name == "k" for name in layout.names]
         self.places = layout.places
@@ -140,6 +141,23 @@ class ScriptableLayer(StandIn):
             state.append(torch.zeros([shape[0], batch_size] + shape[2:], dtype=dtype, device=like.device))  # noqa: RUF005
         return state
 
+    def checked(self, state: list[Tensor], batch_size: int) -> list[Tensor]:
+        """Return a state that has the names, shapes and types of `zero_state`; torch's kernels do not look at them."""
+        if len(state) != self.states:
+            raise ValueError(f"`state` must have {self.states} tensors, got {len(state)}; see zero_state(batch_size)")
+        for number in range(self.states):
+            shape = self.shapes[number]
+            expected = [shape[0], batch_size] + shape[2:]  # noqa: RUF005
+            tensor = state[number]
+            if tensor.size() != expected:
+                raise ValueError(
+                    f"state '{self.names[number]}' must have the shape {expected}, got {tensor.size()}; "
+                    "see zero_state(batch_size)"
+                )
+            if tensor.is_floating_point() == self.counters[number]:
+                raise ValueError(f"state '{self.names[number]}' must have the dtype that zero_state(batch_size) gives")
+        return state
+
     @torch.jit.export
     def run_padded(
         self, x: Tensor, state: list[Tensor] | None = None, lengths: Tensor | None = None
@@ -147,11 +165,9 @@ class ScriptableLayer(StandIn):
         """Run padded sequences x (T, B, D) with lengths (B,) of integers; see `RecurrentLayer.run_padded`."""
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             return self.original().run_padded(x, state, lengths)  # type: ignore[no-any-return]
-        if x.size(2) != self.input_size or x.size(0) < 1:
+        if x.dim() != 3 or x.size(2) != self.input_size or x.size(0) < 1:
             raise ValueError(f"`input` must have {self.input_size} channels and at least one step, got {x.size()}")
-        before = self.zero_state(x.size(1)) if state is None else state
-        if len(before) != self.states:
-            raise ValueError(f"`state` must have {self.states} tensors, got {len(before)}; see zero_state(batch_size)")
+        before = self.zero_state(x.size(1)) if state is None else self.checked(state, x.size(1))
         dtype = self.weight_ih_l0.dtype
         # No state below float32, as in `choose_precision`; TorchScript's own loops have no products below it either.
         compute = torch.float32 if dtype in [torch.bfloat16, torch.float16] and not x.is_cuda else dtype

@@ -95,6 +95,7 @@ class ScriptableLanguageModel(StandIn):
         self.embedding = model.embedding
         # Any, because TorchScript takes a comment on types behind an assignment for its own.
         self.layers: Any = nn.ModuleList(scriptable_layer(model.layer[number]) for number in range(len(model.layer)))
+        self.states = len(model.state_names)
         self.distribution = distribution(model.head)
         self.stand_for(model)
 
@@ -104,6 +105,8 @@ class ScriptableLanguageModel(StandIn):
         """Run the model on tokens (B, T); see `LanguageModel.forward`. The state is a list."""
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
             before = self.zero_state(inputs.size(0)) if state is None else state
+            if len(before) != self.states:
+                raise ValueError(f"`state` must have {self.states} tensors, got {len(before)}")
             after: list[Tensor] = []
             x = self.embedding(inputs.transpose(0, 1))
             at = 0

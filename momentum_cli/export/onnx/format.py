@@ -62,6 +62,7 @@ class OnnxProgram:
 
     def run(self, inputs: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Run the program, see `Program.run`."""
+        self.bundle.check(inputs, state)
         feed = {"inputs": inputs.numpy()}
         names = self.bundle.state_names
         if names:

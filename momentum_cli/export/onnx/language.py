@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 from torch import Tensor, nn
 
 from momentum_cli.export.bundle import Bundle
@@ -20,7 +21,11 @@ def write_language(w: Writer, model: LanguageModel, bundle: Bundle) -> None:
     inputs = {entry["name"]: entry["input"] for entry in bundle.data["state"]}
     outputs = {entry["name"]: entry["output"] for entry in bundle.data["state"]}
     table = w.constant(model.embedding.weight.detach().numpy())
-    x = w.op("Gather", [table, w.op("Transpose", ["inputs"], perm=[1, 0])], axis=0)
+    # A negative index would count from the end; a number past the end is refused by every runtime.
+    past = w.scalar(model.embedding.num_embeddings, np.int64)
+    negative = w.op("Less", ["inputs", w.scalar(0, np.int64)])
+    tokens = w.op("Where", [negative, past, "inputs"])
+    x = w.op("Gather", [table, w.op("Transpose", [tokens], perm=[1, 0])], axis=0)
     for number in range(len(model.layer)):
         layer = model.layer[number]
         whole = {name: f"{name.removesuffix('_l0')}_l{number}" for name in layer.state_names}
