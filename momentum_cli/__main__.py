@@ -71,6 +71,9 @@ def _open_descriptors() -> None:
     os.close(descriptor)
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives until the process ends
+    if sys.stdout is not None:
+        # A name with letters that the encoding of the output does not have is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if closed_output:
         os.write(2, b"error: standard output is closed; redirect it, to /dev/null if you do not want it\n")
         sys.exit(_USAGE)

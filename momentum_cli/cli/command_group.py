@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -50,6 +49,7 @@ class CommandGroup(TyperGroup):
         given = list(sys.argv[1:] if args is None else args)
         as_json, debug = _has(given, "--json"), _has(given, "--debug")
         extra["standalone_mode"] = False
+        warnings.showwarning = terminal.print_warning
         if not terminal.is_main_process():
             _silence_stdout()
             # The main process warns about the same.
@@ -62,7 +62,7 @@ class CommandGroup(TyperGroup):
             sys.exit(BROKEN_PIPE)
         except Exception as error:
             if debug:
-                traceback.print_exc()
+                terminal.print_traceback()
             sys.exit(_failed(error, as_json, debug))
         # A command returns nothing; a number is the code of typer.Exit.
         sys.exit(result if isinstance(result, int) else 0)

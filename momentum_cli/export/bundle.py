@@ -92,9 +92,7 @@ class Bundle:
             must = f"have the names {', '.join(self.state_names)}" if self.stateful else "be left out: nothing is kept"
             raise ValueError(refuse("state", Said(", ".join(state) or "none"), must))
         for entry in self.data["state"]:
-            _check_tensor(
-                f"state {entry['name']!r}", state[entry["name"]], entry["shape"], entry["dtype"], len(inputs)
-            )
+            _check_tensor(f"state {entry['name']!r}", state[entry["name"]], entry["shape"], entry["dtype"], len(inputs))
 
     def encode(self) -> str:
         """Return the JSON text."""

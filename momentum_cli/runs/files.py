@@ -6,7 +6,9 @@ import contextlib
 import json
 import math
 import os
+import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,9 +89,26 @@ def json_text(content: Any, indent: int | None = None) -> str:
         RunError: something in it has no JSON form.
     """
     try:
-        return json.dumps(_plain(content), indent=indent, allow_nan=False, ensure_ascii=False)
+        return escaped(json.dumps(_plain(content), indent=indent, allow_nan=False, ensure_ascii=False))
     except (TypeError, ValueError) as error:
         raise RunError(f"cannot write as JSON: {error}") from error
+
+
+_BEYOND_ASCII = re.compile(r"[^\n -~]")
+
+
+def escaped(text: str) -> str:
+    """Return JSON with ``\\u…`` for what could drive a terminal or has no bytes in UTF-8; the values stay the same.
+
+    Names of files and labels hold such characters: control characters above ASCII, changes of direction, and half
+    characters, which stand for bytes of a path that are not UTF-8.
+    """
+    return text if text.isprintable() else _BEYOND_ASCII.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    return json.dumps(character)[1:-1] if unicodedata.category(character) in {"Cc", "Cf", "Cs"} else character
 
 
 def _plain(value: Any) -> Any:

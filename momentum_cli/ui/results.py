@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from momentum_cli.ui.terminal import print_table
+from momentum_cli.wording import printable
 
 
 def print_facts(facts: dict[str, Any]) -> None:
@@ -16,7 +17,7 @@ def print_facts(facts: dict[str, Any]) -> None:
     ]
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
-        print(f"{name.ljust(width)}  {value}")
+        print(printable(f"{name.ljust(width)}  {value}"))
 
 
 def print_dry_run(result: dict[str, Any]) -> None:

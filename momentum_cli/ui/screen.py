@@ -79,7 +79,7 @@ class Screen:
             atexit.register(self._shown.close)  # gives the cursor back
             self._live = Live(
                 console=self.console,
-                get_renderable=lambda: self._shown,
+                get_renderable=lambda: _Spared(self._shown),
                 refresh_per_second=1,  # of Rich's own thread: the clocks move on while one step takes seconds
                 redirect_stdout=self._redirect_stdout,
                 redirect_stderr=self._redirect_stderr,
@@ -100,8 +100,23 @@ class Screen:
 
     def print(self, text: Text, *, soft_wrap: bool = False) -> None:
         """Print above the display, where it stays."""
-        self.console.print(text, soft_wrap=soft_wrap)
+        self.console.print(spared(text), soft_wrap=soft_wrap)
 
     def note(self, text: str, level: Level) -> None:
         """Print a message to the user in the colour of its level."""
-        self.print(Text(printable(note_text(text, level)), style=_NOTE_STYLE[level]))
+        self.print(Text(note_text(text, level), style=_NOTE_STYLE[level]))
+
+
+def spared(text: Text) -> Text:
+    """Return text without anything that could drive the terminal, see `printable`; names may hold anything."""
+    plain = printable(text.plain)
+    return text if plain == text.plain else Text(plain, text.style, no_wrap=text.no_wrap, overflow=text.overflow)
+
+
+class _Spared:
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for text in self._shown.__rich_console__(console, options):
+            yield spared(text) if isinstance(text, Text) else text

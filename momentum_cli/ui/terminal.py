@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
+import warnings
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TextIO
+
+from momentum_cli.wording import printable
 
 
 def is_main_process() -> bool:
@@ -25,17 +29,33 @@ def print_json(value: Any) -> None:
     print(json_text(value))
 
 
+class Output:
+    """Standard output for text of files: a terminal is spared its control characters, a file or a pipe gets them."""
+
+    def __init__(self) -> None:
+        self._stream: TextIO = sys.stdout
+        self._spared = sys.stdout.isatty()
+
+    def write(self, text: str) -> int:
+        """Write a piece of text."""
+        self._stream.write(printable(text) if self._spared else text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand what was written to the system."""
+        self._stream.flush()
+
+
 def print_lines(text: str) -> None:
-    """Write text to stdout as it is."""
-    print(text)
+    """Write lines to stdout, see `Output`."""
+    Output().write(text + "\n")
 
 
 def write_text(text: str) -> None:
-    """Write a piece of text to stdout at once, without a new line; a terminal is spared its control characters."""
-    from momentum_cli.wording import printable
-
-    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
-    sys.stdout.flush()
+    """Write a piece of text to stdout at once, without a new line; see `Output`."""
+    output = Output()
+    output.write(text)
+    output.flush()
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
@@ -46,7 +66,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
         rows: Cells, of one or more lines; None is shown as an empty cell.
         title: Line above the table, or "".
     """
-    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    # Names come from files and may hold anything.
+    columns, title = [printable(column) for column in columns], printable(title)
+    texts = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         lines: list[Sequence[str]] = [columns]
         for row in texts:
@@ -80,14 +102,29 @@ def print_error(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from momentum_cli.wording import printable
-
     # Names of files and keys may hold anything. soft_wrap: a path or a command must stay in one piece to be copied.
     text = Text.assemble(("error: ", "bold red"), (printable(message), "red"))
     Console(stderr=True).print(text, soft_wrap=True)
 
 
 def print_hint(text: str) -> None:
-    """Write what to do about an error to stderr, as it is."""
+    """Write what to do about an error to stderr."""
     if is_main_process():
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
+
+
+def print_traceback() -> None:
+    """Write the exception that is being handled to stderr, with where it was raised."""
+    sys.stderr.write(printable(traceback.format_exc()))
+
+
+def print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Write a warning of Python's to stderr; takes the place of `warnings.showwarning`."""
+    (file or sys.stderr).write(printable(warnings.formatwarning(message, category, filename, lineno, line)))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attack_subjects import FORMATS, make_subjects
+from attack_subjects import FORMATS
 from attacked import Warm
 
 # File and the commands that read it; a damaged copy of the whole folder's file is put in its place.
@@ -26,19 +25,6 @@ READERS: dict[str, list[list[str]]] = {
     "small.yaml": [["validate", "small.yaml"]],
     **{file: [["eval", file], ["predict", file, "table.csv"]] for file in FORMATS.values()},
 }
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
-    with Warm() as commands:
-        yield commands
-
-
-@pytest.fixture(scope="module")
-def whole(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole")
-    make_subjects(warm, folder)
-    return folder
 
 
 def damaged(content: bytes, random_: random.Random) -> bytes:
@@ -60,33 +46,33 @@ def damaged(content: bytes, random_: random.Random) -> bytes:
     return content[:at] if kind == "cut" else b""
 
 
-def many(warm: Warm, whole: Path, folder: Path, tries: int, seed: int) -> list[str]:
+def many(warm: Warm, subjects: Path, folder: Path, tries: int, seed: int) -> list[str]:
     """Damage files one at a time; return what is wrong with the answers."""
     random_ = random.Random(seed)
     faults: list[str] = []
     names = list(READERS)
-    shutil.copytree(whole, folder)
+    shutil.copytree(subjects, folder)
     for count in range(tries):
         name = names[count % len(names)]
         path = folder / name
-        path.write_bytes(damaged((whole / name).read_bytes(), random_))
+        path.write_bytes(damaged((subjects / name).read_bytes(), random_))
         for arguments in READERS[name]:
             ended = warm.run(*arguments, folder=folder, seconds=60)
             # Text that is still well-formed is another content, and no damage that could be seen.
             found = ended.faults([0, 2, 3, 4])
             faults += [f"{name} ({count}), {' '.join(arguments)}: {each}" for each in found]
         shutil.rmtree(folder)
-        shutil.copytree(whole, folder)
+        shutil.copytree(subjects, folder)
     print(f"damaged files: {tries} tried, {len(faults)} failed")
     return faults
 
 
 @pytest.mark.timeout(280)
-def test_a_damaged_file_is_refused_by_name(warm: Warm, whole: Path, tmp_path: Path) -> None:
-    assert many(warm, whole, tmp_path / "damaged", len(READERS), seed=0) == []
+def test_a_damaged_file_is_refused_by_name(warm: Warm, subjects: Path, tmp_path: Path) -> None:
+    assert many(warm, subjects, tmp_path / "damaged", len(READERS), seed=0) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_many_damaged_files_are_refused_by_name(warm: Warm, whole: Path, tmp_path: Path) -> None:
-    assert many(warm, whole, tmp_path / "damaged", 2000, seed=1) == []
+def test_many_damaged_files_are_refused_by_name(warm: Warm, subjects: Path, tmp_path: Path) -> None:
+    assert many(warm, subjects, tmp_path / "damaged", 2000, seed=1) == []

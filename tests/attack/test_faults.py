@@ -11,11 +11,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attack_subjects import FORMATS, make_subjects
+from attack_subjects import FORMATS
 from attacked import Warm, attack, command, unfinished
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts, /dev/full and pipes of Linux")
@@ -34,20 +33,7 @@ WRITERS: dict[str, list[str]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
-    with Warm() as commands:
-        yield commands
-
-
-@pytest.fixture(scope="module")
-def base(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("faults")
-    make_subjects(warm, folder)
-    return folder
-
-
-def on_a_disk(arguments: list[str], base: Path, disk: Path, options: str, fill: int) -> list[str]:
+def on_a_disk(arguments: list[str], subjects: Path, disk: Path, options: str, fill: int) -> list[str]:
     """Run a command whose output is on a small file system; return what is wrong with its end and what it leaves.
 
     Args:
@@ -65,7 +51,7 @@ def on_a_disk(arguments: list[str], base: Path, disk: Path, options: str, fill: 
         f"mount -o remount,{options} {disk}; {shlex.join(command(*words))}; code=$?;"
         f"find {disk} -name '.*' ! -name .momentumrnn-run > {listing}; exit $code"
     )
-    ended = attack(["unshare", "--mount", "--user", "--map-root-user", "sh", "-c", script], base, seconds=200)
+    ended = attack(["unshare", "--mount", "--user", "--map-root-user", "sh", "-c", script], subjects, seconds=200)
     left = [line for line in listing.read_text().splitlines() if Path(line).name not in (".", "..")]
     codes = [1] if "ro" not in options else [2, 3]
     faults = ended.faults(codes)
@@ -83,15 +69,15 @@ def can_mount() -> bool:
     )
 
 
-def many(base: Path, folder: Path, names: list[str], fills: list[int]) -> list[str]:
+def many(subjects: Path, folder: Path, names: list[str], fills: list[int]) -> list[str]:
     faults, tried = [], 0
     for name in names:
         for fill in fills:
             tried += 1
-            found = on_a_disk(WRITERS[name], base, folder / f"disk{tried}", "rw", fill)
+            found = on_a_disk(WRITERS[name], subjects, folder / f"disk{tried}", "rw", fill)
             faults += [f"{name}, {fill} bytes taken: {each}" for each in found]
         tried += 1
-        found = on_a_disk(WRITERS[name], base, folder / f"disk{tried}", "ro", 0)
+        found = on_a_disk(WRITERS[name], subjects, folder / f"disk{tried}", "ro", 0)
         faults += [f"{name}, read-only: {each}" for each in found]
     print(f"full and read-only disks: {tried} tried, {len(faults)} failed")
     return faults
@@ -99,15 +85,15 @@ def many(base: Path, folder: Path, names: list[str], fills: list[int]) -> list[s
 
 @pytest.mark.timeout(280)
 @pytest.mark.skipif(not can_mount(), reason="this system does not let the test mount a small file system")
-def test_a_full_disk_is_told_and_leaves_nothing(base: Path, tmp_path: Path) -> None:
-    assert many(base, tmp_path, ["pt2"], [65_536]) == []
+def test_a_full_disk_is_told_and_leaves_nothing(subjects: Path, tmp_path: Path) -> None:
+    assert many(subjects, tmp_path, ["pt2"], [65_536]) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not can_mount(), reason="this system does not let the test mount a small file system")
-def test_full_and_read_only_disks_are_told_and_leave_nothing(base: Path, tmp_path: Path) -> None:
-    assert many(base, tmp_path, list(WRITERS), [65_536]) == []
+def test_full_and_read_only_disks_are_told_and_leave_nothing(subjects: Path, tmp_path: Path) -> None:
+    assert many(subjects, tmp_path, list(WRITERS), [65_536]) == []
 
 
 def special(kind: str, path: Path) -> None:
@@ -143,12 +129,12 @@ READERS: dict[str, list[list[str]]] = {
 }
 
 
-def specials(warm: Warm, base: Path, folder: Path, kinds: list[str], names: list[str]) -> list[str]:
+def specials(warm: Warm, subjects: Path, folder: Path, kinds: list[str], names: list[str]) -> list[str]:
     faults, tried = [], 0
     for kind in kinds:
         for name in names:
             shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(base, folder)
+            shutil.copytree(subjects, folder)
             special(kind, folder / name)
             for arguments in READERS[name]:
                 tried += 1
@@ -162,25 +148,25 @@ def specials(warm: Warm, base: Path, folder: Path, kinds: list[str], names: list
 
 
 @pytest.mark.timeout(600)
-def test_a_pipe_is_no_file(warm: Warm, base: Path, tmp_path: Path) -> None:
-    assert specials(warm, base, tmp_path / "w", ["pipe"], ["r.yaml", "table.csv", "model.pt2", "p.jsonl"]) == []
+def test_a_pipe_is_no_file(warm: Warm, subjects: Path, tmp_path: Path) -> None:
+    assert specials(warm, subjects, tmp_path / "w", ["pipe"], ["r.yaml", "table.csv", "model.pt2", "p.jsonl"]) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_what_is_no_file_is_not_opened(warm: Warm, base: Path, tmp_path: Path) -> None:
+def test_what_is_no_file_is_not_opened(warm: Warm, subjects: Path, tmp_path: Path) -> None:
     kinds = ["pipe", "/dev/zero", "/dev/full", "circle", "folder"]
-    assert specials(warm, base, tmp_path / "w", kinds, list(READERS)) == []
+    assert specials(warm, subjects, tmp_path / "w", kinds, list(READERS)) == []
 
 
 PRINTERS = [["eval", "run"], ["recipes", "list"], ["recipes", "show", "digits"], ["summary", "small.yaml"], ["--help"]]
 
 
 @pytest.mark.timeout(600)
-def test_a_full_standard_output_is_told(warm: Warm, base: Path) -> None:
+def test_a_full_standard_output_is_told(warm: Warm, subjects: Path) -> None:
     faults = []
     for arguments in PRINTERS:
-        ended = warm.run(*arguments, folder=base, output="/dev/full")
+        ended = warm.run(*arguments, folder=subjects, output="/dev/full")
         faults += [f"{arguments}: {each}" for each in ended.faults([1])]
         if "standard output: No space left on device" not in ended.error:
             faults.append(f"{arguments}: {ended.error}")
@@ -189,14 +175,14 @@ def test_a_full_standard_output_is_told(warm: Warm, base: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_closed_standard_output_and_a_missing_folder_are_told(base: Path, tmp_path: Path) -> None:
+def test_a_closed_standard_output_and_a_missing_folder_are_told(subjects: Path, tmp_path: Path) -> None:
     line = shlex.join(command("recipes", "list"))
-    ended = attack(["sh", "-c", f"{line} >&-"], base)
+    ended = attack(["sh", "-c", f"{line} >&-"], subjects)
     assert ended.faults([2]) == []
     assert "standard output is closed" in ended.error
-    assert attack(["sh", "-c", f"{line} 2>&-"], base).code == 0
+    assert attack(["sh", "-c", f"{line} 2>&-"], subjects).code == 0
     gone = tmp_path / "gone"
     gone.mkdir()
     ended = attack(["sh", "-c", f"rmdir {gone}; {shlex.join(command('train', 'digits'))}"], gone)
     assert ended.faults([2, 3]) == []
-    assert unfinished(base) == []
+    assert unfinished(subjects) == []

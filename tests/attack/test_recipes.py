@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ PIECES = [
     "010", "9" * 400, "null", "~", "true", "2001-12-14t21:59:43.10-05:00", "cells: &a {lstm: *a}", "path: \"a\\0b\"",
     "task:", "model:", "train:", "optimizer:", "lr: -1", "hidden_size: 0", "x" * 2000, "[" * 400, "? [1, 2]", "{}: 1",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
-    with Warm() as commands:
-        yield commands
 
 
 def mutated(random_: random.Random) -> str:

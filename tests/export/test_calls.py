@@ -115,7 +115,7 @@ def test_the_files_themselves_refuse_another_batch(request: pytest.FixtureReques
         call, zeros = bare(program), program.bundle.zero_state
         assert call(torch.rand(2, 3, 8), zeros(2))[0].shape == (2, 10)
         for batch, other in ((1, 2), (2, 1), (5, 1)):
-            with pytest.raises(Exception, match="(?i)shape|dimension|initial") as caught:
+            with pytest.raises(Exception, match=r"(?i)shape|dimension|initial") as caught:
                 call(torch.rand(batch, 3, 8), zeros(other))
             if name == "torchscript":
                 assert f"state 'h' must have the shape [1, {batch}, 4], got [1, {other}, 4]" in str(caught.value)

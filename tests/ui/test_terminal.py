@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
 from typing import Any
 
 import pytest
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
 
 from momentum_cli.recipe.shipped import describe_recipes
 from momentum_cli.ui import results, terminal
+from momentum_cli.ui.screen import Screen
 
 EXPORTED: dict[str, Any] = {
     "file": "a.onnx",
@@ -67,3 +72,57 @@ def test_recipes_are_told_in_whole_sentences() -> None:
     for recipe in describe_recipes():
         assert recipe["about"].endswith("."), recipe["name"]
         assert 30 < len(recipe["about"]) < 250, recipe["name"]
+
+
+def test_nothing_that_people_read_drives_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = "a\x1b]0;title\x07\x9b31mb\u202e"
+    spelled = "a\\x1b]0;title\\x07\\x9b31mb\\u202e"
+
+    def shown() -> str:
+        text = "".join(capsys.readouterr())
+        assert not {"\x1b]", "\x07", "\x9b", "\u202e"} & {text[at : at + n] for at in range(len(text)) for n in (1, 2)}
+        return text
+
+    terminal.print_table([evil], [[evil]], evil)
+    assert shown().count(spelled) == 3
+    results.print_facts({evil: evil})
+    assert shown().count(spelled) == 2
+    for write in (terminal.print_error, terminal.print_hint):
+        write(evil)
+        assert spelled in shown()
+    terminal.print_warning(evil, UserWarning, "file.py", 1)
+    assert spelled in shown()
+    terminal.print_json({evil: evil})
+    assert json.loads(shown()) == {evil: evil}
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for print_ in (terminal.print_lines, terminal.write_text):
+        print_(evil)
+        assert spelled in shown()
+
+
+def test_a_file_gets_the_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.print_lines("a\tb\x1b[0m")
+    terminal.write_text("é\x9b")
+    assert capsys.readouterr().out == "a\tb\x1b[0m\né\x9b"
+
+
+def test_a_live_display_drives_the_terminal_alone() -> None:
+    class Shown:
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            yield Text("name\x1b]0;title\x07", style="bold")
+
+        def close(self) -> None:
+            pass
+
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, highlight=False)
+    screen = Screen(stream, Shown(), clock=lambda: 0.0, shortest_seconds=1.0, longest_seconds=1.0, console=console)
+    screen.draw(0.0)
+    screen.print(Text("above\x9b31m"))
+    screen.note("note\u202e", "warning")
+    screen.close(erase=False)
+    text = stream.getvalue()
+    assert all(word in text for word in ("name\\x1b]0;title\\x07", "above\\x9b31m", "warning: note\\u202e"))
+    assert not any(mark in text for mark in ("\x1b]", "\x07", "\x9b", "\u202e"))

@@ -5,7 +5,6 @@ Samples are read, run in batches and written as they come, so that the length of
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from momentum_cli.messages import refuse, unknown
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.runs.files import replacing
 from momentum_cli.runs.output import check_output_file
+from momentum_cli.ui.terminal import Output
 
 # By the kind of preprocessing that the data set of the model describes.
 READERS: dict[str, type[Reader]] = {
@@ -115,5 +115,5 @@ def _open_writer(format: str, path: Path | None, stack: ExitStack) -> Writer:
     if format == "npz":
         assert path is not None
         return NpzWriter(path)
-    stream = sys.stdout if path is None else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+    stream = Output() if path is None else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
     return JsonlWriter(stream) if format == "jsonl" else CsvWriter(stream)

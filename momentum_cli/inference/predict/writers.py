@@ -12,15 +12,27 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 import numpy as np
 
 from momentum_cli.errors import DataError
 from momentum_cli.metrics import METRICS
-from momentum_cli.runs.files import json_text
+from momentum_cli.runs.files import escaped, json_text
 
 _SCORES = ("tokens", "frames", *METRICS)
+
+
+class Stream(Protocol):
+    """What a writer of text writes to."""
+
+    def write(self, text: str, /) -> int:
+        """Take a piece of text."""
+        ...
+
+    def flush(self) -> None:
+        """Hand what was written to the system."""
+        ...
 
 
 class Writer(Protocol):
@@ -38,14 +50,14 @@ class Writer(Protocol):
 class JsonlWriter:
     """Writes one JSON object per line."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
         """Write a line."""
         try:
             # Almost every record has a JSON form as it is, and to look at each value first takes twice as long.
-            text = json.dumps(record, allow_nan=False, ensure_ascii=False)
+            text = escaped(json.dumps(record, allow_nan=False, ensure_ascii=False))
         except (TypeError, ValueError):
             text = json_text(record)
         self._stream.write(text + "\n")
@@ -61,7 +73,7 @@ class CsvWriter:
     Source, row; then label and probability of the best, the second, …; or values.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._writer = csv.writer(stream, lineterminator="\n")
         self._heading: list[str] | None = None
