@@ -70,7 +70,7 @@ class RichBenchUi(NullBenchUi):
         if over and state.id not in self._ended:
             self._ended.append(state.id)
             if state.status == "failed":
-                self._screen.print(Text(outcome_text(state), style=ERROR), soft_wrap=True)
+                self._screen.print(Text(printable(outcome_text(state)), style=ERROR), soft_wrap=True)
         now = self._clock()
         if over or now >= self._screen.next_draw:
             self._screen.draw(now)
@@ -81,7 +81,7 @@ class RichBenchUi(NullBenchUi):
     def finish(self, summary: SummaryLines) -> None:
         self._screen.close(erase=True)
         for line in summary(self._screen.console.width):
-            self._screen.print(Text(line), soft_wrap=True)
+            self._screen.print(Text(printable(line)), soft_wrap=True)
 
     def download(self, name: str, done: int, total: int | None) -> None:
         self._downloads[name] = (done, total)
@@ -114,7 +114,7 @@ class RichBenchUi(NullBenchUi):
         yield from board
         for name, (size, total) in list(self._downloads.items()):
             whole = f" of {bytes_text(total)}" if total else ""
-            yield Text(f"downloading {name}: {bytes_text(size)}{whole}", style=LABEL)
+            yield Text(printable(f"downloading {name}: {bytes_text(size)}{whole}"), style=LABEL)
 
     def _lines(self, states: Sequence[RunState], room: int, width: int) -> Iterator[Text]:
         """One line per run; of too many, the running ones and the last to end."""

@@ -98,7 +98,7 @@ class RichUi(NullUi):
         run = self._progress.run
         self._evaluating = None
         reached = self._progress.evaluated(evaluation)
-        text = Text(evaluation_text(evaluation, run))
+        text = Text(printable(evaluation_text(evaluation, run)))
         text.highlight_regex(r"\(best\)$", GOOD)
         self._screen.print(text)
         if reached and self._progress.reached is not None:
@@ -125,7 +125,7 @@ class RichUi(NullUi):
     def download(self, name: str, done: int, total: int | None) -> None:
         if total is not None and done >= total:
             if self._downloads.pop(name, None) is not None:
-                self._screen.print(Text(f"downloaded {name} ({bytes_text(done)})"))
+                self._screen.print(Text(printable(f"downloaded {name} ({bytes_text(done)})")))
             return
         self._downloads[name] = (done, total)
         now = self._clock()

@@ -104,11 +104,14 @@ class Screen:
 
     def note(self, text: str, level: Level) -> None:
         """Print a message to the user in the colour of its level."""
-        self.print(Text(note_text(text, level), style=_NOTE_STYLE[level]))
+        self.print(Text(printable(note_text(text, level)), style=_NOTE_STYLE[level]))
 
 
 def spared(text: Text) -> Text:
-    """Return text without anything that could drive the terminal, see `printable`; names may hold anything."""
+    """Return text without anything that could drive the terminal, see `printable`; names may hold anything.
+
+    `Text` itself drops a few of these characters, so a line that should show them is made `printable` first.
+    """
     plain = printable(text.plain)
     return text if plain == text.plain else Text(plain, text.style, no_wrap=text.no_wrap, overflow=text.overflow)
 
