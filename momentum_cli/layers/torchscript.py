@@ -149,7 +149,7 @@ class ScriptableLayer(StandIn):
             shape = self.shapes[number]
             expected = [shape[0], batch_size] + shape[2:]  # noqa: RUF005
             tensor = state[number]
-            if tensor.size() != expected:
+            if list(tensor.size()) != expected:
                 raise ValueError(
                     f"state '{self.names[number]}' must have the shape {expected}, got {tensor.size()}; "
                     "see zero_state(batch_size)"
