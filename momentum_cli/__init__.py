@@ -9,7 +9,7 @@ Names are imported when they are first used, so that the command line starts wit
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing's own takes longer to import than all of this, and signals are not handled before
+TYPE_CHECKING = False  # importing typing takes longer than the rest, and signals are not handled until it is done
 if TYPE_CHECKING:
     from typing import Any
 

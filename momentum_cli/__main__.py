@@ -25,8 +25,8 @@ def main() -> None:
     _on_signal(_end)
     sys.unraisablehook = _unraisable
     _open_descriptors()
-    # GNU's OpenMP lets idle threads spin for milliseconds by default; on a machine with other work to do that made
-    # small steps ten times slower, and a shorter spin costs nothing on an idle one. It is read when torch is loaded.
+    # GNU's OpenMP lets idle threads spin for milliseconds by default; on a busy machine that made small steps ten times
+    # slower, while a shorter spin costs nothing on an idle one. The variable is read when torch is loaded.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     from momentum_cli.cli import app
@@ -37,7 +37,7 @@ def main() -> None:
     except Stopped as stop:  # outside a command: while its arguments are read
         _end(stop.number)
     finally:
-        # The command is over; what is left is Python's own end, where an exception has nobody to catch it.
+        # The command is over; during Python's own shutdown nothing catches an exception.
         _on_signal(_end)
 
 
@@ -57,14 +57,14 @@ def _end(number: int, frame: FrameType | None = None) -> NoReturn:
 
 
 def _unraisable(event: Any) -> None:
-    """Obey a signal whose exception was raised where Python can only report it, in a destructor for example."""
+    """Obey a signal whose exception was raised where Python can only report it, such as in a destructor."""
     if isinstance(event.exc_value, Stopped):
         _end(event.exc_value.number)
     sys.__unraisablehook__(event)
 
 
 def _open_descriptors() -> None:
-    """Give closed standard streams a place, or the first files that are opened would be taken for them."""
+    """Open closed standard streams on a null device, or the first opened files would take their descriptors."""
     closed_output = sys.stdout is None
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass

@@ -1,8 +1,8 @@
-"""The C library's allocator: whether memory that a step frees stays with the process.
+"""The C library's allocator: keeping memory that a step frees with the process.
 
-glibc takes each large block from the operating system and gives it back when it is freed, so that a training step that
-frees its activations pays for clearing the same pages at the next one: about half the time of a step of
-`torch.nn.LSTM` on a CPU. Commands keep the memory; importing the package changes nothing.
+glibc takes each large block from the operating system and returns it when it is freed, so that after a training step
+frees its activations, the next step pays for clearing the same pages: about half the time of a step of `torch.nn.LSTM`
+on a CPU. Commands keep the memory; importing the package changes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ctypes
 import os
 
 SETTING = "MOMENTUMRNN_KEEP_MEMORY"
-"""Environment variable; 0 leaves the allocator as it is, in the process and in those that it starts."""
+"""Environment variable; 0 leaves the allocator unchanged, in the process and in those that it starts."""
 
 # The parameters of mallopt(3). M_MMAP_THRESHOLD would do as well, but cannot be set above 32 MiB in every version.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -21,27 +21,27 @@ _done: dict[str, bool] = {}
 
 
 def keep_memory() -> bool:
-    """Let freed memory stay with this process for its next blocks, where the C library is glibc.
+    """Let freed memory stay with this process for its next blocks, if the C library is glibc.
 
-    The process then holds as much as it ever used at one time, and somewhat more where blocks of many sizes leave gaps.
+    The process then holds as much as it ever used at one time, and somewhat more if blocks of many sizes leave gaps.
 
     Returns:
-        Whether it does from now on; `reason` says why not.
+        True if memory is kept from now on; otherwise `reason` says why not.
     """
     if reason() is None and not kept():
         mallopt = ctypes.CDLL(None).mallopt
-        # No block is mapped on its own, and the top of the heap is never given back.
+        # No block gets a mapping of its own, and the top of the heap is never returned.
         _done["kept"] = bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
     return kept()
 
 
 def kept() -> bool:
-    """Return whether `keep_memory` has worked in this process."""
+    """Return True if `keep_memory` has worked in this process."""
     return _done.get("kept", False)
 
 
 def reason() -> str | None:
-    """Return why `keep_memory` leaves the allocator alone, or None where it does not."""
+    """Return why `keep_memory` leaves the allocator unchanged, or None if it does not."""
     try:
         glibc = (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
     except (AttributeError, ValueError, OSError):

@@ -1,7 +1,7 @@
 """The errors a user can meet, each with the exit code of the command line.
 
-0 is success, 130 and 143 are SIGINT and SIGTERM; every other code belongs to one class below. A message says what was
-got, what is allowed and what to do; the command line prints it without a traceback.
+0 is success, 130 and 143 are SIGINT and SIGTERM; every other code belongs to one class below. A message says what a
+value must be, what it was and what to do; the command line prints it without a traceback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class MomentumError(Exception):
-    """Base of all errors that are shown to the user as a message."""
+    """Base class of all errors that are shown to the user as a message."""
 
     exit_code: int = 1
 
@@ -33,11 +33,11 @@ class RecipeError(MomentumError):
 
 
 class SettingError(RecipeError, ValueError):
-    """An environment variable is wrong (exit 2); for callers of the library a ValueError."""
+    """An environment variable is wrong (exit 2); also a ValueError, for callers of the library."""
 
 
 class DataError(MomentumError):
-    """Data or a saved model is missing, damaged or of another kind (exit 3)."""
+    """Data or a saved model is missing, damaged or something else (exit 3)."""
 
     exit_code = 3
 
@@ -56,19 +56,19 @@ class Interrupted(MomentumError):
         self.exit_code = 128 + signal_number
 
 
-# A machine at its limits; the same command may work later.
+# The machine is at its limits; the same command may work later.
 _LIMITS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 
 def system_error(error: OSError, path: str | os.PathLike[str] = "") -> MomentumError:
-    """Return an error of the operating system as one of ours: "PATH: No space left on device".
+    """Convert an error of the operating system to one of ours: "PATH: No space left on device".
 
     Args:
-        error: What the system said.
-        path: What was read or written; "" for the path that the error names.
+        error: The system's error.
+        path: The path that was read or written; "" for the path in the error.
 
     Returns:
-        A RunError where the machine is at its limit (space, quota, memory, open files), else a DataError.
+        A RunError if the machine is at its limit (space, quota, memory, open files), else a DataError.
     """
     reason = error.strerror or str(error)
     place = error.filename if error.filename is not None and not path else path
@@ -79,16 +79,17 @@ def system_error(error: OSError, path: str | os.PathLike[str] = "") -> MomentumE
 
 
 class Stopped(BaseException):
-    """SIGINT or SIGTERM arrived where nothing has to be saved.
+    """SIGINT or SIGTERM arrived when nothing has to be saved.
 
-    Not an Exception, or the work around it would continue; not a KeyboardInterrupt, which Typer would take for itself.
+    Not an Exception, or the interrupted code could handle it and continue; not a KeyboardInterrupt, which Typer would
+    handle itself.
 
     Args:
-        number: Of the signal.
+        number: Number of the signal.
 
     Attributes:
-        latest: Of the class: the newest one. A module written in C whose import it interrupts replaces it by an error
-            of its own.
+        latest: Class attribute: the newest instance. A C module whose import is interrupted replaces it by its own
+            error.
     """
 
     latest: ClassVar[Stopped | None] = None

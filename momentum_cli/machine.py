@@ -30,12 +30,12 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Return the facts to judge and repeat a result; environment variables are left out, as they may hold secrets.
+    """Return the facts needed to judge and repeat a result, without environment variables, which may hold secrets.
 
     Returns:
-        JSON-able: started (UTC), argv, python, platform, packages, git (commit and whether files are changed, of the
-        current folder; None outside a repository), cpu (name, cores, memory_bytes), threads, memory_kept (whether
-        freed memory stays with the process, see `momentum_cli.allocator`), devices, cuda, cudnn.
+        JSON-able: started (UTC), argv, python, platform, packages, git (commit of the current folder, and True if files
+        are changed; None outside a repository), cpu (name, cores, memory_bytes), threads, memory_kept (True if freed
+        memory stays with the process, see `momentum_cli.allocator`), devices, cuda, cudnn.
     """
     import torch
 
@@ -66,7 +66,7 @@ def environment() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """Return the name of the processor, or its architecture where the system does not know the name."""
+    """Return the name of the processor, or its architecture if the system does not report the name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
@@ -77,7 +77,7 @@ def cpu_name() -> str:
 
 
 def usable_cores() -> int:
-    """Return the cores that this process may use, which in a container are fewer than the machine has."""
+    """Return the number of cores that this process may use, which in a container may be fewer than the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -90,11 +90,11 @@ def package_version(name: str) -> str | None:
 
 
 def _git() -> dict[str, Any] | None:
-    """Return the commit of the current folder and if files differ from it.
+    """Return the commit of the current folder, and True if files differ from it.
 
-    The folder may be a stranger's, and the configuration in its ``.git`` names programs that git runs to find out what
-    has changed (``core.fsmonitor``, filters). So git compares under an empty configuration, in a folder of our own that
-    only borrows the objects and a copy of the index.
+    The folder may be a stranger's, and the configuration in its ``.git`` can name programs that git runs to detect
+    changes (``core.fsmonitor``, filters). So git compares with an empty configuration, in a folder of our own that only
+    borrows the objects and a copy of the index.
     """
     asked = _git_output("rev-parse", "--path-format=absolute", "HEAD", "--show-toplevel", "--git-path", "objects")
     index = _git_output("rev-parse", "--path-format=absolute", "--git-path", "index")
@@ -118,7 +118,7 @@ def _git() -> dict[str, Any] | None:
 
 def _git_output(*arguments: str, folder: str | None = None, variables: dict[str, str] | None = None) -> str | None:
     try:
-        # No optional locks: reading must not get in the way of a git command that the user runs at the same time.
+        # No optional locks: reading must not disturb a git command that the user runs at the same time.
         answer = subprocess.run(
             ["git", "--no-optional-locks", *arguments],
             capture_output=True,
@@ -141,7 +141,7 @@ def _memory_bytes() -> int | None:
 
 
 def available_bytes() -> int | None:
-    """Return the memory that new work can have without swapping, or None where the system does not report it."""
+    """Return the bytes of memory available without swapping, or None if the system does not report it."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -152,14 +152,14 @@ def available_bytes() -> int | None:
 
 
 def require_memory(needed: int, what: str) -> None:
-    """Refuse what cannot fit into memory, before it is asked for: a system that promises too much kills the process.
+    """Refuse work that cannot fit into memory before allocating it, because a system that overcommits kills the process.
 
     Args:
-        needed: Bytes, rather too few than too many.
-        what: What needs them, with the options to change, for the message.
+        needed: Bytes, a lower bound.
+        what: The work and the options to change, for the message.
 
     Raises:
-        RunError: There are fewer.
+        RunError: Less memory is available.
     """
     there = available_bytes()
     if there is not None and needed > there:
@@ -171,14 +171,14 @@ _CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 def resident_bytes() -> int | None:
-    """Return the bytes resident now, or None where the system does not report it (Linux does)."""
+    """Return the resident bytes, or None if the system does not report them (Linux does)."""
     return _field("VmRSS")
 
 
 def peak_resident_bytes() -> int | None:
     """Return the largest number of resident bytes so far, or None on Windows.
 
-    On Linux from /proc: the peak of getrusage starts from that of the parent process.
+    On Linux from /proc, because the peak of getrusage starts from that of the parent process.
     """
     peak = _field("VmHWM")
     if peak is not None or sys.platform == "win32":
@@ -190,7 +190,7 @@ def peak_resident_bytes() -> int | None:
 
 
 def forget_peak() -> bool:
-    """Reset the peak to the memory resident now; return whether the system could (Linux, unless forbidden)."""
+    """Reset the peak to the memory resident now; return True if the system could (Linux, unless forbidden)."""
     try:
         _CLEAR_REFS.write_text("5", encoding="ascii")
     except OSError:

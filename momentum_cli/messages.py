@@ -1,4 +1,4 @@
-"""Messages of refusals: one wording for names that do not exist, with the nearest, and for wrong values."""
+"""Messages of refusals: one wording for unknown names, with the nearest known one, and for wrong values."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-# More names than this are a wall of text at the end of a message.
+# A message lists at most this many names.
 _READABLE = 12
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
-    """Return the allowed name that is most like `name`, or None when none is like it; case does not count."""
+    """Return the allowed name most similar to `name`, ignoring case, or None if none is similar."""
     folded = {candidate.casefold(): candidate for candidate in allowed}
     found = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
     return folded[found[0]] if found else None
 
 
 def unknown(what: str, name: str, allowed: Iterable[str], owner: str = "", *, listed_by: str = "") -> str:
-    """Return the message for a name that does not exist: what was got, the nearest name and all allowed ones.
+    """Return the message for an unknown name: the name, the nearest known one and all known ones.
 
     Args:
-        what: What it is the name of, such as "cell" or "key".
-        name: What was got.
-        allowed: The names that exist, in the order to show them.
-        owner: What the names belong to, such as "optimizer adam"; "" for nothing.
-        listed_by: A command that shows them, named in place of all names where there are too many to read.
+        what: The kind of object named, such as "cell" or "key".
+        name: The unknown name.
+        allowed: The known names, in the order to show them.
+        owner: The owner of the names, such as "optimizer adam"; "" for none.
+        listed_by: A command that lists the names, given instead of them if there are too many to read.
     """
     names = list(allowed)
     of = f" of {owner}" if owner else ""
@@ -33,19 +33,19 @@ def unknown(what: str, name: str, allowed: Iterable[str], owner: str = "", *, li
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """Return "; did you mean …?" with the nearest allowed name, or "" when none is like it."""
+    """Return "; did you mean …?" with the nearest allowed name, or "" if none is similar."""
     close = nearest(name, allowed)
     return f"; did you mean {close!r}?" if close else ""
 
 
 def allowed_names(names: Sequence[str], listed_by: str = "") -> str:
-    """Return all names, or how many there are and the command that shows them when they are too many to read."""
+    """Return all names, or their number and the command that lists them if they are too many to read."""
     if listed_by and len(names) > _READABLE:
         return f"{listed_by} shows all {len(names)}"
     return f"allowed: {', '.join(names) or 'none'}"
 
 
-# What was wanted, by the codes of pydantic's errors; those of comparisons carry their limit.
+# The expected value by the code of pydantic's error; codes of comparisons come with their limit.
 _WANTED = {
     "int_type": "an integer",
     "int_parsing": "an integer",
@@ -73,7 +73,7 @@ _LONGEST = 60
 
 
 def describe_value(value: Any) -> str:
-    """Return what a value is, for messages: mappings and lists in a word, long texts by their beginning."""
+    """Describe a value for messages: mappings and lists in a word, long texts by their beginning."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
@@ -85,7 +85,7 @@ def describe_value(value: Any) -> str:
 
 
 class Said(str):
-    """Words for what was got, such as "3 tensors", which are shown as they are; other text is quoted."""
+    """A description of a value, such as "3 tensors", which is shown as it is; other text is quoted."""
 
     __slots__ = ()
 
@@ -97,11 +97,11 @@ def refuse(name: str, got: Any, must: str, remedy: str = "") -> str:
     """Return the message that refuses a value: "`momentum` must be in [0, 1), got 1.3".
 
     Args:
-        name: The argument or option; a name of Python or of a recipe is quoted, a flag or a path is not. "" where the
-            message follows the name anyway.
-        got: Its value, or `Said` words for it.
-        must: The rest of the sentence behind "must", such as "be in [0, 1)".
-        remedy: What to do about it, behind a semicolon; "" where the sentence says it.
+        name: The argument or option; a name in Python or in a recipe is quoted, a flag or a path is not. "" if the
+            caller puts the name in front.
+        got: Its value, or a `Said` description of it.
+        must: The rest of the sentence after "must", such as "be in [0, 1)".
+        remedy: What to do about it, after a semicolon; "" if the sentence says it.
     """
     shown = f"`{name}`" if name.replace(".", "_").isidentifier() else name
     return f"{shown} must {must}, got {describe_value(got)}".lstrip() + (f"; {remedy}" if remedy else "")

@@ -43,7 +43,7 @@ METRICS: dict[str, Metric] = {
     "accuracy": Metric("correct", "judged", higher_is_better=True, fraction=True),
     "mse": Metric("squares"),
     "mae": Metric("magnitudes"),
-    # Of the cross-entropy of a token in nats: e to the power of it, or the same in bits.
+    # From the cross-entropy per token in nats: its exponential, or its value in bits.
     "perplexity": Metric("loss", of_mean=_exp),
     "bits_per_character": Metric("loss", of_mean=_bits),
     "bits_per_byte": Metric("loss", of_mean=_bits),

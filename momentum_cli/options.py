@@ -21,7 +21,7 @@ Path = tuple[str, ...]
 
 
 class Problem(NamedTuple):
-    """One mistake: the path of keys to it, and what is wrong, what is allowed."""
+    """One mistake: the path of keys to it, and its description."""
 
     path: Path
     message: str
@@ -33,8 +33,8 @@ class Option(NamedTuple):
     Args:
         name: Its key.
         annotation: Its type.
-        default: `dataclasses.MISSING` when it must be given.
-        range: The values it takes, for people: the ``range`` in the metadata of a dataclass field, or the type.
+        default: `dataclasses.MISSING` if it is required.
+        range: Its values as text: the ``range`` in the metadata of a dataclass field, or the type.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Option(NamedTuple):
 
 
 def reject_bool(value: Any) -> Any:
-    """Return `value` unless it is a bool, which Python would take for 0 or 1.
+    """Return `value` unless it is a bool, which Python would treat as 0 or 1.
 
     Raises:
         ValueError: It is a bool.
@@ -55,7 +55,7 @@ def reject_bool(value: Any) -> Any:
 
 
 def dataclass_options(cls: type) -> tuple[Option, ...]:
-    """Return the options of a dataclass: its fields that `__init__` takes."""
+    """Return the options of a dataclass: the fields that `__init__` takes."""
     hints = typing.get_type_hints(cls)
     options = []
     for field in dataclasses.fields(cls):
@@ -68,7 +68,7 @@ def dataclass_options(cls: type) -> tuple[Option, ...]:
 def signature_options(function: Callable[..., Any], leave_out: frozenset[str]) -> tuple[Option, ...]:
     """Return the options of a callable: the parameters of its signature except those in `leave_out`.
 
-    A tensor in a type annotation is dropped, and so is a parameter of a type that YAML cannot write, such as a module.
+    A tensor in a type annotation is dropped, as is a parameter of a type that YAML cannot represent, such as a module.
     """
     options = []
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
@@ -82,7 +82,7 @@ def signature_options(function: Callable[..., Any], leave_out: frozenset[str]) -
 
 
 def options_model(title: str, options: tuple[Option, ...], **first: Any) -> type[BaseModel]:
-    """Return a pydantic model of `options` that forbids unknown keys; `first` are further fields, put in front."""
+    """Return a pydantic model of `options` that forbids unknown keys; `first` are fields in front of them."""
     fields: dict[str, Any] = dict(first)
     for option in options:
         required = option.default is dataclasses.MISSING
@@ -98,13 +98,13 @@ def check_options(
 
     Args:
         owner: What the options belong to, for messages, such as "task pmnist".
-        options: What is allowed.
+        options: The allowed options.
         given: Names and values to check.
         build: Builds the object from keyword arguments; its ValueErrors and TypeErrors are reported.
 
     Returns:
-        All options with their values (those whose default is None are left out when not given), and the problems, with
-        paths relative to the section.
+        All options with their values (omitted if not given and None by default), and the problems, with paths relative
+        to the section.
     """
     allowed = {option.name: option for option in options}
     problems = [Problem((key,), unknown("key", key, allowed, owner)) for key in given if key not in allowed]
@@ -122,7 +122,7 @@ def check_options(
             )
         if any(allowed[name].default is dataclasses.MISSING for name in wrong):
             return {}, problems
-        # The other options are still worth checking.
+        # Check the other options too.
         known = {key: value for key, value in known.items() if key not in wrong}
         checked = model(**known)
     values = {
@@ -136,7 +136,7 @@ def check_options(
 
 
 def describe_type(annotation: Any) -> str:
-    """Return a type as people say it: `int | Literal["none"]` is "an integer or 'none'"."""
+    """Return a type in words: `int | Literal["none"]` is "an integer or 'none'"."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return describe_type(arguments[0])
@@ -155,7 +155,7 @@ def describe_type(annotation: Any) -> str:
 def _own_checks(
     build: Callable[..., Any], values: dict[str, Any], given: dict[str, Any], required: list[str]
 ) -> list[Problem]:
-    """Build the object; when it refuses, find every option it refuses, not only the first."""
+    """Build the object; if it fails, find every option that it refuses, not only the first."""
     try:
         build(**values)
     except (ValueError, TypeError) as error:
@@ -163,7 +163,7 @@ def _own_checks(
         try:
             build(**base)
         except (ValueError, TypeError):
-            # What has to be given does not go together as it is, so the others cannot be looked at one by one.
+            # The required options alone fail, so the others cannot be checked one by one.
             return [_refused(str(error), values)]
         alone = []
         for key in [name for name in given if name not in base]:
@@ -176,7 +176,7 @@ def _own_checks(
 
 
 def _refused(message: str, values: dict[str, Any]) -> Problem:
-    """Point at the option that a message of the object starts with, or at the only one there is."""
+    """Return the problem with the option that the object's message begins with, or with the only option."""
     for key in values:
         for start in (f"`{key}` ", f"{key}: ", f"{key} "):
             if message.startswith(start):

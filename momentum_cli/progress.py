@@ -1,4 +1,4 @@
-"""Reports of a command while it works: protocols of the displays, the events they are given, and their null forms.
+"""Progress reports: the protocols of the displays, the events they receive, and displays that show nothing.
 
 The engines below the command line know only this module; `momentum_cli.ui` has the displays.
 """
@@ -14,16 +14,16 @@ Level = Literal["info", "warning", "error"]
 
 
 class DownloadProgress(Protocol):
-    """The part of a display that loading data reports to."""
+    """The part of a display that is used while data is loaded."""
 
     def note(self, text: str, level: Level = "info") -> None:
         """Show a message to the user, at any time."""
 
     def download(self, name: str, done: int, total: int | None) -> None:
-        """Show that `done` of `total` bytes of the file `name` have arrived; None when the server does not say."""
+        """Show that `done` of `total` bytes of the file `name` have arrived; None if the total is unknown."""
 
     def preparation(self, name: str, done: int, total: int) -> None:
-        """Show that `done` of `total` files are prepared; `name` says what is made of them."""
+        """Show that `done` of `total` files are prepared; `name` names the result."""
 
 
 class NoProgress:
@@ -46,7 +46,7 @@ class Display(DownloadProgress, Protocol):
     """The part that every display has; a context manager that closes itself."""
 
     def close(self) -> None:
-        """Give the terminal back; calling it twice does no harm."""
+        """Restore the terminal; calling it twice does no harm."""
 
     def __enter__(self) -> Self: ...
 
@@ -75,9 +75,9 @@ class RunStart:
     """Facts known when training starts; `start_step` is above 0 when a run is resumed.
 
     Args:
-        target: (metric, value), or None when the recipe names no target.
-        max_seconds: budget of training seconds, or None; only used for the time left.
-        best, reached: `best` and `target` as in result.json, of a resumed run that had them before.
+        target: (metric, value), or None without a target.
+        max_seconds: budget of training seconds, or None; used only to estimate the remaining time.
+        best, reached: `best` and `target` of result.json, for a resumed run that has them.
     """
 
     name: str
@@ -110,7 +110,7 @@ class StepInfo:
         step: optimizer steps done since the start of the run, from 1.
         epoch: the epoch the step belongs to, from 1.
         step_in_epoch: steps done in this epoch, from 1.
-        loss: training loss of this step; None when it was not read back from the device.
+        loss: training loss of this step; None if it was not read from the device.
         samples: training sequences seen since the start of the run.
         train_seconds: the scored clock (data, forward, backward, step; evaluation, logging and checkpoints excluded).
         memory_bytes: device memory in use; None lets the interface show the resident memory of the process.
@@ -132,7 +132,7 @@ class Evaluation:
     """One evaluation of one split.
 
     Args:
-        epoch: whole epochs done; 0 before the first one is complete.
+        epoch: completed epochs.
         best: the best value of the headline metric so far.
         target_reached: the target has been reached at or before this evaluation.
     """
@@ -155,7 +155,7 @@ class Ui(Display, Protocol):
         """Show that training starts."""
 
     def step(self, info: StepInfo) -> None:
-        """Take an optimizer step; called for every one, so it must be cheap."""
+        """Receive an optimizer step; called at every step, so it must be cheap."""
 
     def evaluation_progress(self, done: int, total: int, split: str) -> None:
         """Show that `done` of `total` sequences of `split` are evaluated."""
@@ -164,11 +164,11 @@ class Ui(Display, Protocol):
         """Show a complete evaluation."""
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Show the end of a training; `result` is the content of result.json."""
+        """Show the result of a training; `result` is the content of result.json."""
 
 
 class NullUi(NullDisplay):
-    """Shows nothing: the display of library calls, and of every process but the first."""
+    """A display that shows nothing, for library calls and all processes but the first."""
 
     def start(self, run: RunStart) -> None:
         pass
@@ -196,14 +196,14 @@ class RunState:
 
     Args:
         id: name of the run, unique in the benchmark.
-        label: of its cell.
-        status: "reached" the target, "missed" it, "finished" when there was none, "failed" by an error.
-        total_steps: steps of the budget, or None when only time limits the run.
+        label: label of its cell.
+        status: "reached" or "missed" the target, "finished" without a target, "failed" with an error.
+        total_steps: steps of the budget, or None if only time limits the run.
         value: latest value of the metric, or None before the first evaluation.
         best: best value so far.
         train_seconds: the scored clock.
-        reason: of a miss.
-        target_steps, target_seconds: steps and training seconds at the target; of the whole run without one.
+        reason: reason of a miss.
+        target_steps, target_seconds: steps and training seconds to the target; of the whole run without a target.
     """
 
     id: str
@@ -229,17 +229,17 @@ class BenchUi(Display, Protocol):
     """The display of a benchmark."""
 
     def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
-        """Show that a benchmark, or a part of it such as tuning, starts; `targets` is by comparison."""
+        """Show that a benchmark, or a part of it such as tuning, starts; `targets` has one entry per comparison."""
 
     def update(self, state: RunState) -> None:
-        """Take the state of a run; called a few times a second at most."""
+        """Receive the state of a run; called at most a few times per second."""
 
     def finish(self, summary: SummaryLines) -> None:
-        """Show the end; `summary` returns the lines of the result for a width in characters."""
+        """Show the result; `summary` returns its lines for a width in characters."""
 
 
 class NullBenchUi(NullDisplay):
-    """Shows nothing."""
+    """A `BenchUi` that shows nothing."""
 
     def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
         pass

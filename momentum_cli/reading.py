@@ -1,4 +1,4 @@
-"""Reading files: regular ones only, since a pipe waits for ever and a device may have no end."""
+"""Reading files, regular ones only: a pipe may wait forever, and a device may have no end."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _KINDS = (
 
 
 def kind_of(path: Path) -> str:
-    """Return what a path leads to: "a regular file", "a folder", "a pipe", "a socket" or "a device".
+    """Return what a path refers to: "a regular file", "a folder", "a pipe", "a socket" or "a device".
 
     Raises:
-        DataError: It leads nowhere, or in a circle of links.
+        DataError: Nothing exists there, or its links form a loop.
     """
     try:
         mode = os.stat(path).st_mode
@@ -35,7 +35,7 @@ def kind_of(path: Path) -> str:
 
 
 def check_regular(path: Path) -> Path:
-    """Return a path that leads to a regular file.
+    """Return the path if it refers to a regular file.
 
     Raises:
         DataError: It does not.
@@ -46,7 +46,7 @@ def check_regular(path: Path) -> Path:
 
 
 def check_data(path: Path) -> Path:
-    """Return a path that leads to a regular file or a folder.
+    """Return the path if it refers to a regular file or a folder.
 
     Raises:
         DataError: It does not.
@@ -60,7 +60,7 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
     """Return the content of a regular file of at most `limit` bytes.
 
     Raises:
-        DataError: It cannot be read, is no regular file, or is larger.
+        DataError: It cannot be read, is not a regular file, or is larger.
         RunError: The machine is at its limit.
     """
     try:
@@ -75,7 +75,7 @@ def read_text(path: Path, limit: int | None = None) -> str:
     """Return the text of a regular file in UTF-8; see `read_bytes`.
 
     Raises:
-        DataError: It cannot be read, is no regular file, is larger, or is not UTF-8.
+        DataError: It cannot be read, is not a regular file, is larger, or is not UTF-8.
         RunError: The machine is at its limit.
     """
     try:

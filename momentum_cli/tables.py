@@ -1,7 +1,7 @@
 """The keys of a family's literal table, read from its source.
 
-Importing a table imports what its objects need, torch above all, which takes seconds: too long for ``--help``, for the
-completion of a word in a shell, and for the type of an option.
+Importing a table imports whatever its objects need, above all torch, which takes seconds: too long for ``--help``, for
+completion in a shell, and for the type of an option.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def table_entries(file: str, table: str, package: Path = _PACKAGE) -> dict[str, ast.expr]:
-    """Return the entries of a table, ``TABLE: dict[…] = {"key": …}``, as they are written.
+    """Return the entries of a table, ``TABLE: dict[…] = {"key": …}``, as in its source.
 
     Args:
         file: Path below the package, such as ``dynamics/__init__.py``.

@@ -109,14 +109,14 @@ INFINITY, NOTHING = "∞", "–"
 
 
 def time_text(seconds: float) -> str:
-    """Seconds with three significant digits; whole ones from a hundred on."""
+    """Seconds with three significant digits; whole seconds from a hundred on."""
     if math.isinf(seconds):
         return INFINITY
     return f"{seconds:.{2 if seconds < 10 else 1 if seconds < 100 else 0}f}" if seconds < 1000 else f"{seconds:,.0f}"
 
 
 def count_text(count: float) -> str:
-    """A number of steps or samples; the median of an even number may be a half."""
+    """A number of steps or samples; a median of an even number of runs may end in a half."""
     if math.isinf(count):
         return INFINITY
     return f"{count:,.0f}" if float(count).is_integer() else f"{count:,.1f}"

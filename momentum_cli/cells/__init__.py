@@ -1,1 +1,1 @@
-"""Cells: a dynamics in front of a layer, by their names."""
+"""Cells by name: a dynamics in front of a layer."""

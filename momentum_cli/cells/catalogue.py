@@ -1,4 +1,4 @@
-"""The layers of cells, the cells that they make with the dynamics, and from a cell to its layer."""
+"""The layers of cells, the cells they form with the dynamics, and building the layer of a cell."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ class LayerEntry:
 
     Args:
         build: Its class, or a function with the same arguments.
-        recurrence: What it runs, for people and for tables.
+        recurrence: Its recurrence, for tables.
         options: Dataclass of its own options; the fields are arguments of `build`.
         fixed: More arguments, which are not options.
-        bias: Whether it takes ``bias``.
-        filtered: Whether it takes ``dynamics``; otherwise the only one is `Identity`.
+        bias: True if it takes ``bias``.
+        filtered: True if it takes ``dynamics``; otherwise the dynamics is `Identity`.
     """
 
     build: Callable[..., RecurrentLayer]
@@ -92,7 +92,7 @@ LAYERS: dict[str, LayerEntry] = {
 
 
 def all_cells() -> dict[str, Cell]:
-    """Return every cell by its name, those of loaded plugins too."""
+    """Return every cell by its name, including those of loaded plugins."""
     return combine(DYNAMICS, {name: entry.filtered for name, entry in LAYERS.items()})
 
 
@@ -105,12 +105,12 @@ def cell_objects(cell: Cell, options: Mapping[str, Any]) -> tuple[Dynamics, Any]
     """Build the dynamics of a cell and the options of its layer.
 
     Args:
-        cell: Which.
-        options: By name; those left out take their defaults.
+        cell: The cell.
+        options: By name; others keep their defaults.
 
     Raises:
         ValueError: A value is outside its range.
-        TypeError: The option is unknown.
+        TypeError: An option is unknown.
     """
     of_layer = LAYERS[cell.layer].options
     own = {entry.name for entry in fields(of_layer)}
@@ -124,10 +124,10 @@ def build_cell_layer(
     """Build the layer of a cell.
 
     Args:
-        cell: Which.
-        options: What `cell_objects` returned.
+        cell: The cell.
+        options: The result of `cell_objects`.
         sizes: ``input_size, hidden_size`` and, unless it is 1, ``num_layers``.
-        bias: Given to layers that take it; an orthogonal RNN has no bias but modReLU's.
+        bias: Passed to layers that take it; the only bias of an orthogonal RNN is modReLU's.
         shared: Arguments that every layer takes: ``dropout``, ``bidirectional``, ``backend``, ….
     """
     entry = LAYERS[cell.layer]

@@ -1,4 +1,4 @@
-"""Cells by name, those of installed plugins too."""
+"""Cells by name, including those of installed plugins."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from momentum_cli.messages import unknown
 
 
 def parse_cell(name: str) -> Cell:
-    """Return the cell of a name, such as `adam-gru`; `momentum-lstm` is `momentum`.
+    """Return the cell with a name such as `adam-gru`; `momentum-lstm` is `momentum`.
 
     Raises:
-        RecipeError: The cell is unknown; the message gives the nearest one and the command that lists all.
+        RecipeError: The cell is unknown; the message suggests the nearest name and the command that lists all.
     """
     found = _lookup(name)
     if found is None:
@@ -26,7 +26,7 @@ def parse_cell(name: str) -> Cell:
 
 
 def canonical_name(name: str) -> str:
-    """Return the one name of a cell: `momentum` for `momentum-lstm`.
+    """Return the canonical name of a cell: `momentum` for `momentum-lstm`.
 
     Raises:
         RecipeError: The cell is unknown, see `parse_cell`.

@@ -1,4 +1,4 @@
-"""Cell names: `LAYER`, `DYNAMICS[-LAYER]`, where the layer `lstm` is left out, and layers that take no dynamics."""
+"""Cell names: `LAYER` or `DYNAMICS[-LAYER]`, where the layer `lstm` is omitted, and layers that take no dynamics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def combine(dynamics: Iterable[str], layers: Mapping[str, bool]) -> dict[str, Ce
 
     Args:
         dynamics: Names of dynamics.
-        layers: Names of layers, and whether each takes a dynamics.
+        layers: Name of each layer, and True if it takes a dynamics.
     """
     cells = [Cell(name, layer) for name in dynamics for layer, filtered in layers.items() if filtered]
     cells += [Cell("identity", layer) for layer, filtered in layers.items() if not filtered]
@@ -38,7 +38,7 @@ def combine(dynamics: Iterable[str], layers: Mapping[str, bool]) -> dict[str, Ce
 def built_in_names() -> list[str]:
     """Return the names of the built-in cells from the source of the two tables.
 
-    Importing the tables imports torch, which takes seconds, too long for the completion of a word in a shell.
+    Importing the tables imports torch, which takes seconds: too long for completion in a shell.
     """
     dynamics = table_names("dynamics/__init__.py", "DYNAMICS")
     layers = table_entries("cells/catalogue.py", "LAYERS")

@@ -1,14 +1,14 @@
-"""Plugins: recurrences and dynamics of the user, from a file or from an installed package.
+"""Plugins: the user's own recurrences and dynamics, from a file or an installed package.
 
 A plugin is a module with one or both of
 
     RECURRENCES = {"mgu": Recurrence("mgu", 2, ("h",), mgu_step, "…")}
     DYNAMICS = {"lazy": LazyBall}
 
-Every recurrence becomes a layer, so a cell of its own name and one for each dynamics; every dynamics gets a cell for
-each layer. A file is run only when the user names it (``--plugin FILE.py``, `load_plugin`), an installed package when a
-cell is asked for that is not known (entry point group `GROUP`). Recipes, and with them checkpoints and exported files,
-name the plugin that their cell is from, and never run it.
+Every recurrence becomes a layer, so it gives a cell of its own name and one for each dynamics; every dynamics gives a
+cell for each layer. A file is run only if the user names it (``--plugin FILE.py``, `load_plugin`), an installed package
+only when an unknown cell is requested (entry point group `GROUP`). Recipes, and with them checkpoints and exported
+files, name the plugin of their cell, and never run it.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Plugin:
     """A loaded plugin.
 
     Args:
-        name: The file's name, or that of the entry point; recipes name the plugin by it.
-        path: The file; None of an installed package.
-        names: Of its recurrences and dynamics.
+        name: Name of the file or of the entry point, as used in recipes.
+        path: The file; None for an installed package.
+        names: Names of its recurrences and dynamics.
     """
 
     name: str
@@ -59,12 +59,12 @@ _searched: list[bool] = []
 
 
 def load_plugin(path: Path | str) -> Plugin:
-    """Run a plugin file and register what is in it; a file that is loaded already stays as it is.
+    """Run a plugin file and register its recurrences and dynamics; a file already loaded is not run again.
 
     Raises:
-        RecipeError: The file does not exist, fails when run, or offers something invalid; with file and line.
+        RecipeError: The file does not exist, fails when run, or defines something invalid; with file and line.
     """
-    file = Path(os.path.realpath(Path(path).expanduser()))  # not `resolve`, which does not take circles of links
+    file = Path(os.path.realpath(Path(path).expanduser()))  # `resolve` fails on a loop of links
     known = LOADED.get(file.name)
     if known is not None and known.path == file:
         return known
@@ -77,7 +77,7 @@ def load_plugin(path: Path | str) -> Plugin:
     if spec is None or spec.loader is None:
         raise RecipeError(f"--plugin {path}: not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their annotations up in the module, and pickle its functions.
+    # Dataclasses look up their annotations in the module, and pickle its functions.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
@@ -87,7 +87,7 @@ def load_plugin(path: Path | str) -> Plugin:
         raise
     except Exception as error:
         del sys.modules[name]
-        raise RecipeError(f"{_place(error, file)}: the plugin ended with {type(error).__name__}: {error}") from error
+        raise RecipeError(f"{_place(error, file)}: the plugin raised {type(error).__name__}: {error}") from error
 
 
 def load_plugins(paths: Iterable[Path | str]) -> None:
@@ -97,10 +97,10 @@ def load_plugins(paths: Iterable[Path | str]) -> None:
 
 
 def load_installed() -> None:
-    """Load the plugins of installed packages, once; costs what importing them costs, and nothing without any.
+    """Load the plugins of installed packages, once.
 
     Raises:
-        RecipeError: One of them cannot be imported, or what it offers is not one.
+        RecipeError: One of them cannot be imported, or defines something invalid.
     """
     if _searched:
         return
@@ -117,26 +117,26 @@ def load_installed() -> None:
 
 
 def loaded_files() -> tuple[str, ...]:
-    """Return the plugin files that are loaded, which another process has to load too."""
+    """Return the loaded plugin files, which other processes have to load too."""
     return tuple(str(plugin.path) for plugin in LOADED.values() if plugin.path is not None)
 
 
 def plugins_of(cells: Iterable[str]) -> list[str]:
-    """Return the names of the plugins that cells are from, sorted; built-in and unknown cells have none."""
+    """Return the sorted names of the plugins that define these cells; built-in and unknown cells have none."""
     known = all_cells()
     parts = {part for cell in cells if cell in known for part in known[cell]}
     return sorted(plugin.name for plugin in LOADED.values() if parts & set(plugin.names))
 
 
 def is_loaded(name: str) -> bool:
-    """Return whether a plugin of that name is loaded; looks for an installed one."""
+    """Return True if a plugin of that name is loaded, after looking for an installed one."""
     if name not in LOADED:
         load_installed()
     return name in LOADED
 
 
 def _register(name: str, path: Path | None, module: ModuleType) -> Plugin:
-    """Check everything a plugin offers, then add all of it."""
+    """Check everything that a plugin defines, then register all of it."""
     where = str(path or name)
     found = {family: getattr(module, family, {}) for family in _FAMILIES}
     for family, entries in found.items():
@@ -169,7 +169,7 @@ def _taken(key: str) -> bool:
 
 
 def _place(error: BaseException, file: Path) -> str:
-    """Return FILE:LINE of an error: where the plugin itself was last, or where it cannot be read."""
+    """Return FILE:LINE of an error: the last line run in the plugin, or its syntax error."""
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return f"{file}:{error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
@@ -180,5 +180,5 @@ def missing_plugin(name: Any) -> str:
     """Return the message for a recipe whose plugin is not loaded."""
     return (
         f"needs the plugin {name}, which is not loaded: add --plugin PATH/{name} if it is a file that you trust, or "
-        "install its package; recipes and checkpoints never run one by themselves"
+        "install its package; recipes and checkpoints never run plugins by themselves"
     )

@@ -1,4 +1,4 @@
-"""Trials of what a plugin offers, so that a mistake shows when it is loaded and not in the middle of a training.
+"""Trial runs of a plugin's recurrences and dynamics, so that mistakes show when it is loaded, not during training.
 
 Axes: T time, B batch, H hidden, C channels.
 """
@@ -42,7 +42,7 @@ def check_recurrence(where: str, key: str, recurrence: Any) -> None:
     """Run one step of a recurrence, with and without bias.
 
     Raises:
-        RecipeError: It is not a `Recurrence`, or its step does not do what one has to; `where` it is comes first.
+        RecipeError: It is not a `Recurrence`, or its step is invalid; the message begins with ``where``.
     """
     if not isinstance(recurrence, Recurrence):
         raise RecipeError(f"{where}: {refuse(key, recurrence, 'be a momentum_cli.Recurrence')}")
@@ -65,14 +65,14 @@ def check_recurrence(where: str, key: str, recurrence: Any) -> None:
         except Exception as error:
             place = _line_of(recurrence.step) or where
             raise RecipeError(
-                f"{place}: one step {given} ended with {type(error).__name__}: {error}; the signature is "
+                f"{place}: one step {given} raised {type(error).__name__}: {error}; the signature is "
                 f"step(d (B, {gates}H), state, weight_hh ({gates}H, H), bias_hh ({gates}H,) | None) -> next state"
             ) from error
         _check_state(f"{_line_of(recurrence.step) or where}: one step {given}", recurrence.state_names, after, before)
 
 
 def check_dynamics(where: str, key: str, cls: Any) -> None:
-    """Run a dynamics step by step and as a whole, and compare, also with its form.
+    """Run a dynamics step by step and as a whole, and compare both, and its form if it has one.
 
     Raises:
         RecipeError: It is not a dynamics, or it contradicts itself.
@@ -85,7 +85,7 @@ def check_dynamics(where: str, key: str, cls: Any) -> None:
     try:
         dynamics: Any = cls()
     except Exception as error:
-        raise RecipeError(f"{where}: {cls.__name__}() ended with {error}; every option needs a default") from error
+        raise RecipeError(f"{where}: {cls.__name__}() failed with {error}; every option needs a default") from error
     form = dynamics.form
     if form is not None and not isinstance(form, Filter | Moments):
         raise RecipeError(f"{where}: {refuse('form', form, 'be a Filter, Moments or None')}")
@@ -104,7 +104,7 @@ def check_dynamics(where: str, key: str, cls: Any) -> None:
         raise
     except Exception as error:
         place = _line_of(dynamics.step) or where
-        raise RecipeError(f"{place}: {cls.__name__} ended with {type(error).__name__}: {error}") from error
+        raise RecipeError(f"{place}: {cls.__name__} raised {type(error).__name__}: {error}") from error
     stepped = torch.stack(outputs)
     if stepped.shape != one.shape or whole.shape != one.shape:
         raise RecipeError(
@@ -141,6 +141,6 @@ def _check_state(what: str, names: tuple[str, ...], after: Any, before: tuple[Te
 
 
 def _line_of(function: Any) -> str:
-    """Return FILE:LINE of a function, or "" of something else."""
+    """Return FILE:LINE of a function, or "" for other objects."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""

@@ -1,1 +1,1 @@
-"""Models: recurrent layers with what reads their input and output."""
+"""Models: recurrent layers between an input and an output module."""

@@ -1,4 +1,4 @@
-"""The loss over a large vocabulary, without the logits of all rows at once.
+"""The loss over a large vocabulary, without holding the logits of all rows at once.
 
 Axes: R rows, H channels, V tokens.
 """
@@ -13,23 +13,23 @@ from torch.nn.functional import cross_entropy, linear
 
 from momentum_cli.data import NOT_SCORED
 
-# Logits up to this many elements (64 MiB) are computed at once. Above, a chunk has about twice as many: with fewer rows
-# the product would wait for the matrix of the head, which it reads anew for each chunk.
+# Up to this many logits (64 MiB) are computed at once. Above, a chunk has about twice as many: with fewer rows the
+# product would wait for the matrix of the head, which it reads again for each chunk.
 AT_ONCE = 1 << 24
 _CHUNK = 1 << 25
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-    """Return the sum of ``-log softmax(W h + b)[target]`` over the rows that are scored, computed in float32 or above.
+    """Return the sum of ``-log softmax(W h + b)[target]`` over the scored rows, computed in float32 or above.
 
-    Above `AT_ONCE` logits it works on some rows at a time and computes the gradients with the loss, so that no more
-    than one chunk of logits is held, and none is computed twice. It is then differentiable once.
+    Above `AT_ONCE` logits it processes some rows at a time and computes the gradients together with the loss, so it
+    holds one chunk of logits at a time and computes none twice. It is then differentiable once.
 
     Args:
         hidden: (R, H).
         weight: (V, H).
         bias: (V,).
-        targets: (R,) int64; `NOT_SCORED` where a row adds nothing.
+        targets: (R,) int64; `NOT_SCORED` for a row without a score.
     """
     recorded = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad or bias.requires_grad)
     if len(hidden) * len(weight) <= AT_ONCE or not recorded:

@@ -13,21 +13,21 @@ from torch import Tensor
 
 
 class Inputs(Protocol):
-    """The interface of both: what an exported file says of its inputs, and examples of them."""
+    """The interface of both: the inputs as described in an exported file, and examples of them."""
 
     @property
     def dtype(self) -> str:
-        """Name of the type of an entry."""
+        """Name of the dtype."""
 
     @property
     def shape(self) -> list[int | str]:
-        """Sizes by number, or by name where they are free."""
+        """Size of each dimension: a number, or a name if it is free."""
 
     def zeros(self, batch: int, steps: int) -> Tensor:
-        """Return the smallest values."""
+        """Return an input of zeros."""
 
     def random(self, batch: int, steps: int, generator: torch.Generator) -> Tensor:
-        """Return values that are uniformly distributed."""
+        """Return uniformly distributed values."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Tokens:
     """Sequences of tokens (B, T) int64.
 
     Args:
-        count: Different tokens; they are numbered from 0.
+        count: Number of different tokens, which are numbered from 0.
     """
 
     count: int
@@ -76,5 +76,5 @@ class Tokens:
         return torch.zeros(batch, steps, dtype=torch.int64)
 
     def random(self, batch: int, steps: int, generator: torch.Generator) -> Tensor:
-        """Return any tokens."""
+        """Return uniformly drawn tokens."""
         return torch.randint(self.count, (batch, steps), generator=generator)

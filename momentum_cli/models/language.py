@@ -26,25 +26,25 @@ _INIT_RANGE = 0.1
 
 
 class LanguageModel(Model):
-    """Predicts the next token at every step.
+    """A model that predicts the next token at every step.
 
     ``e_t = embedding[x_t]``; ``h_t`` = the recurrent layers on e; ``log p(x_{t+1}) = log_softmax(W h_t + b)``.
 
     Args:
         layer: The recurrent layers, of input size E.
         vocabulary_size: V, >= 2.
-        tied: W is the embedding itself, which needs H = E.
-        embedding_dropout: Probability in [0, 1) of leaving a token out of the embedding matrix, one draw a call.
-        input_dropout: Locked dropout of what the first layer reads, in [0, 1).
-        output_dropout: Locked dropout of what the head reads, in [0, 1).
-        cutoffs: First numbers of the clusters of an adaptive softmax, ascending in 1 … V - 1; tokens must be numbered
-            by falling frequency. Empty for the ordinary softmax.
-        div_value: Divisor of the width from each cluster to the next, > 0.
+        tied: Use the embedding matrix as W, which requires H = E.
+        embedding_dropout: Probability in [0, 1) of dropping a token from the embedding matrix, drawn once per call.
+        input_dropout: Probability in [0, 1) of locked dropout on the input of the first layer.
+        output_dropout: Probability in [0, 1) of locked dropout on the input of the head.
+        cutoffs: First tokens of the clusters of an adaptive softmax, ascending in [1, V - 1]; tokens must be numbered
+            by decreasing frequency. Empty for the ordinary softmax.
+        div_value: Factor by which the width shrinks from each cluster to the next, > 0.
         activation_penalty: α of AR, >= 0: the factor of the mean squared output of the last layer, after dropout.
         slowness_penalty: β of TAR, >= 0: the factor of the mean squared change of that output from step to step,
             before dropout.
 
-    `training_loss` in training mode is that of AWD-LSTM; there is no dropout in evaluation mode.
+    In training mode `training_loss` is that of AWD-LSTM; in evaluation mode there is no dropout.
 
     Raises:
         ValueError: An option is outside its range, or options contradict each other.
@@ -80,14 +80,16 @@ class LanguageModel(Model):
                 raise ValueError(refuse(name, value, "be >= 0"))
         if tied and layer.hidden_size != layer.input_size:
             sizes = Said(f"{layer.hidden_size} and {layer.input_size}")
-            raise ValueError(refuse("tied", sizes, "have a last layer as wide as the embedding"))
+            raise ValueError(
+                refuse("the sizes of the last layer and of the embedding", sizes, "be equal with tied=True")
+            )
         if tied and cutoffs:
             raise ValueError("`tied` excludes `cutoffs`: an adaptive softmax has no matrix of the embedding's shape")
         if cutoffs and (list(cutoffs) != sorted(set(cutoffs)) or cutoffs[0] < 1 or cutoffs[-1] >= vocabulary_size):
             must = f"be ascending numbers in [1, {vocabulary_size - 1}]"
             raise ValueError(refuse("cutoffs", Said(list(cutoffs)), must))
         if cutoffs and layer.hidden_size < div_value ** len(cutoffs):
-            must = f"leave the last of {len(cutoffs)} clusters some of the {layer.hidden_size} channels"
+            must = f"leave the last of {len(cutoffs)} clusters at least one of {layer.hidden_size} channels"
             raise ValueError(refuse("div_value", div_value, must, "use a smaller one or fewer cutoffs"))
         self.embedding = nn.Embedding(vocabulary_size, layer.input_size)
         self.layer = layer
@@ -109,19 +111,19 @@ class LanguageModel(Model):
 
     @property
     def inputs(self) -> Tokens:
-        """V tokens."""
+        """Tokens out of a vocabulary of V."""
         return Tokens(self.embedding.num_embeddings)
 
     @property
     def output_size(self) -> int:
-        """V."""
+        """V, the size of the vocabulary."""
         return self.embedding.num_embeddings
 
     def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
-        """Initialise: the layers as `RecurrentLayer.reset_parameters`, embedding and head as torch does.
+        """Initialise the layers as `RecurrentLayer.reset_parameters`, embedding and head as torch does.
 
-        A tied embedding is uniform in ±0.1 with a bias of 0, as in AWD-LSTM: torch's embedding, of variance 1, would
-        make large logits.
+        A tied embedding is uniform in ±0.1 and its bias 0, as in AWD-LSTM: torch's embedding, of variance 1, would make
+        large logits.
         """
         self.layer.reset_parameters(init, forget_bias)
         self.embedding.reset_parameters()
@@ -137,7 +139,7 @@ class LanguageModel(Model):
 
         Args:
             inputs: (B, T) int64 tokens.
-            lengths: None; a window of a text has no padding.
+            lengths: Must be None: windows of a text have no padding.
             state: The state an earlier call returned, or None at the start of the text.
 
         Returns:
@@ -158,12 +160,12 @@ class LanguageModel(Model):
     def training_loss(self, batch: Batch, state: State | None, loss_sum: LossSum) -> TrainingLoss:
         """Return the loss of a batch of windows; see `Model.training_loss`.
 
-        The loss is the sum of ``-log p(target)``, of which an adaptive softmax computes no more than it needs, so
-        ``loss_sum`` is not used. The penalty is ``α mean(read²) + β mean((h_t - h_{t-1})²)``.
+        The loss is the sum of ``-log p(target)``; ``loss_sum`` is not used, because an adaptive softmax computes only
+        the log-probabilities it needs. The penalty is ``α mean(read²) + β mean((h_t - h_{t-1})²)``.
         """
         hidden, after = self.layer(self._embedded(batch.inputs.t()), state)
         read = locked_dropout(hidden, self.output_dropout, self.training)
-        # Time first, as the layers have it: the large tensor of logits is not transposed.
+        # Time first, like the layers, so that the large tensor of logits is not transposed.
         summed = self._loss_sum(read.flatten(0, 1), batch.targets.t().flatten())
         return TrainingLoss(summed, self._penalty(hidden, read), after)
 

@@ -18,7 +18,7 @@ from momentum_cli.layers.stack import RecurrentStack
 from momentum_cli.models.inputs import Inputs
 from momentum_cli.models.stream import ModelStream
 
-# From outputs and targets to the sum of the loss over everything scored.
+# Maps outputs and targets to the sum of the loss over everything scored.
 LossSum = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -41,7 +41,7 @@ class Model(nn.Module, ABC):
 
     Attributes:
         layer: The recurrent layers.
-        output: Whether there is an output at the ``"last"`` step or at ``"every"`` one.
+        output: ``"last"`` for one output per sequence, ``"every"`` for one per step.
     """
 
     layer: RecurrentLayer | RecurrentStack
@@ -50,12 +50,12 @@ class Model(nn.Module, ABC):
     @property
     @abstractmethod
     def inputs(self) -> Inputs:
-        """Numbers or tokens, and how many."""
+        """Numbers and their channels, or tokens and the size of the vocabulary."""
 
     @property
     @abstractmethod
     def output_size(self) -> int:
-        """Classes, values or tokens that an output has a number for."""
+        """Size of an output: the number of classes, values or tokens."""
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class Model(nn.Module, ABC):
         """Return outputs, and the state after the last step.
 
         Args:
-            inputs: As `inputs` says.
+            inputs: As described by `inputs`.
             lengths: (B,) int64 valid steps on the CPU, or None for T.
             state: The state an earlier call returned, or None at the start.
         """
@@ -102,8 +102,8 @@ class Model(nn.Module, ABC):
 
         Args:
             batch: Inputs and targets.
-            state: The state after the batch before, or None at the start.
-            loss_sum: The loss of the data set.
+            state: The state after the previous batch, or None at the start.
+            loss_sum: The loss of the data set, summed.
         """
 
     @abstractmethod
@@ -116,21 +116,21 @@ class Model(nn.Module, ABC):
 
     @property
     def bidirectional(self) -> bool:
-        """Whether a layer reads its sequence backwards too."""
+        """True if a layer also reads its sequence backwards."""
         return any(layer.bidirectional for layer in self.recurrent_layers())
 
     def after_step(self) -> None:
-        """Do what belongs after an optimizer step, in every layer."""
+        """Call `RecurrentLayer.after_step` of every layer."""
         for layer in self.recurrent_layers():
             layer.after_step()
 
     def use_backend(self, name: str) -> None:
-        """Ask for a backend in every layer."""
+        """Set the backend of every layer."""
         for layer in self.recurrent_layers():
             layer.backend = name
 
     def backend_for(self, steps: int, batch: int, *, training: bool) -> str:
-        """Return the backends that serve batches of a size, joined by ``+`` where layers have different ones."""
+        """Return the backends for batches of a size, joined by ``+`` where they differ between layers."""
         layers = self.recurrent_layers()
         names = [layer.backend_for((steps, batch, layer.input_size), training=training) for layer in layers]
         return "+".join(dict.fromkeys(names))

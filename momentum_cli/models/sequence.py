@@ -28,7 +28,7 @@ class SequenceModel(Model):
         output_size: Classes, or values to predict, >= 1.
         output: ``"last"``: the head reads the output at each sequence's last valid step (for a bidirectional layer
             the final output of each direction). ``"every"``: it reads every step.
-        dropout: Probability of zeroing what the head reads, while training.
+        dropout: Probability in [0, 1] of zeroing an input of the head, while training.
         recompute: In training, steps whose activations are kept at a time, >= 1; the backward pass computes those
             before anew from the states between, so memory falls to that of so many steps for one more forward pass.
             None keeps all. Gradients are the same up to the order of sums; dropout draws other masks.
@@ -63,7 +63,7 @@ class SequenceModel(Model):
 
     @property
     def inputs(self) -> Numbers:
-        """D channels of numbers."""
+        """Numbers with D channels."""
         return Numbers(self.layer.input_size)
 
     @property
@@ -72,7 +72,7 @@ class SequenceModel(Model):
         return self.head.out_features
 
     def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
-        """Initialise layer and head; see `RecurrentLayer.reset_parameters`. The head always has torch's init."""
+        """Initialise the layer, see `RecurrentLayer.reset_parameters`, and the head, always as torch does."""
         self.layer.reset_parameters(init, forget_bias)
         self.head.reset_parameters()
 

@@ -53,11 +53,11 @@ class ScriptableModel(StandIn):
 class AdaptiveDistribution(nn.Module):
     """Log-probabilities of an adaptive softmax, as one expression without loops over tokens.
 
-    The head gives ``log p`` of the first tokens and of each cluster; a token of a cluster has the cluster's and its
-    own, added.
+    The head gives ``log p`` of the first tokens and of each cluster; for a token in a cluster, the cluster's ``log p``
+    and the token's own are added.
 
     Args:
-        head: Whose weights it shares.
+        head: The adaptive softmax, whose weights it shares.
 
     Reference: Grave et al., arXiv 1609.04309, section 4, as `torch.nn.AdaptiveLogSoftmaxWithLoss.log_prob`.
     """
@@ -93,7 +93,7 @@ class ScriptableLanguageModel(StandIn):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.embedding = model.embedding
-        # Any, because TorchScript takes a comment on types behind an assignment for its own.
+        # Annotated, because TorchScript would read a trailing type comment as its own.
         self.layers: Any = nn.ModuleList(scriptable_layer(model.layer[number]) for number in range(len(model.layer)))
         self.states = len(model.state_names)
         self.distribution = distribution(model.head)

@@ -1,4 +1,4 @@
-"""Optimizers by the names of recipes. Each takes parameters first and its options as keywords, as in `torch.optim`."""
+"""Optimizers by their names in recipes. Each takes the parameters first and its options as keywords, like torch's."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def resolve(name: str) -> type[torch.optim.Optimizer]:
         name: A name in `OPTIMIZERS`, or ``pytorch_optimizer:NAME``, in any case, for one of that package.
 
     Raises:
-        ValueError: The optimizer is unknown, and the message names the nearest one; or its package is not installed.
+        ValueError: The optimizer is unknown (the message suggests the nearest name), or its package is not installed.
     """
     if not name.startswith(EXTERNAL):
         if name not in OPTIMIZERS:

@@ -1,4 +1,4 @@
-"""AdaRem: per-coordinate rates that favour coordinates which keep their direction."""
+"""AdaRem: per-coordinate learning rates that favour coordinates whose gradient keeps its sign."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from momentum_cli.optim.options import StepOptions
 
 
 class AdaRem(MultiTensorOptimizer):
-    """Gradient descent that goes further where the gradient agrees with its past and less far where it turns back.
+    """Gradient descent with larger steps where the gradient keeps its sign, and smaller ones where it changes.
 
     With g_t the gradient and u_t its running average, u_0 = 0, elementwise in each tensor::
 
@@ -22,23 +22,23 @@ class AdaRem(MultiTensorOptimizer):
         x_{t+1} = x_t - γ_t (a_t g_t + w x_t)
         u_t     = β u_{t-1} + (1 - β) g_t
 
-    λ^t fades the resilience out, so that it ends as gradient descent. One tensor of state per parameter.
+    λ^t fades this out, so that it ends as gradient descent. One tensor of state per parameter.
 
     Args:
         params: Parameters, named parameters or parameter groups.
         lr: Learning rate γ, >= 0; may be a 0-d tensor.
         beta: β in [0, 1), decay of the running average.
         resilience_decay: λ in [0, 1]; 1 never fades.
-        eps: > 0, against the division by an average of 0.
+        eps: > 0; prevents division by an average of 0.
         weight_decay: w >= 0.
         decoupled_weight_decay: w x is added to the step (the paper's form, the default), or to the gradient.
         maximize: Ascend.
         foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
-    Chosen here, where the paper says nothing: t is the number of the step of the parameter group, from 1; the defaults
+    Our choices where the paper is silent: t is the number of the step of the parameter group, from 1; the defaults
     of β and λ.
 
     Reference: Liu, Lin, Li, Sheng, Sun, Yan, Ouyang, "Adaptive Gradient Method with Resilience and Momentum", arXiv

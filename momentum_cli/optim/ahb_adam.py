@@ -30,27 +30,27 @@ class AHBAdam(MultiTensorOptimizer):
         v_k     = β2 v_{k-1} + (1 - β2) g_k²,    v̂ = v_k / (1 - β2^k)
         x_{k+1} = x_k - γ_k (m̂ / (sqrt v̂ + eps) + λ x_k)        (λ x_k when the decay is decoupled)
 
-    As β_1 = 0 the product of the β is 0 from the first step on, so that m̂ = m. It needs the gradient before this one:
+    As β_1 = 0, the product of the β is 0 from the first step on, so m̂ = m. It keeps the previous gradient:
     three tensors of state per parameter, where Adam has two.
 
     Args:
         params: Parameters, named parameters or parameter groups.
-        lr: Learning rate γ, >= 0; a 0-d tensor where a CUDA graph or a compiled step must see it change.
+        lr: Learning rate γ, >= 0; a 0-d tensor if a CUDA graph or a compiled step must see it change.
         beta2: Decay of the second moment, in [0, 1).
         eps: Added to sqrt v̂, >= 0.
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
         delta: δ in (0, 1]; β stays below 1 - δ.
         scope: Norms over all tensors of all groups ("global"), or over each tensor, with one β each ("tensor").
         guard: Use max(1 - sqrt r, 0)² so that r >= 4 gives β = 0 and not the literal 1 - δ.
-        decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone; part of x_{k+1} - x_k.
+        decoupled_weight_decay: each step also subtracts γ λ x, which counts in x_{k+1} - x_k; g is unchanged.
         maximize: Ascend.
         foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
-    r is made of raw gradients and of the change that Adam's step really makes, as in the paper. A parameter whose first
-    gradient comes after other steps starts with averages as if that gradient had always been there.
+    r is computed from raw gradients and the actual change by Adam's step, as in the paper. A parameter whose first
+    gradient comes after other steps starts with averages as if all its gradients so far had equalled it.
 
     Reference: Sun, Ling, Shi, Li, Wang, "Training Deep Neural Networks with Adaptive Momentum Inspired by the Quadratic
     Optimization", arXiv 2110.09057, the Adam algorithm; bias correction as in Kingma and Ba, arXiv 1412.6980, algorithm
@@ -82,7 +82,7 @@ class AHBAdam(MultiTensorOptimizer):
 
     def _new_state(self, group: Group, param: Tensor, grad: Tensor) -> dict[str, Tensor]:
         return {
-            # Whatever β is, the first average is then the gradient.
+            # So that for any β the first average is the gradient.
             "exp_avg": grad.clone(memory_format=torch.preserve_format),
             "exp_avg_sq": moments.start(self, group, group["beta2"], grad * grad),
             **QuadraticMomentum(self).new_state(group, grad),
@@ -103,7 +103,7 @@ class AHBAdam(MultiTensorOptimizer):
         momentum.moved(work, updates)
 
     def _step_block(self, group: Group, block: Block, beta: Factor, gathered: Tensor) -> list[Tensor]:
-        """Make the step of a block; return the norm of each update. `gathered`: 1 - β2^t."""
+        """Make the step of a block and return the norm of each update; ``gathered`` is 1 - β2^t."""
         params, average, square = block.params, block.state("exp_avg"), block.state("exp_avg_sq")
         if kernel_serves(params, average, square, block.grads):
             return update.adaptive_(
@@ -134,7 +134,7 @@ class AHBAdamW(AHBAdam):
         lr: Learning rate, >= 0.
         beta2: Decay of the second moment, in [0, 1).
         eps: Added to the root of the second moment, >= 0.
-        weight_decay: λ >= 0; x also shrinks by lr λ x at each step.
+        weight_decay: λ >= 0; each step also subtracts lr λ x.
         delta: δ in (0, 1], see `AHBAdam`.
         scope: "global" or "tensor", see `AHBAdam`.
         guard: See `AHBAdam`.
@@ -142,7 +142,7 @@ class AHBAdamW(AHBAdam):
         foreach: See `AHBAdam`.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
     Reference: arXiv 2110.09057; Loshchilov and Hutter, arXiv 1711.05101, algorithm 2.
     """

@@ -23,26 +23,26 @@ class AHBSGD(MultiTensorOptimizer):
         m_k     = β_k m_{k-1} + g_k
         x_{k+1} = x_k - γ_k m_k
 
-    It needs the gradient before this one: two tensors of state per parameter, where SGD with momentum has one.
+    It keeps the previous gradient: two tensors of state per parameter, where SGD with momentum has one.
 
     Args:
         params: Parameters, named parameters or parameter groups.
-        lr: Learning rate γ, >= 0; a 0-d tensor where a CUDA graph or a compiled step must see it change.
+        lr: Learning rate γ, >= 0; a 0-d tensor if a CUDA graph or a compiled step must see it change.
         weight_decay: λ >= 0. Coupled (the default) it adds λ x to the gradient, and the quadratic is that of the loss
             with its penalty.
         delta: δ in (0, 1]; β stays below 1 - δ.
         scope: Norms over all tensors of all groups ("global"), or over each tensor, with one β each ("tensor").
         guard: Use max(1 - sqrt r, 0)² so that r >= 4 gives β = 0 and not the literal 1 - δ.
-        decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone; part of x_{k+1} - x_k.
+        decoupled_weight_decay: each step also subtracts γ λ x, which counts in x_{k+1} - x_k; g is unchanged.
         maximize: Ascend.
         foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
-    ‖x_k - x_{k-1}‖ is taken from the step itself, so whatever else moves the parameters between steps is not seen.
-    Where x did not move (the first step, or lr = 0) β is 0. Where parameter groups have different rates, the
-    curvature ‖Δg‖ / ‖Δx‖ is shared and γ is the group's.
+    ‖x_k - x_{k-1}‖ is the length of the step itself; other changes of the parameters between steps do not count. If x
+    did not move (the first step, or lr = 0), β is 0. If parameter groups have different rates, the curvature
+    ‖Δg‖ / ‖Δx‖ is shared and γ is the group's.
 
     Reference: Sun, Ling, Shi, Li, Wang, "Training Deep Neural Networks with Adaptive Momentum Inspired by the Quadratic
     Optimization", arXiv 2110.09057, the SGD algorithm. ``scope="tensor"``, ``guard`` and weight decay are ours.
@@ -70,7 +70,7 @@ class AHBSGD(MultiTensorOptimizer):
         updates = []
         for (group, blocks), factors in zip(work, momentum.measure(work), strict=True):
             of_group = []
-            # The gradients that were measured last are still in the cache.
+            # The last gradients whose norms were computed are still in the cache.
             for block, beta in zip(reversed(blocks), reversed(factors), strict=True):
                 of_group.append(self._step_block(group, block, beta))
             updates.append(of_group[::-1])

@@ -32,15 +32,15 @@ class AVGrad(MultiTensorOptimizer):
         beta2: Decay of the second moment, in [0, 1).
         eps: Added to sqrt a, >= 0.
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
-        decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone.
+        decoupled_weight_decay: each step also subtracts γ λ x; g is unchanged.
         maximize: Ascend.
         foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
-    The paper leaves bias corrections out of its formulas; here the average is over the corrected second moments, so
-    that the first step is Adam's.
+    The paper's formulas omit bias corrections; here the average is over the corrected second moments, so that the first
+    step is Adam's.
 
     Reference: Ozkara, Karakus, Raman, Hong, Sabach, Kveton, Cevher, "MADA: Meta-Adaptive Optimizers through
     hyper-gradient Descent", arXiv 2401.08893.
@@ -69,7 +69,7 @@ class AVGrad(MultiTensorOptimizer):
         return {
             "exp_avg": moments.start(self, group, group["beta1"], grad),
             "exp_avg_sq": moments.start(self, group, group["beta2"], square),
-            # The average of what came before is of no weight at the first step.
+            # The average before the first step has weight 0.
             "mean_sq": square,
         }
 

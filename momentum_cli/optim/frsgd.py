@@ -21,7 +21,7 @@ class FRSGD(MultiTensorOptimizer):
         m_k     = b_k m_{k-1} + g_k
         x_{k+1} = x_k - γ_k m_k
 
-    One tensor of state per parameter, as SGD with momentum: of the gradient before this one only the norm is kept.
+    One tensor of state per parameter, as in SGD with momentum: only the norm of the previous gradient is kept.
 
     Args:
         params: Parameters, named parameters or parameter groups.
@@ -29,14 +29,14 @@ class FRSGD(MultiTensorOptimizer):
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
         delta: δ in (0, 1]; b stays below 1 - δ.
         scope: Norms over all tensors of all groups ("global"), or over each tensor, with one b each ("tensor").
-        decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone.
+        decoupled_weight_decay: each step also subtracts γ λ x; g is unchanged.
         maximize: Ascend.
         foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
-    Chosen here, where the paper says nothing: momentum as a buffer of gradients, as in `torch.optim.SGD` (with a
+    Our choices where the paper is silent: momentum as a buffer of gradients, as in `torch.optim.SGD` (with a
     constant rate the same as b (x_k - x_{k-1})); norms over the whole gradient unless ``scope="tensor"``; b = 0 after a
     gradient of 0.
 
@@ -79,7 +79,7 @@ class FRSGD(MultiTensorOptimizer):
             shared = whole.clamp(max=1 - group["delta"])
             if blocks and group["scope"] == "global":
                 global_scalar(self, "beta").copy_(shared)
-            # The gradients that were measured last are still in the cache.
+            # The last gradients whose norms were computed are still in the cache.
             for block, found in zip(reversed(blocks), reversed(of_blocks), strict=True):
                 beta: Factor
                 if group["scope"] == "tensor":
@@ -94,7 +94,7 @@ class FRSGD(MultiTensorOptimizer):
                 descend_(block.params, block.with_decay(buffer, group), group["lr"])
 
     def _whole(self, work: Work, sizes: list[list[list[Tensor]]]) -> Tensor:
-        """Return the ratio over all groups of scope "global" and keep their norm; any tensor if there are none."""
+        """Return the ratio over all groups of scope "global", and store their norm; a placeholder without them."""
         shared = [
             size
             for (group, _), of_blocks in zip(work, sizes, strict=True)

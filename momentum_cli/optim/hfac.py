@@ -12,7 +12,7 @@ from momentum_cli.optim.options import StepOptions
 
 
 class HFac(MultiTensorOptimizer):
-    """Adam-like descent that keeps of a matrix's moments only sums over its rows and columns.
+    """Adam-like descent that stores only row and column sums of a matrix's moments.
 
     With G the gradient of an (m, n) matrix, 1_m and 1_n vectors of ones, β̂ = β (1 - β^{t-1}) / (1 - β^t)::
 
@@ -34,12 +34,12 @@ class HFac(MultiTensorOptimizer):
         weight_decay: λ >= 0.
         decoupled_weight_decay: λ X is added to the step (the paper's form, the default), or to the gradient.
         maximize: Ascend.
-        foreach: As in the other optimizers, but row and column sums are taken one tensor at a time in any case.
+        foreach: As in the other optimizers, except that row and column sums are always taken one tensor at a time.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
-    Chosen here, where the paper says nothing: a tensor of more than two axes is a matrix of its first axis by all
+    Our choices where the paper is silent: a tensor of more than two axes is a matrix of its first axis by all
     others; a vector or scalar keeps both moments whole (it is a matrix of one column, without ψ, and with r itself in
     place of r sᵀ / 1ᵀr); factors are float32 for half-precision parameters.
 
@@ -84,7 +84,7 @@ class HFac(MultiTensorOptimizer):
     def _new_state(self, group: Group, param: Tensor, grad: Tensor) -> dict[str, Tensor]:
         wide = _matrix(grad.to(wide_dtype(grad)))
         square = wide.square() + group["eps"]
-        # With these the first averages of a parameter are its first terms, at whatever step of its group.
+        # So that the first averages of a parameter are its first terms, even if its group has made steps before.
         state = {"row_mean": wide.mean(1), "row_square": square.sum(1)}
         if grad.dim() > 1:
             state |= {"column_mean": wide.mean(0), "column_square": square.sum(0)}
@@ -105,7 +105,7 @@ class HFac(MultiTensorOptimizer):
 
 
 def _direction(grad: Tensor, state: dict[str, Tensor], keep1: Tensor, keep2: Tensor, group: Group) -> Tensor:
-    """Bring the state of one tensor up to date and return its step before γ and weight decay."""
+    """Update the state of one tensor and return its step before γ and weight decay."""
     matrix = _matrix(grad.to(state["row_mean"].dtype))
     rows, columns = matrix.shape
     square = matrix.square() + group["eps"]
@@ -119,7 +119,7 @@ def _direction(grad: Tensor, state: dict[str, Tensor], keep1: Tensor, keep2: Ten
         state["column_square"].lerp_(column_square, (1 - keep2).to(row_mean.dtype))
         psi = keep1 * (state["column_mean"] - column_mean) / (state["column_square"] / rows).sqrt()
         drift = (phi[:, None] + psi[None, :]) / 2
-        # The root of each factor and not of the product, which would underflow with eps = 1e-30.
+        # The root of each factor, because the product would underflow with eps = 1e-30.
         share = state["row_square"] / state["row_square"].sum()
         root = share.sqrt()[:, None] * state["column_square"].sqrt()[None, :]
     else:

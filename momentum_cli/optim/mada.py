@@ -34,7 +34,7 @@ class MADA(MultiTensorOptimizer):
 
         q ← clip(q + hyper_lr ⟨g_{t+1}, ∂u_t/∂q⟩ / (‖g_{t+1}‖ ‖∂u_t/∂q‖), 0, 1)
 
-    Four tensors of state per parameter beyond the gradient before this one, and four more when the coefficients are
+    Four tensors of state per parameter in addition to the previous gradient, and four more if the coefficients are
     learned.
 
     Args:
@@ -42,21 +42,21 @@ class MADA(MultiTensorOptimizer):
         lr: Learning rate, >= 0; may be a 0-d tensor.
         beta1: Decay of the first moment, in [0, 1).
         beta2: Decay of the second moment, in [0, 1).
-        beta3: First value of Adan's β3, in [0, 1].
-        c: First value of the share of Adam's second moment against Yogi's, in [0, 1].
-        rho: First value of the share of the second moment itself against its average over time, in [0, 1].
-        gamma: First value of the share of the scaled step against Lion's sign, in [0, 1].
-        hyper_lr: How far a coefficient moves per step at most, >= 0; 0 leaves them where they are.
+        beta3: Initial value of Adan's β3, in [0, 1].
+        c: Initial share of Adam's second moment, against Yogi's, in [0, 1].
+        rho: Initial share of the second moment itself, against its average over time, in [0, 1].
+        gamma: Initial share of the scaled step, against Lion's sign, in [0, 1].
+        hyper_lr: Largest change of a coefficient per step, >= 0; 0 keeps the coefficients fixed.
         eps: Added to sqrt V, > 0.
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
-        decoupled_weight_decay: x also shrinks by lr λ x at each step and g is left alone.
+        decoupled_weight_decay: each step also subtracts lr λ x; g is unchanged.
         maximize: Ascend.
         foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
-    Chosen here, where the paper says nothing: bias corrections of m̄ and v; one set of coefficients per parameter
+    Our choices where the paper is silent: bias corrections of m̄ and v; one set of coefficients per parameter
     group; β1 and β2 stay fixed; Lion's two decays are one; derivatives take the moments before the step as constants,
     bound the slope of the root by 1 / (2 (sqrt V + eps)), and are divided by their norms, so that hyper_lr does not
     depend on the size of the model or of its gradients.
@@ -136,7 +136,7 @@ class MADA(MultiTensorOptimizer):
 
 
 def _learn(blocks: list[Block], point: dict[str, Tensor], hyper_lr: float) -> None:
-    """Move the coefficients along the cosine between this gradient and what the last step would have gained by them."""
+    """Move each coefficient by the cosine between this gradient and the derivative of the last step by it."""
     length = total_norm([norm for block in blocks for norm in norms(block.grads)])
     for name, value in point.items():
         slopes = [block.state(f"slope_{name}") for block in blocks]
@@ -151,7 +151,7 @@ def _learn(blocks: list[Block], point: dict[str, Tensor], hyper_lr: float) -> No
 
 
 def _direction(block: Block, group: Group, point: dict[str, Tensor], step: Tensor) -> list[Tensor]:
-    """Bring the state of a block up to date and return u."""
+    """Update the state of a block and return u."""
     beta3, c, rho, gamma = (point[name] for name in COEFFICIENTS)
     learning = group["hyper_lr"] > 0
     average, square, mean = block.state("exp_avg"), block.state("exp_avg_sq"), block.state("mean_sq")
@@ -160,7 +160,7 @@ def _direction(block: Block, group: Group, point: dict[str, Tensor], step: Tenso
     torch._foreach_copy_(previous, block.grads)
 
     average_(average, group["beta1"], block.grads)
-    # n + β3 (n_{t-1} - Δ), the slope of β3 n in β3, needs the n before.
+    # n + β3 (n_{t-1} - Δ), the slope of β3 n in β3, needs the previous n.
     slope_drift = list(torch._foreach_mul(torch._foreach_sub(drift, change), beta3)) if learning else []
     average_(drift, beta3, change)
     first = moments.unbiased(average, remaining(group["beta1"], step))

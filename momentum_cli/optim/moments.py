@@ -12,11 +12,11 @@ from momentum_cli.optim.optimizer import Group, MultiTensorOptimizer, shared_sca
 def start(optimizer: MultiTensorOptimizer, group: Group, beta: float, term: Tensor) -> Tensor:
     """Return the running average of a parameter before its first term.
 
-    It is what the average of earlier steps would be if every term had been the first one: 0 at the first step of the
-    group, and for a parameter that joins later an average that the group's correction of bias makes right.
+    It is the average of the earlier steps as if every term had equalled the first one: 0 at the first step of the
+    group, and for a parameter that joins later a value for which the group's bias correction is right.
 
     Args:
-        optimizer: Whose steps count.
+        optimizer: The optimizer whose steps count.
         group: The group of the parameter.
         beta: Decay of the average, in [0, 1).
         term: First term, the gradient or its square.

@@ -15,19 +15,19 @@ Factor = Tensor | list[Tensor]
 
 
 def on_host(tensors: list[Tensor]) -> bool:
-    """Return whether a tensor at a time costs no launch, and reading a number of one makes nobody wait."""
+    """Return True for tensors on the CPU, where single tensors cost no launch and reading a number does not wait."""
     return tensors[0].device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def kernel_serves(*lists: list[Tensor]) -> bool:
-    """Return whether `momentum_cli.kernels.fused.update` can and may make the step of these tensors."""
+    """Return True if `momentum_cli.kernels.fused.update` can make the step of these tensors."""
     return on_host(lists[0]) and update.serves(*lists)
 
 
 def accumulate_(sums: list[Tensor], factor: Factor, terms: list[Tensor]) -> None:
     """Replace each of `sums` by factor * sum + term."""
     if on_host(sums):
-        # One pass over memory where the two calls below make two.
+        # One pass over memory instead of two by the calls below.
         factors = factor if isinstance(factor, list) else [factor] * len(sums)
         for total, scale, term in zip(sums, factors, terms, strict=True):
             torch.addcmul(term, total, scale, out=total)
@@ -52,9 +52,9 @@ def average_(averages: list[Tensor], factor: Factor | float, terms: list[Tensor]
 
 
 def scale_(tensors: list[Tensor], factor: Factor | float) -> None:
-    """Multiply tensors in place by a number, by one 0-d tensor or each by its own."""
+    """Multiply tensors in place by a number, by one 0-d tensor, or each by its own."""
     if isinstance(factor, Tensor) and tensors[0].dtype in (torch.float32, torch.float64):
-        # Of one dtype it is one kernel. Half-precision tensors are worth the slower call: it rounds only the product.
+        # With one dtype it is one kernel. Half-precision tensors take the slower call, which rounds only the product.
         factor = factor.to(tensors[0].dtype)
     torch._foreach_mul_(tensors, factor)
 
@@ -73,7 +73,7 @@ def host_factors(factor: Factor, count: int) -> list[float]:
 
 
 def replace_previous_(previous: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
-    """Replace each of the previous gradients by the one of now; needs no memory.
+    """Replace each of the previous gradients by the current one, without allocating memory.
 
     Returns:
         ‖grad - previous‖ of each tensor, as `norms`.
@@ -114,11 +114,11 @@ def wide_dtype(tensor: Tensor) -> torch.dtype:
 
 
 def remaining(beta: float, step: Tensor) -> Tensor:
-    """Return 1 - β^step, the weight that a running average has gathered; exact to the last bits also where it is small.
+    """Return 1 - β^step, the total weight of the terms in a running average, accurately even where it is small.
 
     Args:
         beta: Decay in [0, 1).
-        step: Terms in the average, 0-d tensor.
+        step: Number of terms in the average, 0-d tensor.
     """
     return -torch.expm1(step * math.log(beta)) if beta > 0 else torch.ones_like(step).where(step > 0, 0.0)
 

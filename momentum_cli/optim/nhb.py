@@ -13,7 +13,7 @@ from momentum_cli.optim.options import DecayOptions
 
 
 class NHB(MultiTensorOptimizer):
-    """SGD with normalized heavy-ball momentum that follows how much the gradient turns from one step to the next.
+    """SGD with normalized heavy-ball momentum that depends on how much the gradient changes from step to step.
 
     With g_k the gradient of one tensor::
 
@@ -22,21 +22,21 @@ class NHB(MultiTensorOptimizer):
         m_k     = b_k m_{k-1} + (1 - b_k) g_k,  m_1 = g_1
         x_{k+1} = x_k - γ_k m_k
 
-    Two tensors of state per parameter: m and the gradient before this one.
+    Two tensors of state per parameter: m and the previous gradient.
 
     Args:
         params: Parameters, named parameters or parameter groups.
         lr: Learning rate γ, >= 0; may be a 0-d tensor.
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
         delta: δ in (0, 1]; b stays below 1 - δ.
-        decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone.
+        decoupled_weight_decay: each step also subtracts γ λ x; g is unchanged.
         maximize: Ascend.
         foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
-    Chosen here, where the paper says nothing: m_1 = g_1, so the first step is one of gradient descent; b = 0 where the
+    Our choices where the paper is silent: m_1 = g_1, so the first step is one of gradient descent; b = 0 where the
     gradient is 0 twice; norms per tensor.
 
     Reference: "Normalized Stochastic Heavy Ball with Adaptive Momentum", ECAI 2023.
@@ -58,7 +58,7 @@ class NHB(MultiTensorOptimizer):
         require("delta", group["delta"], 0 < group["delta"] <= 1, "in (0, 1]")
 
     def _new_state(self, group: Group, param: Tensor, grad: Tensor) -> dict[str, Tensor]:
-        # With m = g whatever b is, the first m is g.
+        # With m = g before the first step, m_1 = g_1 for any b.
         return {"momentum_buffer": grad.clone(), "previous_grad": grad.clone(), "beta": scalar_like(grad)}
 
     def _apply(self, work: Work) -> None:

@@ -1,10 +1,10 @@
 """The base of the optimizers here: closures, checks, state, and tensors taken in blocks for multi-tensor calls.
 
 An optimizer states its formula once, over lists of tensors (`momentum_cli.optim.multi_tensor`). ``foreach`` decides
-how long the lists are: all tensors of a device and dtype (one kernel launch for many tensors), cache-sized runs of them
-on a CPU, or one tensor at a time.
+the length of the lists: all tensors of a device and dtype (one kernel launch for many tensors), cache-sized runs of
+them on a CPU, or one tensor at a time.
 
-State is flat: tensors only, the scalars among them 0-d tensors on the device, so that a step never waits for it.
+State is flat: tensors only, with scalars as 0-d tensors on the device, so that a step never waits for the device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from momentum_cli.optim.options import shared_parameters, whole_signature
 Group = dict[str, Any]
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
-# A CPU runs a multi-tensor call as a loop, so all tensors in one call would stream through memory once an operation.
+# A CPU runs a multi-tensor call as a loop, so all tensors in one call would stream through memory once per operation.
 # Runs of about this many elements stay in the cache from one operation to the next.
 CPU_BLOCK_ELEMENTS = 1 << 19
 
@@ -49,7 +49,7 @@ class Block:
         return [state[key] for state in self.states]
 
     def with_decay(self, updates: list[Tensor], group: Group) -> list[Tensor]:
-        """Return the updates with decoupled weight decay: u + λ x; the updates themselves where there is none."""
+        """Return the updates with decoupled weight decay, u + λ x, or the updates themselves without it."""
         decay = decoupled_decay(group)
         return list(torch._foreach_add(updates, self.params, alpha=decay)) if decay else updates
 
@@ -68,31 +68,30 @@ Work = list[tuple[Group, list[Block]]]
 class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
     """An optimizer as a formula over blocks of tensors.
 
-    A class passes its own options to this constructor by name, and as ``**options`` those that it shares with others
-    (`momentum_cli.optim.options`), whose defaults need not be given.
+    A subclass passes its own options to this constructor by name, and those that it shares with others
+    (`momentum_cli.optim.options`) as ``**options``; these have defaults.
 
     Args:
         params: Parameters, named parameters or parameter groups.
-        options: Of a group that does not set its own: ``lr``, ``weight_decay`` and ``decoupled_weight_decay`` among
-            them.
+        options: Defaults for all groups, among them ``lr``, ``weight_decay`` and ``decoupled_weight_decay``.
 
     Raises:
-        TypeError: The option is unknown.
-        ValueError: An option, of any group, is out of its range.
+        TypeError: An option is unknown.
+        ValueError: An option of a group is outside its range.
     """
 
     first_state: ClassVar[str]
-    """A name that `_new_state` gives to every parameter."""
+    """A key that `_new_state` puts into the state of every parameter."""
 
     diagnostic_names: ClassVar[tuple[str, ...]] = ()
-    """Names of what `diagnostics` returns from the first step on; known before it, for the columns of a log."""
+    """Keys of `diagnostics` from the first step on, known beforehand for the columns of a log."""
 
     in_kernel: ClassVar[bool] = False
-    """Whether the step is one of `momentum_cli.kernels.fused.update` where that serves: it goes through memory once, so
-    nothing has to stay in the cache between two calls, and few calls are better than many."""
+    """True if `momentum_cli.kernels.fused.update` has the step: it goes through memory once, so nothing has to stay in
+    the cache between two calls, and few calls are better than many."""
 
     wide_state: ClassVar[frozenset[str]] = frozenset()
-    """Names of tensors in the state whose dtype is not that of their parameter."""
+    """Names of tensors in the state that do not have the dtype of their parameter."""
 
     _shared: ClassVar[dict[str, Any]] = {}  # defaults of those in **options
     __signature__: ClassVar[inspect.Signature]
@@ -112,7 +111,7 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
 
     @abstractmethod
     def _check(self, group: Group) -> None:
-        """Raise a ValueError for an option that this optimizer adds and that is out of its range."""
+        """Raise a ValueError if an option that this optimizer adds is outside its range."""
 
     @abstractmethod
     def _new_state(self, group: Group, param: Tensor, grad: Tensor) -> dict[str, Tensor]:
@@ -123,9 +122,9 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         """Make the step."""
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Return quantities worth a curve next to the loss, such as ``beta``: 0-d tensors by name, {} before a step.
+        """Return quantities worth plotting next to the loss, such as ``beta``: 0-d tensors by name, {} before a step.
 
-        Nothing here waits for the device; reading the value of a tensor does.
+        It does not wait for the device; reading the value of a tensor does.
         """
         return {}
 
@@ -133,12 +132,12 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         """Add a group of parameters with its own options.
 
         Raises:
-            ValueError: One of the options is out of its range.
+            ValueError: An option is outside its range.
         """
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
-            # A tensor is a rate that a schedule or a CUDA graph changes in place; looking at it would wait for it.
+            # A rate in a tensor is changed in place by a schedule or a CUDA graph; reading it waits for the device.
             if not isinstance(group["lr"], Tensor):
                 require("lr", group["lr"], group["lr"] >= 0, ">= 0")
             require("weight_decay", group["weight_decay"], group["weight_decay"] >= 0, ">= 0")
@@ -158,10 +157,10 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         """Make one step.
 
         Args:
-            closure: Computes the loss anew and its gradients; called once, with gradients enabled.
+            closure: Computes the loss and its gradients again; called once, with gradients enabled.
 
         Returns:
-            What the closure returned.
+            The result of the closure.
 
         Raises:
             RuntimeError: A gradient is sparse or complex.
@@ -174,12 +173,12 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned; the next step is then the one that would have followed it.
+        """Restore the result of `state_dict`; the next step is the one that would have followed.
 
-        Scalars, and `wide_state`, keep their dtype: torch would round them to the dtype of the parameter.
+        Scalars and `wide_state` keep their dtype; torch would round them to the dtype of the parameter.
 
         Raises:
-            ValueError: There are other groups or parameters than here, or of another shape.
+            ValueError: The number of groups or parameters, or a shape, differs.
         """
         indices = [index for group in state_dict["param_groups"] for index in group["params"]]
         params = [param for group in self.param_groups for param in group["params"]]
@@ -209,7 +208,7 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
         return shared_scalar(self, group["params"][0], "step").add_(1)
 
     def _blocks(self, group: Group) -> list[Block]:
-        # A tensor without an element has nothing to move, and no largest element.
+        # A tensor without elements has nothing to update, and no largest element.
         params = [param for param in group["params"] if param.grad is not None and param.numel()]
         for param in params:
             grad = param.grad
@@ -224,7 +223,7 @@ class MultiTensorOptimizer(torch.optim.Optimizer, ABC):
                 grads = list(torch._foreach_add(grads, run, alpha=group["weight_decay"]))
             states = [self.state[param] for param in run]
             for param, grad, state in zip(run, grads, states, strict=True):
-                # A parameter may hold scalars of its group before its own first gradient.
+                # A parameter may hold scalars of its group before its first gradient.
                 if self.first_state not in state:
                     state.update(self._new_state(group, param, grad))
             blocks.append(Block(run, grads, states))
@@ -259,7 +258,7 @@ def require(name: str, value: object, condition: bool, allowed: str) -> None:
     """Check an option.
 
     Raises:
-        ValueError: The condition does not hold; the message says what the option must be and what it is.
+        ValueError: The condition does not hold.
     """
     if not condition:
         raise ValueError(refuse(name, value, f"be {allowed}"))
@@ -269,13 +268,13 @@ def shared_scalar(optimizer: torch.optim.Optimizer, param: Tensor, name: str, in
     """Return a 0-d tensor that belongs to many parameters and is kept in the state of one of them.
 
     Args:
-        optimizer: Whose state.
+        optimizer: The optimizer with the state.
         param: The parameter, usually the first of its group; it needs no gradient.
         name: Key in its state.
-        initial: Value when it is not there yet.
+        initial: Initial value.
 
     Returns:
-        float64 for a float64 parameter and else float32, on its device.
+        float64 for a float64 parameter, else float32, on the parameter's device.
     """
     state: dict[str, Tensor] = optimizer.state[param]
     if name not in state:
@@ -284,7 +283,7 @@ def shared_scalar(optimizer: torch.optim.Optimizer, param: Tensor, name: str, in
 
 
 def global_scalar(optimizer: torch.optim.Optimizer, name: str) -> Tensor:
-    """Return the 0-d tensor that all groups of scope "global" share; at least one must be."""
+    """Return the 0-d tensor that all groups of scope "global" share; there must be at least one."""
     groups = optimizer.param_groups
     first = next(param for group in groups if group["scope"] == "global" for param in group["params"])
     return shared_scalar(optimizer, first, name)

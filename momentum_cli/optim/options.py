@@ -1,4 +1,4 @@
-"""Options that many optimizers take: declared once, with type and default, and shown in every constructor."""
+"""Options shared by many optimizers, declared once with type and default and shown in every constructor."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class StepOptions(TypedDict, total=False):
 
 
 class DecayOptions(StepOptions, total=False):
-    """Options of an optimizer whose weight decay is coupled unless it is asked otherwise.
+    """Options of an optimizer whose weight decay is coupled by default.
 
     Args:
         weight_decay: λ >= 0; coupled it adds λ x to the gradient.
-        decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone.
+        decoupled_weight_decay: each step also subtracts γ λ x; g is unchanged.
     """
 
     weight_decay: Annotated[float, Default(0.0)]

@@ -69,17 +69,16 @@ def quadratic_momentum(lr: float | Tensor, grad_change: Tensor, change: Tensor, 
 class QuadraticMomentum:
     """The momentum of each parameter group, from the gradients of this step and those of the step before.
 
-    Norms are over all tensors of all groups whose ``scope`` is "global", or over each tensor; a tensor without a
-    gradient is left out. What it keeps lies in the state of the optimizer: ``previous_grad`` of each parameter, and
-    ``change`` (‖x_k - x_{k-1}‖) and ``beta`` with each parameter (scope "tensor") or with the first one (scope
-    "global").
+    Norms are over all tensors of all groups whose ``scope`` is "global", or over each tensor; tensors without a
+    gradient are left out. The optimizer's state holds ``previous_grad`` of each parameter, and ``change``
+    (‖x_k - x_{k-1}‖) and ``beta`` for each parameter (scope "tensor") or for the first one (scope "global").
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
 
     def new_state(self, group: Group, grad: Tensor) -> dict[str, Tensor]:
-        """Return what a parameter contributes to the state at its first gradient: no change of gradient yet."""
+        """Return the state of a parameter at its first gradient, when the gradient has not changed yet."""
         state = {"previous_grad": grad.clone(memory_format=torch.preserve_format)}
         if group["scope"] == "tensor":
             state |= {"change": scalar_like(grad), "beta": scalar_like(grad)}
@@ -104,7 +103,7 @@ class QuadraticMomentum:
         ]
 
     def moved(self, work: Work, updates: list[list[list[Tensor]]]) -> None:
-        """Keep how far this step moved x.
+        """Store the length of this step.
 
         Args:
             work: The groups of the step.

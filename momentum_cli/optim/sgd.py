@@ -14,8 +14,8 @@ from momentum_cli.optim.optimizer import Params, require
 class SGD(torch.optim.SGD):
     """`torch.optim.SGD`, with ``momentum="scaled"`` for 1 - β = C lr^(2/3).
 
-    The momentum follows the rate of the step, so a schedule of rates is one of momenta too: a rate that falls to zero
-    takes β to 1. β is kept between 0 and 1 - 1e-6.
+    The momentum follows the rate of the step, so a schedule of the rate is one of the momentum too: as the rate falls
+    to 0, β rises to 1. β is kept between 0 and 1 - 1e-6.
 
     Args:
         params: Parameters, named parameters or parameter groups.
@@ -31,7 +31,7 @@ class SGD(torch.optim.SGD):
         fused: As in torch.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
     Reference: Cowsik, Can, Glorioso, "Flatter, faster: scaling momentum for optimal speedup of SGD", arXiv 2210.16400.
     C depends on the problem; the paper fits it by a search at one rate.
@@ -56,7 +56,7 @@ class SGD(torch.optim.SGD):
             require("momentum", momentum, momentum == "scaled", "a number >= 0 or 'scaled'")
             require("lr", lr, not isinstance(lr, Tensor), "a number where the momentum is scaled")
         require("momentum_scale", momentum_scale, momentum_scale > 0, "> 0")
-        # Torch is given a number; another option says which groups scale theirs.
+        # torch gets a number; another option marks the groups whose momentum is scaled.
         first = scaled_momentum(float(lr), momentum_scale) if isinstance(momentum, str) else momentum
         super().__init__(
             params,

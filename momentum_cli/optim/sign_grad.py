@@ -1,4 +1,4 @@
-"""Adam with a friction that looks at whether two successive gradients agree: sigSignGrad and tanhSignGrad."""
+"""Adam with a friction that depends on the agreement of two successive gradients: sigSignGrad and tanhSignGrad."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from momentum_cli.optim.options import DecayOptions
 
 
 class SignGrad(MultiTensorOptimizer):
-    """Adam whose step is multiplied by a friction of the product of this gradient and the one before; abstract.
+    """Adam whose step is multiplied by a function of the product of this gradient and the previous one; abstract.
 
-    Three tensors of state per parameter: Adam's moments and the gradient before this one.
+    Three tensors of state per parameter: Adam's moments and the previous gradient.
     """
 
     first_state: ClassVar[str] = "exp_avg"
@@ -79,8 +79,8 @@ class SigSignGrad(SignGrad):
 
         x_{t+1} = x_t - γ_t sigmoid(β3 g_{t-1} g_t) m̂_t / (sqrt v̂_t + eps),  g_0 = 0
 
-    Steps are half of Adam's where a gradient says nothing, up to Adam's where two in a row agree, and vanish where they
-    disagree.
+    Steps are half of Adam's where a gradient is 0, up to Adam's where two successive gradients agree in sign, and
+    towards 0 where they disagree.
 
     Args:
         params: Parameters, named parameters or parameter groups.
@@ -90,14 +90,14 @@ class SigSignGrad(SignGrad):
         beta3: Sharpness β3 >= 0; 0 makes the friction 1/2 everywhere.
         eps: Added to sqrt v̂, >= 0.
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
-        decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone.
+        decoupled_weight_decay: each step also subtracts γ λ x; g is unchanged.
         maximize: Ascend.
         foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
-    Chosen here, where the paper says nothing: g_0 = 0, so that the first friction is 1/2; β3 = 1 by default; weight
+    Our choices where the paper is silent: g_0 = 0, so that the first friction is 1/2; β3 = 1 by default; weight
     decay is outside the friction when decoupled.
 
     Reference: "Adaptive Friction in Deep Learning: Enhancing Optimizers with Sigmoid and Tanh Function", arXiv
@@ -115,8 +115,8 @@ class TanhSignGrad(SignGrad):
 
         x_{t+1} = x_t - γ_t (tanh(β3 g_{t-1} g_t) + 1) m̂_t / (sqrt v̂_t + eps),  g_0 = 0
 
-    Steps are Adam's where a gradient says nothing, up to twice Adam's where two in a row agree, and vanish where they
-    disagree.
+    Steps are Adam's where a gradient is 0, up to twice Adam's where two successive gradients agree in sign, and towards
+    0 where they disagree.
 
     Args:
         params: Parameters, named parameters or parameter groups.
@@ -126,14 +126,14 @@ class TanhSignGrad(SignGrad):
         beta3: Sharpness β3 >= 0; 0 is Adam.
         eps: Added to sqrt v̂, >= 0.
         weight_decay: λ >= 0; coupled (the default) it adds λ x to the gradient.
-        decoupled_weight_decay: x also shrinks by γ λ x at each step and g is left alone.
+        decoupled_weight_decay: each step also subtracts γ λ x; g is unchanged.
         maximize: Ascend.
         foreach: Many tensors per call (None or True) or one at a time (False): slower, with smaller temporaries.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
 
-    Chosen here, where the paper says nothing: as in `SigSignGrad`.
+    Our choices where the paper is silent: as in `SigSignGrad`.
 
     Reference: "Adaptive Friction in Deep Learning: Enhancing Optimizers with Sigmoid and Tanh Function", arXiv
     2408.11839.

@@ -1,7 +1,7 @@
 """The run folder: its name, its files, and writing them so that a run killed at any moment leaves none of them torn.
 
-Under a final name there is either the whole file or no file. `metrics.jsonl` and `metrics.csv` grow line by line; their
-last line may be torn by a kill and is repaired when they are opened again.
+A file under its final name is always complete. `metrics.jsonl` and `metrics.csv` grow line by line; a kill may cut off
+their last line, which is repaired when they are opened again.
 """
 
 from momentum_cli.machine import environment

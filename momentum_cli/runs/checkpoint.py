@@ -35,7 +35,7 @@ class Checkpoint:
     """Content of a checkpoint file.
 
     Args:
-        tensors: Name to tensor; the prefix ``model.``, ``optimizer.`` or ``rng.`` says whose.
+        tensors: Tensors by name, with the prefix ``model.``, ``optimizer.`` or ``rng.``.
         data: JSON-able: recipe, progress, options of the optimizer, description of the data set, versions.
     """
 
@@ -43,19 +43,19 @@ class Checkpoint:
     data: dict[str, Any]
 
     def group(self, prefix: str) -> dict[str, Tensor]:
-        """Return the tensors whose names begin with ``prefix.``, without it."""
+        """Return the tensors whose names begin with ``prefix.``, by the rest of their names."""
         return {name[len(prefix) + 1 :]: t for name, t in self.tensors.items() if name.startswith(prefix + ".")}
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint so that at any moment the file is the old or the new one, whole.
+    """Write a checkpoint such that at any moment the file is the complete old one or the complete new one.
 
     Args:
         path: Final name.
-        checkpoint: What to write.
+        checkpoint: The content.
 
     Raises:
-        RunError: There is no space left.
+        RunError: The disk is full.
         DataError: The file cannot be written.
     """
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in sorted(checkpoint.tensors.items())}
@@ -71,7 +71,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint and verify that it is one, whole and of a version this program knows.
+    """Read a checkpoint and verify that it is complete and of a version that this program reads.
 
     Raises:
         DataError: The file is missing, damaged, of another kind or of an unknown version.
@@ -102,8 +102,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     if header.get(_CHECKSUM) != checksum(tensors, header[_HEADER]):
         raise DataError(f"{path} is damaged: its content does not match its checksum; use another checkpoint")
-    # Copies, at addresses as torch chooses them: those in the file are not aligned, and a product of matrices may then
-    # round otherwise, so that a resumed run would differ from one left alone.
+    # Copies, at addresses that torch chooses: those in the file are not aligned, which may change the rounding of
+    # matrix products, and a resumed run would differ from an uninterrupted one.
     return Checkpoint({name: tensor.clone() for name, tensor in tensors.items()}, data)
 
 
@@ -115,13 +115,13 @@ def best_name(step: int) -> str:
 def save_in_order(last_path: Path, last: Checkpoint, best: Checkpoint | None) -> None:
     """Write the checkpoints of a run.
 
-    A new best one is first written under a new name. The last checkpoint names the best one that belongs to it, so
-    whatever moment the process dies at, the two on the disk fit together.
+    A new best one is first written under a new name. The last checkpoint names the best one that belongs to it, so the
+    two on the disk fit together even if the process is killed in between.
 
     Args:
-        last_path: Of the last checkpoint; the best one is in the same folder.
-        last: The last one.
-        best: The best one where it is new, else None.
+        last_path: Path of the last checkpoint; the best one is in the same folder.
+        last: The last checkpoint.
+        best: The best checkpoint if it is new, else None.
     """
     named = last.data["progress"]["best"]
     if best is not None and named is not None:
@@ -131,11 +131,11 @@ def save_in_order(last_path: Path, last: Checkpoint, best: Checkpoint | None) ->
 
 
 def drop_other_bests(last_path: Path, named: Mapping[str, Any] | None) -> None:
-    """Delete the best checkpoints that do not belong to the last one: those before it, or what a kill left between two.
+    """Delete the best checkpoints that do not belong to the last one: older ones, and those left behind by a kill.
 
     Args:
-        last_path: Of the last checkpoint; the best ones are in the same folder.
-        named: ``best`` of its progress, which names its own ``file``; None: it has none.
+        last_path: Path of the last checkpoint; the best ones are in the same folder.
+        named: ``best`` in its progress, with the name of its ``file``; None if it has none.
     """
     for path in last_path.parent.glob(f"best-*{SUFFIX}"):
         if named is None or path.name != named["file"]:
@@ -152,7 +152,7 @@ def pack_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, 
         Tensors named ``PARAMETER.KEY``, and the param groups with the scalars of the state.
 
     Raises:
-        RecipeError: The state holds something else than tensors, numbers and texts.
+        RecipeError: The state holds something other than tensors, numbers and strings.
     """
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, dict[str, Any]] = {}
@@ -165,7 +165,7 @@ def pack_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, 
                 scalars.setdefault(str(index), {})[key] = value
             else:
                 raise RecipeError(
-                    f"cannot checkpoint this optimizer: state {key!r} is a {type(value).__name__}, and only tensors "
+                    f"cannot checkpoint this optimizer: state {key!r} is a {type(value).__name__}, but only tensors "
                     "and numbers can be stored; choose another optimizer"
                 )
     groups = [
@@ -176,7 +176,7 @@ def pack_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def unpack_optimizer(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
-    """Invert `pack_optimizer`; the result goes to ``optimizer.load_state_dict``."""
+    """Invert `pack_optimizer`; the result is for ``optimizer.load_state_dict``."""
     state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in data["scalars"].items()}
     for name, value in tensors.items():
         index, key = name.split(".", 1)
@@ -189,7 +189,7 @@ def find_checkpoint(path: Path, which: str = "best") -> Path:
 
     Args:
         path: Run folder or checkpoint file.
-        which: ``"best"`` or ``"last"`` when it is a folder.
+        which: ``"best"`` or ``"last"``, for a folder.
 
     Raises:
         DataError: It does not exist.

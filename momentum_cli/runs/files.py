@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and JSON that every parser reads."""
+"""Writing files completely or not at all, and JSON that every parser reads."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ from momentum_cli.reading import kind_of
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file whole or not at all.
+    """Write a file completely or not at all.
 
     Yields:
-        An empty temporary file in the same folder. When the block ends without an error its
-        content is forced to the disk and takes the name `path` in one step; after an error it is deleted and `path` is
-        as before.
+        An empty temporary file in the same folder. When the block ends without an error, its content is forced to the
+        disk and renamed to `path` in one step; after an error it is deleted and `path` is unchanged.
 
     Raises:
-        RunError: There is no space left.
+        RunError: The disk is full.
         DataError: `path` cannot be written, or is a folder, a device or a pipe.
     """
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: {refuse('what is replaced', Said(kind_of(path)), 'be a regular file')}")
     temporary = Path()
     try:
-        # Made exclusively and under a name that nobody can foresee: a link in its place would be followed.
-        # A name may have 255 bytes, and a character four of them.
+        # Created exclusively under an unpredictable name, because a link planted in its place would be followed.
+        # A name has at most 255 bytes, and a character up to four.
         descriptor, name = tempfile.mkstemp(".tmp", f".{path.name[:50]}.", path.parent)
         os.close(descriptor)
         temporary = Path(name)
@@ -46,13 +45,13 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        # Those of other files, which the block reads, name them.
+        # Errors of other files, which the block reads, name them.
         own = error.filename is None or Path(os.fsdecode(error.filename)).parent == path.parent
         raise system_error(error, path if own else "") from error
     finally:
         if temporary.name:
             temporary.unlink(missing_ok=True)
-    # the new name has to survive a power failure too; not every file system lets a folder be synced
+    # The new name must survive a power failure too; not every file system can sync a folder.
     with contextlib.suppress(OSError):
         descriptor = os.open(path.parent, os.O_RDONLY)
         try:
@@ -62,31 +61,31 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    """Return the umask, which the system only tells to those who set it."""
+    """Return the umask, which can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8) whole or not at all."""
+    """Write a text file (UTF-8) completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file whole or not at all; see `json_text`."""
+    """Write a JSON file completely or not at all; see `json_text`."""
     write_text(path, json_text(content, indent=2) + "\n")
 
 
 def json_text(content: Any, indent: int | None = None) -> str:
-    """`content` as JSON that every parser reads.
+    """Return `content` as JSON that every parser reads.
 
-    JSON has no infinities and no NaN: these become the strings "Infinity", "-Infinity" and "NaN", which `float()` turns
-    back. Paths become strings, tuples lists, scalars of numpy and torch numbers.
+    JSON has no infinities and no NaN: these become the strings "Infinity", "-Infinity" and "NaN", which `float()` reads
+    back. Paths become strings, tuples lists, and scalars of numpy and torch numbers.
 
     Raises:
-        RunError: something in it has no JSON form.
+        RunError: A value has no JSON form.
     """
     try:
         return escaped(json.dumps(_plain(content), indent=indent, allow_nan=False, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""The folder of a run: its name, and what may be in it."""
+"""The folder of a run: its name and its files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from momentum_cli.errors import RecipeError
 from momentum_cli.runs.lock import locked
 
 MARKER = ".momentumrnn-run"
-# What a run writes, and so what --overwrite may delete; anything else in the folder is the user's.
+# The files of a run, which --overwrite may delete; anything else in the folder is the user's.
 RUN_FILES = (
     "recipe.yaml",
     "source*.yaml",
@@ -43,16 +43,16 @@ def new_run_folder(
             folder `base/stem-NNN`; two processes that ask at the same time get two folders.
         base: parent of the numbered folders.
         stem: `RECIPE-CELL`; characters that do not belong in a file name become `-`.
-        overwrite: delete what an earlier run wrote into `out`; files that no run writes stay.
-        held: receives the lock of the folder, which is taken before anything in it is touched; None: the lock ends with
-            this call.
+        overwrite: delete the files of an earlier run in `out`; other files stay.
+        held: receives the lock of the folder, which is taken before anything in it is changed; None releases the lock
+            at the end of this call.
 
     Returns:
-        The folder, which exists, is marked as a run folder, and holds nothing of an earlier run.
+        The folder, which exists, is marked as a run folder, and has no files of an earlier run.
 
     Raises:
-        RecipeError: another process is at work in `out`, which is left as it is; `out` is in use, is not a folder, is
-            not a run folder (with `overwrite`), or cannot be made.
+        RecipeError: another process uses `out`, which is left unchanged; `out` is not empty, is not a folder, is not a
+            run folder (with `overwrite`), or cannot be made.
     """
     try:
         with contextlib.ExitStack() as own:
@@ -78,7 +78,7 @@ def _numbered(base: Path, stem: str) -> Path:
     while True:
         folder = base / f"{stem}-{number:03d}"
         with contextlib.suppress(FileExistsError):
-            folder.mkdir()  # exclusive: of two processes one gets the number, the other tries the next
+            folder.mkdir()  # exclusive: if two processes try a number, one gets it and the other tries the next
             return folder
         number += 1
 
@@ -115,5 +115,5 @@ def _clear(out: Path, overwrite: bool) -> None:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Return whether momentumrnn made this folder for a run."""
+    """Return True if the folder was made for a run."""
     return (path / MARKER).is_file()

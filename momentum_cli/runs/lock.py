@@ -12,14 +12,14 @@ from momentum_cli.errors import RecipeError
 
 @contextlib.contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Keep a second process out of a folder; the lock ends with this process, however it ends, and leaves no file.
+    """Keep other processes out of a folder; the lock ends with this process, even if it is killed, and leaves no file.
 
     Args:
         folder: An existing folder.
-        what: What is done in it, for the message: "training".
+        what: The activity, for the message: "training".
 
     Raises:
-        RecipeError: Another process is at work in it.
+        RecipeError: Another process holds the lock.
     """
     try:
         import fcntl

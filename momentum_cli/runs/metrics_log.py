@@ -1,8 +1,8 @@
-"""The metrics of a run as they come, in `metrics.jsonl` and `metrics.csv`, and how they are read again.
+"""The metrics of a run, written row by row to `metrics.jsonl` and `metrics.csv`, and reading them.
 
-Both hold the same rows. Each row is handed to the system at once, so a killed process loses none; the kill may tear the
-last line, or come between the two files. `metrics.jsonl` is written first and is the one that counts: opening the log
-again drops a torn last line and writes `metrics.csv` anew from it.
+Both hold the same rows. Each row is passed to the system at once, so a killed process loses none; the kill may cut off
+the last line, or come between the two files. `metrics.jsonl` is written first and takes precedence: opening the log
+again drops an incomplete last line and rewrites `metrics.csv` from it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class MetricsLog:
     """Appends rows to the metrics files of a run; a context manager.
 
     Args:
-        folder: the run folder; rows that are there already are kept (see `resume`).
-        metrics: names of the task's metrics, for example ("accuracy",); "loss" has its column already.
-        diagnostics: names of what the optimizer tells of itself, for example ("beta",); the last columns.
+        folder: the run folder; existing rows are kept (see `resume`).
+        metrics: names of the task's metrics, for example ("accuracy",); "loss" always has a column.
+        diagnostics: names of the optimizer's diagnostics, for example ("beta",); they are the last columns.
 
     Raises:
         RunError: the folder holds metrics with other columns.
@@ -55,11 +55,11 @@ class MetricsLog:
         self._rewrite(rows)
 
     def resume(self, step: int, *, keep_evaluation: bool = True) -> None:
-        """Drop what a run wrote after the checkpoint it is resumed from, so that the rows are those of a run never cut.
+        """Drop the rows after the checkpoint that a run is resumed from, so that they equal those of an unbroken run.
 
         Args:
             step: optimizer steps in the checkpoint, >= 0.
-            keep_evaluation: whether the evaluation after this very step is in the checkpoint.
+            keep_evaluation: True if the checkpoint includes the evaluation after this step.
         """
         rows = [
             row
@@ -111,10 +111,10 @@ class MetricsLog:
         )
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Append a row; columns that are not in it stay empty.
+        """Append a row; missing columns stay empty.
 
         Raises:
-            RunError: a key that is not a column.
+            RunError: a key is not a column.
         """
         unknown = sorted(set(row) - set(self.columns))
         if unknown:
@@ -123,10 +123,10 @@ class MetricsLog:
         self._csv.write(_csv_line([row.get(name) for name in self.columns]))
 
     def sync(self) -> None:
-        """Force the rows to the disk, so that they are there when the checkpoint written next is.
+        """Force the rows to the disk, so that a checkpoint written later never lacks them.
 
         Raises:
-            RunError: There is no space for them.
+            RunError: The disk is full.
         """
         for file in (self._jsonl, self._csv):
             file.sync()
@@ -156,10 +156,10 @@ class MetricsLog:
 
 
 class _Appended:
-    """A file that grows at its end.
+    """A file to which rows are appended.
 
-    A row is with the system when `write` returns, whatever happens to this process afterwards. One for which there is
-    no space waits for the next `write`: a training need not end for it before its next checkpoint, see `sync`.
+    When `write` returns, the system has the row, whatever happens to this process. A row that does not fit on the disk
+    waits for the next `write`, so that training can continue until its next checkpoint, see `sync`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -186,20 +186,20 @@ class _Appended:
         self._file.close()
 
     def _hand_over(self) -> None:
-        # The system may take a part of a line, when the space ends in the middle of it.
+        # The system may accept only a part of a line, if the space ends within it.
         while self._waiting:
             self._waiting = self._waiting[self._file.write(self._waiting) or 0 :]
 
 
 def read_metrics(folder: Path, kind: Literal["train", "eval"] | None = None) -> list[Row]:
-    """The metrics of a run, finished, running or killed.
+    """Return the metrics of a run, finished, running or killed.
 
     Args:
         folder: the run folder.
-        kind: only the rows of optimizer steps or of evaluations.
+        kind: only the rows of optimizer steps ("train") or of evaluations ("eval"); None: all.
 
     Returns:
-        One dict a row in the order written, without the columns that are empty; a torn last line is left out.
+        One dict per row in the order written, without empty columns and without an incomplete last line.
 
     Raises:
         DataError: The metrics are missing, or a line other than the last is damaged.
@@ -228,7 +228,7 @@ def _has_metrics(folder: Path) -> bool:
 
 
 def _whole_lines(path: Path) -> list[bytes]:
-    """The lines that end in a newline: the last one may have been torn by a kill."""
+    """Return the lines that end in a newline: the last one may have been cut off by a kill."""
     return read_bytes(path).split(b"\n")[:-1]
 
 

@@ -1,4 +1,4 @@
-"""Places that the user names for results: refused before the work when nothing can be written there."""
+"""Output paths of the user, refused before the work begins if they cannot be written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from momentum_cli.reading import kind_of
 
 
 def check_output_file(path: Path, option: str = "--out") -> None:
-    """Refuse a path that cannot be written to; nothing is left there.
+    """Refuse a path that cannot be written to, without creating anything.
 
     Args:
         path: The file that will be written; it may exist.
@@ -50,7 +50,7 @@ def make_output_folder(path: Path, option: str = "--out") -> None:
 
 
 def _try(folder: Path, given: str, wanted: str) -> None:
-    # Permissions are not the whole story: file systems are mounted read-only, and a quota may be used up.
+    # Permissions do not tell everything: a file system may be read-only, or a quota used up.
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

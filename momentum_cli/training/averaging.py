@@ -1,4 +1,4 @@
-"""Averages of parameters over the last part of a training, begun when the validation metric stops improving."""
+"""Averages of parameters over the last part of a training, started when the validation metric stops improving."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from momentum_cli.metrics import better
 
 
 class ParameterAverage:
-    """The mean of a model's parameters after each step since it was begun: ``mean += (parameter - mean) / n``.
+    """The mean of a model's parameters over all steps since its start: ``mean += (parameter - mean) / n``.
 
     Args:
-        model: Whose parameters.
-        count: n, steps so far.
-        mean: The mean so far by name, for `count` above 0.
+        model: The model with the parameters.
+        count: n, the number of steps so far.
+        mean: The mean so far by name, if `count` is above 0.
 
     Attributes:
-        count: n, 0-d float64 beside the parameters: a step that does not count is taken back there.
+        count: n, 0-d float64 on the device of the parameters, where a step that does not count is undone.
         mean: By name.
 
     Reference: Polyak and Juditsky, SIAM J. Control Optim. 30(4), 1992. `torch.optim.ASGD` with ``lambd=0`` steps like
-    plain SGD and has this mean, but for leaving out the first step.
+    plain SGD and has this mean, except that it omits the first step.
     """
 
     def __init__(self, model: nn.Module, count: int = 0, mean: Mapping[str, Tensor] | None = None) -> None:
@@ -36,7 +36,7 @@ class ParameterAverage:
                 self.mean[name].copy_(value)
 
     def update(self) -> None:
-        """Take in the parameters as they are now."""
+        """Add the current parameters to the mean."""
         self.count += 1
         weight = 1.0 / self.count
         for mean, parameter in zip(self.mean.values(), self._parameters.values(), strict=True):
@@ -44,7 +44,7 @@ class ParameterAverage:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """Everything that `update` changes."""
+        """Return all tensors that `update` changes."""
         return [self.count, *self.mean.values()]
 
 
@@ -63,7 +63,7 @@ def stopped_improving(metric: str, values: Sequence[float], patience: int) -> bo
 
 @contextmanager
 def swapped(model: nn.Module, parameters: Mapping[str, Tensor] | None) -> Iterator[None]:
-    """Run with other parameters (and buffers) in a model, by name; None: with its own."""
+    """Run the block with other parameters (and buffers) in a model, by name; None: with its own."""
     if parameters is None:
         yield
         return

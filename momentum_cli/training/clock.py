@@ -1,4 +1,4 @@
-"""The scored clock of a training: seconds between pairs of marks, which a device is never asked to wait for."""
+"""The scored clock of a training: seconds between pairs of marks, measured without making a device wait."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 
 
 class Timer(Protocol):
-    """Marks on a time line."""
+    """Marks on a timeline."""
 
     def mark(self) -> Any:
-        """Set a mark at the end of what has been asked for so far."""
+        """Set a mark after all work requested so far."""
 
     def reached(self, mark: Any) -> bool:
         """Return whether the work before a mark is done; does not wait."""
@@ -27,7 +27,7 @@ class Timer(Protocol):
 
 
 class HostTimer:
-    """Marks on the host's time line: work is done when its call returns.
+    """Marks on the host's timeline: work is done when its call returns.
 
     Args:
         now: Monotonic seconds.
@@ -49,13 +49,13 @@ class HostTimer:
 
 
 class CudaTimer:
-    """Marks on the time line of a CUDA stream: events, which the card stamps when it gets to them.
+    """Marks on the timeline of a CUDA stream: events that the card time-stamps when it reaches them.
 
-    Between two marks lies all that the card did, and all that it waited for the host meanwhile; what the host does
-    between one pair of marks and the next is outside. The card's clock counts in steps of half a microsecond.
+    The time between two marks includes all work of the card and its waiting for the host; the host's work between one
+    pair of marks and the next does not count. The card's clock has a resolution of half a microsecond.
 
     Args:
-        device: Its current stream is used.
+        device: The device, whose current stream is used.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -68,26 +68,26 @@ class CudaTimer:
         return event
 
     def reached(self, mark: torch.cuda.Event) -> bool:
-        """Return whether the card has stamped an event."""
+        """Return True if the card has reached an event."""
         return bool(mark.query())  # type: ignore[no-untyped-call]
 
     def wait(self, mark: torch.cuda.Event) -> None:
-        """Wait until the card has stamped an event."""
+        """Wait until the card has reached an event."""
         mark.synchronize()
 
     def seconds(self, start: torch.cuda.Event, stop: torch.cuda.Event) -> float:
-        """Return the seconds between two stamps."""
+        """Return the seconds between two events."""
         return float(start.elapsed_time(stop)) / 1000.0
 
 
 class Clock:
-    """The sum of the times between `start` and `stop`, as often as they are called.
+    """The sum of the times between all calls of `start` and `stop`.
 
     Args:
-        timer: The time line on which the marks are set.
+        timer: The timeline on which the marks are set.
 
     Attributes:
-        seconds: The sum so far: of all pairs after `read`, of those that are known to be over after `stop`.
+        seconds: The sum so far: of all pairs after `read`, of those known to be over after `stop`.
     """
 
     def __init__(self, timer: Timer) -> None:
@@ -99,7 +99,7 @@ class Clock:
 
     @classmethod
     def of(cls, device: torch.device) -> Clock:
-        """Return a clock for what a device computes."""
+        """Return a clock for the work of a device."""
         return cls(CudaTimer(device) if device.type == "cuda" else HostTimer())
 
     def start(self) -> None:
@@ -107,7 +107,7 @@ class Clock:
         self._since, self._running = self.timer.mark(), True
 
     def stop(self) -> float:
-        """Stop counting; return the sum of what is known to be over, without waiting for the rest."""
+        """Stop counting; return the time of the work known to be over, without waiting for the rest."""
         if self._running:
             self._pairs.append((self._since, self.timer.mark()))
             self._running = False
@@ -116,7 +116,7 @@ class Clock:
         return self.seconds
 
     def read(self) -> float:
-        """Stop counting, wait for what has been counted to be over, and return the sum of everything."""
+        """Stop counting, wait until all counted work is over, and return the sum."""
         self.stop()
         if self._pairs:
             self.timer.wait(self._pairs[-1][1])

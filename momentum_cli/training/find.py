@@ -1,4 +1,4 @@
-"""The run that `--resume` means: a folder, or the newest run of a recipe."""
+"""Finding the run for `--resume`: a folder, or the newest run of a recipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from momentum_cli.errors import DataError
 from momentum_cli.messages import did_you_mean
 
 _YAML = (".yaml", ".yml")
-_WHAT = "a run is a folder that momentumrnn train made, with a recipe.yaml in it"
+_WHAT = "a run is a folder made by momentumrnn train that contains recipe.yaml"
 _SHOWN = 5
 
 
@@ -18,14 +18,14 @@ def find_run(run: str | None, base: Path = Path("runs")) -> Path:
     """Return the folder of a run.
 
     Args:
-        run: A run folder or a file in it; a recipe's name for its newest run below `base`; None for the newest of all.
-        base: Where numbered run folders are made.
+        run: A run folder or a file in it; a recipe's name for its newest run in `base`; None for the newest of all.
+        base: The folder with the numbered run folders.
 
     Raises:
         DataError: No such run exists; the message explains what counts as one and suggests the nearest or a few.
     """
     if run is not None and (path := Path(run).expanduser()).exists():
-        # A checkpoint lies one folder below.
+        # A checkpoint is one folder deeper.
         for folder in (path, *list(path.parents)[:2]):
             if (folder / "recipe.yaml").is_file():
                 return folder
@@ -51,7 +51,7 @@ def _runs_in(folder: Path) -> dict[str, Path]:
 
 
 def _there(folder: Path) -> str:
-    """Say which runs there are in a folder, the newest first."""
+    """Return a phrase with the runs in a folder, the newest first."""
     runs = sorted(_runs_in(folder).values(), key=lambda run: run.stat().st_mtime, reverse=True)
     if not runs:
         return f"there are none in {folder}"

@@ -1,8 +1,8 @@
-"""Optimizer steps that count only where loss and gradient are finite.
+"""Optimizer steps that take effect only if loss and gradient are finite.
 
-Where the host can read a number for nothing, it looks first and leaves out a step that is not finite. On a card it
-would wait there at every step, and the card would idle afterwards: the step is made, and a mask takes it back. Both
-leave the same bits behind.
+On the CPU, where reading a number is free, the numbers are read first and a step that is not finite is skipped. With a
+card, reading would make the host wait at every step and leave the card idle afterwards, so the step is made, and a mask
+undoes it. Both give identical bits.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ Optimizer = torch.optim.Optimizer
 
 
 class Guard(Protocol):
-    """Lets a step count only where its numbers are finite.
+    """Makes a step take effect only if its numbers are finite.
 
     Attributes:
-        reads: Whether every step reads a number, so that the host waits for the device anyway.
+        reads: True if every step reads a number, so that the host waits for the device anyway.
     """
 
     reads: bool
 
     def step(self, make: Callable[[], None], finite: Tensor, optimizer: Optimizer, others: Iterable[Tensor]) -> None:
-        """Make a step, or leave everything as it was.
+        """Make a step, or leave everything unchanged.
 
         Args:
-            make: Changes parameters, the state of the optimizer, and others in place.
+            make: Changes parameters, the state of the optimizer, and ``others`` in place.
             finite: 0-d bool.
-            optimizer: Its parameters and its state are left alone where ``finite`` is False.
-            others: Further tensors that are.
+            optimizer: Its parameters and state stay unchanged if ``finite`` is False.
+            others: Further tensors that stay unchanged then.
         """
 
     def carried(self, new: list[State], old: list[State], finite: Tensor) -> list[State]:
-        """Return the state of each part of a step; where ``finite`` is False, that of before; () is the zero state."""
+        """Return the state of each part of a step, or the old one if ``finite`` is False; () is the zero state."""
 
 
 class LookFirst:
-    """Reads whether the numbers are finite, and leaves out a step that is not."""
+    """Reads first whether the numbers are finite, and skips the step if not."""
 
     reads = True
 
@@ -59,10 +59,10 @@ class LookFirst:
 
 
 class TakeBack:
-    """Makes the step, and puts back what it changed where the numbers were not finite, without reading them.
+    """Makes the step, and undoes it by a mask if the numbers were not finite, without reading them.
 
-    They are read only after a step in which the optimizer made new state, usually the first one, or where it counts in
-    Python or on the host, as some optimizers of other packages do: a mask reaches none of these.
+    They are read only after a step in which the optimizer created state, usually the first one, or if it keeps numbers
+    in Python or on the host, as some optimizers of other packages do: a mask reaches none of these.
     """
 
     reads = False
@@ -105,8 +105,8 @@ class TakeBack:
 def guard_for(device: torch.device, model: nn.Module) -> Guard:
     """Return the guard that makes the host wait least.
 
-    A model with an orthogonal matrix waits in every step anyway, because `torch.matrix_exp` looks at the norm of its
-    argument; and no basis can be taken from a matrix that is not finite.
+    A model with an orthogonal matrix waits in every step anyway, because `torch.matrix_exp` reads the norm of its
+    argument; and a matrix that is not finite cannot become the basis.
     """
     waits = any(isinstance(module, Orthogonal) for module in model.modules())
     return LookFirst() if device.type == "cpu" or waits else TakeBack()
@@ -117,7 +117,7 @@ _InPython = tuple[dict[Any, dict[str, Any]], list[dict[str, Any]]]
 
 
 def _in_python(optimizer: Optimizer) -> _InPython:
-    """Return the state of each parameter, with a word in the place of a tensor, and the numbers of each group."""
+    """Return the state of each parameter, with a word in place of each tensor, and the numbers of each group."""
     states = {
         param: {key: _TENSOR if isinstance(value, Tensor) else copy.deepcopy(value) for key, value in state.items()}
         for param, state in optimizer.state.items()
@@ -130,7 +130,7 @@ def _in_python(optimizer: Optimizer) -> _InPython:
 
 
 def _put_back(optimizer: Optimizer, states: dict[Any, dict[str, Any]], groups: list[dict[str, Any]]) -> None:
-    """Make `_in_python` of an optimizer what it was."""
+    """Restore what `_in_python` returned for an optimizer."""
     for param in [param for param in optimizer.state if param not in states]:
         del optimizer.state[param]
     for param, values in states.items():
@@ -152,12 +152,12 @@ def _copies(tensors: list[Tensor]) -> list[Tensor]:
 
 
 def _counts_elsewhere(param: Tensor, state: dict[str, Any]) -> bool:
-    """Return whether a tensor of a state is not where its parameter is."""
+    """Return True if a tensor of a state is not on the device of its parameter."""
     return any(isinstance(value, Tensor) and value.device != param.device for value in state.values())
 
 
 def _count_on_device(optimizer: Optimizer) -> None:
-    """Let torch's optimizers count their steps where the parameters are: a mask on the card does not reach the host."""
+    """Make torch's optimizers count steps on the device of the parameters: a mask on the card cannot reach the host."""
     for group in optimizer.param_groups:
         if group.get("capturable") is not False or group.get("fused") or group["params"][0].device.type == "cpu":
             continue

@@ -1,4 +1,4 @@
-"""Surroundings of a training: devices, processes, signals, determinism."""
+"""Setup of a training: devices, processes, signals, determinism."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _T = TypeVar("_T")
 
 
 def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> Fabric:
-    """Return a launched Fabric; under ``torchrun`` the processes that it started are used as they are.
+    """Return a launched Fabric; under ``torchrun`` it uses the processes that torchrun started.
 
     Raises:
-        RecipeError: The accelerator or the number of devices is not there.
+        RecipeError: The accelerator or the number of devices is not available.
     """
     from lightning_fabric import Fabric
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    # Its announcements of process groups are not for the user of one command.
+    # Its messages about process groups are of no use to the user of a command.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -78,14 +78,14 @@ def device_name(device: torch.device) -> str:
 def memory_bytes(device: torch.device) -> int | None:
     """Return the peak memory: of the device's allocator on CUDA, resident in the process on the CPU.
 
-    None where the system does not tell.
+    None if the system does not report it.
     """
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()
 
 
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT raises KeyboardInterrupt at once."""
+    """Collect SIGINT and SIGTERM instead of exiting; a second SIGINT raises KeyboardInterrupt at once."""
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -106,7 +106,7 @@ def signals() -> Iterator[list[int]]:
 
 @contextmanager
 def determinism(mode: str) -> Iterator[None]:
-    """Set torch's deterministic algorithms to ``off``, ``warn`` or ``strict`` inside, and restore them."""
+    """Set torch's deterministic algorithms to ``off``, ``warn`` or ``strict`` inside the block, and restore them."""
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(mode != "off", warn_only=mode == "warn")
@@ -117,7 +117,7 @@ def determinism(mode: str) -> Iterator[None]:
 
 
 def on_first(fabric: Fabric, work: Callable[[], _T]) -> _T:
-    """Do something in the first process and give its result, or its error, to all."""
+    """Run a function in the first process and give its result, or its error, to all."""
     result: Any = None
     if fabric.global_rank == 0:
         try:
@@ -132,6 +132,6 @@ def on_first(fabric: Fabric, work: Callable[[], _T]) -> _T:
 
 
 def first_then_all(fabric: Fabric, work: Callable[[], _T]) -> _T:
-    """Do something in the first process of each node, then in the others: a download happens once."""
+    """Run a function in the first process of each node, then in the others, so that a download happens once."""
     with fabric.rank_zero_first(local=True):
         return work()

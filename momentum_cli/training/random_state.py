@@ -1,4 +1,4 @@
-"""The random state of one training among several in a process."""
+"""The random state of one of several trainings in a process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class RandomState:
-    """State of torch's generators, set aside so that interleaved trainers do not disturb each other.
+    """Separate states of torch's generators, so that interleaved trainers do not disturb each other.
 
     Args:
-        device: The other device of which it keeps the generator, besides the CPU.
+        device: The device whose generator is kept, in addition to the CPU's.
 
     Attributes:
         tensors: State of the generators ``cpu`` and, with a GPU, ``cuda``; empty before the first use.
@@ -25,7 +25,7 @@ class RandomState:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Draw from this state inside the block, at first a copy of the outer one, which is left alone."""
+        """Draw from this state inside the block; it starts as a copy of the outer one, which stays unchanged."""
         outside = self._capture()
         if self.tensors:
             self._apply(self.tensors)

@@ -1,4 +1,4 @@
-"""Refusals of a resumed run: changes that it cannot take on its way."""
+"""Changes that a resumed run cannot accept, and their refusals."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def check_resumed(recipe: Recipe, folder: Path) -> None:
-    """Refuse, before anything is loaded or written, another task or model than a run has.
+    """Refuse a task or model other than that of the run, before anything is loaded or written.
 
     Raises:
-        DataError: The folder is no run folder.
+        DataError: The folder is not a run folder.
         RecipeError: The task or the model differs.
     """
     if not (folder / "recipe.yaml").is_file():
@@ -34,13 +34,13 @@ def check_resumed(recipe: Recipe, folder: Path) -> None:
     for key, (old, new) in fixed.items():
         if old != new:
             raise RecipeError(
-                f"--resume {folder}: {key} of this run is {old!r}, got {new!r}; a resumed run keeps its data and its "
-                "model, so start a new one"
+                f"--resume {folder}: {key} of this run is {old!r}, got {new!r}; a resumed run keeps its data and "
+                "model, so start a new run"
             )
 
 
 def schedule_change(before: Recipe, trainer: Trainer) -> str | None:
-    """Return what a longer plan does to the learning rate, for the user, or None when it raises nothing.
+    """Return a message if a longer plan raises the learning rate, else None.
 
     Args:
         before: The recipe of the run so far.
@@ -57,7 +57,7 @@ def schedule_change(before: Recipe, trainer: Trainer) -> str | None:
     if following <= last:
         return None
     return (
-        f"the {name} schedule now takes {new} steps in place of {old}: the learning rate rises from {last:.3g} at step "
+        f"the {name} schedule now has {new} steps instead of {old}: the learning rate rises from {last:.3g} at step "
         f"{step} to {following:.3g}; schedule.name=constant optimizer.lr={last:.3g} would keep it"
     )
 
@@ -70,10 +70,10 @@ def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, pr
         recipe: Of the continued run.
         progress: Position of the checkpoint.
         processes: Of the continued run.
-        group_size: Sequences of an optimizer step, over all processes.
+        group_size: Sequences per optimizer step, over all processes.
 
     Raises:
-        RecipeError: Something that cannot be changed here was changed.
+        RecipeError: A value was changed that cannot change here.
     """
     options = recipe.train
     for name, planned, done in (
@@ -85,12 +85,12 @@ def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, pr
     if data["processes"] != processes:
         raise RecipeError(
             f"the run was trained by {data['processes']} processes and is resumed by {processes}; "
-            f"give --devices and --nodes so that there are {data['processes']}"
+            f"set --devices and --nodes for {data['processes']} processes"
         )
     if data["group_size"] != group_size and progress.step_in_epoch > 0:
         raise RecipeError(
             f"the run stopped in the middle of an epoch with {data['group_size']} sequences per step and is resumed "
-            f"with {group_size}; give the same train.batch_size and train.accumulate"
+            f"with {group_size}; keep train.batch_size and train.accumulate"
         )
     own, saved_options = options.bptt, data["recipe"]["train"].get("bptt")
     if progress.step_in_epoch > 0 and own is not None and saved_options is not None:

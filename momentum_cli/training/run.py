@@ -1,4 +1,4 @@
-"""One training in its folder: when it evaluates, logs, saves and stops."""
+"""The loop of one training: when it evaluates, logs, saves and stops."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Run:
 
     @contextmanager
     def _diverging(self) -> Iterator[None]:
-        """Say how to continue when the numbers of a step end the run."""
+        """Add how to continue to the error that ends a run with numbers that are not finite."""
         try:
             yield
         except RunError as error:
@@ -119,15 +119,15 @@ class Run:
             raise RunError(f"{error}; {self._way_on()}") from error
 
     def _way_on(self) -> str:
-        """Say how to continue after a divergence."""
+        """Return how to continue after a divergence."""
         if self.session.last_path.is_file():
             return (
                 "a checkpoint from before the divergence exists; resume with: momentumrnn train --resume "
                 f"{self.folder} CHANGE"
             )
         return (
-            f"there was no checkpoint before it: start again with such a change (--out {self.folder} --overwrite uses "
-            "this folder again)"
+            f"there is no checkpoint from before the divergence; start again with such a change (--out {self.folder} "
+            "--overwrite reuses this folder)"
         )
 
     def _note_skipped(self, result: StepResult) -> None:
@@ -142,7 +142,7 @@ class Run:
         self.session.save()
         self.ui.evaluated(evaluation)
 
-    # What people and files get.
+    # Reports and files.
 
     def _announce(self) -> None:
         trainer, recipe = self.trainer, self.trainer.recipe
@@ -183,7 +183,7 @@ def _check_checkpoints(folder: Path, ui: Ui) -> None:
     last = last_checkpoint(folder)
     if last.is_file():
         find_checkpoint(folder)  # the best one is read at the end of the run
-    elif (folder / "result.json").is_file():  # a best one alone may be left by a kill in the first evaluation
+    elif (folder / "result.json").is_file():  # a kill in the first evaluation may leave a best one and no result
         raise DataError(f"{last} is missing, and the run cannot be resumed without it; restore the file")
     else:
         ui.note(f"{folder} holds no checkpoint yet: the run starts from its beginning", "warning")

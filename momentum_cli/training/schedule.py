@@ -1,4 +1,4 @@
-"""Learning-rate schedules as functions of the step alone, so that a resumed run needs no state for them."""
+"""Learning-rate schedules as functions of the step, so that a resumed run needs no state for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def learning_rate_factor(
     gamma: float,
     minimum: float,
 ) -> float:
-    """Return what the base learning rate is multiplied by at an optimizer step.
+    """Return the factor of the base learning rate at an optimizer step.
 
     Args:
         name: ``constant``; ``cosine`` and ``linear`` fall to ``minimum`` at ``total_steps``; ``step`` multiplies by

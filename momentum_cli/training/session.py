@@ -1,11 +1,11 @@
-"""One run in its folder: opened, stepped, evaluated and saved in an order that a kill at any moment cannot break.
+"""One run in its folder: opened, stepped, evaluated and saved in an order that survives a kill at any moment.
 
 recipe.yaml, environment.json     `record_start`
-metrics.jsonl, metrics.csv        a row per logged step and per evaluation, as they come
+metrics.jsonl, metrics.csv        one row per logged step and per evaluation
 checkpoints/                      the last state, and the state of the best evaluation, which the last one names
 
 Rows are flushed to the disk before the checkpoint that counts them, and a best checkpoint before the last one that
-names it. Whatever is newer than the last checkpoint is dropped when the run is opened again.
+names it. Everything newer than the last checkpoint is dropped when the run is opened again.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from momentum_cli.training.trainer import Trainer
 
 
 class Session:
-    """A run at its beginning, or where the last checkpoint in its folder left it.
+    """A run at its beginning, or at the last checkpoint in its folder.
 
-    Every process makes one and calls the same methods; only the first one writes.
+    Every process makes one and calls the same methods; only the first process writes.
 
     Args:
-        trainer: A new one of the run's recipe.
-        folder: The run folder, with `record_start` in it unless the run may still be refused.
+        trainer: A new trainer for the run's recipe.
+        folder: The run folder, after `record_start` unless the run may still be refused.
         on_progress: Called during evaluations; see `Trainer.evaluate`.
-        now: Monotonic seconds.
+        now: Returns monotonic seconds.
 
     Attributes:
-        log: Of the first process; None in the others.
+        log: The metrics log of the first process; None in the others.
 
     Raises:
-        RecipeError: The checkpoint does not fit the recipe; the folder is then as it was.
+        RecipeError: The checkpoint does not fit the recipe; the folder is then unchanged.
         DataError: The checkpoint or the metrics are damaged.
     """
 
@@ -64,7 +64,7 @@ class Session:
         self.last_path = last_checkpoint(folder)
         self._on_progress = on_progress
         self._now = now
-        # The best checkpoint that is not on the disk yet: the present state, or a copy of an earlier one.
+        # A best checkpoint that is not on the disk yet: the current state, or a copy of an earlier one.
         self._best_is_current = False
         self._best: Checkpoint | None = None
         if self.last_path.is_file():
@@ -77,7 +77,7 @@ class Session:
         self.start_wall()
 
     def start_wall(self) -> None:
-        """Count wall seconds from now on; what passed since `count_wall` was not spent on this run."""
+        """Count wall seconds from now on; the time since `count_wall` was not spent on this run."""
         self._since = self._now()
 
     def count_wall(self) -> None:
@@ -114,7 +114,7 @@ class Session:
         return evaluation
 
     def save(self) -> None:
-        """Write checkpoints from which the run continues exactly: a new best one first, then the last one."""
+        """Write checkpoints from which the run continues exactly: first a new best one, then the last one."""
         last = snapshot(self.trainer)
         best = last if self._best_is_current else self._best
         self._best_is_current, self._best = False, None
@@ -123,7 +123,7 @@ class Session:
             save_in_order(self.last_path, last, best)
 
     def test_metrics(self) -> dict[str, float] | None:
-        """Return the metrics of the best parameters, which must be saved, on the test set; None without any."""
+        """Return the metrics of the best parameters, which must be saved, on the test set; None without a test set."""
         trainer, best = self.trainer, self.trainer.progress.best
         if best is None:
             return None
@@ -141,12 +141,12 @@ class Session:
 
 
 def last_checkpoint(folder: Path) -> Path:
-    """Return the path of the checkpoint from which a run continues, which may not be there yet."""
+    """Return the path of the checkpoint from which a run continues, which may not exist yet."""
     return folder / "checkpoints" / f"last{SUFFIX}"
 
 
 def record_start(recipe: Recipe, folder: Path) -> None:
-    """Write the recipe and the environment of a run, and remove what a killed process was writing when it died."""
+    """Write the recipe and the environment of a run, and delete the temporary files of a killed process."""
     for orphan in (*folder.glob(".*.tmp"), *folder.glob("checkpoints/.*.tmp")):
         orphan.unlink(missing_ok=True)
     recipe.save(folder / "recipe.yaml")

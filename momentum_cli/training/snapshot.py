@@ -17,9 +17,9 @@ from momentum_cli.training.trainer import Trainer
 
 
 def snapshot(trainer: Trainer) -> Checkpoint:
-    """Return everything that decides the steps to come. Every process must call it.
+    """Return everything that determines the next steps. Every process must call it.
 
-    The tensors are those of the trainer, which its next step changes.
+    The tensors are the trainer's own, which its next step changes.
     """
     trainer.read()
     fabric, progress, module = trainer.fabric, trainer.progress, trainer.module
@@ -55,12 +55,12 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """Continue from a checkpoint of the same model and data.
 
     Args:
-        trainer: A new one, of the recipe with which the run continues.
-        checkpoint: What `snapshot` returned in the run so far.
+        trainer: A new trainer for the recipe with which the run continues.
+        checkpoint: The result of `snapshot`.
 
     Raises:
-        RecipeError: The run had other processes or, in the middle of an epoch, another batch size; or the parameters
-            do not fit the recipe.
+        RecipeError: The number of processes differs or, in the middle of an epoch, the batch size; or the parameters do
+            not fit the recipe.
     """
     data = checkpoint.data
     progress = Progress(**data["progress"])

@@ -46,22 +46,22 @@ def train(
     """Train a recipe and leave a run folder.
 
     Args:
-        recipe: What to train; for a resumed run its recipe, overrides applied.
+        recipe: The recipe; for a resumed run its own recipe with overrides applied.
         data_dir: Folder of the data sets, or None for the default.
         out: The run folder itself, or None for a numbered one in ``runs``.
         overwrite: Replace the run in ``out``.
         resume: Run folder to continue; ``out`` is then not used.
-        devices: Devices a node, or ``"auto"``.
-        nodes: Nodes.
+        devices: Number of devices per node, or ``"auto"``.
+        nodes: Number of nodes.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         source: Recipe file to copy into the folder.
         ui: Where progress is shown; None shows nothing.
 
     Returns:
-        What ``result.json`` holds.
+        The content of ``result.json``.
 
     Raises:
-        MomentumError: Something that the user can act on; see `momentum_cli.errors`.
+        MomentumError: An error that the user can act on; see `momentum_cli.errors`.
         Interrupted: SIGINT or SIGTERM arrived; the checkpoint is written.
     """
     fabric = launch(recipe, devices, nodes, accelerator)
@@ -84,10 +84,10 @@ def train(
             return folder
 
         folder = on_first(fabric, open_and_lock)
-        # Until here a signal ends the program at once: there is nothing to save.
+        # Before this a signal ends the program at once, as there is nothing to save.
         received = held.enter_context(signals())
         run = Run(trainer, folder, shown, received, resumed=resume is not None)
-        if resume is not None:  # only now: a refused resume must leave the run as it was
+        if resume is not None:  # only now, because a refused resume must leave the run unchanged
             change = on_first(fabric, lambda: schedule_change(load_recipe(folder / "recipe.yaml"), trainer))
             if change is not None:
                 shown.note(change, "warning")
@@ -96,17 +96,17 @@ def train(
 
 
 def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = None) -> dict[str, Any]:
-    """Try everything a training does once, and leave nothing behind.
+    """Try everything that a training does once, and leave nothing behind.
 
-    Validates, opens the data, makes training steps, evaluates a part of the data, writes a checkpoint and reads it
-    back.
+    Validates the recipe, opens the data, makes training steps, evaluates a part of the data, writes a checkpoint and
+    reads it back.
 
     Returns:
         ``steps`` planned (or None), ``ms_per_step``, ``estimated_seconds`` of training (or None), ``memory_bytes``,
         ``parameters``, ``backend``, ``device``, ``train_samples``, ``warnings`` of the data.
 
     Raises:
-        MomentumError: What would fail in the training.
+        MomentumError: The error that the training would meet.
     """
     shown: Ui = ui or NullUi()
     fabric = launch(recipe, 1, 1, "auto")
@@ -144,7 +144,7 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
 
 
 def _record_source(recipe: Recipe, folder: Path, source: Path | None) -> None:
-    """Write what is known before training."""
+    """Copy the recipe file into the run folder, and write its environment."""
     if source is not None:
         with suppress(OSError):
             (folder / "source.yaml").write_bytes(source.read_bytes())

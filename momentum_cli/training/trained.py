@@ -1,4 +1,4 @@
-"""From a checkpoint back to a model."""
+"""Loading a model from a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from momentum_cli.runs.checkpoint import Checkpoint, find_checkpoint, load_check
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """Return what a consumer of the model needs to know of its data, JSON-able."""
+    """Return what a user of the model needs to know about its data, JSON-able."""
     steps = dataset.metric_steps
     return {
         "name": dataset.name,
@@ -33,12 +33,12 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A trained model with where it comes from.
+    """A trained model and its origin.
 
     Args:
         model: In evaluation mode, on the CPU.
-        recipe: What it was trained with.
-        checkpoint: The file's content.
+        recipe: The recipe of the training.
+        checkpoint: The content of the file.
         path: The file.
     """
 
@@ -56,7 +56,7 @@ def load_model(run: Path, which: str = "best") -> Loaded:
         which: ``"best"`` or ``"last"``, for a folder.
 
     Raises:
-        DataError: There is none, or it is damaged or of another kind.
+        DataError: There is no checkpoint, or it is damaged or something else.
     """
     path = find_checkpoint(run, which)
     checkpoint = load_checkpoint(path)

@@ -121,7 +121,7 @@ def test_without_the_plugin_a_recipe_says_which(tmp_path: Path) -> None:
     ) as caught:
         load_recipe(tmp_path / "own.yaml")
     assert "unknown cell" not in str(caught.value)
-    with pytest.raises(DataError, match=r"needs the plugin minimal_gated_unit.py.*never run one by themselves"):
+    with pytest.raises(DataError, match=r"needs the plugin minimal_gated_unit.py.*never run plugins by themselves"):
         load_model(run)
     assert not plugins.LOADED
     with pytest.raises(RecipeError, match=r"unknown cell 'momentum-mgu'.*your own cells need --plugin FILE.py"):
@@ -333,4 +333,4 @@ def test_the_option_stands_anywhere(tmp_path: Path) -> None:
     broken = write(tmp_path, "x = (\n")
     done = run("--plugin=mine.py", "cells", "list", folder=tmp_path)
     assert done.returncode == 2
-    assert f"{broken}:1: the plugin ended with SyntaxError" in done.stderr.replace("\n", "")
+    assert f"{broken}:1: the plugin raised SyntaxError" in done.stderr.replace("\n", "")

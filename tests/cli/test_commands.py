@@ -456,7 +456,7 @@ def test_train_resume_and_evaluate_for_real(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout == ""
     # The cosine had ended: what an extension does to the learning rate is said, quiet or not.
-    assert result.stderr.startswith("warning: the cosine schedule now takes 5 steps in place of 3")
+    assert result.stderr.startswith("warning: the cosine schedule now has 5 steps instead of 3")
     assert len(result.stderr.splitlines()) == 1
     assert json.loads((folder / "result.json").read_text())["steps"] == 5
 

@@ -102,7 +102,7 @@ USAGE = [
     ("validate digits model.hidden_size=x", "model.hidden_size: must be an integer, got 'x'"),
     # Plugins.
     ("--plugin nosuch.py validate digits", "file not found"),
-    ("--plugin broken.py validate digits", "broken.py:1: the plugin ended with ZeroDivisionError"),
+    ("--plugin broken.py validate digits", "broken.py:1: the plugin raised ZeroDivisionError"),
     ("--plugin empty.py validate digits", "defines neither of RECURRENCES and DYNAMICS"),
     # Places for results.
     ("train digits --out text.txt", "--out text.txt is a file"),
@@ -126,8 +126,8 @@ USAGE = [
     ("data describe digits --picture x.jpgg", "--picture must end in .png, .svg, .pdf, got x.jpgg"),
 ]
 DATA = [
-    ("train --resume nosuch", "a run is a folder that momentumrnn train made"),
-    ("train --resume runs", "not a run; a run is a folder that momentumrnn train made"),
+    ("train --resume nosuch", "a run is a folder made by momentumrnn train"),
+    ("train --resume runs", "not a run; a run is a folder made by momentumrnn train"),
     ("train --resume text.txt", "there are runs/digits-momentum-001"),
     ("train --resume runs/digts-momentum-001", "did you mean 'runs/digits-momentum-001'?"),
     ("eval nosuch", "no such run or checkpoint"),
@@ -189,7 +189,9 @@ def test_a_divergence_before_the_first_checkpoint_says_what_to_do(desk: Path) ->
     result = run(f"train digits {wild} {' '.join(TINY)} train.max_steps=50 --out wild -q")
     assert result.exit_code == 1
     text = " ".join(result.stderr.split())
-    assert "try optimizer.lr=1e+29 or train.clip_grad_norm=1.0; there was no checkpoint before it" in text
+    assert (
+        "try optimizer.lr=1e+29 or train.clip_grad_norm=1.0; there is no checkpoint from before the divergence" in text
+    )
     assert "--out wild --overwrite" in text
 
 

@@ -143,7 +143,9 @@ def test_tied_weights_are_one_parameter() -> None:
     assert tied.head.weight is tied.embedding.weight
     count = [sum(p.numel() for p in one.parameters()) for one in (tied, free)]
     assert count[1] - count[0] == 17 * 6
-    with pytest.raises(ValueError, match="`tied` must have a last layer as wide as the embedding, got 10 and 6"):
+    with pytest.raises(
+        ValueError, match="sizes of the last layer and of the embedding must be equal with tied=True, got 10 and 6"
+    ):
         LanguageModel(RecurrentStack([LSTM(6, 10)]), 17, tied=True)
 
 
