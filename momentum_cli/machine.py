@@ -152,7 +152,7 @@ def available_bytes() -> int | None:
 
 
 def require_memory(needed: int, what: str) -> None:
-    """Refuse work that cannot fit into memory before allocating it, because a system that overcommits kills the process.
+    """Refuse work that does not fit into memory before it allocates: a system that overcommits kills the process.
 
     Args:
         needed: Bytes, a lower bound.
