@@ -105,7 +105,7 @@ class _WavReader:
         if rate != self.rate or channels != self._channels:
             text = (
                 f"{name}: {rate} Hz and {channels} channel(s), but the first file has {self.rate} Hz and "
-                f"{self._channels}; resample it"
+                f"{self._channels}; convert it"
             )
             self._problems.add("sample_rate", text, sequence=name)
             return None

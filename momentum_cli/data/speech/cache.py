@@ -132,7 +132,7 @@ def _compute(
 
     def one(recording: Recording) -> np.ndarray | RecordingError:
         try:
-            samples, rate, header = read_recording(recording.path)
+            samples, rate, header = read_recording(recording.path, features.channel)
             check(recording, rate, header)
             if not len(samples):
                 raise RecordingError("empty", "has no samples")

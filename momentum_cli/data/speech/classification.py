@@ -25,7 +25,7 @@ class SpeechClassify(Task):
     """Classify recordings by the label in their name or folder; docs/speech.md.
 
     Args:
-        path: Folder of recordings (WAV, FLAC, SPHERE; one channel), with any folders in it; relative to the
+        path: Folder of recordings (WAV, FLAC, SPHERE), with any folders in it; relative to the
             folder of the recipe or to the folder of data sets.
         pattern: Form of the path of a recording below the folder, without its ending: ``{label}``, ``{speaker}``,
             ``{index}`` and ``{split}`` are parts of it without ``/``, ``*`` is anything.
@@ -41,6 +41,7 @@ class SpeechClassify(Task):
         n_mels: M, >= 1; each mel channel needs a bin.
         normalise: ``"standard"``: mean 0 and standard deviation 1 of each channel of the training frames; ``"none"``:
             dB.
+        channel: Of recordings with several, from 1, or ``"mean"`` of all; None: they must have one.
         num_workers: Threads that compute the frames, >= 1; None: one per core.
 
     Raises:
@@ -60,6 +61,7 @@ class SpeechClassify(Task):
     n_fft: int = 256
     hop_length: int = 128
     n_mels: int = 40
+    channel: int | Literal["mean"] | None = None
     normalise: Literal["standard", "none"] = "standard"
     num_workers: int | None = None
 
@@ -76,7 +78,7 @@ class SpeechClassify(Task):
         """Return the features that are computed from the recordings."""
         from momentum_cli.data.speech.features import Features
 
-        return Features("log-mel", self.sample_rate, self.n_fft, self.hop_length, self.n_mels)
+        return Features("log-mel", self.sample_rate, self.n_fft, self.hop_length, self.n_mels, self.channel)
 
     @classmethod
     def availability(cls, data_dir: Path) -> str:

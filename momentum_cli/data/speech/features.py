@@ -37,6 +37,8 @@ class Features:
         n_fft: Samples of a frame, even, >= 2.
         hop_length: Samples from one frame to the next, in [1, n_fft].
         n_mels: M; 0 for ``"stft"``.
+        channel: Of a recording with several, from 1, or ``"mean"``; None where recordings have one. It is chosen when
+            they are read.
 
     Raises:
         ValueError: A value is out of its range, or a mel channel would have no bin.
@@ -50,6 +52,7 @@ class Features:
     n_fft: int = 256
     hop_length: int = 128
     n_mels: int = field(default=0)
+    channel: int | Literal["mean"] | None = None
 
     def __post_init__(self) -> None:
         if self.sample_rate < 1:
@@ -58,6 +61,8 @@ class Features:
             raise ValueError(refuse("n_fft", self.n_fft, "be an even number >= 2"))
         if not 1 <= self.hop_length <= self.n_fft:
             raise ValueError(refuse("hop_length", self.hop_length, f"be in [1, n_fft = {self.n_fft}]"))
+        if isinstance(self.channel, int) and self.channel < 1:
+            raise ValueError(refuse("channel", self.channel, "be 'mean' or >= 1"))
         if self.spectrum == "log-mel":
             if self.n_mels < 1:
                 raise ValueError(refuse("n_mels", self.n_mels, "be >= 1"))
@@ -105,10 +110,12 @@ class Features:
 
     def dump(self) -> dict[str, Any]:
         """Return plain values that describe the way completely; `of` reads them."""
-        more = {"mel_scale": "htk", "filter_norm": None} if self.spectrum == "log-mel" else {}
+        more: dict[str, Any] = {"mel_scale": "htk", "filter_norm": None} if self.spectrum == "log-mel" else {}
+        # Models of earlier versions have no such key.
+        more |= {} if self.channel is None else {"channel": self.channel}
         return {
             "features": self.spectrum,
-            **{name: value for name, value in asdict(self).items() if name != "spectrum"},
+            **{name: value for name, value in asdict(self).items() if name not in ("spectrum", "channel")},
             "window": "hann",
             "unit": "dB",
             "floor": FLOOR,
@@ -119,7 +126,8 @@ class Features:
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Features:
         """Return the features that `dump` wrote."""
-        return cls(plain["features"], *(plain[name] for name in ("sample_rate", "n_fft", "hop_length", "n_mels")))
+        names = ("sample_rate", "n_fft", "hop_length", "n_mels")
+        return cls(plain["features"], **{name: plain[name] for name in names}, channel=plain.get("channel"))
 
     @cached_property
     def _filters(self) -> Tensor:

@@ -28,7 +28,7 @@ class Speech(Task):
     and the metric ``mse`` are means over all real frames and bins; the metric is in dB², also with normalised frames.
 
     Args:
-        path: Folder of recordings (WAV, FLAC, SPHERE; one channel), with any folders in it; relative to the
+        path: Folder of recordings (WAV, FLAC, SPHERE), with any folders in it; relative to the
             folder of the recipe or to the folder of data sets.
         format: ``"wav"``: any folder; ``"timit"``: the layout of LDC93S1, with 3,696 utterances for training, 400 of
             the development set, and the 192 of the core test set.
@@ -49,6 +49,7 @@ class Speech(Task):
             files of TIMIT, see docs/speech.md.
         normalise: ``"standard"``: mean 0 and standard deviation 1 of each bin of the training frames, for inputs and
             predicted frames; ``"none"``: dB.
+        channel: Of recordings with several, from 1, or ``"mean"`` of all; None: they must have one.
         num_workers: Threads that compute the frames, >= 1; None: one per core.
 
     Raises:
@@ -71,6 +72,7 @@ class Speech(Task):
     sample_rate: int = 8000
     n_fft: int = 256
     hop_length: int = 128
+    channel: int | Literal["mean"] | None = None
     predict: Literal["next", "previous"] = "next"
     normalise: Literal["standard", "none"] = "standard"
     num_workers: int | None = None
@@ -92,7 +94,7 @@ class Speech(Task):
         """Return the features that are computed from the recordings."""
         from momentum_cli.data.speech.features import Features
 
-        return Features("stft", self.sample_rate, self.n_fft, self.hop_length)
+        return Features("stft", self.sample_rate, self.n_fft, self.hop_length, channel=self.channel)
 
     @classmethod
     def availability(cls, data_dir: Path) -> str:

@@ -1,22 +1,25 @@
 """Reading of recordings: NIST SPHERE (TIMIT), WAV and FLAC; a refusal names the mistake and the rule.
 
-Axes: n samples.
+Axes: n samples, C channels.
 """
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
 from momentum_cli.errors import DataError
-from momentum_cli.messages import refuse
+from momentum_cli.messages import Said, refuse
 from momentum_cli.reading import check_regular
 
 ENDINGS = (".wav", ".flac", ".sph")
 """Endings of recordings, in lower case. Its first bytes say what a file is: TIMIT's SPHERE files end in .WAV."""
+
+Channel = int | Literal["mean"] | None
+"""Channel of a recording, from 1, or the mean of all; None where there must be one."""
 
 _SPHERE = b"NIST_1A"
 _BYTE_ORDERS = {"01": "<i2", "10": ">i2"}
@@ -34,17 +37,18 @@ class RecordingError(DataError):
         self.code = code
 
 
-def read_recording(path: Path) -> tuple[np.ndarray, int, dict[str, str]]:
-    """Read a recording of one channel.
+def read_recording(path: Path, channel: Channel = None) -> tuple[np.ndarray, int, dict[str, str]]:
+    """Read a recording as one channel.
 
     Args:
         path: NIST SPHERE with 16-bit PCM of either byte order, or what libsndfile reads: WAV, FLAC.
+        channel: A number from 1, or ``"mean"`` of all channels; None: there must be one.
 
     Returns:
         Samples (n,) float64 in [-1, 1]; the sample rate in Hz; and the fields of a SPHERE header, {} of other files.
 
     Raises:
-        RecordingError: The file is of another kind, cut short, compressed with shorten, or has several channels.
+        RecordingError: The file is of another kind, cut short, compressed with shorten, or has not the channel.
     """
     try:
         check_regular(Path(path))
@@ -54,12 +58,27 @@ def read_recording(path: Path) -> tuple[np.ndarray, int, dict[str, str]]:
         with open(path, "rb") as file:
             start = file.read(12)
             if start.startswith(_SPHERE):
-                return _read_sphere(file)
+                samples, rate, fields = _read_sphere(file)
+                return _one_channel(samples, channel), rate, fields
             if start[:4] == b"RIFF" and start[8:] == b"WAVE":
                 _check_riff(file)
     except OSError as error:
         raise RecordingError("unreadable", f"cannot be read: {error.strerror or error}") from error
-    return *_read_sound(path), {}
+    samples, rate = _read_sound(path)
+    return _one_channel(samples, channel), rate, {}
+
+
+def _one_channel(samples: np.ndarray, channel: Channel) -> np.ndarray:
+    """Return (n,) of samples (n, C)."""
+    count = samples.shape[1]
+    if channel == "mean":
+        return np.asarray(samples.mean(1))
+    if channel is None and count > 1:
+        remedy = f"set task.channel to mean, or to one of 1 to {count}"
+        raise RecordingError("channels", f"{refuse('the recording', Said(f'{count} channels'), 'have one', remedy)}")
+    if channel is not None and channel > count:
+        raise RecordingError("channels", refuse("task.channel", channel, f"be 'mean' or at most {count} here"))
+    return np.asarray(samples[:, (channel or 1) - 1])
 
 
 def _read_sphere(file: BinaryIO) -> tuple[np.ndarray, int, dict[str, str]]:
@@ -72,7 +91,6 @@ def _read_sphere(file: BinaryIO) -> tuple[np.ndarray, int, dict[str, str]]:
         )
     wanted = {
         "sample_coding": ("coding", coding, ("pcm",)),
-        "channel_count": ("channels", fields.get("channel_count", "1"), ("1",)),
         "sample_n_bytes": ("coding", fields.get("sample_n_bytes", "2"), ("2",)),
         "sample_byte_format": ("coding", fields.get("sample_byte_format", ""), tuple(_BYTE_ORDERS)),
     }
@@ -80,14 +98,16 @@ def _read_sphere(file: BinaryIO) -> tuple[np.ndarray, int, dict[str, str]]:
         if got not in allowed:
             raise RecordingError(code, refuse(f"{name} of the SPHERE header", got, f"be {' or '.join(allowed)}"))
     count, rate = _whole(fields, "sample_count"), _whole(fields, "sample_rate")
+    channels = _whole({"channel_count": "1"} | fields, "channel_count")
     file.seek(header)
-    content = file.read(2 * count)
-    if len(content) < 2 * count:
+    content = file.read(2 * count * channels)
+    if len(content) < 2 * count * channels:
         raise RecordingError(
-            "truncated", f"cut short: {len(content) // 2} of the {count} samples in its header; copy it again"
+            "truncated",
+            f"cut short: {len(content) // (2 * channels)} of the {count} samples in its header; copy it again",
         )
     samples = np.frombuffer(content, _BYTE_ORDERS[fields["sample_byte_format"]])
-    return samples.astype(np.float64) / 32768.0, rate, fields
+    return samples.reshape(-1, channels).astype(np.float64) / 32768.0, rate, fields
 
 
 def _sphere_header(file: BinaryIO) -> tuple[int, dict[str, str]]:
@@ -142,6 +162,4 @@ def _read_sound(path: Path) -> tuple[np.ndarray, int]:
     except soundfile.SoundFileError as error:
         reason = str(error).rpartition(": ")[2].strip()
         raise RecordingError("unreadable", f"not a readable sound file ({reason})") from error
-    if samples.shape[1] != 1:
-        raise RecordingError("channels", f"must have 1 channel, got {samples.shape[1]}; mix it down first")
-    return samples[:, 0], int(rate)
+    return samples, int(rate)

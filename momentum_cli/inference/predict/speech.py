@@ -52,7 +52,7 @@ class SpeechReader:
         try:
             if source == "-":
                 raise DataError("recordings are read from files, not from standard input")
-            samples, rate, _ = read_recording(Path(source))
+            samples, rate, _ = read_recording(Path(source), self._features.channel)
             if not len(samples) or not np.isfinite(samples).all():
                 raise RecordingError("unreadable", "has no samples, or one that is not a finite number")
             frames = self._scaling(self._features(samples, rate))

@@ -9,7 +9,7 @@ from typing import Any
 
 from momentum_cli.data import Speech, SpeechClassify
 from momentum_cli.data.files.splitting import SPLITS
-from momentum_cli.data.speech.recordings import ENDINGS, RecordingError, read_recording
+from momentum_cli.data.speech.recordings import ENDINGS, Channel, RecordingError, read_recording
 
 
 def recordings_below(folder: Path) -> list[Path]:
@@ -31,7 +31,10 @@ def first_speech_recipe(folder: Path, shown: str) -> str:
 
     files = recordings_below(folder)
     task, comments = _guess(folder, files)
-    rate = _sample_rate(files)
+    rate, several = _first_recording(files)
+    if several:
+        task["channel"] = "mean"
+        comments.append("channel: the recordings have several channels, whose mean is taken; 1 takes the first")
     if rate is not None and rate != 8000:
         task["sample_rate"] = min(rate, 16000)
         if rate >= 16000:
@@ -88,11 +91,14 @@ def _guess(folder: Path, files: list[Path]) -> tuple[dict[str, Any], list[str]]:
     return {"name": "speech", "pattern": f"{split}*"}, comments
 
 
-def _sample_rate(files: list[Path]) -> int | None:
-    """Return the sample rate of the first recording that can be read."""
+def _first_recording(files: list[Path]) -> tuple[int | None, bool]:
+    """Return the sample rate of the first recording that can be read, and whether it has several channels."""
+    ways: tuple[Channel, ...] = (None, "mean")
     for file in files[:20]:
-        try:
-            return read_recording(file)[1]
-        except RecordingError:
-            continue
-    return None
+        for channel in ways:
+            try:
+                return read_recording(file, channel)[1], channel is not None
+            except RecordingError as error:
+                if error.code != "channels":
+                    break
+    return None, False

@@ -69,7 +69,13 @@ WHOLE = sphere(SAMPLES, 16000)
             "coding",
             "sample_coding .*must be pcm, got 'ulaw'",
         ),
-        (sphere(SAMPLES, 16000, channel_count=2), "channels", "channel_count .*must be 1, got '2'"),
+        (sphere(SAMPLES, 16000, channel_count=2), "truncated", f"{len(SAMPLES) // 2} of the {len(SAMPLES)} samples"),
+        (sphere(SAMPLES, 16000, channel_count=0), "unreadable", "channel_count .*must be a whole number >= 1, got '0'"),
+        (
+            sphere(SAMPLES, 16000, channel_count=2, sample_count=len(SAMPLES) // 2),
+            "channels",
+            "the recording must have one, got 2 channels; set task.channel to mean, or to one of 1 to 2",
+        ),
         (sphere(SAMPLES, 16000, sample_n_bytes=1), "coding", "sample_n_bytes .*must be 2, got '1'"),
         (sphere(SAMPLES, 16000, sample_byte_format="11"), "coding", "must be 01 or 10, got '11'"),
         (sphere(SAMPLES, 16000, sample_count=None), "unreadable", "sample_count.*got ''"),
@@ -100,9 +106,21 @@ def test_a_wav_that_is_cut_short_is_named(tmp_path: Path) -> None:
         assert len(read_recording(path)[0]) == len(SAMPLES)
 
 
-def test_several_channels_and_no_file_are_named(tmp_path: Path) -> None:
-    path = write_wav(tmp_path / "a.wav", np.zeros((50, 2)), 8000)
-    with pytest.raises(RecordingError, match="must have 1 channel, got 2"):
-        read_recording(path)
+def test_a_channel_or_the_mean_of_all_is_taken(tmp_path: Path) -> None:
+    both = np.stack([SAMPLES[:400], SAMPLES[400:800]], 1)
+    wav = write_wav(tmp_path / "a.wav", both, 8000)
+    (tmp_path / "b.sph").write_bytes(sphere(both.reshape(-1), 8000, channel_count=2, sample_count=400))
+    for path in (wav, tmp_path / "b.sph"):
+        for channel in (1, 2):
+            np.testing.assert_array_equal(read_recording(path, channel)[0] * 32768, both[:, channel - 1])
+        np.testing.assert_allclose(read_recording(path, "mean")[0] * 32768, both.astype(float).sum(1) / 2)
+        with pytest.raises(RecordingError, match=r"set task\.channel to mean, or to one of 1 to 2"):
+            read_recording(path)
+        with pytest.raises(RecordingError, match=r"`task.channel` must be 'mean' or at most 2 here, got 3") as caught:
+            read_recording(path, 3)
+        assert caught.value.code == "channels"
+    one = write_wav(tmp_path / "c.wav", SAMPLES, 8000)
+    for mono in (1, "mean"):
+        np.testing.assert_array_equal(read_recording(one, mono)[0] * 32768, SAMPLES)  # type: ignore[arg-type]
     with pytest.raises(RecordingError, match="No such file"):
         read_recording(tmp_path / "none.wav")

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from speech_files import pcm16, speech_like, write_wav
 
 from momentum_cli.benchmark.plan.plan import make_plan
 from momentum_cli.data import Speech, SpeechClassify
+from momentum_cli.data.speech.features import Features
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe.building import build_model, build_optimizer, build_task
 from momentum_cli.recipe.first.files import write_first_recipe
@@ -136,6 +138,25 @@ def test_a_first_recipe_for_a_folder_of_recordings(
         assert getattr(task, option) == getattr(wanted, option), option
     # It can be trained at once.
     assert len(task.load().train) > 0
+
+
+def test_stereo_recordings_are_their_mean_or_one_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for folder, pick in {"both": None, "mean": -1, "second": 1}.items():
+        for number, name in enumerate(CLASSES):
+            one, two = (pcm16(speech_like(0.1, 8000, seed)) // 2 * 2 for seed in (number, number + 50))
+            sounds = np.stack([one, two], 1) if pick is None else two if pick == 1 else one // 2 + two // 2
+            write_wav(tmp_path / folder / name, sounds, 8000)
+    recipe = load_recipe(write_first_recipe(tmp_path / "both", tmp_path / "first.yaml"))
+    assert recipe.task.options["channel"] == "mean"
+    for folder, channel in (("mean", "mean"), ("second", 2)):
+        found = SpeechClassify(str(tmp_path / "both"), channel=channel).load()  # type: ignore[arg-type]
+        mono = SpeechClassify(str(tmp_path / folder)).load()
+        assert torch.equal(found.train.batch(torch.arange(3)).inputs, mono.train.batch(torch.arange(3)).inputs)
+        assert found.preprocessing == mono.preprocessing | {"channel": channel}
+        assert Features.of(found.preprocessing).channel == channel  # with which `predict` reads
+    with pytest.raises(ValueError, match="be 'mean' or >= 1"):
+        SpeechClassify("x", channel=0)
 
 
 def test_a_folder_of_recordings_is_for_classification(tmp_path: Path) -> None:
