@@ -341,3 +341,10 @@ def test_onnx_with_a_right_checksum_but_no_model(tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(body + onnx_format._TRAILER + hashlib.sha256(body).digest())
     refused(path, "ONNX Runtime")
+
+
+def test_a_safetensors_file_is_one_whatever_the_length_of_its_header(tmp_path: Path) -> None:
+    for length in (8, 0x108, 0x10008):  # ONNX files begin with 8, too
+        path = tmp_path / f"{length}"
+        path.write_bytes(length.to_bytes(8, "little") + b"{}".ljust(length))
+        assert file_format(path) == "safetensors"
