@@ -1,29 +1,52 @@
-"""Metrics: the sums that each is computed from, the direction in which it improves, and how people read it."""
+"""Metrics: what each is computed from, the direction in which it improves, and how people read it.
+
+Axes: C classes, m steps or sequences that are judged.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from momentum_cli.ranking import areas_under_roc, average_precisions
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Measured = Literal["any", "classes", "tokens", "values", "forecasts", "quantiles"]
+"""Answers of a model that a metric is defined for; tokens are not among the classes, for there are too many."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: a function of the quotient of two sums, so that batches and processes add up exactly.
+    """One metric, by one of three forms.
+
+    A quotient of two sums (`total`, `count`), so that batches and processes add up exactly; a function of the confusion
+    matrix (`of_confusion`); or a function of all scores (`of_scores`).
 
     Args:
         total: The sum above the line, a key of `momentum_cli.training.objective.SUMS`.
         count: The sum below the line, likewise.
         of_mean: Turns the quotient into the metric; None for the quotient itself.
+        of_confusion: Takes (C, C) float64 counts, rows true classes and columns predicted ones.
+        of_scores: Takes scores (m, C) that rise with the probability, true classes (m,) and weights (m,).
+        of: Answers that it is defined for.
         higher_is_better: Its direction.
-        fraction: It lies in [0, 1], and people read it in percent.
+        fraction: People read it in percent.
+        upper: Of a fraction the largest value.
     """
 
-    total: str
+    total: str = ""
     count: str = "terms"
     of_mean: Callable[[float], float] | None = None
+    of_confusion: Callable[[np.ndarray], float] | None = None
+    of_scores: Callable[[np.ndarray, np.ndarray, np.ndarray], float] | None = None
+    of: Measured = "any"
     higher_is_better: bool = False
     fraction: bool = False
+    upper: float = 1.0
 
     def value(self, mean: float) -> float:
         """Return the metric for the quotient of its sums."""
@@ -38,16 +61,73 @@ def _bits(nats: float) -> float:
     return nats / math.log(2.0)
 
 
+def balanced_accuracy(confusion: np.ndarray) -> float:
+    """Return the mean recall of the classes that are there; NaN without any."""
+    support = confusion.sum(1)
+    there = support > 0
+    return float((confusion.diagonal()[there] / support[there]).mean()) if there.any() else math.nan
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """Return the mean F1 of the classes that are there or are predicted; NaN without any."""
+    both = confusion.sum(0) + confusion.sum(1)
+    there = both > 0
+    return float((2.0 * confusion.diagonal()[there] / both[there]).mean()) if there.any() else math.nan
+
+
+def _matthews(confusion: np.ndarray) -> float:
+    """Return Matthews' correlation of true and predicted classes, 0 where either is constant.
+
+    Reference: Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient, Computational
+    Biology and Chemistry 28 (2004), equation 8.
+    """
+    count, right = confusion.sum(), confusion.diagonal().sum()
+    true, predicted = confusion.sum(1), confusion.sum(0)
+    spread = (count**2 - (true**2).sum()) * (count**2 - (predicted**2).sum())
+    return float((right * count - (true * predicted).sum()) / math.sqrt(spread)) if spread > 0 else 0.0
+
+
+def _of_classes(find: Callable[[np.ndarray, np.ndarray, np.ndarray], list[float]]) -> Callable[..., float]:
+    """Return a function of scores: the mean over the classes, each against the rest."""
+
+    def mean(scores: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> float:
+        found = [value for value in find(scores, classes, weights) if not math.isnan(value)]
+        return sum(found) / len(found) if found else math.nan
+
+    return mean
+
+
 METRICS: dict[str, Metric] = {
     "loss": Metric("loss"),
-    "accuracy": Metric("correct", "judged", higher_is_better=True, fraction=True),
-    "mse": Metric("squares"),
-    "mae": Metric("magnitudes"),
+    "accuracy": Metric("correct", "judged", of="classes", higher_is_better=True, fraction=True),
+    "balanced_accuracy": Metric(of_confusion=balanced_accuracy, of="classes", higher_is_better=True, fraction=True),
+    "macro_f1": Metric(of_confusion=macro_f1, of="classes", higher_is_better=True, fraction=True),
+    "matthews": Metric(of_confusion=_matthews, of="classes", higher_is_better=True),
+    "auroc": Metric(of_scores=_of_classes(areas_under_roc), of="classes", higher_is_better=True, fraction=True),
+    "average_precision": Metric(
+        of_scores=_of_classes(average_precisions), of="classes", higher_is_better=True, fraction=True
+    ),
+    "mse": Metric("squares", of="values"),
+    "rmse": Metric("squares", of_mean=math.sqrt, of="values"),
+    "mae": Metric("magnitudes", of="values"),
+    "mape": Metric("percentages", "nonzero", of="values", fraction=True, upper=math.inf),
+    "smape": Metric("symmetric", of="values", fraction=True, upper=2.0),
+    "mase": Metric("scaled", of="forecasts"),
+    "pinball": Metric("pinball", of="quantiles"),
     # From the cross-entropy per token in nats: its exponential, or its value in bits.
-    "perplexity": Metric("loss", of_mean=_exp),
-    "bits_per_character": Metric("loss", of_mean=_bits),
-    "bits_per_byte": Metric("loss", of_mean=_bits),
+    "perplexity": Metric("loss", of_mean=_exp, of="tokens"),
+    "bits_per_character": Metric("loss", of_mean=_bits, of="tokens"),
+    "bits_per_byte": Metric("loss", of_mean=_bits, of="tokens"),
 }
+
+
+def metrics_of(measured: Iterable[Measured]) -> tuple[str, ...]:
+    """Return the metrics that are defined for the answers of a model, those of tokens excepted.
+
+    A unit of text has one metric, which its task names.
+    """
+    answers = {"any", *measured} - {"tokens"}
+    return tuple(name for name, metric in METRICS.items() if metric.of in answers)
 
 
 def better(metric: str, new: float, old: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import unicodedata
+from collections.abc import Sequence
 
 from momentum_cli.metrics import METRICS
 
@@ -31,6 +32,12 @@ def metric_text(name: str, value: float | None) -> str:
     if METRICS[name].fraction and math.isfinite(value):
         return f"{100 * value:.2f} %"
     return number_text(value)
+
+
+def interval_text(name: str, ends: Sequence[float | None]) -> str:
+    """The error bar of a metric: `95 %: 96.10 % to 98.60 %`."""
+    low, high = (metric_text(name, end) for end in ends)
+    return f"95 %: {low} to {high}"
 
 
 def number_text(value: float | None) -> str:

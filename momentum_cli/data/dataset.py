@@ -19,6 +19,7 @@ from momentum_cli.data.batching import Groups, Separate, Windows
 from momentum_cli.data.problems import Problem
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.errors import DataError
+from momentum_cli.metrics import METRICS, Measured
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 from momentum_cli.reading import check_data
 
@@ -44,6 +45,23 @@ class Batch:
     inputs: Tensor
     targets: Tensor
     lengths: Tensor | None
+
+
+class Naive(Protocol):
+    """The interface of a naive predictor, which answers in the place of a model; see `momentum_cli.data.naive`."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for people."""
+
+    def outputs(self, split: Sequences, index: Tensor, batch: Batch) -> Tensor:
+        """Return answers for a batch, in the shape of a model's outputs and on the device of the batch.
+
+        Args:
+            split: The split that the batch is from.
+            index: With which it was taken.
+            batch: The batch.
+        """
 
 
 class Sequences(Protocol):
@@ -180,17 +198,22 @@ class Dataset:
         input_size: D, channels per step.
         output_size: number of classes, or of regressed values.
         output: whether the head reads the "last" valid step or "every" step.
-        loss: "cross_entropy" (mean over scored steps) or "mse".
+        loss: "cross_entropy" (mean over scored steps), "mse" or "pinball".
         metrics: keys of `momentum_cli.metrics.METRICS`, the headline one first.
         labels: name of each class, or None.
         preprocessing: JSON-able description of the way from raw input to model input (see docs/data.md).
         licence: licence and source of the data.
         metric_steps: with output "every", the time steps over which the metric is taken; None: every scored step.
             The loss always covers every scored step.
-        baseline: loss of the best predictor that remembers nothing, in the unit of `loss`, where the literature names
-            one; a model at this value has not learned the task.
-        target_scale: with normalised targets (…, K), the size of 1 in each of the K original units; mse and mae are
-            those of the original units then. None: targets are in their own unit. The loss is never rescaled.
+        naive: predictors without a model; one that is no better than these has not learned the task.
+        target_scale, target_offset: with normalised targets (…, K), the size of 1 and the place of 0 in each of the K
+            original units; metrics are those of the original units then. None: targets are in their own unit. The loss
+            is never rescaled.
+        naive_errors: of a forecast, for each of the K targets the mean absolute error of the naive forecast in the
+            training data, in the original unit, by which `mase` divides; None without one.
+        quantiles: levels in rising order that a model predicts of each target; () where it predicts one value.
+        neighbours: sequences of a split that share steps with one of them, itself included: those of a resample are
+            drawn together.
         warnings: what makes a result on these data worth less than it looks, in words.
     """
 
@@ -201,14 +224,18 @@ class Dataset:
     input_size: int
     output_size: int
     output: Literal["last", "every"]
-    loss: Literal["cross_entropy", "mse"]
+    loss: Literal["cross_entropy", "mse", "pinball"]
     metrics: tuple[str, ...]
     labels: tuple[str, ...] | None
     preprocessing: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
     metric_steps: slice | None = None
-    baseline: float | None = None
+    naive: tuple[Naive, ...] = ()
     target_scale: tuple[float, ...] | None = None
+    target_offset: tuple[float, ...] | None = None
+    naive_errors: tuple[float, ...] | None = None
+    quantiles: tuple[float, ...] = ()
+    neighbours: int = 1
     warnings: tuple[str, ...] = ()
 
     @property
@@ -231,6 +258,11 @@ class Task(Protocol):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Metrics of its evaluations, the headline one first: keys of `momentum_cli.metrics.METRICS`."""
+
+    @property
+    def measured(self) -> tuple[Measured, ...]:
+        """Answers that it asks for, which decide what other metrics a recipe may name."""
+        return (METRICS[self.metrics[0]].of,)
 
     def sizes(self) -> Sizes | None:
         """Return the sizes of its data where the options tell them, or None where only the data do."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from momentum_cli.data.batching import check_seed, stratified_holdout
 from momentum_cli.data.dataset import Dataset, Split
+from momentum_cli.data.naive import shares
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.messages import refuse
 
@@ -129,4 +130,5 @@ def pixel_dataset(
         labels=tuple("0123456789"),
         preprocessing=preprocessing,
         licence=licence,
+        naive=(shares("majority class", classes, 10),),
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from momentum_cli.data.batching import check_seed, stream
 from momentum_cli.data.dataset import Dataset, Split, Task
+from momentum_cli.data.naive import Constant
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.machine import require_memory
 from momentum_cli.messages import refuse
@@ -38,7 +39,7 @@ class Adding(Task):
 
     Channel 0 is uniform in [0, 1); channel 1 is 1 at one step of the first half and one step of the second half
     (each uniform), else 0. The target is the sum of the two marked values, the loss their mean squared error. Always
-    answering 1 has the error of the variance, 2 / 12 = 0.1667 (`Dataset.baseline`).
+    answering 1 has the error of the variance, 2 / 12 = 0.1667; `Dataset.naive` answers the training mean.
 
     Args:
         length: T, steps, >= 2; the first half has T // 2 steps.
@@ -81,9 +82,10 @@ class Adding(Task):
         """
         sequences = self.train_size + self.validation_size + self.test_size
         require_memory(sequences * (self.length * 2 + 1) * 4, "task.length, task.train_size")
+        train = self._split(self.train_size, stream("adding", self.data_seed, "train"))
         return Dataset(
             name="adding",
-            train=self._split(self.train_size, stream("adding", self.data_seed, "train")),
+            train=train,
             validation=self._split(self.validation_size, stream("adding", self.data_seed, "validation")),
             test=self._split(self.test_size, stream("adding", self.data_seed, "test")),
             input_size=2,
@@ -94,7 +96,7 @@ class Adding(Task):
             labels=None,
             preprocessing={"kind": "none", "channels": ["value", "mark"], "length": self.length},
             licence=LICENCE,
-            baseline=1 / 6,
+            naive=(Constant("training mean", train.targets.mean(0, keepdim=True)),),
         )
 
     def _split(self, n: int, generator: torch.Generator) -> Split:
@@ -116,7 +118,7 @@ class Copying(Task):
     With K = copy_length and S = symbols the input is K symbols drawn from 0 … S-1, delay - 1 blanks (S), one
     delimiter (S + 1) and K blanks, T = delay + 2 K steps, one-hot. The required output is delay + K blanks and then the
     K symbols. The loss is the cross-entropy averaged over all T steps, as in the literature; a model that gives blanks
-    and, at the end, a uniform guess scores K log S / T (`Dataset.baseline`). The accuracy covers only the K copied
+    and, at the end, a uniform guess scores K log S / T (`Dataset.naive`). The accuracy covers only the K copied
     symbols (`Dataset.metric_steps`), since the blanks alone would give a useless model (T - K) / T.
 
     Args:
@@ -189,8 +191,18 @@ class Copying(Task):
             preprocessing={"kind": "one-hot", "tokens": [*symbols, "blank", "delimiter"]},
             licence=LICENCE,
             metric_steps=slice(-self.copy_length, None),
-            baseline=self.copy_length * math.log(self.symbols) / (self.delay + 2 * self.copy_length),
+            naive=(self._memoryless(),),
         )
+
+    def _memoryless(self) -> Constant:
+        """Return the predictor of blanks and, at the end, of every symbol alike."""
+        import torch
+
+        steps = self.sizes().length
+        value = torch.full((steps, self.symbols + 1), -math.inf)
+        value[: -self.copy_length, self.symbols] = 0.0
+        value[-self.copy_length :, : self.symbols] = -math.log(self.symbols)
+        return Constant("blanks, then a guess", value, every=True)
 
     def _split(self, n: int, generator: torch.Generator) -> Split:
         import torch

@@ -25,7 +25,7 @@ from momentum_cli.messages import refuse, unknown
 from momentum_cli.metrics import METRICS
 from momentum_cli.models.model import Model
 from momentum_cli.progress import NullUi, Ui
-from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.building import load_data
 from momentum_cli.runs.checkpoint import FORMAT as CHECKPOINT
 from momentum_cli.runs.files import replacing
 from momentum_cli.runs.output import check_output_file
@@ -95,7 +95,7 @@ def export(
         shown.note(
             "TorchScript is deprecated in PyTorch and still loads; for new consumers prefer --format pt2 or onnx"
         )
-    dataset = build_task(source.recipe).load(data_dir, shown)
+    dataset = load_data(source.recipe, data_dir, shown)
     options = {"aoti": True} if aoti else {"as_torch_lstm": True} if as_torch_lstm else {}
     bundle = describe_model(source, format, stateful=stateful, **options)
     module = FORMATS[format]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from momentum_cli.data import Dataset, Sequences
+from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.export.program import Program
 from momentum_cli.progress import Ui
+from momentum_cli.training.evaluation import tally
 from momentum_cli.training.objective import Objective
 
 
@@ -33,21 +33,14 @@ def score(
         step: Takes inputs and the state of the call before, or None, and returns outputs and state; used where the
             split carries its state. Without it each window of a text starts without context.
     """
+
+    def answer(batch: Batch, state: Any) -> tuple[Tensor, Any]:
+        if step is not None and split.carried:
+            return step(batch.inputs, state)
+        return call(batch.inputs, batch.lengths), None
+
     objective = Objective.of(dataset)
-    totals = objective.no_totals("cpu")
-    state: Any = None
-    done = 0
-    with torch.no_grad():
-        for group in split.evaluation_groups(batch_size):
-            batch = split.batch(group)
-            if step is not None and split.carried:
-                outputs, state = step(batch.inputs, state)
-            else:
-                outputs = call(batch.inputs, batch.lengths)
-            totals += objective.totals(outputs, batch.targets)
-            done = min(done + group.numel(), len(split))
-            ui.evaluation_progress(done, len(split), "test")
-    return objective.results(totals)
+    return tally(answer, split, objective, size=batch_size, on_progress=ui.evaluation_progress).metrics()
 
 
 def program_function(program: Program) -> Callable[[Tensor, Tensor | None], Tensor]:

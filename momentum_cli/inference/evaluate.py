@@ -1,4 +1,4 @@
-"""`momentumrnn eval`: metrics of a trained model on a split, class by class."""
+"""`momentumrnn eval`: metrics of a trained model on a split, next to those of naive predictors."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.data import Dataset, Sequences
+from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.inference.opened import Subject, open_subject
 from momentum_cli.messages import refuse
 from momentum_cli.pictures.confusion import confusion
 from momentum_cli.progress import NullUi, Ui
-from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.building import load_data
 from momentum_cli.runs.files import write_json
 from momentum_cli.runs.folder import is_run_folder
 from momentum_cli.runs.output import make_output_folder
+from momentum_cli.training.evaluation import baselines, tally
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.trained import describe
 
@@ -44,13 +45,15 @@ def evaluate(
         data_dir: Folder of the data sets, or None for the default.
         batch_size: Sequences at a time, or None for the recipe's ``eval_batch_size``.
         ui: Where progress is shown; None shows nothing.
-        out: Folder of ``eval-SPLIT.json`` and ``confusion-SPLIT.png``; None: the run folder, or nowhere for a
-            checkpoint outside one.
+        out: Folder of ``eval-SPLIT.json`` and the pictures; None: the run folder, or nowhere for a checkpoint outside
+            one.
 
     Returns:
-        ``metrics``, ``classes`` (one row per class: label, support, precision, recall, f1; None without classes),
-        ``confusion`` (rows are true classes), ``samples``, ``seconds``, ``samples_per_second``, ``checkpoint``,
-        ``step``, ``split``, ``cell``, ``task``, ``device``, ``backend``.
+        ``metrics``; ``intervals``, in which each metric lies in 95 % of bootstrap resamples, None for a text;
+        ``baselines``, name and metrics of the naive predictors, the best one first; ``classes`` (one row per class:
+        label, support, precision, recall, f1; None without classes), ``confusion`` (rows are true classes),
+        ``samples``, ``seconds``, ``samples_per_second``, ``checkpoint``, ``step``, ``split``, ``cell``, ``task``,
+        ``device``, ``backend``.
 
     Raises:
         RecipeError: The split is unknown, or `out` cannot be written to.
@@ -60,7 +63,7 @@ def evaluate(
     if split not in SPLITS:
         raise RecipeError(refuse("--split", split, f"be one of {', '.join(SPLITS)}"))
     subject = open_subject(run)
-    dataset = build_task(subject.recipe).load(data_dir, shown)
+    dataset = load_data(subject.recipe, data_dir, shown)
     data = _split_of(dataset, split)
     if subject.trained_on["preprocessing"] != describe(dataset)["preprocessing"]:
         raise DataError(f"{subject.path}: the model was trained with other preprocessing than {dataset.name} has now")
@@ -70,32 +73,30 @@ def evaluate(
     data = data.to(device)
     objective = Objective.of(dataset)
     with_classes = objective.loss == "cross_entropy" and objective.output == "last"
-    matrix = torch.zeros(dataset.output_size, dataset.output_size, dtype=torch.int64)
-    totals = objective.no_totals(device)
     size = batch_size or subject.recipe.train.eval_batch_size
     if data.carried and subject.advance is None:
         raise RecipeError(
             f"{run}: exported without --stateful, it cannot carry its state through a text; export it with --stateful, "
             "or evaluate the checkpoint"
         )
-    state: Any = None
-    done = 0
+    matrix = torch.zeros(dataset.output_size, dataset.output_size, dtype=torch.int64)
+
+    def answer(batch: Batch, state: Any) -> tuple[Tensor, Any]:
+        nonlocal matrix
+        if data.carried and subject.advance is not None:
+            return subject.advance(batch.inputs, state)
+        outputs = subject.call(batch.inputs, batch.lengths)
+        if with_classes:
+            matrix += _confusion(outputs.argmax(1), batch.targets, dataset.output_size)
+        return outputs, None
+
     _warm_up(subject, data, size)
     start = time.perf_counter()
-    with torch.no_grad():
-        for group in data.evaluation_groups(size):
-            batch = data.batch(group)
-            if data.carried and subject.advance is not None:
-                outputs, state = subject.advance(batch.inputs, state)
-            else:
-                outputs = subject.call(batch.inputs, batch.lengths)
-            totals += objective.totals(outputs, batch.targets)
-            if with_classes:
-                matrix += _confusion(outputs.argmax(1), batch.targets, dataset.output_size)
-            done = min(done + group.numel(), len(data))
-            shown.evaluation_progress(done, len(data), split)
+    found = tally(
+        answer, data, objective, size=size, device=device, keep=True, split=split, on_progress=shown.evaluation_progress
+    )
     # Reading the totals waits for the device.
-    metrics = objective.results(totals)
+    metrics = found.metrics()
     seconds = time.perf_counter() - start
     labels = list(dataset.labels) if dataset.labels else [str(k) for k in range(dataset.output_size)]
     result = {
@@ -108,6 +109,8 @@ def evaluate(
         "samples": len(data),
         "metrics": metrics,
         **metrics,
+        "intervals": None if data.carried else found.intervals(dataset.neighbours),
+        "baselines": baselines(dataset, data, size, device),
         "seconds": seconds,
         "samples_per_second": len(data) / seconds,
         "device": str(device),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,9 +14,9 @@ from torch import nn
 from momentum_cli import kernels
 from momentum_cli.cells.catalogue import build_cell_layer, cell_objects
 from momentum_cli.cells.find import parse_cell
-from momentum_cli.data import TASKS, Task
+from momentum_cli.data import NO_PROGRESS, TASKS, Dataset, DownloadProgress, Task
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.errors import RecipeError
+from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.layers.stack import RecurrentStack
 from momentum_cli.machine import require_memory
@@ -32,6 +34,29 @@ if TYPE_CHECKING:
 def build_task(recipe: Recipe) -> Task:
     """Return the task of a recipe, not yet loaded."""
     return TASKS[recipe.task.name](**recipe.task.options)
+
+
+def load_data(recipe: Recipe, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
+    """Return the data of a recipe, with the metrics that it names in front of those of the task.
+
+    Args:
+        recipe: Of the run.
+        data_dir: Folder of the data sets, or None for the default.
+        progress: Receives the progress of downloads.
+
+    Raises:
+        DataError: The data are missing, damaged or wrong, or a metric is not defined for them.
+    """
+    dataset = build_task(recipe).load(data_dir, progress)
+    dataset = replace(dataset, metrics=tuple(dict.fromkeys((*recipe.metrics, *dataset.metrics))))
+    if "mase" in dataset.metrics and not all(error > 0 for error in dataset.naive_errors or ()):
+        raise DataError("metrics: mase is not defined for a target that never changes in the training data")
+    return dataset
+
+
+def metric_names(recipe: Recipe) -> tuple[str, ...]:
+    """Return the metrics of the evaluations of a recipe, the headline one first."""
+    return tuple(dict.fromkeys((*recipe.metrics, *build_task(recipe).metrics)))
 
 
 def build_dynamics(recipe: Recipe, cell: str | None = None) -> Dynamics:

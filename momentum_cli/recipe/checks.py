@@ -59,7 +59,7 @@ def check_recipe(content: Any) -> tuple[dict[str, Any], list[Problem]]:
     if problems:
         # Without the plugin its cells are unknown, and that is not the mistake.
         return {}, problems
-    names = [*_SECTIONS, "plugins"]
+    names = [*_SECTIONS, "metrics", "plugins"]
     problems = [Problem((key,), unknown("section", key, names)) for key in content if key not in names]
     sound: dict[str, Any] = {}
     for name, check in _SECTIONS.items():
@@ -72,7 +72,8 @@ def check_recipe(content: Any) -> tuple[dict[str, Any], list[Problem]]:
             # A section with a problem is left out of the comparison with others: it would be reported twice.
             if not found:
                 sound[name] = section
-    problems += contradictions(sound)
+    sound["metrics"], found = _check_metrics(content.get("metrics"))
+    problems += found + contradictions(sound)
     return ({}, problems) if problems else (_complete(sound, plugins), [])
 
 
@@ -247,6 +248,16 @@ def _check_plugins(data: Any) -> tuple[list[str], list[Problem]]:
     if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
         return [], [Problem(("plugins",), refuse("", data, "be a list of names of plugins"))]
     return data, [Problem(("plugins",), missing_plugin(name)) for name in data if not is_loaded(name)]
+
+
+def _check_metrics(data: Any) -> tuple[list[str], list[Problem]]:
+    """Check the names of metrics; `contradictions` says which of them a task has."""
+    if data is None:
+        return [], []
+    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+        return [], [Problem(("metrics",), refuse("", data, "be a list of names of metrics"))]
+    twice = [name for number, name in enumerate(data) if name in data[:number]]
+    return data, [Problem(("metrics",), f"{name!r} is there twice") for name in dict.fromkeys(twice)]
 
 
 def _complete(sections: dict[str, Any], plugins: list[str]) -> dict[str, Any]:

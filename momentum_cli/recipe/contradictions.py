@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from momentum_cli.cells.catalogue import LAYERS
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.data import TASKS
 from momentum_cli.messages import refuse, unknown
-from momentum_cli.metrics import METRICS
+from momentum_cli.metrics import METRICS, metrics_of
 from momentum_cli.options import Problem
 from momentum_cli.recipe.sections import (
     EarlyStoppingOptions,
@@ -35,6 +36,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
     optimizer: OptimizerOptions | None = sections.get("optimizer")
     train: TrainOptions | None = sections.get("train")
     target: TargetOptions | None = sections.get("target")
+    chosen: list[str] = sections.get("metrics", [])
     published: dict[str, PublishedOptions] = sections.get("published", {})
     found: list[Problem] = []
     if train and train.stop_at_target and target is None:
@@ -52,13 +54,21 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
         found += task_contradictions(task.name, model, train)
     if train and optimizer:
         found += _schedule_contradictions(sections.get("schedule", ScheduleOptions()), train, optimizer.lr)
-    if task and target:
-        found += _metric_contradictions(("target",), target, task)
-    if task and train and train.early_stopping is not None:
-        found += _stopping_contradictions(train.early_stopping, task)
     if task:
+        built = TASKS[task.name](**task.options)
+        known = tuple(dict.fromkeys((*metrics_of(built.measured), *built.metrics)))
+        wrong = [name for name in chosen if name not in known]
+        found += [Problem(("metrics",), unknown("metric", name, known, f"task {task.name}")) for name in wrong]
+        evaluated = tuple(dict.fromkeys((*chosen, *built.metrics)))
+        if target:
+            found += _metric_contradictions(("target",), target, task, known)
+        if train and train.early_stopping is not None and not wrong:
+            found += _stopping_contradictions(train.early_stopping, task, evaluated)
         for cell, given in published.items():
-            found += _metric_contradictions(("published", cell), given, task)
+            found += _metric_contradictions(("published", cell), given, task, known)
+    if task and target and target.metric in known and target.metric not in (*chosen, *built.metrics):
+        message = f"{target.metric} is not evaluated; add it to the list metrics: [{target.metric}]"
+        found.append(Problem(("target", "metric"), message))
     return found
 
 
@@ -101,9 +111,10 @@ def _schedule_contradictions(schedule: ScheduleOptions, train: TrainOptions, lr:
     return found
 
 
-def _stopping_contradictions(stopping: EarlyStoppingOptions, task: TaskOptions) -> list[Problem]:
-    """Return a metric that the task does not have, or a mode that is not the direction of the metric."""
-    metrics = TASKS[task.name](**task.options).metrics
+def _stopping_contradictions(
+    stopping: EarlyStoppingOptions, task: TaskOptions, metrics: tuple[str, ...]
+) -> list[Problem]:
+    """Return a metric that is not evaluated, or a mode that is not the direction of the metric."""
     place = ("train", "early_stopping")
     if stopping.metric is not None and stopping.metric not in (*metrics, "loss"):
         known = tuple(dict.fromkeys((*metrics, "loss")))
@@ -117,15 +128,15 @@ def _stopping_contradictions(stopping: EarlyStoppingOptions, task: TaskOptions) 
 
 
 def _metric_contradictions(
-    place: tuple[str, ...], given: TargetOptions | PublishedOptions, task: TaskOptions
+    place: tuple[str, ...], given: TargetOptions | PublishedOptions, task: TaskOptions, metrics: tuple[str, ...]
 ) -> list[Problem]:
     """Return a metric that the task does not have, or a value that the metric cannot have."""
-    metrics = TASKS[task.name](**task.options).metrics
     if given.metric not in metrics:
         return [Problem((*place, "metric"), unknown("metric", given.metric, metrics, f"task {task.name}"))]
-    if METRICS[given.metric].fraction and not 0 < given.value <= 1:
+    upper = METRICS[given.metric].upper
+    if METRICS[given.metric].fraction and upper < math.inf and not 0 < given.value <= upper:
         percent = f"did you mean {given.value / 100:g}?" if 1 < given.value <= 100 else ""
-        return [Problem((*place, "value"), refuse("", given.value, "be a fraction in (0, 1]", percent))]
+        return [Problem((*place, "value"), refuse("", given.value, f"be a fraction in (0, {upper:g}]", percent))]
     if given.value <= 0:
         return [Problem((*place, "value"), refuse("", given.value, "be > 0"))]
     return []

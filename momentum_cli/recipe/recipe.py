@@ -75,6 +75,7 @@ class Recipe:
     optimizer: OptimizerOptions
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     train: TrainOptions
+    metrics: list[str] = field(default_factory=list)
     target: TargetOptions | None = None
     published: dict[str, PublishedOptions] = field(default_factory=dict)
     plugins: list[str] = field(default_factory=list)
@@ -96,6 +97,7 @@ class Recipe:
             "optimizer": self.optimizer.dump(),
             "schedule": self.schedule,
             "train": self.train,
+            **({"metrics": self.metrics} if self.metrics else {}),
             "target": self.target,
             **({"published": self.published} if self.published else {}),
             **({"plugins": self.plugins} if self.plugins else {}),

@@ -1,6 +1,6 @@
 """Loss and metrics of a data set as sums, so that batches, micro-batches and processes add up exactly.
 
-Axes: B batch, T time, K targets, O outputs.
+Axes: B batch, T time, K targets, Q quantiles, O outputs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
 from momentum_cli.data import NOT_SCORED, Dataset, scored_terms
-from momentum_cli.metrics import METRICS
+from momentum_cli.metrics import METRICS, Metric
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,14 @@ class Objective:
     """The loss and metrics that a data set asks of a model.
 
     Args:
-        loss: ``"cross_entropy"`` or ``"mse"``.
+        loss: ``"cross_entropy"``, ``"mse"`` or ``"pinball"``.
         output: ``"last"`` or ``"every"``.
         metric_steps: With output ``"every"``, the steps over which accuracy is taken; None for every scored one.
-        target_scale: Size of 1 in the original unit of each of K targets, for mse and mae; None for 1.
+        target_scale, target_offset: Size of 1 and place of 0 in the original unit of each of K targets, for metrics
+            of values; None for 1 and 0.
+        naive_errors: What the errors of each of K targets are divided by in ``mase``; None where that is not defined.
+        quantiles: Q levels in rising order, each in (0, 1), that a model of loss ``"pinball"`` predicts of every
+            target; () for other losses.
         metrics: Keys of `momentum_cli.metrics.METRICS`, in the order of a result.
     """
 
@@ -33,19 +37,45 @@ class Objective:
     output: str
     metric_steps: slice | None = None
     target_scale: tuple[float, ...] | None = None
+    target_offset: tuple[float, ...] | None = None
+    naive_errors: tuple[float, ...] | None = None
+    quantiles: tuple[float, ...] = ()
     metrics: tuple[str, ...] = ("loss",)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Objective:
         """Return the objective of a data set; the loss comes first among its metrics."""
         metrics = dict.fromkeys(("loss", *dataset.metrics))
-        return cls(dataset.loss, dataset.output, dataset.metric_steps, dataset.target_scale, tuple(metrics))
+        return cls(
+            dataset.loss,
+            dataset.output,
+            dataset.metric_steps,
+            dataset.target_scale,
+            dataset.target_offset,
+            dataset.naive_errors,
+            dataset.quantiles,
+            tuple(metrics),
+        )
 
     @property
     def sums(self) -> tuple[str, ...]:
         """Names of the sums that the metrics are computed from, keys of `SUMS`."""
-        found = [METRICS[name] for name in self.metrics]
+        found = [metric for metric in self._found.values() if metric.total]
         return tuple(dict.fromkeys(name for metric in found for name in (metric.total, metric.count)))
+
+    @property
+    def confusions(self) -> dict[str, Metric]:
+        """Those of the metrics that are functions of the confusion matrix."""
+        return {name: metric for name, metric in self._found.items() if metric.of_confusion is not None}
+
+    @property
+    def rankings(self) -> dict[str, Metric]:
+        """Those of the metrics that are functions of all scores."""
+        return {name: metric for name, metric in self._found.items() if metric.of_scores is not None}
+
+    @property
+    def _found(self) -> dict[str, Metric]:
+        return {name: METRICS[name] for name in self.metrics}
 
     def scored(self, targets: Tensor) -> Tensor:
         """Return how many terms of the loss each sequence has, (B,) int64; see `momentum_cli.data.scored_terms`."""
@@ -59,25 +89,74 @@ class Objective:
             targets: As in `momentum_cli.data.Batch`. What is not scored there adds 0 and has the gradient 0, whatever
                 the output is.
         """
-        outputs = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
+        outputs = _wide(outputs)
+        if self.loss == "pinball":
+            return self._pinball(outputs, targets).sum()
         if self.loss == "mse":
             return mse_loss(*_counted(outputs, targets), reduction="sum")
         return cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=NOT_SCORED, reduction="sum")
 
-    def no_totals(self, device: torch.device | str) -> Tensor:
-        """Return the totals of nothing: zeros (S,) to which those of batches are added, one for each of `sums`."""
-        return torch.zeros(len(self.sums), dtype=torch.float64, device=device)
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the sum of the loss of each sequence, (B,); outputs and targets as for `loss_sum`."""
+        outputs = _wide(outputs)
+        if self.loss == "pinball":
+            each = self._pinball(outputs, targets)
+        elif self.loss == "mse":
+            each = mse_loss(*_counted(outputs, targets), reduction="none")
+        else:
+            each = cross_entropy(
+                outputs.flatten(0, -2), targets.flatten(), ignore_index=NOT_SCORED, reduction="none"
+            ).view(targets.shape)
+        return _by_sequence(each)
+
+    def predicted_quantiles(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the quantiles of each target in rising order, the shape of targets and Q.
+
+        A model may predict a higher quantile below a lower one; sorting them never makes the loss larger
+        (Chernozhukov, Fernández-Val, Galichon, Econometrica 78 (2010), proposition 4).
+        """
+        return outputs.reshape(*targets.shape, len(self.quantiles)).sort(-1).values
+
+    def _pinball(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each target, the mean over the quantiles, in the shape of targets."""
+        counts = ~targets.isnan()
+        found = self.predicted_quantiles(outputs, targets)
+        found = torch.where(counts.unsqueeze(-1), found, 0.0)
+        wanted = torch.where(counts, targets, 0.0).to(found.dtype)
+        return pinball(found, wanted, self.quantiles)
 
     def totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the `sums` of a batch, (S,) float64 on the device of outputs; `results` turns them into metrics."""
+        """Return the `sums` of each sequence of a batch, (B, S) float64 on the device of outputs."""
         scores = Scores(self, outputs, targets)
-        return torch.stack([SUMS[name](scores).double() for name in self.sums])
+        if not self.sums:
+            return torch.zeros(len(targets), 0, dtype=torch.float64, device=outputs.device)
+        return torch.stack([SUMS[name](scores).double() for name in self.sums], 1)
 
     def results(self, totals: Tensor) -> dict[str, float]:
-        """Turn added `totals` into the metrics of an evaluation."""
+        """Turn added `totals`, (S,), into those metrics of an evaluation that are quotients of two sums."""
         sums = dict(zip(self.sums, totals.tolist(), strict=True))
-        found = {name: METRICS[name] for name in self.metrics}
-        return {name: metric.value(sums[metric.total] / sums[metric.count]) for name, metric in found.items()}
+        return {
+            name: metric.value(sums[metric.total] / sums[metric.count] if sums[metric.count] else float("nan"))
+            for name, metric in self._found.items()
+            if metric.total
+        }
+
+
+def pinball(found: Tensor, wanted: Tensor, quantiles: tuple[float, ...]) -> Tensor:
+    """Return the quantile loss, the mean over the quantiles, in the shape of `wanted`.
+
+    For a level q and an error e = wanted - found that is max(q e, (q - 1) e).
+
+    Args:
+        found: (…, Q) predicted quantiles.
+        wanted: (…).
+        quantiles: Q levels.
+
+    Reference: Koenker and Bassett, Regression Quantiles, Econometrica 46 (1978).
+    """
+    levels = found.new_tensor(quantiles)
+    error = wanted.unsqueeze(-1) - found
+    return torch.maximum(levels * error, (levels - 1.0) * error).mean(-1)
 
 
 @dataclass(frozen=True)
@@ -94,9 +173,9 @@ class Scores:
     targets: Tensor
 
     @cached_property
-    def loss(self) -> Tensor:
-        """Sum of the loss."""
-        return self.objective.loss_sum(self.outputs, self.targets)
+    def losses(self) -> Tensor:
+        """Sum of the loss of each sequence, (B,)."""
+        return self.objective.losses(self.outputs, self.targets)
 
     @cached_property
     def judged(self) -> Tensor:
@@ -106,11 +185,54 @@ class Scores:
     @cached_property
     def correct(self) -> Tensor:
         """Whether each class counts and is right, the shape of `judged`."""
-        return self._steps(self.outputs.argmax(-1) == self.targets) & self.judged
+        return (self.answers == self.true_classes) & self.judged
+
+    @property
+    def true_classes(self) -> Tensor:
+        """True classes, the shape of `judged`."""
+        return self._steps(self.targets)
+
+    @property
+    def class_scores(self) -> Tensor:
+        """Logarithms of the probabilities of the classes, float64, the shape of `judged` and C."""
+        # In float64: in single precision everything that a model is sure of would be a tie.
+        return self._steps(self.outputs.double().log_softmax(-1))
+
+    @property
+    def answers(self) -> Tensor:
+        """Predicted classes, the shape of `judged`."""
+        return self._steps(self.outputs.argmax(-1))
+
+    @cached_property
+    def counted(self) -> Tensor:
+        """Whether each value has a target, the shape of targets, bool."""
+        return ~self.targets.isnan()
+
+    @cached_property
+    def quantiles(self) -> Tensor:
+        """Predicted quantiles in the original unit, float64, the shape of targets and Q; 0 without a target."""
+        scaled = self.objective.predicted_quantiles(_wide(self.outputs), self.targets).double()
+        return torch.where(self.counted.unsqueeze(-1), self._restored(scaled, 1), 0.0)
+
+    @cached_property
+    def predicted(self) -> Tensor:
+        """Predicted values in the original unit, float64, the shape of targets; of quantiles the median."""
+        if self.objective.quantiles:
+            return self.quantiles[..., self.objective.quantiles.index(0.5)]
+        shaped = self.outputs.reshape(self.targets.shape).double()
+        return torch.where(self.counted, self._restored(shaped), 0.0)
+
+    @cached_property
+    def wanted(self) -> Tensor:
+        """Targets in the original unit, float64, 0 where there is none."""
+        return torch.where(self.counted, self._restored(self.targets.double()), 0.0)
 
     @cached_property
     def errors(self) -> Tensor:
         """Errors of the values in their original unit, float64, 0 without a target, in the shape of targets."""
+        if self.objective.quantiles:
+            return self.predicted - self.wanted
+        # Not from the restored values: a large offset would cost the digits that matter.
         predicted, wanted = _counted(self.outputs, self.targets)
         error = predicted.double() - wanted.double()
         scale = self.objective.target_scale
@@ -118,9 +240,39 @@ class Scores:
 
     @property
     def squares(self) -> Tensor:
-        """Sum of the squared errors."""
+        """Sum of the squared errors of each sequence, (B,)."""
         same = self.objective.loss == "mse" and self.objective.target_scale is None
-        return self.loss if same else self.errors.square().sum()
+        return self.losses if same else _by_sequence(self.errors.square())
+
+    @property
+    def percentages(self) -> Tensor:
+        """Sum of the errors over the values, of values that are not 0, (B,)."""
+        share = self.errors.abs() / self.wanted.abs()
+        return _by_sequence(torch.where(self.wanted != 0, share, 0.0))
+
+    @property
+    def symmetric(self) -> Tensor:
+        """Sum of the errors over the mean size of value and prediction, 0 where both are 0, (B,)."""
+        size = (self.predicted.abs() + self.wanted.abs()) / 2
+        return _by_sequence(torch.where(size > 0, self.errors.abs() / size, 0.0))
+
+    @property
+    def scaled(self) -> Tensor:
+        """Sum of the errors over those of the naive forecast in the training data, (B,)."""
+        assert self.objective.naive_errors is not None
+        return _by_sequence(self.errors.abs() / self.errors.new_tensor(self.objective.naive_errors))
+
+    @property
+    def pinball(self) -> Tensor:
+        """Sum of the quantile loss in the original unit, (B,)."""
+        return _by_sequence(pinball(self.quantiles, self.wanted, self.objective.quantiles))
+
+    def _restored(self, values: Tensor, behind: int = 0) -> Tensor:
+        """Return scaled values (…, K) and `behind` more axes in their original unit."""
+        scale, offset = self.objective.target_scale, self.objective.target_offset
+        shape = (-1, *[1] * behind)
+        values = values if scale is None else values * values.new_tensor(scale).view(shape)
+        return values if offset is None else values + values.new_tensor(offset).view(shape)
 
     def _steps(self, each: Tensor) -> Tensor:
         steps = self.objective.metric_steps
@@ -128,13 +280,27 @@ class Scores:
 
 
 SUMS: dict[str, Callable[[Scores], Tensor]] = {
-    "loss": lambda scores: scores.loss,
-    "terms": lambda scores: scored_terms(scores.targets).sum(),
-    "correct": lambda scores: scores.correct.sum(),
-    "judged": lambda scores: scores.judged.sum(),
+    "loss": lambda scores: scores.losses,
+    "terms": lambda scores: scored_terms(scores.targets),
+    "correct": lambda scores: _by_sequence(scores.correct),
+    "judged": lambda scores: _by_sequence(scores.judged),
     "squares": lambda scores: scores.squares,
-    "magnitudes": lambda scores: scores.errors.abs().sum(),
+    "magnitudes": lambda scores: _by_sequence(scores.errors.abs()),
+    "percentages": lambda scores: scores.percentages,
+    "nonzero": lambda scores: _by_sequence(scores.wanted != 0),
+    "symmetric": lambda scores: scores.symmetric,
+    "scaled": lambda scores: scores.scaled,
+    "pinball": lambda scores: scores.pinball,
 }
+
+
+def _by_sequence(each: Tensor) -> Tensor:
+    """Return the sum over all axes but the first."""
+    return each if each.ndim == 1 else each.flatten(1).sum(1)
+
+
+def _wide(outputs: Tensor) -> Tensor:
+    return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
 
 def _counted(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

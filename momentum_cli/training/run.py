@@ -173,9 +173,18 @@ class Run:
         )
 
     def _result(self, reason: str | None) -> dict[str, Any]:
-        test = self.session.test_metrics()
+        tested = self.session.test(keep=True)
+        result = outcome(
+            self.trainer, self.folder, test=None if tested is None else tested.metrics(), stop_reason=reason
+        )
+        trainer = self.trainer
+        if tested is not None:
+            carried = trainer.dataset.test.carried
+            result["test_intervals"] = None if carried else tested.intervals(trainer.dataset.neighbours)
+            result["baselines"] = trainer.baselines("test")
         self.session.count_wall()
-        return outcome(self.trainer, self.folder, test=test, stop_reason=reason) | {"environment": environment()}
+        result["wall_seconds"] = trainer.progress.wall_seconds
+        return result | {"environment": environment()}
 
 
 def _check_checkpoints(folder: Path, ui: Ui) -> None:

@@ -30,6 +30,7 @@ from momentum_cli.runs.metrics_log import MetricsLog
 from momentum_cli.training.readings import StepResult
 from momentum_cli.training.record import evaluation_of, log_step, step_info
 from momentum_cli.training.snapshot import restore, snapshot
+from momentum_cli.training.tally import Tally
 from momentum_cli.training.trainer import Trainer
 
 
@@ -124,15 +125,25 @@ class Session:
 
     def test_metrics(self) -> dict[str, float] | None:
         """Return the metrics of the best parameters, which must be saved, on the test set; None without a test set."""
+        best = self.trainer.progress.best
+        if best is not None and self.trainer.selection_split == "test":
+            return dict(best["metrics"])
+        found = self.test()
+        return None if found is None else found.metrics()
+
+    def test(self, *, keep: bool = False) -> Tally | None:
+        """Evaluate the best parameters, which must be saved, on the test set; None without any.
+
+        Args:
+            keep: As for `momentum_cli.training.tally.Tally`.
+        """
         trainer, best = self.trainer, self.trainer.progress.best
         if best is None:
             return None
-        if trainer.selection_split == "test":
-            return dict(best["metrics"])
         # Only the first process writes the checkpoint that all of them read here.
         trainer.fabric.barrier()
         chosen = load_checkpoint(self.last_path.with_name(best["file"])).group("model")
-        return trainer.evaluate("test", self._on_progress, chosen)
+        return trainer.tally("test", self._on_progress, chosen, keep=keep)
 
     def close(self) -> None:
         """Close the metrics; calling it twice does no harm."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from momentum_cli.data import Dataset
 from momentum_cli.progress import NullUi, Ui
-from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.building import load_data
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from momentum_cli.runs.folder import new_run_folder
@@ -69,7 +69,7 @@ def train(
     with determinism(recipe.train.deterministic), ExitStack() as held:
         if resume is not None:
             on_first(fabric, lambda: check_resumed(recipe, resume))
-        dataset = first_then_all(fabric, lambda: build_task(recipe).load(data_dir, shown))
+        dataset = first_then_all(fabric, lambda: load_data(recipe, data_dir, shown))
         for text in dataset.warnings:
             shown.note(text, "warning")
         trainer = Trainer(recipe, dataset, fabric)
@@ -110,7 +110,7 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
     """
     shown: Ui = ui or NullUi()
     fabric = launch(recipe, 1, 1, "auto")
-    dataset = build_task(recipe).load(data_dir, shown)
+    dataset = load_data(recipe, data_dir, shown)
     for text in dataset.warnings:
         shown.note(text, "warning")
     trainer = Trainer(recipe, dataset, fabric)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +22,14 @@ from momentum_cli.models.model import LossSum, Model, TrainingLoss
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.training.clock import Clock
+from momentum_cli.training.evaluation import Watch, baselines, tally, unwatched
 from momentum_cli.training.guard import Guard, guard_for
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.position import Progress
 from momentum_cli.training.random_state import RandomState
 from momentum_cli.training.readings import Readings, StepResult, diverged
 from momentum_cli.training.schedule import scheduled
+from momentum_cli.training.tally import Tally
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -114,8 +116,6 @@ class Trainer:
         self.on_skipped: Callable[[StepResult], None] = lambda result: None
         self._readings = Readings()
         self._stopping = False
-
-    # What the run consists of.
 
     @property
     def selection_split(self) -> str:
@@ -338,41 +338,45 @@ class Trainer:
     # Evaluation.
 
     def evaluate(
+        self, split: str, on_progress: Watch = unwatched, parameters: dict[str, Tensor] | None = None
+    ) -> dict[str, float]:
+        """Return the metrics of a split, the same in every process; see `tally`."""
+        return self.tally(split, on_progress, parameters).metrics()
+
+    def tally(
         self,
         split: str,
-        on_progress: Callable[[int, int, str], None] = lambda done, total, split: None,
+        on_progress: Watch = unwatched,
         parameters: dict[str, Tensor] | None = None,
-    ) -> dict[str, float]:
-        """Evaluate parameters; the scored clock does not run.
+        *,
+        keep: bool = False,
+    ) -> Tally:
+        """Evaluate parameters; the scored clock does not run. Every process must call it.
 
         Args:
             split: ``"validation"``, ``"test"`` or ``"train"``.
             on_progress: Called with sequences done, their number, and the split.
             parameters: A state_dict of the model; None: the current parameters, or their average once there is one.
-
-        Returns:
-            Metrics over the whole split, the same in every process.
+            keep: As for `Tally`.
         """
         self.read()
-        data = self._splits[split]
-        size, rank, world = self.recipe.train.eval_batch_size, self.fabric.global_rank, self.fabric.world_size
-        totals = self.objective.no_totals(self.device)
         self.module.eval()
-        state: State | None = None
-        done = 0
-        with swapped(self.module, parameters or self.averaged()), torch.no_grad(), self.fabric.autocast():
-            for group in data.evaluation_groups(size * world):
-                mine = group[rank::world]
-                if len(mine):
-                    batch = data.batch(mine)
-                    outputs, after = self.module(batch.inputs, batch.lengths, state)
-                    state = after if data.carried else None
-                    totals += self.objective.totals(outputs, batch.targets)
-                done = min(done + group.numel(), len(data))
-                on_progress(done, len(data), split)
-        if world > 1:
-            totals = self.fabric.all_reduce(totals, reduce_op="sum")  # type: ignore[assignment]
-        return self.objective.results(totals)
+        with swapped(self.module, parameters or self.averaged()), self.fabric.autocast():
+            return tally(
+                lambda batch, state: self.module(batch.inputs, batch.lengths, state),
+                self._splits[split],
+                self.objective,
+                size=self.recipe.train.eval_batch_size,
+                device=self.device,
+                keep=keep,
+                split=split,
+                on_progress=on_progress,
+                fabric=self.fabric,
+            )
+
+    def baselines(self, split: str) -> list[dict[str, Any]]:
+        """Return what naive predictors reach on a split; see `momentum_cli.training.evaluation`."""
+        return baselines(self.dataset, self._splits[split], self.recipe.train.eval_batch_size, self.device)
 
     def record(self, metrics: dict[str, float], split: str) -> bool:
         """Take an evaluation into `progress`, and return whether it is the best so far; see `Progress.take`."""

@@ -60,15 +60,35 @@ def print_export(result: dict[str, Any]) -> None:
     print_facts(facts | {"time": seconds_text(result["seconds"])})
 
 
-def print_evaluation(result: dict[str, Any]) -> None:
-    """Write a result of `momentum_cli.inference.evaluate.evaluate` to stdout: metrics, speed, one line per class."""
+def _measured(name: str, result: dict[str, Any], naive: dict[str, Any] | None) -> str:
+    """`97.50 %  (95 %: 96.10 % to 98.60 %; naive 10.11 %)`."""
+    from momentum_cli.wording import interval_text, metric_text
+
+    beside = [] if result["intervals"] is None else [interval_text(name, result["intervals"][name])]
+    beside += [] if naive is None else [f"naive {metric_text(name, naive['metrics'][name])}"]
+    text = metric_text(name, result["metrics"][name])
+    return f"{text}  ({'; '.join(beside)})" if beside else text
+
+
+def _naive_text(baselines: list[dict[str, Any]]) -> str:
+    """`last value; others: training mean (mse 12.31)`, by the headline metric."""
     from momentum_cli.wording import metric_text
 
+    best, *others = baselines
+    metric = next((name for name in best["metrics"] if name != "loss"), "loss")
+    rest = ", ".join(f"{one['name']} ({metric} {metric_text(metric, one['metrics'][metric])})" for one in others)
+    return f"{best['name']}; others: {rest}" if rest else str(best["name"])
+
+
+def print_evaluation(result: dict[str, Any]) -> None:
+    """Write a result of `momentum_cli.inference.evaluate.evaluate` to stdout: metrics, speed, one line per class."""
+    naive = next(iter(result["baselines"]), None)
     facts = {
         "model": f"{result['cell']} on {result['task']}, step {result['step']}",
         "checkpoint": result["checkpoint"],
         "split": f"{result['split']}, {result['samples']:,} sequences",
-        **{name: metric_text(name, value) for name, value in result["metrics"].items()},
+        **{name: _measured(name, result, naive) for name in result["metrics"]},
+        "naive": None if naive is None else _naive_text(result["baselines"]),
         "speed": f"{result['samples_per_second']:,.0f} samples/s, {result['backend']} on {result['device']}",
     }
     print_facts(facts)

@@ -7,8 +7,17 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from momentum_cli.metrics import better
 from momentum_cli.progress import Evaluation, RunStart
-from momentum_cli.wording import metric_text, seconds_text, short_path, speed_text, step_time_text, target_text
+from momentum_cli.wording import (
+    interval_text,
+    metric_text,
+    seconds_text,
+    short_path,
+    speed_text,
+    step_time_text,
+    target_text,
+)
 
 STOP_REASONS = {
     "epochs": "all epochs are done",
@@ -96,7 +105,11 @@ def summary_rows(result: Mapping[str, Any]) -> list[Row]:
         where = f"epoch {last['epoch']}, step {last['step']:,}"
         rows.append(Row(f"last {last['split']}", f"{metrics_text(last['metrics'], metric)} ({where})"))
     if result.get("test") and chosen_on != "test":
-        rows.append(Row("test", f"{metrics_text(result['test'], metric)} (at the best {chosen_on})"))
+        bar = (result.get("test_intervals") or {}).get(metric)
+        beside = "" if bar is None else f"; {metric} {interval_text(metric, bar)}"
+        rows.append(Row("test", f"{metrics_text(result['test'], metric)} (at the best {chosen_on}{beside})"))
+    if result.get("test") and result.get("baselines"):
+        rows.append(naive_row(result["test"], result["baselines"][0], metric))
     if target:
         rows.append(target_row(target))
     time = f"{seconds_text(result.get('train_seconds'))} of training, {seconds_text(result.get('wall_seconds'))} wall"
@@ -116,6 +129,16 @@ def summary_rows(result: Mapping[str, Any]) -> list[Row]:
 def metric_name(result: Mapping[str, Any]) -> str:
     """Name the metric that early stopping went by."""
     return str(result.get("stopping_metric") or "metric").replace("_", " ")
+
+
+def naive_row(test: Mapping[str, Any], naive: Mapping[str, Any], metric: str) -> Row:
+    """The best naive predictor on the test set, and if the model is better than it."""
+    values, mine = naive["metrics"], test.get(metric)
+    text = f"{metrics_text(values, metric)} ({naive['name']})"
+    # A value that is not a number is null in a file.
+    if mine is None or values.get(metric) is None or better(metric, mine, values[metric]):
+        return Row("naive", text)
+    return Row("naive", f"{text}: the model is no better", good=False)
 
 
 def target_row(target: Mapping[str, Any]) -> Row:

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
 from momentum_cli.data import Adding, Copying, Split
+from momentum_cli.training.evaluation import baselines
 
 SMALL = {"train_size": 4000, "validation_size": 50, "test_size": 70}
 
@@ -34,10 +34,13 @@ def test_adding_marks_every_step_of_a_half_and_spreads_values_evenly() -> None:
 
 def test_always_answering_one_has_the_stated_error_on_adding() -> None:
     dataset = Adding(length=4, train_size=50_000, validation_size=1, test_size=1).load()
-    assert dataset.baseline is not None
     squared = (dataset.train.targets - 1).square()
     deviation = float(squared.std()) / math.sqrt(50_000)
-    assert abs(float(squared.mean()) - dataset.baseline) < 5 * deviation
+    assert abs(float(squared.mean()) - 1 / 6) < 5 * deviation
+    (naive,) = baselines(dataset, dataset.train, 1000)
+    assert naive["name"] == "training mean"
+    # The mean of the training targets is as good as any constant on them.
+    assert naive["metrics"]["mse"] == pytest.approx(float(dataset.train.targets.var(correction=0)), rel=1e-5)
     assert (dataset.output, dataset.loss, dataset.metric, dataset.output_size) == ("last", "mse", "mse", 1)
 
 
@@ -66,13 +69,10 @@ def test_copying_draws_symbols_evenly_and_independently() -> None:
 
 def test_the_predictor_without_memory_has_the_stated_loss_on_copying() -> None:
     dataset = Copying(delay=13, symbols=5, copy_length=3, **SMALL).load()
-    assert dataset.baseline is not None
-    probability = torch.zeros(19, 6, dtype=torch.float64)
-    probability[:-3, 5] = 1.0
-    probability[-3:, :5] = 1 / 5
-    logits = probability.clamp_min(1e-300).log().expand(4000, 19, 6)
-    loss = cross_entropy(logits.flatten(0, 1), dataset.train.targets.flatten())
-    assert float(loss) == pytest.approx(dataset.baseline, rel=1e-12)
+    (naive,) = baselines(dataset, dataset.train, 1000)
+    # K log S / T: nothing at the blanks, which are certain, and a guess among five symbols at the last three steps.
+    assert naive["metrics"]["loss"] == pytest.approx(3 * math.log(5) / 19, rel=1e-6)
+    assert naive["name"] == "blanks, then a guess"
     assert dataset.output == "every"
     assert dataset.output_size == 6
     assert dataset.labels == ("0", "1", "2", "3", "4", "blank")

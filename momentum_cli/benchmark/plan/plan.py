@@ -358,7 +358,7 @@ def _entries(
 
 
 def _target(text: str, recipe: Recipe) -> list[str]:
-    from momentum_cli.recipe.building import build_task
+    from momentum_cli.recipe.building import metric_names
 
     metric, equals, value = text.rpartition("=")
     try:
@@ -367,7 +367,7 @@ def _target(text: str, recipe: Recipe) -> list[str]:
         must = "must be a number, such as 0.9, or metric=number, such as accuracy=0.9"
         raise RecipeError(f"--target {text}: {must}") from None
     if not equals:
-        metric = build_task(recipe).metrics[0] if recipe.target is None else recipe.target.metric
+        metric = metric_names(recipe)[0] if recipe.target is None else recipe.target.metric
     return [f"target={{metric: {metric!r}, value: {number!r}}}"]
 
 

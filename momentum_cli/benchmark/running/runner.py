@@ -23,7 +23,7 @@ from momentum_cli.data import Dataset
 from momentum_cli.errors import DataError, Interrupted, Stopped
 from momentum_cli.progress import BenchUi, RunState, Status
 from momentum_cli.reading import read_text
-from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.building import load_data
 from momentum_cli.runs.files import write_json
 from momentum_cli.training.launch import determinism, launch, signals
 from momentum_cli.training.trainer import Trainer
@@ -100,7 +100,7 @@ def _in_turns(groups: Sequence[Sequence[RunSpec]], setting: Setting) -> list[tup
             if dataset is None or loaded != first.comparison:
                 # one data set in memory at a time
                 dataset = None
-                dataset = build_task(first.recipe).load(setting.data_dir, setting.ui)
+                dataset = load_data(first.recipe, setting.data_dir, setting.ui)
                 _warn(dataset, setting)
                 loaded = first.comparison
                 _warm_up(first, dataset, fabric)
@@ -161,7 +161,7 @@ def _in_processes(groups: Sequence[Sequence[RunSpec]], setting: Setting) -> list
     runs = [run for group in groups for run in group]
     # The data are fetched and found fault with here, once, before several processes want them.
     for run in {run.comparison: run for run in runs}.values():
-        _warn(build_task(run.recipe).load(setting.data_dir, setting.ui), setting)
+        _warn(load_data(run.recipe, setting.data_dir, setting.ui), setting)
     with signals() as received:
         done = work_in_processes(
             runs,

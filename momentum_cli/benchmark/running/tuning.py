@@ -15,7 +15,7 @@ from momentum_cli.benchmark.plan.plan import Comparison, Entry, Plan, run_spec
 from momentum_cli.benchmark.running.runner import Setting, execute
 from momentum_cli.errors import RecipeError
 from momentum_cli.metrics import better
-from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.building import load_data
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def tune(plan: Plan, trials: int, setting: Setting) -> tuple[Plan, dict[str, Any
     tables: dict[str, list[list[tuple[Entry, dict[str, float | int]]]]] = {}
     groups = []
     for comparison in plan.comparisons:
-        if build_task(comparison.recipe).load(setting.data_dir, setting.ui).validation is None:
+        if load_data(comparison.recipe, setting.data_dir, setting.ui).validation is None:
             raise RecipeError(
                 f"--tuned: {comparison.name} has no validation set, and the test set must not choose options; give it "
                 "one with task.validation"

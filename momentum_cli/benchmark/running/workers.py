@@ -24,7 +24,7 @@ from momentum_cli.cells.plugins import load_plugins, loaded_files
 from momentum_cli.errors import RunError
 from momentum_cli.progress import NO_PROGRESS, RunState
 from momentum_cli.reading import read_text
-from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.building import load_data
 
 # fork would copy a process with threads in it, whose locks nobody opens again
 _SPAWN = multiprocessing.get_context("spawn")
@@ -207,7 +207,7 @@ def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, option
         try:
             load_plugins(options.plugins)
             fabric = launch(run.recipe, 1, 1, options.accelerator)
-            dataset = build_task(run.recipe).load(options.data_dir, NO_PROGRESS)
+            dataset = load_data(run.recipe, options.data_dir, NO_PROGRESS)
             every = options.save_every_seconds
             contender = Contender(run, folder, dataset, fabric, show=show, save_every_seconds=every)
         except Exception as error:
@@ -241,7 +241,7 @@ def _measure(
     _end_with_parent()
     with suppress(Exception):
         load_plugins(plugins)
-        dataset = build_task(run.recipe).load(data_dir, NO_PROGRESS)
+        dataset = load_data(run.recipe, data_dir, NO_PROGRESS)
         count = run.recipe.train.eval_batch_size
         validation = None if dataset.validation is None else dataset.validation.head(count)
         dataset = replace(dataset, validation=validation, test=dataset.test.head(count))

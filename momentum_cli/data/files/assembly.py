@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from momentum_cli.data.dataset import Dataset
+from momentum_cli.data.dataset import Dataset, Naive
 from momentum_cli.data.files.checking import find_constant
+from momentum_cli.data.files.naive import naive_errors, of_classes, of_forecasts, training_mean
 from momentum_cli.data.files.normalisation import OTHER, Moments, Normalise, OneHot, Scaling
 from momentum_cli.data.files.schema import Kind, Schema
 from momentum_cli.data.files.sequences import FileSplit, Windows
@@ -45,6 +46,8 @@ class Wanted(Protocol):
     def missing(self) -> str: ...
     @property
     def metrics(self) -> tuple[str, ...]: ...
+    @property
+    def season(self) -> int | None: ...
 
 
 def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, Part], problems: Problems) -> Dataset:
@@ -68,7 +71,10 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
         "horizon": task.horizon,
         "targets": None if target_scaling is None else {"names": names, **target_scaling.dump()},
     }
-    scale = None if target_scaling is None else tuple(target_scaling.scale.tolist()) * task.horizon
+    errors = None
+    if task.window is not None:
+        assert gathered.step_targets is not None
+        errors = naive_errors(gathered.step_targets, parts["train"], gathered.breaks, task.season or 1)
     return Dataset(
         name="files",
         train=splits["train"],
@@ -82,7 +88,24 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
         labels=None if values else gathered.labels,
         preprocessing=preprocessing,
         licence="that of the data",
-        target_scale=scale,
+        naive=_naive(task, parts["train"], splits["train"], gathered, target_scaling),
+        target_scale=None if target_scaling is None else tuple(target_scaling.scale.tolist()) * task.horizon,
+        target_offset=None if target_scaling is None else tuple(target_scaling.offset.tolist()) * task.horizon,
+        naive_errors=None if errors is None else tuple(errors.tolist()) * task.horizon,
+        neighbours=1 if task.window is None else -(-(task.window + task.horizon) // task.stride),
+    )
+
+
+def _naive(
+    task: Wanted, part: Part, train: FileSplit, gathered: Gathered, target_scaling: Scaling | None
+) -> tuple[Naive, ...]:
+    if target_scaling is None:
+        return of_classes(train, part, len(gathered.labels), every=task.kind == "labelling")
+    if task.window is None:
+        return (training_mean(target_scaling, 1),)
+    assert gathered.step_targets is not None
+    return of_forecasts(
+        gathered.step_targets, part, gathered.breaks, target_scaling, task.window, task.horizon, task.season
     )
 
 

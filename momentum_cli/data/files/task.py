@@ -14,6 +14,7 @@ from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.fractions import check_fractions
 from momentum_cli.errors import DataError
 from momentum_cli.messages import Said, refuse
+from momentum_cli.metrics import Measured
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class Files(Task):
         window: Forecasting: steps that a forecast is made from, >= 1.
         horizon: Forecasting: steps that are forecast, >= 1, all at once.
         stride: Forecasting: steps from one window to the next, >= 1.
+        season: Forecasting: steps after which a series repeats itself, from 2 to `window`, for the seasonal naive
+            forecast and for `mase`; None: the naive forecast looks for it, and `mase` divides by the error of the last
+            value.
         split: ``"fraction"``: whole sequences are drawn for each split, the classes in proportion; ``"time"``, for
             forecasting: the beginning of each series is for training, the end for test. None: time for forecasting,
             else fraction.
@@ -94,6 +98,7 @@ class Files(Task):
     window: int | None = None
     horizon: int = 1
     stride: int = 1
+    season: int | None = None
     split: Literal["fraction", "time"] | None = None
     split_column: str | None = None
     validation_fraction: float = 0.15
@@ -144,8 +149,16 @@ class Files(Task):
             raise ValueError("window: missing; a forecast needs the number of steps that it is made from")
         if self.window is not None and self.window < 1:
             raise ValueError(refuse("window", self.window, "be >= 1"))
+        if self.season is not None and self.window is not None and not 2 <= self.season <= self.window:
+            raise ValueError(refuse("season", self.season, f"be from 2 to window = {self.window}"))
         if not forecasting:
-            for name, default in (("window", None), ("horizon", 1), ("stride", 1), ("gaps", "refuse")):
+            for name, default in (
+                ("window", None),
+                ("horizon", 1),
+                ("stride", 1),
+                ("season", None),
+                ("gaps", "refuse"),
+            ):
                 if getattr(self, name) != default:
                     must = "be left out unless the kind is forecasting"
                     raise ValueError(refuse(name, getattr(self, name), must))
@@ -164,6 +177,13 @@ class Files(Task):
     def metrics(self) -> tuple[str, ...]:
         """Metrics of an evaluation, the headline one first."""
         return METRICS[self.kind]
+
+    @property
+    def measured(self) -> tuple[Measured, ...]:
+        """Classes or values; forecasts are values too."""
+        if self.kind == "forecasting":
+            return ("values", "forecasts")
+        return ("values",) if self.kind == "regression" else ("classes",)
 
     def sizes(self) -> None:
         """Return None: only the data determine them."""

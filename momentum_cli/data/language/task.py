@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from momentum_cli.data.dataset import Dataset, Task, default_data_dir
 from momentum_cli.data.language.text import TokenText
 from momentum_cli.data.language.vocabulary import Level, Vocabulary
+from momentum_cli.data.naive import shares
 from momentum_cli.errors import DataError
 from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
@@ -102,6 +103,7 @@ class Language(Task):
             labels=None,
             preprocessing=vocabulary.preprocessing(),
             licence="that of the text",
+            naive=(shares("unigram", splits["train"].tokens[1:].long(), len(vocabulary), every=True),),
         )
 
     def _find(self, data_dir: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from momentum_cli.data.dataset import Dataset, Task, find_data
+from momentum_cli.data.naive import shares
 from momentum_cli.data.speech.options import SplitOption, check_division
 from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
@@ -118,11 +119,11 @@ class SpeechClassify(Task):
         assert corpus.classes is not None  # they are labelled
         features = self.features()
         starts, lengths = frames.starts, frames.lengths
-        splits = {}
+        splits, classes = {}, {}
         for split, part in corpus.parts.items():
             windows = Windows(starts[part], np.ones(len(part), np.int64), 1, lengths[part])
-            targets = torch.from_numpy(corpus.classes[part])
-            splits[split] = FileSplit(frames.steps, windows, scaling, features.size, targets)
+            classes[split] = torch.from_numpy(corpus.classes[part])
+            splits[split] = FileSplit(frames.steps, windows, scaling, features.size, classes[split])
         return Dataset(
             name="speech-classify",
             train=splits["train"],
@@ -137,6 +138,7 @@ class SpeechClassify(Task):
             preprocessing=describe("speech", features, scaling),
             licence="that of the recordings",
             warnings=warnings,
+            naive=(shares("majority class", classes["train"], len(corpus.labels)),),
         )
 
     def corpus(self, folder: Path, problems: Problems) -> Corpus:

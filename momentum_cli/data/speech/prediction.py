@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from momentum_cli.data.dataset import Dataset, Task, find_data
+from momentum_cli.data.naive import InputAgain, zeros
 from momentum_cli.data.speech.options import SplitOption, check_division
 from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
@@ -147,7 +148,12 @@ class Speech(Task):
             preprocessing=describe("speech", features, scaling) | {"predict": self.predict},
             licence="that of the recordings",
             warnings=warnings,
+            naive=(
+                InputAgain(),
+                *([] if self.normalise == "none" else [zeros("training mean", features.size, every=True)]),
+            ),
             target_scale=None if self.normalise == "none" else tuple(scaling.scale.tolist()),
+            target_offset=None if self.normalise == "none" else tuple(scaling.offset.tolist()),
         )
 
     def corpus(self, folder: Path, problems: Problems) -> Corpus:

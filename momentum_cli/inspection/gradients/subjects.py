@@ -16,7 +16,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.progress import DownloadProgress
-from momentum_cli.recipe.building import build_sequence_model, build_task, model_section
+from momentum_cli.recipe.building import build_sequence_model, load_data, model_section
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.recipe.sections import TaskOptions
 from momentum_cli.recipe.shipped import find_recipe
@@ -80,7 +80,7 @@ def open_recipe(
     recipes = [load_recipe(path, [*changes, f"model.cell={cell}"]) for cell in named]
     recipes = recipes or [load_recipe(path, changes)]
     _check_inspectable(recipes[0])
-    dataset = build_task(recipes[0]).load(data_dir, progress)
+    dataset = load_data(recipes[0], data_dir, progress)
     return [Subject(recipe.model.cell, INITIAL, initial_model(recipe, dataset), recipe) for recipe in recipes], dataset
 
 
@@ -105,7 +105,7 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
                 "apart"
             )
     _check_inspectable(loaded[0].recipe)
-    dataset = build_task(loaded[0].recipe).load(data_dir, progress)
+    dataset = load_data(loaded[0].recipe, data_dir, progress)
     cells = [run.recipe.model.cell for run in loaded]
     subjects = []
     for name, run in zip(names, loaded, strict=True):

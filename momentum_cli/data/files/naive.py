@@ -1,0 +1,168 @@
+"""Naive predictors of the user's files: shares of the classes, means, and the last or seasonal value of a series.
+
+Axes: S steps, K targets, h horizon, B batch.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from momentum_cli.data.dataset import Batch, Naive, Sequences
+from momentum_cli.data.files.normalisation import Scaling
+from momentum_cli.data.files.sequences import FileSplit
+from momentum_cli.data.files.splitting import Part, read_blocks
+from momentum_cli.data.files.steps import Steps
+from momentum_cli.data.naive import Constant, of_counts, shares
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# A season is as good as its double but for the noise, so the first period this close to the best one is taken.
+_AS_GOOD = 0.05
+# Training steps in which a season is looked for: the latest ones of each series, this many of all.
+_SEARCHED = 20_000
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Forecasts the values of the last `period` steps, again and again: of a period of 1 the last value.
+
+    Args:
+        name: For people.
+        period: Steps, from 1 to those of a window.
+        quantiles: How often a value is the answer.
+    """
+
+    name: str
+    period: int
+    quantiles: int = 1
+
+    def outputs(self, split: Sequences, index: Tensor, batch: Batch) -> Tensor:
+        """Return (B, h K), or (B, h K Q) with the same value for each quantile."""
+        import torch
+
+        assert isinstance(split, FileSplit)
+        found = repeated(split, index.cpu().numpy(), self.period)
+        return torch.from_numpy(np.repeat(found, self.quantiles, axis=1)).to(batch.targets.device)
+
+
+def repeated(split: FileSplit, index: np.ndarray, period: int) -> np.ndarray:
+    """Return the scaled values of the last `period` steps of windows, repeated over the horizon, (B, h K) float32."""
+    assert isinstance(split.targets, Steps)
+    assert split.target_scaling is not None
+    starts, lengths = split.windows[index]
+    ends = starts + lengths
+    known = split.targets.padded(ends - period, np.full(len(ends), period))
+    ahead = known[:, np.arange(split.horizon) % period]
+    return split.target_scaling(ahead).reshape(len(ends), -1)
+
+
+def of_classes(train: FileSplit, part: Part, classes: int, *, every: bool) -> tuple[Naive, ...]:
+    """Return the majority class, for the targets of a training split."""
+    if not isinstance(train.targets, Steps):
+        return (shares("majority class", train.targets, classes),)
+    import torch
+
+    counts = np.zeros(classes, np.int64)
+    for block in read_blocks(train.targets, part):
+        labels = block[:, 0].astype(np.int64)
+        counts += np.bincount(labels[labels >= 0], minlength=classes)
+    return (of_counts("majority class", torch.from_numpy(counts), every=every),)
+
+
+def training_mean(scaling: Scaling, times: int, quantiles: int = 1) -> Constant:
+    """Return the predictor of the mean of each target in training, `times` over, and over for each quantile."""
+    import torch
+
+    mean = np.asarray((scaling.fill - scaling.offset) / scaling.scale, np.float32)
+    return Constant("training mean", torch.from_numpy(np.repeat(np.tile(mean, times), quantiles)))
+
+
+def of_forecasts(
+    targets: Steps,
+    part: Part,
+    breaks: np.ndarray,
+    scaling: Scaling,
+    window: int,
+    horizon: int,
+    season: int | None,
+    quantiles: int = 1,
+) -> tuple[Naive, ...]:
+    """Return the naive forecasts of a series: the last value, the season if there is one, the training mean.
+
+    Args:
+        targets: Steps of all series.
+        part: Of training.
+        breaks: Steps before which a series has a gap.
+        scaling: Of the targets.
+        window, horizon: As for `momentum_cli.data.files.Files`.
+        season: Steps of the season, or None to look for one: the shortest period, at most a window, whose naive
+            forecast has about the smallest mean absolute error in the latest training steps, if the last value has not.
+        quantiles: As for `Repeated`.
+    """
+    period = season or _season(targets, _stretches(part, breaks), scaling, window, horizon)
+    found: list[Naive] = [Repeated("last value", 1, quantiles)]
+    if period is not None and period > 1:
+        found.append(Repeated(f"seasonal naive ({period} steps)", period, quantiles))
+    return (*found, training_mean(scaling, horizon, quantiles))
+
+
+def naive_errors(targets: Steps, part: Part, breaks: np.ndarray, period: int) -> np.ndarray:
+    """Return the mean absolute error of the naive forecast within the training series, (K,) float64, NaN without any.
+
+    That of y_t is y_{t - period}: the denominator of MASE (Hyndman and Koehler, Another Look at Measures of Forecast
+    Accuracy, International Journal of Forecasting 22 (2006)).
+    """
+    total, count = np.zeros(targets.columns), np.zeros(targets.columns)
+    for series in _chunks(targets, _stretches(part, breaks), period):
+        change = np.abs(series[period:] - series[:-period])
+        total += np.nansum(change, 0)
+        count += (~np.isnan(change)).sum(0)
+    return np.asarray(np.divide(total, count, out=np.full(targets.columns, np.nan), where=count > 0))
+
+
+def _stretches(part: Part, breaks: np.ndarray) -> list[tuple[int, int]]:
+    """Return the first step of each stretch without a gap and the one after its end."""
+    found = []
+    for begin, end in zip(part.begins.tolist(), part.ends.tolist(), strict=True):
+        cuts = [begin, *breaks[(breaks > begin) & (breaks < end)].tolist(), end]
+        found += list(itertools.pairwise(cuts))
+    return found
+
+
+def _chunks(targets: Steps, stretches: list[tuple[int, int]], before: int, size: int = 1 << 20) -> Iterator[np.ndarray]:
+    """Yield the steps of each stretch in float64; each piece begins `before` steps early."""
+    for begin, end in stretches:
+        for at in range(begin + before, end, size):
+            yield targets.read(at - before, min(at + size, end)).astype(np.float64)
+
+
+def _season(
+    targets: Steps, stretches: list[tuple[int, int]], scaling: Scaling, window: int, horizon: int
+) -> int | None:
+    """Return the period from 2 to `window` with the best naive forecast; None if the last value is as good."""
+    longest = window + horizon
+    errors, counts = np.zeros(longest + 1), np.zeros(longest + 1)
+    left = _SEARCHED
+    for first, end in reversed(stretches):
+        begin = max(first, end - left)
+        left -= end - begin
+        series = scaling(targets.read(begin, end)).astype(np.float64)
+        for lag in range(1, min(longest, len(series) - 1) + 1):
+            change = np.abs(series[lag:] - series[:-lag])
+            errors[lag] += change.sum()
+            counts[lag] += change.size
+        if left <= 0:
+            break
+    mean = np.divide(errors, counts, out=np.full(longest + 1, np.inf), where=counts > 0)
+    ahead = np.arange(1, horizon + 1)
+    # A forecast j steps ahead repeats the value of ceil(j / period) periods before.
+    of_period = {period: mean[period * -(-ahead // period)].mean() for period in range(1, window + 1)}
+    lowest = min(of_period.values())
+    best = next((period for period, error in of_period.items() if error <= (1 + _AS_GOOD) * lowest), 1)
+    return best if best > 1 else None

@@ -1,0 +1,80 @@
+"""Naive predictors, which learn a constant at most: a model shows what it has learned by how much better it is.
+
+Axes: B batch, T time, O outputs, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from momentum_cli.data.dataset import Batch, Sequences
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Answers every sequence alike.
+
+    Args:
+        name: Such as ``"majority class"``.
+        value: (O,), or (T, O) where each step has its own answer.
+        every: Answer every step, not the last one alone.
+    """
+
+    name: str
+    value: Tensor
+    every: bool = False
+
+    def outputs(self, split: Sequences, index: Tensor, batch: Batch) -> Tensor:
+        """Return (B, O), or (B, T, O) with `every`."""
+        value = self.value.to(batch.targets.device)
+        rows, size = len(batch.targets), value.shape[-1]
+        if not self.every:
+            return value.expand(rows, size)
+        return value.expand(rows, batch.inputs.shape[1], size)
+
+
+@dataclass(frozen=True)
+class InputAgain:
+    """Answers each step with its input: the next one is like this one."""
+
+    name: str = "last value"
+
+    def outputs(self, split: Sequences, index: Tensor, batch: Batch) -> Tensor:
+        """Return the inputs, (B, T, O)."""
+        return batch.inputs
+
+
+def shares(name: str, classes: Tensor, count: int, *, every: bool = False) -> Constant:
+    """Return the predictor that gives each class the share that it has in training.
+
+    Args:
+        name: For people.
+        classes: int64 classes of the training data, in any shape; negative ones do not count.
+        count: C.
+        every: As for `Constant`.
+    """
+    known = classes.flatten()
+    return of_counts(name, known[known >= 0].bincount(minlength=count), every=every)
+
+
+def of_counts(name: str, counts: Tensor, *, every: bool = False) -> Constant:
+    """Return the predictor that gives each class its share, each counted once more: no loss is infinite.
+
+    Args:
+        name, every: As for `Constant`.
+        counts: (C,) how often each class is in the training data.
+    """
+    smoothed = counts.double() + 1.0
+    return Constant(name, (smoothed / smoothed.sum()).log().float(), every)
+
+
+def zeros(name: str, size: int, device: torch.device | str = "cpu", *, every: bool = False) -> Constant:
+    """Return the predictor of the training mean where targets are scaled to a mean of 0, (O,) of that size."""
+    import torch
+
+    return Constant(name, torch.zeros(size, device=device), every)

@@ -1,0 +1,101 @@
+"""The loop of an evaluation, of whatever answers: a model in training, an exported program, a naive predictor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.data import Batch, Dataset, Sequences
+from momentum_cli.metrics import METRICS
+from momentum_cli.training.objective import Objective
+from momentum_cli.training.tally import Tally
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Answer = Callable[[Batch, Any], tuple[Tensor, Any]]
+"""From a batch, and the state after the one before it or None, to outputs and state."""
+Watch = Callable[[int, int, str], None]
+"""Told of sequences done, their number, and the split."""
+
+
+def unwatched(done: int, total: int, split: str) -> None:
+    """Show nothing."""
+
+
+def tally(
+    answer: Answer,
+    data: Sequences,
+    objective: Objective,
+    *,
+    size: int,
+    device: torch.device | str = "cpu",
+    keep: bool = False,
+    split: str = "test",
+    on_progress: Watch = unwatched,
+    fabric: Fabric | None = None,
+) -> Tally:
+    """Evaluate a split.
+
+    Args:
+        answer: The model.
+        data: The split, with batches on `device`.
+        objective: Of the data set.
+        size: Sequences at a time, >= 1.
+        device: Of the outputs.
+        keep: As for `Tally`; of texts, whose windows hang together, nothing is kept.
+        split: Its name, for `on_progress`.
+        on_progress: Called after each batch.
+        fabric: Its processes share the batches; None: there is one.
+    """
+    rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
+    found = Tally(objective, device, keep=keep and not data.carried)
+    state: Any = None
+    done = 0
+    with torch.no_grad():
+        for group in data.evaluation_groups(size * world):
+            mine = group[rank::world]
+            if len(mine):
+                batch = data.batch(mine)
+                outputs, after = answer(batch, state)
+                state = after if data.carried else None
+                found.add(outputs, batch.targets, mine if mine.ndim == 1 else mine[:, 0])
+            done = min(done + group.numel(), len(data))
+            on_progress(done, len(data), split)
+    if fabric is not None:
+        found.share(fabric)
+    return found
+
+
+def baselines(dataset: Dataset, data: Sequences, size: int, device: torch.device | str = "cpu") -> list[dict[str, Any]]:
+    """Return what the naive predictors of a data set reach on a split, the best one by its headline metric first.
+
+    Args:
+        dataset: With the metrics of the run.
+        data: The split, with batches on `device`.
+        size: Sequences at a time, >= 1.
+        device: Of the batches.
+
+    Returns:
+        ``name`` and ``metrics`` of each.
+    """
+    objective = Objective.of(dataset)
+    found: list[dict[str, Any]] = []
+    for naive in dataset.naive:
+        groups = data.evaluation_groups(size)
+        counted = Tally(objective, device)
+        with torch.no_grad():
+            for group in groups:
+                batch = data.batch(group)
+                places = group if group.ndim == 1 else group[:, 0]
+                counted.add(naive.outputs(data, group, batch), batch.targets, places)
+        found.append({"name": naive.name, "metrics": counted.metrics()})
+    sign = -1.0 if METRICS[dataset.metric].higher_is_better else 1.0
+    values = [sign * one["metrics"][dataset.metric] for one in found]
+    # One that is not defined comes last.
+    order = sorted(range(len(found)), key=lambda number: (math.isnan(values[number]), values[number]))
+    return [found[number] for number in order]

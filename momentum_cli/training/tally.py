@@ -1,0 +1,167 @@
+"""An evaluation as it is added up: metrics of a split, and how far they vary with the sequences that are in it.
+
+Axes: B batch, n sequences, S sums, m judged steps, C classes, R resamples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from momentum_cli.data.batching import stream
+from momentum_cli.training.objective import Objective, Scores
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+RESAMPLES = 1000
+"""Resamples of a bootstrap."""
+LEVEL = 0.95
+"""Share of the resamples that an error bar covers."""
+# Resamples of metrics that are no sums: each takes as long as a pass over all answers.
+_RESAMPLES_OF_ALL = 200
+
+
+class Tally:
+    """The metrics of a split, batch by batch.
+
+    Args:
+        objective: Of the data set.
+        device: Of outputs and targets.
+        keep: Keep what each sequence adds, for `intervals`; 8 bytes for each sum of each sequence.
+    """
+
+    def __init__(self, objective: Objective, device: torch.device | str, *, keep: bool = False) -> None:
+        self._objective, self._keep = objective, keep
+        self._totals = torch.zeros(len(objective.sums), dtype=torch.float64, device=device)
+        self._whole = bool(objective.confusions or objective.rankings)
+        self._classes = 0
+        # One entry for each batch; the places of its sequences in the split bring them into one order at the end.
+        self._places: list[Tensor] = []
+        self._sums: list[Tensor] = []
+        self._owners: list[Tensor] = []
+        self._true: list[Tensor] = []
+        self._answers: list[Tensor] = []
+        self._ranked: list[Tensor] = []
+
+    def add(self, outputs: Tensor, targets: Tensor, places: Tensor) -> None:
+        """Take a batch.
+
+        Args:
+            outputs, targets: As for `Objective.loss_sum`.
+            places: (B,) int64, which sequences of the split they are; of texts anything of length B.
+        """
+        sums = self._objective.totals(outputs, targets)
+        self._totals += sums.sum(0)
+        if self._keep:
+            self._places.append(places.cpu())
+            self._sums.append(sums.cpu())
+        if self._whole:
+            scores = Scores(self._objective, outputs, targets)
+            judged = scores.judged
+            owners = places.to(judged.device).view(-1, *[1] * (judged.ndim - 1)).expand(judged.shape)
+            self._classes = outputs.shape[-1]
+            self._owners.append(owners[judged].cpu())
+            self._true.append(scores.true_classes[judged].cpu())
+            self._answers.append(scores.answers[judged].cpu())
+            if self._objective.rankings:
+                self._ranked.append(scores.class_scores[judged].cpu())
+
+    def share(self, fabric: Fabric) -> None:
+        """Bring together what all processes have added; each of them calls it once, after its last batch."""
+        if fabric.world_size == 1:
+            return
+        self._totals = fabric.all_reduce(self._totals, reduce_op="sum")  # type: ignore[assignment]
+        if not (self._keep or self._whole):
+            return
+        own = (
+            self._classes, self._places, self._sums, self._owners, self._true, self._answers, self._ranked
+        )  # fmt: skip
+        everyone: list[Any] = [None] * fabric.world_size
+        torch.distributed.all_gather_object(everyone, own)
+        classes, *lists = zip(*everyone, strict=True)
+        self._classes = max(classes)
+        joined = [[one for part in parts for one in part] for parts in lists]
+        self._places, self._sums, self._owners, self._true, self._answers, self._ranked = joined
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics in the order of the objective; reading them waits for the device."""
+        found = self._objective.results(self._totals)
+        if self._whole:
+            _, true, answers, ranked = self._judged()
+            found |= self._of_all(true, answers, ranked, np.ones(len(true)))
+        return {name: found[name] for name in self._objective.metrics}
+
+    def intervals(self, block: int = 1) -> dict[str, tuple[float, float]]:
+        """Return the range in which each metric lies in 95 % of bootstrap resamples of the sequences.
+
+        The resamples are drawn from a fixed seed. Sequences that share steps, as the windows of a series do, are drawn
+        as blocks of neighbours, the last sequence being a neighbour of the first.
+
+        Args:
+            block: Neighbours that are drawn together, >= 1.
+
+        Reference: Efron, Bootstrap Methods: Another Look at the Jackknife, Annals of Statistics 7 (1979); percentile
+        intervals. Politis and Romano, A Circular Block-Resampling Procedure for Stationary Data (1992).
+        """
+        places = torch.cat(self._places)
+        order = places.argsort()
+        sums = torch.cat(self._sums)[order]
+        count = len(order)
+        draws = [_draw(count, block, number) for number in range(RESAMPLES)]
+        values: dict[str, list[float]] = {name: [] for name in self._objective.metrics}
+        for weights in draws:
+            for name, value in self._objective.results(torch.from_numpy(weights) @ sums).items():
+                values[name].append(value)
+        if self._whole:
+            owners, true, answers, ranked = self._judged()
+            at = np.searchsorted(places[order].numpy(), owners)
+            for weights in draws[:_RESAMPLES_OF_ALL]:
+                for name, value in self._of_all(true, answers, ranked, weights[at]).items():
+                    values[name].append(value)
+        ends = 100 * np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return {name: _percentiles(found, ends) for name, found in values.items()}
+
+    def _judged(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return owner, true class and answer of all that is judged, (m,) each, and scores (m, C), in one order."""
+        owners = torch.cat(self._owners)
+        order = owners.argsort(stable=True)
+        ranked = torch.cat(self._ranked)[order].numpy() if self._ranked else None
+        true, answers = (torch.cat(each)[order].numpy() for each in (self._true, self._answers))
+        return owners[order].numpy(), true, answers, ranked
+
+    def _of_all(
+        self, true: np.ndarray, answers: np.ndarray, ranked: np.ndarray | None, weights: np.ndarray
+    ) -> dict[str, float]:
+        found: dict[str, float] = {}
+        if self._objective.confusions:
+            size = self._classes
+            counts = np.bincount(true * size + answers, weights, minlength=size * size).reshape(size, size)
+            for name, metric in self._objective.confusions.items():
+                assert metric.of_confusion is not None
+                found[name] = metric.of_confusion(counts)
+        for name, metric in self._objective.rankings.items():
+            assert metric.of_scores is not None
+            assert ranked is not None
+            found[name] = metric.of_scores(ranked, true, weights)
+        return found
+
+
+def _draw(count: int, block: int, number: int) -> np.ndarray:
+    """Return how often each of `count` sequences is in a resample, (count,) float64 that sum to `count`."""
+    generator = stream("bootstrap", count, block, number)
+    block = max(1, min(block, count))
+    starts = torch.randint(count, (-(-count // block),), generator=generator)
+    drawn = (starts[:, None] + torch.arange(block)).flatten()[:count] % count
+    return np.bincount(drawn.numpy(), minlength=count).astype(np.float64)
+
+
+def _percentiles(values: list[float], ends: np.ndarray) -> tuple[float, float]:
+    known = np.array(values)[~np.isnan(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, ends).tolist()
+    return low, high
