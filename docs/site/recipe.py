@@ -21,6 +21,7 @@ GUIDES = {
     "optimizer": "The optimizer and the arguments of its class. [Optimizers](../optimizers.md) explains them.",
     "cells": "Options of cells, by the name of the cell. [Cells](cells.md) lists them with their ranges.",
     "published": "Published results, by the name of the cell.",
+    "metrics": "Metrics in front of those of the task. [Metrics](../metrics.md) defines them.",
     "plugins": "Names of the plugins that the cells come from. [Plugins](../plugins.md) explains them.",
 }
 
