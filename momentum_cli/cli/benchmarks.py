@@ -17,7 +17,7 @@ from momentum_cli.cli.arguments import (
     Quiet,
     is_override,
 )
-from momentum_cli.cli.completion import complete_recipe, complete_run
+from momentum_cli.cli.completion import complete_cells, complete_recipe, complete_run
 from momentum_cli.ui import terminal
 
 SEEDS = "0-2"
@@ -42,6 +42,7 @@ def bench(
             help="Cells to compare, a,b,c; a cell with changed options is CELL@NAME:key=value,… May be "
             "repeated. Default: lstm,momentum,adam, without a RECIPE rmsprop and sr too; with --optimizers, --lr-grid "
             "or --grid the recipe's own; with --paper all that are published.",
+            autocompletion=complete_cells,
             show_default=False,
         ),
     ] = None,

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from momentum_cli.cli.completion import in_bash
 from momentum_cli.cli.usage import help_command, is_usage_error, usage_message
 from momentum_cli.errors import Interrupted, MomentumError, RecipeError, RunError, Stopped, system_error
 from momentum_cli.ui import terminal
@@ -55,7 +56,8 @@ class CommandGroup(TyperGroup):
             # The main process warns about the same.
             warnings.simplefilter("ignore")
         try:
-            result = super().main(_before_command(given), *rest, **extra)
+            with in_bash():
+                result = super().main(_before_command(given), *rest, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
             _silence_stdout()

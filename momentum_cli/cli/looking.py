@@ -17,7 +17,7 @@ from momentum_cli.cli.arguments import (
     is_override,
     make_ui,
 )
-from momentum_cli.cli.completion import complete_recipe
+from momentum_cli.cli.completion import complete_cells, complete_recipe
 from momentum_cli.ui import terminal
 
 
@@ -37,6 +37,7 @@ def inspect(
         typer.Option(
             metavar="A,B,…",
             help="For a recipe: cells to compare, a,b,c. May be repeated. Default: the recipe's own.",
+            autocompletion=complete_cells,
             show_default=False,
         ),
     ] = None,

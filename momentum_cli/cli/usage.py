@@ -6,9 +6,12 @@ Typer's exceptions are those of its own copy of click, which must not be importe
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from momentum_cli.messages import Said, describe_mistake, did_you_mean, refuse
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def is_usage_error(error: BaseException) -> bool:
@@ -23,7 +26,8 @@ def usage_message(error: Any) -> str:
         error: An exception of which `is_usage_error` holds.
     """
     if getattr(error, "option_name", None) and hasattr(error, "possibilities"):
-        return f"no such option: {error.option_name}{did_you_mean(error.option_name, error.possibilities or ())}"
+        name = error.option_name
+        return f"no such option: {name}{_of_recipe(error) or did_you_mean(name, error.possibilities or ())}"
     if not hasattr(error, "param_hint"):
         return str(error.format_message())
     name = _name(error)
@@ -33,6 +37,33 @@ def usage_message(error: Any) -> str:
         what = (getattr(error.param, "help", None) or "").strip().rstrip(".")
         return f"{name}: missing ({what[:1].lower()}{what[1:]})" if what else f"{name}: missing"
     return f"{name}: {_wrong_value(error)}"
+
+
+# What other tools call it, and what it is here.
+_ELSEWHERE = {
+    "print_config": "momentumrnn recipes show RECIPE --resolved shows it",
+    "cfg": "momentumrnn recipes show RECIPE --resolved shows it",
+    "config": "the recipe is the first argument",
+    "gpus": "use --devices",
+    "num_workers": "data are read in the process itself",
+}
+
+
+def _of_recipe(error: Any) -> str:
+    """Return what to write for an option that is a value of the recipe, or "" where it is none."""
+    context = error.ctx
+    takes_recipe = context is not None and any("RECIPE" in str(param.metavar) for param in context.command.params)
+    if not takes_recipe:
+        return ""
+    name = error.option_name.lstrip("-").replace("-", "_")
+    if name in _ELSEWHERE:
+        return f"; {_ELSEWHERE[name]}"
+    from momentum_cli.recipe.sections import ModelOptions, ScheduleOptions, TrainOptions
+
+    sections: dict[str, type[BaseModel]] = {"train": TrainOptions, "model": ModelOptions, "schedule": ScheduleOptions}
+    paths = [f"{section}.{name}" for section, options in sections.items() if name in options.model_fields]
+    path = "optimizer.lr" if name in ("lr", "learning_rate") else paths[0] if paths else ""
+    return f"; it is a value of the recipe: write {path}=VALUE" if path else ""
 
 
 def help_command(error: Any) -> str:
@@ -64,7 +95,10 @@ def _wrong_value(error: Any) -> str:
     if detail["type"] == "value_error":
         message = str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
         choice = re.fullmatch(r"(.*) is not one of (.*)", message)
-        return refuse("", Said(choice[1]), f"be one of {choice[2]}") if choice else message
+        if not choice:
+            return message
+        names = re.findall(r"'([^']*)'", choice[2])
+        return refuse("", Said(choice[1]), f"be one of {choice[2]}") + did_you_mean(choice[1].strip("'"), names)
     # The command line is text, whatever is made of it.
     got = detail["input"]
     return describe_mistake({**detail, "input": got if isinstance(got, str) else str(got)})

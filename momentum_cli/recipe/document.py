@@ -6,14 +6,16 @@ Scalars follow YAML 1.2: `1e-3` is a number and `off` a word, where PyYAML alone
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import describe_value, refuse
-from momentum_cli.options import Path, Problem
+from momentum_cli.options import Path as Keys
+from momentum_cli.options import Problem
 
 MAX_BYTES = 1_000_000
 """Size of the largest recipe; reading YAML takes a minute for a hundred times that."""
@@ -78,7 +80,7 @@ class Document:
     def __init__(self, text: str, name: str) -> None:
         self.name = name
         self.problems: list[Problem] = []
-        self._origins: dict[Path, str] = {(): name}
+        self._origins: dict[Keys, str] = {(): name}
         try:
             node, data = _parse(text)
         except _NotYamlError as error:
@@ -91,17 +93,54 @@ class Document:
         self.data: dict[str, Any] = data
         self._locate(node, ())
 
-    def override(self, overrides: Iterable[str]) -> None:
+    def extend(self, parent: Document, folder: Path) -> None:
+        """Take what is not written here from another recipe.
+
+        Mappings are merged, except where ``name`` differs: the options of one optimizer are not those of another.
+        Everything else, lists too, is replaced.
+
+        Args:
+            parent: The other recipe; it becomes part of this one.
+            folder: That of its file: its ``task.path`` is made absolute where a file of that name is there.
+        """
+        task = parent.data.get("task")
+        if isinstance(task, dict) and isinstance(task.get("path"), str) and (folder / task["path"]).exists():
+            task["path"] = str((folder / task["path"]).resolve())
+        self.problems = [*parent.problems, *self.problems]
+
+        def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+            if over.get("name", under.get("name")) != under.get("name"):
+                return over
+            merged = dict(under)
+            for key, value in over.items():
+                inner = merged.get(key)
+                merged[key] = merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+            return merged
+
+        self.data = merge(parent.data, self.data)
+        self._origins = parent._origins | self._origins
+
+    def override(self, overrides: Iterable[str], complete: Callable[[str], str] = str) -> None:
         """Apply `key.path=value` texts in order; values are YAML.
 
         Mistakes in the texts themselves are added to `problems`.
+
+        Args:
+            overrides: The texts.
+            complete: From a key of one part to its whole path; a ValueError says why there is none.
         """
         for text in overrides:
             origin = f"override {text!r}"
             key, equals, value_text = text.partition("=")
             path = tuple(key.strip().split("."))
             if not equals or not all(path):
-                self._refuse((), origin, "an override must be key.path=value, such as model.cell=adam")
+                remedy = f"; to leave a value out write {key[1:]}=null" if key.startswith("~") and key[1:] else ""
+                self._refuse((), origin, f"an override must be key.path=value, such as model.cell=adam{remedy}")
+                continue
+            try:
+                path = tuple(complete(path[0]).split(".")) if len(path) == 1 else path
+            except ValueError as error:
+                self._refuse(path, origin, str(error))
                 continue
             try:
                 _, value = _parse(value_text)
@@ -110,7 +149,7 @@ class Document:
                 continue
             self._set(path, value, origin)
 
-    def _set(self, path: Path, value: Any, origin: str) -> None:
+    def _set(self, path: Keys, value: Any, origin: str) -> None:
         target = self.data
         for depth, key in enumerate(path[:-1], 1):
             inner = target.setdefault(key, {})
@@ -134,13 +173,13 @@ class Document:
             parts = parts[:-1]
         return self._origins[parts]
 
-    def _refuse(self, path: Path, origin: str, message: str) -> None:
+    def _refuse(self, path: Keys, origin: str, message: str) -> None:
         # A path of its own, so that the problem points at this override and not at the value it failed to replace.
-        marker = (*path, f"\0{len(self.problems)}")
+        marker = (*path, f"\0{self.name}{len(self.problems)}")
         self._origins[marker] = origin
         self.problems.append(Problem(marker, message))
 
-    def _locate(self, node: yaml.Node, path: Path) -> None:
+    def _locate(self, node: yaml.Node, path: Keys) -> None:
         """Note where the keys below a node were written; `_parse` has made sure that there is an end to them."""
         if not isinstance(node, yaml.MappingNode):
             return

@@ -16,6 +16,7 @@ import yaml
 from pydantic_core import to_jsonable_python
 
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.messages import refuse
 from momentum_cli.options import Problem
 from momentum_cli.reading import read_text
 from momentum_cli.recipe.document import MAX_BYTES, Document, Dumper, visible
@@ -141,6 +142,17 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         shown = str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
     except (ValueError, FileNotFoundError):  # elsewhere, or the current folder does not exist any more
         shown = str(path)
+    return _with_paths(_from_document(_document(path, shown), overrides), path.parent)
+
+
+def _document(path: Path, shown: str, below: tuple[Path, ...] = ()) -> Document:
+    """Read a recipe file, and below it the recipes that it extends.
+
+    Args:
+        path: Of the file.
+        shown: Its name for messages.
+        below: The files that extend this one.
+    """
     try:
         text = read_text(path, MAX_BYTES)
     except DataError as error:
@@ -149,7 +161,21 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         document = Document(text, shown)
     except RecipeError as error:
         raise RecipeError(f"{error}{_if_data(path)}") from error
-    return _with_paths(_from_document(document, overrides), path.parent)
+    if "extends" not in document.data:
+        return document
+    where, parent = document.origin(("extends",)), document.data.pop("extends")
+    if not isinstance(parent, str):
+        raise RecipeError(f"{where}: {refuse('extends', parent, 'be the file or the name of a recipe')}")
+    beside = path.parent / parent
+    try:
+        file = beside if beside.is_file() else find_recipe(parent)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: extends: {error}") from error
+    line = (*below, path.resolve())
+    if file.resolve() in line:
+        raise RecipeError(f"{where}: extends: {parent} extends this recipe in turn")
+    document.extend(_document(file, str(file if beside.is_file() else parent), line), file.parent)
+    return document
 
 
 def _if_data(path: Path) -> str:
@@ -177,7 +203,12 @@ def to_yaml(content: dict[str, Any]) -> str:
 
 
 def _from_document(document: Document, overrides: Sequence[str]) -> Recipe:
-    document.override(overrides)
+    # Imports torch, which showing or copying a recipe does without.
+    from momentum_cli.recipe.short_keys import full_key
+
+    document.override(
+        overrides, lambda key: key if key in Recipe.__dataclass_fields__ else full_key(key, document.data)
+    )
     try:
         recipe = parse_recipe(document.data)
     except InvalidRecipeError as error:

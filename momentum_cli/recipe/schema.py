@@ -21,6 +21,8 @@ def recipe_schema() -> dict[str, Any]:
     schema |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "additionalProperties": False}
     cells = {name: options_model(name, cell_options(cell)).model_json_schema() for name, cell in all_cells().items()}
     properties, definitions = schema["properties"], schema["$defs"]
+    about = "A recipe, by file or name, whose values count where this one has none."
+    properties["extends"] = {"type": "string", "description": about}
     properties["task"] = _one_of({name: dataclass_options(task) for name, task in TASKS.items()})
     properties["optimizer"] = _optimizers()
     properties["cells"] = _closed(cells)

@@ -56,6 +56,11 @@ USAGE = [
     ("trian", "Did you mean 'train'?"),
     ("recipes lst", "Did you mean 'list'?"),
     ("train digits --quite", "no such option: --quite; did you mean '--quiet'?"),
+    ("train digits --epochs 3", "no such option: --epochs; it is a value of the recipe: write train.epochs=VALUE"),
+    ("bench digits --batch-size 3", "it is a value of the recipe: write train.batch_size=VALUE"),
+    ("validate digits --lr 1", "it is a value of the recipe: write optimizer.lr=VALUE"),
+    ("train digits --print-config", "momentumrnn recipes show RECIPE --resolved shows it"),
+    ("export RUN --format onxx", "got 'onxx'; did you mean 'onnx'?"),
     ("validate digits --plugin", "'--plugin' requires an argument"),
     # Numbers.
     ("train digits --nodes 0", "--nodes: must be >= 1, got '0'"),
