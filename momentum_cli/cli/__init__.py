@@ -59,19 +59,19 @@ def _program(
         bool,
         typer.Option(
             "--release-memory",
-            help="Give freed memory back to the system at once, as glibc does by itself: less memory, slower steps.",
+            help="Return freed memory to the system at once, as glibc does by default: less memory, slower steps.",
         ),
     ] = False,
     plugin: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE.py",
-            help="Run this file, which adds your cells, see docs/plugins.md. May be repeated.",
+            help="Run this file, which adds your own cells; see docs/plugins.md. May be repeated.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Options of the whole program, which may appear anywhere; `CommandGroup` reads ``--debug``."""
+    """Options of the whole program, which may appear anywhere; `CommandGroup` handles ``--debug``."""
     if release_memory:
         os.environ[allocator.SETTING] = "0"
     allocator.keep_memory()

@@ -80,5 +80,5 @@ def make_ui(json: bool, quiet: bool, no_progress: bool) -> Any:
 
 
 def is_override(text: str) -> bool:
-    """Return whether an argument is a change to a recipe, KEY.PATH=VALUE, and not a file of that name."""
+    """Return True if an argument is a change to a recipe, KEY.PATH=VALUE, and not an existing file."""
     return "=" in text and not Path(text).exists()

@@ -1,6 +1,6 @@
 """The frame around every command: errors become a message and an exit code, and only one process writes.
 
-0 is success, 130 and 143 are SIGINT and SIGTERM, 141 a reader that went away; the others are in `momentum_cli.errors`.
+0 is success, 130 and 143 are SIGINT and SIGTERM, 141 is a closed pipe; the others are in `momentum_cli.errors`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class CommandGroup(TyperGroup):
         warnings.showwarning = terminal.print_warning
         if not terminal.is_main_process():
             _silence_stdout()
-            # The main process warns about the same.
+            # The main process gives the same warnings.
             warnings.simplefilter("ignore")
         try:
             with in_bash():
@@ -81,7 +81,7 @@ class CommandGroup(TyperGroup):
         except Stopped as stop:
             raise Interrupted("interrupted", stop.number) from None
         except BrokenPipeError:
-            # What is still buffered has no reader; without this Python complains about it at exit.
+            # Nobody reads what is still buffered; without this Python would complain about it at exit.
             _silence_stdout()
             raise typer.Exit(BROKEN_PIPE) from None
 
@@ -91,7 +91,7 @@ def _without_types(parameters: list[Any]) -> list[Any]:
         # "--json <bool>" reads as if it took a value.
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
-        # The name of an argument says what it is; "<list[str]>" adds nothing.
+        # The name of an argument says enough; "<list[str]>" adds nothing.
         if parameter.param_type_name == "argument":
             parameter.display_type_rich = lambda ctx: None
     return parameters
@@ -112,18 +112,18 @@ def _failed(error: Exception, as_json: bool, debug: bool) -> int:
     if is_usage_error(error):
         code = _report(usage_message(error), name, USAGE, as_json)
         if not as_json and (command := help_command(error)):
-            terminal.print_hint(f"{command} shows what it takes")
+            terminal.print_hint(f"{command} shows the options")
         return code
     hint = "" if debug else "\nThis looks like a bug; rerun with --debug for a traceback."
     return _report(f"{name}: {error}{hint}", name, 1, as_json)
 
 
 def _of_system(error: OSError) -> MomentumError:
-    """Return what an error of the system that nobody below expected is about: the output, a file, or the folder."""
+    """Convert an unexpected error of the system to an error about the output, a file or the current folder."""
     if error.filename is None and isinstance(error, FileNotFoundError):
-        return RecipeError("the current folder does not exist any more; go to another one")
+        return RecipeError("the current folder no longer exists; change to another one")
     if error.filename is None:
-        # Everything else that writes names its file. What is still buffered would fail again when Python ends.
+        # Other writers name their file. What is still buffered would fail again when Python exits.
         _silence_stdout()
         return system_error(error, "standard output")
     return system_error(error)
@@ -136,7 +136,7 @@ def _report(message: str, name: str, code: int, as_json: bool, details: dict[str
             terminal.print_json({"error": {"type": name, "message": message, "exit_code": code, **(details or {})}})
         terminal.print_error(message)
     elif code in (1, 3, 4):
-        # A wrong recipe meets every process alike, and so does a signal; the main one reports them.
+        # A wrong recipe or a signal concerns every process; the main one reports it.
         terminal.print_error(f"process {os.environ.get('RANK', os.environ.get('LOCAL_RANK'))}: {message}")
     return code
 
@@ -154,7 +154,7 @@ def _before_command(args: list[str]) -> list[str]:
     while index < end:
         width = 2 if args[index] == "--plugin" else 1
         if args[index : index + width] == ["--plugin"]:
-            # Its file is missing, and in front of the command it would take that for one.
+            # The file is missing, and moved to the front the option would take the command as its value.
             return ["--plugin"]
         own = args[index] in (*_FLAGS, "--plugin") or args[index].startswith("--plugin=")
         (front if own else rest).extend(args[index : min(index + width, end)])
@@ -163,7 +163,7 @@ def _before_command(args: list[str]) -> list[str]:
 
 
 def _silence_stdout() -> None:
-    # Also what libraries and child processes write to the file descriptor.
+    # This includes what libraries and child processes write to the file descriptor.
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):

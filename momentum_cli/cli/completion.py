@@ -25,13 +25,13 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Return the folders that begin with `incomplete`, and those below `runs`."""
+    """Return the folders that begin with `incomplete`, and those in `runs`."""
     runs = [] if incomplete else [str(path) for path in sorted(Path("runs").glob("*")) if path.is_dir()]
     return [*runs, *_paths(incomplete, ())]
 
 
 def complete_override(incomplete: str) -> list[str]:
-    """Return ``key.path=`` texts that begin with `incomplete`, and the values of keys that have few."""
+    """Return ``key.path=`` texts that begin with `incomplete`, and the values of keys with few values."""
     from momentum_cli.recipe.sections import ModelOptions, ScheduleOptions, TargetOptions, TrainOptions
 
     sections: dict[str, type[BaseModel]] = {

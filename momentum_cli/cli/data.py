@@ -14,7 +14,7 @@ from momentum_cli.ui import terminal
 
 
 class Kind(StrEnum):
-    """Kinds of prediction from a file; a test holds them against `momentum_cli.data.files.METRICS`."""
+    """Kinds of prediction from a file; a test compares them with `momentum_cli.data.files.METRICS`."""
 
     classification = "classification"
     regression = "regression"
@@ -49,8 +49,8 @@ def init(
     order_format: Annotated[
         str | None,
         typer.Option(
-            metavar="FORM",
-            help="Form of the dates of a table, such as '%d/%m/%Y %H:%M'. Guessed by default.",
+            metavar="FORMAT",
+            help="Format of the dates of a table, such as '%d/%m/%Y %H:%M'. Guessed by default.",
             show_default=False,
         ),
     ] = None,

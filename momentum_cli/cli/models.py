@@ -114,7 +114,7 @@ def predict(
 ) -> None:
     """Predict files with a trained or exported model.
 
-    A broken input is reported and left out, the rest is predicted; the exit code is then 3.
+    A broken input is reported and skipped, and the rest is predicted; the exit code is then 3.
     """
     from momentum_cli.inference.predict.predict import predict as engine_predict
 

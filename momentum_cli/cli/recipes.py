@@ -12,7 +12,7 @@ from momentum_cli.ui import terminal
 
 
 def validate(recipe: RecipeArgument, overrides: Overrides = None, json: Json = False, quiet: Quiet = False) -> None:
-    """Check a recipe without touching data; every mistake is shown with its line and its path."""
+    """Check a recipe without reading data; every mistake is shown with its line and path."""
     from momentum_cli.recipe.recipe import load_recipe
 
     checked = load_recipe(recipe, overrides or [])
@@ -30,7 +30,7 @@ def list_recipes(json: Json = False) -> None:
     if json:
         terminal.print_json({"recipes": recipes})
     else:
-        # Two columns: in four the last one, the only one of sentences, is a word wide on a terminal of 80 columns.
+        # Two columns: with four, the last one, which has sentences, would be one word wide on 80 characters.
         rows = [[one["name"], f"{one['about']}\nTask {one['task']}, cell {one['cell']}."] for one in recipes]
         terminal.print_table(["recipe", "about"], rows)
 

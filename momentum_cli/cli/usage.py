@@ -1,6 +1,6 @@
-"""A wrong command line, worded like every other mistake: the option or argument, what it must be, what was got.
+"""Errors in the command line, worded like all others: the option or argument, what it must be, what it was.
 
-Typer's exceptions are those of its own copy of click, which must not be imported; they are known by their attributes.
+Typer's exceptions come from its own copy of click, which must not be imported; they are recognised by their attributes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def is_usage_error(error: BaseException) -> bool:
-    """Return whether an exception is Typer's refusal of a command line."""
+    """Return True if an exception is Typer's refusal of a command line."""
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 
@@ -23,7 +23,7 @@ def usage_message(error: Any) -> str:
     """Return the mistake in a command line.
 
     Args:
-        error: An exception of which `is_usage_error` holds.
+        error: An exception for which `is_usage_error` is true.
     """
     if getattr(error, "option_name", None) and hasattr(error, "possibilities"):
         name = error.option_name
@@ -67,7 +67,7 @@ def _of_recipe(error: Any) -> str:
 
 
 def help_command(error: Any) -> str:
-    """Return the command that shows the help of the command that was refused, or "" when none is known."""
+    """Return the command that shows the help of the refused command, or "" if unknown."""
     context = getattr(error, "ctx", None)
     return f"{context.command_path} --help" if context is not None else ""
 
@@ -87,7 +87,7 @@ def _name(error: Any) -> str:
 
 
 def _wrong_value(error: Any) -> str:
-    # Newer versions of Typer let pydantic check values and show its words.
+    # Newer versions of Typer let pydantic check values, and show its messages.
     details = getattr(error.__cause__, "errors", None)
     if details is None:
         return str(error.message)

@@ -1,1 +1,1 @@
-"""Pictures of one run, and the style of all."""
+"""Pictures of one run, and the style of all pictures."""

@@ -48,7 +48,7 @@ def confusion(
     with drawing(path, side + 0.9, side) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
-        # a root scale: confusions of a few percent, which one looks for here, would be white on a linear one
+        # a root scale: confusions of a few percent, the point of the picture, would be white on a linear one
         image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1), aspect="equal")
         correct = np.trace(counts) / counts.sum() if counts.sum() else math.nan
         axes.set_title(literal(title or f"{100 * correct:.2f} % of {int(counts.sum()):,} correct"))

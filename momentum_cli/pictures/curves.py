@@ -34,19 +34,19 @@ def curves(
 
     The diagnostics of the optimizer, such as the momentum β that an adaptive one chose, have a separate panel.
 
-    The training loss is shown as it was read and smoothed; evaluations are marked, the best one with a star, the target
-    is a dashed line.
+    The training loss is shown raw and smoothed; evaluations are marked, the best one with a star; the target is a
+    dashed line.
 
     Args:
         source: a run folder, or the rows of `read_metrics`.
         target: (metric, value) of the target line, or None.
         path: the picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
-        metric: name of the headline metric; None: that of the target, else the first one other than the loss.
+        metric: name of the headline metric; None: that of the target, or else the first one other than the loss.
         title: above the left panel.
 
     Raises:
         DataError: the folder holds no metrics, or damaged ones.
-        RunError: there is nothing to draw, or drawing failed; says why.
+        RunError: there is nothing to draw, or drawing failed.
     """
     rows = list(read_metrics(source)) if isinstance(source, Path) else list(source)
     if not rows:
@@ -75,7 +75,7 @@ def _headline(rows: Sequence[Row], target: tuple[str, float] | None) -> str | No
 
 
 def _series(rows: Sequence[Row], kind: str, split: str | None, name: str) -> tuple[list[int], list[float]]:
-    """Steps and finite values of a column: a skipped step with an infinite loss would flatten everything else."""
+    """Steps and finite values of a column; the infinite loss of a skipped step would flatten everything else."""
     points = [
         (row["step"], float(row[name]))
         for row in rows
@@ -101,7 +101,7 @@ def _splits(rows: Sequence[Row]) -> list[str]:
 
 
 def _evaluations(axes: Axes, rows: Sequence[Row], name: str) -> list[float]:
-    """Draw one curve a split; returns every value drawn."""
+    """Draw one curve per split; return every value drawn."""
     drawn: list[float] = []
     for split in _splits(rows):
         steps, values = _series(rows, "eval", split, name)
@@ -132,7 +132,7 @@ def _loss_panel(axes: Axes, rows: Sequence[Row]) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if highest / lowest < 1e3 else (1.0,)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    elif values and highest > 3 * max(drawn):  # a single spike is not allowed to press the curve to the floor
+    elif values and highest > 3 * max(drawn):  # a single spike must not flatten the curve
         axes.set_ylim(top=1.5 * max(drawn))
     axes.legend()
 
@@ -180,7 +180,7 @@ def _diagnostics_panel(axes: Axes, rows: Sequence[Row], names: Sequence[str]) ->
 
 
 def _step_axis(axes: Axes, rows: Sequence[Row]) -> None:
-    """Steps below and, when evaluations come at the ends of epochs, epochs above."""
+    """Label steps below and, if evaluations come at the ends of epochs, epochs above."""
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     axes.set_xlabel("optimizer step")

@@ -11,7 +11,7 @@ from typing import Any
 from momentum_cli.pictures.style import PALETTE, drawing, literal
 
 MOST_LINES = 8
-# Times by which the range of all channels may be that of one before each has its own scale.
+# Channels get their own scales if the range of all exceeds the range of one by this factor.
 _APART = 10
 
 
@@ -22,7 +22,7 @@ def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path, names: 
         sequences: (T, D) arrays, at most a dozen.
         titles: Above each, such as its class.
         path: the picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
-        names: Of the D channels, for the legend; none: there is no legend.
+        names: Names of the D channels for the legend; empty for no legend.
 
     Raises:
         RunError: drawing failed.
@@ -51,10 +51,10 @@ def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path, names: 
 
 
 def _comparable(sequences: Sequence[Any], names: Sequence[str]) -> tuple[Sequence[Any], list[str]]:
-    """Return sequences and the words of their legend.
+    """Return sequences and the texts of their legend.
 
-    Channels of very different ranges, such as a pressure and a temperature, are each drawn from 0 to 1, and the legend
-    says what that is.
+    Channels of very different ranges, such as a pressure and a temperature, are each scaled to [0, 1], and the legend
+    gives their ranges.
     """
     if not 1 < len(names) <= MOST_LINES:
         return sequences, list(names)

@@ -1,7 +1,7 @@
 """The look of every picture: one palette and one style, whatever the user's matplotlibrc asks for.
 
 Figures are made as objects and drawn by the Agg renderer; pyplot, its global state and its windows are never touched.
-The palette is that of Okabe and Ito, which colour-blind readers tell apart.
+The palette is that of Okabe and Ito, which colour-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ STYLE: Any = {
 
 @contextlib.contextmanager
 def house_style() -> Iterator[None]:
-    """Our style inside the block; the user's matplotlibrc may ask for LaTeX or for fonts that are not there."""
+    """Use our style inside the block; the user's matplotlibrc may ask for LaTeX or for missing fonts."""
     import matplotlib as mpl
 
     with warnings.catch_warnings(), mpl.rc_context():
@@ -61,7 +61,7 @@ def house_style() -> Iterator[None]:
 
 @contextlib.contextmanager
 def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure that is written to `path` at the end of the block, whole or not at all, in the format of its ending.
+    """Yield a figure that is written to `path` at the end of the block, completely or not at all, in its format.
 
     Args:
         path: The file.
@@ -69,7 +69,7 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
         height: In inches.
 
     Raises:
-        RunError: It could not be drawn: a picture that fails is a note, not the end of a training.
+        RunError: It could not be drawn. A training then continues with a note.
     """
     try:
         from matplotlib.figure import Figure
@@ -85,10 +85,10 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
 
 
 def save(figure: Figure, path: Path, file_format: str = "png") -> None:
-    """Write a figure on white, at 150 dots an inch."""
+    """Write a figure on white, at 150 dots per inch."""
     figure.savefig(path, format=file_format, dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.15)
 
 
 def literal(text: str) -> str:
-    """User text as it is: matplotlib would read `$…$` as mathematics."""
+    """Return user text escaped: matplotlib would read `$…$` as mathematics."""
     return text.replace("$", r"\$")

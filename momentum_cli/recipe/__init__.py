@@ -1,1 +1,1 @@
-"""Recipes: what decides a run, read, checked, shipped, begun from files, and built."""
+"""Recipes: everything that determines a run; reading, checking, shipping, drafting and building them."""

@@ -1,4 +1,4 @@
-"""From a recipe to its task, dynamics, layer, model and optimizer."""
+"""Building the task, dynamics, layer, model and optimizer of a recipe."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def metric_names(recipe: Recipe) -> tuple[str, ...]:
 
 
 def build_dynamics(recipe: Recipe, cell: str | None = None) -> Dynamics:
-    """Return the dynamics of a cell, `model.cell` when none is named, with its options under `cells`."""
+    """Return the dynamics of a cell (by default `model.cell`) with its options from `cells`."""
     return _cell_objects(recipe, cell)[0]
 
 
@@ -84,9 +84,9 @@ def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) 
     """Build the model of a recipe, initialised from torch's global generator.
 
     Args:
-        recipe: The model is the one in `MODELS` whose section it has.
+        recipe: Its sections select the entry of `MODELS`.
         input_size: D.
-        output_size: Classes or values; of a language model the size of the vocabulary.
+        output_size: Number of classes or values; for a language model the size of the vocabulary.
         output: ``"last"`` or ``"every"``.
 
     Raises:
@@ -108,7 +108,7 @@ def _check_memory(recipe: Recipe) -> None:
 
 
 def build_sequence_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel:
-    """Build the model of a recipe whose ``model`` has no section of another kind; see `build_model`."""
+    """Build a sequence model, the one without a section of its own; see `build_model`."""
     model = _sequence_model(recipe, input_size, output_size, output)
     model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
     return model
@@ -125,7 +125,7 @@ def _sequence_model(recipe: Recipe, input_size: int, output_size: int, output: s
 
 
 def _language_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> LanguageModel:
-    """Return a language model, whose last layer has the width of a tied embedding."""
+    """Return a language model; with a tied embedding, the last layer has its width."""
     options, bptt = recipe.model, recipe.train.bptt or BpttOptions()
     language = options.language or LanguageModelOptions()
     embedding = language.embedding_size or options.hidden_size
@@ -151,8 +151,8 @@ def _language_model(recipe: Recipe, input_size: int, output_size: int, output: s
         raise RecipeError(f"model.language: {error}") from error
 
 
-# By the section under `model` that holds the options of one kind of model; "" without such a section. Each takes a
-# recipe, input size, output size and output, and returns a model that is not initialised.
+# By the section under `model` with the options of the model; "" for the model without one. Each takes a recipe, input
+# size, output size and output, and returns a model that is not initialised.
 MODELS: dict[str, Callable[[Recipe, int, int, str], Model]] = {"": _sequence_model, "language": _language_model}
 
 
@@ -164,7 +164,7 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def check_backends(module: nn.Module, device: torch.device) -> None:
-    """Refuse a backend that was asked for by name and cannot serve, before a run folder is made.
+    """Refuse a backend that was requested by name and cannot run a layer, before a run folder is made.
 
     Raises:
         RecipeError: A layer has such a backend.

@@ -1,6 +1,6 @@
-"""From the content of a recipe to its sections. Every mistake is found, none hides another.
+"""Checking the content of a recipe and converting it to sections. All mistakes are found, and none hides another.
 
-`momentum_cli.recipe.contradictions` then looks across the sections.
+`momentum_cli.recipe.contradictions` then compares the sections.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from momentum_cli.recipe.sections import (
 )
 from momentum_cli.recipe.task_rules import complete_for_task
 
-# Arguments of torch's optimizers that are no settings of a training: the first is the model, the others would train
-# away from the minimum or through the optimizer itself.
+# Arguments of torch's optimizers that are not settings of a training: the first is the model, the others would ascend,
+# differentiate through the optimizer, or prepare it for a CUDA graph.
 NOT_OPTIONS = frozenset({"params", "maximize", "differentiable", "capturable"})
 
 _BUDGETS = ("epochs", "max_steps", "max_seconds")
 Checked = tuple[Any, list[Problem]]
-"""A section, or what is right in it, and its problems with paths relative to it."""
+"""A section, or its valid part, and its problems with paths relative to it."""
 
 
 def check_recipe(content: Any) -> tuple[dict[str, Any], list[Problem]]:
-    """Check a whole recipe and fill in what its objects take by default.
+    """Check a whole recipe and fill in the defaults of its objects.
 
     Args:
-        content: Mappings, lists, texts and numbers.
+        content: Mappings, lists, strings and numbers.
 
     Returns:
         The sections by name, and no problems; or nothing, and all problems.
@@ -57,7 +57,7 @@ def check_recipe(content: Any) -> tuple[dict[str, Any], list[Problem]]:
     content = _with_text_keys(content)
     plugins, problems = _check_plugins(content.get("plugins"))
     if problems:
-        # Without the plugin its cells are unknown, and that is not the mistake.
+        # Without the plugin its cells are unknown, which is not the actual mistake.
         return {}, problems
     names = [*_SECTIONS, "metrics", "plugins"]
     problems = [Problem((key,), unknown("section", key, names)) for key in content if key not in names]
@@ -69,7 +69,7 @@ def check_recipe(content: Any) -> tuple[dict[str, Any], list[Problem]]:
         elif given is not None or (name in content and name in _REQUIRED):
             section, found = check(given) if isinstance(given, Mapping) else (None, [_no_mapping(given)])
             problems += _below(name, found)
-            # A section with a problem is left out of the comparison with others: it would be reported twice.
+            # A section with a problem is not compared with the others, or the problem would be reported twice.
             if not found:
                 sound[name] = section
     sound["metrics"], found = _check_metrics(content.get("metrics"))
@@ -78,7 +78,7 @@ def check_recipe(content: Any) -> tuple[dict[str, Any], list[Problem]]:
 
 
 def _with_text_keys(value: Any) -> Any:
-    """Return a copy whose keys are texts, so that a key such as 1 is reported like any other unknown one."""
+    """Return a copy with keys as strings, so that a key such as 1 is reported like any other unknown key."""
     if isinstance(value, Mapping):
         return {str(key): _with_text_keys(inner) for key, inner in value.items()}
     return value
@@ -108,7 +108,7 @@ def _check_fields(section: type[Section], data: Mapping[str, Any]) -> Checked:
 
 
 def _keys(section: type[BaseModel], path: Path) -> list[str]:
-    """Return the keys of a section, or of the one at a path in it."""
+    """Return the keys of a section, or of the section at a path inside it."""
     for part in path:
         annotation = section.model_fields[part].annotation
         section = next(cls for cls in (annotation, *get_args(annotation)) if _is_section(cls))
@@ -145,7 +145,7 @@ def _check_task(data: Mapping[str, Any]) -> Checked:
 
 
 def _check_optimizer(data: Mapping[str, Any]) -> Checked:
-    # One of the optional package is not in our table; `resolve` knows both.
+    # An optimizer of the optional package is not in our table; `resolve` knows both.
     name: str | None = str(data.get("name"))
     if name is None or not name.startswith(EXTERNAL):
         name, problems = _check_name("optimizer", data, OPTIMIZERS)
@@ -157,8 +157,8 @@ def _check_optimizer(data: Mapping[str, Any]) -> Checked:
         return None, [Problem(("name",), str(error))]
 
     def build(**options: Any) -> None:
-        # torch's optimizers check their options before they look at the parameters; without parameters nothing is
-        # allocated, and the compiler is not imported (1.5 s), which the first parameter group would do.
+        # torch's optimizers check their options before their parameters; without parameters nothing is allocated, and
+        # the compiler is not imported (1.5 s) by the first parameter group.
         try:
             optimizer([], **options)
         except ValueError as error:
@@ -176,7 +176,7 @@ def _check_optimizer(data: Mapping[str, Any]) -> Checked:
 def _check_rate(
     owner: str, options: tuple[Option, ...], given: Mapping[str, Any], build: Callable[..., Any]
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Check the options of an optimizer; torch allows a rate of 0, which trains nothing."""
+    """Check the options of an optimizer, and refuse a learning rate of 0, which torch allows."""
     values, problems = check_options(owner, options, given, build)
     if values.get("lr") == 0:
         problems.append(Problem(("lr",), refuse("", 0, "be > 0")))
@@ -186,7 +186,7 @@ def _check_rate(
 def _check_groups(
     owner: str, data: Any, options: tuple[Option, ...], section: Mapping[str, Any], build: Callable[..., Any]
 ) -> Checked:
-    """Check the options that parameter groups have of their own; what they do not give is that of the optimizer."""
+    """Check the parameter groups' own options; for the rest they use those of the optimizer."""
     if data is None:
         return {}, []
     if not isinstance(data, Mapping):
@@ -201,7 +201,7 @@ def _check_groups(
         else:
             own = given or {}
             values, found = _check_rate(f"group {name} of {owner}", options, {**section, **own}, build)
-            # What is wrong in the section itself is reported there.
+            # Mistakes in the section itself are reported there.
             problems += _below(name, [problem for problem in found if problem.path and problem.path[0] in own])
             checked[name] = {key: value for key, value in values.items() if key in own}
     return checked, problems
@@ -222,7 +222,7 @@ def _check_published(data: Mapping[str, Any]) -> Checked:
 
 
 def _check_by_cell(data: Mapping[str, Any], of: str, check: Callable[[Cell, Mapping[str, Any]], Checked]) -> Checked:
-    """Check a mapping of cells, each by ``check(cell, given)``; `of` says what a cell is given."""
+    """Check a mapping of cells, each by ``check(cell, given)``; `of` describes the values for messages."""
     checked: dict[str, Any] = {}
     problems = []
     for name, given in data.items():
@@ -232,7 +232,7 @@ def _check_by_cell(data: Mapping[str, Any], of: str, check: Callable[[Cell, Mapp
             problems.append(Problem((name,), str(error)))
             continue
         if cell.name in checked:
-            problems.append(Problem((name,), f"the same cell as {cell.name!r}, which is there already"))
+            problems.append(Problem((name,), f"the same cell as {cell.name!r}, which is listed already"))
         elif not isinstance(given, Mapping):
             problems += _below(name, [_no_mapping(given, of)])
         else:
@@ -242,7 +242,7 @@ def _check_by_cell(data: Mapping[str, Any], of: str, check: Callable[[Cell, Mapp
 
 
 def _check_plugins(data: Any) -> tuple[list[str], list[Problem]]:
-    """Check the names of plugins, all of which must be loaded already: a recipe never runs one."""
+    """Check the names of plugins, which must all be loaded already, because a recipe never runs one."""
     if data is None:
         return [], []
     if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
@@ -261,7 +261,7 @@ def _check_metrics(data: Any) -> tuple[list[str], list[Problem]]:
 
 
 def _complete(sections: dict[str, Any], plugins: list[str]) -> dict[str, Any]:
-    """Write down what a recipe leaves to its objects: defaults of its cell and its task, and its plugins."""
+    """Fill in the defaults of the cell and the task, and the plugins."""
     model, train, cells = sections["model"], sections["train"], sections.get("cells", {})
     if model.cell not in cells:
         defaults = {option.name: option.default for option in cell_options(parse_cell(model.cell))}

@@ -1,6 +1,6 @@
 """A YAML document that remembers where each of its values was written: a line of a file, or an override.
 
-Scalars follow YAML 1.2: `1e-3` is a number and `off` a word, where PyYAML alone reads a word and a truth value.
+Scalars follow YAML 1.2: `1e-3` is a number and `off` a string, whereas PyYAML reads a string and a boolean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from momentum_cli.options import Path as Keys
 from momentum_cli.options import Problem
 
 MAX_BYTES = 1_000_000
-"""Size of the largest recipe; reading YAML takes a minute for a hundred times that."""
+"""Size of the largest recipe; YAML a hundred times as large would take a minute to read."""
 
 # More nodes than any recipe has; aliases of aliases can make a small file expand without end.
 _MAX_NODES = 20_000
@@ -51,7 +51,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
 
 
 class Dumper(yaml.SafeDumper):
-    """SafeDumper that quotes every text which YAML 1.1 or 1.2 would read as something else: on, 1e5, null."""
+    """SafeDumper that quotes every string that YAML 1.1 or 1.2 would read as something else: on, 1e5, null."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {  # noqa: RUF012 - PyYAML's own protocol
         first: [
@@ -67,7 +67,7 @@ class Document:
 
     Args:
         text: YAML.
-        name: The file's name for messages, or "" when there is no file.
+        name: The file's name for messages, or "" without a file.
 
     Attributes:
         data: The content; a mapping.
@@ -202,7 +202,7 @@ class Document:
 
 
 class _NotYamlError(Exception):
-    """A text that is not the YAML of a recipe, with the line of the mistake where it is known."""
+    """A text that is not the YAML of a recipe, with the line of the mistake if known."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
@@ -219,7 +219,7 @@ def _parse(text: str) -> tuple[yaml.Node | None, Any]:
     """Return the root of a YAML text, None for an empty one, and its content.
 
     Raises:
-        _NotYamlError: It is not YAML, has tags that recipes do not use, or aliases without end.
+        _NotYamlError: It is not YAML, has tags that recipes do not use, or aliases that contain themselves.
     """
     loader = None
     try:
@@ -238,7 +238,7 @@ def _parse(text: str) -> tuple[yaml.Node | None, Any]:
         raise _NotYamlError(reason, mark.line + 1 if mark else None) from error
     except RecursionError as error:
         raise _NotYamlError("it is nested too deeply") from error
-    # Of the constructors: a word that is no truth value, a number of more digits than Python reads.
+    # Errors of the constructors: a word that is not a boolean, or a number with more digits than Python reads.
     except (yaml.YAMLError, ValueError, KeyError) as error:
         raise _NotYamlError(f"a value does not fit its tag ({error})") from error
     finally:
@@ -247,14 +247,14 @@ def _parse(text: str) -> tuple[yaml.Node | None, Any]:
 
 
 def _check_nodes(root: yaml.Node) -> None:
-    """Refuse what recipes do not have: tags of other kinds, a NUL in a text, and aliases that expand without end."""
+    """Refuse unknown tags, NUL characters, and aliases that contain themselves or expand too far."""
     count = 0
 
     def visit(node: yaml.Node, parents: frozenset[int]) -> None:
         nonlocal count
         count += 1
         if id(node) in parents or count > _MAX_NODES:
-            problem = "aliases without end" if id(node) in parents else f"more than {_MAX_NODES:,} values"
+            problem = "an alias that contains itself" if id(node) in parents else f"more than {_MAX_NODES:,} values"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         if node.tag not in _TAGS:
             problem = f"the tag {node.tag!r} is not used in recipes"
@@ -272,5 +272,5 @@ def _check_nodes(root: yaml.Node) -> None:
 
 
 def visible(path: Sequence[str]) -> str:
-    """Return a path as people write it, `model.hidden_size`."""
+    """Return a path as written in overrides, `model.hidden_size`."""
     return ".".join(part for part in path if not part.startswith("\0"))

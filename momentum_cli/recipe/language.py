@@ -9,20 +9,20 @@ from momentum_cli.messages import refuse
 from momentum_cli.options import Problem
 from momentum_cli.recipe.sections import BpttOptions, LanguageModelOptions, ModelOptions, TrainOptions
 
-# The standard deviation of windows of variable length is 5 steps, so shorter ones could be empty.
+# Windows of variable length have a standard deviation of 5 steps, so shorter ones could be empty.
 _SHORTEST_VARIABLE = 20
 
 
 def complete_language(model: ModelOptions, train: TrainOptions) -> tuple[ModelOptions, TrainOptions]:
-    """Return the sections with the defaults of a language model written down."""
+    """Return the sections with the defaults of a language model filled in."""
     model = model.model_copy(update={"language": model.language or LanguageModelOptions()})
-    # Each of the streams that are evaluated in parallel starts without context.
+    # One stream, because each of several parallel ones would start without context.
     streams = train.eval_batch_size if "eval_batch_size" in train.model_fields_set else 1
     return model, train.model_copy(update={"bptt": train.bptt or BpttOptions(), "eval_batch_size": streams})
 
 
 def language_contradictions(model: ModelOptions | None, train: TrainOptions | None) -> list[Problem]:
-    """Return the values that a language model or its windows cannot have."""
+    """Return the values that contradict a language model or its windows."""
     found = []
     bptt = train and train.bptt
     if bptt and bptt.variable and bptt.length < _SHORTEST_VARIABLE:

@@ -1,4 +1,4 @@
-"""Parameter groups of an optimizer: parameters that a recipe may give a learning rate or other options of their own."""
+"""Parameter groups of an optimizer: parameters for which a recipe can set their own learning rate or other options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from momentum_cli.layers.orthogonal_matrix import orthogonal_parameters
 
-# What each group takes out of a model.
+# The parameters of a model in each group.
 GROUPS: dict[str, Callable[[nn.Module], list[nn.Parameter]]] = {"orthogonal": orthogonal_parameters}
 
 
@@ -17,13 +17,13 @@ def parameter_groups(model: nn.Module, options: Mapping[str, Mapping[str, Any]])
     """Return the parameters of a model as groups for an optimizer.
 
     Args:
-        model: Whose parameters are trained.
-        options: Options of each group that has some of its own; a group that the model has no parameters for is left
-            out, because one recipe serves every cell.
+        model: The model to train.
+        options: Options by group; a group without parameters in the model is left out, because one recipe serves every
+            cell.
 
     Returns:
-        First the parameters that belong to no named group, with the key ``params`` alone, then the groups in the order
-        of ``options``, with ``params`` and their own options.
+        First the parameters outside all named groups, with the key ``params`` only, then the groups in the order of
+        ``options``, with ``params`` and their own options.
     """
     named = {name: GROUPS[name](model) for name in options}
     taken = {id(parameter) for parameters in named.values() for parameter in parameters}
@@ -33,5 +33,5 @@ def parameter_groups(model: nn.Module, options: Mapping[str, Mapping[str, Any]])
 
 
 def unused_groups(model: nn.Module, options: Mapping[str, Any]) -> list[str]:
-    """Return the names of groups for which the model has no parameters."""
+    """Return the names of groups without parameters in the model."""
     return [name for name in options if not GROUPS[name](model)]

@@ -1,4 +1,4 @@
-"""Recipes: everything that decides a training run, typed and checked before any of it starts.
+"""Recipes: everything that determines a training run, typed and checked before it starts.
 
 Options of tasks, cells and optimizers are those of the objects in `TASKS`, `DYNAMICS`, `LAYERS` and `OPTIMIZERS`;
 `momentum_cli.recipe.sections` adds the sections that belong to no object. Every mistake of a recipe is reported in one
@@ -32,7 +32,7 @@ from momentum_cli.recipe.sections import (
 from momentum_cli.recipe.shipped import find_recipe
 from momentum_cli.runs.files import write_text
 
-# More mistakes than this, and longer ones, are a wall of text.
+# A message lists at most this many mistakes, of at most this many characters each.
 _SHOWN, _LONGEST = 20, 500
 
 
@@ -85,12 +85,12 @@ class Recipe:
         """Return this recipe with `key.path=value` texts applied.
 
         Raises:
-            RecipeError: A text or what becomes of the recipe is wrong.
+            RecipeError: An override or the resulting recipe is wrong.
         """
         return _from_document(Document(to_yaml(self.dump()), ""), overrides)
 
     def dump(self) -> dict[str, Any]:
-        """Return the whole recipe as plain mappings, lists, texts and numbers, which `parse_recipe` takes."""
+        """Return the whole recipe as plain mappings, lists, strings and numbers, for `parse_recipe`."""
         content = {
             "task": self.task.dump(),
             "model": self.model,
@@ -107,17 +107,17 @@ class Recipe:
         return plain
 
     def save(self, path: Path) -> None:
-        """Write the whole recipe as YAML, in one piece or not at all; `load_recipe` gives an equal recipe."""
+        """Write the whole recipe as YAML, completely or not at all; `load_recipe` returns an equal recipe."""
         write_text(path, to_yaml(self.dump()))
 
 
 def parse_recipe(content: Any) -> Recipe:
-    """Return the recipe of a mapping such as `Recipe.dump` returns.
+    """Return the recipe of a mapping like the result of `Recipe.dump`.
 
     Raises:
-        InvalidRecipeError: Something in it is wrong; the message lists every mistake.
+        InvalidRecipeError: The recipe has mistakes; the message lists them.
     """
-    # Imports torch, which showing or copying a recipe does without.
+    # Imports torch, which showing or copying a recipe does not need.
     from momentum_cli.recipe.checks import check_recipe
 
     sections, problems = check_recipe(content)
@@ -137,10 +137,10 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         RecipeError: The recipe does not exist or has mistakes; each is given with file, line and path.
     """
     path = find_recipe(name_or_path)
-    # A path below the current folder is shown the way the user would type it.
+    # A path inside the current folder is shown as the user would type it.
     try:
         shown = str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
-    except (ValueError, FileNotFoundError):  # elsewhere, or the current folder does not exist any more
+    except (ValueError, FileNotFoundError):  # elsewhere, or the current folder no longer exists
         shown = str(path)
     return _with_paths(_from_document(_document(path, shown), overrides), path.parent)
 
@@ -179,7 +179,7 @@ def _document(path: Path, shown: str, below: tuple[Path, ...] = ()) -> Document:
 
 
 def _if_data(path: Path) -> str:
-    """Return what to do when the file that was given as a recipe is data."""
+    """Return advice for a data file that was given as a recipe, else ""."""
     if path.suffix in (".yaml", ".yml"):
         return ""
     return f". If it is your own data, momentumrnn init {path} writes a recipe for it"
@@ -191,14 +191,14 @@ def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
     if not isinstance(given, str) or not given or Path(given).expanduser().is_absolute():
         return recipe
     place = (folder / given).resolve()
-    # A pattern of files is there when a file is.
+    # A pattern exists if it matches a file.
     if not place.exists() and not (set(given) & set("*?[") and any(folder.glob(given))):
         return recipe
     return replace(recipe, task=replace(recipe.task, options={**recipe.task.options, "path": str(place)}))
 
 
 def to_yaml(content: dict[str, Any]) -> str:
-    """Return the content of a recipe as YAML; flow style where a mapping or list holds plain values only."""
+    """Return the content of a recipe as YAML, with mappings and lists of plain values in flow style."""
     return yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 

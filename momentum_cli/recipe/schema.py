@@ -1,4 +1,4 @@
-"""The JSON Schema of recipes, with which an editor completes and checks them."""
+"""The JSON Schema of recipes, for completion and checks in an editor."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recipe_schema() -> dict[str, Any]:
     properties["cells"] = _closed(cells)
     properties["published"]["propertyNames"] = {"enum": list(cells)}
     definitions["ModelOptions"]["properties"]["cell"]["enum"] = list(cells)
-    # Their keys depend on a name, so they are described above.
+    # Described above, because their keys depend on a name.
     for described in ("TaskOptions", "OptimizerOptions"):
         del definitions[described]
     return schema
@@ -43,7 +43,7 @@ def _optimizers() -> dict[str, Any]:
 
 
 def _one_of(family: dict[str, tuple[Option, ...]]) -> dict[str, Any]:
-    """Return the schema of an object that is named and has the options of that name."""
+    """Return the schema of an object with a name and the options that belong to it."""
     models = (options_model(name, options, name=(Literal[name], ...)) for name, options in family.items())
     return {"oneOf": [model.model_json_schema() for model in models]}
 

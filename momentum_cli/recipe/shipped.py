@@ -10,10 +10,10 @@ from momentum_cli.messages import allowed_names, did_you_mean
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
-    """Return the file of a recipe: the path itself when there is such a file, else the shipped recipe of that name.
+    """Return the file of a recipe: the path itself if it exists, else the shipped recipe of that name.
 
     Raises:
-        RecipeError: There is neither; the message names the nearest shipped recipe.
+        RecipeError: There is neither; the message suggests the nearest shipped recipe.
     """
     try:
         path = Path(name_or_path).expanduser()
@@ -29,8 +29,8 @@ def find_recipe(name_or_path: str | Path) -> Path:
     listed = allowed_names(list(shipped), "momentumrnn recipes list")
     if path.is_dir():
         if (path / "recipe.yaml").is_file():
-            raise RecipeError(f"{name}: is the folder of a run; its recipe is {path / 'recipe.yaml'}")
-        raise RecipeError(f"{name}: is a folder, not a recipe ({listed})")
+            raise RecipeError(f"{name} is a run folder; its recipe is {path / 'recipe.yaml'}")
+        raise RecipeError(f"{name} is a folder, not a recipe ({listed})")
     hint = did_you_mean(stem, shipped) or did_you_mean(path.stem, shipped)
     raise RecipeError(f"{name}: no such file or shipped recipe{hint} ({listed})")
 
@@ -46,7 +46,7 @@ def shipped_folder(package: Path = Path(__file__).parents[1]) -> Path:
     """Return the folder of the shipped recipes: inside an installed package, next to the package in a source tree.
 
     Raises:
-        RecipeError: There is neither, the installation is incomplete.
+        RecipeError: There is neither: the installation is incomplete.
     """
     for folder in (package / "recipes", package.parent / "recipes"):
         if folder.is_dir():
@@ -69,7 +69,7 @@ def describe_recipes() -> list[dict[str, Any]]:
                 "name": name,
                 "task": data["task"]["name"],
                 "cell": data["model"].get("cell", "momentum"),
-                # The first line is the command, the sentence behind it says what it is about.
+                # The first line is the command, and the sentence after it describes the recipe.
                 "about": _first_sentence(" ".join(lines[1:])),
                 "command": lines[0] if lines else "",
                 "path": str(path),

@@ -1,4 +1,4 @@
-"""Sections of a recipe that belong to a task: one entry of a table for each task that has some."""
+"""Sections of a recipe that belong to one task: a table with an entry for each task that has some."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TaskRules:
 
     Args:
         sections: Paths of the sections that other tasks do not have, ``(("model", "language"), …)``.
-        complete: Writes down the defaults of those sections.
+        complete: Fills in the defaults of those sections.
         contradictions: Returns the values that the task does not allow; sections with mistakes are None.
     """
 
@@ -31,7 +31,7 @@ RULES: dict[str, TaskRules] = {
 
 
 def complete_for_task(task: str, model: ModelOptions, train: TrainOptions) -> tuple[ModelOptions, TrainOptions]:
-    """Return the sections with the defaults of a task written down."""
+    """Return the sections with the defaults of a task filled in."""
     return RULES[task].complete(model, train) if task in RULES else (model, train)
 
 
@@ -43,5 +43,5 @@ def task_contradictions(task: str, model: ModelOptions | None, train: TrainOptio
     for path in dict.fromkeys(path for rules in RULES.values() for path in rules.sections):
         if path not in own and getattr(given[path[0]], path[1], None) is not None:
             owners = " and ".join(name for name, rules in RULES.items() if path in rules.sections)
-            found.append(Problem(path, f"belongs to the task {owners}, and the task is {task}; leave it out"))
+            found.append(Problem(path, f"belongs to the task {owners}, but the task is {task}; leave it out"))
     return found + (RULES[task].contradictions(model, train) if task in RULES else [])

@@ -1,4 +1,4 @@
-"""Progress and summary for people: a live display on a terminal, plain lines elsewhere, nothing in the library."""
+"""Progress and summary: a live display on a terminal, plain lines elsewhere, nothing in the library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def make_ui(*, quiet: bool = False, progress: bool = True, json: bool = False, s
         quiet: only warnings and errors, on stderr.
         progress: False leaves out bars and progress lines; evaluations, notes and the summary stay.
         json: the command writes one JSON object to stdout, so everything else goes to stderr.
-        stream: the place to show it; None: stdout, or stderr with `json`.
+        stream: where to show it; None: stdout, or stderr with `json`.
 
     Returns:
         `RichUi` on a terminal, `PlainUi` elsewhere, `QuietUi` when quiet, `NullUi` without a stream.
@@ -53,11 +53,11 @@ def make_bench_ui(
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Return whether a live display works on `stream`: it moves its cursor and shows the characters of the bars."""
+    """Return True if a live display works on `stream`: it can move its cursor and show the characters of the bars."""
     encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
     return stream.isatty() and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"} and encoding == "utf8"
 
 
 def _stream(quiet: bool, json: bool) -> TextIO | None:
-    # None when the program was started with the stream closed, whatever its type says.
+    # None if the program was started with the stream closed, whatever the type says.
     return sys.stderr if json or quiet else sys.stdout

@@ -144,10 +144,10 @@ class RichBenchUi(NullBenchUi):
         count = f"{state.step:,}" if state.total_steps is None else f"{state.step:,}/{state.total_steps:,}"
         value = metric_text(state.metric, state.value if state.value is not None else state.best)
         right = f" {count:>13} {value:>9}  best {metric_text(state.metric, state.best):>9}  {state.status}"
-        # every bar as long as that of the longest status, so that they line up
+        # every bar leaves room for the longest status, so that they line up
         room = width - names - len(right) - 1 - (_LONGEST_STATUS - len(state.status))
         length = max(_SHORTEST_BAR, min(_LONGEST_BAR, room))
-        # A run that is over has used what it needed; its bar is full, whatever was left of the budget.
+        # The bar of a finished run is full, whatever was left of the budget.
         filled = length if state.status in OVER else round(length * (part or 0.0))
         text = Text.assemble(
             (f"{self._name(state):<{names}} ", VALUE if state.status == "training" else ""),
@@ -161,7 +161,7 @@ class RichBenchUi(NullBenchUi):
         return text
 
     def _board(self, width: int) -> Iterator[Text]:
-        """The leader board of each comparison with a run that is over: fastest median first, misses are infinite.
+        """The leader board of each comparison with finished runs: fastest median first, misses are infinite.
 
         A grid of learning rates has hundreds of entries, so only the first places are shown.
         """
@@ -185,7 +185,7 @@ class RichBenchUi(NullBenchUi):
                 average = math.fsum(best) / len(best) if best else None
                 mean = metric_text(mine[0].metric, average)
                 sign = -1 if METRICS[mine[0].metric].higher_is_better else 1
-                # Where all miss, the metric decides.
+                # If all miss, the metric decides.
                 rank = math.inf if average is None or math.isnan(average) else sign * average
                 counts = f"{len(hits)} of {len(mine)}" if target else f"{len(mine)}"
                 rows.append(

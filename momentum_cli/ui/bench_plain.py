@@ -10,7 +10,7 @@ from momentum_cli.progress import OVER, Level, NullBenchUi, RunState, SummaryLin
 from momentum_cli.ui.stream import SafeStream
 from momentum_cli.wording import bytes_text, clock_text, metric_text, seconds_text, target_text
 
-# Characters; a log file has no width.
+# In characters, because a log file has no width.
 _WIDTH = 100
 
 
@@ -101,7 +101,7 @@ class PlainBenchUi(NullBenchUi):
 
 
 def _spelled(text: str, encoding: str) -> str:
-    """The text for a stream that may know ASCII only."""
+    """The text for a stream that may be limited to ASCII."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:

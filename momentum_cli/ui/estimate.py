@@ -10,7 +10,7 @@ from typing import Any
 from momentum_cli.machine import resident_bytes
 from momentum_cli.progress import Evaluation, RunStart, StepInfo
 
-# An average over about the last ten losses that were read back: steady to the eye, and a divergence still shows.
+# An average over about the last ten losses read: steady to the eye, but a divergence still shows.
 SMOOTHING = 0.9
 SPEED_WINDOW_SECONDS = 10.0
 
@@ -38,7 +38,7 @@ class Progress:
         self._window: deque[tuple[float, int, int]] = deque()  # (train_seconds, samples, step) at each `measure`
 
     def step(self, info: StepInfo, now: float) -> None:
-        """Take in one step; runs after every optimizer step, so nothing is computed that a display may not need."""
+        """Add a step; called after every optimizer step, so it computes nothing that a display may not need."""
         self.last = info
         self._last_at = now
         if self._first is None:
@@ -48,12 +48,12 @@ class Progress:
         if loss is not None:
             self.last_loss = loss
             self.grad_norm = info.grad_norm
-            if math.isfinite(loss):  # one skipped non-finite step must not blank the average from then on
+            if math.isfinite(loss):  # one skipped step must not make the average NaN from then on
                 self._loss_sum = SMOOTHING * self._loss_sum + (1 - SMOOTHING) * loss
                 self._loss_weight = SMOOTHING * self._loss_weight + (1 - SMOOTHING)
 
     def evaluated(self, evaluation: Evaluation) -> bool:
-        """Take in an evaluation; True when it is the one that reaches the target."""
+        """Add an evaluation; True if it is the one that reaches the target."""
         self.latest = evaluation
         run = self.run
         if run is None:
@@ -75,7 +75,7 @@ class Progress:
 
     @property
     def loss(self) -> float | None:
-        """Exponentially smoothed training loss, without the bias towards 0 of the first readings."""
+        """Exponentially smoothed training loss, without a bias towards 0 at the start."""
         return self._loss_sum / self._loss_weight if self._loss_weight else None
 
     def measure(self) -> tuple[float | None, float | None]:
@@ -95,9 +95,9 @@ class Progress:
         return (last.samples - samples) / elapsed, 1000 * elapsed / (last.step - step)
 
     def seconds_left(self) -> float | None:
-        """Wall seconds until the budget in steps or in training seconds is used up, whichever is first.
+        """Wall seconds until the budget in steps or in training seconds is used up, whichever comes first.
 
-        The average over the whole run, so evaluations and checkpoints are in it and the estimate does not jump.
+        From the average over the whole run, so that it includes evaluations and checkpoints and does not jump.
         """
         run, last, first = self.run, self.last, self._first
         if run is None or last is None or first is None or last.step <= first[1]:
@@ -111,7 +111,7 @@ class Progress:
         return min(left) if left else None
 
     def fraction(self) -> float | None:
-        """Part of the budget that is used up, 0..1; None when the run has no end in steps or seconds."""
+        """Used part of the budget, 0 to 1; None if the run has no limit in steps or seconds."""
         run, last = self.run, self.last
         if run is None or (run.total_steps is None and run.max_seconds is None):
             return None
@@ -120,7 +120,7 @@ class Progress:
         return min(1.0, max(used, default=1.0))
 
     def memory(self) -> int | None:
-        """Device memory as the engine reports it, otherwise the resident memory of this process, in bytes."""
+        """Device memory in bytes as reported by the engine, or the resident memory of this process."""
         if self.last is not None and self.last.memory_bytes is not None:
             return self.last.memory_bytes
         return resident_bytes()

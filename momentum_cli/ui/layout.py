@@ -9,14 +9,14 @@ from rich.text import Text
 
 from momentum_cli.wording import printable
 
-# Styles that read on a light and on a dark background: no yellow, no white, no black; the words say it without colour.
+# Styles that are legible on light and dark backgrounds: no yellow, white or black; the words suffice without colour.
 LABEL, VALUE, BAR, REST = "dim", "bold", "cyan", "dim"
 GOOD, WARNING, ERROR = "bold green", "bold magenta", "bold red"
 LABEL_COLUMNS, SHORTEST_BAR, LONGEST_BAR = 6, 8, 60
 
 
 class Bar(NamedTuple):
-    """One line with a bar; `part` is 0..1, or None when no end is known."""
+    """One line with a bar; `part` is between 0 and 1, or None if the end is unknown."""
 
     label: str
     amount: str
@@ -64,7 +64,7 @@ def bars(bars: Sequence[Bar], width: int) -> Iterator[Text]:
 
 
 def flow(parts: Iterable[Text], width: int, gap: str) -> Iterator[Text]:
-    """The parts one after the other, a new line where the next one does not fit."""
+    """The parts one after another, with a new line where the next one does not fit."""
     line: Text | None = None
     for part in parts:
         if line is not None and len(line) + len(gap) + len(part) <= width:

@@ -119,7 +119,7 @@ class RichUi(NullUi):
             words = [Text(word, style=style) for word in printable(row.value).split(" ")]
             for index, line in enumerate(flow(words, max(20, self._screen.console.width - width), " ")):
                 self._screen.print(Text.assemble((f"{'' if index else row.label:<{width}}", LABEL), line))
-        for label, command in commands:  # in one piece: it is there to be copied
+        for label, command in commands:  # unbroken, so that it can be copied
             self._screen.print(Text.assemble((f"{label:<{width}}", LABEL), (printable(command), VALUE)), soft_wrap=True)
 
     def download(self, name: str, done: int, total: int | None) -> None:
@@ -142,11 +142,11 @@ class RichUi(NullUi):
         self._screen.close(erase=self._progress.last is None)
 
     def _draw(self, now: float) -> None:
-        self._speed = self._progress.measure()  # here and not while rendering, which Rich's thread does as well
+        self._speed = self._progress.measure()  # here, because Rich's thread renders too
         self._screen.draw(now)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        """The display as lines of the terminal's width; Rich calls it for every redraw, also from its thread."""
+        """The display as lines of the terminal's width; Rich calls it for every redraw, from its own thread too."""
         width, progress, evaluating = options.max_width, self._progress, self._evaluating
         run, last = progress.run, progress.last
         shown: list[Bar] = []
@@ -186,7 +186,7 @@ class RichUi(NullUi):
 
 
 def _numbers(run: RunStart, progress: Progress) -> Iterator[list[Text]]:
-    """The figures below the bars in groups; a group begins on its own line, so that nothing moves about."""
+    """The figures below the bars in groups; each group begins on its own line, so that nothing moves."""
     last, latest, best = progress.last, progress.latest, progress.best
     memory = fact("GPU memory" if run.device.startswith("cuda") else "memory", bytes_text(progress.memory()))
     if last is None:

@@ -1,7 +1,7 @@
 """The part of a terminal that a live display redraws in place.
 
-Drawing is paid for by the work that is shown, so it is bounded twice: a shortest interval between redraws, and never
-more than one part in a hundred of the time (a slow terminal is redrawn less often).
+Drawing takes time from the work shown, so it is limited twice: by a shortest interval between redraws, and to one
+percent of the time (a slow terminal is redrawn less often).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class Shown(Protocol):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult: ...
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Restore the terminal."""
 
 
 class Screen:
-    """Redraws what it is given, below everything that is printed.
+    """Redraws a display below everything that is printed.
 
     Args:
         stream: A terminal.
-        shown: Rendered at each redraw, also by Rich's own thread; closed when the program ends in any way.
+        shown: Rendered at each redraw, by Rich's own thread too; closed when the program ends in any way.
         clock: Monotonic seconds.
         shortest_seconds: Between two redraws, > 0.
         longest_seconds: The same for a slow terminal, >= `shortest_seconds`.
@@ -57,8 +57,8 @@ class Screen:
         console: Console | None = None,
     ) -> None:
         self.console = console or Console(file=cast(TextIO, SafeStream(stream)), force_terminal=True, highlight=False)
-        # Other text on this terminal (warnings of torch, prints of a plug-in) has to go above the display; a redirected
-        # stdout or stderr is a file of the user's and keeps its content.
+        # Other text on this terminal (warnings of torch, prints of a plugin) must go above the display; a redirected
+        # stdout or stderr is a file of the user and keeps its content.
         self._redirect_stdout = stream is sys.stdout
         self._redirect_stderr = stream is sys.stderr or sys.stderr.isatty()
         self._shown = shown
@@ -66,21 +66,21 @@ class Screen:
         self._shortest, self._longest = shortest_seconds, longest_seconds
         self._live: Live | None = None
         self.next_draw = 0.0
-        """Time on the clock when a redraw is due; displays compare it themselves, as a call per step would cost."""
+        """Time on the clock of the next redraw; displays compare it themselves to save a call per step."""
 
     @property
     def is_open(self) -> bool:
-        """Whether something has been drawn and the terminal has not been given back."""
+        """True if something has been drawn and the terminal has not been restored."""
         return self._live is not None
 
     def draw(self, now: float) -> None:
-        """Redraw at once; the first call takes the terminal."""
+        """Redraw at once; the first call takes over the terminal."""
         if self._live is None:
-            atexit.register(self._shown.close)  # gives the cursor back
+            atexit.register(self._shown.close)  # restores the cursor
             self._live = Live(
                 console=self.console,
                 get_renderable=lambda: _Spared(self._shown),
-                refresh_per_second=1,  # of Rich's own thread: the clocks move on while one step takes seconds
+                refresh_per_second=1,  # of Rich's own thread, so that clocks advance while a step takes seconds
                 redirect_stdout=self._redirect_stdout,
                 redirect_stderr=self._redirect_stderr,
             )
@@ -91,7 +91,7 @@ class Screen:
         self.next_draw = now + min(max(self._shortest, cost / DRAWING_SHARE), self._longest)
 
     def close(self, *, erase: bool) -> None:
-        """Give the terminal back, with the last redraw or without; calling it twice does no harm."""
+        """Restore the terminal, with or without a last redraw; calling it twice does no harm."""
         live, self._live = self._live, None
         if live is not None:
             live.transient = erase

@@ -1,4 +1,4 @@
-"""A stream that may vanish: a training of hours must not end because its terminal was closed."""
+"""A stream that may disappear: a training of hours must not end because its terminal was closed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from momentum_cli.wording import printable
 
 
 def note_text(text: str, level: Level) -> str:
-    """Return a message to the user with the word for its level in front."""
+    """Return a message to the user with its level in front."""
     return text if level == "info" else f"{level}: {text}"
 
 
 class SafeStream:
-    """Passes text on to `stream` until a write fails (closed terminal, pipe without a reader), then drops it.
+    """Passes text to `stream` until a write fails (closed terminal or pipe), and drops it from then on.
 
-    Nothing is lost that way: the run folder holds everything that is shown.
+    Nothing is lost, because the run folder holds everything that is shown.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -34,7 +34,7 @@ class SafeStream:
         return len(text)
 
     def flush(self) -> None:
-        """Hand what was written to the system."""
+        """Pass buffered text to the system."""
         if not self.gone:
             try:
                 self._stream.flush()

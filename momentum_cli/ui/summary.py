@@ -87,10 +87,10 @@ def summary_rows(result: Mapping[str, Any]) -> list[Row]:
     """The summary of a finished run.
 
     Args:
-        result: the content of result.json; keys that are not there are left out of the summary.
+        result: the content of result.json; missing keys are omitted.
 
     Returns:
-        The rows in reading order: results, target, time, the run itself, where it is.
+        The rows in reading order: results, target, time, model, folder.
     """
     best, target = result.get("best") or {}, result.get("target")
     metric, chosen_on = str(best.get("metric", "")), str(best.get("split") or result.get("selected_on", "validation"))
@@ -149,7 +149,7 @@ def target_row(target: Mapping[str, Any]) -> Row:
 
 
 def next_steps(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(what for, command) that can be pasted into a shell."""
+    """(purpose, command) that can be pasted into a shell."""
     if not result.get("run_dir"):
         return []
     run = shlex.quote(short_path(result["run_dir"]))

@@ -1,4 +1,4 @@
-"""Output of commands other than progress: one JSON object, tables, errors; and the process that may write it."""
+"""Output of commands other than progress (one JSON object, tables, errors), and which process may write it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from momentum_cli.wording import printable
 
 
 def is_main_process() -> bool:
-    """Return whether this process is rank 0 of a launch by torchrun, Fabric or SLURM; True for the only process."""
+    """Return True if this process is rank 0 of a launch by torchrun, Fabric or SLURM, or the only process."""
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"
     # Fabric's own launch gives the other processes of a node a LOCAL_RANK and counts nodes.
@@ -86,11 +86,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
 
     console = Console()
     if title:
-        # A title of the table itself is broken where the table ends.
+        # Rich would wrap the table's own title at the width of the table.
         console.print(Text(title, style="italic"))
     table = Table(box=box.SIMPLE_HEAD)
     for number, column in enumerate(columns):
-        # Names must stay whole to be copied; the other columns may wrap.
+        # Names must stay unbroken to be copied; the other columns may wrap.
         table.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in texts:
         table.add_row(*map(Text, row))
@@ -102,7 +102,7 @@ def print_error(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    # Names of files and keys may hold anything. soft_wrap: a path or a command must stay in one piece to be copied.
+    # Names of files and keys may contain anything. soft_wrap: paths and commands must stay unbroken to be copied.
     text = Text.assemble(("error: ", "bold red"), (printable(message), "red"))
     Console(stderr=True).print(text, soft_wrap=True)
 

@@ -150,7 +150,7 @@ DATA = [
     ("report text.txt", "neither bench.json nor result.json"),
     ("init nosuch.csv", "no such file or folder"),
     ("init text.txt", "must be a folder, or end in .csv"),
-    ("init runs/digits-momentum-001/checkpoints", "holds no recordings, no text files and no tables"),
+    ("init runs/digits-momentum-001/checkpoints", "contains no recordings, text files or tables"),
 ]
 
 
@@ -172,7 +172,7 @@ def test_a_mistake_has_the_exit_code_of_its_kind_and_leaves_nothing(
 
 
 def test_a_wrong_usage_names_the_command_that_helps(desk: Path) -> None:
-    assert run("recipes copy").stderr.splitlines()[-1].endswith("recipes copy --help shows what it takes")
+    assert run("recipes copy").stderr.splitlines()[-1].endswith("recipes copy --help shows the options")
     assert "--help" not in run("train nosuch").stderr
 
 

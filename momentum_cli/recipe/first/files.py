@@ -37,14 +37,14 @@ def first_recipe(
     """Return the text of a first recipe for a file or folder.
 
     Args:
-        data: What to learn from.
+        data: The file or folder to learn from.
         target: Columns (or the array) to predict; None: guessed from their names.
         kind: classification, regression, labelling or forecasting; None: guessed.
-        order_format: Form of the dates of a table, such as ``"%d/%m/%Y"``; None: guessed.
-        shown: The path to write down; None: as it is.
+        order_format: Format of the dates of a table, such as ``"%d/%m/%Y"``; None: guessed.
+        shown: The path to write into the recipe; None: ``data``.
 
     Raises:
-        DataError: The file is missing or of an unknown format, or no target was found.
+        DataError: The file is missing or has an unknown format, or no target was found.
         RecipeError: A column does not exist.
     """
     if not data.exists():
@@ -73,18 +73,18 @@ def first_recipe(
 
 
 def _guess_tables(data: Path, target: list[str] | None, order_format: str | None, guess: Guess) -> None:
-    """Guess the options of a table in several files by the first of them."""
+    """Guess the options of a table in several files from the first one."""
     formats = Counter(format_of(file) for file in data.rglob("*") if file.is_file() and file.suffix)
     found = next((name for name, _ in formats.most_common() if name in ("csv", "parquet", "jsonl")), None)
     if found is None:
-        raise DataError(f"{data}: the folder holds no recordings, no text files and no tables")
+        raise DataError(f"{data}: the folder contains no recordings, text files or tables")
     files = table_files(data, found)
     guess.options["format"] = found
     guess.comments.append(f"format: {len(files)} files are one table; the first of them is {files[0].name}")
     guess_table(files[0], found, target, order_format, guess)
     if guess.kind == "forecasting" and "sequence" not in guess.options and len(files) > 1:
         guess.options["sequence"] = FILE
-        guess.comments.append("sequence: each file is a series; leave it out where one continues the other")
+        guess.comments.append("sequence: each file is a series; remove it if one continues the other")
 
 
 def _guess_folder(data: Path, target: list[str] | None, order_format: str | None, guess: Guess) -> None:
@@ -101,7 +101,7 @@ def _guess_folder(data: Path, target: list[str] | None, order_format: str | None
         return
     guess.kind = "classification"
     guess.options["format"] = found
-    guess.comments.append("a folder for each class")
+    guess.comments.append("one folder per class")
     if {"train", "test"} <= {folder.name for folder in data.iterdir() if folder.is_dir()}:
         guess.options["split_column"] = "folder"
         guess.comments.append("the upper folders train, validation and test are the splits")
@@ -135,7 +135,7 @@ def _guess_arrays(data: Path, found: str, target: list[str] | None, guess: Guess
 
 
 def _kind_of_array(data: Path, name: str, shape: tuple[int, ...], features: tuple[int, ...]) -> tuple[str, str]:
-    """Return the kind that an array of targets is for, and why."""
+    """Return the kind of prediction that an array of targets is for, and why."""
     values = array_values(data, name)
     if values.dtype.kind not in "buif":
         return ("labelling" if values.ndim == 2 else "classification"), "holds words"
@@ -231,7 +231,7 @@ def _text(name: str, path: str, guess: Guess) -> str:
 
 
 def _section(task: dict[str, Any]) -> list[str]:
-    """Return a section with an option a line, lists in one line."""
+    """Return a section with one option per line, and each list in one line."""
     from momentum_cli.recipe.recipe import to_yaml
 
     lines = ["task:"]
@@ -244,7 +244,7 @@ def _section(task: dict[str, Any]) -> list[str]:
 
 
 def reasons_of(recipe: Path) -> list[str]:
-    """Return the comments of a first recipe that say why it is as it is."""
+    """Return the comments of a first recipe that give reasons."""
     lines = recipe.read_text(encoding="utf-8").splitlines()
     return [line.strip().removeprefix("# ") for line in lines if line.startswith("  # ")]
 
@@ -258,10 +258,10 @@ def write_first_recipe(
     order_format: str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write `first_recipe` to a file, whole or not at all.
+    """Write `first_recipe` to a file, completely or not at all.
 
     Args:
-        data: What to learn from.
+        data: The file or folder to learn from.
         out: The recipe; None: the name of the data, ending in .yaml, in the current folder. The path of the data in it
             is relative to its folder where that is possible.
         target, kind, order_format: See `first_recipe`.
@@ -281,7 +281,7 @@ def write_first_recipe(
     from momentum_cli.runs.output import check_output_file
 
     if data.is_symlink():
-        check_data(data)  # `resolve` does not take circles of links
+        check_data(data)  # `resolve` fails on a loop of links
     path = out or Path(f"{data.resolve().stem}.yaml")
     if path.exists() and not overwrite:
         raise RecipeError(f"{path}: exists; name another file with --out, or --overwrite to replace it")
@@ -292,6 +292,6 @@ def write_first_recipe(
     )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-        # Nothing that cannot be loaded is left under the name.
+        # A recipe that cannot be loaded must not get its final name.
         load_recipe(temporary)
     return path

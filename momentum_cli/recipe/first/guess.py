@@ -9,7 +9,7 @@ from typing import Any
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import unknown
 
-# Names in use, the most telling first; compared in lower case.
+# Common names, the most specific first; compared in lower case.
 SEQUENCE = ("sequence", "sequence_id", "series", "series_id", "id", "sample", "subject", "unit", "trial", "recording")
 ORDER = ("time", "timestamp", "datetime", "date", "t", "step", "order")
 TARGET = ("label", "class", "target", "category", "y")
@@ -18,12 +18,12 @@ SPLIT = ("split", "fold", "subset")
 
 @dataclass
 class Guess:
-    """Guess at the content of a file.
+    """A guess at the content of a file.
 
     Attributes:
         kind: As in `momentum_cli.data.files.Files`.
         options: Further options of the task.
-        comments: Why, a line each.
+        comments: Reasons, one line each.
         longest: Steps of the longest sequence seen.
         missing: The policy for missing values.
     """
@@ -36,16 +36,16 @@ class Guess:
 
 
 def named(columns: Iterable[str], names: tuple[str, ...]) -> str | None:
-    """Return the column with the most telling of some names, or None."""
+    """Return the first column with one of the names, in their order, or None."""
     lower = {name.strip().lower(): name for name in columns}
     return next((lower[name] for name in names if name in lower), None)
 
 
 def target_of(present: list[str], given: list[str] | None) -> list[str]:
-    """Return the columns to predict as they were given, or by their names.
+    """Return the columns to predict: those given, or guessed from their names.
 
     Raises:
-        RecipeError: A column does not exist, or none has a telling name.
+        RecipeError: A column does not exist, or no name suggests a target.
     """
     for name in given or ():
         if name not in present:

@@ -1,4 +1,4 @@
-"""The layout of a CSV file and the way in which it writes numbers, as options of a first recipe with their reasons."""
+"""The layout of a CSV file and its notation of numbers, as options of a first recipe with reasons."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from momentum_cli.errors import DataError
 # Texts for a missing value in files of instruments, archives and spreadsheets, in lower case.
 _MISSING = ("?", "-", "--", "---", ".", "..", "*", "n.a.", "n.a", "n.d.", "nd", "m", "missing", "#n/a", "#value!",
             "#div/0!", "<na>", "(null)", "\\n")  # fmt: skip
-# Numbers that instruments write where they have not measured.
+# Numbers that instruments write for missing measurements.
 _SENTINELS = (-99.0, -200.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0)
 _SAMPLE = 1 << 16
-# Rows that show how a column of plain numbers is written.
+# Rows that are enough to recognise a column of plain numbers.
 _PLAIN_ROWS = 1000
 
 
@@ -30,7 +30,7 @@ def guess_layout(path: Path) -> tuple[Reading, list[str]]:
     """Return how a CSV file is laid out, and why.
 
     Raises:
-        DataError: It is neither UTF-8 nor a text of Windows, or has no columns.
+        DataError: It is neither UTF-8 nor Windows text, or has no columns.
     """
     reading, reasons = PLAIN, []
     if not _decodes(path, PLAIN):
@@ -65,7 +65,7 @@ def guess_layout(path: Path) -> tuple[Reading, list[str]]:
 
 
 def guess_values(columns: dict[str, Any], reading: Reading, delimiter: str) -> tuple[Reading, list[str]]:
-    """Return how the texts of columns write numbers, and why; dates and times are left out of `columns`."""
+    """Return the notation of numbers in text columns, and why; `columns` excludes dates and times."""
     texts = {name: found for name, values in columns.items() if (found := _texts(values, reading))}
     styles: list[tuple[str, str | None]] = [(".", ","), (",", None)] if delimiter == "," else [(",", None), (".", ",")]
     styles = [(".", None), *styles, (",", "."), (".", " "), (",", " "), (".", "'")]
@@ -81,7 +81,7 @@ def guess_values(columns: dict[str, Any], reading: Reading, delimiter: str) -> t
     reasons = _why_style(best, texts, numeric)
     used = {unit for name in numeric for text in texts[name] for unit in UNITS if _has_unit(text, unit)}
     if used:
-        reasons.append(f"csv.units: {' '.join(sorted(used))} are factors of the numbers that they stand at")
+        reasons.append(f"csv.units: {' '.join(sorted(used))} are factors of the numbers before them")
     missing, why = _guess_missing(columns, texts, numeric, best)
     units = tuple((unit, factor) for unit, factor in UNITS.items() if unit in used)
     return replace(best, units=units, missing_values=missing), reasons + why
@@ -127,30 +127,30 @@ def _lines(path: Path, reading: Reading) -> list[str]:
     with open_bytes(path) as file:
         text = file.read(_SAMPLE).decode(encoding, errors="ignore")
     lines = re.split(r"\r\n|\n|\r", text.lstrip("\ufeff"))
-    # The last one may be cut.
+    # The last one may be incomplete.
     return lines[:-1] or lines
 
 
 def _preamble(lines: list[str], every: list[str]) -> int:
-    """Return the lines in front of the header row: a title, or facts of the instrument, with fewer cells than data."""
+    """Return the number of lines before the header: a title or facts of the instrument, with fewer cells than data."""
     import csv
 
     if not lines or re.fullmatch(r"\s*sep=.\s*", lines[0], re.IGNORECASE):
         return 0
-    # The delimiter that cuts most lines into the same number of cells.
+    # The delimiter that splits most lines into the same number of cells.
     cut = {mark: [len(next(csv.reader([line], delimiter=mark))) for line in lines] for mark in DELIMITERS}
     common = {mark: max(set(widths), key=widths.count) for mark, widths in cut.items()}
     delimiter = max(cut, key=lambda mark: (common[mark] > 1, cut[mark].count(common[mark]), common[mark]))
     widths, usual = cut[delimiter], common[delimiter]
     if usual < 2 or (widths[0] == usual - 1 and set(widths[1:]) == {usual}):
-        # One column, or a header row without a name for the names of rows.
+        # One column, or a header without a name for the column of row names.
         return 0
     first = widths.index(usual)
     return every.index(lines[first]) if first else 0
 
 
 def _texts(values: Any, reading: Reading) -> list[str]:
-    """Return the different texts of a column, a few where all are plain numbers; [] of other types and of dates."""
+    """Return the distinct texts of a column, only a few if all are plain numbers; [] for other types and dates."""
     from pyarrow import types
 
     if not (types.is_string(values.type) or types.is_large_string(values.type)):
@@ -185,7 +185,7 @@ def _why_style(reading: Reading, texts: dict[str, list[str]], numeric: list[str]
 def _guess_missing(
     columns: dict[str, Any], texts: dict[str, list[str]], numeric: list[str], reading: Reading
 ) -> tuple[tuple[str, ...] | None, list[str]]:
-    """Return the texts and numbers of missing values where they differ from the default, and why."""
+    """Return the texts and numbers that mark missing values, None for the default, and why."""
     found: dict[str, str] = {}
     for name in numeric:
         for text in texts[name]:
@@ -205,7 +205,7 @@ def _guess_missing(
                     found.setdefault(f"{number:g}", name)
     if not found:
         return None, []
-    reasons = [f"missing_values: {text!r} in {name!r} is taken for a missing value" for text, name in found.items()]
+    reasons = [f"missing_values: {text!r} in {name!r} is read as a missing value" for text, name in found.items()]
     return (*MISSING, *found), reasons
 
 

@@ -1,4 +1,4 @@
-"""A first recipe for a folder of recordings, guessed from their places and names."""
+"""A first recipe for a folder of recordings, guessed from their folders and names."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from momentum_cli.data.speech.recordings import ENDINGS, Channel, RecordingError
 
 
 def recordings_below(folder: Path) -> list[Path]:
-    """Return the recordings of a folder and of all folders in it, sorted."""
+    """Return the recordings in a folder and all its subfolders, sorted."""
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
 
 
 def first_speech_recipe(folder: Path, shown: str) -> str:
     """Return the text of a first recipe for a folder of recordings.
 
-    Folders are classes, folders train and test are splits; names such as ``yes_ann_3`` have a label, a speaker and an
-    index. Where nothing distinguishes recordings, their frames are predicted.
+    Folders are classes, folders named train and test are splits; names such as ``yes_ann_3`` have a label, a speaker
+    and an index. If nothing distinguishes the recordings, their frames are predicted.
 
     Args:
-        folder: With at least one recording.
-        shown: The path to write down.
+        folder: A folder with at least one recording.
+        shown: The path to write into the recipe.
     """
     from momentum_cli.recipe.recipe import to_yaml
 
@@ -79,7 +79,7 @@ def _guess(folder: Path, files: list[Path]) -> tuple[dict[str, Any], list[str]]:
     comments = ["the upper folders train, validation and test are the splits"] if split else []
     below = {depth - bool(split) for depth in depths}
     if below == {2} and len({names[-2] for names in parts}) > 1:
-        return {"name": "speech-classify", "pattern": f"{split}{{label}}/*"}, ["a folder for each class", *comments]
+        return {"name": "speech-classify", "pattern": f"{split}{{label}}/*"}, ["one folder per class", *comments]
     words = [re.fullmatch(r"([^_]+)_([^_]+)_(\d+)", file.stem) for file in files]
     if below == {1} and all(words):
         labels = Counter(word[1] for word in words if word is not None)

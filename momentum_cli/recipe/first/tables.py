@@ -1,4 +1,4 @@
-"""A first recipe for a table: CSV, Parquet or JSON Lines with a step, or a whole sequence, in each row."""
+"""A first recipe for a table: CSV, Parquet or JSON Lines with one step, or one whole sequence, per row."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from momentum_cli.recipe.first.guess import SEQUENCE, SPLIT, TARGET, Guess, name
 from momentum_cli.recipe.first.layouts import guess_layout, guess_values, options_of, word_classes
 from momentum_cli.recipe.first.times import Times, guess_times, guess_zone
 
-# Different whole numbers up to which a column of numbers is taken for classes.
+# Up to this many different whole numbers, a column of numbers is taken to hold classes.
 _CLASSES = 20
-# Columns that a recipe names one by one.
+# A recipe names at most this many columns one by one.
 _NAMED = 40
-# Rows that are looked at.
+# Rows that are read.
 _ROWS = 200_000
 
 
@@ -32,7 +32,7 @@ def guess_table(data: Path, found: str, target: list[str] | None, order_format: 
 
     Raises:
         DataError: It has no rows, or no column of numbers.
-        RecipeError: A column does not exist, or the target or the form of dates cannot be guessed.
+        RecipeError: A column does not exist, or the target or the format of dates cannot be guessed.
     """
     layout, reasons = guess_layout(data) if found == "csv" else (PLAIN, [])
     guess.comments += reasons
@@ -59,7 +59,7 @@ def guess_table(data: Path, found: str, target: list[str] | None, order_format: 
 
 
 class _Table:
-    """The columns of a table whose roles are being guessed."""
+    """The columns of a table, with their guessed roles."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class _Table:
         self.target = self._target(target)
 
     def fill(self) -> None:
-        """Set the options of the guess."""
+        """Fill in the options of the guess."""
         guess, when = self.guess, self.when
         for name, value in (("sequence", self.sequence), ("split_column", self.split)):
             if value is not None:
@@ -101,7 +101,7 @@ class _Table:
         elif when.columns:
             guess.comments.append(f"no order: each row is a sequence, and {one(when.columns)!r} is left out")
         features = self._features()
-        # Of a wide table every other column is a feature anyway, and the recipe stays short.
+        # In a wide table all other columns are features by default, which keeps the recipe short.
         others = [name for name in self.columns if name not in self._taken() and not is_row_number(name)]
         if len(features) <= _NAMED or set(features) != set(others):
             guess.options["features"] = features
@@ -112,7 +112,7 @@ class _Table:
         self._guess_labels()
 
     def _row_numbers(self) -> list[str]:
-        """Return the columns that number the rows, or name them one by one."""
+        """Return the columns with row numbers or unique row names."""
         found = []
         for name, values in self.columns.items():
             if name in self.when.columns or name == self.sequence:
@@ -212,9 +212,9 @@ class _Table:
             return
         if series:
             self.guess.missing = "forward_fill"
-            self.guess.comments.append(f"missing: {gaps} values are missing; each is the last one before it")
+            self.guess.comments.append(f"missing: {gaps} values are missing; each takes the last value before it")
         else:
-            self.guess.comments.append(f"{gaps} values are missing: cells at the end of a row are no steps")
+            self.guess.comments.append(f"{gaps} values are missing: empty cells at the end of a row are not steps")
 
     def _guess_labels(self) -> None:
         if self.guess.kind not in ("classification", "labelling"):
@@ -229,7 +229,7 @@ class _Table:
 
 
 def _head(data: Path, found: str, layout: Reading) -> tuple[dict[str, Any], np.ndarray]:
-    """Return the columns of the first rows of a table, and the numbers of these rows."""
+    """Return the columns of the first rows of a table, and their row numbers."""
     import pyarrow as pa
 
     names = table_columns(data, found, layout)
@@ -248,7 +248,7 @@ def _head(data: Path, found: str, layout: Reading) -> tuple[dict[str, Any], np.n
 
 
 def _without_numbers(columns: dict[str, Any], layout: Reading, delimiter: str) -> dict[str, Any]:
-    """Return the columns, those of unusual numbers as numbers: 1.234 is no date."""
+    """Return the columns with numbers in unusual notation converted, so that 1.234 is not read as a date."""
     reading, _ = guess_values(columns, layout, delimiter)
     if reading.is_plain and reading.missing_values is None:
         return columns
@@ -264,14 +264,14 @@ def _without_numbers(columns: dict[str, Any], layout: Reading, delimiter: str) -
 def _guess_sequence(
     columns: dict[str, Any], when: Times, target: list[str] | None, reading: Reading, guess: Guess
 ) -> str | None:
-    """Return the column of names of sequences: by its name, or because times repeat once for each of its values."""
+    """Return the column of sequence names: by its name, or because each time occurs once for each of its values."""
     name = named(columns, SEQUENCE)
     if name is not None and name not in when.columns:
         keys = words(columns[name], reading)
         if len(set(keys.tolist())) < len(keys):
             return name
         if not when.columns:
-            guess.comments.append("every row is a sequence, its columns are the steps")
+            guess.comments.append("every row is a sequence, and its columns are the steps")
         return None
     if not when.columns or len(np.unique(when.stamps)) == len(when.stamps) or guess_zone(when.stamps) is not None:
         return None
@@ -282,13 +282,13 @@ def _guess_sequence(
         if 1 < len(set(keys.tolist())) <= len(keys) // 2:
             pairs = set(zip(keys.tolist(), when.stamps.tolist(), strict=True))
             if len(pairs) == len(keys):
-                guess.comments.append(f"sequence: each time is there once for each {other!r}")
+                guess.comments.append(f"sequence: each time occurs once for each {other!r}")
                 return other
     return None
 
 
 def _keep_label_words(columns: dict[str, Any], reading: Reading, guess: Guess) -> None:
-    """Let classes such as none be classes, where the target has them and they are no rare slip."""
+    """Keep words such as none as classes if the target has them, unless they are rare."""
     if guess.kind not in ("classification", "labelling"):
         return
     kept = word_classes(columns[guess.options["target"]])

@@ -1,4 +1,4 @@
-"""Columns of dates and times, and the form in which they are written, for a first recipe."""
+"""Columns of dates and times and their format, for a first recipe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d"
           "%a, %d %b %Y", "%a %b %d %Y")  # fmt: skip
 _TIMES = ("%H:%M:%S", "%H:%M", "%H.%M.%S", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H:%M:%S%z", "%H:%M:%S %z",
           "%H:%M%z")  # fmt: skip
-# Clocks of these regions go back at different hours and days.
+# Regions whose clocks go back at different hours or days.
 _ZONES = ("Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago",
           "America/Denver", "America/Los_Angeles", "Australia/Sydney")  # fmt: skip
 _TELLING = re.compile(r"date|time|datum|zeit|stamp|fecha|hora|jour|day|year", re.IGNORECASE)
@@ -31,10 +31,10 @@ class Times:
     """Columns of times.
 
     Attributes:
-        columns: One, or a date and a time of day; [] when there is none.
+        columns: One, or a date and a time of day; [] if there is none.
         form: As `momentum_cli.data.files.Files.order_format`; None: numbers or ISO 8601.
         stamps: (m,) keys of the rows.
-        reasons: Why, a line each.
+        reasons: Reasons, one line each.
     """
 
     columns: list[str] = field(default_factory=list)
@@ -49,10 +49,10 @@ def guess_times(columns: dict[str, Any], path: Path, form: str | None = None) ->
     Args:
         columns: The first rows.
         path: For messages.
-        form: The form of dates where it is known; None: guessed.
+        form: The format of dates if known; None: guessed.
 
     Raises:
-        RecipeError: Day and month cannot be told apart, or the form is wrong.
+        RecipeError: Day and month cannot be told apart, or the format is wrong.
     """
     if form is not None:
         try:
@@ -73,7 +73,7 @@ def guess_times(columns: dict[str, Any], path: Path, form: str | None = None) ->
 
 
 def guess_zone(stamps: np.ndarray) -> str | None:
-    """Return a time zone in which clock times that are met twice are the doubled hour of autumn, or None."""
+    """Return a time zone in which repeated clock times are the repeated hour of autumn, or None."""
     if stamps.dtype.kind != "M" or len(np.unique(stamps)) == len(stamps):
         return None
     for zone in _ZONES:
@@ -128,20 +128,20 @@ def _two(date: str, clock: str, form: str, stamps: np.ndarray, why: str = "") ->
 
 def _of_numbers(values: Any, name: str, exactly: bool) -> Times | None:
     stamps, bad = times(values)
-    # A column such as the year repeats itself, and orders nothing alone.
+    # A column with repeated values, such as the year, is not an order by itself.
     if bad or (not exactly and stamps.dtype.kind != "M" and len(np.unique(stamps)) < len(stamps)):
         return None
-    return Times([name], None, stamps, [f"order: {name!r} numbers the steps or tells their time"])
+    return Times([name], None, stamps, [f"order: {name!r} numbers the steps or gives their times"])
 
 
 def _clock_column(columns: dict[str, Any], date: str) -> tuple[str, str] | None:
-    """Return the column of times of the day that goes with one of dates, and its form."""
+    """Return the column of times of day that belongs to a column of dates, and its format."""
     for name, values in columns.items():
         if name == date or not _is_text(values) or not numbers(values)[1]:
             continue
         import pyarrow as pa
 
-        # A time of day alone has no year; any will do to try it.
+        # A time of day has no date, so any date will do for a trial.
         day = pa.array(["2000-01-01"] * len(values))
         likely = [form for form in _TIMES if looks_like(str(values[0].as_py()), form)]
         for form in likely:
@@ -151,7 +151,7 @@ def _clock_column(columns: dict[str, Any], date: str) -> tuple[str, str] | None:
 
 
 def _forms(values: Any) -> list[str]:
-    """Return the forms that read a sample of a column."""
+    """Return the formats that read a sample of a column."""
     sample = values.slice(0, _SAMPLE)
     every = [
         *_DATES,
@@ -162,7 +162,7 @@ def _forms(values: Any) -> list[str]:
 
 
 def _read(texts: list[Any], form: str) -> np.ndarray | None:
-    """Return the times of columns when every row has one of a form, else None."""
+    """Return the times of columns if every row has the given format, else None."""
     seconds, nanoseconds, good = parsed(joined_texts(texts), form)
     if not good.all() or not len(good):
         return None
@@ -173,7 +173,7 @@ def _read(texts: list[Any], form: str) -> np.ndarray | None:
 
 
 def _chosen(texts: list[Any], forms: list[str], name: str, path: Path) -> tuple[str, str]:
-    """Return the form of a column and why, where several read it: the one that makes the steps even.
+    """Return the format of a column, and why: of several possible ones, that with the most even steps.
 
     Raises:
         RecipeError: Day and month cannot be told apart.
@@ -189,11 +189,11 @@ def _chosen(texts: list[Any], forms: list[str], name: str, path: Path) -> tuple[
         shown = " or ".join(repr(form) for form in forms)
         text = f"{path}: column {name!r}: day and month of {_shown(texts[0])} cannot be told apart"
         raise RecipeError(f"{text}; choose with --order-format {shown}")
-    return best, f"; the steps are even in this form, and not in {second!r}"
+    return best, f"; the steps are even in this format, and not in {second!r}"
 
 
 def _unevenness(stamps: np.ndarray | None) -> tuple[float, float]:
-    """Return the share of steps that are not the usual one, in fifths, and how many times that the longest is."""
+    """Return the share of steps other than the usual one, in fifths, and the longest step as a multiple of it."""
     steps = np.diff(np.unique(stamps)).astype(np.float64) if stamps is not None else np.empty(0)
     if not len(steps):
         return 1.0, 1.0

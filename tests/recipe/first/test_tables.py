@@ -314,7 +314,7 @@ SERIES = [
         target="failure",
         kind="labelling",
         labels=("0", "1"),
-        reasons=("each time is there once for each 'machine'",),
+        reasons=("each time occurs once for each 'machine'",),
     ),
 ]  # fmt: skip
 
@@ -428,4 +428,4 @@ def test_day_and_month_are_told_apart_by_even_steps(tmp_path: Path) -> None:
     path.write_text(lines("Date,y", lambda s: f"{day(s):%d/%m/%Y},{wave(s)}", 12), encoding="utf-8")
     written = write_first_recipe(path, tmp_path / "r.yaml")
     assert load_recipe(written).task.options["order_format"] == "%d/%m/%Y"
-    assert any("the steps are even in this form" in reason for reason in reasons_of(written))
+    assert any("the steps are even in this format" in reason for reason in reasons_of(written))
