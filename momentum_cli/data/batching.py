@@ -1,8 +1,8 @@
 """Groups: the sequences of an optimizer step or of a part of an evaluation.
 
 A group is an index tensor for `Sequences.batch`: (B,) sequences, or (B, T) positions of B streams of a text, see
-`momentum_cli.data.language.windows`. Each is a pure function of its arguments, so a resume in the middle of an epoch
-is exact without storing any.
+`momentum_cli.data.language.windows`. Groups are pure functions of their arguments, so a resume in the middle of an
+epoch is exact without storing them.
 
 Axes: n sequences of a split, B of a group.
 """
@@ -22,22 +22,22 @@ class Groups(Protocol):
     """The optimizer steps of an epoch.
 
     Attributes:
-        steps: Optimizer steps of an epoch, the same in all.
-        longest: T, the largest number of steps that a batch may have.
+        steps: Optimizer steps per epoch, the same in all epochs.
+        longest: T, the largest number of time steps of a batch.
     """
 
     steps: int
     longest: int
 
     def group(self, epoch: int, step: int) -> Tensor:
-        """Return the index of a step, 0 … steps - 1, of an epoch, over all processes."""
+        """Return the group of a step in [0, steps - 1] of an epoch, over all processes."""
 
     def rate(self, epoch: int, step: int) -> float:
         """Return the factor on the learning rate of that step."""
 
 
 class Windows(Protocol):
-    """Windows in which a text is trained on, such as the section ``train.bptt`` of a recipe."""
+    """Windows of a text for training, such as the section ``train.bptt`` of a recipe."""
 
     @property
     def length(self) -> int:
@@ -45,17 +45,17 @@ class Windows(Protocol):
 
     @property
     def variable(self) -> bool:
-        """Whether the lengths are drawn anew each epoch, around `length`."""
+        """True if the lengths are drawn around `length` for each epoch."""
 
 
 class ShuffledGroups:
     """Sequences in a new order each epoch; see `training_order`. The last group may be smaller.
 
     Args:
-        lengths: (n,) int64 on the CPU, steps of each sequence; None when all have the same.
+        lengths: (n,) int64 on the CPU, steps of each sequence; None if all are equal.
         count: n, >= 1.
         longest: T, steps of the longest sequence.
-        size: Sequences of a group, >= 1.
+        size: Sequences per group, >= 1.
         seed: Training seed.
     """
 
@@ -80,11 +80,11 @@ class ShuffledGroups:
 
 
 class Separate(Protocol):
-    """Sequences that have nothing to do with one another: a `Sequences` is this and its own data."""
+    """Independent sequences: the part of `Sequences` that does not depend on how they are stored."""
 
     @property
     def lengths(self) -> Tensor | None:
-        """(n,) int64 on the CPU, valid steps of each sequence; None when all have the same."""
+        """(n,) int64 on the CPU, valid steps of each sequence; None if all are equal."""
 
     @property
     def longest(self) -> int:
@@ -99,7 +99,7 @@ class Separate(Protocol):
         return False
 
     def training_groups(self, size: int, seed: int, windows: Windows | None = None) -> Groups:
-        """Return groups of `size` sequences, in a new order each epoch; windows are for texts and not used."""
+        """Return groups of `size` sequences, in a new order each epoch; `windows` is for texts and not used."""
         return ShuffledGroups(self.lengths, len(self), self.longest, size, seed)
 
     def evaluation_groups(self, size: int) -> Iterator[Tensor]:
@@ -120,10 +120,10 @@ def check_seed(name: str, seed: int) -> None:
 
 
 def stream(*key: int | str) -> torch.Generator:
-    """Return the CPU generator of `key`: different keys give unrelated streams.
+    """Return the CPU generator for `key`; different keys give unrelated streams.
 
     The seed is the first 32 bits of the SHA-256 of the key, so that (seed 1, epoch 2) and (seed 2, epoch 1), or
-    neighbouring seeds, do not share a sequence.
+    adjacent seeds, do not share a stream.
     """
     import torch
 
@@ -140,7 +140,7 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
         epoch: number of the epoch, >= 0.
 
     Returns:
-        (n,) int64 on the CPU; the same for the same arguments, whatever happened before.
+        (n,) int64 on the CPU; the same for the same arguments.
     """
     import torch
 
@@ -148,26 +148,26 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
 
 
 POOL = 64
-"""Groups whose sequences are sorted by length together: enough that a group is even, few enough that it is random."""
+"""Groups that are sorted by length together: enough for groups of even length, few enough to stay random."""
 
 
 def training_order(lengths: Tensor | None, n: int, group_size: int, seed: int, epoch: int) -> Tensor:
-    """Return the order in which the sequences of a split are drawn in one epoch, those of like length together.
+    """Return the order in which the sequences of a split are drawn in one epoch, those of similar length together.
 
-    Sequences of one length come as in `epoch_order`. Otherwise the groups of an optimizer step are made even, so that
-    little is padded: that order is cut into pools of `POOL` groups, each pool sorted by length and cut into groups, and
-    the groups are shuffled. A last group that is not full stays last. Every sequence is drawn once an epoch.
+    Sequences of equal length are ordered as in `epoch_order`. Otherwise that order is cut into pools of `POOL` groups,
+    each pool is sorted by length and cut into groups, and the groups are shuffled, so that little is padded. A last
+    group that is not full stays last. Every sequence is drawn once per epoch.
 
     Args:
-        lengths: (n,) int64, steps of each sequence; None when all have the same.
+        lengths: (n,) int64, steps of each sequence; None if all are equal.
         n: number of sequences, >= 1.
-        group_size: sequences of an optimizer step, >= 1.
+        group_size: sequences per optimizer step, >= 1.
         seed: training seed, >= 0.
         epoch: number of the epoch, >= 0.
 
     Returns:
-        (n,) int64 on the CPU; the same for the same arguments, whatever happened before, so a resume in the middle of
-        an epoch continues with the same groups.
+        (n,) int64 on the CPU; the same for the same arguments, so a resume in the middle of an epoch continues with the
+        same groups.
     """
     import torch
 
@@ -184,19 +184,19 @@ def training_order(lengths: Tensor | None, n: int, group_size: int, seed: int, e
 def stratified_holdout(classes: Tensor, held: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Hold out `held` sequences so that each class keeps its share.
 
-    Class c with n_c of n sequences gives held * n_c / n of them, rounded down; the sequences still missing come from
-    the classes with the largest remainders (the lower class first when equal).
+    Class c with n_c of n sequences contributes held * n_c / n of them, rounded down; the remaining ones come from the
+    classes with the largest remainders (of equal ones, from the lower class).
 
     Args:
         classes: (n,) int64.
         held: number to hold out, in [1, n - 1].
-        generator: decides which sequences.
+        generator: selects the sequences.
 
     Returns:
-        Indices (n - held,) that are kept and (held,) that are held out, each ascending.
+        Indices (n - held,) of the kept sequences and (held,) of those held out, each ascending.
 
     Raises:
-        ValueError: `held` is out of range.
+        ValueError: `held` is outside its range.
     """
     import torch
 
@@ -208,7 +208,7 @@ def stratified_holdout(classes: Tensor, held: int, generator: torch.Generator) -
     extra = torch.argsort(remainder, descending=True, stable=True)[: held - int(quota.sum())]
     quota[extra] += 1
     shuffled = torch.randperm(n, generator=generator)
-    # The first of each class in shuffled order, which a stable sort by class keeps.
+    # Take the first ones of each class in shuffled order, which a stable sort by class preserves.
     by_class = shuffled[torch.argsort(classes[shuffled], stable=True)]
     place_in_class = torch.arange(n) - (counts.cumsum(0) - counts).repeat_interleave(counts)
     chosen = torch.zeros(n, dtype=torch.bool)

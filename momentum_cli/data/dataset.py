@@ -1,8 +1,8 @@
-"""The data set that a task hands to the training engine: its splits, and the meaning of the numbers in them.
+"""The data set that a task gives to training: its splits, and the meaning of their numbers.
 
 Axes: `n` sequences of a split, `B` sequences of a batch, `T` time steps, `D` input channels.
 
-`torch` is imported for type checking only: a recipe can be parsed, listed and validated without waiting for it.
+`torch` is imported for type checking only, so that recipes can be parsed, listed and validated without it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NOT_SCORED = -100
-"""Class of a step that counts neither in the loss nor in the metric (`ignore_index` of torch's cross-entropy)."""
+"""Class of a step that counts neither in the loss nor in metrics (`ignore_index` of torch's cross-entropy)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Batch:
         inputs: (B, T, D) float32.
         targets: int64 classes, (B,) or (B, T), `NOT_SCORED` (-100) where a step does not count; or float32 values,
             (B,), (B, K) or, per step, (B, T, K), NaN where a value does not count.
-        lengths: (B,) int64 on the CPU, or None when every sequence has T steps.
+        lengths: (B,) int64 on the CPU, or None if every sequence has T steps.
     """
 
     inputs: Tensor
@@ -65,11 +65,11 @@ class Naive(Protocol):
 
 
 class Sequences(Protocol):
-    """The interface of a split for training, evaluation and export, wherever its numbers are stored."""
+    """The interface of a split for training, evaluation and export, however it is stored."""
 
     @property
     def lengths(self) -> Tensor | None:
-        """(n,) int64 on the CPU, valid steps of each sequence; None when all have the same."""
+        """(n,) int64 on the CPU, valid steps of each sequence; None if all are equal."""
 
     @property
     def longest(self) -> int:
@@ -93,19 +93,19 @@ class Sequences(Protocol):
 
     @property
     def carried(self) -> bool:
-        """Whether state is carried from one group to the next, of an epoch or of an evaluation."""
+        """True if state is carried from one group to the next, within an epoch or an evaluation."""
 
     def training_groups(self, size: int, seed: int, windows: Windows | None = None) -> Groups:
         """Return the groups of optimizer steps.
 
         Args:
-            size: Sequences, or parallel streams of a text, of an optimizer step over all processes, >= 1.
+            size: Sequences, or parallel streams of a text, per optimizer step over all processes, >= 1.
             seed: Training seed.
-            windows: Of a text; None where there is none.
+            windows: Windows of a text; None for other data.
         """
 
     def evaluation_groups(self, size: int) -> Iterator[Tensor]:
-        """Yield groups that together hold everything once and in order, `size` sequences or streams at a time."""
+        """Yield groups of `size` sequences or streams that cover everything once and in order."""
 
 
 def scored_terms(targets: Tensor) -> Tensor:
@@ -116,18 +116,18 @@ def scored_terms(targets: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Split(Separate):
-    """The sequences of one split, whole in memory: a `Sequences`.
+    """The sequences of one split in memory; implements `Sequences`.
 
     Args:
-        inputs: (n, T, D) float32, or uint8 which `batch` turns into float32 and multiplies by `scale`. Bytes make a
-            batch a quarter of the memory traffic, and all of MNIST 47 MB instead of 188 MB.
+        inputs: (n, T, D) float32, or uint8, which `batch` converts to float32 and multiplies by `scale`. Bytes reduce
+            the memory traffic of a batch to a quarter, and MNIST from 188 MB to 47 MB.
         targets: (n,) int64 classes, (n,) float32 values, or (n, T) int64 classes per step, `NOT_SCORED` (-100) where a
             step does not count.
         scale: factor applied to uint8 inputs; 1 for float32.
-        lengths: (n,) int64 on the CPU, valid steps of each sequence; None: all T.
+        lengths: (n,) int64 on the CPU, valid steps of each sequence; None if all have T.
 
     Raises:
-        ValueError: the tensors disagree in the number of sequences, or float inputs come with a scale.
+        ValueError: the tensors differ in the number of sequences, or float inputs have a scale.
     """
 
     inputs: Tensor
@@ -161,10 +161,10 @@ class Split(Separate):
         return scored_terms(self.targets).cpu()
 
     def batch(self, index: Tensor) -> Batch:
-        """Take the sequences `index`: one gather and, for uint8, one conversion; no work per sequence in Python.
+        """Return the sequences `index`: one gather and, for uint8, one conversion; no work per sequence in Python.
 
         Args:
-            index: (B,) int64, each in [0, n); best on the CPU, it is moved to the data when they are elsewhere.
+            index: (B,) int64, each in [0, n), preferably on the CPU; it is moved to the device of the data.
 
         Returns:
             Batch with inputs (B, T, D) float32 on the device of the split.
@@ -178,7 +178,7 @@ class Split(Separate):
         return Batch(inputs, self.targets.index_select(0, there), lengths)
 
     def to(self, device: torch.device | str) -> Split:
-        """Return the split with inputs and targets on `device`; lengths stay on the CPU, where packing wants them."""
+        """Return the split with inputs and targets on `device`; lengths stay on the CPU, where packing needs them."""
         return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
 
     def head(self, count: int) -> Split:
@@ -252,7 +252,7 @@ class Dataset:
 class Task(Protocol):
     """The base of every task: a frozen dataclass of its recipe options that can load its data.
 
-    What has a body here serves a task whose data are embedded or generated; one that reads files says more.
+    The methods with a body here suit tasks with embedded or generated data; tasks that read files override them.
     """
 
     @property
@@ -265,7 +265,7 @@ class Task(Protocol):
         return (METRICS[self.metrics[0]].of,)
 
     def sizes(self) -> Sizes | None:
-        """Return the sizes of its data where the options tell them, or None where only the data do."""
+        """Return the sizes of its data if the options determine them, else None."""
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
         """Load or generate the data.
@@ -280,7 +280,7 @@ class Task(Protocol):
 
     @classmethod
     def availability(cls, data_dir: Path) -> str:
-        """Say, in words for `momentumrnn doctor`, if the data are there; nothing is downloaded.
+        """Describe for `momentumrnn doctor` if the data are available; nothing is downloaded.
 
         Args:
             data_dir: folder of data sets.
@@ -288,7 +288,7 @@ class Task(Protocol):
         return "ready, needs no files"
 
     def source(self, data_dir: Path | None = None) -> Path | None:
-        """Return the user's file or folder that the task reads; None: it reads none.
+        """Return the user's file or folder that the task reads, or None.
 
         Raises:
             DataError: it does not exist.
@@ -296,7 +296,7 @@ class Task(Protocol):
         return None
 
     def describe(self, data_dir: Path | None = None) -> dict[str, Any]:
-        """Return what `momentumrnn data describe` shows of the source before its splits, JSON-able.
+        """Return the facts about the source that `momentumrnn data describe` shows before the splits, JSON-able.
 
         Raises:
             DataError: the source is missing or cannot be read.
@@ -320,10 +320,10 @@ def find_data(path: str, data_dir: Path | None) -> Path:
     """Return the user's file or folder that the option ``path`` of a task names.
 
     Raises:
-        DataError: It does not exist; the message names the places that were tried.
+        DataError: It does not exist; the message names the paths that were tried.
     """
     wanted, folder = Path(path).expanduser(), data_dir or default_data_dir()
-    # A run that was moved to another machine finds its file by name in the folder of data sets.
+    # After a move to another machine, a run finds its file by name in the folder of data sets.
     places = [wanted, folder / wanted.name] if wanted.is_absolute() else [folder / wanted, wanted]
     for place in places:
         if place.exists():
@@ -335,7 +335,7 @@ def find_data(path: str, data_dir: Path | None) -> Path:
 
 
 def default_data_dir() -> Path:
-    """Return the folder for data sets when none is given: $MOMENTUMRNN_DATA, else `cache_dir`."""
+    """Return the default folder for data sets: $MOMENTUMRNN_DATA, else `cache_dir`."""
     chosen = os.environ.get("MOMENTUMRNN_DATA")
     return Path(chosen).expanduser() if chosen else cache_dir()
 

@@ -20,7 +20,7 @@ MD5 = "35fa292850aefdac88ea117403394609"
 TEST_SIZE = 360
 """A fifth of 1,797, rounded up: the customary 1,437 / 360."""
 TEST_SEED = 0
-"""Fixed, so that test accuracies of all runs are of the same 360 images; `split_seed` moves the validation set only."""
+"""Fixed, so that all runs are tested on the same 360 images; `split_seed` changes only the validation set."""
 TRAIN_SIZE = 1797 - TEST_SIZE
 PIXELS = 64
 LICENCE = (
@@ -33,18 +33,18 @@ LICENCE = (
 class Digits(Task):
     """Classify 8x8 digits read a few pixels at a time.
 
-    The file holds no division into training and test images, so one is fixed here: 360 test images drawn with seed 0,
-    the classes in proportion, 1,437 for training, of which `validation` are held out. Pixels 0 … 16 become 0 … 1.
+    The file has no training and test split, so one is fixed here: 360 test images drawn with seed 0, the classes in
+    proportion, and 1,437 for training, of which `validation` are held out. Pixels 0 to 16 are scaled to 0 to 1.
 
     Args:
         pixels_per_step: 1, 2, 4, 8, 16, 32 or 64; 8 is one row per step (T = 8), 1 is pixel by pixel (T = 64).
         validation: training images held out, in [1, 1436], or "none".
-        split_seed: which images are held out, in [0, 2**32).
+        split_seed: selects the images held out, in [0, 2**32).
         permutation_seed: reads the 64 pixels in one random order, the same for every image and drawn from this seed as
             that of `momentum_cli.data.mnist.PermutedMNIST` is, in [0, 2**32); None reads them row by row.
 
     Raises:
-        ValueError: an option is out of its range.
+        ValueError: an option is outside its range.
 
     Reference: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998. The 1,797 images are UCI's own
     test file, with writers absent from its training file; a random division of it mixes writers, so accuracies here
@@ -64,7 +64,7 @@ class Digits(Task):
             check_seed("permutation_seed", self.permutation_seed)
 
     def sizes(self) -> Sizes:
-        """Return the sizes of the data, which follow from the options."""
+        """Return the sizes of the data, which the options determine."""
         return pixel_sizes(PIXELS, self.pixels_per_step, self.validation, TRAIN_SIZE)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:

@@ -1,4 +1,4 @@
-"""Download of a file of known content: verified in memory, then renamed into place, never partial under its name."""
+"""Download of a file with known content: verified in memory, then renamed into place, never partial under its name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from momentum_cli.progress import DownloadProgress
 
 TIMEOUT_SECONDS = 30.0
-"""Longest silence of a server; without it a stalled mirror would hang a batch job for ever."""
+"""Timeout of a server; without it a stalled mirror would hang a batch job forever."""
 CHUNK = 1 << 16
 
 
@@ -29,7 +29,7 @@ def gunzip(content: bytes, limit: int) -> bytes:
     """Return the decompressed `content`.
 
     Raises:
-        OSError: damaged, cut short, or longer than `limit` bytes when decompressed.
+        OSError: `content` is damaged, cut short, or longer than `limit` bytes when decompressed.
     """
     inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
@@ -62,24 +62,24 @@ def _get(url: str, name: str, limit: int, progress: DownloadProgress) -> bytes:
 def fetch_gzipped(
     urls: Sequence[str], target: Path, *, archive_md5: str, content_md5: str, size: int, progress: DownloadProgress
 ) -> None:
-    """Fetch a gzip file, and leave its decompressed content at `target`.
+    """Fetch a gzip file, and write its decompressed content to `target`.
 
-    The URLs are tried in turn. Content is written to a temporary name next to `target` and renamed when complete and on
-    disk; a process killed at any moment leaves `target` absent or right, and processes doing the same thing at the
-    same time replace one right file with another.
+    The URLs are tried in turn. Content is written under a temporary name next to `target` and renamed when complete and
+    on disk; a process killed at any moment leaves `target` absent or correct, and concurrent processes replace one
+    correct file with another.
 
     Args:
-        urls: where the gzip file can be had.
+        urls: addresses of the gzip file.
         target: final path of the decompressed file; its folder exists.
         archive_md5, content_md5: MD5 of the gzip file and of its content.
         size: bytes of the content.
         progress: receives the bytes so far.
 
     Raises:
-        ConnectionError: no URL gave the file; the message has one line a URL.
+        ConnectionError: no URL provided the file; the message has one line per URL.
         OSError: `target` cannot be written.
     """
-    # gzip adds at most 5 bytes per block of 16 KiB to data that it cannot compress: more cannot be the file
+    # gzip adds at most 5 bytes per block of 16 KiB to incompressible data, so a longer file is not ours
     limit = size + size // 1000 + 64
     failures = []
     for url in urls:
@@ -90,7 +90,7 @@ def fetch_gzipped(
             content = gunzip(archive, size)
             if md5(content) != content_md5:
                 raise OSError(f"content is damaged (MD5 {md5(content)} instead of {content_md5})")
-        except (OSError, http.client.HTTPException, ValueError) as error:  # URLError and time-outs are OSErrors
+        except (OSError, http.client.HTTPException, ValueError) as error:  # URLError and timeouts are OSErrors
             failures.append(f"{url}: {error or type(error).__name__}")
             continue
         _write_atomically(target, content)
@@ -117,8 +117,8 @@ def _write_atomically(target: Path, content: bytes) -> None:
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Let one process at a time download into `folder`; the others wait and then find the files.
 
-    Only saves traffic (several ranks, several benchmark jobs): where the system or the file system has no such lock,
-    every process downloads for itself, which is safe too. The lock ends with its process, however that ends.
+    This only saves traffic (several ranks, several benchmark jobs): if the system or the file system has no such lock,
+    every process downloads for itself, which is safe too. The lock ends with its process, even if it is killed.
     """
     try:
         import fcntl
@@ -132,7 +132,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         except OSError:  # e.g. a network file system without locks
             pass
         else:
-            # left by a process that was killed: the lock says that nobody is writing now
+            # left by a killed process: because of the lock, nobody is writing now
             for orphan in folder.glob(".*.part"):
                 orphan.unlink(missing_ok=True)
         yield

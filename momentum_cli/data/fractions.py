@@ -9,7 +9,7 @@ def check_fractions(validation: float, test: float) -> None:
     """Check the options `validation_fraction`, in [0, 1), and `test_fraction`, in (0, 1).
 
     Raises:
-        ValueError: One is out of its range, or nothing is left to train on.
+        ValueError: One is outside its range, or nothing is left for training.
     """
     if not 0.0 <= validation < 1.0:
         raise ValueError(refuse("validation_fraction", validation, "be in [0, 1)"))

@@ -1,9 +1,9 @@
 """MNIST read as a sequence of pixels, in scan order or under one fixed permutation.
 
 The files are the four original IDX files, where torchvision keeps them: `data_dir/MNIST/raw`. They are read and
-verified here rather than by `torchvision.datasets.MNIST`, which checks that files exist but not what is in them,
-prefers an old `processed` folder if one exists, and downloads straight to the final names. Addresses and checksums of
-the downloads are those of torchvision.
+verified here rather than by `torchvision.datasets.MNIST`, which checks that files exist but not their content, prefers
+an old `processed` folder if one exists, and downloads directly to the final names. Addresses and checksums of the
+downloads are torchvision's.
 """
 
 from __future__ import annotations
@@ -59,16 +59,16 @@ FILES: dict[str, IdxFile] = {
 class MNIST(Task):
     """Classify 28x28 digits read pixel by pixel (T = 784) or several pixels per step.
 
-    Pixels 0 … 255 become 0 … 1, without normalisation. The validation set is held out of the 60,000 training images,
-    the classes in proportion; the 10,000 test images are the original ones.
+    Pixels 0 to 255 are scaled to 0 to 1, without normalisation. The validation set is held out of the 60,000 training
+    images, the classes in proportion; the 10,000 test images are the original ones.
 
     Args:
         pixels_per_step: a divisor of 784; 1 is pixel by pixel, 28 is one row per step.
-        validation: training images held out, in [1, 59999], or "none": all 60,000 are trained on.
-        split_seed: which images are held out, in [0, 2**32).
+        validation: training images held out, in [1, 59999], or "none" to train on all 60,000.
+        split_seed: selects the images held out, in [0, 2**32).
 
     Raises:
-        ValueError: an option is out of its range.
+        ValueError: an option is outside its range.
 
     Reference: Le, Jaitly and Hinton, A Simple Way to Initialize Recurrent Networks of Rectified Linear Units,
     arXiv 1504.00941, section 4.2 (pixel-by-pixel MNIST); LeCun, Bottou, Bengio and Haffner, Proc. IEEE 86(11), 1998.
@@ -84,19 +84,19 @@ class MNIST(Task):
         check_options(self.pixels_per_step, 784, self.validation, TRAIN_SIZE, self.split_seed)
 
     def sizes(self) -> Sizes:
-        """Return the sizes of the data, which follow from the options."""
+        """Return the sizes of the data, which the options determine."""
         return pixel_sizes(784, self.pixels_per_step, self.validation, TRAIN_SIZE)
 
     @classmethod
     def availability(cls, data_dir: Path) -> str:
-        """Say if the four files are there and whole."""
+        """Describe if the four files are present and complete."""
         raw = data_dir / "MNIST" / "raw"
         absent = [name for name in FILES if not (raw / name).is_file()]
         damaged = [name for name in FILES if name not in absent and md5((raw / name).read_bytes()) != FILES[name].md5]
         if damaged:
-            return f"damaged: {', '.join(damaged)} in {raw}; delete them, they are downloaded at the next use"
+            return f"damaged: {', '.join(damaged)} in {raw}; delete them, and the next use downloads them again"
         if absent:
-            return f"not there: {', '.join(absent)}; downloaded to {raw} at the first use"
+            return f"missing: {', '.join(absent)}; the first use downloads them to {raw}"
         return "ready"
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
@@ -123,9 +123,9 @@ class PermutedMNIST(MNIST):
         permutation_seed: determines the order, in [0, 2**32).
 
     Raises:
-        ValueError: an option is out of its range.
+        ValueError: an option is outside its range.
 
-    Reference: as for MNIST. The literature fixes one permutation but not a common one.
+    Reference: as for MNIST. Each paper fixes one permutation, but not all the same.
     """
 
     permutation_seed: int = 0
@@ -169,7 +169,7 @@ def _missing(raw: Path) -> list[str]:
 
 
 def _download(raw: Path, missing: Sequence[str], progress: DownloadProgress) -> None:
-    # imported here: torchvision takes seconds to import, and only a first run needs it
+    # imported here, because torchvision takes seconds to import and only a first run needs it
     from torchvision.datasets import MNIST as Published  # type: ignore[import-untyped]  # noqa: N811
 
     archives = dict(Published.resources)
@@ -194,7 +194,7 @@ def _download(raw: Path, missing: Sequence[str], progress: DownloadProgress) -> 
 
 
 def read_idx(raw: Path, name: str) -> Tensor:
-    """Read and verify one of `FILES`; its gzip file is read when that is the only one. Nothing is written.
+    """Read and verify one of `FILES`, or its gzip file if there is only that. Nothing is written.
 
     Returns:
         uint8 tensor of the file's shape.
@@ -231,7 +231,7 @@ def read_idx(raw: Path, name: str) -> Tensor:
 
 
 def _read(path: Path, size: int) -> bytearray:
-    content = bytearray(size + 1)  # one byte more shows a file that is too long, without reading all of it
+    content = bytearray(size + 1)  # one more byte reveals a file that is too long, without reading all of it
     with path.open("rb") as file:
         filled = 0
         with memoryview(content) as view:

@@ -24,7 +24,7 @@ def check_options(
 
     Raises:
         ValueError: pixels_per_step does not divide `pixels`, validation is neither "none" nor in [1, train_size - 1],
-            or the seed is out of range.
+            or the seed is outside its range.
     """
     if pixels_per_step < 1 or pixels % pixels_per_step:
         divisors = ", ".join(str(d) for d in range(1, pixels + 1) if pixels % d == 0)
@@ -90,7 +90,7 @@ def pixel_dataset(
         pixels_per_step: D.
         permutation: (P,) int64 or None.
         validation: number of training images held out, the classes in proportion, or "none".
-        split_seed: decides which are held out.
+        split_seed: selects the images held out.
         licence: licence and source.
 
     Returns:

@@ -10,9 +10,9 @@ from typing import Any
 from momentum_cli.errors import DataError
 
 SHOWN = 20
-"""Rows that are kept of each problem; the others are counted."""
+"""Number of rows kept per problem; the others are only counted."""
 ROW_BITS = 40
-"""Bits of the number of a row; that of its file, where there are several, stands above them."""
+"""Bits of the number of a row; with several files, the bits above hold the number of the file."""
 
 
 @dataclass
@@ -21,11 +21,11 @@ class Problem:
 
     Attributes:
         code: A word for programs: missing, not_a_number, duplicate_time, two_splits, …
-        text: The mistake, for people.
-        rows: Its first rows, numbered as the file's own tools do (see docs/data.md); empty when rows have no meaning.
+        text: The mistake in words.
+        rows: Its first rows, numbered as the file's own tools do (see docs/data.md); empty if rows have no meaning.
         count: Number of rows.
         column: The column, or None.
-        sequence: The sequence, when it is one.
+        sequence: The sequence, if it is only one.
         warning: It is no mistake: the data are read and trained on as they are.
     """
 
@@ -67,7 +67,7 @@ class Problems:
         self._no_numbers: set[tuple[tuple[str | None, str], int]] = set()
         self._counts: Counter[tuple[str, str | None]] = Counter()
         self.files: list[str] = []
-        """Names of several files, whose numbers stand above those of rows."""
+        """Names of several files, whose numbers are in the bits above the row's."""
         self.sequences: set[str] = set()
         """Names of the sequences with mistakes."""
 
@@ -81,7 +81,7 @@ class Problems:
 
     @property
     def all(self) -> list[Problem]:
-        """Every problem, in the order in which they were met."""
+        """Every problem, in the order in which they were found."""
         return list(self._found.values())
 
     def add(
@@ -95,7 +95,7 @@ class Problems:
         group: str | None = None,
         warning: bool = False,
     ) -> None:
-        """Take in a mistake.
+        """Add a mistake.
 
         Args:
             code: See `Problem`.
@@ -131,7 +131,7 @@ class Problems:
         if code == "not_a_number":
             self._no_numbers.update((where, row) for row in places)
         elif code == "missing" and places:
-            # A value that is not a number counts as missing later; it has been named already.
+            # A value that is not a number counts as missing later, but has been reported already.
             places = [row for row in places if (where, row) not in self._no_numbers]
             if not places:
                 return

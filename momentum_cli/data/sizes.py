@@ -1,4 +1,4 @@
-"""Sizes of a data set: what a model and a batch are built for."""
+"""Sizes of a data set, for building a model and a batch."""
 
 from __future__ import annotations
 

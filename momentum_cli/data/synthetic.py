@@ -1,4 +1,4 @@
-"""The adding and the copying problem: long-memory tasks that are generated, not read.
+"""The adding and the copying problem: generated long-memory tasks.
 
 Axes: `n` sequences, `T` time steps, `D` input channels.
 
@@ -47,7 +47,7 @@ class Adding(Task):
         data_seed: seed of the data, in [0, 2**32), apart from the training seed.
 
     Raises:
-        ValueError: an option is out of its range.
+        ValueError: an option is outside its range.
 
     Reference: Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9(8), 1997, section 5.4, in the
     form of Arjovsky, Shah and Bengio, ICML 2016, section 4.2, that is in use since (values in [0, 1) instead of
@@ -129,7 +129,7 @@ class Copying(Task):
         data_seed: seed of the data, in [0, 2**32), apart from the training seed.
 
     Raises:
-        ValueError: an option is out of its range.
+        ValueError: an option is outside its range.
 
     Reference: Arjovsky, Shah and Bengio, Unitary Evolution Recurrent Neural Networks, ICML 2016, section 4.1
     (S = 8, K = 10). The output has S + 1 classes: the delimiter is never an answer.

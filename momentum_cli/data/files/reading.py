@@ -33,7 +33,7 @@ class Reading:
             them stands for every way of writing it.
 
     Raises:
-        ValueError: A value is out of its range.
+        ValueError: A value is outside its range.
     """
 
     delimiter: str | None = None
@@ -70,7 +70,7 @@ class Reading:
         """Return the reading that a recipe describes.
 
         Raises:
-            ValueError: A key is unknown, or a value out of its range.
+            ValueError: A key is unknown, or a value outside its range.
         """
         given = {key: value for key, value in (csv or {}).items() if value is not None}
         allowed = [field.name for field in dataclasses.fields(cls) if field.name != "missing_values"]

@@ -82,7 +82,7 @@ class Files(Task):
         samples_per_step: WAV: samples that are one step, >= 1.
 
     Raises:
-        ValueError: An option is out of its range, or contradicts another one.
+        ValueError: An option is outside its range, or contradicts another one.
     """
 
     path: str

@@ -40,7 +40,7 @@ class Language(Task):
         max_size: Size of the vocabulary, >= 2; less frequent tokens become ``<unk>``. None: no limit.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is outside its range.
     """
 
     level: Level = "character"

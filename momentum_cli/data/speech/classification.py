@@ -46,7 +46,7 @@ class SpeechClassify(Task):
         num_workers: Threads that compute the frames, >= 1; None: one per core.
 
     Raises:
-        ValueError: An option is out of its range, or contradicts another one.
+        ValueError: An option is outside its range, or contradicts another one.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")

@@ -41,7 +41,7 @@ class Features:
             they are read.
 
     Raises:
-        ValueError: A value is out of its range, or a mel channel would have no bin.
+        ValueError: A value is outside its range, or a mel channel would have no bin.
 
     Reference: Wisdom, Powers, Hershey, Le Roux and Atlas, Full-Capacity Unitary Recurrent Neural Networks,
     NeurIPS 2016, section 4.4, and their code (stft_mc: the zeros; data_transform logmag: dB and floor).

@@ -43,7 +43,7 @@ def check_division(task: DivisionOptions) -> None:
     """Check path, pattern, division and workers.
 
     Raises:
-        ValueError: An option is out of its range, or the pattern lacks the field that the division needs.
+        ValueError: An option is outside its range, or the pattern lacks the field that the division needs.
     """
     from momentum_cli.data.speech.listing import pattern_fields
 

@@ -54,7 +54,7 @@ class Speech(Task):
         num_workers: Threads that compute the frames, >= 1; None: one per core.
 
     Raises:
-        ValueError: An option is out of its range, or contradicts another one.
+        ValueError: An option is outside its range, or contradicts another one.
 
     Reference: Wisdom, Powers, Hershey, Le Roux and Atlas, Full-Capacity Unitary Recurrent Neural Networks,
     NeurIPS 2016, section 4.4; Nguyen, Baraniuk, Bertozzi, Osher and Wang, MomentumRNN, NeurIPS 2020, table 2.
