@@ -1,4 +1,4 @@
-"""NPZ and NPY files, read one sequence, or one stretch of a series, at a time.
+"""NPZ and NPY files, read one sequence, or one section of a series, at a time.
 
 Axes: n sequences, t steps, D features, K targets.
 """
@@ -28,7 +28,7 @@ _STEPS = 1 << 16
 def open_arrays(path: Path, schema: Schema, problems: Problems) -> Source:
     """Open an NPZ or NPY file: (n, t, D) or (n, t) features, or one series (t, D) or (t,) for forecasting.
 
-    Features are read a sequence, or a stretch of the series, at a time.
+    Features are read one sequence, or one section of the series, at a time.
 
     Raises:
         DataError: An array is missing, holds objects, or does not fit the features.
@@ -59,7 +59,7 @@ def array_names(path: Path) -> list[str]:
     """Return the arrays of an NPZ file; an NPY file has one without a name.
 
     Raises:
-        DataError: It is damaged or no NPZ file.
+        DataError: It is damaged or not an NPZ file.
     """
     if path.suffix.lower() == ".npy":
         return [""]
@@ -110,7 +110,7 @@ def _open_array(path: Path, name: str) -> Iterator[IO[bytes]]:
         try:
             with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
                 yield file
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:  # found while it is read
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:  # raised while it is read
             raise DataError(f"{path}: {name}: damaged ({error}); copy the file again") from error
     else:
         with open(path.parent / name if name else path, "rb") as file:
@@ -118,10 +118,10 @@ def _open_array(path: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return the shape of an array, whether it is stored column by column, and its type; the numbers come next.
+    """Return the shape of an array, True if it is stored column by column, and its type; the numbers come next.
 
     Raises:
-        ValueError: It is no array.
+        ValueError: It is not an array.
     """
     version = np.lib.format.read_magic(file)
     read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -135,10 +135,10 @@ def _header(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def array_shape(path: Path, name: str) -> tuple[int, ...]:
-    """Return the shape of an array, of any type.
+    """Return the shape of an array of any type.
 
     Raises:
-        DataError: It is no array.
+        DataError: It is not an array.
     """
     try:
         with _open_array(path, name) as file:
@@ -166,7 +166,7 @@ def _read(path: Path, file: IO[bytes], count: int, dtype: np.dtype[Any], reading
     data = file.read(count * dtype.itemsize)
     if len(data) != count * dtype.itemsize:
         raise DataError(f"{path}: the file is cut short: {count * dtype.itemsize - len(data)} bytes are missing")
-    # As in tables: what is not finite, in float32, counts as missing, and is refused unless a policy is named.
+    # As in tables, values that are not finite in float32 count as missing, which is refused unless a policy is named.
     return as_numbers(np.frombuffer(data, dtype), reading)[0]
 
 
@@ -262,7 +262,7 @@ def array_values(path: Path, name: str) -> np.ndarray:
     """Return a whole array.
 
     Raises:
-        DataError: It is no array, or holds objects.
+        DataError: It is not an array, or holds objects.
     """
     try:
         with _open_array(path, name) as file:

@@ -1,4 +1,4 @@
-"""The data set of gathered sequences: inputs and targets scaled by the training data, windows, and splits.
+"""The data set of gathered sequences: splits and windows, with inputs and targets scaled by the training data.
 
 Axes: n sequences, S steps of all of them, D features, W channels of the model, K targets, h horizon.
 """
@@ -178,10 +178,10 @@ def _split(
 
 
 def _windows(window: int, horizon: int, stride: int, part: Part, breaks: np.ndarray) -> Windows:
-    """Return the windows whose forecasts lie in a part of each series; none reaches over a break."""
+    """Return the windows whose forecasts are in a part of each series; none spans a break."""
     begins, ends, back = part.begins, part.ends, part.reaches_back
     if len(breaks):
-        # Each part is cut at the breaks in it; what lies before the first of them reaches back as before.
+        # Each part is cut at its breaks; windows before the first one reach back as before.
         inner = [breaks[(breaks > begin) & (breaks < end)] for begin, end in zip(begins, ends, strict=True)]
         before = [breaks[(breaks > low) & (breaks <= begin)] for low, begin in zip(back, begins, strict=True)]
         starts = [np.concatenate(([begin], own)) for begin, own in zip(begins, inner, strict=True)]

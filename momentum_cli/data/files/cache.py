@@ -25,7 +25,7 @@ from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 
 LARGE = 256 << 20
-"""Bytes from which on a file is not held in memory."""
+"""Files of this many bytes or more are not held in memory."""
 VERSION = 2
 
 
@@ -33,7 +33,7 @@ def open_source(path: Path, schema: Schema, problems: Problems, *, whole: bool =
     """Open a file of any format; see the readers.
 
     Raises:
-        DataError: It cannot be read, or does not have what the schema names.
+        DataError: It cannot be read, or lacks something that the schema names.
     """
     try:
         if schema.format in FOLDERS:
@@ -51,13 +51,14 @@ def gather(path: Path, schema: Schema, missing: str, problems: Problems) -> Gath
     """Read a file.
 
     A file of `LARGE` bytes or more is read in blocks and kept as arrays in the user's cache folder, in a folder named
-    after a fingerprint of the file (path, size, time of change) and of the schema. It is written whole or not at all.
+    after a fingerprint of the file (path, size, modification time) and of the schema. It is written completely or not
+    at all.
 
     Args:
         path: File or folder.
-        schema: What is in it.
-        missing: What to do with missing values.
-        problems: Receives every mistake; with one, nothing is kept.
+        schema: Its content.
+        missing: Policy for missing values.
+        problems: Receives every mistake; if there is one, nothing is kept.
 
     Raises:
         DataError: The file cannot be read at all.
@@ -86,11 +87,11 @@ def _write(kept: Path, path: Path, schema: Schema, missing: str, problems: Probl
         gathered = Gatherer(schema, missing, source, problems, folder, whole=False).gather()
         if not problems:
             _write_index(folder, gathered)
-            # Another process may have been faster; what it wrote is the same.
+            # Another process may have been faster; it wrote the same.
             with suppress(OSError):
                 folder.rename(kept)
             return _read(kept)
-        # The files are open; where the system allows it they can be read to the end although they have no name.
+        # The files are open, and on most systems they can be read to the end without a name.
         return gathered
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
@@ -134,7 +135,7 @@ def _read(folder: Path) -> Gathered:
         features = Steps(folder / "features.bin", description["dtype"], description["columns"])
         step_targets = None if steps is None else Steps(folder / "targets.bin", steps[0], steps[1])
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder}: damaged ({error}); delete this folder; it is made again from the data") from error
+        raise DataError(f"{folder}: damaged ({error}); delete it, and it is made again from the data") from error
     return Gathered(
         features,
         step_targets,

@@ -140,7 +140,7 @@ def find_constant(
 
 
 def ranges(gathered: Gathered) -> list[dict[str, Any]]:
-    """Return the range of each feature in original units; of a wide table and of text of all steps together."""
+    """Return the range of each feature in original units; for wide tables and text, the range of all steps."""
     columns, steps = gathered.features.columns, len(gathered.features)
     low, high, total, count = (np.full(columns, value) for value in (np.inf, -np.inf, 0.0, 0.0))
     size = rows_of_block(columns)

@@ -1,6 +1,6 @@
-"""Columns as numbers, words and times, however the file stores them; unreadable values are named, never guessed.
+"""Columns as numbers, words and times, however the file stores them; unreadable values are reported, never guessed.
 
-This is the one place where a text becomes a value, for tables, JSON Lines and arrays alike. A column is an Arrow array.
+This is the only place where text is converted to values, for tables, JSON Lines and arrays. A column is an Arrow array.
 
 Axes: n values.
 """
@@ -18,21 +18,21 @@ from momentum_cli.data.files.dates import assembled, fast_stamps, parsed, stamps
 from momentum_cli.data.files.reading import PLAIN, Reading
 
 Values = Any
-"""A `pyarrow.Array`, or what `column` makes one of."""
+"""A `pyarrow.Array`, or values that `column` converts to one."""
 
 LARGEST = float(np.finfo(np.float32).max)
 # As JSON and Python write numbers, in ASCII: not 1_000, and no full-width digits.
 _NUMBER = r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$"
 _WHOLE = re.compile(r"^([-+]?[0-9]+)\.0*$")
 _PLAIN_NUMBER = re.compile(_NUMBER)
-# Spaces that do not break a line are what spreadsheets put between thousands.
+# Spreadsheets put non-breaking spaces between thousands.
 _SPACES = "[ \\x{00a0}\\x{202f}]"
 # Units that `remedy` and `init` know, and their factors.
 UNITS: dict[str, float] = {"%": 0.01, "K": 1e3, "k": 1e3, "M": 1e6, "B": 1e9, "$": 1, "€": 1, "£": 1}
 
 
 def column(values: Values) -> Any:
-    """Return values as an Arrow array: numbers, truth values and texts keep their type, a mixture becomes texts."""
+    """Return values as an Arrow array: numbers, booleans and texts keep their type, a mixture becomes texts."""
     import pyarrow as pa
 
     if isinstance(values, pa.ChunkedArray):
@@ -48,7 +48,7 @@ def column(values: Values) -> Any:
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a finite number in ASCII, as Python and JSON write it, or nan or inf."""
+    """Return True if a text is a finite number in ASCII, as Python and JSON write it, or nan or inf."""
     plain = text.strip()
     return bool(_PLAIN_NUMBER.match(plain)) or plain.lower().lstrip("+-") in ("nan", "inf", "infinity")
 
@@ -57,12 +57,12 @@ def numbers(values: Values, reading: Reading = PLAIN) -> tuple[np.ndarray, list[
     """Return values as numbers.
 
     Args:
-        values: Texts, numbers or nothing.
-        reading: How texts write numbers.
+        values: Texts, numbers or None.
+        reading: The notation of numbers in texts.
 
     Returns:
-        (n,) float64, NaN for what is missing; and the places of what is there and is no finite number in the range of
-        float32, in which a model computes (NaN, too).
+        (n,) float64, NaN for missing values; and the places of values that are present but not finite numbers in the
+        range of float32, in which a model computes (NaN, too).
     """
     from pyarrow import compute, types
 
@@ -104,7 +104,7 @@ def _numbers_of_texts(texts: Any, reading: Reading) -> tuple[np.ndarray, list[in
 
     if reading.is_plain:
         try:
-            # One conversion in C, which reads just `_NUMBER`, nan and inf; the slow way finds out what is wrong.
+            # One conversion in C, which accepts exactly `_NUMBER`, nan and inf; the slow way below finds the mistakes.
             found = _as_float(texts)
         except pa.ArrowInvalid:
             pass
@@ -123,7 +123,7 @@ def _numbers_of_texts(texts: Any, reading: Reading) -> tuple[np.ndarray, list[in
 
 
 def missing_texts(texts: Any, reading: Reading) -> np.ndarray:
-    """Return (n,) bool, whether each of some trimmed texts stands for a missing value."""
+    """Return (n,) bool, True for each trimmed text that marks a missing value."""
     import pyarrow as pa
     from pyarrow import compute
 
@@ -136,9 +136,9 @@ def _true(array: Any) -> np.ndarray:
 
 
 def _plain_numbers(texts: Any, reading: Reading) -> tuple[Any, np.ndarray]:
-    """Return texts with the decimals of Python and without units and thousands, and the factors of the units.
+    """Return texts with a decimal point and without units and thousands separators, and the factors of the units.
 
-    What is not written as the reading says is left as a text that is no number.
+    A text in another notation becomes one that is not a number.
     """
     import pyarrow as pa
     from pyarrow import compute
@@ -154,7 +154,7 @@ def _plain_numbers(texts: Any, reading: Reading) -> tuple[Any, np.ndarray]:
             texts = compute.if_else(pa.array(here), bare, texts)
     decimal = re.escape(reading.decimal)
     if reading.thousands is not None:
-        # Only between groups of three digits: 1,5 is not 15.
+        # Only between groups of three digits, so that 1,5 is not 15.
         between = _SPACES if reading.thousands.isspace() else re.escape(reading.thousands)
         grouped = rf"^[-+]?[0-9]{{1,3}}(?:{between}[0-9]{{3}})+(?:{decimal}[0-9]*)?$"
         here = _true(compute.match_substring_regex(texts, grouped))
@@ -175,13 +175,13 @@ def _finite(found: np.ndarray, bad: list[int]) -> tuple[np.ndarray, list[int]]:
 
 
 def value_at(values: Values, place: int) -> Any:
-    """Return one value as Python has it."""
+    """Return one value as a Python object."""
     value = values[place]
     return value.as_py() if hasattr(value, "as_py") else value
 
 
 def not_a_number(value: object, reading: Reading = PLAIN) -> tuple[str, str]:
-    """Return the mistake in a value that `numbers` did not accept, and what is the same for all of its kind."""
+    """Return the mistake in a value that `numbers` rejected, and the part of it that similar mistakes share."""
     shown = f"{str(value)[:40]!r}"
     text = str(value).strip()
     if _PLAIN_NUMBER.match(text) and reading.is_plain and np.isfinite(float(text)):
@@ -191,7 +191,7 @@ def not_a_number(value: object, reading: Reading = PLAIN) -> tuple[str, str]:
 
 
 def remedy(text: str, reading: Reading) -> str:
-    """Return "; …" with the option that reads a text as a number, or "" where none does."""
+    """Return "; …" with the option that reads a text as a number, or "" if there is none."""
     if text.lower().lstrip("+-") in ("inf", "infinity"):
         return ""
     found = []
@@ -201,11 +201,11 @@ def remedy(text: str, reading: Reading) -> str:
             found.append(option)
     if found:
         return f"; set {' or '.join(found)}"
-    return f"; if it stands for a missing value, add it to task.missing_values: [{text[:40]!r}]" if text else ""
+    return f"; if it marks a missing value, add it to task.missing_values: [{text[:40]!r}]" if text else ""
 
 
 def _alternatives(reading: Reading) -> list[tuple[str, Reading]]:
-    """Return readings that change one thing, with the option that does it."""
+    """Return readings that differ in one option, each with that option."""
     found = []
     if reading.decimal == ".":
         found.append(("task.csv.decimal=','", replace(reading, decimal=",", thousands=None)))
@@ -222,9 +222,9 @@ def _alternatives(reading: Reading) -> list[tuple[str, Reading]]:
 
 
 def words(values: Values, reading: Reading = PLAIN) -> np.ndarray:
-    """Return values as texts without blanks around them, (n,) object, None for a missing one.
+    """Return values as stripped texts, (n,) object, None for a missing one.
 
-    A whole number has no decimal point, however the file writes it: the classes 1 and 1.0 are one.
+    Whole numbers are written without a decimal point, so the classes 1 and 1.0 are the same.
     """
     array = _decoded(column(values))
     encoded = array.dictionary_encode()
@@ -254,20 +254,20 @@ def _word(value: Any, missing: set[str]) -> str | None:
 def times(
     values: Values, form: str | None = None, reading: Reading = PLAIN, *, zoned: bool | None = None
 ) -> tuple[np.ndarray, list[int]]:
-    """Return the keys that order steps.
+    """Return the keys by which steps are ordered.
 
     Args:
         values: Numbers, dates and times, or texts of them.
-        form: How texts write dates and times, as `datetime.strptime` takes it; None: ISO 8601, or numbers.
-        reading: How texts write numbers.
+        form: Format of dates and times in texts, as for `datetime.strptime`; None: ISO 8601, or numbers.
+        reading: The notation of numbers in texts.
         zoned: True: texts must have a time zone; False: they must not; None: all or none of them.
 
     Returns:
-        (n,) float64 or int64 numbers, or datetime64 in UTC, in nanoseconds or, where a year is beyond 1678 to 2261, in
-        microseconds; and the places of what is missing or neither.
+        (n,) float64 or int64 numbers, or datetime64 in UTC, in nanoseconds or, if a year is outside 1678 to 2261, in
+        microseconds; and the places of missing or invalid values.
 
     Raises:
-        DataError: The dates cannot be held exactly.
+        DataError: The dates cannot be represented exactly.
     """
     from pyarrow import types
 
@@ -285,7 +285,7 @@ def times(
         if not bad:
             return found, bad
         stamps = assembled(*parsed(array, None, zoned))
-        # A column of numbers with a slip in it has many numbers; one of dates has at most bare years.
+        # A column of numbers with a typo has many numbers; one of dates has at most bare years.
         if np.isfinite(found).sum() >= (~np.isnat(stamps)).sum():
             return found, bad
     else:
@@ -294,7 +294,7 @@ def times(
 
 
 def _ordering_numbers(array: Any, reading: Reading) -> tuple[np.ndarray, list[int]]:
-    """Return numbers, whole ones exactly: a time in nanoseconds has more digits than a float64."""
+    """Return numbers, whole ones exactly, because a time in nanoseconds has more digits than a float64."""
     import pyarrow as pa
     from pyarrow import compute, types
 
@@ -311,7 +311,7 @@ def _ordering_numbers(array: Any, reading: Reading) -> tuple[np.ndarray, list[in
 
 
 def joined_texts(columns: Sequence[Values]) -> Any:
-    """Return columns of texts as one, with a blank between them: a date and a time of day."""
+    """Join columns of texts with a space: a date and a time of day."""
     import pyarrow as pa
     from pyarrow import compute
 

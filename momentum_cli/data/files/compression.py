@@ -1,4 +1,4 @@
-"""Files as bytes, also where they are compressed: .gz, .bz2, .xz, .zst and .zip of one file."""
+"""Files as bytes, compressed or not: .gz, .bz2, .xz, .zst, and .zip with one file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
 def inner_suffix(path: Path) -> str:
-    """Return the ending of what a file holds, in lower case: ``.csv`` of ``a.csv.gz``, and of a zip file with one CSV.
+    """Return the ending of the content in lower case: ``.csv`` for ``a.csv.gz``, and for a zip file with one CSV.
 
     Raises:
         DataError: A zip file is damaged, or does not hold exactly one file.
@@ -63,7 +63,7 @@ def _zip(path: Path) -> zipfile.ZipFile:
 
 
 def _only(path: Path, archive: zipfile.ZipFile) -> str:
-    """Return the only file of an archive; what macOS adds does not count."""
+    """Return the only file of an archive, ignoring what macOS adds."""
     names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
     if len(names) != 1:
         held = ", ".join(names[:5]) + (", …" if len(names) > 5 else "") or "none"

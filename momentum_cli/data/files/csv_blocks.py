@@ -1,4 +1,4 @@
-"""CSV files in blocks of rows: Arrow reads the cells as texts, and every row keeps the number of its line.
+"""CSV files in blocks of rows: Arrow reads the cells as texts, and every row keeps its line number.
 
 Axes: m rows of a block.
 """
@@ -20,7 +20,7 @@ from momentum_cli.errors import DataError
 
 BYTES = 8 << 20
 """Bytes of a block; the texts of its cells take about twice as many."""
-# A quotation mark that is never closed makes one cell of all that follows.
+# A quotation mark that is never closed makes the rest of the file one cell.
 _LONGEST_CELL = 64 << 20
 
 
@@ -38,7 +38,7 @@ def csv_blocks(
 ) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Yield the columns `names` as Arrow arrays of texts, and the line of each row, counted from 1.
 
-    Rows without any content are nothing; a row with another number of cells than the header is a problem.
+    Empty rows are skipped; a row whose number of cells differs from the header is a problem.
     """
     layout = _complete(path, find_layout(path, reading))
     places = [layout.names.index(name) for name in names]
@@ -64,7 +64,7 @@ def _complete(path: Path, layout: Layout) -> Layout:
 
 
 def _as_utf8(path: Path, file: IO[bytes], layout: Layout) -> Iterator[bytes]:
-    """Yield the text in UTF-8, its lines ended by a line feed alone or behind a carriage return."""
+    """Yield the text in UTF-8, with lines that end in LF or CR LF."""
     file.read(layout.mark)
     decoder = codecs.getincrementaldecoder(layout.encoding)()
     utf8 = codecs.lookup(layout.encoding).name == "utf-8"
@@ -72,7 +72,7 @@ def _as_utf8(path: Path, file: IO[bytes], layout: Layout) -> Iterator[bytes]:
     while True:
         data = file.read(BYTES)
         try:
-            # Decoding also checks UTF-8; Arrow would not say where it is wrong.
+            # Decoding also checks UTF-8; Arrow would not say where the mistake is.
             text = decoder.decode(data, not data)
         except UnicodeDecodeError as error:
             wrong = not_text(path, layout.encoding, error.object[error.start : error.start + 1], b"")
@@ -80,7 +80,7 @@ def _as_utf8(path: Path, file: IO[bytes], layout: Layout) -> Iterator[bytes]:
             raise DataError(str(wrong).replace("in line 1", f"in line {line}")) from error
         if not data:
             break
-        # Bytes of a character may lie on both sides of the end of a chunk.
+        # The bytes of a character may be split between two chunks.
         encoded = data if utf8 and text.isascii() and len(text) == len(data) else text.encode()
         if feeds is None:
             feeds = b"\n" in encoded or b"\r" not in encoded
@@ -90,7 +90,7 @@ def _as_utf8(path: Path, file: IO[bytes], layout: Layout) -> Iterator[bytes]:
 
 
 def _whole_lines(path: Path, chunks: Iterator[bytes], skipped: int) -> Iterator[bytes]:
-    """Yield blocks that end with a line, outside of quotation marks, behind the first `skipped` lines."""
+    """Yield blocks that end at the end of a line, outside quotation marks, after the first `skipped` lines."""
     rest = b""
     for chunk in chunks:
         rest += chunk
@@ -120,7 +120,7 @@ def _parse(
         found = _cells(block, mark, width, places, None)
         if found is not None and len(found[0]) == lines and not _empty_rows(block, mark, width):
             return dict(zip(names, found, strict=True)), np.arange(line, line + lines)
-    # Something is out of the ordinary: empty rows, comments, line breaks in cells, rows of another width.
+    # Something is unusual: empty rows, comments, line breaks in cells, or rows of another width.
     kept, numbers = _records(block, line, layout, mark)
     mark = mark or b"\t"
     if layout.ragged:
@@ -146,7 +146,7 @@ def _empty_rows(block: bytes, mark: bytes, width: int) -> bool:
 
 
 def _records(block: bytes, line: int, layout: Layout, mark: bytes) -> tuple[list[bytes], list[int]]:
-    """Return the rows with content, and the line in which each begins."""
+    """Return the rows that are not empty, and the line in which each begins."""
     comment = None if layout.comment is None else layout.comment.encode()
     kept: list[bytes] = []
     numbers: list[int] = []
@@ -165,14 +165,14 @@ def _records(block: bytes, line: int, layout: Layout, mark: bytes) -> tuple[list
 
 
 def _cells(block: bytes, mark: bytes, width: int, places: list[int], wrong: list[int] | None) -> list[Any] | None:
-    """Return columns as texts, null where a cell is empty.
+    """Return columns as texts, null for empty cells.
 
     Args:
-        block: Whole rows.
+        block: Complete rows.
         mark: The delimiter.
-        width: Cells of a row.
-        places: The columns.
-        wrong: Receives the rows with another number of cells, counted from 1; None: return None for the first.
+        width: Number of cells in a row.
+        places: The columns to return.
+        wrong: Receives the rows with another number of cells, counted from 1; if None, return None at the first.
     """
     import pyarrow as pa
     from pyarrow import csv

@@ -1,7 +1,7 @@
-"""Dates and times: exact for the years 1 to 9999, in ISO 8601 or in a form such as `%d.%m.%Y %H:%M`.
+"""Dates and times: exact for the years 1 to 9999, in ISO 8601 or in a format such as `%d.%m.%Y %H:%M`.
 
-Arrow reads ISO 8601 fast. Other forms, and texts that it refuses, are taken apart by a regular expression and put
-together by arithmetic on whole columns: `strptime` of the C library knows neither `%f` nor `%z`, and reads the names of
+Arrow reads ISO 8601 fast. Other formats, and texts that it refuses, are split by a regular expression and computed by
+arithmetic on whole columns, because `strptime` of the C library knows neither `%f` nor `%z`, and reads the names of
 months in the language of the computer.
 
 Axes: n texts.
@@ -18,7 +18,7 @@ import numpy as np
 from momentum_cli.errors import DataError
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-# The first and the last second that nanoseconds since 1970 hold.
+# The first and the last second that nanoseconds since 1970 can represent.
 _NANOSECONDS = (-9_223_372_036, 9_223_372_035)
 _ZONE = r"(?P<z>Z|UTC|[-+][0-9]{2}(?::?[0-9]{2})?)"
 _ISO = (
@@ -26,7 +26,7 @@ _ISO = (
     r"(?:[T ](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?\s*"
     rf"{_ZONE}?)?)?$"
 )
-# The directives of `datetime.strptime` that are read, and what each matches.
+# The supported directives of `datetime.strptime`, and what each matches.
 _DIRECTIVES = {
     "Y": r"(?P<Y>[0-9]{4})",
     "y": r"(?P<y>[0-9]{2})",
@@ -48,10 +48,10 @@ _DIRECTIVES = {
 
 
 def check_form(form: str) -> None:
-    """Check a form such as ``%d.%m.%Y %H:%M``.
+    """Check a format such as ``%d.%m.%Y %H:%M``.
 
     Raises:
-        ValueError: It has a directive that is not read, or one twice, or no year.
+        ValueError: It has an unsupported directive, or one twice, or no year.
     """
     pattern = _pattern(form)
     try:
@@ -63,7 +63,7 @@ def check_form(form: str) -> None:
 
 
 def looks_like(text: str, form: str) -> bool:
-    """Return whether a text has the parts of a form; they may still be no date, such as 30 February."""
+    """Return True if a text has the parts of a format; it may still not be a date, such as 30 February."""
     return re.match(_pattern(form), text.strip()) is not None
 
 
@@ -90,7 +90,7 @@ def parsed(texts: Any, form: str | None, zoned: bool | None = None) -> tuple[np.
         zoned: True: they must have a time zone; False: they must not; None: all or none of them.
 
     Returns:
-        (n,) seconds since 1970 in UTC, int64; (n,) nanoseconds, int64; (n,) bool, whether the text is a time.
+        (n,) seconds since 1970 in UTC, int64; (n,) nanoseconds, int64; (n,) bool, True if the text is a valid time.
     """
     from pyarrow import compute
 
@@ -129,13 +129,13 @@ def parsed(texts: Any, form: str | None, zoned: bool | None = None) -> tuple[np.
 
 
 def fast_stamps(texts: Any, zoned: bool | None = None) -> np.ndarray | None:
-    """Return texts in ISO 8601 as `assembled` does when Arrow reads every one of them, else None."""
+    """Return texts in ISO 8601 as `assembled` does if Arrow reads all of them, else None."""
     import pyarrow as pa
     from pyarrow import compute
 
     if not len(texts) or texts.null_count:
         return None
-    # A conversion that fails takes ten times as long as one that does not, so the first text is looked at.
+    # A conversion that fails takes ten times as long as one that succeeds, so the first text is checked beforehand.
     parts = re.match(_ISO, texts[0].as_py())
     if parts is None or (zoned is not None and zoned != bool(parts["z"])):
         return None
@@ -147,28 +147,28 @@ def fast_stamps(texts: Any, zoned: bool | None = None) -> np.ndarray | None:
     except pa.ArrowInvalid:
         return None
     found: np.ndarray = ticks.to_numpy(zero_copy_only=False).astype(f"M8[{unit}]")
-    # The year 0, which Arrow takes, is none.
+    # Arrow accepts the year 0, which does not exist.
     return np.where(found >= np.datetime64("0001-01-01"), found, np.datetime64("NaT"))
 
 
 def assembled(seconds: np.ndarray, nanoseconds: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Return (n,) datetime64 of nanoseconds, or of microseconds where a year needs it; NaT where not good.
+    """Return (n,) datetime64 in nanoseconds, or in microseconds if a year requires it; NaT where not good.
 
     Raises:
-        DataError: A year needs microseconds, and a time has more digits than these.
+        DataError: A year requires microseconds, but a time has more digits.
     """
     unit, size = "ns", 10**9
     if len(seconds) and (seconds.min() < _NANOSECONDS[0] or seconds.max() > _NANOSECONDS[1]):
         unit, size = "us", 10**6
         if (nanoseconds % 1000).any():
-            raise DataError("times before 1678 or after 2261 can be held to microseconds, and some have more digits")
+            raise DataError("times before 1678 or after 2261 are stored in microseconds, but some have more digits")
     found = (seconds * size + nanoseconds // (10**9 // size)).astype(f"M8[{unit}]")
     found[~good] = np.datetime64("NaT")
     return np.asarray(found)
 
 
 def stamps_of(array: Any) -> np.ndarray:
-    """Return an Arrow array of dates or time stamps as datetime64, in UTC where it has a time zone."""
+    """Return an Arrow array of dates or timestamps as datetime64, in UTC if it has a time zone."""
     import pyarrow as pa
     from pyarrow import compute, types
 
@@ -180,14 +180,14 @@ def stamps_of(array: Any) -> np.ndarray:
 def localised(stamps: np.ndarray, zone: str) -> tuple[np.ndarray, np.ndarray]:
     """Return clock times of a time zone in UTC.
 
-    The hour that a clock shows twice in autumn is the first one until the clock goes back.
+    The hour that is repeated in autumn is the first one until the clock goes back.
 
     Args:
-        stamps: (n,) datetime64, in the order of the file, upwards or downwards.
-        zone: Such as ``"Europe/Berlin"``.
+        stamps: (n,) datetime64, in the order of the file, ascending or descending.
+        zone: A name such as ``"Europe/Berlin"``.
 
     Returns:
-        (n,) datetime64 in UTC; (n,) bool, whether the zone has that clock time: in spring an hour is left out.
+        (n,) datetime64 in UTC; (n,) bool, True if the clock time exists in the zone: in spring an hour is skipped.
 
     Raises:
         DataError: The zone is unknown.
@@ -232,7 +232,7 @@ def _whole(texts: Any, default: int) -> np.ndarray:
 
 
 def _month(texts: Any) -> np.ndarray:
-    """Return the number of each English month by its first three letters, 0 for another word."""
+    """Return the number of each English month by its first three letters, 0 for other words."""
     import pyarrow as pa
     from pyarrow import compute
 
@@ -247,14 +247,14 @@ def _text_starts(texts: Any, letter: str) -> np.ndarray:
 
 
 def _fraction(texts: Any) -> np.ndarray:
-    """Return nanoseconds of the digits behind the point."""
+    """Return the digits after the decimal point in nanoseconds."""
     from pyarrow import compute
 
     return _whole(compute.utf8_rpad(texts, 9, "0"), 0)
 
 
 def _zone(texts: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the seconds by which each zone is ahead of UTC, and whether there is one."""
+    """Return the offset of each zone from UTC in seconds, and True where there is a zone."""
     from pyarrow import compute
 
     texts = texts.fill_null("")

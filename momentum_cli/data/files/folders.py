@@ -20,7 +20,7 @@ _ENDINGS = {"wav": (".wav", ".flac"), "text": (".txt",)}
 
 
 def folder_endings() -> dict[str, tuple[str, ...]]:
-    """Return the endings of the files of each format of folders."""
+    """Return the endings of the files for each format of folders."""
     return dict(_ENDINGS)
 
 
@@ -40,7 +40,7 @@ def folder_files(path: Path, format: str) -> list[Path]:
 
 
 def open_folder(path: Path, schema: Schema, problems: Problems) -> Source:
-    """Open a folder with one folder of files per class, PATH/CLASS/*, or with split_column PATH/SPLIT/CLASS/*."""
+    """Open a folder with one folder of files per class: PATH/CLASS/*, or with split_column PATH/SPLIT/CLASS/*."""
     files = folder_files(path, schema.format)
     depth = 2 if schema.split_column is None else 3
     facts: dict[str, Any] = {}
@@ -68,7 +68,7 @@ def open_folder(path: Path, schema: Schema, problems: Problems) -> Source:
             split = None if schema.split_column is None else words([parts[0]])
             yield Piece(name, steps, np.array([number], np.int64), None, label, split)
 
-    # Samples are read as float32, and numbers of characters are small.
+    # Samples are read as float32, and codes of characters are small.
     return Source(str(path), names, pieces(), len(names), facts, dtype=np.float32)
 
 
@@ -116,5 +116,5 @@ class _WavReader:
         try:
             samples, rate = self._soundfile.read(file, dtype="float32", always_2d=True)
         except self._soundfile.SoundFileError as error:
-            raise DataError(f"{file}: not a readable sound file ({error})") from error
+            raise DataError(f"{file}: not a readable audio file ({error})") from error
         return samples, rate, samples.shape[1]

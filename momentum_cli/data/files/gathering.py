@@ -1,4 +1,4 @@
-"""Pieces of sequences put together: order and duplicates, missing values, targets, splits. Every mistake is collected.
+"""Assembling pieces of sequences: order and duplicates, missing values, targets, splits. All mistakes are collected.
 
 Axes: n sequences, S steps of all of them, D features, K targets.
 """
@@ -25,22 +25,22 @@ class Gathered:
     """All sequences of a file.
 
     Attributes:
-        features: (S, D) steps as exact as the file has them, in the type of the source; NaN where the mean of the
-            training data goes.
+        features: (S, D) steps as exact as in the file, in the type of the source; NaN where the mean of the training
+            data is filled in.
         step_targets: (S, 1) int64 classes or (S, K) float64 values of every step, or None.
-        feature_names: D names; of a wide table and of text one.
-        names: (n,) texts.
+        feature_names: D names; one for a wide table or text.
+        names: (n,) names of the sequences.
         rows: (n,) int64, the first row of each.
-        starts, lengths: (n,) int64, where its steps are.
+        starts, lengths: (n,) int64, the first step of each, and its number of steps.
         targets: (n,) int64 classes, (n, K) float64 values, or None.
         splits: (n,) texts, or None.
         labels: Names of the classes, sorted; () without classes.
         missing: Missing values of each feature, before the policy.
-        facts: What the reader found.
-        columns: Names of the columns or arrays that the features are in.
+        facts: Facts found by the reader.
+        columns: Names of the columns or arrays with the features.
         breaks: Steps before which a series has a gap that no window may span, int64, increasing.
-        times: (S,) times of the steps where they were asked for, or None.
-        clocks: (n,) the last time of each sequence and the spacing of its steps; [] of a file read from the cache.
+        times: (S,) times of the steps if requested, or None.
+        clocks: (n,) the last time of each sequence and the spacing of its steps; [] for a file read from the cache.
     """
 
     features: Steps
@@ -66,7 +66,7 @@ class Gathered:
 
 @dataclass
 class _Current:
-    """State of the sequence whose pieces are arriving."""
+    """State of the sequence whose pieces are being read."""
 
     name: str
     clock: Clock = field(default_factory=Clock)
@@ -78,15 +78,15 @@ class _Current:
 
 
 class Gatherer:
-    """Takes the pieces of a source and checks them.
+    """Collects the pieces of a source and checks them.
 
     Args:
-        schema: What the columns mean.
+        schema: Meaning of the columns.
         missing: One of `POLICIES`.
-        source: Where the pieces come from.
+        source: Source of the pieces.
         problems: Receives every mistake.
-        folder: Where to keep the steps as files; None keeps them in memory.
-        whole: A piece is a whole sequence, so its steps may be sorted.
+        folder: Folder for the steps as files; None keeps them in memory.
+        whole: True if each piece is a whole sequence, so that its steps may be sorted.
         keep_times: Keep the times of all steps.
     """
 
@@ -121,7 +121,7 @@ class Gatherer:
         self._missing = np.zeros(source.channels, np.int64)
 
     def gather(self) -> Gathered:
-        """Take in everything, and add the mistakes to the problems."""
+        """Read everything, and add the mistakes to the problems."""
         for piece in self.source.pieces:
             self._take(piece)
         lengths = np.array(self._lengths, np.int64)
@@ -166,7 +166,7 @@ class Gatherer:
         )
 
     def _recoded(self, steps: Steps | None, recode: np.ndarray) -> Steps:
-        """Return classes of steps in the order of the sorted labels."""
+        """Return classes of steps, renumbered by the sorted labels."""
         if steps is not None:
             assert steps.array is not None
             return Steps(recode[steps.array] if len(recode) else steps.array)
@@ -212,7 +212,7 @@ class Gatherer:
         self._taken += len(piece.features)
 
     def _apart(self, piece: Piece) -> None:
-        """Report a name that returns after another one."""
+        """Report a name that recurs after another one."""
         if self.whole:
             text = f"two sequences have the name {piece.sequence!r}"
         else:
@@ -221,7 +221,7 @@ class Gatherer:
         self.problems.add("apart", text, piece.rows[:1], sequence=piece.sequence)
 
     def _filled(self, piece: Piece, current: _Current) -> Piece:
-        """Apply the policy for missing values to the features, and to what is forecast."""
+        """Apply the policy for missing values to the features and the forecast values."""
         absent = np.isnan(piece.features)
         if absent.any():
             self._missing += absent.sum(0)
@@ -290,7 +290,7 @@ class Gatherer:
                 )
 
     def _take_target(self, piece: Piece, current: _Current) -> None:
-        """Take the target of a sequence, which all its rows must agree on."""
+        """Read the target of a sequence, which must be the same in all its rows."""
         assert piece.target is not None
         if _all_are(piece.target, current.target):
             return
@@ -337,7 +337,7 @@ class Gatherer:
 
 
 def _all_are(values: np.ndarray, known: Any) -> bool:
-    """Return whether all values are the known one; a loop over rows would be slow where nothing is wrong."""
+    """Return True if all values equal the known one, without a slow loop over rows."""
     return known is not None and bool(np.all(values == known))
 
 

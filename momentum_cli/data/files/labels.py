@@ -1,4 +1,4 @@
-"""Classes of a file: a number for each label, and labels that may be meant to be one."""
+"""Classes of a file: a number for each label, and labels that may mean the same class."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from momentum_cli.data.problems import Problems
 
 
 class Labels:
-    """Numbers labels as they are met; in the end they are sorted.
+    """Numbers labels as they occur; at the end they are sorted.
 
     Args:
-        similar: Labels that differ in case alone, or in the way of writing a number: ``"refuse"``, ``"fold"``: one
+        similar: Labels that differ only in case or in the notation of a number: ``"refuse"``, ``"fold"`` into one
             class, or ``"keep"``.
         column: Their column, for messages.
     """
@@ -23,7 +23,7 @@ class Labels:
         self._rows: dict[str, int] = {}
 
     def code(self, label: str, row: int) -> int:
-        """Return the number of a label that is in a row."""
+        """Return the number of the label in a row."""
         if self._similar == "fold":
             label = folded(label)
         if label not in self._codes:
@@ -31,7 +31,7 @@ class Labels:
         return self._codes.setdefault(label, len(self._codes))
 
     def sorted(self) -> tuple[tuple[str, ...], np.ndarray]:
-        """Return the labels, numbers by value and before words, and the place of each code among them."""
+        """Return the labels, numbers by value and before words, and the new number of each code."""
         labels = tuple(sorted(self._codes, key=label_order))
         places = np.empty(len(labels), np.int64)
         for place, label in enumerate(labels):
@@ -39,7 +39,7 @@ class Labels:
         return labels, places
 
     def find_similar(self, problems: Problems) -> None:
-        """Add the labels that differ in case alone, or in the way of writing a number, to the problems."""
+        """Add labels that differ only in case or in the notation of a number to the problems."""
         groups: dict[str, list[str]] = {}
         for label in self._codes if self._similar == "refuse" else ():
             groups.setdefault(folded(label), []).append(label)
@@ -54,10 +54,10 @@ class Labels:
 
 
 def folded(label: str) -> str:
-    """Return a label in small letters; of a number, which is written in many ways, the shortest one."""
+    """Return a label in lower case; a number in its shortest notation."""
     return f"{float(label):.15g}" if is_number(label) else label.casefold()
 
 
 def label_order(label: str) -> tuple[int, float, str]:
-    """Sort numbers by value and before words."""
+    """Return a sort key: numbers by value, before words."""
     return (0, float(label), label) if is_number(label) else (1, 0.0, label)

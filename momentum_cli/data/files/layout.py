@@ -1,4 +1,4 @@
-"""The layout of a CSV file: its encoding, its delimiter, the names of its columns, and where the data begin."""
+"""The layout of a CSV file: its encoding, its delimiter, the names of its columns, and its first row of data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from momentum_cli.data.files.reading import WHITE_SPACE, Reading
 from momentum_cli.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
-# Bytes at the beginning of a file from which the layout is found.
+# Bytes at the beginning of a file from which the layout is determined.
 _SAMPLE = 1 << 20
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
@@ -27,9 +27,9 @@ class Layout:
         names: One name for each cell of a row; a column without a name is called ``(column 3)``.
         delimiter: One character, or ``"whitespace"``.
         encoding: Such as ``"utf-8"``.
-        mark: Bytes in front of the text that tell its encoding.
+        mark: Byte order mark in front of the text.
         first: Lines before the first row of data.
-        comment: Beginning of a line that is skipped, or None.
+        comment: Prefix of lines to skip, or None.
         ragged: Rows may have fewer cells than names: a file without a header whose sequences differ in length.
     """
 
@@ -43,18 +43,18 @@ class Layout:
 
 
 def unnamed(place: int) -> str:
-    """Return the name of a column without one, by its place, counted from 1."""
+    """Return the name for an unnamed column by its place, counted from 1."""
     return f"(column {place})"
 
 
 def is_row_number(name: str) -> bool:
-    """Return whether a name is that of a column which a program adds to number rows: never a feature by default."""
+    """Return True for names of columns that programs add to number rows, which are never features by default."""
     return bool(re.fullmatch(r"\(column \d+\)|Unnamed: \d+|__index_level_\d+__", name))
 
 
 @dataclass(frozen=True)
 class _Beginning:
-    """The first lines of a file, where its header row is, and how it is cut into cells."""
+    """The first lines of a file, its header row, and its delimiter."""
 
     lines: list[str]
     first: int
@@ -71,7 +71,7 @@ def heading(path: Path, reading: Reading) -> list[str]:
     """Return the cells of the first row.
 
     Raises:
-        DataError: There is none, or the encoding is another.
+        DataError: There is none, or the encoding is wrong.
     """
     return _begin(path, reading).heading
 
@@ -80,7 +80,7 @@ def find_layout(path: Path, reading: Reading) -> Layout:
     """Find the layout of a CSV file, or of an ARFF file, whose columns are declared.
 
     Raises:
-        DataError: It has no header row, or none with distinct names; or its encoding is another.
+        DataError: It has no header row with distinct names, or its encoding is wrong.
     """
     if inner_suffix(path) == ".arff":
         return _arff(path, *_read(path, reading))
@@ -106,7 +106,7 @@ def _begin(path: Path, reading: Reading) -> _Beginning:
         raise DataError(f"{path}: no row after {reading.skip_rows} skipped lines")
     told = re.fullmatch(r"\s*sep=(.)\s*", lines[first], re.IGNORECASE)
     if told is not None:
-        # A spreadsheet's own way of telling the delimiter.
+        # The line sep=… with which spreadsheets declare the delimiter.
         delimiter, first = delimiter or told[1], first + 1
         if first == len(lines):
             raise DataError(f"{path}: the file holds no rows")
@@ -115,7 +115,7 @@ def _begin(path: Path, reading: Reading) -> _Beginning:
 
 
 def _read(path: Path, reading: Reading) -> tuple[list[str], str, int]:
-    """Return the first lines of a file, its encoding, and the bytes of the mark in front of them."""
+    """Return the first lines of a file, its encoding, and the length of its byte order mark."""
     with open_bytes(path) as file:
         sample = file.read(_SAMPLE)
     if not sample.strip():
@@ -125,14 +125,14 @@ def _read(path: Path, reading: Reading) -> tuple[list[str], str, int]:
 
 
 def _names(path: Path, heading: list[str], after: list[list[str]]) -> tuple[str, ...]:
-    """Return the names of the columns, for a header row that may have a cell more or fewer than the rows below it."""
+    """Return the names of the columns; the header row may have one cell more or fewer than the rows below it."""
     widths = {len(cells) for cells in after}
     if len(widths) == 1:
         (width,) = widths
         if width < len(heading) and not any(heading[width:]):
             heading = heading[:width]
         elif width == len(heading) + 1:
-            # R writes names of rows without a heading, and some programs end each row with a delimiter.
+            # R writes row names without a header, and some programs end each row with a delimiter.
             ends = not any(cells[-1] for cells in after)
             heading = [*heading, ""] if ends else ["", *heading]
     names = tuple(name or unnamed(place) for place, name in enumerate(heading, start=1))
@@ -155,7 +155,7 @@ def _lines(path: Path, sample: bytes, encoding: str, whole: bool) -> list[str]:
     except UnicodeDecodeError as error:
         raise not_text(path, encoding, sample[error.start : error.start + 1], sample[: error.start]) from error
     lines = re.split(r"\r\n|\n|\r", text)
-    # The last one of a sample may be cut.
+    # The last line of a sample may be incomplete.
     return lines if whole or len(lines) == 1 else lines[:-1]
 
 
@@ -178,10 +178,10 @@ def _arff(path: Path, lines: list[str], encoding: str, mark: int) -> Layout:
         declared = re.match(r"\s*@attribute\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+))\s+(.*)", line, re.IGNORECASE)
         if declared:
             if declared[4].strip().lower().startswith("relational"):
-                raise DataError(f"{path}: sequences of several channels in ARFF are not read; use the .ts file")
+                raise DataError(f"{path}: ARFF sequences with several channels are not supported; use the .ts file")
             names.append(declared[1] or declared[2] or declared[3])
         elif line.strip().lower() == "@data":
             if any(after.lstrip().startswith("{") for after in lines[number + 1 : number + 2]):
-                raise DataError(f"{path}: sparse ARFF is not read; save it as CSV")
+                raise DataError(f"{path}: sparse ARFF is not supported; save it as CSV")
             return Layout(_names(path, names, []), ",", encoding, mark, number + 1, "%")
-    raise DataError(f"{path}: not an ARFF file: it has no line @data")
+    raise DataError(f"{path}: not an ARFF file: it has no @data line")

@@ -1,6 +1,6 @@
-"""A table in several files: a folder of them, or those that a pattern such as `data/*.csv` names.
+"""A table in several files: those in a folder, or those that match a pattern such as `data/*.csv`.
 
-A folder called ``key=value`` adds the column ``key``, as Hive writes partitions, and the name of the file is the column
+A folder named ``key=value`` adds the column ``key``, as in Hive's partitions, and the name of the file is the column
 `FILE`.
 """
 
@@ -14,26 +14,26 @@ from momentum_cli.data.files.schema import format_of
 from momentum_cli.errors import DataError
 
 FILE = "(file)"
-"""Name of the column that holds the name of the file, without its ending and below the folder."""
+"""Name of the column with the name of the file, relative to the folder and without its ending."""
 
 
 def is_pattern(path: str) -> bool:
-    """Return whether a path is a pattern of several files."""
+    """Return True if a path is a pattern."""
     return re.search(r"[*?\[]", path) is not None
 
 
 def split_pattern(path: str) -> tuple[str, str]:
-    """Return the folder in front of the first part that is a pattern, and the rest."""
+    """Return the folder before the first part with a wildcard, and the rest."""
     parts = Path(path).parts
     first = next((place for place, part in enumerate(parts) if is_pattern(part)), len(parts))
     return str(Path(*parts[:first])) if first else ".", str(Path(*parts[first:]))
 
 
 def table_files(path: Path, format: str) -> list[Path]:
-    """Return the files of a table, sorted; hidden ones, and those that begin with _, are none.
+    """Return the sorted files of a table, without hidden ones and those that begin with _.
 
     Raises:
-        DataError: There is none.
+        DataError: There are none.
     """
     if is_pattern(str(path)) and not path.exists():
         folder, pattern = split_pattern(str(path))
@@ -50,7 +50,7 @@ def table_files(path: Path, format: str) -> list[Path]:
 
 
 def short_names(files: list[Path]) -> list[str]:
-    """Return the names of several files below the folder of all of them, for messages; [] for one file."""
+    """Return the names of several files relative to their common folder, for messages; [] for one file."""
     if len(files) < 2:
         return []
     folder = Path(os.path.commonpath([file.parent for file in files]))
@@ -58,11 +58,11 @@ def short_names(files: list[Path]) -> list[str]:
 
 
 def added_columns(file: Path, path: Path) -> dict[str, str]:
-    """Return the columns that the place of a file adds: `FILE`, and those of folders called ``key=value``."""
+    """Return the columns from the path of a file: `FILE`, and those of folders named ``key=value``."""
     folder = path if path.is_dir() else Path(split_pattern(str(path))[0]) if is_pattern(str(path)) else path.parent
     relative = file.relative_to(folder)
     found = {FILE: str(relative).removesuffix("".join(relative.suffixes)).replace("\\", "/")}
-    # Of a single file the folders above it may be partitions, too.
+    # The folders above a single file may be partitions, too.
     for part in file.parts[:-1]:
         key, equals, value = part.partition("=")
         if equals and key:

@@ -1,4 +1,4 @@
-"""Means and scales of the training data, and the way from stored steps to the inputs of a model.
+"""Means and scales of the training data, and the conversion of stored steps to the inputs of a model.
 
 Axes: t steps, D features, W channels of the model, C columns.
 """
@@ -18,16 +18,16 @@ Normalise = Literal["standard", "range", "none"]
 COARSE = 1e-3
 """Rounding of a scaled column, in its standard deviations, from which on it is refused."""
 OTHER = "other"
-"""Name of the channel of characters that the training texts do not have."""
+"""Name of the channel for characters outside the training texts."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Per column x' = (x - offset) / scale, and back x = x' scale + offset.
+    """Scaling by column: x' = (x - offset) / scale, and back x = x' scale + offset.
 
     Args:
         offset, scale: (C,) float64; scale > 0.
-        fill: (C,) float64, what a missing value is, before scaling.
+        fill: (C,) float64, replaces a missing value before scaling.
     """
 
     offset: np.ndarray
@@ -37,7 +37,7 @@ class Scaling:
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Return (…, C) float32 scaled values, `fill` in place of NaN."""
         filled = np.where(np.isnan(values), self.fill, values)
-        # In float64: a large offset, such as a pressure's, would cost the digits that matter.
+        # In float64, because a large offset, such as a pressure's, would cost the digits that matter.
         return np.asarray((filled - self.offset) / self.scale, np.float32)
 
     def dump(self) -> dict[str, list[float]]:
@@ -88,14 +88,14 @@ class Moments:
 
     @property
     def constant(self) -> np.ndarray:
-        """(C,) bool, whether a column varies less than its own rounding."""
+        """(C,) bool, True for a column that varies less than its own rounding."""
         return np.asarray(self.deviation <= 1e-12 * np.maximum(np.abs(self.mean), 1e-30))
 
     def fit(self, how: Normalise) -> Scaling:
         """Return the `scaling` that a word stands for.
 
         Raises:
-            DataError: The scaled values cannot be held by float32, in which a model computes.
+            DataError: The scaled values lose too many digits in float32, in which a model computes.
         """
         scaling = self.scaling(how)
         lost = self.lost(scaling)
@@ -110,9 +110,9 @@ class Moments:
         return scaling
 
     def scaling(self, how: Normalise) -> Scaling:
-        """Return the scaling that a word of `Files.normalise` stands for; a constant column is only moved.
+        """Return the scaling for a value of `Files.normalise`; a constant column is only shifted.
 
-        `standard`: mean and standard deviation; `range`: smallest and largest value become 0 and 1; `none`: nothing.
+        `standard`: mean 0 and standard deviation 1; `range`: smallest value 0 and largest 1; `none`: unchanged.
         """
         if how == "standard":
             offset, scale = self.mean, self.deviation
@@ -124,9 +124,9 @@ class Moments:
         return Scaling(offset, np.where(self.constant, 1.0, scale), self.mean)
 
     def lost(self, scaling: Scaling) -> np.ndarray:
-        """Return (C,) the steps between neighbouring float32 inputs, in standard deviations of the column.
+        """Return (C,) the spacing of float32 inputs, in standard deviations of the column.
 
-        Standard scaling gives about 1e-7; a series around 1.6e9 that is not scaled is rounded to multiples of 128.
+        Standard scaling gives about 1e-7; an unscaled series around 1.6e9 is rounded to multiples of 128.
         """
         ends = np.maximum(np.abs(self.low - scaling.offset), np.abs(self.high - scaling.offset))
         known = np.isfinite(ends) & ~self.constant
@@ -148,7 +148,7 @@ class OneHot:
     """A channel for each character of the training texts, and one for all others.
 
     Args:
-        channels: (number of characters met,) int64, the channel of each code.
+        channels: (number of different characters,) int64, the channel of each code.
         size: W.
     """
 
@@ -162,6 +162,6 @@ class OneHot:
 
     @classmethod
     def of(cls, met: Sequence[str], known: Sequence[str]) -> OneHot:
-        """Return the channels of characters `met` when a model knows `known`; `OTHER` is one more."""
+        """Return the channels of characters `met` for a model that knows `known`, plus the channel `OTHER`."""
         places = {character: place for place, character in enumerate(known)}
         return cls(np.array([places.get(character, len(known)) for character in met], np.int64), len(known) + 1)

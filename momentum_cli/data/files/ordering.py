@@ -1,4 +1,4 @@
-"""Steps in the order of their times: sorting, times that are met twice, and gaps.
+"""Steps in the order of their times: sorting, duplicate times, and gaps.
 
 Axes: t steps of a piece.
 """
@@ -15,7 +15,7 @@ from momentum_cli.data.files.schema import Piece, Schema
 from momentum_cli.data.problems import Problems
 
 GAP = 10
-"""Multiple of the usual spacing of a series (the median) from which on a step is a gap."""
+"""A step of more than this multiple of a series' usual spacing (the median) is a gap."""
 _SORTED = "files too large for memory must be sorted by sequence and time"
 
 
@@ -36,7 +36,7 @@ class Clock:
     is_date: bool = False
 
     def text(self, steps: int = 0) -> str | float:
-        """Return the time of a step behind the last one, where steps are even; 0 is the last one itself."""
+        """Return the time of a step after the last one, if steps are even; 0 is the last one itself."""
         at = self.last + (steps * round(self.spacing or 0) if self.is_date else steps * (self.spacing or 0))
         return time_text(at) if self.is_date else float(at)
 
@@ -45,8 +45,8 @@ class Ordering:
     """Sorts the steps of pieces and checks their times.
 
     Args:
-        schema: What the columns mean.
-        whole: A piece is a whole sequence, so its steps may be sorted.
+        schema: Meaning of the columns.
+        whole: True if each piece is a whole sequence, so that its steps may be sorted.
         problems: Receives every mistake.
     """
 
@@ -55,7 +55,7 @@ class Ordering:
         self._column = schema.order_name
 
     def sorted(self, piece: Piece, clock: Clock) -> tuple[Piece, np.ndarray]:
-        """Return a piece in order of time, and (t,) bool, the steps before which a window has to end."""
+        """Return a piece in order of time, and (t,) bool, the steps before which a window must end."""
         assert piece.order is not None
         if self._whole and bool((piece.order[1:] < piece.order[:-1]).any()):
             piece = piece.picked(np.argsort(piece.order, kind="stable"))
@@ -81,12 +81,12 @@ class Ordering:
         if self._schema.sequence is None:
             text += "; if these are several series, name the column of their names in task.sequence"
         if piece.order.dtype.kind == "M" and self._schema.order_timezone is None:
-            text += "; if it is the hour that clocks show twice in autumn, name their zone in task.order_timezone"
-        # Both rows of a pair, as far as they are in this piece.
+            text += "; if it is the hour that is repeated in autumn, name the time zone in task.order_timezone"
+        # Both rows of a pair, if they are in this piece.
         self._add("duplicate_time", text, piece, same | np.append(same[1:], False))
 
     def _gaps(self, piece: Piece, clock: Clock) -> np.ndarray:
-        """Return (t,) bool, the steps that come much later than the usual spacing; they are a problem, or a break."""
+        """Return (t,) bool, the steps after a gap, which is a problem or a break."""
         order = piece.order
         assert order is not None
         before = 0.0 if clock.last is None else float(exact(order[0]) - clock.last)
@@ -112,12 +112,12 @@ class Ordering:
 
 
 def exact(time: Any) -> Any:
-    """Return a number as it is, and a time as whole nanoseconds, which Python holds for every year."""
+    """Return a number unchanged, and a time as integer nanoseconds, which Python represents for every year."""
     return int(time.astype(np.int64)) * _nanoseconds(time.dtype) if time.dtype.kind == "M" else time.item()
 
 
 def time_text(nanoseconds: int) -> str:
-    """Return nanoseconds since 1970 as ISO 8601, of any year."""
+    """Return nanoseconds since 1970 as ISO 8601, for any year."""
     moment = datetime(1970, 1, 1) + timedelta(microseconds=nanoseconds // 1000)
     return moment.isoformat() + (f"{nanoseconds % 1000:03}" if nanoseconds % 1000 else "")
 

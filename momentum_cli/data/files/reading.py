@@ -1,4 +1,4 @@
-"""The way in which a file writes its values down: options of `task.csv`, and `task.missing_values`."""
+"""The notation of values in a file: the options of `task.csv`, and `task.missing_values`."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ WHITE_SPACE = "whitespace"
 
 @dataclass(frozen=True)
 class Reading:
-    """The way in which a file writes its values down.
+    """The notation of values in a file.
 
     Args:
         delimiter: One character, or ``"whitespace"``; None: that of the header row.
-        decimal: Character of decimals, ``"."`` or ``","``.
-        thousands: Character between groups of three digits, or None; ``" "`` includes the spaces that do not break.
-        encoding: Such as ``"cp1252"``; None: by the mark at the beginning, else UTF-8.
+        decimal: Decimal mark, ``"."`` or ``","``.
+        thousands: Character between groups of three digits, or None; ``" "`` includes non-breaking spaces.
+        encoding: Such as ``"cp1252"``; None: by the byte order mark, else UTF-8.
         skip_rows: Lines before the header row, >= 0.
-        comment: A line that begins with it is skipped; None: there are no comments.
+        comment: Lines that begin with it are skipped; None: there are no comments.
         header: False: the first row is data, and the columns are called c1, c2, …
-        units: Texts in front of or behind a number, and the factor of each: ``{"%": 0.01, "K": 1000}``.
-        missing_values: Texts that stand for a missing value, whatever their case; None: `MISSING`. A number among
-            them stands for every way of writing it.
+        units: Texts before or after a number, and the factor of each: ``{"%": 0.01, "K": 1000}``.
+        missing_values: Texts that mark a missing value, in any case; None: `MISSING`. A number among them stands for
+            every notation of it.
 
     Raises:
         ValueError: A value is outside its range.
@@ -76,7 +76,7 @@ class Reading:
         allowed = [field.name for field in dataclasses.fields(cls) if field.name != "missing_values"]
         for key in given:
             if key in ("null_values", "na_values", "missing_values"):
-                raise ValueError(f"csv.{key}: unknown key; task.missing_values serves every format")
+                raise ValueError(f"csv.{key}: unknown key; use task.missing_values, which works for every format")
             if key not in allowed:
                 raise ValueError(f"csv: {unknown('key', str(key), allowed, 'task.csv')}")
         if "units" in given:
@@ -102,13 +102,13 @@ class Reading:
 
     @property
     def missing_words(self) -> tuple[str, ...]:
-        """Texts of missing values in lower case, the empty one among them."""
+        """Texts of missing values in lower case, including the empty one."""
         given = MISSING if self.missing_values is None else self.missing_values
         return tuple(dict.fromkeys(["", *(text.strip().lower() for text in given)]))
 
     @property
     def missing_numbers(self) -> tuple[float, ...]:
-        """Numbers that stand for a missing value."""
+        """Numbers that mark a missing value."""
         found = []
         for text in self.missing_values or ():
             try:
@@ -119,7 +119,7 @@ class Reading:
 
     @property
     def is_plain(self) -> bool:
-        """True when numbers are written as Python writes them."""
+        """True if numbers are written as in Python."""
         return self.decimal == "." and self.thousands is None and not self.units
 
 

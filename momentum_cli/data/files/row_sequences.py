@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 
 
 def has_lists(path: Path, format: str) -> bool:
-    """Return whether each row of a file is a whole sequence: it has a column of lists."""
+    """Return True if each row of a file is a whole sequence, that is, if it has a column of lists."""
     if format == "ts":
         return True
     if format == "parquet":
@@ -50,10 +50,10 @@ def list_columns(row: Row) -> list[str]:
 
 
 def sequence_shape(value: Any) -> tuple[int, int]:
-    """Return the steps and the values of a step of a list.
+    """Return the number of steps of a list, and the number of values per step.
 
     Raises:
-        ValueError: It is no list of numbers, or of lists of them.
+        ValueError: It is not a list of numbers, or of lists of them.
     """
     steps, width = _matrix(value).shape
     return steps, width
@@ -91,7 +91,7 @@ def _features(path: Path, schema: Schema, first: Row) -> tuple[str, ...]:
     taken |= set() if schema.kind == "forecasting" else set(schema.target)
     names = tuple(name for name in list_columns(first) if name not in taken)
     if not names:
-        raise DataError(f"{path}: the first row has no list of numbers that could be features")
+        raise DataError(f"{path}: the first row has no list of numbers to use as a feature")
     return names
 
 
@@ -134,7 +134,7 @@ def _order(content: Row, schema: Schema, steps: int) -> np.ndarray | None:
         raise ValueError("task.order must be one list of times")
     value = content.get(schema.order[0])
     if not _listed(value):
-        raise ValueError(f"{schema.order_name!r} is no list of times")
+        raise ValueError(f"{schema.order_name!r} is not a list of times")
     array = column(value)
     found, bad = times(array, schema.order_format, schema.reading)
     if bad:
@@ -144,9 +144,7 @@ def _order(content: Row, schema: Schema, steps: int) -> np.ndarray | None:
     if schema.order_timezone is not None and found.dtype.kind == "M":
         found, exists = localised(found, schema.order_timezone)
         if not exists.all():
-            raise ValueError(
-                f"{schema.order_name!r} has a clock time that {schema.order_timezone} leaves out in spring"
-            )
+            raise ValueError(f"{schema.order_name!r} has a clock time that {schema.order_timezone} skips in spring")
     return found
 
 
@@ -170,7 +168,7 @@ def _target(content: Row, schema: Schema, steps: int) -> np.ndarray | None:
 
 
 def _listed(value: Any) -> bool:
-    # An Arrow array is a column of the values of one row.
+    # An Arrow array holds the values of a column in one row.
     return isinstance(value, list) or hasattr(value, "to_pylist")
 
 
@@ -194,7 +192,7 @@ def _matrix(value: Any, schema: Schema | None = None) -> np.ndarray:
 
 
 def _flat(value: Any) -> tuple[set[int], Any]:
-    """Return the widths of the steps of an Arrow array, and its numbers in one row."""
+    """Return the widths of the steps of an Arrow array, and its flattened numbers."""
     from pyarrow import compute, types
 
     if not _is_list(types, value.type):
@@ -214,7 +212,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
     file = open_parquet(path)
     number = 0
     for group in range(file.num_row_groups):
-        # A row is a whole sequence, of a length that is not known before it is read.
+        # A row is a whole sequence, whose length is unknown before it is read.
         for batch in file.iter_batches(min(256, rows_of_block(len(file.schema_arrow))), row_groups=[group]):
             lists = [_is_list(types, one.type) for one in batch.columns]
             for place in range(batch.num_rows):

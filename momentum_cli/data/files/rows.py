@@ -1,4 +1,4 @@
-"""Tables with one step or one sequence per row, made into pieces of sequences.
+"""Tables with one step or one sequence per row, converted to pieces of sequences.
 
 Axes: m rows of a block, t steps of a piece, D features, K targets.
 """
@@ -25,7 +25,7 @@ from momentum_cli.messages import unknown
 
 WHOLE = "all"
 """Name of the only sequence of a table without a column of names."""
-# Different texts of a column that are named one by one.
+# At most this many different texts per column are reported one by one.
 _NAMED = 20
 
 
@@ -33,11 +33,11 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     """Open a table.
 
     Args:
-        path: CSV, Parquet or JSON lines.
-        schema: What its columns mean.
+        path: CSV, Parquet or JSON Lines.
+        schema: Meaning of its columns.
         problems: Receives every mistake.
         whole: Read all of it before the first piece, so that the rows of a sequence may be anywhere. Otherwise it is
-            read in blocks, and a sequence whose rows are apart comes in pieces that are apart.
+            read in blocks, and a sequence with scattered rows comes in separate pieces.
 
     Raises:
         DataError: It cannot be read, or a column is missing.
@@ -67,7 +67,7 @@ def left_out(path: Path, schema: Schema) -> list[str]:
 
 
 def _blocks(path: Path, files: list[Path], names: list[str], schema: Schema, problems: Problems) -> Iterator[Block]:
-    """Yield the blocks of one file or of several, with the columns that their places add."""
+    """Yield the blocks of one or several files, with the columns from their paths."""
     import pyarrow as pa
 
     for number, file in enumerate(files):
@@ -91,7 +91,7 @@ def read_features(block: Block, names: tuple[str, ...], reading: Reading, proble
     for place, name in enumerate(names):
         found[:, place], bad = numbers(block.columns[name], reading)
         for row in bad:
-            # A thousand numbers with a comma are one problem, which one option solves.
+            # A thousand numbers with a comma are one problem, solved by one option.
             mistake = f"column {name!r}: more texts that are not finite numbers"
             group = mistake
             if problems.different("not_a_number", name) < _NAMED:
@@ -123,7 +123,7 @@ def _wide_pieces(
         split = None if schema.split_column is None else words(block.columns[schema.split_column])
         for place, row in enumerate(block.rows):
             here = slice(place, place + 1)
-            # A shorter sequence leaves its last columns empty.
+            # The last columns of a shorter sequence are empty.
             present = np.flatnonzero(~np.isnan(steps[place]))
             length = int(present[-1]) + 1 if len(present) else 0
             yield Piece(
@@ -177,9 +177,9 @@ def _order(block: Block, schema: Schema, problems: Problems) -> np.ndarray:
             continue
         shown = f"{str(value)[:40]!r} is not a date or time"
         if schema.order_format is not None:
-            text += f"{shown} of the form {schema.order_format!r}"
+            text += f"{shown} in the format {schema.order_format!r}"
         else:
-            text += f"{shown} such as 2024-01-31T12:00:00, nor a number; name its form in task.order_format"
+            text += f"{shown} such as 2024-01-31T12:00:00, nor a number; set its format in task.order_format"
         problems.add("not_a_time", text, [block.rows[place]], column=schema.order_name)
     return found
 
@@ -189,13 +189,13 @@ def _in_utc(order: np.ndarray, rows: np.ndarray, schema: Schema, problems: Probl
         return order
     found, exists = localised(order, schema.order_timezone)
     if not exists.all():
-        text = f"column {schema.order_name!r}: a clock time that {schema.order_timezone} leaves out in spring"
+        text = f"column {schema.order_name!r}: a clock time that {schema.order_timezone} skips in spring"
         problems.add("not_a_time", text, rows[~exists], column=schema.order_name)
     return found
 
 
 def _runs(block: Block, schema: Schema, problems: Problems) -> tuple[list[str | None], list[int]]:
-    """Return the name of each run of rows of one sequence, and where runs begin, with the end of the block."""
+    """Return the name of each run of rows of one sequence, and the beginnings of the runs and the end of the block."""
     count = len(block.rows)
     if schema.sequence is None:
         return [WHOLE], [0, count]
@@ -210,7 +210,7 @@ def _runs(block: Block, schema: Schema, problems: Problems) -> tuple[list[str | 
 
 
 def _together(block: Block, keys: list[str | None], starts: list[int]) -> tuple[Block, list[str | None], list[int]]:
-    """Return the block with the rows of each sequence together, sequences in the order of their first rows."""
+    """Return the block with the rows of each sequence adjacent, sequences in the order of their first rows."""
     numbers_of: dict[str | None, int] = {}
     codes = np.array([numbers_of.setdefault(key, len(numbers_of)) for key in keys], np.int64)
     lengths = np.diff(starts)
@@ -236,7 +236,7 @@ def _joined(blocks: list[Block], names: list[str]) -> Block:
         try:
             columns[name] = pa.concat_arrays(parts) if parts else pa.array([], pa.null())
         except pa.ArrowInvalid:
-            # Blocks of JSON Lines may differ: here whole numbers, there decimals or words.
+            # Blocks of JSON Lines may differ in type: integers in one, decimals or words in another.
             columns[name] = column([value for part in parts for value in part.to_pylist()])
     rows = [block.rows for block in blocks]
     return Block(columns, np.concatenate(rows) if rows else np.empty(0, np.int64))

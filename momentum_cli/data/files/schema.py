@@ -38,7 +38,7 @@ FOLDERS = ("wav", "text")
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the format that the ending of a file names, also inside a compressed one; None for another ending."""
+    """Return the format by the ending of a file, or of the file in a compressed one; None for unknown endings."""
     return SUFFIXES.get(inner_suffix(path))
 
 
@@ -47,16 +47,16 @@ class Schema:
     """Meaning of the columns of a file; options as in `momentum_cli.data.files.Files`.
 
     Args:
-        format: Of the file.
-        kind: What is predicted.
+        format: Format of the file.
+        kind: Kind of prediction.
         sequence, split_column, lengths: Names of columns or arrays, or None.
-        order: Names of the column of times, or of those of a date and a time of day; ().
+        order: Names of the column of times, or of those of a date and a time of day; () for none.
         features: Names of columns or arrays, or None for all without another role.
-        target: Names of columns or arrays; () when targets are not read, as in `predict`.
+        target: Names of columns or arrays; () if targets are not read, as in `predict`.
         samples_per_step: For WAV.
-        order_format, order_timezone: Form and time zone of times, or None.
-        gaps, similar_labels: What to do with them: ``"refuse"``, or a word of `Files`.
-        reading: How values are written down.
+        order_format, order_timezone: Format and time zone of times, or None.
+        gaps, similar_labels: Their policy: ``"refuse"``, or another value of `Files`.
+        reading: Notation of values.
     """
 
     format: Format
@@ -81,12 +81,12 @@ class Schema:
 
     @property
     def target_is_class(self) -> bool:
-        """True when the target is a word."""
+        """True if the target is a class."""
         return self.kind in ("classification", "labelling")
 
     @property
     def target_every_step(self) -> bool:
-        """True when every step has a target."""
+        """True if every step has a target."""
         return self.kind in ("labelling", "forecasting")
 
     def feature_names(self, present: Sequence[str], path: str, added: Sequence[str] = ()) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ class Schema:
         Args:
             present: The columns.
             path: For messages.
-            added: Columns that the place of the file adds; they are features only by name.
+            added: Columns from the path of the file; they are features only if named.
 
         Raises:
             DataError: A column is not in the file, or no feature is left.
@@ -109,20 +109,20 @@ class Schema:
         taken = {self.sequence, *self.order, self.split_column, self.lengths}
         if self.kind != "forecasting":
             taken |= set(self.target)
-        # A number of the row, which often tells the target, is an input only by name.
+        # A row number, which often reveals the target, is a feature only if named.
         left = tuple(name for name in present if name not in taken and not is_row_number(name))
         if not left:
             raise DataError(f"{path}: no column remains as a feature (columns: {', '.join(present)})")
         return left
 
     def with_features(self, found: tuple[str, ...]) -> Schema:
-        """Return the schema with the columns that features were found in, which other files must have as well."""
+        """Return the schema with the columns of the features that were found, which other files must have too."""
         if self.format not in (*TABLES, "npz") or self.features is not None:
             return self
         return dataclasses.replace(self, features=found)
 
     def for_inputs(self, features: Sequence[str] | None) -> Schema:
-        """Return the schema of files that have no targets and no splits, as `predict` reads them."""
+        """Return the schema for files without targets and splits, as `predict` reads them."""
         names = None if features is None else tuple(features)
         return dataclasses.replace(self, features=names, target=(), split_column=None)
 
@@ -147,14 +147,14 @@ class Schema:
 
 @dataclass
 class Piece:
-    """Steps of one sequence that follow one another; a sequence may come in several pieces, in order.
+    """Consecutive steps of one sequence; a sequence may come in several pieces, in order.
 
     Args:
         sequence: Its name.
-        features: (t, D) float64, NaN for what is missing.
-        rows: (t,) int64, the row of each step in the file; (1,) when the whole sequence is one row.
-        order: (t,) float64 or int64, or None when steps come in order.
-        target: (t, …) or, one for the sequence, (1, …): object words or float64 (…, K); None without a target.
+        features: (t, D) float64, NaN for missing values.
+        rows: (t,) int64, the row of each step in the file; (1,) if the whole sequence is one row.
+        order: (t,) float64 or int64, or None if steps come in order.
+        target: (t, …) or, with one for the sequence, (1, …): object words or float64 (…, K); None without a target.
         split: (t,) or (1,) object words, or None.
     """
 
@@ -166,7 +166,7 @@ class Piece:
     split: np.ndarray | None = None
 
     def picked(self, places: np.ndarray) -> Piece:
-        """Return some of the steps; what is one for the sequence stays."""
+        """Return some of the steps, with the values of the whole sequence unchanged."""
         steps = len(self.features)
 
         def of(values: Any) -> Any:
@@ -181,14 +181,14 @@ class Source:
     """An opened file.
 
     Args:
-        path: What it is called in messages.
-        features: Names of the D features; of a wide table the names of its steps.
+        path: Its name in messages.
+        features: Names of the D features; for a wide table the names of its steps.
         pieces: An iterator of `Piece`.
         channels: D.
-        facts: What else a reader found and predict has to know, such as the sample rate.
-        columns: Names of the columns or arrays that the features are in; (): those of the features.
-        dtype: Type that holds every value of the file exactly.
-        wide: A row of a table is a whole sequence, its feature columns the steps.
+        facts: Further facts that predict needs, such as the sample rate.
+        columns: Names of the columns or arrays with the features; () for the names of the features.
+        dtype: Type that represents every value of the file exactly.
+        wide: True if a row of a table is a whole sequence, with its feature columns as steps.
     """
 
     path: str

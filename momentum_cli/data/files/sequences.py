@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Windows:
-    """Places of the inputs of each sequence of a split.
+    """Positions of the inputs of each sequence of a split.
 
-    Stretches of a series give many windows; only the stretches are kept.
+    A section of a series gives many windows; only the sections are stored.
 
     Args:
-        first: (m,) int64, the first step of the first window of each stretch.
-        counts: (m,) int64, windows of each stretch.
-        stride: Steps between windows of a stretch.
-        lengths: (m,) int64, steps of the windows of each stretch.
+        first: (m,) int64, the first step of the first window of each section.
+        counts: (m,) int64, number of windows of each section.
+        stride: Steps between windows of a section.
+        lengths: (m,) int64, steps of the windows of each section.
     """
 
     first: np.ndarray
@@ -64,13 +64,13 @@ class FileSplit(Separate):
 
     Args:
         features: Steps of all sequences.
-        windows: Which of them are the inputs.
-        prepare: From stored steps to float32 channels.
+        windows: The positions of the inputs in them.
+        prepare: Converts stored steps to float32 channels.
         channels: W.
         targets: (n,) int64 classes or (n, K) float32 scaled values; or steps: (S, 1) int64 classes of the steps of
             the inputs, or (S, K) values of which the `horizon` after the inputs are forecast.
         horizon: h; 0 unless forecasting.
-        target_scaling: Of values that are read from steps.
+        target_scaling: Scaling of values that are read from steps.
         where: Device of batches.
     """
 
@@ -93,7 +93,7 @@ class FileSplit(Separate):
 
     @property
     def lengths(self) -> Tensor | None:
-        """(n,) int64 on the CPU, or None when all are the same."""
+        """(n,) int64 on the CPU, or None if all are equal."""
         import torch
 
         found = self.windows.lengths[self.windows.counts > 0]
@@ -149,7 +149,7 @@ class FileSplit(Separate):
         return torch.from_numpy(self.targets.padded(starts, lengths, NOT_SCORED)[:, :, 0])
 
     def to(self, device: torch.device | str) -> FileSplit:
-        """Return the split with batches on `device`; the data stay where they are."""
+        """Return the split with batches on `device`; the data are not moved."""
         return replace(self, where=device)
 
     def head(self, count: int) -> FileSplit:

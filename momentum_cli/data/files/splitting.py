@@ -26,8 +26,8 @@ class Part:
 
     Args:
         sequences: (m,) int64, the sequences.
-        begins, ends: (m,) int64, the steps of each that belong to the split.
-        reaches_back: (m,) int64, the first step that may be an input: before `begins` where the past is known.
+        begins, ends: (m,) int64, the range of steps of each that belongs to the split.
+        reaches_back: (m,) int64, the first step that may be an input, before `begins` if the past is known.
     """
 
     sequences: np.ndarray
@@ -46,10 +46,10 @@ def by_column(names: np.ndarray, rows: np.ndarray, sequences: np.ndarray, proble
     """Return the sequences of each split as the file names them: train, validation, test.
 
     Args:
-        names: (n,) what the column says.
+        names: (n,) values of the column.
         rows: (n,) first row of each sequence, for messages.
         sequences: (n,) their names, for messages.
-        problems: Receives other words, and empty splits.
+        problems: Receives unknown words and empty splits.
     """
     for place in np.flatnonzero(~np.isin(names.astype(str), (*SPLITS, ""))):
         text = f"the split {str(names[place])[:40]!r} is not one of {', '.join(SPLITS)}"
@@ -67,10 +67,10 @@ def by_fraction(
     """Draw whole sequences for each split, the classes in proportion.
 
     Args:
-        n: Sequences.
-        classes: (n,) int64, or None when sequences have no class.
+        n: Number of sequences.
+        classes: (n,) int64, or None if sequences have no class.
         validation, test: Fractions, in (0, 1); at least one sequence each.
-        seed: Decides which.
+        seed: Selects the sequences.
 
     Raises:
         DataError: There are too few sequences.
@@ -94,9 +94,9 @@ def by_fraction(
 def by_time(
     starts: np.ndarray, lengths: np.ndarray, validation: float | Literal["none"], test: float
 ) -> dict[str, Part]:
-    """Cut each series at the same fractions of its steps: first train, then validation, the end is test.
+    """Cut each series at the same fractions of its steps: first train, then validation, then test.
 
-    The predicted steps lie in the split; the steps that they are predicted from may reach back before it.
+    The predicted steps are in the split; their inputs may reach back before it.
     """
     share = 0.0 if validation == "none" else validation
     ends = starts + lengths
@@ -111,7 +111,7 @@ def by_time(
 
 
 def read_blocks(steps: Any, part: Part) -> Iterator[np.ndarray]:
-    """Yield the steps of a split, sequence by sequence; of neighbours together, as one read is cheaper than many."""
+    """Yield the steps of a split by sequence, adjacent ones together, because one read is cheaper than many."""
     size = rows_of_block(steps.columns)
     begin = end = 0
     for start, stop in zip(part.begins.tolist(), part.ends.tolist(), strict=True):

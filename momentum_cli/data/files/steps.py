@@ -16,11 +16,11 @@ import numpy as np
 class Steps:
     """(S, C) numbers.
 
-    A file is read by position instead of being mapped: the pages of a mapping count as memory of the process, and after
-    an epoch all of the file would be among them.
+    A file is read by position instead of being mapped, because the pages of a mapping count as memory of the process,
+    and after an epoch these would be the whole file.
 
     Args:
-        source: The array, or a file that holds nothing but the array in C order.
+        source: The array, or a file with only the array in C order.
         dtype: Of the file.
         columns: C of the file.
     """
@@ -41,12 +41,12 @@ class Steps:
         return int(os.fstat(self._file).st_size // (self.dtype.itemsize * self.columns))
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return steps `start` … `stop` - 1, (stop - start, C); not to be written to."""
+        """Return the steps from `start` to `stop` - 1, (stop - start, C), which must not be modified."""
         if self.array is not None:
             return self.array[start:stop]
         size = self.dtype.itemsize * self.columns
         if hasattr(os, "pread"):
-            # It leaves the position alone, so that processes may share the file.
+            # It does not move the position, so that processes may share the file.
             data = os.pread(self._file, (stop - start) * size, start * size)
         else:
             os.lseek(self._file, start * size, os.SEEK_SET)
@@ -73,7 +73,7 @@ class Steps:
 
     def _open(self) -> None:
         self._file = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        # Open as long as the data are used.
+        # Keep it open as long as the data are used.
         weakref.finalize(self, os.close, self._file)
 
 
@@ -82,7 +82,7 @@ class StepWriter:
 
     Args:
         columns: C.
-        dtype: What to keep them as.
+        dtype: Type of the stored steps.
         path: File to write; None keeps them in memory.
     """
 
@@ -92,7 +92,7 @@ class StepWriter:
         self._file = None if path is None else open(path, "wb")  # noqa: SIM115 - closed in `close`
 
     def append(self, steps: np.ndarray) -> None:
-        """Take (m, C) steps."""
+        """Append (m, C) steps."""
         kept = np.ascontiguousarray(steps, self._dtype)
         if self._file is not None:
             self._file.write(kept.data)
@@ -100,7 +100,7 @@ class StepWriter:
             self._parts.append(kept)
 
     def close(self) -> Steps | None:
-        """Return the steps; None when they are in the file, which may yet be renamed."""
+        """Return the steps; None if they are in the file, which may still be renamed."""
         if self._file is not None:
             self._file.close()
             return None

@@ -25,7 +25,7 @@ from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 
 CELLS = 1 << 20
-"""Cells of a block: 8 MB as numbers."""
+"""Cells per block: 8 MB as numbers."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Block:
     """Some rows of a table.
 
     Args:
-        columns: (m,) Arrow arrays, each column that was asked for.
+        columns: (m,) Arrow arrays, one for each requested column.
         rows: (m,) int64, the number of each row in the file.
     """
 
@@ -42,12 +42,12 @@ class Block:
 
 
 def rows_of_block(columns: int) -> int:
-    """Return the number of rows of so many columns that are read together."""
+    """Return the number of rows to read at once for this number of columns."""
     return max(64, CELLS // max(columns, 1))
 
 
 def table_columns(path: Path, format: str, reading: Reading) -> list[str]:
-    """Return the columns of a table; of JSON Lines the keys of the first line.
+    """Return the columns of a table; for JSON Lines the keys of the first line.
 
     Raises:
         DataError: It cannot be read, or has no columns.
@@ -82,7 +82,7 @@ def _parquet_blocks(path: Path, names: Sequence[str]) -> Iterator[Block]:
     file = open_parquet(path)
     number = 0
     wanted = list(dict.fromkeys(names))
-    # Asked for all row groups at once, pyarrow keeps what it has read of them until the last one.
+    # With all row groups in one call, pyarrow would keep those it has read until the last one.
     for group in range(file.num_row_groups):
         for batch in file.iter_batches(rows_of_block(len(wanted)), row_groups=[group], columns=wanted):
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
@@ -91,7 +91,7 @@ def _parquet_blocks(path: Path, names: Sequence[str]) -> Iterator[Block]:
 
 
 def json_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield number and content of each line that is not empty; lines are numbered from 1.
+    """Yield the number, from 1, and the content of each line that is not empty.
 
     Raises:
         DataError: The file is not UTF-8.
@@ -115,7 +115,7 @@ def json_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str
 
 
 def _json_blocks(path: Path, names: Sequence[str], problems: Problems) -> Iterator[Block]:
-    """Yield the columns `names` of lines that are steps; a name that a line lacks is a missing value."""
+    """Yield the columns `names` of lines that are steps; a name absent from a line is a missing value."""
     lines = json_objects(path, problems)
     while block := list(itertools.islice(lines, rows_of_block(len(names)))):
         columns = {name: column([content.get(name) for _, content in block]) for name in names}
@@ -126,7 +126,7 @@ def open_parquet(path: Path) -> Any:
     """Open a Parquet file.
 
     Raises:
-        DataError: It is no Parquet file.
+        DataError: It is not a Parquet file.
     """
     from pyarrow import ArrowInvalid, parquet
 

@@ -1,7 +1,6 @@
 """The .ts files of the UEA and UCR archives: a head of `@` lines, then one sequence per line.
 
-A line holds the channels, separated by colons, each a list of numbers separated by commas, and at its end the class or
-value.
+A line has the channels, separated by colons, each a list of numbers separated by commas, and then the class or value.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def ts_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the line, counted from 1, and the content of each sequence: ``dim0``, ``dim1``, … and `LABEL`.
 
     Raises:
-        DataError: The file is no .ts file, or has a time stamp for each value.
+        DataError: The file is not a .ts file, or has a timestamp for each value.
     """
     labelled = data = False
     with open_bytes(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig") as file:
@@ -38,17 +37,17 @@ def ts_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if words[0] == "@data":
                     data = True
                 elif words[0] == "@timestamps" and words[1:] == ["true"]:
-                    raise DataError(f"{path}: a .ts file with time stamps is not read; leave them out")
+                    raise DataError(f"{path}: a .ts file with timestamps is not supported; remove them")
                 elif words[0] in ("@classlabel", "@targetlabel"):
                     labelled = words[1:2] == ["true"]
                 elif not words[0].startswith("@"):
                     raise DataError(
-                        f"{path}: line {number}: expected a line of the head, such as @data, got {line[:40]!r}"
+                        f"{path}: line {number}: expected a line of the header, such as @data, got {line[:40]!r}"
                     )
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     if not data:
-        raise DataError(f"{path}: not a .ts file: it has no line @data")
+        raise DataError(f"{path}: not a .ts file: it has no @data line")
 
 
 def _row(line: str, labelled: bool) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Text: tokens, and what follows them."""
+"""Text: predicting the next token."""

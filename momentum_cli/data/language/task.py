@@ -1,4 +1,4 @@
-"""Text to model: words, characters or bytes of the user's files."""
+"""The task `language`: words, characters or bytes of the user's text."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLITS = ("train", "valid", "test")
-# Names of the three files in use: ours, Mikolov's Penn Treebank, WikiText.
+# Common names of the three files: ours, Mikolov's Penn Treebank, WikiText.
 _PATTERNS = ("{}.txt", "ptb.{}.txt", "wiki.{}.tokens")
 _SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Language(Task):
-    """Predict each token of a text from all before it.
+    """Predict each token of a text from all tokens before it.
 
     Args:
         level: ``"character"``, ``"byte"`` or ``"word"``, see `Vocabulary`.
-        path: A file, which is split by fraction, contiguously: first train, then validation, the last part test. Or a
-            folder with ``train.txt``, ``valid.txt`` and ``test.txt`` (or ``ptb.train.txt`` …, ``wiki.train.tokens``
-            …), or with one file ``*.txt``. A relative path is resolved against the current folder, then
-            against the folder of data sets.
+        path: A file, which is cut into contiguous parts: first train, then validation, then test. Or a folder with
+            ``train.txt``, ``valid.txt`` and ``test.txt`` (or ``ptb.train.txt`` …, ``wiki.train.tokens`` …), or with one
+            file ``*.txt``. A relative path is resolved against the current folder, then against the folder of data
+            sets.
         validation_fraction, test_fraction: Of the bytes of a single file, each > 0, their sum < 1; a cut is moved to
-            the next beginning of a character, at word level of a line.
-        min_count: Tokens seen less often in the training part become ``<unk>``, >= 1; not at byte level.
+            the next beginning of a character, or at word level of a line.
+        min_count: Tokens that occur less often in the training part become ``<unk>``, >= 1; not at byte level.
         max_size: Size of the vocabulary, >= 2; less frequent tokens become ``<unk>``. None: no limit.
 
     Raises:
@@ -56,7 +56,7 @@ class Language(Task):
                 raise ValueError(refuse(name, getattr(self, name), "be in (0, 1)"))
         if self.validation_fraction + self.test_fraction >= 1.0:
             must = f"be below {1.0 - self.validation_fraction:g} with validation_fraction = {self.validation_fraction}"
-            raise ValueError(refuse("test_fraction", self.test_fraction, must, "something must be left to train on"))
+            raise ValueError(refuse("test_fraction", self.test_fraction, must, "a part must be left for training"))
         if self.min_count < 1:
             raise ValueError(refuse("min_count", self.min_count, "be >= 1"))
         if self.max_size is not None and self.max_size < 2:
@@ -75,7 +75,7 @@ class Language(Task):
 
     @classmethod
     def availability(cls, data_dir: Path) -> str:
-        """Say that the user names the text."""
+        """Return that the user provides the text."""
         return "ready, reads your own text"
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
@@ -123,18 +123,18 @@ class Language(Task):
             if files["train"].is_file():
                 missing = [path.name for path in files.values() if not path.is_file()]
                 if missing:
-                    raise DataError(f"{place}: has {files['train'].name} and no {', '.join(missing)}")
+                    raise DataError(f"{place}: has {files['train'].name} but no {', '.join(missing)}")
                 return files
         single = sorted(place.glob("*.txt"))
         if len(single) != 1:
             raise DataError(
-                f"{place}: the folder has no train.txt, valid.txt and test.txt, and {len(single)} files *.txt; "
+                f"{place}: the folder has no train.txt, valid.txt and test.txt, but {len(single)} files *.txt; "
                 "name the file in task.path"
             )
         return {"": single[0]}
 
     def _read(self, files: dict[str, Path]) -> dict[str, tuple[str, bytes]]:
-        """Return name and text of each split."""
+        """Return the name and text of each split."""
         texts = {}
         for split, path in files.items():
             try:

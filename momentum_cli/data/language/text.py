@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-# Logits of a window in evaluation: 64 MiB of float32. How a text is cut does not change what is computed.
+# Logits per window in evaluation: 64 MiB of float32. The cut of a text does not change the results.
 _EVALUATION_LOGITS = 1 << 24
 _EVALUATION_TOKENS = 4096
 
 
 @dataclass(frozen=True)
 class TokenText:
-    """A text of which each token is predicted from all before it: a `Sequences` of one-token sequences.
+    """A text whose tokens are predicted from all tokens before them; implements `Sequences` with one-token sequences.
 
-    The index of a batch is a table of positions (B, T), consecutive along T: position p stands for the input token p
-    and the target p + 1. State is carried from a batch to the next one, whose positions continue those before.
+    The index of a batch is a table of positions (B, T), consecutive along T: position p means the input token p and the
+    target p + 1. State is carried from a batch to the next one, whose positions continue the previous ones.
 
     Args:
         tokens: (N,) integers in [0, vocabulary_size), N >= 2.
@@ -57,7 +57,7 @@ class TokenText:
 
     @property
     def carried(self) -> bool:
-        """True: a window starts from the state at the end of the one before."""
+        """True: a window starts from the state at the end of the previous one."""
         return True
 
     def __len__(self) -> int:
@@ -71,11 +71,11 @@ class TokenText:
             DataError: The text has fewer positions than streams.
         """
         if windows is None:
-            raise ValueError(refuse("windows", Said("none"), "say how a text is cut"))
+            raise ValueError(refuse("windows", Said("none"), "be given, to cut the text"))
         return WindowGroups(len(self), size, windows.length, windows.variable, seed)
 
     def evaluation_groups(self, size: int) -> Iterator[Tensor]:
-        """Yield windows of `size` parallel streams, few enough logits to be held at once."""
+        """Yield windows of `size` parallel streams, short enough to hold their logits at once."""
         streams = min(size, len(self))
         return evaluation_windows(len(self), streams, self.evaluation_steps(streams))
 
@@ -91,7 +91,7 @@ class TokenText:
         there = index.to(self.tokens.device, non_blocking=True)
         beyond = there >= len(self)
         place = there.clamp(max=len(self) - 1)
-        # Index in the compact dtype of the text, then widen the batch alone.
+        # Index in the compact dtype of the text, then widen only the batch.
         inputs, targets = self.tokens[place].long(), self.tokens[place + 1].long()
         return Batch(inputs.masked_fill(beyond, 0), targets.masked_fill(beyond, NOT_SCORED), None)
 
@@ -104,6 +104,6 @@ class TokenText:
         return replace(self, tokens=self.tokens[: count + 1])
 
     def evaluation_steps(self, streams: int) -> int:
-        """Return T of the windows in which `streams` streams are evaluated."""
+        """Return T of the windows for evaluating `streams` streams."""
         tokens = min(_EVALUATION_TOKENS, _EVALUATION_LOGITS // self.vocabulary_size)
         return max(1, tokens // streams)

@@ -1,4 +1,4 @@
-"""Tokens of a text: characters, bytes or words, each with a number that a model reads and predicts."""
+"""Tokens of a text: characters, bytes or words, each with a number for the model."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Vocabulary:
     """The tokens of a text, the most frequent of its training part first.
 
     Args:
-        level: ``"character"`` (Unicode code points), ``"byte"`` (of UTF-8 or whatever the file holds) or ``"word"``
-            (what white space separates; the end of a line is the word ``<eos>``).
+        level: ``"character"`` (Unicode code points), ``"byte"`` (of UTF-8 or any other content) or ``"word"``
+            (separated by white space; the end of a line is the word ``<eos>``).
         tokens: Token of each number; empty at byte level, where a byte is its own number.
     """
 
@@ -40,19 +40,19 @@ class Vocabulary:
 
     @property
     def unknown(self) -> int | None:
-        """Number of ``<unk>``, the token of everything outside the vocabulary; None where there is none."""
+        """Number of ``<unk>``, the token for everything outside the vocabulary; None without one."""
         return self.numbers.get(UNKNOWN)
 
     @property
     def line_end(self) -> int | None:
-        """Number of the token that ends a line, or None where the training text has none."""
+        """Number of the token that ends a line, or None if the training text has none."""
         if self.level == "byte":
             return 10
         return self.numbers.get(END_OF_LINE if self.level == "word" else "\n")
 
     @property
     def metric(self) -> str:
-        """The metric of models of these tokens: perplexity of words, bits per character or byte."""
+        """The metric of models of these tokens: perplexity for words, bits per character or byte otherwise."""
         return {"word": "perplexity", "character": "bits_per_character", "byte": "bits_per_byte"}[self.level]
 
     @classmethod
@@ -62,13 +62,13 @@ class Vocabulary:
         Args:
             train: The text; UTF-8 unless the level is ``"byte"``.
             level: See the class.
-            min_count: Tokens seen less often are left out, >= 1.
-            max_size: At most this many tokens, the most frequent ones (of equals the first in the text), ``<unk>``
-                included; None for all.
+            min_count: Tokens that occur less often are left out, >= 1.
+            max_size: At most this many tokens, the most frequent ones (of equally frequent ones the first in the text),
+                ``<unk>`` included; None for all.
 
         Returns:
-            The vocabulary. ``<unk>`` is in it at word level, and at character level when something is left out on
-            purpose (`min_count` above 1 or `max_size`).
+            The vocabulary. It contains ``<unk>`` at word level, and at character level if tokens can be left out
+            (`min_count` above 1 or `max_size`).
         """
         if level == "byte":
             return cls("byte")
@@ -86,7 +86,7 @@ class Vocabulary:
         """Return the vocabulary that a checkpoint or an exported file carries; inverts `preprocessing`.
 
         Raises:
-            DataError: The model is not one of text.
+            DataError: The model was not trained on text.
         """
         if preprocessing.get("kind") != "tokens":
             raise DataError("the model was not trained on text: it has no vocabulary")
@@ -104,8 +104,8 @@ class Vocabulary:
             text: UTF-8 unless the level is ``"byte"``.
 
         Returns:
-            (N,) int64; and the different unknown tokens in order of appearance. Their number is that of ``<unk>``, or
-            0 where there is none.
+            (N,) int64, and the distinct unknown tokens in order of appearance. Their number is that of ``<unk>``, or 0
+            without one.
         """
         import numpy as np
 
@@ -129,7 +129,7 @@ class Vocabulary:
         return np.where(new, self.unknown or 0, numbers[place]), list(unseen)
 
     def text(self, number: int) -> bytes:
-        """Return what a token adds to a text: a word brings the space after it, ``<eos>`` a new line."""
+        """Return the text of a token: a word includes the space after it, and ``<eos>`` is a newline."""
         if self.level == "byte":
             return bytes([number])
         token = self.tokens[number]

@@ -1,6 +1,6 @@
 """Windows of a text: the positions of an optimizer step or of a part of an evaluation.
 
-A group is a table of positions (B, T), consecutive along T, whose rows continue those of the group before.
+A group is a table of positions (B, T), consecutive along T, whose rows continue those of the previous group.
 
 Axes: N positions of a text, B streams, T steps of a window.
 """
@@ -16,24 +16,24 @@ from momentum_cli.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# AWD-LSTM's draw of a window: half as long once in twenty times, a standard deviation of 5 steps, at least 5 steps.
+# AWD-LSTM's lengths of windows: half as long once in twenty times, a standard deviation of 5 steps, at least 5 steps.
 _HALVED, _SPREAD, _SHORTEST = 0.05, 5.0, 5
 
 
 class WindowGroups:
-    """Windows of a text that follow one another, for truncated back-propagation through time with carried state.
+    """Consecutive windows of a text, for truncated back-propagation through time with carried state.
 
     The text is cut into as many streams as a group has rows, each N // streams steps long, read in parallel from their
-    beginnings; fewer positions than streams are left over and left out.
+    beginnings; the remaining positions, fewer than streams, are not used.
 
     Args:
-        positions: N, of the training text.
+        positions: N, the positions of the training text.
         streams: B, over all processes, >= 1.
-        length: Steps of a window, >= 1.
-        variable: Draw the lengths anew each epoch, normally distributed around `length`, or around half of it once in
-            twenty times, as AWD-LSTM does. An epoch always has the same number of windows: the ends are
-            stretched by a common factor so that the last one is the end of the text. The learning rate of a step is
-            multiplied by its length over `length`.
+        length: Steps per window, >= 1.
+        variable: Draw the lengths for each epoch, normally distributed around `length`, or around half of it once in
+            twenty times, as AWD-LSTM does. Every epoch has the same number of windows: the ends are scaled by a common
+            factor so that the last one is the end of the text. The learning rate of a step is multiplied by its length
+            over `length`.
         seed: Training seed.
 
     Raises:
@@ -50,7 +50,7 @@ class WindowGroups:
                 f"the training text has {positions + 1} tokens, too few for {streams} parallel streams; "
                 "use a smaller train.batch_size"
             )
-        # The mean of AWD-LSTM's draw; what its lower bound adds does not matter to the number of windows.
+        # The mean length of AWD-LSTM; its lower bound changes the mean too little to matter.
         mean = length * (1.0 - _HALVED / 2) if variable else length
         self.steps = max(1, -(-self._stream_steps // length) if not variable else round(self._stream_steps / mean))
         self._streams, self._length, self._variable, self._seed = streams, length, variable, seed
@@ -82,7 +82,7 @@ class WindowGroups:
         return (ends[step - 1] if step else 0), ends[step]
 
     def _draw(self, epoch: int) -> list[int]:
-        """Return where each window of an epoch ends; the last is the end of the streams."""
+        """Return the end of each window of an epoch; the last one is the end of the streams."""
         import torch
 
         generator = stream("windows", self._seed, epoch)
@@ -90,14 +90,14 @@ class WindowGroups:
         around = torch.where(halved, self._length / 2, float(self._length))
         drawn = (around + _SPREAD * torch.randn(self.steps, generator=generator)).clamp(min=_SHORTEST)
         ends = drawn.double().cumsum(0)
-        # In float64 and with each end at least one step after the one before.
+        # In float64, and with each end at least one step after the previous one.
         stretched = (ends * (self._stream_steps / ends[-1])).round().long()
         least = torch.arange(1, self.steps + 1)
         return torch.maximum(stretched, least).clamp(max=self._stream_steps - least.flip(0) + 1).tolist()
 
 
 def evaluation_windows(positions: int, streams: int, length: int) -> Iterator[Tensor]:
-    """Yield windows that together hold every position of a text once and in order along each stream.
+    """Yield windows that cover every position of a text once and in order along each stream.
 
     Args:
         positions: N, >= 1.
@@ -111,6 +111,6 @@ def evaluation_windows(positions: int, streams: int, length: int) -> Iterator[Te
 
     steps = -(-positions // streams)
     starts = torch.arange(streams).unsqueeze(1) * steps
-    # Positions of one stream never run into the next one; the last ends where the text does, or beyond.
+    # Positions of one stream never reach into the next; the last stream ends with the text, or beyond.
     for start in range(0, steps, length):
         yield starts + torch.arange(start, min(start + length, steps))

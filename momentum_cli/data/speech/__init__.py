@@ -1,7 +1,7 @@
 """Speech: frames of the spectrum to predict, and recordings to classify.
 
-The way of a recording: `listing` (or `timit`) finds the files and what their names say, `splitting` divides them,
-`recordings` reads them, `features` computes their frames, `cache` keeps these, and `sequences` makes batches of them.
+`listing` (or `timit`) finds the files and reads their names, `splitting` divides them, `recordings` reads them,
+`features` computes their frames, `cache` stores these, and `sequences` makes batches of them.
 """
 
 from __future__ import annotations

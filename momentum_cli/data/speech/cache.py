@@ -28,7 +28,7 @@ from momentum_cli.machine import usable_cores
 from momentum_cli.progress import DownloadProgress
 
 VERSION = 1
-# Recordings that are computed before their frames are written, for each worker.
+# Recordings per worker that may be computed before their frames are written.
 _AHEAD = 32
 
 Check = Callable[[Recording, int, dict[str, str]], None]
@@ -67,20 +67,20 @@ def load_frames(
     num_workers: int | None = None,
     check: Check = no_check,
 ) -> Frames | None:
-    """Return the frames of recordings: those kept by an earlier call, or computed now and kept.
+    """Return the frames of recordings from the cache, or compute and cache them.
 
-    They are kept in a folder named after a fingerprint of the files (path, size, time of change) and of the features,
-    so another setting or a changed file never meets old frames. The folder is written whole or not at all, and carries
-    a checksum: damaged frames are computed again, and `progress` gets a warning.
+    The cache is a folder named after a fingerprint of the files (path, size, modification time) and of the features, so
+    another setting or a changed file never gets old frames. The folder is written completely or not at all, and has a
+    checksum: damaged frames are computed again, with a warning to `progress`.
 
     Args:
-        folder: What the names of the recordings are relative to.
-        recordings: In the order that frames have then.
-        features: What is computed.
-        problems: Receives every recording that cannot be used; with one, nothing is kept.
+        folder: The folder that the names of the recordings are relative to.
+        recordings: The recordings, in the order of the frames.
+        features: The features to compute.
+        problems: Receives every recording that cannot be used; if there is one, nothing is cached.
         progress: Receives the progress, and warnings.
-        num_workers: Threads, >= 1; None: one a core.
-        check: Raises RecordingError for a recording that has no place here; given its sample rate and header.
+        num_workers: Threads, >= 1; None: one per core.
+        check: Called with a recording, its sample rate and its header; raises RecordingError for a misplaced one.
 
     Returns:
         The frames; None with problems.
@@ -106,7 +106,7 @@ def load_frames(
         computed = _compute(recordings, features, problems, progress, num_workers, check, temporary)
         if computed is None:
             return None
-        # Another process may have been faster; what it wrote is the same.
+        # Another process may have been faster; it wrote the same.
         with suppress(OSError):
             temporary.rename(kept)
         return _read(kept, features.size) or computed
@@ -168,7 +168,7 @@ def _compute(
 
 @contextmanager
 def _single_threaded(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool whose threads compute alone: torch would give each of them as many threads as there are cores."""
+    """Yield a pool of single-threaded workers; torch would give each of them as many threads as there are cores."""
     import torch
 
     threads = torch.get_num_threads()
@@ -176,12 +176,12 @@ def _single_threaded(workers: int) -> Iterator[ThreadPoolExecutor]:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool
     finally:
-        # The number for threads that begin later; that of this thread was never changed.
+        # The number for threads started later; that of this thread was never changed.
         torch.set_num_threads(threads)
 
 
 def _read(folder: Path, columns: int) -> Frames | None:
-    """Return cached frames, or None when they are incomplete."""
+    """Return cached frames, or None if they are incomplete."""
     path = folder / "frames.bin"
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))

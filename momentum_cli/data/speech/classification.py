@@ -1,4 +1,4 @@
-"""The task `speech-classify`: recognise what was said from the log-mel spectrum of a recording.
+"""The task `speech-classify`: classify recordings by their log-mel spectra.
 
 Axes: T frames, M mel channels.
 """
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SpeechClassify(Task):
-    """Classify recordings by the label in their name or folder; docs/speech.md.
+    """Classify recordings; the label is in their name or folder. See docs/speech.md.
 
     Args:
         path: Folder of recordings (WAV, FLAC, SPHERE), with any folders in it; relative to the
             folder of the recipe or to the folder of data sets.
-        pattern: Form of the path of a recording below the folder, without its ending: ``{label}``, ``{speaker}``,
-            ``{index}`` and ``{split}`` are parts of it without ``/``, ``*`` is anything.
+        pattern: Path of a recording relative to the folder, without its ending: ``{label}``, ``{speaker}``,
+            ``{index}`` and ``{split}`` match parts without ``/``, ``*`` matches anything.
         split: As for `momentum_cli.data.speech.Speech`; the classes keep their shares.
         test_indices: With split index: recordings with a lower ``{index}`` are for test, >= 1.
         validation_fraction, test_fraction: Of the recordings, or of the speakers; >= 0 and > 0, their sum < 1. By index
             validation is a fraction of what is not for test. Without validation the best checkpoint is
             selected on the test set, and the result says so.
-        split_seed: Determines which are drawn, in [0, 2**32).
+        split_seed: Selects the recordings or speakers, in [0, 2**32).
         sample_rate: Hz, >= 1; other recordings are resampled.
         n_fft: Samples of a frame, even, >= 2.
         hop_length: Samples from one frame to the next, in [1, n_fft].
@@ -76,14 +76,14 @@ class SpeechClassify(Task):
         """Return None: only the data determine them."""
 
     def features(self) -> Features:
-        """Return the features that are computed from the recordings."""
+        """Return the features to compute from the recordings."""
         from momentum_cli.data.speech.features import Features
 
         return Features("log-mel", self.sample_rate, self.n_fft, self.hop_length, self.n_mels, self.channel)
 
     @classmethod
     def availability(cls, data_dir: Path) -> str:
-        """Say that the user names the recordings."""
+        """Return that the user provides the recordings."""
         return "ready, reads your own recordings"
 
     def source(self, data_dir: Path | None = None) -> Path:
@@ -101,7 +101,7 @@ class SpeechClassify(Task):
         return check_corpus(self, self.source(data_dir), progress)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
-        """List the recordings and compute their frames or take the cached ones; nothing is downloaded.
+        """List the recordings and compute their frames or use the cached ones; nothing is downloaded.
 
         Returns:
             Dataset whose splits are `FileSplit`.

@@ -1,4 +1,4 @@
-"""The steps of both tasks of speech: find the recordings, divide them, compute their frames, fit the normalisation.
+"""The steps of both speech tasks: find the recordings, divide them, compute their frames, fit the normalisation.
 
 Axes: n recordings, D bins or channels.
 """
@@ -47,7 +47,7 @@ class Corpus:
         classes: (n,) int64, or None.
         labels: Name of each class, or ().
         parts: The recordings of each split, (m,) int64.
-        timit: Whether the folder has the layout of TIMIT.
+        timit: True if the folder has the layout of TIMIT.
     """
 
     folder: Path
@@ -83,8 +83,8 @@ def open_corpus(
 
     Args:
         folder: The folder.
-        pattern: Form of their names.
-        division: Their division; TIMIT's own division is fixed.
+        pattern: Pattern of their names.
+        division: Their division; that of TIMIT is fixed.
         problems: Receives mistakes in names.
         timit: The folder has the layout of TIMIT.
         labelled: The recordings have a label.
@@ -158,7 +158,7 @@ def load_corpus(
 def fit_scaling(frames: Frames, train: np.ndarray, how: Literal["standard", "none"]) -> Scaling:
     """Fit the normalisation of each bin or channel to the frames of the training recordings.
 
-    The numbers are rounded to six digits: the frames of another machine may differ in the last bit, and its
+    The numbers are rounded to six digits, because the frames of another machine may differ in the last bit, but its
     normalisation must be the same.
     """
 
@@ -173,7 +173,7 @@ def fit_scaling(frames: Frames, train: np.ndarray, how: Literal["standard", "non
 
 
 def describe(kind: str, features: Features, scaling: Scaling) -> dict[str, Any]:
-    """Return the way from samples to inputs, JSON-able: x = (frame - offset) / scale."""
+    """Return the conversion of samples to inputs, JSON-able: x = (frame - offset) / scale."""
     scale = {"offset": scaling.offset.tolist(), "scale": scaling.scale.tolist()}
     return {"kind": kind, **features.dump(), "scaling": scale}
 

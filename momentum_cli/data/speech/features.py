@@ -1,6 +1,6 @@
-"""From samples to frames: log-magnitude STFT and log-mel spectra.
+"""Converting samples to frames: log-magnitude STFT and log-mel spectra.
 
-Everything is computed in float64 and rounded to float32 at the end, so that another FFT library gives the same frames.
+Everything is computed in float64 and finally rounded to float32, so that another FFT library gives the same frames.
 
 Axes: n samples, T frames, F = n_fft / 2 + 1 bins, M mel channels, D = F or M.
 """
@@ -26,9 +26,9 @@ FLOOR = 1e-5
 class Features:
     """Frames of the spectrum, in dB: 10 log10(p + 1e-5), p the power of a bin, or of the bins of a mel channel.
 
-    The samples are brought to `sample_rate`, and zeros are put behind them up to a whole number of hops and, for
-    ``"stft"``, `n_fft` more before and behind. Frame t is the DFT of the samples from ``t * hop_length`` on times the
-    periodic Hann window w(i) = (1 - cos(2 π i / n_fft)) / 2.
+    The samples are resampled to `sample_rate` and padded with zeros to a whole number of hops and, for ``"stft"``, with
+    `n_fft` more zeros on both sides. Frame t is the DFT of the `n_fft` samples from ``t * hop_length`` on, multiplied
+    by the periodic Hann window w(i) = (1 - cos(2 π i / n_fft)) / 2.
 
     Args:
         spectrum: ``"stft"``: F bins; ``"log-mel"``: `n_mels` triangles on the HTK mel scale from 0 to half the sample
@@ -109,7 +109,7 @@ class Features:
         return frames
 
     def dump(self) -> dict[str, Any]:
-        """Return plain values that describe the way completely; `of` reads them."""
+        """Return plain values that describe the features completely; `of` reads them."""
         more: dict[str, Any] = {"mel_scale": "htk", "filter_norm": None} if self.spectrum == "log-mel" else {}
         # Models of earlier versions have no such key.
         more |= {} if self.channel is None else {"channel": self.channel}

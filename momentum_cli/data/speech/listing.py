@@ -20,9 +20,9 @@ class Recording:
 
     Args:
         path: The file.
-        name: What it is called in messages: its path below the folder.
-        label, speaker, index, split: What the name says, or None.
-        utterance: What the header of the file has to say about itself, where a corpus fixes it.
+        name: Its name in messages: its path relative to the folder.
+        label, speaker, index, split: Parts of the name, or None.
+        utterance: The utterance that the header of the file must name, if a corpus fixes it.
     """
 
     path: Path
@@ -37,7 +37,8 @@ class Recording:
 def pattern_fields(pattern: str) -> tuple[str, ...]:
     """Return the fields of a pattern.
 
-    A pattern is a path below the folder, without ending: ``{name}`` is a part of it without ``/``, ``*`` anything.
+    A pattern is a path relative to the folder, without ending: ``{name}`` matches a part without ``/``, ``*`` matches
+    anything.
 
     Raises:
         ValueError: A field is unknown or appears twice, or braces do not match.
@@ -56,15 +57,15 @@ def pattern_fields(pattern: str) -> tuple[str, ...]:
 
 
 def list_folder(folder: Path, pattern: str, problems: Problems) -> list[Recording]:
-    """Return the recordings of a folder and of all folders in it, sorted by name.
+    """Return the recordings in a folder and all its subfolders, sorted by name.
 
     Args:
-        folder: Where.
-        pattern: What their names say, see `pattern_fields`.
-        problems: Receives names that do not fit.
+        folder: The folder.
+        pattern: Pattern of their names, see `pattern_fields`.
+        problems: Receives names that do not match.
 
     Raises:
-        DataError: There is none.
+        DataError: There are none.
     """
     parts = (
         f"(?P<{part[1:-1]}>[^/]+?)" if part.startswith("{") else ".*" if part == "*" else re.escape(part)

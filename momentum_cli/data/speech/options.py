@@ -1,4 +1,4 @@
-"""Checks of the options that both tasks of speech have."""
+"""Checks of the options of both speech tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from momentum_cli.data.fractions import check_fractions
 from momentum_cli.messages import refuse
 
 SplitOption = Literal["fraction", "speaker", "index", "folder"]
-# The field of the pattern that each way to divide needs.
+# The field of the pattern that each kind of division needs.
 _NEEDED = {"speaker": "speaker", "index": "index", "folder": "split"}
 
 
@@ -35,7 +35,7 @@ class DivisionOptions(Protocol):
 
 
 def chosen_split(split: SplitOption | None, pattern: str) -> SplitOption:
-    """Return the way to divide recordings: the option, else by folder if the pattern has a split, else by fraction."""
+    """Return the division of recordings: the option, else by folder if the pattern has a split, else by fraction."""
     return split or ("folder" if "{split}" in pattern else "fraction")
 
 

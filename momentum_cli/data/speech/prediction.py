@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Speech(Task):
-    """Predict each frame of speech from those before it; docs/speech.md.
+    """Predict each frame of speech from the frames before it. See docs/speech.md.
 
     Frames are the log-magnitude short-time spectrum in dB, see `momentum_cli.data.speech.features.Features`. The loss
-    and the metric ``mse`` are means over all real frames and bins; the metric is in dB², also with normalised frames.
+    and the metric ``mse`` are means over all real frames and bins; the metric is in dB² even with normalised frames.
 
     Args:
         path: Folder of recordings (WAV, FLAC, SPHERE), with any folders in it; relative to the
             folder of the recipe or to the folder of data sets.
         format: ``"wav"``: any folder; ``"timit"``: the layout of LDC93S1, with 3,696 utterances for training, 400 of
             the development set, and the 192 of the core test set.
-        pattern: Form of the path of a recording below the folder, without its ending: ``{speaker}``, ``{index}``,
-            ``{split}`` and ``{label}`` are parts of it without ``/``, ``*`` is anything.
+        pattern: Path of a recording relative to the folder, without its ending: ``{speaker}``, ``{index}``,
+            ``{split}`` and ``{label}`` match parts without ``/``, ``*`` matches anything.
         split: ``"fraction"``: recordings are drawn for each split; ``"speaker"``: speakers are drawn, with all their
             recordings; ``"index"``: those with an ``{index}`` below `test_indices` are for test; ``"folder"``: by the
-            word train, validation or test that is ``{split}``. None: folder where the pattern has it, else fraction.
+            word train, validation or test in ``{split}``. None: folder if the pattern has it, else fraction.
         test_indices: With split index, >= 1.
         validation_fraction, test_fraction: Of the recordings, or of the speakers; >= 0 and > 0, their sum < 1. By index
             validation is a fraction of what is not for test. Without validation the best checkpoint is
             selected on the test set, and the result says so.
-        split_seed: Determines which are drawn, in [0, 2**32).
+        split_seed: Selects the recordings or speakers, in [0, 2**32).
         sample_rate: Hz, >= 1; other recordings are resampled.
         n_fft: Samples of a frame, even, >= 2; F = n_fft / 2 + 1.
         hop_length: Samples from one frame to the next, in [1, n_fft].
@@ -81,7 +81,7 @@ class Speech(Task):
     def __post_init__(self) -> None:
         if self.format == "timit":
             for name in ("pattern", "split", "test_indices", "validation_fraction", "test_fraction", "split_seed"):
-                # The defaults of a dataclass are attributes of its class.
+                # Defaults of a dataclass are attributes of its class.
                 if getattr(self, name) != getattr(type(self), name):
                     remedy = "the division of TIMIT is fixed"
                     raise ValueError(refuse(name, getattr(self, name), "be left out with format timit", remedy))
@@ -92,14 +92,14 @@ class Speech(Task):
         """Return None: only the data determine them."""
 
     def features(self) -> Features:
-        """Return the features that are computed from the recordings."""
+        """Return the features to compute from the recordings."""
         from momentum_cli.data.speech.features import Features
 
         return Features("stft", self.sample_rate, self.n_fft, self.hop_length, channel=self.channel)
 
     @classmethod
     def availability(cls, data_dir: Path) -> str:
-        """Say that the user names the recordings."""
+        """Return that the user provides the recordings."""
         return "ready, reads your own recordings"
 
     def source(self, data_dir: Path | None = None) -> Path:
@@ -117,7 +117,7 @@ class Speech(Task):
         return check_corpus(self, self.source(data_dir), progress)
 
     def load(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
-        """List the recordings and compute their frames or take the cached ones; nothing is downloaded.
+        """List the recordings and compute their frames or use the cached ones; nothing is downloaded.
 
         Returns:
             Dataset whose splits are `FrameSplit`.

@@ -1,4 +1,4 @@
-"""Reading of recordings: NIST SPHERE (TIMIT), WAV and FLAC; a refusal names the mistake and the rule.
+"""Reading recordings: NIST SPHERE (TIMIT), WAV and FLAC; a refusal names the mistake and the rule.
 
 Axes: n samples, C channels.
 """
@@ -16,7 +16,7 @@ from momentum_cli.messages import Said, refuse
 from momentum_cli.reading import check_regular
 
 ENDINGS = (".wav", ".flac", ".sph")
-"""Endings of recordings, in lower case. Its first bytes say what a file is: TIMIT's SPHERE files end in .WAV."""
+"""Endings of recordings, in lower case. The first bytes decide the format: TIMIT's SPHERE files end in .WAV."""
 
 Channel = int | Literal["mean"] | None
 """Channel of a recording, from 1, or the mean of all; None where there must be one."""
@@ -124,7 +124,7 @@ def _sphere_header(file: BinaryIO) -> tuple[int, dict[str, str]]:
         if line.strip() == "end_head":
             return int(size), fields
         name, _, rest = line.partition(" ")
-        # The type is not needed: -i whole number, -r number, -sN text of N characters.
+        # The type is not needed: -i integer, -r real number, -sN text of N characters.
         fields[name] = rest.partition(" ")[2].strip()
     raise RecordingError("truncated", f"cut short: the SPHERE header of {int(size)} bytes has no end_head")
 
@@ -137,14 +137,14 @@ def _whole(fields: dict[str, str], name: str) -> int:
 
 
 def _check_riff(file: BinaryIO) -> None:
-    """Compare the size of the data with the size in the header of a WAV file, which libsndfile does not."""
+    """Compare the size of the data with that in the header of a WAV file, which libsndfile does not do."""
     end = file.seek(0, 2)
     at = 12
     while at + 8 <= end:
         file.seek(at)
         name, size = struct.unpack("<4sI", file.read(8))
         if name == b"data":
-            # Programs that cannot return to the header, such as into a pipe, write 0 or the largest number.
+            # Programs that cannot return to the header, because they write to a pipe, set 0 or the largest number.
             if size not in (0, 0xFFFFFFFF) and at + 8 + size > end:
                 raise RecordingError(
                     "truncated",
@@ -161,5 +161,5 @@ def _read_sound(path: Path) -> tuple[np.ndarray, int]:
         samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
     except soundfile.SoundFileError as error:
         reason = str(error).rpartition(": ")[2].strip()
-        raise RecordingError("unreadable", f"not a readable sound file ({reason})") from error
+        raise RecordingError("unreadable", f"not a readable audio file ({reason})") from error
     return samples, int(rate)

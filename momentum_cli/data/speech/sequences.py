@@ -1,4 +1,4 @@
-"""A split of frames to predict: the input of each step is a frame, its target the one after or before it.
+"""A split of frames to predict: the input of each step is a frame, its target the next or the previous one.
 
 Axes: n recordings of a split, B recordings of a batch, T steps of the longest, D bins.
 """
@@ -38,8 +38,8 @@ class FrameSplit(Separate):
     Args:
         frames: Frames of all recordings.
         starts: (n,) int64, the first frame of each recording of the split.
-        steps: (n,) int64, steps of each: one less than it has frames.
-        scaling: Of frames, as inputs and as targets.
+        steps: (n,) int64, steps of each: one less than its frames.
+        scaling: Scaling of frames, as inputs and as targets.
         predict: See `frame_pairs`.
         where: Device of batches.
     """
@@ -61,7 +61,7 @@ class FrameSplit(Separate):
 
     @property
     def lengths(self) -> Tensor | None:
-        """(n,) int64 on the CPU, or None when all are the same."""
+        """(n,) int64 on the CPU, or None if all are equal."""
         import torch
 
         same = len(self.steps) == 0 or bool((self.steps == self.steps[0]).all())
@@ -99,7 +99,7 @@ class FrameSplit(Separate):
         )
 
     def to(self, device: torch.device | str) -> FrameSplit:
-        """Return the split with batches on `device`; the frames stay where they are."""
+        """Return the split with batches on `device`; the frames are not moved."""
         return replace(self, where=device)
 
     def head(self, count: int) -> FrameSplit:

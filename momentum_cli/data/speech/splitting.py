@@ -31,18 +31,18 @@ def split_recordings(
     """Return the recordings of each split, (m,) int64 each.
 
     Args:
-        recordings: All.
-        classes: (n,) int64, or None; they are held out in proportion.
+        recordings: All recordings.
+        classes: (n,) int64, or None; each class is divided in proportion.
         by: ``"fraction"``: recordings are drawn; ``"speaker"``: speakers are drawn, with all their recordings;
             ``"index"``: those whose index is below `test_indices` are for test, validation is drawn from the others;
-            ``"folder"``: the name says it.
+            ``"folder"``: by the split in the name.
         validation, test: Fractions of the recordings (by index: of those that are not for test), or of the speakers.
         test_indices: See `by`.
-        seed: Decides what is drawn.
+        seed: Seed of the draw.
         problems: Receives names that are not splits, and splits without recordings.
 
     Raises:
-        DataError: There are too few to divide.
+        DataError: There are too few recordings.
     """
     share: float | Literal["none"] = validation or "none"
     if by == "fraction":
@@ -82,6 +82,6 @@ def split_recordings(
 
 
 def given_splits(recordings: Sequence[Recording]) -> dict[str, np.ndarray]:
-    """Return the recordings of each split that they name themselves."""
+    """Return the recordings of each split by the split in their names."""
     words = np.array([recording.split for recording in recordings], dtype=object)
     return {split: np.flatnonzero(words == split) for split in SPLITS}

@@ -1,6 +1,6 @@
 """TIMIT in the layout of the LDC, TRAIN/DR1/FCJF0/SX127.WAV: missing and misplaced recordings are found.
 
-The SA sentences are left out: every speaker reads the same two, and a test must not have sentences of the training.
+The SA sentences are left out: every speaker reads the same two, and test sentences must not occur in training.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def list_timit(folder: Path, problems: Problems) -> list[Recording]:
     """Return the 3,696 + 400 + 192 utterances of TIMIT; names of folders and files may be in upper or lower case.
 
     Args:
-        folder: With TRAIN and TEST in it, or with a folder TIMIT that has them.
+        folder: A folder with TRAIN and TEST, or with a folder TIMIT that has them.
         problems: Receives every speaker that is missing, unknown, misplaced or incomplete.
 
     Returns:
@@ -39,7 +39,7 @@ def list_timit(folder: Path, problems: Problems) -> list[Recording]:
         region, speaker and sentence.
 
     Raises:
-        DataError: It is no folder of TIMIT at all.
+        DataError: It is not a folder of TIMIT.
     """
     root = _below(folder, "TIMIT") or folder
     parts = {name: _below(root, name) for name in ("TRAIN", "TEST")}
@@ -70,7 +70,7 @@ def list_timit(folder: Path, problems: Problems) -> list[Recording]:
 
 
 def check_utterance(recording: Recording, rate: int, header: dict[str, str]) -> None:
-    """Compare the header of a file with its place.
+    """Compare the header of a file with its path.
 
     Raises:
         RecordingError: The sample rate is not 16 kHz, or the SPHERE header names another utterance.
@@ -94,7 +94,7 @@ def _below(folder: Path, name: str) -> Path | None:
 
 
 def _speakers(root: Path, part: str, place: Path, problems: Problems) -> dict[str, Path]:
-    """Return the folders of the speakers of a part that are in the right place."""
+    """Return the folders of the correctly placed speakers of a part."""
     found = {}
     here = dict(TRAIN) if part == "TRAIN" else DEV | CORE_TEST
     elsewhere = (DEV.keys() | CORE_TEST.keys() | OTHER_TEST) if part == "TRAIN" else TRAIN.keys()
@@ -121,7 +121,7 @@ def _speakers(root: Path, part: str, place: Path, problems: Problems) -> dict[st
                 problems.add(
                     "mislabelled", f"{name}: {speaker} is of DR{here[speaker]}, not of DR{number[1]}", sequence=name
                 )
-                # The speaker is present: one mistake is not reported twice.
+                # The speaker is present, so that one mistake is not reported twice.
                 found[speaker] = folder
             else:
                 found[speaker] = folder
@@ -134,7 +134,7 @@ def _utterances(root: Path, folder: Path, speaker: str, split: str, problems: Pr
     for file in sorted(folder.iterdir(), key=lambda file: (len(file.name), file.name)):
         match = _SENTENCE.fullmatch(file.name)
         if match is not None and match[1].upper() != "SA":
-            # The shorter name comes first: the original before a converted copy.
+            # The shorter name comes first, so the original precedes a converted copy.
             sentences.setdefault((match[1].upper(), int(match[2])), file)
     place = folder.relative_to(root).as_posix()
     for letters, wanted in _EACH.items():

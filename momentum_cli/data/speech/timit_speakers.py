@@ -1,6 +1,6 @@
 """The speakers of TIMIT: dialect region (1 … 8) and split of each.
 
-The first letter of a speaker is the sex, F or M; three letters are initials, the digit tells namesakes apart.
+The first letter of a speaker is the sex, F or M; three letters are initials, and the digit distinguishes namesakes.
 
 Sources: the folders of the corpus (Garofolo, Lamel, Fisher, Fiscus, Pallett, Dahlgren and Zue, TIMIT Acoustic-Phonetic
 Continuous Speech Corpus, LDC93S1, 1993). `TRAIN` is its training part. `CORE_TEST` are the 24 speakers, two men and a

@@ -196,7 +196,7 @@ class _Table:
             zone = guess_zone(stamps)
             if zone is not None:
                 guess.options["order_timezone"] = zone
-                guess.comments.append(f"order_timezone: clock times are met twice in autumn, as in {zone}; check it")
+                guess.comments.append(f"order_timezone: clock times are repeated in autumn, as in {zone}; check it")
                 return
         if guess.kind != "forecasting":
             return

@@ -66,7 +66,7 @@ def test_numbers_of_every_type_of_column() -> None:
         ("1,209278", "'1,209278' is not a finite number; set task.csv.decimal=','"),
         ("1,209", "'1,209' is not a finite number; set task.csv.decimal=',' or task.csv.thousands=','"),
         ("-0.30%", "'-0.30%' is not a finite number; set task.csv.units={'%': 0.01}"),
-        ("?", "'?' is not a finite number; if it stands for a missing value, add it to task.missing_values: ['?']"),
+        ("?", "'?' is not a finite number; if it marks a missing value, add it to task.missing_values: ['?']"),
         ("inf", "'inf' is not a finite number"),
         ("1e39", "'1e39' is beyond the range of float32"),
     ],
@@ -111,7 +111,7 @@ def test_whole_numbers_order_steps_exactly() -> None:
     ("csv", "message"),
     [
         ({"decimel": ","}, "csv: unknown key 'decimel' of task.csv; did you mean 'decimal'"),
-        ({"null_values": ["?"]}, "csv.null_values: unknown key; task.missing_values serves every format"),
+        ({"null_values": ["?"]}, "csv.null_values: unknown key; use task.missing_values, which works for every format"),
         ({"decimal": ";"}, "csv.decimal must be '.' or ',', got ';'"),
         ({"thousands": "."}, "csv.thousands must be one character other than csv.decimal"),
         ({"encoding": "latin-9000"}, "csv.encoding must be an encoding of Python such as cp1252"),

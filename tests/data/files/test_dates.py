@@ -69,7 +69,7 @@ def test_order_is_exact_for_years_that_nanoseconds_do_not_hold() -> None:
     assert times(["0000-01-01", "2000-01-01"])[1] == [0]
     fine = ["2024-01-01T00:00:00.000000001", "2024-01-01T00:00:00.000000002"]
     assert np.diff(times(fine)[0]).astype(int).tolist() == [1]
-    with pytest.raises(DataError, match="can be held to microseconds, and some have more digits"):
+    with pytest.raises(DataError, match="are stored in microseconds, but some have more digits"):
         times([*fine, "1600-01-01"])
 
 

@@ -251,7 +251,7 @@ def test_channels_of_a_ts_file(tmp_path: Path) -> None:
     assert gathered.features.read(3, 6).tolist() == [[1, -1], [2, -2], [2, -3]]
     assert [(problem.code, problem.rows) for problem in problems.all] == [("shape", [18])]
     path.write_text("@timeStamps true\n@data\n(0,1),(1,2)\n", encoding="utf-8")
-    with pytest.raises(DataError, match="with time stamps is not read"):
+    with pytest.raises(DataError, match="with timestamps is not supported"):
         task.gather(path, Problems())
 
 

@@ -109,7 +109,7 @@ def test_what_is_wrong_with_a_text_is_named(tmp_path: Path) -> None:
         Language(path=str(new)).load()
     (tmp_path / "split").mkdir()
     (tmp_path / "split" / "train.txt").write_text("abc")
-    with pytest.raises(DataError, match=r"has train\.txt and no valid\.txt, test\.txt"):
+    with pytest.raises(DataError, match=r"has train\.txt but no valid\.txt, test\.txt"):
         Language(path=str(tmp_path / "split")).load()
 
 

@@ -61,5 +61,5 @@ def test_an_evaluation_scores_every_token_once(streams: int) -> None:
 
 
 def test_windows_that_are_not_given_are_refused() -> None:
-    with pytest.raises(ValueError, match="`windows` must say how a text is cut, got none"):
+    with pytest.raises(ValueError, match="`windows` must be given, to cut the text, got none"):
         text().training_groups(4, seed=0)

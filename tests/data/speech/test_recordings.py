@@ -81,8 +81,8 @@ WHOLE = sphere(SAMPLES, 16000)
         (sphere(SAMPLES, 16000, sample_count=None), "unreadable", "sample_count.*got ''"),
         (sphere(SAMPLES, 16000, sample_rate=0), "unreadable", "sample_rate.*got '0'"),
         (b"NIST_1A\nhello", "unreadable", "second line of a SPHERE header must be its size"),
-        (b"these are no samples at all", "unreadable", "not a readable sound file"),
-        (b"", "unreadable", "not a readable sound file"),
+        (b"these are no samples at all", "unreadable", "not a readable audio file"),
+        (b"", "unreadable", "not a readable audio file"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(content: bytes, code: str, message: str, tmp_path: Path) -> None:

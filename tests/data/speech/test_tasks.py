@@ -458,7 +458,7 @@ def test_describe_and_check(folder: Path, tmp_path: Path) -> None:
     (folder / "0_cy_3.wav").write_bytes(b"RIFF")
     messages = [problem["message"] for problem in check_data(recipe)["problems"]]
     assert messages == [
-        "0_cy_3.wav: not a readable sound file (Format not recognised.)",
+        "0_cy_3.wav: not a readable audio file (Format not recognised.)",
         "class 'x' has no training recording: no model can learn it",
     ]
     (folder / "0_cy_3.wav").unlink()
