@@ -16,8 +16,11 @@ import time
 
 import lightning_fabric
 import matplotlib.figure
+import pyarrow.compute
 import pyarrow.csv
+import pyarrow.parquet
 import torch
+import typer.main
 
 import momentum_cli.benchmark.bench
 import momentum_cli.cli
@@ -77,5 +80,7 @@ def run(arguments: list[str], folder: str, seconds: float, output: str) -> tuple
 if __name__ == "__main__":
     assert all((lightning_fabric, matplotlib.figure, pyarrow.csv, momentum_cli))
     torch.set_num_threads(1)
+    # To build all commands takes longer than to run one.
+    momentum_cli.cli.app = typer.main.get_command(momentum_cli.cli.app)  # type: ignore[assignment]
     for line in sys.stdin:
         print(json.dumps(run(*json.loads(line))), flush=True)

@@ -1,12 +1,14 @@
-"""One warm process and one set of subjects for all attacks."""
+"""One warm process for each worker of pytest, and one set of subjects for all of them."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attack_subjects import make_subjects
+from attack_subjects import add_pt2, make_subjects
 from attacked import Warm
 
 
@@ -19,6 +21,27 @@ def warm() -> Iterator[Warm]:
 @pytest.fixture(scope="session")
 def subjects(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of `make_subjects`; an attack that changes a file of it changes a copy."""
-    folder = tmp_path_factory.mktemp("subjects")
-    make_subjects(warm, folder)
+    base = tmp_path_factory.getbasetemp()
+    # Workers share the folder above theirs.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / "subjects.lock").open("w") as lock:
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = shared / "subjects"
+        if not (shared / "subjects.made").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make_subjects(warm, folder)
+            (shared / "subjects.made").touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def every_subject(warm: Warm, subjects: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a pt2 file, which takes seconds to make and to open."""
+    folder = tmp_path_factory.mktemp("every") / "subject"
+    shutil.copytree(subjects, folder)
+    add_pt2(warm, folder)
     return folder

@@ -50,7 +50,7 @@ def many(warm: Warm, subjects: Path, folder: Path, tries: int, seed: int) -> lis
     """Damage files one at a time; return what is wrong with the answers."""
     random_ = random.Random(seed)
     faults: list[str] = []
-    names = list(READERS)
+    names = [name for name in READERS if (subjects / name).exists()]
     shutil.copytree(subjects, folder)
     for count in range(tries):
         name = names[count % len(names)]
@@ -63,16 +63,16 @@ def many(warm: Warm, subjects: Path, folder: Path, tries: int, seed: int) -> lis
             faults += [f"{name} ({count}), {' '.join(arguments)}: {each}" for each in found]
         shutil.rmtree(folder)
         shutil.copytree(subjects, folder)
-    print(f"damaged files: {tries} tried, {len(faults)} failed")
+    print(f"damaged files: {tries} tried, {len(faults)} failed", *faults, sep="\n")
     return faults
 
 
 @pytest.mark.timeout(280)
 def test_a_damaged_file_is_refused_by_name(warm: Warm, subjects: Path, tmp_path: Path) -> None:
-    assert many(warm, subjects, tmp_path / "damaged", len(READERS), seed=0) == []
+    assert many(warm, subjects, tmp_path / "damaged", len(READERS) - 1, seed=0) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_many_damaged_files_are_refused_by_name(warm: Warm, subjects: Path, tmp_path: Path) -> None:
-    assert many(warm, subjects, tmp_path / "damaged", 2000, seed=1) == []
+def test_many_damaged_files_are_refused_by_name(warm: Warm, every_subject: Path, tmp_path: Path) -> None:
+    assert many(warm, every_subject, tmp_path / "damaged", 2000, seed=1) == []

@@ -53,13 +53,13 @@ def many(warm: Warm, folder: Path, tries: int, seed: int) -> list[str]:
             text = text.replace("\0", "")
             ended = warm.run("validate", "r.yaml", text, folder=folder, seconds=30)
         faults += [f"{count}, {text!r}: {each}" for each in faults_of(ended)]
-    print(f"recipes: {tries} tried, {len(faults)} failed")
+    print(f"recipes: {tries} tried, {len(faults)} failed", *faults, sep="\n")
     return faults
 
 
 @pytest.mark.timeout(600)
 def test_a_recipe_made_by_chance_is_refused_in_words(warm: Warm, tmp_path: Path) -> None:
-    assert many(warm, tmp_path, 60, seed=0) == []
+    assert many(warm, tmp_path, 40, seed=0) == []
 
 
 @pytest.mark.slow
