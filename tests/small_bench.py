@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.benchmark.plan.plan import Plan, make_plan, run_spec
+from momentum_cli.benchmark.plan.plan import Plan, run_spec
+from momentum_cli.benchmark.plan.planning import make_plan
 from momentum_cli.benchmark.results.statistics import Point
 from momentum_cli.progress import NullBenchUi, RunState
 
@@ -68,11 +69,12 @@ def made_up(plan: Plan, curves: dict[str, Sequence[Sequence[float]]], seconds_a_
     results: dict[str, dict[str, Any]] = {}
     points: dict[str, list[Point]] = {}
     for comparison in plan.comparisons:
-        assert comparison.target is not None
-        metric, wanted = comparison.target
-        sign = -1 if metric in ("mse", "loss") else 1
         for entry in comparison.entries:
             for seed, values in zip(plan.seeds, curves[entry.label], strict=True):
+                goal = comparison.goal(seed)
+                assert goal is not None
+                metric, wanted = goal
+                sign = -1 if metric in ("mse", "loss") else 1
                 run = run_spec(comparison.name, entry, seed).id
                 points[run] = curve(values, seconds_a_step[entry.label])
                 reached = any(sign * value >= sign * wanted for value in values)

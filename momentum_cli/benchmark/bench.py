@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from momentum_cli.benchmark.pictures.all import draw_bench
-from momentum_cli.benchmark.plan.plan import DEFAULT_SEEDS, Plan, make_plan
+from momentum_cli.benchmark.plan.plan import Plan
+from momentum_cli.benchmark.plan.planning import DEFAULT_SEEDS, make_plan
 from momentum_cli.benchmark.results.definitions import DEFINITIONS
 from momentum_cli.benchmark.results.files import (
     CURVES,
@@ -23,6 +24,7 @@ from momentum_cli.benchmark.results.files import (
     write_curves,
     write_traces,
 )
+from momentum_cli.benchmark.results.goals import with_goals
 from momentum_cli.benchmark.results.summary import summarise
 from momentum_cli.benchmark.running.folder import RUNS, identity, machine, open_bench_folder
 from momentum_cli.benchmark.running.runner import Setting, execute
@@ -80,7 +82,8 @@ def bench(
         grid: options of the cells and their values, ``momentum=0,0.6; step_size=0.1,1``; None: no grid.
         paper: a published table such as ``table1`` in place of recipes; our results are listed next to it.
         seeds: ``0-4`` or ``0,3,7``.
-        target: ``0.9`` or ``metric=0.9``; None: the recipe's.
+        target: ``0.9`` or ``metric=0.9``, or ``"baseline"``: the best value of the baseline's run with the same seed,
+            ``"baseline:pooled"``: the median of them; None: the recipe's.
         budget_epochs, budget_steps, budget_seconds: in place of the recipe's budget.
         baseline: what speed-ups are relative to, a cell, or ``"CELL OPTIMIZER"``; None: the first.
         full: train to the end of the budget, also past the target.
@@ -139,7 +142,7 @@ def bench(
             plan, tuning = tune(plan, tuned, setting)
         else:
             tuning = None
-        results = execute("benchmark", plan.groups(), setting)
+        plan, results = _execute(plan, setting)
         facts = {"jobs": jobs, "tuning": tuning, "machine": where, "earlier_machines": earlier}
         content = _report(plan, results, folder, scored, shown, **facts)
     if all(result["error"] for result in results.values()):
@@ -147,6 +150,14 @@ def bench(
         raise RunError(f"every run was ended by an error, the first one: {first['error']} ({first['run_dir']})")
     shown.finish(partial(summary_text, content))
     return content
+
+
+def _execute(plan: Plan, setting: Setting) -> tuple[Plan, dict[str, dict[str, Any]]]:
+    """Make all runs; return the plan with the targets that a baseline has set, and the results."""
+    if leading := plan.leading():
+        plan = with_goals(plan, execute("the baseline, which sets the target", leading, setting), setting.folder)
+    results = execute("benchmark", plan.groups(), setting)
+    return with_goals(plan, results, setting.folder), results
 
 
 def _scored(clock: str | None, jobs: int) -> str:
@@ -169,7 +180,7 @@ def _report(
     for comparison in plan.comparisons:
         for run_id, result in results.items():
             if result["comparison"] == comparison.name:
-                metric = comparison.target[0] if comparison.target else (result["best"] or {}).get("metric", "loss")
+                metric = comparison.target.metric if comparison.target else (result["best"] or {}).get("metric", "loss")
                 points[run_id] = read_points(folder, run_id, metric)
     traces = {run_id: trace for run_id in results if (trace := read_trace(folder / RUNS / run_id))}
     summary = summarise(plan, results, points, traces, scored=scored)

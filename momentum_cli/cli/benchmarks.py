@@ -88,7 +88,8 @@ def bench(
         str | None,
         typer.Option(
             metavar="TARGET",
-            help="Target to reach: a number, or metric=number; by default the recipe's.",
+            help="Target to reach: a number, metric=number, or baseline for the best value that the baseline's run "
+            "with the same seed has, baseline:pooled for their median; by default the recipe's.",
             show_default=False,
         ),
     ] = None,

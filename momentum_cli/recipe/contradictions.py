@@ -54,6 +54,8 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
         found += task_contradictions(task.name, model, train)
     if train and optimizer:
         found += _schedule_contradictions(sections.get("schedule", ScheduleOptions()), train, optimizer.lr)
+    if target:
+        found += _target_contradictions(target)
     if task:
         built = TASKS[task.name](**task.options)
         known = tuple(dict.fromkeys((*metrics_of(built.measured), *built.metrics)))
@@ -127,12 +129,26 @@ def _stopping_contradictions(
     return []
 
 
+def _target_contradictions(target: TargetOptions) -> list[Problem]:
+    if target.value is None and target.baseline is None:
+        message = "missing; give a number, or baseline: the cell whose best value is the target in a benchmark"
+        return [Problem(("target", "value"), message)]
+    if target.value is not None and target.baseline is not None:
+        message = refuse("", target.baseline, "be left out where target.value is given", "leave out one of them")
+        return [Problem(("target", "baseline"), message)]
+    if target.pooled and target.baseline is None:
+        return [Problem(("target", "pooled"), refuse("", True, "be false without target.baseline"))]
+    return []
+
+
 def _metric_contradictions(
     place: tuple[str, ...], given: TargetOptions | PublishedOptions, task: TaskOptions, metrics: tuple[str, ...]
 ) -> list[Problem]:
     """Return a metric that the task does not have, or a value that the metric cannot have."""
     if given.metric not in metrics:
         return [Problem((*place, "metric"), unknown("metric", given.metric, metrics, f"task {task.name}"))]
+    if given.value is None:
+        return []
     upper = METRICS[given.metric].upper
     if METRICS[given.metric].fraction and upper < math.inf and not 0 < given.value <= upper:
         percent = f"did you mean {given.value / 100:g}?" if 1 < given.value <= 100 else ""

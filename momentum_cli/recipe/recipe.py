@@ -81,6 +81,12 @@ class Recipe:
     published: dict[str, PublishedOptions] = field(default_factory=dict)
     plugins: list[str] = field(default_factory=list)
 
+    @property
+    def goal(self) -> tuple[str, float] | None:
+        """(metric, value) of the target; None without one, and for a baseline's, which only a benchmark knows."""
+        target = self.target
+        return None if target is None or target.value is None else (target.metric, target.value)
+
     def override(self, *overrides: str) -> Recipe:
         """Return this recipe with `key.path=value` texts applied.
 

@@ -164,10 +164,17 @@ class TrainOptions(Section):
 
 
 class TargetOptions(Section):
-    """The value of the task's metric that counts as reached: accuracy from below, an error from above."""
+    """The value of the task's metric that counts as reached: accuracy from below, an error from above.
+
+    In place of a value, `baseline` names a cell of a benchmark, which is trained to the end of its budget: the best
+    value of its run is the target of all runs with the same seed; with `pooled` the median of its best values over
+    seeds is that of all runs.
+    """
 
     metric: str
-    value: Number
+    value: Number | None = None
+    baseline: str | None = None
+    pooled: bool = False
 
 
 class PublishedOptions(Section):

@@ -56,9 +56,10 @@ class Progress:
     @classmethod
     def start(cls, recipe: Recipe) -> Progress:
         """Return the position of a new run."""
-        if recipe.target is None:
+        if recipe.goal is None:
             return cls()
-        target = {"metric": recipe.target.metric, "value": recipe.target.value, "reached": False}
+        metric, value = recipe.goal
+        target = {"metric": metric, "value": value, "reached": False}
         return cls(target=target | dict.fromkeys(("steps", "samples", "train_seconds", "wall_seconds")))
 
     @property

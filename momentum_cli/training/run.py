@@ -77,7 +77,7 @@ class Run:
         result = self._result(reason)
         self.session.close()
         if self.first:
-            target = None if recipe.target is None else (recipe.target.metric, recipe.target.value)
+            target = recipe.goal
             try:
                 curves(self.folder, target, self.folder / "curves.png", metric=trainer.dataset.metric)
             except MomentumError as error:
@@ -163,7 +163,7 @@ class Run:
                 steps_per_epoch=trainer.steps_per_epoch,
                 start_step=trainer.progress.step,
                 metric=trainer.dataset.metric,
-                target=None if recipe.target is None else (recipe.target.metric, recipe.target.value),
+                target=recipe.goal,
                 seed=recipe.train.seed,
                 batch_size=trainer.group_size,
                 max_seconds=recipe.train.max_seconds,

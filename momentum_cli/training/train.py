@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.data import Dataset
+from momentum_cli.errors import RecipeError
+from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import load_data
 from momentum_cli.recipe.recipe import Recipe, load_recipe
@@ -64,6 +66,7 @@ def train(
         MomentumError: An error that the user can act on; see `momentum_cli.errors`.
         Interrupted: SIGINT or SIGTERM arrived; the checkpoint is written.
     """
+    _require_own_target(recipe)
     fabric = launch(recipe, devices, nodes, accelerator)
     shown: Ui = ui if ui is not None and fabric.global_rank == 0 else NullUi()
     with determinism(recipe.train.deterministic), ExitStack() as held:
@@ -109,6 +112,7 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
         MomentumError: The error that the training would meet.
     """
     shown: Ui = ui or NullUi()
+    _require_own_target(recipe)
     fabric = launch(recipe, 1, 1, "auto")
     dataset = load_data(recipe, data_dir, shown)
     for text in dataset.warnings:
@@ -141,6 +145,13 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
         "memory_bytes": memory_bytes(trainer.device),
         "warnings": list(dataset.warnings),
     }
+
+
+def _require_own_target(recipe: Recipe) -> None:
+    """Refuse a target that only the other runs of a benchmark can set."""
+    if recipe.target is not None and recipe.goal is None:
+        remedy = f"momentumrnn bench trains {recipe.target.baseline} first; or give 'target=null'"
+        raise RecipeError(refuse("target", Said(f"baseline: {recipe.target.baseline}"), "have a value", remedy))
 
 
 def _record_source(recipe: Recipe, folder: Path, source: Path | None) -> None:

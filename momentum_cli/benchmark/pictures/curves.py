@@ -94,6 +94,9 @@ def _metric_axis(axes: Axes, comparison: Mapping[str, Any]) -> None:
             axes.set_ylim(min(drawn) / 1.5, high if low < high else None)
     if target is not None:
         label = f"target {metric_text(metric, target['value'])}"
+        if "baseline" in target:
+            label = f"{target['baseline']}'s best, the target"
+            axes.axhspan(min(target["values"]), max(target["values"]), color=GREY, alpha=0.12, linewidth=0)
         axes.axhline(target["value"], color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=literal(label))
 
 

@@ -7,33 +7,19 @@ the cell, every one of their combinations. All learning rates or points of a gri
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from momentum_cli.benchmark.plan.grid import GRID_FLAG, Axis, check_axes, grid_points, parse_grid
-from momentum_cli.benchmark.plan.optimizers import OptimizerVariant, parse_optimizers, parse_rates, rate_text
-from momentum_cli.benchmark.plan.paper import check_unchanged, paper_recipes, published_variants
-from momentum_cli.benchmark.plan.variants import Variant, parse_cells
-from momentum_cli.errors import RecipeError
-from momentum_cli.recipe.recipe import Recipe, load_recipe
-from momentum_cli.recipe.shipped import find_recipe, shipped_recipes
+from momentum_cli.benchmark.plan.grid import Axis
+from momentum_cli.benchmark.plan.optimizers import OptimizerVariant, rate_text
+from momentum_cli.benchmark.plan.variants import Variant
+from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.recipe.sections import TargetOptions
 
-DEFAULT_RECIPE = "digits-pixels"
-DEFAULT_CELLS = "lstm,momentum,adam"
-# Of the comparison without a recipe, which is the paper's in short.
-PAPER_CELLS = "lstm,momentum,adam,rmsprop,sr"
-DEFAULT_SEEDS = "0-2"
 # Below this many seeds a difference may be luck, and the table says so.
 FEWEST_SEEDS = 3
-_TAKEN = {
-    "model.cell": "give the cells with --cells",
-    "train.seed": "give the seeds with --seeds",
-    "train.stop_at_target": "runs stop at the target; --full trains them to the end of the budget",
-    "train.early_stopping": "runs stop at the target or the budget only",
-}
 
 
 @dataclass(frozen=True)
@@ -102,10 +88,17 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A recipe and what is compared on it; the first entry's recipe tells what they share."""
+    """A recipe and what is compared on it; the first entry's recipe tells what they share.
+
+    Args:
+        name: of the recipe.
+        entries: what is compared.
+        goals: seed -> target that the baseline has set, once it is known.
+    """
 
     name: str
     entries: tuple[Entry, ...]
+    goals: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -113,10 +106,31 @@ class Comparison:
         return self.entries[0].recipe
 
     @property
-    def target(self) -> tuple[str, float] | None:
-        """(metric, value), or None when runs go to the end of the budget."""
-        target = self.recipe.target
-        return None if target is None else (target.metric, target.value)
+    def target(self) -> TargetOptions | None:
+        """The target, whose value may be the baseline's; None when runs go to the end of the budget."""
+        return self.recipe.target
+
+    @property
+    def leader(self) -> Entry | None:
+        """The entry whose best value is the target of all; None for a target that is a number."""
+        target = self.target
+        if target is None or target.baseline is None:
+            return None
+        return next(entry for entry in self.entries if entry.arm == target.baseline)
+
+    def goal(self, seed: int) -> tuple[str, float] | None:
+        """(metric, value) that the runs of a seed have to reach; None without a target and before it is known."""
+        if self.target is None or self.leader is None:
+            return self.recipe.goal
+        return (self.target.metric, self.goals[seed]) if seed in self.goals else None
+
+    def run(self, entry: Entry, seed: int) -> RunSpec:
+        """Return the run of an entry with a seed; one that stops at the target has it in its recipe."""
+        run, goal = run_spec(self.name, entry, seed), self.goal(seed)
+        if self.leader is None or goal is None or not run.recipe.train.stop_at_target:
+            return run
+        target = TargetOptions(metric=goal[0], value=goal[1])
+        return replace(run, recipe=replace(run.recipe, target=target))
 
 
 @dataclass(frozen=True)
@@ -145,8 +159,20 @@ class Plan:
     def groups(self) -> list[tuple[RunSpec, ...]]:
         """Return the runs in groups that are interleaved: all entries of one comparison with one seed."""
         return [
-            tuple(run_spec(comparison.name, entry, seed) for entry in comparison.entries)
+            tuple(comparison.run(entry, seed) for entry in comparison.entries)
             for comparison in self.comparisons
+            for seed in self.seeds
+        ]
+
+    def leading(self) -> list[tuple[RunSpec, ...]]:
+        """Return the runs that have to be over before the others know their target, each a group of its own.
+
+        There are none when all runs go to the end of the budget anyway.
+        """
+        return [
+            (comparison.run(comparison.leader, seed),)
+            for comparison in self.comparisons
+            if comparison.leader is not None and not self.full
             for seed in self.seeds
         ]
 
@@ -160,225 +186,3 @@ def run_spec(comparison: str, entry: Entry, seed: int, suffix: str | None = None
     """Return the run of an entry with a seed; `suffix` names it instead of the seed."""
     name = f"{comparison}-{entry.label}-{suffix or f'seed{seed}'}"
     return RunSpec(re.sub(r"[^\w.+@=-]+", "-", name), comparison, entry.label, entry.seeded(seed), entry.arm)
-
-
-def make_plan(
-    recipes: Sequence[str],
-    *,
-    cells: Sequence[str] = (),
-    optimizers: Sequence[str] = (),
-    lr_grid: str | None = None,
-    grid: str | None = None,
-    paper: str | None = None,
-    seeds: str = DEFAULT_SEEDS,
-    target: str | None = None,
-    epochs: int | None = None,
-    steps: int | None = None,
-    seconds: float | None = None,
-    baseline: str | None = None,
-    full: bool = False,
-    overrides: Sequence[str] = (),
-) -> Plan:
-    """Resolve what was asked for.
-
-    Args:
-        recipes: files or names of shipped recipes; none: digits-pixels.
-        cells: lists ``a,b,c`` of cells, each ``CELL``, ``CELL@NAME:key=value,…`` or ``CELL:key=value,…``; none:
-            ``lstm,momentum,adam``, without a recipe ``rmsprop,sr`` too, or the (first) recipe's own cell where
-            optimizers or learning rates are compared.
-        optimizers: lists of optimizers in the same form; none: the recipe's.
-        lr_grid: learning rates ``a,b,c``, all of them for each cell and optimizer; None: the recipe's, or an
-            optimizer's own option ``lr``.
-        grid: options of the cells and their values, see `momentum_cli.benchmark.plan.grid`; None: no grid.
-        paper: a published table in place of recipes, see `momentum_cli.benchmark.plan.paper`; runs go to the end of the
-            budget, and cells without a published number are left out.
-        seeds: ``0-4``, ``0,3,7`` or ``5``.
-        target: ``0.9`` or ``metric=0.9``, in place of the recipe's.
-        epochs, steps, seconds: a budget; one that is given replaces all budgets of the recipe.
-        baseline: what speed-ups are relative to, a cell, with optimizers ``"CELL OPTIMIZER"``; None for the first.
-        full: see `Plan`.
-        overrides: ``key.path=value`` for all recipes.
-
-    Raises:
-        RecipeError: Something that was asked for does not exist, contradicts itself or is not a valid recipe.
-    """
-    for text in overrides:
-        key = text.partition("=")[0].strip()
-        if key in _TAKEN:
-            raise RecipeError(f"{text}: not in a benchmark; {_TAKEN[key]}")
-    if paper is not None:
-        if recipes:
-            raise RecipeError(f"--paper {paper} selects its own recipes; remove {', '.join(recipes)}")
-        for flag, given in (("--optimizers", optimizers), ("--lr-grid", lr_grid), (GRID_FLAG, grid)):
-            if given:
-                raise RecipeError(f"--paper {paper} cannot be combined with {flag}: its numbers have one setting")
-        check_unchanged(overrides)
-        recipes, full = paper_recipes(paper), True
-    if lr_grid is not None and grid is not None:
-        raise RecipeError(f"--lr-grid and {GRID_FLAG}: give one of the two; a grid may have optimizer.lr as an option")
-    axes = () if grid is None else parse_grid(grid)
-    swept = bool(optimizers) or lr_grid is not None
-    variants = _variants(recipes, cells, overrides, swept=swept or bool(axes), paper=paper is not None)
-    contenders = _contenders(optimizers, lr_grid)
-    if swept:
-        _check_one_rate(overrides, variants or (), contenders, optimizers, lr_grid)
-    if axes:
-        check_axes(axes, variants or ())
-    numbers = parse_seeds(seeds)
-    shared = [*overrides, *_budget(epochs, steps, seconds)]
-    comparisons: list[Comparison] = []
-    for name_or_path in recipes or (DEFAULT_RECIPE,):
-        name = _recipe_name(name_or_path)
-        if any(name == comparison.name for comparison in comparisons):
-            raise RecipeError(
-                f"two recipes are called {name}; a benchmark compares cells, not recipes: rename one file"
-            )
-        here = variants or ()
-        if paper is not None:
-            here = published_variants(name, load_recipe(name_or_path), variants)
-            if not here:
-                continue
-        comparisons.append(
-            Comparison(
-                name,
-                _entries(
-                    name_or_path, here, contenders, grid_points(axes), numbers[0], shared, target=target, full=full
-                ),
-            )
-        )
-    if not comparisons:
-        raise RecipeError(f"--paper {paper}: no number is published for {', '.join(v.label for v in variants or ())}")
-    arms = list(dict.fromkeys(entry.arm for comparison in comparisons for entry in comparison.entries))
-    if baseline is not None and baseline not in arms:
-        compared = "cells" if not optimizers else "cells with their optimizers"
-        raise RecipeError(f"--baseline {baseline}: not one of the {compared} {', '.join(arms)}")
-    plan = Plan(
-        tuple(comparisons),
-        numbers,
-        baseline or arms[0],
-        full,
-        parse_rates(lr_grid) if lr_grid else (),
-        axes,
-        paper is not None,
-    )
-    ids = [run.id for group in plan.groups() for run in group]
-    if len(ids) != len(set(ids)):
-        twice = sorted({i for i in ids if ids.count(i) > 1})
-        raise RecipeError(f"two runs would be called {twice[0]}; name the variants: CELL@NAME:key=value")
-    return plan
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Read ``0-4``, ``0,3,7`` or ``0-2,10``.
-
-    Raises:
-        RecipeError: It is none of these, or repeats a seed.
-    """
-    seeds: list[int] = []
-    for piece in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", piece)
-        if match is None or (match[2] and int(match[2]) < int(match[1])):
-            raise RecipeError(f"--seeds {text}: must be a range such as 0-4 or a list such as 0,3,7")
-        last = int(match[2] or match[1])
-        if last - int(match[1]) >= 1000 or last >= 2**32:
-            raise RecipeError(f"--seeds {text}: must be at most 1000 seeds below 2**32")
-        seeds += range(int(match[1]), last + 1)
-    if len(seeds) != len(set(seeds)):
-        raise RecipeError(f"--seeds {text}: a seed is given twice, which would count one run as two")
-    return tuple(seeds)
-
-
-def _variants(
-    recipes: Sequence[str], cells: Sequence[str], overrides: Sequence[str], *, swept: bool, paper: bool
-) -> tuple[Variant, ...] | None:
-    """Return the cells; None: those that something is published for, which each recipe knows."""
-    if cells:
-        return parse_cells(cells)
-    if paper:
-        return None
-    if swept:
-        return parse_cells([load_recipe((*recipes, DEFAULT_RECIPE)[0], overrides).model.cell])
-    return parse_cells([DEFAULT_CELLS if recipes else PAPER_CELLS])
-
-
-def _contenders(optimizers: Sequence[str], lr_grid: str | None) -> list[tuple[OptimizerVariant | None, float | None]]:
-    """Return every optimizer with every learning rate; None is the recipe's."""
-    named: Sequence[OptimizerVariant | None] = parse_optimizers(optimizers) if optimizers else (None,)
-    rates: Sequence[float | None] = (None,) if lr_grid is None else parse_rates(lr_grid)
-    return [(optimizer, rate) for optimizer in named for rate in rates]
-
-
-def _check_one_rate(
-    overrides: Sequence[str],
-    variants: Sequence[Variant],
-    contenders: Sequence[tuple[OptimizerVariant | None, float | None]],
-    optimizers: Sequence[str],
-    lr_grid: str | None,
-) -> None:
-    """Raise RecipeError where an optimizer or a learning rate is given in two places."""
-    flags = (["--optimizers"] if optimizers else []) + (["--lr-grid"] if lr_grid is not None else [])
-    for text in [*overrides, *(option for variant in variants for option in variant.options)]:
-        key = text.partition("=")[0].strip()
-        if key in {"optimizer", "optimizer.lr"} or (optimizers and key.startswith("optimizer.")):
-            raise RecipeError(f"{text}: cannot be combined with {' and '.join(flags)}, which decide it")
-    for optimizer, rate in contenders:
-        if optimizer is not None and optimizer.own_rate and rate is not None:
-            raise RecipeError(f"--optimizers {optimizer.label}: lr is given by --lr-grid; leave one of them out")
-
-
-def _entries(
-    name_or_path: str,
-    variants: Sequence[Variant],
-    contenders: Sequence[tuple[OptimizerVariant | None, float | None]],
-    points: Sequence[tuple[str, ...]],
-    seed: int,
-    shared: Sequence[str],
-    *,
-    target: str | None,
-    full: bool,
-) -> tuple[Entry, ...]:
-    first = variants[0]
-    common = [*shared, f"train.seed={seed}", "train.early_stopping=null", "train.stop_at_target=false"]
-    plain = load_recipe(name_or_path, [*common, *first.overrides()])
-    if target is not None:
-        common += _target(target, plain)
-        plain = load_recipe(name_or_path, [*common, *first.overrides()])
-    if plain.target is not None and not full:
-        common.append("train.stop_at_target=true")
-    entries = []
-    for variant in variants:
-        for (optimizer, rate), point in itertools.product(contenders, points):
-            own = replace(variant, options=(*variant.options, *point)).overrides()
-            if optimizer is not None:
-                own += optimizer.overrides(plain.optimizer.name, plain.optimizer.lr)
-            if rate is not None:
-                own.append(f"optimizer.lr={rate!r}")
-            entries.append(Entry(variant, load_recipe(name_or_path, [*common, *own]), optimizer, rate, point))
-    return tuple(entries)
-
-
-def _target(text: str, recipe: Recipe) -> list[str]:
-    from momentum_cli.recipe.building import metric_names
-
-    metric, equals, value = text.rpartition("=")
-    try:
-        number = float(value)
-    except ValueError:
-        must = "must be a number, such as 0.9, or metric=number, such as accuracy=0.9"
-        raise RecipeError(f"--target {text}: {must}") from None
-    if not equals:
-        metric = metric_names(recipe)[0] if recipe.target is None else recipe.target.metric
-    return [f"target={{metric: {metric!r}, value: {number!r}}}"]
-
-
-def _budget(epochs: int | None, steps: int | None, seconds: float | None) -> list[str]:
-    given = {"epochs": epochs, "max_steps": steps, "max_seconds": seconds}
-    if all(value is None for value in given.values()):
-        return []
-    return [f"train.{key}={'null' if value is None else value}" for key, value in given.items()]
-
-
-def _recipe_name(name_or_path: str) -> str:
-    path = find_recipe(name_or_path)
-    shipped = {file: name for name, file in shipped_recipes().items()}
-    return shipped.get(path, path.stem)

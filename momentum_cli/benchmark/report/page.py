@@ -233,6 +233,8 @@ def _details(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Itera
         reached = "–" if comparison["target"] is None else "yes" if run["reached"] else "no"
         step = NOTHING if run["ms_per_step"] is None else f"{run['ms_per_step']:.3g} ms/step"
         remark = " ".join(timed(summary, step))
+        if "values" in (comparison["target"] or {}):
+            remark = f"target {metric_text(metric, run['target'])} {remark}".strip()
         values = [metric_text(metric, run[name]) for name in ("best", "test")]
         rows.append(
             [

@@ -5,6 +5,9 @@ from __future__ import annotations
 DEFINITIONS = {
     "time to target": "The first evaluation at or past the target, on an evaluation grid that is the same for all "
     "cells; nothing is interpolated. A run that does not get there has the time infinity and stays in every median.",
+    "target of the baseline": "With --target baseline the best value of the baseline's run, over its whole budget, is "
+    "the target of all runs with the same seed, its own included; with baseline:pooled the median of these values over "
+    "seeds is that of all runs, of an even number the easier one of the middle two.",
     "training seconds": "Data, forward, backward and optimizer step, compilation included; on a GPU between events "
     "that it stamps before and after each step. Evaluations, logging and checkpoints are left out. What a process pays "
     "once (imports, thread pools) is paid before the clock runs.",

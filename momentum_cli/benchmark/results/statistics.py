@@ -12,9 +12,9 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, median_high, median_low
 
-from momentum_cli.metrics import reaches
+from momentum_cli.metrics import METRICS, reaches
 
 # n seeds have n**n resamples: up to five seeds every one of them is taken, so that the interval has no chance in it.
 EXHAUSTIVE_UP_TO = 5
@@ -76,6 +76,18 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
     low, middle, high = (at(part * (len(ordered) - 1)) for part in (0.25, 0.5, 0.75))
     return low, middle, high
+
+
+def pooled(metric: str, values: Sequence[float]) -> float:
+    """Return the median; of an even number the one of the middle two that is easier to reach.
+
+    So more than half of the runs that the values are of reach it, and the baseline's median time is finite.
+
+    Args:
+        metric: its name decides which is easier.
+        values: one per seed.
+    """
+    return median_low(values) if METRICS[metric].higher_is_better else median_high(values)
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:

@@ -21,10 +21,12 @@ from momentum_cli.benchmark.results.statistics import (
     geometric_mean,
     mean_and_deviation,
     performance_ratios,
+    pooled,
     profile_score,
     quartiles,
     speed_up,
 )
+from momentum_cli.benchmark.running.outcome import used_budget
 from momentum_cli.recipe.building import build_task
 
 FORMAT = "momentumrnn bench"
@@ -135,7 +137,7 @@ def _comparison(
     scored: str,
 ) -> dict[str, Any]:
     runs = [
-        _run(results[spec.id], points.get(spec.id, ()), comparison.target)
+        _run(results[spec.id], points.get(spec.id, ()), comparison.goal(spec.seed))
         for entry in comparison.entries
         for spec in (run_spec(comparison.name, entry, seed) for seed in plan.seeds)
     ]
@@ -164,7 +166,7 @@ def _comparison(
         "metric": metric,
         "split": split,
         "length": None if sizes is None else sizes.length,
-        "target": None if target is None else {"metric": target[0], "value": target[1]},
+        "target": _target(comparison, plan.seeds),
         "baseline": baseline,
         "recipe": comparison.recipe.dump(),
         "recipes": {entry.label: entry.recipe.dump() for entry in comparison.entries},
@@ -241,6 +243,18 @@ def _told(runs: Sequence[Mapping[str, Any]], traces: Traces) -> dict[str, Any]:
     return {"diagnostics": {name: dict(zip(("q1", "median", "q3"), row, strict=True)) for name, row in found.items()}}
 
 
+def _target(comparison: Comparison, seeds: Sequence[int]) -> dict[str, Any] | None:
+    """Return the target; that of a baseline has ``values``, one per seed, and their median as ``value``."""
+    target = comparison.target
+    if target is None:
+        return None
+    if comparison.leader is None:
+        return {"metric": target.metric, "value": target.value}
+    values = [comparison.goals[seed] for seed in seeds]
+    found = {"metric": target.metric, "value": pooled(target.metric, values), "values": values}
+    return found | {"baseline": target.baseline, "pooled": target.pooled}
+
+
 def _watched(
     comparison: Comparison, results: Mapping[str, Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]
 ) -> tuple[str, str]:
@@ -248,7 +262,7 @@ def _watched(
     known = [results[run["id"]] for run in runs if results[run["id"]]["best"]]
     split = known[0]["selected_on"] if known else "validation"
     if comparison.target is not None:
-        return comparison.target[0], split
+        return comparison.target.metric, split
     return (known[0]["best"]["metric"] if known else "loss"), split
 
 
@@ -260,6 +274,8 @@ def _run(result: Mapping[str, Any], points: Sequence[Point], target: tuple[str, 
         "samples": math.inf if crossing is None else crossing.samples,
         "wall_seconds": math.inf if crossing is None else crossing.wall_seconds,
     }
+    # A run to the end of its budget may have been made for another target, or for none.
+    missed = None if target is None else f"target not reached within {used_budget(result)}"
     best = result["best"]
     metric = target[0] if target is not None else best["metric"] if best else None
     chosen = result["validation"] if result["selected_on"] == "validation" else result["test"]
@@ -268,7 +284,8 @@ def _run(result: Mapping[str, Any], points: Sequence[Point], target: tuple[str, 
     return {key: result[key] for key in (*keys, *also)} | {
         "reached": crossing is not None,
         "to_target": at,
-        "miss": None if crossing is not None else result["miss"],
+        "target": None if target is None else target[1],
+        "miss": None if crossing is not None else result["miss"] or missed,
         "best": (chosen or {}).get(metric),
         "best_step": best["step"] if best else None,
         "test": (result["test"] or {}).get(metric),

@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from momentum_cli.benchmark.running.outcome import RESULT
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.machine import environment
 from momentum_cli.reading import read_text
-from momentum_cli.recipe.recipe import load_recipe
+from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.files import write_json
 from momentum_cli.runs.lock import locked
 
@@ -130,7 +131,7 @@ def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, A
         if not (home / "recipe.yaml").is_file():
             continue
         before = load_recipe(home / "recipe.yaml")
-        if before != run.recipe:
+        if not _same_run(before, run.recipe):
             raise RecipeError(
                 f"{home} is a run with another recipe ({first_difference(before.dump(), run.recipe.dump())}); name "
                 "another folder with --out, or --overwrite to start anew"
@@ -141,6 +142,13 @@ def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, A
             except ValueError as error:
                 raise DataError(f"{home / RESULT} is damaged ({error}); delete it to repeat that run") from error
     return results
+
+
+def _same_run(before: Recipe, now: Recipe) -> bool:
+    """Return if both recipes make the same steps and evaluations: where no run stops at it, the target makes none."""
+    if not before.train.stop_at_target and not now.train.stop_at_target:
+        before = replace(before, target=now.target)
+    return before == now
 
 
 def _unfinished(base: Path, name: str, wanted: dict[str, Any]) -> Path | None:

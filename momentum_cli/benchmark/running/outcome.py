@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def result_of(spec: RunSpec, error: str | None) -> dict[str, Any]:
     """The keys that every result has, with what is known without training."""
     unknown = ("run_dir", "task", "parameters", "device", "backend", "threads", "memory_bytes", "samples_per_second")
     nothing = ("ms_per_step", "validation", "test", "best", "final", "selected_on", "target")
-    target = spec.recipe.target
+    goal = spec.recipe.goal
     return dict.fromkeys((*unknown, *nothing)) | {
         "id": spec.id,
         "comparison": spec.comparison,
@@ -58,7 +59,7 @@ def result_of(spec: RunSpec, error: str | None) -> dict[str, Any]:
         "samples": 0,
         "train_seconds": 0.0,
         "wall_seconds": 0.0,
-        "target": target and {"metric": target.metric, "value": target.value, "reached": False},
+        "target": None if goal is None else {"metric": goal[0], "value": goal[1], "reached": False},
         "stop_reason": "error",
         "error": error,
         "miss": error,
@@ -66,7 +67,8 @@ def result_of(spec: RunSpec, error: str | None) -> dict[str, Any]:
     }
 
 
-def used_budget(result: dict[str, Any]) -> str:
+def used_budget(result: Mapping[str, Any]) -> str:
+    """`12 epochs`, how far a run went."""
     if result["stop_reason"] == "max_seconds":
         return f"{result['train_seconds']:.1f} training seconds"
     count = result["epochs"] if result["stop_reason"] == "epochs" else result["steps"]

@@ -73,11 +73,14 @@ def execute(title: str, groups: Sequence[Sequence[RunSpec]], setting: Setting) -
     """
     runs = [run for group in groups for run in group]
     results = kept_results(setting.folder, runs)
-    targets = {run.comparison: run.recipe.target for run in runs}
+    goals = {
+        run.comparison: {other.recipe.goal for other in runs if other.comparison == run.comparison} for run in runs
+    }
     setting.ui.start(
         title,
         [_before(run, results.get(run.id)) for run in runs],
-        {name: None if target is None else (target.metric, target.value) for name, target in targets.items()},
+        # With a target of its own for each seed there is none to show for all.
+        {name: next(iter(found)) if len(found) == 1 else None for name, found in goals.items()},
     )
     missing = [[run for run in group if run.id not in results] for group in groups]
     work = _in_processes if setting.jobs > 1 else _in_turns
@@ -226,8 +229,9 @@ def _before(run: RunSpec, result: dict[str, Any] | None) -> RunState:
     best = result["best"]
     if target is None and best is not None:
         metric = best["metric"]
+    goal = run.recipe.goal
     reached = bool(result["target"] and result["target"]["reached"])
-    status: Status = "reached" if reached else "failed" if result["error"] else "missed" if target else "finished"
+    status: Status = "reached" if reached else "failed" if result["error"] else "missed" if goal else "finished"
     metrics = (result["validation"] if result["selected_on"] != "test" else result["test"]) or {}
     return replace(
         state,

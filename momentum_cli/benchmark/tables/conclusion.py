@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from momentum_cli.benchmark.tables.comparison import baseline_of, bound_text, times_text
-from momentum_cli.wording import target_text
+from momentum_cli.benchmark.tables.comparison import baseline_of, bound_text, goal_text, times_text
 
 _CLOCKS = {"train_seconds": "training seconds", "steps": "optimizer steps"}
 # What an interval says of a cell, in the order in which it is told.
@@ -33,10 +32,9 @@ def conclusion(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str
     count = len(summary["seeds"])
     seeds = f"{count} seed{'' if count == 1 else 's'}"
     doubt = f"; {seeds} cannot tell a difference from luck" if summary["anecdotal"] and parts else ""
-    return (
-        f"In {_CLOCKS[summary['scored']]} to {comparison['split']} {_target(comparison)}, median of {seeds}: {found}"
-        f"{doubt}; this holds for {_held(comparison)}, and not beyond."
-    )
+    goal = f"{comparison['split']} {goal_text(comparison['target'])}"
+    clock, held = _CLOCKS[summary["scored"]], _held(comparison)
+    return f"In {clock} to {goal}, median of {seeds}: {found}{doubt}; this holds for {held}, and not beyond."
 
 
 def verdicts(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
@@ -100,10 +98,6 @@ def _times(cell: Mapping[str, Any]) -> str:
 
 def _joined(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
-
-
-def _target(comparison: Mapping[str, Any]) -> str:
-    return target_text(comparison["target"]["metric"], comparison["target"]["value"])
 
 
 def _held(comparison: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from small_bench import curve, made_up, write_recipe
 
 from momentum_cli.benchmark.pictures.all import draw_bench, figures, svg_pictures
 from momentum_cli.benchmark.pictures.curves import band
-from momentum_cli.benchmark.plan.plan import make_plan
+from momentum_cli.benchmark.plan.planning import make_plan
 from momentum_cli.benchmark.results.summary import summarise
 
 

@@ -80,7 +80,7 @@ def test_every_point_is_an_entry_of_its_cell(tmp_path: Path) -> None:
     assert len({run.id for run in plan.groups()[0]}) == 6
     # without --cells the recipe's own cell; whole numbers and dotted keys
     recipe = write_recipe(tmp_path, model="{cell: sr, hidden_size: 8}")
-    from momentum_cli.benchmark.plan.plan import make_plan
+    from momentum_cli.benchmark.plan.planning import make_plan
 
     (comparison,) = make_plan([recipe], grid="restart_every=2,5; model.hidden_size=4,8").comparisons
     assert [entry.recipe.model.hidden_size for entry in comparison.entries] == [4, 8, 4, 8]

@@ -11,7 +11,8 @@ from small_bench import made_up
 from momentum_cli.benchmark.bench import bench
 from momentum_cli.benchmark.plan import paper
 from momentum_cli.benchmark.plan.paper import paper_recipes
-from momentum_cli.benchmark.plan.plan import Plan, make_plan
+from momentum_cli.benchmark.plan.plan import Plan
+from momentum_cli.benchmark.plan.planning import make_plan
 from momentum_cli.benchmark.results.summary import summarise
 from momentum_cli.benchmark.tables.paper import paper_remarks, paper_table
 from momentum_cli.benchmark.tables.text import summary_text

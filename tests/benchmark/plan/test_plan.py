@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from momentum_cli.benchmark.plan.plan import make_plan, parse_seeds
+from momentum_cli.benchmark.plan.planning import make_plan, parse_seeds
 from momentum_cli.benchmark.plan.variants import Variant, parse_cells
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe.building import build_task

@@ -16,7 +16,8 @@ from momentum_cli.benchmark.bench import bench
 from momentum_cli.benchmark.pictures.all import draw_bench, figures, svg_pictures
 from momentum_cli.benchmark.pictures.panels import places_of
 from momentum_cli.benchmark.plan.optimizers import parse_optimizers, parse_rates, rate_text
-from momentum_cli.benchmark.plan.plan import Plan, make_plan
+from momentum_cli.benchmark.plan.plan import Plan
+from momentum_cli.benchmark.plan.planning import make_plan
 from momentum_cli.benchmark.report.report import write_report
 from momentum_cli.benchmark.results.files import read_traces, write_traces
 from momentum_cli.benchmark.results.rates import best_rate, robustness

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from small_bench import made_up, small_plan, write_recipe
 
-from momentum_cli.benchmark.plan.plan import Plan, make_plan
+from momentum_cli.benchmark.plan.plan import Plan
+from momentum_cli.benchmark.plan.planning import make_plan
 from momentum_cli.benchmark.results.files import read_bench, read_curves, write_bench, write_curves
 from momentum_cli.benchmark.results.statistics import Point
 from momentum_cli.benchmark.results.summary import summarise, summarise_runs

@@ -93,7 +93,7 @@ def test_winners_are_compared_and_the_cost_is_told(tmp_path: Path, monkeypatch: 
 
 
 def test_the_test_set_does_not_choose(tmp_path: Path) -> None:
-    from momentum_cli.benchmark.plan.plan import make_plan
+    from momentum_cli.benchmark.plan.planning import make_plan
 
     plan = make_plan(["digits"], cells=["lstm"], seeds="0", overrides=["task.validation=none"])
     with pytest.raises(RecipeError, match="the test set must not choose"):

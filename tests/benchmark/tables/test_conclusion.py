@@ -61,7 +61,7 @@ def test_two_seeds_show_no_difference(tmp_path: Path) -> None:
 def test_digits_pixel_by_pixel_point_to_the_short_sequences(tmp_path: Path) -> None:
     path = tmp_path / "pixels.yaml"
     load_recipe("digits", ["task.pixels_per_step=1", "train.epochs=1"]).save(path)
-    from momentum_cli.benchmark.plan.plan import make_plan
+    from momentum_cli.benchmark.plan.planning import make_plan
 
     plan = make_plan([str(path)], cells=["lstm,momentum"], target="0.1")
     found = sentence(plan, lstm=SLOW, momentum=FAST)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from speech_files import pcm16, speech_like, write_wav
 
-from momentum_cli.benchmark.plan.plan import make_plan
+from momentum_cli.benchmark.plan.planning import make_plan
 from momentum_cli.data import Speech, SpeechClassify
 from momentum_cli.data.speech.features import Features
 from momentum_cli.errors import RecipeError
