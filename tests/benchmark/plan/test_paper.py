@@ -129,7 +129,8 @@ published:
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     (tmp_path / "small.yaml").write_text(RECIPE, encoding="utf-8")
-    monkeypatch.setattr("momentum_cli.benchmark.plan.plan.paper_recipes", lambda table: (str(tmp_path / "small.yaml"),))
+    recipe = str(tmp_path / "small.yaml")
+    monkeypatch.setattr("momentum_cli.benchmark.plan.planning.paper_recipes", lambda table: (recipe,))
     return make_plan((), paper="small", seeds="0-1", cells=["lstm,momentum,momentum@slow:momentum=0.9"])
 
 
