@@ -13,6 +13,8 @@ from momentum_cli.messages import refuse, unknown
 from momentum_cli.metrics import METRICS, metrics_of
 from momentum_cli.options import Problem
 from momentum_cli.recipe.sections import (
+    PLANNED_SCHEDULES,
+    SCHEDULE_OPTIONS,
     EarlyStoppingOptions,
     ModelOptions,
     OptimizerOptions,
@@ -95,18 +97,18 @@ def _schedule_contradictions(schedule: ScheduleOptions, train: TrainOptions, lr:
     def refused(key: str, message: str) -> None:
         found.append(Problem(("schedule", key), message))
 
-    falls_to_end, in_steps = name in ("cosine", "linear"), name in ("step", "exponential")
-    if falls_to_end and train.epochs is None and train.max_steps is None:
+    if name in PLANNED_SCHEDULES and train.epochs is None and train.max_steps is None:
         refused("name", f"{name!r} needs the planned length; give train.epochs or train.max_steps")
-    if in_steps and schedule.every_n_steps is None:
+    if "every_n_steps" in SCHEDULE_OPTIONS[name] and schedule.every_n_steps is None:
         refused("every_n_steps", f"missing; schedule {name!r} needs it")
-    if not in_steps and schedule.every_n_steps is not None:
-        refused("every_n_steps", f"schedule {name!r} does not use it; step and exponential do")
-    if not in_steps and schedule.gamma != ScheduleOptions.model_fields["gamma"].default:
-        refused("gamma", f"schedule {name!r} does not use it; step and exponential do")
-    if name == "constant" and schedule.min_lr > 0:
-        refused("min_lr", "schedule 'constant' does not use it")
-    elif schedule.min_lr > lr:
+    for key in ("every_n_steps", "gamma", "patience", "min_lr"):
+        unused = key not in SCHEDULE_OPTIONS[name]
+        if unused and getattr(schedule, key) != ScheduleOptions.model_fields[key].default:
+            able = " and ".join(other for other, uses in SCHEDULE_OPTIONS.items() if key in uses)
+            refused(key, f"schedule {name!r} does not use it; {able} do{'es' * (' and ' not in able)}")
+    if schedule.gamma > 1 and name == "plateau":
+        refused("gamma", refuse("", schedule.gamma, "be <= 1 with plateau"))
+    if schedule.min_lr > lr:
         refused("min_lr", refuse("", schedule.min_lr, f"not be above optimizer.lr = {lr}"))
     if train.max_steps is not None and schedule.warmup_steps >= train.max_steps:
         refused("warmup_steps", refuse("", schedule.warmup_steps, f"be less than train.max_steps = {train.max_steps}"))

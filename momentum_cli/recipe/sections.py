@@ -98,11 +98,26 @@ class ModelOptions(Section):
 class ScheduleOptions(Section):
     """The learning rate over optimizer steps, see `momentum_cli.training.schedule`."""
 
-    name: Literal["constant", "cosine", "linear", "step", "exponential"] = "constant"
+    name: Literal["constant", "cosine", "linear", "onecycle", "step", "exponential", "plateau"] = "constant"
     warmup_steps: NaturalInt = 0
     min_lr: NaturalFloat = 0.0
     every_n_steps: PositiveInt | None = None
     gamma: PositiveFloat = 0.1
+    patience: NaturalInt = 10
+
+
+SCHEDULE_OPTIONS: dict[str, frozenset[str]] = {
+    "constant": frozenset(),
+    "cosine": frozenset({"min_lr"}),
+    "linear": frozenset({"min_lr"}),
+    "onecycle": frozenset({"min_lr"}),
+    "step": frozenset({"min_lr", "every_n_steps", "gamma"}),
+    "exponential": frozenset({"min_lr", "every_n_steps", "gamma"}),
+    "plateau": frozenset({"min_lr", "gamma", "patience"}),
+}
+"""Options that a schedule uses besides the warm-up."""
+PLANNED_SCHEDULES = frozenset({"cosine", "linear", "onecycle"})
+"""Schedules that end with the run, whose length must be known."""
 
 
 class EarlyStoppingOptions(Section):

@@ -30,6 +30,9 @@ class Progress:
         bad_evaluations: Evaluations since the metric of early stopping improved by more than min_delta.
         stopping_value: Value of that metric that early stopping compares with.
         stopping_metric: That metric; None in checkpoints that older versions wrote: the headline one.
+        plateau_loss: Smallest loss of an evaluation that the schedule ``plateau`` has seen.
+        plateau_evaluations: Evaluations since.
+        reductions: How often it has reduced the learning rate.
         nonfinite_steps: Steps in a row that were skipped because loss or gradient was not finite.
         values: The headline metric of each evaluation, kept with ``train.averaging`` only.
         averaging_from: Step after which parameters are averaged, or None.
@@ -48,6 +51,9 @@ class Progress:
     bad_evaluations: int = 0
     stopping_value: float | None = None
     stopping_metric: str | None = None
+    plateau_loss: float | None = None
+    plateau_evaluations: int = 0
+    reductions: int = 0
     nonfinite_steps: int = 0
     values: list[float] = field(default_factory=list)
     averaging_from: int | None = None
@@ -115,6 +121,18 @@ class Progress:
             self.stopping_value, self.bad_evaluations = value, 0
         else:
             self.bad_evaluations += 1
+
+    def take_plateau(self, loss: float, patience: int) -> None:
+        """Count a reduction of the learning rate after more than ``patience`` evaluations without a smaller loss.
+
+        Smaller is by a ten-thousandth at least, as in `torch.optim.lr_scheduler.ReduceLROnPlateau`.
+        """
+        if self.plateau_loss is None or math.isnan(self.plateau_loss) or loss < self.plateau_loss * (1.0 - 1e-4):
+            self.plateau_loss, self.plateau_evaluations = loss, 0
+            return
+        self.plateau_evaluations += 1
+        if self.plateau_evaluations > patience:
+            self.reductions, self.plateau_evaluations = self.reductions + 1, 0
 
     def resume(self, headline: str, stopping: EarlyStoppingOptions | None) -> None:
         """Begin early stopping again where its metric is not the one that the run stopped by so far."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse
 from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.sections import PLANNED_SCHEDULES
 from momentum_cli.training.schedule import scheduled
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def schedule_change(before: Recipe, trainer: Trainer) -> str | None:
     if step == 0 or before.schedule != trainer.recipe.schedule or before.optimizer != trainer.recipe.optimizer:
         return None
     old, new = trainer.planned_steps(before.train), trainer.total_steps
-    if name not in ("cosine", "linear") or old is None or new is None:
+    if name not in PLANNED_SCHEDULES or old is None or new is None:
         return None
     options = trainer.recipe.schedule
     last, following = lr * scheduled(options, step - 1, old, lr), lr * scheduled(options, step, new, lr)

@@ -282,7 +282,7 @@ class Trainer:
 
     def _set_learning_rate(self) -> float:
         progress, base = self.progress, self._base_lrs[0]
-        factor = scheduled(self.recipe.schedule, progress.step, self.total_steps, base)
+        factor = scheduled(self.recipe.schedule, progress.step, self.total_steps, base, progress.reductions)
         factor *= self._groups.rate(self.progress.epoch, self.progress.step_in_epoch)
         for group, base in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = base * factor
@@ -382,6 +382,8 @@ class Trainer:
         """Take an evaluation into `progress`, and return whether it is the best so far; see `Progress.take`."""
         progress, metric, options = self.progress, self.dataset.metric, self.recipe.train
         best = progress.take(metrics, split, metric, options.early_stopping)
+        if self.recipe.schedule.name == "plateau":
+            progress.take_plateau(metrics["loss"], self.recipe.schedule.patience)
         if options.averaging is not None:
             progress.values.append(metrics[metric])
             if self.average is None and stopped_improving(metric, progress.values, options.averaging.patience):

@@ -13,7 +13,6 @@ from momentum_cli.errors import RunError
 from momentum_cli.recipe.sections import EarlyStoppingOptions
 from momentum_cli.runs.checkpoint import pack_optimizer, unpack_optimizer
 from momentum_cli.training.clock import Clock, HostTimer
-from momentum_cli.training.schedule import learning_rate_factor
 from momentum_cli.training.snapshot import restore, snapshot
 
 
@@ -244,39 +243,6 @@ def test_a_checkpoint_of_an_older_version_stopped_by_the_headline_metric(metric:
     assert new.progress.bad_evaluations == bad
     new.record({"loss": 0.9, "accuracy": 0.5}, "validation")
     assert new.progress.bad_evaluations == (bad + 1 if bad else 0)
-
-
-@pytest.mark.parametrize(
-    ("name", "step", "factor"),
-    [
-        ("constant", 0, 0.25),
-        ("constant", 3, 1.0),
-        ("constant", 400, 1.0),
-        ("cosine", 4, 1.0),
-        ("cosine", 54, 0.1 + 0.9 * 0.5),
-        ("cosine", 104, 0.1),
-        ("cosine", 500, 0.1),
-        ("linear", 54, 0.1 + 0.9 * 0.5),
-        ("step", 4 + 9, 1.0),
-        ("step", 4 + 10, 0.5),
-        ("step", 4 + 20, 0.25),
-        ("step", 4 + 90, 0.1),
-        ("exponential", 4 + 5, 0.5**0.5),
-    ],
-)
-def test_schedules(name: str, step: int, factor: float) -> None:
-    value = learning_rate_factor(name, step, warmup_steps=4, total_steps=104, every_n_steps=10, gamma=0.5, minimum=0.1)
-    assert value == pytest.approx(factor)
-
-
-def test_schedules_say_what_they_lack() -> None:
-    options: dict[str, Any] = {"warmup_steps": 0, "every_n_steps": None, "gamma": 0.5, "minimum": 0.0}
-    with pytest.raises(ValueError, match=r"train\.epochs or train\.max_steps"):
-        learning_rate_factor("cosine", 1, total_steps=None, **options)
-    with pytest.raises(ValueError, match="every_n_steps"):
-        learning_rate_factor("step", 1, total_steps=None, **options)
-    with pytest.raises(ValueError, match=r"`schedule` must be constant, .*, got 'poly'"):
-        learning_rate_factor("poly", 1, total_steps=None, **options)
 
 
 def test_packing_an_optimizer_is_reversible() -> None:
