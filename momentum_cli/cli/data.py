@@ -61,15 +61,24 @@ def init(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     json: Json = False,
 ) -> None:
-    """Write a first recipe for your data, with comments."""
-    from momentum_cli.recipe.first.files import reasons_of, write_first_recipe
+    """Write a first recipe for your data, with comments, and check the data.
+
+    Exits with 3 if they have a mistake, which is named; the recipe is written all the same.
+    """
+    from momentum_cli.recipe.first.files import first_problems, reasons_of, write_first_recipe
 
     chosen = None if kind is None else kind.value
     path = write_first_recipe(data, out, target=target, kind=chosen, order_format=order_format, overwrite=overwrite)
+    reasons, problems = reasons_of(path), first_problems(path)
+    ok = all(problem.warning for problem in problems)
     if json:
-        terminal.print_json({"path": str(path), "reasons": reasons_of(path)})
+        found = [problem.dump() for problem in problems]
+        terminal.print_json({"path": str(path), "reasons": reasons, "ok": ok, "problems": found})
     else:
-        terminal.print_lines("\n".join([str(path), *(f"  {reason}" for reason in reasons_of(path))]))
+        said = [f"  {'warning' if problem.warning else 'to be mended'}: {problem}" for problem in problems]
+        terminal.print_lines("\n".join([str(path), *(f"  {reason}" for reason in reasons), *said]))
+    if not ok:
+        raise typer.Exit(DataError.exit_code)
 
 
 def describe(

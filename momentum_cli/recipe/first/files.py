@@ -17,13 +17,16 @@ from momentum_cli.data.files.many_files import FILE, table_files
 from momentum_cli.data.files.row_sequences import has_lists, list_columns, sequence_rows, sequence_shape
 from momentum_cli.data.files.schema import SUFFIXES, format_of
 from momentum_cli.data.files.task import METRICS
-from momentum_cli.data.problems import Problems
+from momentum_cli.data.problems import Problem, Problems
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.reading import check_data
 from momentum_cli.recipe.first.guess import ORDER, SEQUENCE, SPLIT, TARGET, Guess, named, one, target_of
 from momentum_cli.recipe.first.speech import first_speech_recipe, recordings_below
 from momentum_cli.recipe.first.tables import guess_table
+
+# Bytes of data that are checked at once; of more `momentumrnn data check` is the next command.
+_CHECKED = 32 << 20
 
 
 def first_recipe(
@@ -295,3 +298,21 @@ def write_first_recipe(
         # A recipe that cannot be loaded must not get its final name.
         load_recipe(temporary)
     return path
+
+
+def first_problems(path: Path, data_dir: Path | None = None) -> list[Problem]:
+    """Return what `data check` finds in the data of a first recipe; [] for data that take long to read.
+
+    Args:
+        path: The recipe.
+        data_dir: Folder of the data sets, or None for the default.
+    """
+    from momentum_cli.recipe.building import build_task
+    from momentum_cli.recipe.recipe import load_recipe
+
+    task = build_task(load_recipe(path))
+    source = task.source(data_dir)
+    files = [source] if source is None or source.is_file() else [file for file in source.rglob("*") if file.is_file()]
+    if sum(file.stat().st_size for file in files if file is not None) > _CHECKED:
+        return []
+    return task.check(data_dir)

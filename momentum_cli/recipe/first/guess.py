@@ -47,11 +47,13 @@ def target_of(present: list[str], given: list[str] | None) -> list[str]:
     Raises:
         RecipeError: A column does not exist, or no name suggests a target.
     """
-    for name in given or ():
+    # Blanks around the names of a header row are not part of them.
+    trimmed = [name if name in present else name.strip() for name in given or ()]
+    for name in trimmed:
         if name not in present:
             raise RecipeError(f"--target: {unknown('column', name, present)}")
     found = named(present, TARGET)
-    wanted = given or ([found] if found is not None else [])
+    wanted = trimmed or ([found] if found is not None else [])
     if not wanted:
         raise RecipeError(f"name the column to predict with --target (columns: {', '.join(present)})")
     return list(wanted)

@@ -23,6 +23,8 @@ from momentum_cli.recipe.first.times import Times, guess_times, guess_zone
 _CLASSES = 20
 # A recipe names at most this many columns one by one.
 _NAMED = 40
+# Steps of the longest series below which its last 15 % are no test.
+_SHORT = 10
 # Rows that are read.
 _ROWS = 200_000
 
@@ -110,6 +112,9 @@ class _Table:
         guess.longest = int(max(counts)) if series else len(features)
         self._guess_missing(features, series)
         self._guess_labels()
+        if guess.kind == "forecasting" and len(counts) > 2 and guess.longest < _SHORT:
+            guess.options["split"] = "fraction"
+            guess.comments.append("split: the series are too short to be cut in time, so whole ones are drawn")
 
     def _row_numbers(self) -> list[str]:
         """Return the columns with row numbers or unique row names."""
