@@ -1,4 +1,4 @@
-"""Contents of a file, to tell formats apart, and damage found before a parser meets it."""
+"""The content of a file, to recognise its format and find damage before a parser reads it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from momentum_cli.reading import read_bytes
 
 
 def check_zip(path: Path) -> bytes:
-    """Return the content of a zip archive all of whose members match their CRC-32.
+    """Return the content of a zip archive after checking the CRC-32 of all members.
 
     Raises:
         DataError: It is cut short or damaged.
@@ -31,12 +31,12 @@ def check_zip(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Content:
-    """The marks of a file that tell its format.
+    """The features of a file that identify its format.
 
     Args:
         head: Its first bytes.
         size: In bytes.
-        members: Names in a zip archive, without the folder that holds all of them; () for other files.
+        members: Names in a zip archive, without their common folder; () for other files.
     """
 
     head: bytes
@@ -45,7 +45,7 @@ class Content:
 
 
 def look_into(path: Path) -> Content:
-    """Return what tells the format of a file.
+    """Return the features that identify the format of a file.
 
     Raises:
         DataError: It cannot be read, is a damaged archive, or is a pickle, which could run code.

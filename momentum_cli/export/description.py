@@ -1,4 +1,4 @@
-"""From a trained model to the description in its exported file."""
+"""The description of a trained model in its exported file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def describe_model(source: Loaded, export_format: str, *, stateful: bool, **opti
     Args:
         source: The model and its checkpoint.
         export_format: One of `FORMATS`.
-        stateful: Whether the program takes and returns the state.
-        options: More about the file, under ``export``.
+        stateful: True if the program takes and returns the state.
+        options: Further facts about the file, under ``export``.
 
     Raises:
         RecipeError: Models of this type cannot be exported.

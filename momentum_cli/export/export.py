@@ -1,4 +1,4 @@
-"""`momentumrnn export`: trained models that leave the tool correct, streaming and dynamic in every format.
+"""`momentumrnn export`: trained models in other formats, checked, stateful on request, with free sizes.
 
 A format is a module with ``write(model, bundle, path)``, ``load(path) -> Program`` and ``SUFFIX``.
 """
@@ -59,7 +59,7 @@ def export(
         as_torch_lstm: Write the plain torch weights of a linear dynamics to a safetensors file.
         which: ``"best"`` or ``"last"`` checkpoint of a run folder.
         data_dir: Folder of the data sets; the parity check feeds real test samples.
-        check_accuracy: Also evaluate both the file and the checkpoint on the whole test set.
+        check_accuracy: Also evaluate the file and the checkpoint on the whole test set.
         ui: Where progress is shown; None shows nothing.
 
     Returns:
@@ -69,7 +69,7 @@ def export(
     Raises:
         RecipeError: The options contradict each other or the model, or a package or compiler is missing.
         DataError: The model or its data are missing or damaged.
-        TargetError: The file disagrees with the checkpoint; it is not left under its final name.
+        TargetError: The file disagrees with the checkpoint; it does not get its final name.
     """
     shown: Ui = ui or NullUi()
     start = time.perf_counter()
@@ -88,8 +88,8 @@ def export(
     fold(model)
     if stateful and model.bidirectional:
         raise RecipeError(
-            "--stateful: the model is bidirectional, and its backward direction starts at the end of the sequence; "
-            "it cannot be fed in chunks. Export it without --stateful"
+            "--stateful: the model is bidirectional, and its backward direction starts at the end of the sequence, so "
+            "it cannot be fed in chunks; export it without --stateful"
         )
     if format == "torchscript":
         shown.note(
@@ -126,7 +126,7 @@ def export(
 
 
 def _check_target(path: Path) -> None:
-    """Refuse to write over what is no export, before any work is done."""
+    """Refuse to overwrite a file that is not an export, before any work is done."""
     check_output_file(path)
     try:
         other = path.exists() and not is_exported(path)
@@ -137,10 +137,10 @@ def _check_target(path: Path) -> None:
 
 
 def is_exported(path: Path) -> bool:
-    """Return whether a file is of `export` rather than a checkpoint of a run.
+    """Return True if a file was written by `export`, False for a checkpoint of a run.
 
     Raises:
-        DataError: It is damaged or of another kind.
+        DataError: It is damaged or something else.
     """
     if file_format(path) != "safetensors":
         return True
@@ -148,10 +148,10 @@ def is_exported(path: Path) -> bool:
 
 
 def file_format(path: Path) -> str:
-    """Return the format of an exported file, a key of `FORMATS`, by what is in it.
+    """Return the format of an exported file, a key of `FORMATS`, by its content.
 
     Raises:
-        DataError: It is damaged, a pickle, or of another kind.
+        DataError: It is damaged, a pickle, or something else.
     """
     return _format_of(path, look_into(path))
 
@@ -172,14 +172,14 @@ def _format_of(path: Path, content: Content) -> str:
 
 
 def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
-    """Load an exported file of any format; what it is, is read from its content.
+    """Load an exported file of any format, which is recognised by its content.
 
     Args:
         path: The file.
         trust_native_code: Also load a package compiled by AOTInductor, which is machine code.
 
     Raises:
-        DataError: It is missing, damaged, of another version or kind, or could run code.
+        DataError: It is missing, damaged, of another version, not an export, or could run code.
     """
     if not path.is_file():
         raise DataError(f"{path}: file not found")
@@ -188,7 +188,7 @@ def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
     if pt2.is_compiled(content):
         if not trust_native_code:
             raise DataError(
-                f"{path} is compiled machine code, which is run as it is; load it in your own program with "
+                f"{path} is compiled machine code, which cannot be checked; load it in your own program with "
                 "torch._inductor.aoti_load_package if you made it yourself, or use the file exported without --aoti"
             )
         return pt2.load_compiled(path)
@@ -202,7 +202,7 @@ def _compare_scores(program: Program, model: Model, dataset: Any, source: Any, u
     own = score(lambda x, lengths: model(x, lengths)[0], dataset, dataset.test, ui, size, own_step)
     got = score(program_function(program), dataset, dataset.test, ui, size, program.run if carried else None)
     metric = dataset.metric
-    # One sequence in ten thousand may lie on the border between two classes; of a small set, one sequence.
+    # One sequence in ten thousand may be on the border between two classes, or one sequence of a small set.
     allowed = max(1e-4, 1.0 / len(dataset.test)) if METRICS[metric].fraction else 1e-4 * max(1.0, abs(own[metric]))
     if not abs(got[metric] - own[metric]) <= allowed:
         raise TargetError(
@@ -223,7 +223,7 @@ def _default_path(run: Path, bundle: Bundle, suffix: str) -> Path:
 
 @contextmanager
 def _final_name(path: Path) -> Iterator[Path]:
-    """Yield a temporary name with the same suffix, which takes the final one when the block ends without an error."""
+    """Yield a temporary name with the same suffix, which is renamed when the block ends without an error."""
     made = not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -234,6 +234,6 @@ def _final_name(path: Path) -> Iterator[Path]:
             yield temporary
     finally:
         if made:
-            # Nothing is left of an export that failed: the folder is removed when it is empty.
+            # Nothing is left of a failed export: the folder is removed if it is empty.
             with suppress(OSError):
                 path.parent.rmdir()

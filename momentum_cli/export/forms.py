@@ -1,4 +1,4 @@
-"""Types of models in the formats of export: one entry of a table for each."""
+"""Types of models in the export formats: a table with one entry for each type."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Form:
 
     Args:
         section: Key that only the description of this type has; "" for the type without one.
-        describe: From a model to the section ``model`` of a bundle, but for the name of the cell.
-        rebuild: From that section back to a model, with any parameters.
-        trace: From a model and its bundle to a module that `torch.export` traces, see `ScanModel`.
-        write_onnx: Writes the nodes from ``inputs`` to ``outputs`` and, when stateful, ``state_out_…``.
-        plain: From a model to the layer and the head that are all of it, or None where there is more.
+        describe: Returns the section ``model`` of a bundle for a model, except the name of the cell.
+        rebuild: Returns a model for that section, with arbitrary parameters.
+        trace: Returns a module that `torch.export` traces for a model and its bundle, see `ScanModel`.
+        write_onnx: Writes the nodes from ``inputs`` to ``outputs`` and, if stateful, ``state_out_…``.
+        plain: Returns the layer and the head of a model that has nothing else; None for other types.
     """
 
     section: str
@@ -63,10 +63,10 @@ def form_of(model: Model) -> Form:
 
 
 def rebuild(description: dict[str, Any]) -> Model:
-    """Return the model that the section ``model`` of a bundle describes, its parameters not yet set.
+    """Return the model described by the section ``model`` of a bundle, with parameters not yet set.
 
     Raises:
-        DataError: The description is not one of ours.
+        DataError: The description is not one of momentumrnn.
     """
     named = {form.section: form for form in FORMS.values()}
     form = named[next((section for section in named if section in description), "")]
@@ -89,7 +89,7 @@ def _describe_layer(layer: RecurrentLayer | RecurrentStack) -> dict[str, Any]:
 
 def _layer_builder(description: dict[str, Any]) -> Callable[..., RecurrentLayer]:
     """Return a function of sizes that builds the layers of a description."""
-    # The first of those with this recurrence: how an orthogonal matrix was trained does not matter any more.
+    # The first layer with this recurrence, because the training of an orthogonal matrix no longer matters.
     layers_of = {entry.recurrence.name: layer for layer, entry in reversed(LAYERS.items())}
     options = dict(description["dynamics"])
     name = options.pop("name")

@@ -1,4 +1,4 @@
-"""Comparison of an exported file with its checkpoint: the reference loop in float64 decides.
+"""Comparison of an exported file with its checkpoint, against the reference loop in float64.
 
 Axes: B batch, T time, D input, O outputs.
 """
@@ -20,11 +20,11 @@ from momentum_cli.models.model import Model
 TOLERANCE = 1e-4
 """Largest allowed difference from float64, relative to max(1, the largest output of the case)."""
 SLACK = 8.0
-"""A difference this many times that of the layer's own float32 is allowed too: Adam and RMSProp divide by a root that
-may be as small as sqrt(eps), and then float32 itself is far from float64."""
+"""A difference of up to this many times that of the layer's own float32 is allowed too: Adam and RMSProp divide by a
+root that may be as small as sqrt(eps), and then float32 itself is far from float64."""
 REAL_SAMPLES = 8
 REAL_STEPS = 40
-# (batch, length): other than the example's (3, 5), batch 1 and length 1 among them, and more than a block of filter.
+# (batch, length): different from the example's (3, 5), with batch 1, length 1 and more than a block of the filter.
 SHAPES = ((1, 1), (4, 1), (1, 37), (2, 70), (5, 33))
 
 
@@ -33,14 +33,14 @@ class Case:
     """One comparison.
 
     Args:
-        inputs: What was fed: ``"random"`` or ``"test samples"``.
+        inputs: ``"random"`` or ``"test samples"``.
         batch: B.
         steps: T.
-        chunks: Into how many calls a stateful program's sequence was cut; 1 for the others.
+        chunks: Number of calls for a sequence of a stateful program; 1 for other programs.
         max_abs: Largest absolute difference of outputs and states from the float64 reference.
         max_rel: The same relative to the largest absolute value of each tensor.
         float32: ``max_abs`` of the checkpoint's own layer in float32.
-        passed: Whether ``max_abs`` is within tolerance.
+        passed: True if ``max_abs`` is within tolerance.
     """
 
     inputs: str
@@ -76,19 +76,19 @@ class Parity:
 
 
 def check_parity(program: Program, model: Model, samples: Sequences | None, seed: int = 0) -> Parity:
-    """Compare a program with the checkpoint it was made from.
+    """Compare a program with its checkpoint.
 
     Args:
-        program: As loaded from the written file.
+        program: Loaded from the written file.
         model: The checkpoint's model, float32 on the CPU.
-        samples: Real data of which the first few sequences are taken, or None.
-        seed: Of the random inputs and of the places where sequences are cut.
+        samples: Real data, of which the first few sequences are used, or None.
+        seed: Seed of the random inputs and the chunks.
 
     Returns:
         The differences.
 
     Raises:
-        TargetError: One is beyond tolerance, or a result has another shape; the message shows every case.
+        TargetError: A difference is beyond tolerance, or a shape differs; the message shows every case.
     """
     generator = torch.Generator().manual_seed(seed)
     reference = copy.deepcopy(model).double()
@@ -100,7 +100,7 @@ def check_parity(program: Program, model: Model, samples: Sequences | None, seed
         if batch.lengths is None:
             cases.append(("test samples", inputs))
         else:
-            # Sequences of several lengths one by one: a program takes whole sequences only.
+            # Sequences of different lengths one by one, because a program takes no lengths.
             cases += [("test samples", one[None, :n]) for one, n in zip(inputs, batch.lengths.tolist(), strict=True)]
     parity = Parity(tuple(_compare(name, program, model, reference, x, generator) for name, x in cases))
     if not all(case.passed for case in parity.cases):
@@ -112,7 +112,7 @@ def check_parity(program: Program, model: Model, samples: Sequences | None, seed
 
 
 def case_text(case: Case) -> str:
-    """Return a case as a line for people."""
+    """Return a case as a line of text."""
     cut = f" in {case.chunks} chunks" if case.chunks > 1 else ""
     return (
         f"{case.inputs} {case.batch} x {case.steps}{cut}: differs by {case.max_abs:.1e} absolute, {case.max_rel:.1e} "
@@ -145,7 +145,7 @@ def _compare(
     layer = max((own.double() - two.double()).abs().max().item() for _, own, two in pairs)
     scales = [two.double().abs().max().item() for _, _, two in pairs]
     relative = max(d / s if s > 0 else d for d, s in zip(differences, scales, strict=True))
-    # Not "any beyond": a difference that is not a number must fail.
+    # Not "any beyond", because a difference that is NaN must fail.
     passed = all(d <= max(TOLERANCE * max(1.0, s), SLACK * layer) for d, s in zip(differences, scales, strict=True))
     return Case(name, len(x), x.shape[1], chunks, max(differences), relative, layer, passed)
 
@@ -153,12 +153,12 @@ def _compare(
 def _in_chunks(
     program: Program, x: Tensor, every: bool, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Tensor], int]:
-    """Feed a sequence in pieces of random length, some of one step, and return the outputs, the state and how many."""
+    """Feed a sequence in chunks of random length, and return the outputs, the state and the number of chunks."""
     steps = x.shape[1]
     outputs, at, count = [], 0, 0
     state: dict[str, Tensor] | None = None
     while at < steps:
-        # Short pieces at first; a long sequence would otherwise take hundreds of calls.
+        # Only the first chunks are short; a long sequence would otherwise take hundreds of calls.
         longest = 4 if count < 6 else max(steps // 8, 4)
         length = int(torch.randint(1, longest + 1, (1,), generator=generator))
         piece, state = program.run(x[:, at : at + length].contiguous(), state)

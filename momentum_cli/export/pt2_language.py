@@ -20,8 +20,8 @@ class LanguageScanModel(nn.Module):
     """A language model for `torch.export`: a `ScanModel` for each layer between embedding and head.
 
     Args:
-        model: What it computes.
-        bundle: Names of the state, when it is stateful.
+        model: The model to compute.
+        bundle: Names of the state, if stateful.
     """
 
     def __init__(self, model: LanguageModel, bundle: Bundle) -> None:

@@ -1,7 +1,7 @@
-"""A model whose time loop is the scan operator of PyTorch, which `torch.export` keeps at any length.
+"""A model whose time loop is PyTorch's scan operator, which `torch.export` keeps for any length.
 
-Projection, dynamics and recurrence of one step are its body, written from the same steps as everywhere else. It is
-slower than the layers, and made for export alone.
+Its body is the projection, dynamics and recurrence of one step, from the same functions as everywhere else. It is
+slower than the layers, and made only for export.
 
 Axes: T time, B batch, D input, H hidden, G gates * H.
 """
@@ -29,8 +29,8 @@ class ScanModel(nn.Module):
     """A model for `torch.export`, with the same parameters in buffers.
 
     Args:
-        model: What it computes.
-        bundle: Names of the state, when it is stateful.
+        model: The model to compute.
+        bundle: Names of the state, if stateful.
     """
 
     def __init__(self, model: SequenceModel, bundle: Bundle) -> None:
@@ -51,7 +51,7 @@ class ScanModel(nn.Module):
         for directions in self.suffixes:
             for suffix in directions:
                 for name, tensor in plain_weights(layer, suffix)._asdict().items():
-                    # Not a buffer that is None: torch.export would count it among those it looks for.
+                    # Not a buffer that is None, because torch.export would expect it.
                     if tensor is None:
                         setattr(self, name + suffix, None)
                     else:
@@ -72,7 +72,7 @@ class ScanModel(nn.Module):
             for backward, suffix in enumerate(directions):
                 index = layer * self.directions + backward
                 source = x.flip(0) if backward else x
-                # Copies, because the place of a view in its tensor depends on the batch size and would fix it.
+                # Copies, because the offset of a view depends on the batch size and would fix it.
                 own = [s.clone() for s in part(before, self.places[index])] if before else self._zeros(source, suffix)
                 carry, output = self._scan(source, suffix, own)
                 outputs.append(output.flip(0) if backward else output)
@@ -103,8 +103,8 @@ class ScanModel(nn.Module):
             else:
                 d, drive = dynamics.step(linear(x_t, weight_ih, bias_ih), drive)
             state = recurrence.step(d, state, weight_hh, bias_hh)
-            # The operator forbids that two of its results are one tensor. Inductor can only size its results by what
-            # reaches the step as a number, which the batch does here.
+            # The operator forbids that two of its results are the same tensor. Inductor can size its results only by
+            # numbers that reach the step, as the batch size does here.
             output = state[0].clone().view(batch, hidden)
             return [*state, *(tensor.clone() for tensor in drive)], output
 
@@ -122,7 +122,7 @@ class ScanModel(nn.Module):
 
 
 def named_forward(run: Callable[..., dict[str, Tensor]], names: list[str]) -> Callable[..., dict[str, Tensor]]:
-    """Return ``run`` with one parameter for each state by its name: torch.export names inputs after parameters."""
+    """Return ``run`` with one named parameter for each state, because torch.export names inputs after parameters."""
     listed = ["inputs", *(f"state_in_{name}" for name in names)]
     signature = inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in listed])
 
@@ -134,7 +134,7 @@ def named_forward(run: Callable[..., dict[str, Tensor]], names: list[str]) -> Ca
 
 
 def _operator() -> Callable[..., Any]:
-    # Not public yet, but what the documentation of torch.export names for loops of dynamic length.
+    # Not public yet, but the documentation of torch.export recommends it for loops of dynamic length.
     from torch._higher_order_ops.scan import scan
 
     return scan

@@ -26,12 +26,12 @@ def score(
 
     Args:
         call: Takes inputs (B, T, D) and lengths (B,) or None, and returns outputs.
-        dataset: For loss and metric.
-        split: What to evaluate on.
+        dataset: For the loss and the metrics.
+        split: The split to evaluate.
         ui: Where progress is shown.
         batch_size: Sequences, or parallel streams of a text, at a time.
-        step: Takes inputs and the state of the call before, or None, and returns outputs and state; used where the
-            split carries its state. Without it each window of a text starts without context.
+        step: Takes inputs and the state of the previous call, or None, and returns outputs and state; used if the split
+            carries state. Without it each window of a text starts without context.
     """
 
     def answer(batch: Batch, state: Any) -> tuple[Tensor, Any]:
@@ -46,7 +46,7 @@ def score(
 def program_function(program: Program) -> Callable[[Tensor, Tensor | None], Tensor]:
     """Return a program as a function of inputs (B, T, D) and lengths (B,) or None.
 
-    A program takes whole sequences, so those of one length are run together.
+    A program takes no lengths, so sequences of equal length are run together.
     """
 
     def call(inputs: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,7 +1,7 @@
-"""What a TorchScript file or a pt2 file may consist of: arithmetic on tensors, and nothing else.
+"""The permitted content of TorchScript and pt2 files: arithmetic on tensors, and nothing else.
 
-Both hold programs, and torch runs whatever they say: an operator that writes a file, a guard that becomes Python code.
-So a file is opened only when every part of it is on a list; what is not listed is refused, whatever it does.
+Both hold programs, and torch runs whatever is in them: an operator that writes a file, a guard that becomes Python
+code. So a file is opened only if every part of it is on a list; anything else is refused, whatever it does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Operators of ATen without side effects, by name without overload. None of them takes the name of a file or of code.
+# Operators of ATen without side effects, by name without overload. None of them takes a file name or code.
 OPERATORS = (
     _words("""
     abs add add_ addcdiv addcmul addmm addmv atan2 baddbmm bmm ceil clamp clamp_max clamp_min cos cosh cumprod
@@ -55,7 +55,7 @@ _SCRIPT = _words("""
 """)
 
 _NAME = re.compile(r"[A-Za-z_]\w{0,200}")
-# Everything a size may be made of: numbers, symbols such as s77 and arithmetic.
+# The parts of a size: numbers, symbols such as s77 and arithmetic.
 _EXPRESSION = re.compile(
     r"(?:Symbol\('[su]\d+'(?:, (?:positive|nonnegative|integer)=True)*\)|[su]\d+|Integer|Add|Mul|Max|Min|[-+* (),\d])*"
 )
@@ -77,15 +77,15 @@ _MEMBERS = re.compile(
 )
 
 
-class Unlisted(Exception):  # not an error of the program: its text names what was found
-    """Something that is on no list."""
+class Unlisted(Exception):  # its text names the finding; callers turn it into an error
+    """Something that is not on a list."""
 
 
 def vet_members(names: list[str]) -> None:
     """Check the members of a pt2 archive.
 
     Raises:
-        Unlisted: One is none of those that our own files have.
+        Unlisted: One does not occur in our own files.
     """
     for name in names:
         if not _MEMBERS.fullmatch(name.split("/", 1)[-1]):
@@ -96,7 +96,7 @@ def vet_program(text: bytes) -> None:
     """Check the program of a pt2 archive, ``models/model.json``, before torch sees it.
 
     Raises:
-        Unlisted: It has an operator, input, guard or text that no program of ours has.
+        Unlisted: It has an operator, input, guard or text that does not occur in our own programs.
         ValueError: It is not JSON, or not a program.
     """
     program = json.loads(text)
@@ -139,7 +139,7 @@ def _walk(node: Any, key: str) -> None:
             if name.startswith("as_") and name not in _VALUES:
                 raise Unlisted(f"a value {name[:80]!r}")
             if name == "metadata":
-                # Texts about where a node came from, which torch keeps as texts.
+                # Texts about the origin of a node, which torch keeps as texts.
                 _only("metadata", value, _METADATA)
             elif name == "custom_obj_values" and value:
                 raise Unlisted("an object of a class")
@@ -186,14 +186,14 @@ def _match(what: str, text: Any, pattern: re.Pattern[str]) -> None:
 
 
 def vet_archive_of_script(read: Callable[[str], bytes], members: list[str]) -> None:
-    """Check a TorchScript archive before torch reads it: nothing in it may run while it is loaded.
+    """Check a TorchScript archive before torch reads it: nothing in it may run during loading.
 
     Args:
-        read: Gives the content of a member.
-        members: Their names.
+        read: Returns the content of a member.
+        members: Names of the members.
 
     Raises:
-        Unlisted: It has methods that run while it is loaded, or objects of classes of C++.
+        Unlisted: It has methods that run during loading, or objects of C++ classes.
     """
     for member in members:
         name = member.split("/", 1)[-1]
@@ -207,7 +207,7 @@ def vet_script(module: Any) -> None:
     """Check every operator in every method of a loaded TorchScript module, before any is called.
 
     Raises:
-        Unlisted: One is on no list.
+        Unlisted: One is not on the list.
     """
     for part in module.modules():
         for name in part._c._method_names():

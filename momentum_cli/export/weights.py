@@ -1,4 +1,4 @@
-"""Parameters of a layer in the forms that other programs expect."""
+"""Parameters of a layer in the form that other programs expect."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class PlainWeights(NamedTuple):
 
 
 def plain_weights(layer: RecurrentLayer, suffix: str) -> PlainWeights:
-    """Return the parameters named ``…{suffix}`` with the input bias where the form of the dynamics needs it.
+    """Return the parameters named ``…{suffix}``, with the input bias where the form of the dynamics needs it.
 
-    A filter acts on the projected input with its bias, that is on the input and a constant 1: the bias becomes
-    the weight of one more channel, and what is left of it is 0.
+    A filter acts on the projected input with its bias, that is, on the input and a constant 1: the bias becomes the
+    weight of another channel, and no bias remains.
     """
     form = layer.dynamics.form
     with torch.no_grad():

@@ -24,7 +24,7 @@ from momentum_cli.training.objective import Objective
 from momentum_cli.training.trained import describe
 
 SPLITS = ("train", "validation", "test")
-# TorchScript watches the first pass and compiles at the second.
+# TorchScript profiles the first pass and compiles at the second.
 _WARM_UP_PASSES = 2
 
 
@@ -40,7 +40,7 @@ def evaluate(
     """Evaluate a trained model on a split.
 
     Args:
-        run: A run folder (its best checkpoint is taken), a checkpoint, or a file of `momentum_cli.export`.
+        run: A run folder (for its best checkpoint), a checkpoint, or a file of `momentum_cli.export`.
         split: ``"train"``, ``"validation"`` or ``"test"``.
         data_dir: Folder of the data sets, or None for the default.
         batch_size: Sequences at a time, or None for the recipe's ``eval_batch_size``.
@@ -66,7 +66,7 @@ def evaluate(
     dataset = load_data(subject.recipe, data_dir, shown)
     data = _split_of(dataset, split)
     if subject.trained_on["preprocessing"] != describe(dataset)["preprocessing"]:
-        raise DataError(f"{subject.path}: the model was trained with other preprocessing than {dataset.name} has now")
+        raise DataError(f"{subject.path}: the preprocessing of {dataset.name} differs from that of the training")
     if out is not None:
         make_output_folder(out)
     device = subject.device
@@ -76,8 +76,8 @@ def evaluate(
     size = batch_size or subject.recipe.train.eval_batch_size
     if data.carried and subject.advance is None:
         raise RecipeError(
-            f"{run}: exported without --stateful, it cannot carry its state through a text; export it with --stateful, "
-            "or evaluate the checkpoint"
+            f"{run}: exported without --stateful, so it cannot carry its state through a text; export it with "
+            "--stateful, or evaluate the checkpoint"
         )
     matrix = torch.zeros(dataset.output_size, dataset.output_size, dtype=torch.int64)
 
@@ -156,7 +156,7 @@ def class_table(matrix: Tensor, labels: list[str]) -> list[dict[str, Any]]:
 
 
 def _warm_up(subject: Subject, data: Sequences, size: int) -> None:
-    """Pay once, before the clock runs, what is paid once: thread pools, handles of libraries, plans of TorchScript."""
+    """Run before the clock starts what happens only once: thread pools, library handles, TorchScript's compilation."""
     with torch.no_grad():
         for group, _ in zip(data.evaluation_groups(size), range(1), strict=False):
             for _ in range(_WARM_UP_PASSES):

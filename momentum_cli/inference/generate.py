@@ -36,21 +36,21 @@ def generate(
     probable one (the first of equals).
 
     Args:
-        run: A run folder (its best checkpoint is taken), a checkpoint, or a file exported with ``--stateful``.
-        prompt: Beginning of the text; without one it begins as after a line break.
+        run: A run folder (for its best checkpoint), a checkpoint, or a file exported with ``--stateful``.
+        prompt: Beginning of the text; if empty, the text begins as after a line break.
         length: Tokens to add, >= 1: characters, bytes or words.
         temperature: >= 0.
         top_k: >= 1, or None for the whole vocabulary.
         seed: Of the draws, in [0, 2**32): the same seed, prompt and model give the same text.
-        write: Takes the prompt, then the text piece by piece as it comes.
+        write: Receives the prompt, then the text piece by piece as it is generated.
         ui: Where notes are shown.
 
     Returns:
-        ``prompt``, ``text`` (what was added), ``tokens`` (their number), ``level``, ``unknown`` (tokens of the prompt
-        that stand as ``<unk>``), ``temperature``, ``top_k``, ``seed``, ``checkpoint``, ``step``.
+        ``prompt``, ``text`` (the added text), ``tokens`` (their number), ``level``, ``unknown`` (tokens of the prompt
+        that were read as ``<unk>``), ``temperature``, ``top_k``, ``seed``, ``checkpoint``, ``step``.
 
     Raises:
-        RecipeError: An option is out of its range, the prompt has characters that the model does not know, or the file
+        RecipeError: An option is outside its range, the prompt has characters that the model does not know, or the file
             keeps no state.
         DataError: The model does not exist or is not a language model.
     """
@@ -63,7 +63,7 @@ def generate(
     subject = open_subject(run)
     vocabulary = Vocabulary.from_preprocessing(subject.trained_on["preprocessing"])
     if subject.stream is None:
-        raise RecipeError(f"{run}: exported without --stateful, it keeps no state from token to token; export it again")
+        raise RecipeError(f"{run}: exported without --stateful, so it keeps no state between tokens; export it again")
     numbers, unknown = encode_prompt(vocabulary, prompt)
     if unknown:
         shown.note(f"not in the vocabulary, read as <unk>: {' '.join(unknown[:_SHOWN])}", "warning")
@@ -95,8 +95,8 @@ def encode_prompt(vocabulary: Vocabulary, prompt: str) -> tuple[list[int], list[
     """Return the tokens of a prompt, and those that are read as ``<unk>``.
 
     Raises:
-        RecipeError: The prompt has characters that the model does not know, or is empty and the model knows no line
-            break to start from.
+        RecipeError: The prompt has characters that the model does not know, or is empty and the model has no line break
+            to start from.
     """
     try:
         encoded, unknown = vocabulary.encode(prompt.encode("utf-8"))
@@ -117,7 +117,7 @@ def encode_prompt(vocabulary: Vocabulary, prompt: str) -> tuple[list[int], list[
 def _continue(
     subject: Subject, numbers: list[int], length: int, temperature: float, top_k: int | None, seed: int
 ) -> Iterator[int]:
-    """Yield the tokens that are added, each as soon as it is drawn."""
+    """Yield the generated tokens, each as soon as it is drawn."""
     assert subject.stream is not None
     generator = torch.Generator().manual_seed(seed)
     stream = subject.stream(1)
@@ -136,12 +136,12 @@ def draw(logits: Tensor, temperature: float, top_k: int | None, generator: torch
     Args:
         logits: (V,) logits or log-probabilities.
         temperature: >= 0; 0 takes the largest.
-        top_k: How many of the largest are drawn from, or None.
-        generator: Of the draw.
+        top_k: Draw from this many of the largest, or None for all.
+        generator: Generator of the draw.
     """
     if temperature == 0.0:
         return int(logits.argmax())
     chosen, places = logits.topk(min(top_k or len(logits), len(logits)))
-    # From the largest down, so that a small temperature overflows nothing.
+    # Relative to the largest, so that a small temperature does not overflow.
     shares = ((chosen - chosen[0]) / temperature).softmax(0)
     return int(places[torch.multinomial(shares, 1, generator=generator)])

@@ -44,7 +44,7 @@ def open_subject(run: Path) -> Subject:
     """Load a run folder, a checkpoint or an exported file as a function.
 
     Raises:
-        DataError: It is missing, damaged or of another kind.
+        DataError: It is missing, damaged or something else.
     """
     if run.is_file():
         from momentum_cli.export.export import is_exported, open_program

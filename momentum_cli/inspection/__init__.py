@@ -1,1 +1,1 @@
-"""Looking at things without changing any: cells, data, models, gradients, the installation."""
+"""Inspection without changes: cells, data, models, gradients, the installation."""

@@ -27,7 +27,7 @@ def describe_cells() -> list[dict[str, Any]]:
 
 
 def print_cells() -> None:
-    """Show the cells to people: the dynamics with their cells and options, then the layers behind them."""
+    """Print the cells: the dynamics with their cells and options, then the layers."""
     load_installed()
     rows = []
     for dynamics, cls in DYNAMICS.items():

@@ -1,4 +1,4 @@
-"""`momentumrnn data describe` and `data check`: the content of the data of a recipe, and the mistakes in them.
+"""`momentumrnn data describe` and `data check`: a description of the data of a recipe, and its mistakes.
 
 Axes: n sequences, B sequences of a batch, T steps, D channels.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Formats of --picture.
 PICTURES = (".png", ".svg", ".pdf")
-# Classes of a table; more are only counted.
+# Classes shown in a table; more are only counted.
 _SHOWN_CLASSES = 30
 
 
@@ -51,7 +51,7 @@ def describe_data(
 
     Raises:
         DataError: The data are missing or wrong.
-        RecipeError: The picture cannot be written, or not in the format of its ending.
+        RecipeError: The picture cannot be written, or its ending is not a known format.
     """
     if picture is not None:
         if picture.suffix.lower() not in PICTURES:
@@ -91,7 +91,7 @@ def check_data(
 ) -> dict[str, Any]:
     """Return every mistake in the data of a recipe, and the warnings.
 
-    What counts as one is the task's own, see `momentum_cli.data.Task.check`.
+    Each task defines its mistakes, see `momentum_cli.data.Task.check`.
 
     Returns:
         ``task``, ``path``, ``ok`` (there is no mistake, so the data can be trained on), and ``problems``: code,
@@ -131,7 +131,7 @@ def _split(split: Sequences, dataset: Dataset) -> dict[str, Any]:
 
 
 def _units(dataset: Dataset) -> tuple[Callable[[Any], Any], list[str]]:
-    """Return the way from channels back to the units of the file, and their names where each is a feature."""
+    """Return the conversion of channels to the units of the file, and their names if each is a feature."""
     scaling = dataset.preprocessing.get("scaling") if dataset.preprocessing.get("kind") == "files" else None
     if scaling is None:
         return (lambda channels: channels), []
@@ -150,7 +150,7 @@ def _title(target: torch.Tensor, dataset: Dataset) -> str:
 
 
 def print_description(result: dict[str, Any]) -> None:
-    """Show a result of `describe_data` to people."""
+    """Print a result of `describe_data`."""
     facts = {
         key.replace("_", " "): result[key]
         for key in ("task", "path", "format", "metric", "input_size", "output_size", "picture")
@@ -181,7 +181,7 @@ def print_description(result: dict[str, Any]) -> None:
 
 
 def print_problems(result: dict[str, Any]) -> None:
-    """Show a result of `check_data` to people."""
+    """Print a result of `check_data`."""
     what = result["path"] or result["task"]
     if result["ok"]:
         terminal.print_lines(f"{what}: no mistakes found")

@@ -14,12 +14,12 @@ from momentum_cli import __version__, allocator
 from momentum_cli.machine import cpu_name, package_version, usable_cores
 from momentum_cli.ui import terminal
 
-# What does not work without an extra; a test holds the names against those of the package.
+# What does not work without an extra; a test compares the names with those of the package.
 _WITHOUT = {
     "export": "cannot export, evaluate or predict ONNX files",
     "docs": "cannot build the documentation",
     "optimizers": "cannot use optimizers pytorch_optimizer:NAME",
-    "dev": "the tests do not run",
+    "dev": "cannot run the tests",
 }
 
 REQUIRED = (
@@ -77,7 +77,7 @@ def _threads() -> dict[str, Any]:
 
 
 def _backends() -> dict[str, Any]:
-    """Ask every backend about every dynamics in front of an LSTM, on every device there is."""
+    """Return the support of every backend for every dynamics in front of an LSTM, on every device."""
     import torch
 
     from momentum_cli.dynamics import DYNAMICS
@@ -110,7 +110,7 @@ def _data(data_dir: Path | None) -> dict[str, Any]:
 
 
 def _extras() -> dict[str, Any]:
-    """Return the optional dependencies that the package declares, those not installed with the way to install them."""
+    """Return the optional dependencies of the package, and how to install the missing ones."""
     try:
         requirements = importlib.metadata.requires("momentumrnn") or []
     except importlib.metadata.PackageNotFoundError:
@@ -130,7 +130,7 @@ def _extras() -> dict[str, Any]:
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """Show a report of `examine` to people; what is missing comes with what that costs and what to do."""
+    """Print a report of `examine`, with the cost and the remedy of everything missing."""
     found = {name: version for name, version in report["packages"].items() if version is not None}
     rows: list[tuple[str, Any]] = [
         ("momentumrnn", report["momentumrnn"]),
@@ -149,7 +149,7 @@ def print_report(report: dict[str, Any]) -> None:
     rows.append(("threads", ", ".join(f"{name} {value}" for name, value in report["threads"].items())))
     rows.append(("memory", _memory_text(report["memory"])))
     rows += [(f"backend {name}", _backend_text(answers)) for name, answers in report["backends"].items()]
-    there = "" if report["data"]["exists"] else " (not there yet: it is made when something is downloaded)"
+    there = "" if report["data"]["exists"] else " (does not exist yet; the first download creates it)"
     rows.append(("data folder", report["data"]["folder"] + there))
     states: dict[str, list[str]] = {}
     for task, state in report["data"]["tasks"].items():
@@ -161,9 +161,9 @@ def print_report(report: dict[str, Any]) -> None:
 
 def _memory_text(memory: dict[str, Any]) -> str:
     if memory["kept"]:
-        return "kept between the steps of commands (--release-memory gives it back)"
+        return "kept between the steps of commands (--release-memory returns it)"
     because = f": {memory['reason']}" if memory["reason"] else ""
-    return f"given back to the system when it is freed{because}; large layers of torch are slower for it"
+    return f"returned to the system when it is freed{because}, which slows large layers of torch down"
 
 
 def _backend_text(answers: dict[str, Any]) -> str:

@@ -80,7 +80,7 @@ def test_a_wrong_environment_variable_is_a_mistake_of_usage(
 @pytest.mark.parametrize(
     ("memory", "said"),
     [
-        ({"kept": True, "reason": None}, "kept between the steps of commands (--release-memory gives it back)"),
+        ({"kept": True, "reason": None}, "kept between the steps of commands (--release-memory returns it)"),
         ({"kept": False, "reason": "the C library is not glibc"}, "when it is freed: the C library is not glibc;"),
     ],
 )

@@ -14,8 +14,8 @@ from momentum_cli.export.onnx.writer import Writer
 from momentum_cli.export.weights import PlainWeights, plain_weights
 from momentum_cli.layers.recurrent import RecurrentLayer
 
-# Node of each of torch's kernels, the order of its gates and its options. ONNX has LSTM i, o, f, c and GRU z, r, h;
-# torch i, f, g, o and r, z, n.
+# ONNX operator for each of torch's kernels, the order of its gates and its options. ONNX has LSTM i, o, f, c and GRU
+# z, r, h; torch i, f, g, o and r, z, n.
 _NODES: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
     "lstm": ("LSTM", (0, 3, 1, 2), {}),
     # torch multiplies the reset gate after the recurrent product and its bias.
@@ -31,11 +31,11 @@ def write_direction(
     """Write one layer in one direction.
 
     Args:
-        w: Takes the nodes.
-        layer: Of the model.
+        w: Receives the nodes.
+        layer: The layer.
         suffix: End of the names of its parameters, as in `RecurrentLayer.weights`.
         x: (T, B, D).
-        index: Number of the layer and direction, in the order of the state.
+        index: Index of the layer and direction, in the order of the state.
         state: Name of the graph's input for each of ``layer.state_names``; empty for zeros.
 
     Returns:
@@ -52,7 +52,7 @@ def write_direction(
     drive: list[str] = []
     if not form.is_identity:
         if layer.bias:
-            # The filtered constant 1, which carries the input bias.
+            # A channel for the filtered constant 1, whose weight is the input bias.
             shape = w.op("Concat", [w.size(x, 0), w.size(x, 1), w.constant(np.array([1]))], axis=0)
             x = w.op("Concat", [x, w.ones(shape)], axis=2)
         x, drive = write_filter(w, form, x, weights.weight_ih.shape[1], before[recurrent:])
@@ -89,8 +89,8 @@ def write_state(
     """Write the outputs ``state_out_…``.
 
     Args:
-        w: Takes the nodes.
-        layer: Whose state it is.
+        w: Receives the nodes.
+        layer: The layer with the state.
         ends: Recurrent tensors of each layer and direction.
         drives: State of the dynamics of each layer and direction.
         outputs: Name of the graph's output for each of ``layer.state_names``.

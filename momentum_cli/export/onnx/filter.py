@@ -19,7 +19,7 @@ ROWS = 32
 
 
 class _Factors(NamedTuple):
-    """Names of what the filter multiplies by; R is 1, or B when sequences are at different steps.
+    """Names of the factors of the filter; with sequences at different steps there is one set per sequence.
 
     ``v_i = Σ_j products_ij x_j + from_start_i v_before`` within a block, and ``from_start_last`` is the last of those.
     """
@@ -34,7 +34,7 @@ def write_filter(w: Writer, form: Filter, x: str, channels: int, before: list[st
     """Write the filter.
 
     Args:
-        w: Takes the nodes.
+        w: Receives the nodes.
         form: The filter; not the identity.
         x: (T, B, C).
         channels: C.
@@ -78,7 +78,7 @@ def write_filter(w: Writer, form: Filter, x: str, channels: int, before: list[st
 
 
 def _carry(w: Writer, factors: _Factors, last: str, start: str | None) -> str:
-    """Return the value before each block, from the last inner value of each: ``e_n = last_n + f_n e_{n-1}``."""
+    """Return the value before each block, from the last inner values: ``e_n = last_n + f_n e_{n-1}``."""
     body = Writer(w)
     value, factor, inner = (w.name(stem) for stem in ("value", "factor", "inner"))
     following = body.op("Add", [inner, body.op("Mul", [factor, value])])
@@ -110,8 +110,8 @@ def _constant_factors(w: Writer, gain: float, decay: float, blocks: str) -> _Fac
 def _counted_factors(w: Writer, gain: float, decay: Decay, blocks: str, count: str | None) -> _Factors:
     """Return the factors of a decay that depends on the step number k.
 
-    Computed in float64 from the step numbers by a Scan over the rows of a block: ``P_i = decay_i P_{i-1} + gain e_i``,
-    with one more column for what comes from before the block. So nothing of the length is fixed, and decays may be 0.
+    They are computed in float64 from the step numbers by a Scan over the rows of a block, ``P_i = decay_i P_{i-1} +
+    gain e_i``, with one more column for the value before the block. So the length is not fixed, and decays may be 0.
     """
     total = w.op("Mul", [blocks, w.constant(np.array([ROWS]))])
     limit = w.op("Add", [w.op("Squeeze", [total]), w.scalar(1, np.int64)])

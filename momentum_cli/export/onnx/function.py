@@ -1,7 +1,7 @@
-"""A function of tensors as ONNX nodes: the decay of a filter, the step of a recurrence, a user's too.
+"""A function of tensors as ONNX nodes: the decay of a filter or the step of a recurrence, including a user's.
 
-The function is recorded as operations of ATen, whose few hundred ways of writing are a few dozen operations here. What
-does not depend on an input is computed while it is written, and becomes a constant.
+The function is traced to ATen operations, whose few hundred overloads become a few dozen operations here. Values that
+do not depend on an input are computed during translation and become constants.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _aten = torch.ops.aten
 
 
 class Value(NamedTuple):
-    """A value of the graph: its name, and what it is for the example inputs."""
+    """A value of the graph: its name, and its value for the example inputs."""
 
     name: str
     example: Tensor
@@ -40,27 +40,27 @@ class Value(NamedTuple):
 def write_function(
     w: Writer, what: str, function: Callable[..., list[Tensor]], names: list[str], examples: list[Tensor]
 ) -> list[str]:
-    """Write a function that is right at any batch size.
+    """Write a function that is correct at any batch size.
 
     Args:
-        w: Takes the nodes.
+        w: Receives the nodes.
         what: The function, for messages.
         function: Takes as many tensors as there are names.
-        names: Of the inputs in the graph.
-        examples: A tensor like each input, of another batch size than 1.
+        names: Names of the inputs in the graph.
+        examples: A tensor like each input, with a batch size other than 1.
 
     Returns:
         Names of the results.
 
     Raises:
-        RecipeError: An operation of the function has no ONNX form here, or it cannot be recorded.
+        RecipeError: An operation of the function has no ONNX form here, or the function cannot be traced.
     """
     rules: Any = torch.export.default_decompositions()
     table = {op: rule for op, rule in rules.items() if op not in _WRITERS}
     try:
         graph = make_fx(function, decomposition_table=table)(*examples)
-    except Exception as error:  # whatever the function meets while it is recorded
-        raise RecipeError(f"--format onnx: {what} cannot be recorded ({error}); {_INSTEAD}") from error
+    except Exception as error:  # the function may raise anything while it is traced
+        raise RecipeError(f"--format onnx: {what} cannot be traced ({error}); {_INSTEAD}") from error
     written = _Translator(graph, w, what).run(*(Value(n, e) for n, e in zip(names, examples, strict=True)))
     return [value.name if isinstance(value, Value) else w.constant(value.numpy()) for value in written]
 
@@ -69,16 +69,16 @@ _INSTEAD = "export it as pt2 or safetensors"
 
 
 class _Translator(Interpreter):
-    """Runs a recorded graph on constants and on `Value`s; what is done to a `Value` is written."""
+    """Runs a traced graph on constants and `Value`s, and writes the operations on `Value`s."""
 
     def __init__(self, graph: torch.fx.GraphModule, w: Writer, what: str) -> None:
         super().__init__(graph)
         self.w = w
         self.what = what
-        self.extra_traceback = False  # a message is for the person who wrote the function
+        self.extra_traceback = False  # messages are for the author of the function
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """Write one operation, or compute it where all its inputs are constants."""
+        """Write one operation, or compute it if all its inputs are constants."""
         if not any(isinstance(leaf, Value) for leaf in tree_leaves((args, kwargs), is_leaf=_is_value)):
             return super().call_function(target, args, kwargs)
         if target is operator.getitem:
@@ -98,7 +98,7 @@ def _is_value(leaf: Any) -> bool:
 
 
 def _operand(w: Writer, x: Any, dtype: torch.dtype) -> str:
-    """Return the name of an operand in a type: of a value of the graph, a constant or a number."""
+    """Return the name of an operand converted to a dtype: a value of the graph, a constant or a number."""
     if isinstance(x, Value):
         return x.name if x.example.dtype == dtype else w.op("Cast", [x.name], to=TYPES[dtype])
     constant = x.to(dtype) if isinstance(x, Tensor) else torch.tensor(x, dtype=dtype)
@@ -114,7 +114,7 @@ Write = Callable[..., Any]
 
 
 def _elementwise(op_type: str) -> Write:
-    """Return the writer of an operation of one or two operands with its result's type."""
+    """Return the writer of an operation on one or two operands in the dtype of the result."""
 
     def write(w: Writer, result: Tensor, *operands: Any, alpha: float = 1) -> str:
         names = [_operand(w, x, result.dtype) for x in operands]
@@ -135,7 +135,7 @@ def _compare(op_type: str, opposite: bool = False) -> Write:
 
 
 def _remainder(w: Writer, result: Tensor, a: Any, b: Any) -> str:
-    """Write the remainder that has the sign of b, as in Python; that of ONNX for real numbers has the sign of a."""
+    """Write the remainder with the sign of b, as in Python; that of ONNX for real numbers has the sign of a."""
     a, b = (_operand(w, x, result.dtype) for x in (a, b))
     if not result.dtype.is_floating_point:
         return w.op("Mod", [a, b])

@@ -1,9 +1,9 @@
 """The ONNX graph of a model.
 
 A linear dynamics is filtered in blocks of time: one matrix product with the triangular matrix of decay products for all
-blocks at once, and a Scan of T / 32 turns that hands the last value of a block to the next. It is exact for any length
-and costs a few percent of the ordinary LSTM, GRU or RNN node behind it. Adam, RMSProp and the recurrences that ONNX has
-no node for are a Scan over time.
+blocks at once, and a Scan of T / 32 iterations that carries the last value of a block to the next. It is exact for any
+length and costs a few percent of the ordinary LSTM, GRU or RNN node after it. Adam, RMSProp and the recurrences without
+an ONNX operator are a Scan over time.
 
 Axes: T time, B batch, C channels, D input, H hidden, G gates * H, N blocks, L steps of a block.
 """
@@ -25,7 +25,7 @@ OPSET = 17
 
 
 def build(model: Model, bundle: Bundle) -> onnx.ModelProto:
-    """Return the model as ONNX, names and shapes as in the bundle; the batch and time sizes are free."""
+    """Return the model as ONNX, with names and shapes as in the bundle and free sizes of batch and time."""
     w = Writer()
     form_of(model).write_onnx(w, model, bundle)
     values = [_value("inputs", bundle.data["inputs"])]
@@ -36,7 +36,7 @@ def build(model: Model, bundle: Bundle) -> onnx.ModelProto:
     graph = helper.make_graph(w.nodes, "momentumrnn", values, results, w.initializers)
     return helper.make_model(
         graph,
-        # The IR version of ONNX 1.12, of the same time as the opset: newer than that, older runtimes refuse the file.
+        # The IR version of ONNX 1.12, released with the opset; older runtimes refuse files with a newer one.
         ir_version=8,
         opset_imports=[helper.make_opsetid("", OPSET)],
         producer_name="momentumrnn",

@@ -1,6 +1,6 @@
-"""A recurrence without a node of its own, and a dynamics that is no filter, as an ONNX Scan over time.
+"""A recurrence without an ONNX operator, and a dynamics that is not a filter, as an ONNX Scan over time.
 
-Its body is written from the steps of the dynamics and the recurrence; a filter has been run before.
+Its body is written from the steps of the dynamics and the recurrence; a filter is applied beforehand.
 
 Axes: T time, B batch, D input, H hidden, G gates * H.
 """
@@ -25,11 +25,12 @@ def write_loop(
     """Write one layer in one direction.
 
     Args:
-        w: Takes the nodes.
+        w: Receives the nodes.
         layer: For its recurrence, dynamics and sizes.
         weights: Parameters.
         x: (T, B, D).
-        before: Tensors of the recurrence, and of a dynamics that is no filter, before the first step; empty for zeros.
+        before: Tensors of the recurrence, and of a dynamics that is not a filter, before the first step; empty for
+            zeros.
 
     Returns:
         Names of the output (T, B, H) and of those tensors after the last step.
@@ -45,7 +46,7 @@ def write_loop(
         state = recurrence.step(d, carry[:recurrent], weights.weight_hh, weights.bias_hh)
         return [*state, *drive]
 
-    # Of a size that is nowhere else, so that nothing can be taken for the batch.
+    # A batch size that occurs nowhere else, so that no other size can be confused with it.
     x_t = torch.zeros(3, weights.weight_ih.shape[1])
     carried = list(recurrence.init(x_t, layer.hidden_size))
     if not filtered:
@@ -55,7 +56,7 @@ def write_loop(
     body = Writer(w)
     given, step_in = [w.name("state_in") for _ in carried], w.name("step")
     what = f"the step of {type(dynamics).__name__} and {recurrence.name!r}"
-    # A value of the graph may be an output of the body only once, and not be one of its inputs.
+    # A value of the graph may be an output of the body only once, and must not be one of its inputs.
     after = write_function(body, what, step, [step_in, *given], [x_t, *carried])
     after = [
         body.op("Identity", [name]) if name in given or name in after[:at] else name for at, name in enumerate(after)

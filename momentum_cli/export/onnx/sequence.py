@@ -1,4 +1,4 @@
-"""Models of one recurrent layer and a head as ONNX nodes.
+"""Models with one recurrent layer and a head as ONNX nodes.
 
 Axes: T time, B batch, D input.
 """

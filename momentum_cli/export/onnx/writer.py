@@ -12,8 +12,8 @@ class Writer:
     """Collects the nodes and initializers of one graph.
 
     Args:
-        outer: The writer of the graph around this one, for the body of a Scan; names are then unique in both, and
-            constants are kept outside.
+        outer: The writer of the enclosing graph, for the body of a Scan; names are then unique in both, and constants
+            are kept outside.
     """
 
     def __init__(self, outer: Writer | None = None) -> None:
@@ -33,7 +33,7 @@ class Writer:
         return helper.make_tensor_value_info(name, dtype, None)
 
     def constant(self, array: np.ndarray) -> str:
-        """Return the name of an initializer; equal ones are kept once."""
+        """Return the name of an initializer; equal ones are stored once."""
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
             self._constants[key] = self.name("constant")

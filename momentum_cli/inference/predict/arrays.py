@@ -1,4 +1,4 @@
-"""Reading samples one by one from images, arrays and CSV; a file is never held whole."""
+"""Reading samples one by one from images, arrays and CSV, without holding a whole file in memory."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _CHUNK = 1 << 20
 
 
 class ArrayReader:
-    """Reads images, arrays and CSV files of numbers, prepared as the model's description says.
+    """Reads images, arrays and CSV files of numbers, prepared by the model's description.
 
     Args:
-        subject: A model of pixels, of tokens that are one-hot, or of numbers as they are.
+        subject: A model of pixels, of one-hot tokens, or of plain numbers.
         top: Classes to list for each sample, >= 1.
     """
 
@@ -61,11 +61,11 @@ def read_samples(source: str, preparation: Preparation) -> Iterator[Sample | Bro
     """Read a file, or standard input for ``-``, one sample at a time.
 
     Args:
-        source: A file that `find_sources` returned.
-        preparation: From raw data to inputs.
+        source: A file from `find_sources`.
+        preparation: Converts raw data to inputs.
 
     Yields:
-        Samples, and in their place those that cannot be read.
+        Samples, and `Broken` in place of those that cannot be read.
     """
     try:
         if source == "-":
@@ -160,7 +160,7 @@ def _read_csv(source: str, file: IO[bytes], preparation: Preparation) -> Iterato
     try:
         yield from _read_rows(source, lines, preparation)
     finally:
-        # The caller closes the file, and nobody closes standard input.
+        # The caller closes the file; standard input stays open.
         lines.detach()
 
 

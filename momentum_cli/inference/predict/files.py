@@ -1,4 +1,4 @@
-"""Prediction of files of the task `files`: read by the schema that travels with the model, answered in original units.
+"""Prediction for files of the task `files`: read by the schema in the model, answered in original units.
 
 Axes: t steps, D features, W channels of the model, O outputs, K targets, h horizon.
 """
@@ -59,10 +59,10 @@ class FileReader:
         return in_batches(self._subject, sources, self.read, self._answers, batch_size, ui)
 
     def read(self, source: str) -> Iterator[Sample | Broken]:
-        """Read a file, or standard input (CSV or JSON lines) for ``-``.
+        """Read a file, or standard input (CSV or JSON Lines) for ``-``.
 
         Yields:
-            A sample for each sequence; of a forecasting model the last steps of each series. Broken ones come last.
+            A sample for each sequence; for a forecasting model the last steps of each series. Broken ones come last.
         """
         if source == "-":
             with tempfile.TemporaryDirectory(prefix="momentumrnn-") as folder:
@@ -78,10 +78,10 @@ class FileReader:
         """Return predicted values in their original units.
 
         Args:
-            outputs: (K,), or (h K,) of a forecast.
+            outputs: (K,), or (h K,) for a forecast.
 
         Returns:
-            The same shape in original units, and the values by name, a list of h values of a forecast.
+            The same shape in original units, and the values by name, for a forecast lists of h values.
         """
         assert self._targets is not None
         steps = outputs.astype(np.float64).reshape(-1, len(self._names))
@@ -122,7 +122,7 @@ class FileReader:
                 inner = gathered.breaks[(gathered.breaks > start) & (gathered.breaks < end)]
                 known = end - int(inner[-1]) if len(inner) else length
                 if known < self._window:
-                    behind = " behind its last gap" if len(inner) else ""
+                    behind = " after its last gap" if len(inner) else ""
                     text = f"sequence {name!r} has {known} steps{behind}; a forecast needs {self._window}"
                     yield Broken(source, row, text)
                     continue
@@ -145,8 +145,8 @@ class FileReader:
         opened = open_source(path, schema, problems)
         if opened.channels != len(self._features) and not opened.wide:
             raise DataError(
-                f"has {opened.channels} features ({', '.join(opened.features)}), the model takes {len(self._features)} "
-                f"({', '.join(self._features)})"
+                f"has {opened.channels} features ({', '.join(opened.features)}), but the model takes "
+                f"{len(self._features)} ({', '.join(self._features)})"
             )
         for fact, value in self._facts.items():
             if opened.facts.get(fact) != value:

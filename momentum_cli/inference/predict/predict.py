@@ -1,6 +1,6 @@
 """`momentumrnn predict`: run a trained or exported model on files.
 
-Samples are read, run in batches and written as they come, so that the length of the input does not matter for memory.
+Samples are read, run in batches and written one after another, so memory does not grow with the length of the input.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ def predict(
     Args:
         model: A run folder, a checkpoint or an exported file.
         inputs: Files, folders, globs, or ``-`` for standard input: images for pixel tasks, NPY, NPZ and CSV
-            arrays; text files for language models, one prediction per line; recordings for models of speech.
+            arrays; text files for language models, one prediction per line; recordings for speech models.
         format: One of `OUTPUT_FORMATS`.
-        out: Where to write, whole or not at all; None: standard output, for jsonl and csv.
+        out: File to write, completely or not at all; None: standard output, for jsonl and csv.
         batch_size: Samples at a time, >= 1.
         top: Classes to list for each sample, >= 1.
         ui: Where progress and broken files are shown; None shows nothing.
 
     Returns:
-        ``predicted`` and ``broken`` (counts of samples), ``problems`` (the first of them), ``out``.
+        ``predicted`` and ``broken`` (counts of samples), ``problems`` (the first ones), ``out``.
 
     Raises:
         RecipeError: An option is wrong.
-        DataError: The model cannot be opened, or inputs were broken: the rest has been predicted and written then.
+        DataError: The model cannot be opened, or inputs were broken; the others have been predicted and written.
     """
     shown: Ui = ui or NullUi()
     if format not in OUTPUT_FORMATS:

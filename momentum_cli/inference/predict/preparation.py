@@ -1,4 +1,4 @@
-"""From raw data to the input of a model, by the description that travels with the model.
+"""Converting raw data to the input of a model, by the description in the model.
 
 Axes: T time, D input channels, P = height * width pixels.
 """
@@ -14,10 +14,10 @@ from momentum_cli.messages import Said, refuse
 
 
 class Preparation:
-    """Turns one raw sample into the model's input.
+    """Converts a raw sample to the model's input.
 
     Args:
-        preprocessing: The ``preprocessing`` of a data set, as checkpoints and exported files carry it.
+        preprocessing: The ``preprocessing`` of a data set, from a checkpoint or an exported file.
         input_size: D.
     """
 
@@ -36,24 +36,24 @@ class Preparation:
         """Return the input (T, D) for a grey image (height, width) in [0, 1].
 
         Raises:
-            DataError: The model is not for images, or the size is another.
+            DataError: The model is not for images, or the size differs.
         """
         if self.kind != "pixels":
             raise DataError("the model does not take images; give arrays (NPY, NPZ, CSV)")
         if grey.shape != (self.height, self.width):
             got = " x ".join(str(size) for size in reversed(grey.shape))
-            raise DataError(f"the image has {got} pixels; the model takes {self.width} x {self.height}")
+            raise DataError(f"the image has {got} pixels, but the model takes {self.width} x {self.height}")
         return self.array(grey * self.raw_max)
 
     def array(self, raw: np.ndarray) -> np.ndarray:
         """Return the input (T, D) for one sample of an array.
 
         Args:
-            raw: Pixel values 0 … raw_max, (height, width) or (P,); token numbers (T,); or the input (T, D) itself
-                (or flat, (T * D,)) for a model that takes its inputs as they are.
+            raw: Pixel values in [0, raw_max], (height, width) or (P,); token numbers (T,); or, for a model of plain
+                numbers, the input (T, D) itself, or flattened, (T * D,).
 
         Raises:
-            DataError: The shape or a value is not allowed.
+            DataError: The shape or a value is invalid.
         """
         if raw.dtype.kind not in "buif":
             raise DataError(refuse("the values", Said(raw.dtype), "be numbers"))
@@ -74,7 +74,7 @@ class Preparation:
         return values.astype(np.float32)
 
     def is_single(self, shape: tuple[int, ...], kind: str) -> bool:
-        """Return whether an array of this shape and dtype kind is one sample, not a sequence of samples."""
+        """Return True if an array of this shape and dtype kind is one sample, not several."""
         if self.kind == "pixels":
             return len(shape) == 1 or shape == (self.height, self.width)
         if self.kind == "one-hot" and kind in "ui":

@@ -1,4 +1,4 @@
-"""The interface of a reader: from the files that a model is to predict to its predictions, one after the other.
+"""The interface of a reader, which turns input files into predictions, one after another.
 
 Axes: B batch, T time, D input, O outputs.
 """
@@ -19,7 +19,7 @@ from momentum_cli.inference.opened import Subject
 from momentum_cli.progress import Ui
 
 Prediction = tuple[dict[str, Any], np.ndarray]
-"""The words for people, and the raw outputs (O,) or (T, O)."""
+"""The record to write, and the raw outputs (O,) or (T, O)."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Sample:
     """One input of the model.
 
     Args:
-        source: File it is from, or ``-``.
-        row: Its number in the file from 0, or None when the file is one sample.
+        source: Its file, or ``-``.
+        row: Its number in the file from 0, or None if the file is one sample.
         inputs: (T, D) float32.
-        sequence: Its name, where it has one.
-        wanted: The values that the outputs are compared with, where the input has them: (T, D), or None.
-        times: Of a forecast the time of the last step, ``after``, and of the steps forecast, ``times``; of labels the
-            times of the steps.
+        sequence: Its name, if it has one.
+        wanted: The true values to compare the outputs with, (T, D), or None.
+        times: For a forecast the time of the last step, ``after``, and those of the forecast steps, ``times``; for
+            labels the times of the steps.
     """
 
     source: str
@@ -45,7 +45,7 @@ class Sample:
 
     @property
     def place(self) -> dict[str, Any]:
-        """The keys of a prediction that say where it is from."""
+        """The keys of a prediction that give its origin."""
         named = {} if self.sequence is None else {"sequence": self.sequence}
         return {"source": self.source, "row": self.row, **named, **self.times}
 
@@ -55,9 +55,9 @@ class Broken:
     """A file, or a row of it, that cannot be read.
 
     Args:
-        source: File it is from, or ``-``.
+        source: Its file, or ``-``.
         row: As for `Sample`.
-        reason: Its problem, for people.
+        reason: The problem in words.
     """
 
     source: str
@@ -70,10 +70,10 @@ class Broken:
 
 
 class Reader(Protocol):
-    """The interface of a reader, made from the model and the number of classes to list for each sample, >= 1.
+    """The interface of a reader; built from the model and the number of classes to list per sample, >= 1.
 
     Attributes:
-        endings: Of the files of a folder that can be read, in lower case.
+        endings: Endings of the files in a folder that can be read, in lower case.
     """
 
     endings: ClassVar[tuple[str, ...]]
@@ -84,25 +84,25 @@ class Reader(Protocol):
         """Predict every sample of some files, or of standard input for ``-``.
 
         Args:
-            sources: Files that `find_sources` returned.
+            sources: Files from `find_sources`.
             batch_size: Samples at a time, >= 1.
             ui: Where progress is shown.
 
         Yields:
-            Predictions in the order of the samples; a file or a row that cannot be read as soon as it is met.
+            Predictions in the order of the samples, and `Broken` as soon as a file or a row cannot be read.
         """
         ...
 
 
 def find_sources(names: list[str], endings: tuple[str, ...]) -> list[str]:
-    """Return the files that names refer to: files as they are, folders and globs expanded in sorted order.
+    """Return the files that names refer to, with folders and globs expanded in sorted order.
 
     Args:
         names: As on the command line.
-        endings: Of the files of a folder.
+        endings: Endings of the files in a folder.
 
     Raises:
-        DataError: A glob matches nothing, or a folder has nothing that can be read.
+        DataError: A glob matches nothing, or a folder has no file that can be read.
     """
     found: list[str] = []
     for name in names:
@@ -120,7 +120,7 @@ def find_sources(names: list[str], endings: tuple[str, ...]) -> list[str]:
                 raise DataError(f"{name}: no file matches")
             found += files
         else:
-            # The reader reports it and reads the rest.
+            # The reader reports it, and reads the others.
             found.append(name)
     return found
 
@@ -138,7 +138,7 @@ def in_batches(
     Args:
         subject: The model.
         read: Yields the samples of a file.
-        answer: Turns the samples of a batch and their outputs (B, …) into predictions.
+        answer: Converts the samples of a batch and their outputs (B, …) to predictions.
     """
     for batch in _batches(sources, read, batch_size, ui):
         if isinstance(batch, Broken):
@@ -153,20 +153,20 @@ def in_batches(
 def plain_answers(
     samples: list[Sample], outputs: np.ndarray, trained_on: dict[str, Any], top: int
 ) -> Iterator[Prediction]:
-    """Yield predictions as labels with probabilities, of the sample or of each step, or as values.
+    """Yield predictions as labels with probabilities, for the sample or each step, or as values.
 
     Args:
-        samples: Of one batch.
+        samples: The samples of one batch.
         outputs: (B, O) or (B, T, O).
-        trained_on: The description of the data that the model carries.
-        top: Labels of each sample, >= 1.
+        trained_on: The description of the data in the model.
+        top: Number of labels per sample, >= 1.
     """
     if trained_on["loss"] != "cross_entropy":
         for sample, output in zip(samples, outputs, strict=True):
             yield sample.place | {"values": output.tolist()}, output
         return
     labels = trained_on["labels"] or [str(index) for index in range(outputs.shape[-1])]
-    # In float64 and from the largest down, so that nothing overflows; for all samples at once, because a call of numpy
+    # In float64 and relative to the largest, so that nothing overflows; for all samples at once, because a numpy call
     # for each of them takes longer than the model.
     weights = np.exp(outputs.astype(np.float64) - outputs.max(-1, keepdims=True))
     shares = weights / weights.sum(-1, keepdims=True)
@@ -185,7 +185,7 @@ def plain_answers(
 def _batches(
     sources: list[str], read: Callable[[str], Iterator[Sample | Broken]], batch_size: int, ui: Ui
 ) -> Iterator[list[Sample] | Broken]:
-    """Yield samples of one length, in order, `batch_size` at a time; what is broken as soon as it is met."""
+    """Yield samples of one length, in order, `batch_size` at a time, and broken ones as soon as they occur."""
     waiting: list[Sample] = []
     done = 0
     for number, source in enumerate(sources):
@@ -201,7 +201,7 @@ def _batches(
             if len(waiting) == batch_size:
                 yield waiting
                 waiting = []
-                # The number of rows in the files is not known before they are read.
+                # The number of rows is unknown before the files are read.
                 ui.evaluation_progress(number if len(sources) > 1 else done, max(len(sources), done), "inputs")
     if waiting:
         yield waiting

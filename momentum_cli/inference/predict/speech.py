@@ -1,4 +1,4 @@
-"""Prediction of recordings with models of the tasks of speech: the frames are computed as the model's description says.
+"""Prediction for recordings with speech models; the frames are computed by the model's description.
 
 Axes: T steps, D bins or channels.
 """
@@ -25,7 +25,7 @@ class SpeechReader:
     """Reads recordings of any sample rate.
 
     Args:
-        subject: A model of a task of speech.
+        subject: A model of a speech task.
         top: Classes to list for each recording, >= 1.
     """
 
@@ -44,10 +44,10 @@ class SpeechReader:
         return in_batches(self._subject, sources, self.read, self._answers, batch_size, ui)
 
     def read(self, source: str) -> Iterator[Sample | Broken]:
-        """Read a recording; one that cannot be used is broken.
+        """Read a recording, or yield `Broken` if it cannot be used.
 
         Yields:
-            One sample, whose inputs are those of the task: all frames, or all that a frame is predicted from.
+            One sample with the inputs of the task: all frames, or those from which another frame is predicted.
         """
         try:
             if source == "-":

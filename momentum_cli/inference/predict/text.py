@@ -1,4 +1,4 @@
-"""Prediction of text, one line at a time: the probability of the line, and the tokens that may come next.
+"""Prediction for text, line by line: the probability of the line, and the most probable next tokens.
 
 Axes: T tokens of a line, V vocabulary.
 """
@@ -21,7 +21,7 @@ from momentum_cli.metrics import METRICS
 from momentum_cli.progress import Ui
 from momentum_cli.reading import read_bytes
 
-# Tokens of a line that are run at once; the state is carried from one window to the next.
+# Tokens of a line per call; the state is carried from one window to the next.
 _WINDOW = 1024
 _SHOWN = 10
 
@@ -29,11 +29,11 @@ _SHOWN = 10
 class TextReader:
     """Reads lines of text.
 
-    Each line is read on its own, as if it followed the end of a line where the training text has such a token: then
-    every token of the line is predicted, otherwise all but the first.
+    Each line is read separately. If the vocabulary has an end-of-line token, the line is read after one, and every
+    token of the line is predicted; otherwise all tokens but the first.
 
     Args:
-        subject: A language model; its state is carried through the line.
+        subject: A language model, whose state is carried through the line.
         top: Next tokens to list, >= 1.
 
     Raises:
@@ -54,9 +54,8 @@ class TextReader:
         """Predict each line, one at a time whatever the batch size; see `Reader`.
 
         Yields:
-            The words for people: ``source``, ``row``, ``tokens`` (the number predicted), the metric of the model over
-            them (None for none), ``label``, ``probability`` and ``top`` of the token after the line; and its logits
-            (V,).
+            The record: ``source``, ``row``, ``tokens`` (the number predicted), the metric of the model over them (None
+            without tokens), ``label``, ``probability`` and ``top`` for the token after the line; and its logits (V,).
         """
         for source in sources:
             yield from self._read(source)
@@ -82,7 +81,7 @@ class TextReader:
             start = [] if self._vocabulary.line_end is None else [self._vocabulary.line_end]
             tokens = np.concatenate((np.array(start, np.int64), numbers))
             if not len(tokens):
-                yield Broken(source, row, "an empty line, and the vocabulary of the model has no line break")
+                yield Broken(source, row, "an empty line, but the vocabulary of the model has no line break")
                 continue
             yield self._line({"source": source, "row": row}, tokens)
 

@@ -1,4 +1,4 @@
-"""Writers of predictions as they come: JSON Lines, CSV, or NPZ by way of files on the disk.
+"""Writers of predictions: JSON Lines, CSV, or NPZ, which grows in files on the disk.
 
 Axes: n samples, T time, O outputs.
 """
@@ -24,22 +24,22 @@ _SCORES = ("tokens", "frames", *METRICS)
 
 
 class Stream(Protocol):
-    """What a writer of text writes to."""
+    """The destination of a text writer."""
 
     def write(self, text: str, /) -> int:
-        """Take a piece of text."""
+        """Write a piece of text."""
         ...
 
     def flush(self) -> None:
-        """Hand what was written to the system."""
+        """Pass buffered text to the system."""
         ...
 
 
 class Writer(Protocol):
-    """The interface of a writer, which takes one prediction after the other."""
+    """The interface of a writer, which receives predictions one by one."""
 
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
-        """Take a prediction: the words for people, and the raw outputs (O,) or (T, O)."""
+        """Write a prediction: the record, and the raw outputs (O,) or (T, O)."""
         ...
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class JsonlWriter:
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
         """Write a line."""
         try:
-            # Almost every record has a JSON form as it is, and to look at each value first takes twice as long.
+            # Almost every record is valid JSON already, and checking each value first takes twice as long.
             text = escaped(json.dumps(record, allow_nan=False, ensure_ascii=False))
         except (TypeError, ValueError):
             text = json_text(record)
@@ -68,9 +68,9 @@ class JsonlWriter:
 
 
 class CsvWriter:
-    """Writes one line per prediction, or per step where each has a class.
+    """Writes one line per prediction, or per step if each has a class.
 
-    Source, row; then label and probability of the best, the second, …; or values.
+    Columns: source, row, then the label and probability of the best, the second, …; or values.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -81,7 +81,7 @@ class CsvWriter:
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
         """Write a line, and the header before the first one."""
         cells: dict[str, Any] = {key: record[key] for key in ("source", "row", "sequence", "after") if key in record}
-        # The scores of a line of text, or of a recording.
+        # The scores of a line of text or of a recording.
         scores = {key: value for key, value in record.items() if key in _SCORES}
         cells |= {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in scores.items()}
         if "top" in record:
@@ -95,7 +95,7 @@ class CsvWriter:
                 self._row(cells | {"step": step, **timed, "label": label, "probability": probability})
             return
         elif "frames" in record:
-            # The frames themselves would be thousands of columns, a different number for each recording.
+            # The frames themselves would be thousands of columns, their number different for each recording.
             pass
         elif isinstance(record["values"], dict):
             ahead = enumerate(record.get("times", ()), start=1)
@@ -139,7 +139,7 @@ class NpzWriter:
         """Append to each array.
 
         Raises:
-            DataError: The outputs differ in shape from those before.
+            DataError: The outputs differ in shape from earlier ones.
         """
         source = self._sources.setdefault(record["source"], len(self._sources))
         self._append("outputs", outputs)

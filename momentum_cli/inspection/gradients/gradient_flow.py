@@ -1,4 +1,4 @@
-"""Size of the gradient of a loss at each time step: with respect to the state, the driven input, the projection
+"""Norms of the gradient of a loss at each time step, with respect to the state, the driven input, the projection
 and the input.
 
 Axes: T time, B batch, D input, H hidden, G gates * H.
@@ -24,7 +24,7 @@ class LayerFlow:
     """Gradient norms of one layer in one direction.
 
     Args:
-        layer: Number of the layer, from 0.
+        layer: Index of the layer, from 0.
         direction: ``"forward"`` or ``"reverse"``.
         norms: Name of the quantity -> (T, B) float64 Euclidean norms: the tensors of the recurrent state (``h``, for
             an LSTM also ``c``), ``d`` and ``u``.
@@ -40,10 +40,10 @@ class GradientFlow:
     """Gradient norms of a model on one batch.
 
     Args:
-        layers: One entry a layer and direction, in the order of the state.
-        x: (T, B) float64 norms of the gradient by the model's input.
+        layers: One entry per layer and direction, in the order of the state.
+        x: (T, B) float64 norms of the gradient with respect to the model's input.
         loss: Mean loss of the batch.
-        tape: The forward pass they come from.
+        tape: The recorded forward pass.
     """
 
     layers: tuple[LayerFlow, ...]
@@ -60,16 +60,16 @@ def gradient_flow(model: SequenceModel, batch: Batch, objective: Objective) -> G
     """Return the norms of the total derivatives of the loss at every step.
 
     The loss is the recipe's mean over scored terms, times the number of sequences, so that a sequence's gradient does
-    not depend on the batch it is in. All is computed in float64: a product of hundreds of small factors is below the
-    range of float32. Dropout is off.
+    not depend on its batch. Everything is computed in float64, because a product of hundreds of small factors is below
+    the range of float32. Dropout is off.
 
     Args:
-        model: Left as it is.
+        model: The model, which is not changed.
         batch: Inputs (B, T, D) and targets.
-        objective: Of the data set.
+        objective: The objective of the data set.
 
     Returns:
-        Norms, and the forward pass.
+        The norms and the forward pass.
     """
     model = copy.deepcopy(model).cpu().double().eval()
     layer = model.layer
@@ -80,7 +80,7 @@ def gradient_flow(model: SequenceModel, batch: Batch, objective: Objective) -> G
     names = tape.recurrence.state_names
     floating = [name for name, tensor in zip(names, tape.steps[0].after, strict=True) if tensor.is_floating_point()]
     quantities = (*floating, "d", "u")
-    # A tensor that is not part of the loss, such as the cell of a padded step, has the gradient 0.
+    # A tensor that does not affect the loss, such as the cell of a padded step, has gradient 0.
     wanted = [_tensors(tape, names, quantity) for quantity in quantities]
     found = torch.autograd.grad(
         mean * len(inputs), [inputs, *(t for tensors in wanted for t in tensors)], allow_unused=True
@@ -109,7 +109,7 @@ def gradient_flow(model: SequenceModel, batch: Batch, objective: Objective) -> G
 
 
 def _norms(gradient: Tensor) -> Tensor:
-    """Return the norms over the last dimension, of numbers whose squares would be 0: 1e-170 after 784 steps of 0.6."""
+    """Return the norms over the last dimension without underflow of squares: 784 factors of 0.6 give 1e-174."""
     largest = gradient.abs().amax(-1, keepdim=True)
     scale = torch.where(largest > 0, largest, 1.0)
     norms: Tensor = torch.linalg.vector_norm(gradient / scale, dim=-1) * scale.squeeze(-1)

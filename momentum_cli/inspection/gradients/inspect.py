@@ -1,4 +1,4 @@
-"""`momentumrnn inspect`: what momentum does to gradients through time."""
+"""`momentumrnn inspect`: the effect of momentum on gradients through time."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def inspect(
     overrides: Sequence[str] = (),
     ui: Ui | None = None,
 ) -> dict[str, Any]:
-    """Measure gradients through time, the recurrent Jacobian and the impulse response; draw them.
+    """Measure and draw gradients through time, the recurrent Jacobian and the impulse response.
 
     Args:
-        names: One recipe, whose cells are taken as initialised; or one or more runs of one task, which are taken as
-            initialised and as trained (their best checkpoint).
+        names: One recipe, for its cells as initialised; or one or more runs of one task, as initialised and as trained
+            (their best checkpoint).
         cells: For a recipe: names of cells, or none for its own.
         length: Cut sequences after this many steps, or None for all.
         batch_size: B, training sequences in the batch, >= 1.
-        seed: Of the batch and, for a recipe, of the initial parameters; None: that of the recipe.
+        seed: Seed of the batch and, for a recipe, of the initial parameters; None: that of the recipe.
         out: Folder for ``inspect.json`` and the pictures; None: a new ``runs/inspect-NAME-NNN``.
         data_dir: Folder of the data sets, or None for the default.
         overrides: Changes to the recipe.
@@ -66,7 +66,7 @@ def inspect(
         for what, values in given.items():
             if values:
                 raise RecipeError(
-                    f"{what} {','.join(values)}: a run has its own cell and recipe; give them with a recipe, or name "
+                    f"{what} {','.join(values)}: a run has its own cell and recipe; use this with a recipe, or give "
                     "several runs to compare them"
                 )
         subjects, dataset = open_runs(names, data_dir, shown)
@@ -108,7 +108,7 @@ def inspect(
 
 
 def _folder(out: Path | None, names: Sequence[str]) -> Path:
-    """Make the folder: the one that was named, or a new numbered one."""
+    """Make the given folder, or a new numbered one."""
     if out is not None:
         make_output_folder(out)
         return out
@@ -120,7 +120,7 @@ def _folder(out: Path | None, names: Sequence[str]) -> Path:
             try:
                 folder.mkdir(parents=True)
                 return folder
-            except FileExistsError:  # also when another process took the number
+            except FileExistsError:  # perhaps another process took the number
                 number += 1
     except OSError as error:
         raise RecipeError(f"runs: cannot be made: {error.strerror or error}; name a folder with --out") from error

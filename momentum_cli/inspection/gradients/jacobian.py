@@ -1,7 +1,7 @@
-"""The recurrent Jacobian: what one step of the recurrence does to a small change of its state.
+"""The recurrent Jacobian: the effect of one step of the recurrence on a small change of its state.
 
-It is taken of the whole state, for an LSTM of (h, c), at a fixed driven input: a dynamics reads the input only, so
-d does not move with the state, and momentum is not in this matrix but through the operating point.
+It is the Jacobian of the whole state, for an LSTM (h, c), at a fixed driven input: a dynamics reads only the input, so
+d does not depend on the state, and momentum affects this matrix only through the operating point.
 
 Axes: B batch, N numbers of the state of one sequence (H, for an LSTM 2 H).
 """
@@ -21,12 +21,12 @@ from momentum_cli.recurrence.protocol import Recurrence
 class Spectrum:
     """Spectra of the recurrent Jacobian at one step.
 
-    Eigenvalue moduli tell what many such steps do to a gradient, and do not change when h and c are measured in other
-    units; singular values bound one step (of Euclidean norms), and do.
+    Eigenvalue moduli describe the effect of many such steps on a gradient, and do not depend on the units of h and c;
+    singular values bound the effect of one step (in Euclidean norms), and do depend on them.
 
     Args:
         t: The step from h_{t-1} to h_t, from 1.
-        moduli: (N,) largest first; of each rank the median over sequences.
+        moduli: (N,) largest first; the median over sequences for each rank.
         singular_values: (N,) likewise.
     """
 
@@ -36,21 +36,21 @@ class Spectrum:
 
 
 def recurrent_jacobian(recurrence: Recurrence, step: Step, sequence: int) -> Tensor:
-    """Return d state_t / d state_{t-1} of one sequence of a batch, the driven input d_t held.
+    """Return d state_t / d state_{t-1} of one sequence of a batch, with the driven input d_t fixed.
 
     Args:
-        recurrence: Whose step it is.
-        step: Recorded; its tensors may be part of a graph.
+        recurrence: The recurrence of the step.
+        step: The recorded step; its tensors may be part of a graph.
         sequence: Row of the batch.
 
     Returns:
-        (N, N): row i is the gradient of the i-th number of the new state; integer counters are held, too.
+        (N, N): row i is the gradient of the i-th number of the new state; integer counters are fixed, too.
     """
     before = [tensor[sequence].detach() for tensor in step.before]
     moving = [number for number, tensor in enumerate(before) if tensor.is_floating_point()]
     size = sum(before[number].numel() for number in moving)
-    # A step treats the rows of a batch apart: N copies of the sequence, each differentiated for one number of its new
-    # state, give the whole matrix in one pass back.
+    # A step treats the rows of a batch separately: with N copies of the sequence, each differentiated for one number of
+    # its new state, one backward pass gives the whole matrix.
     state = [tensor.expand(size, *tensor.shape).clone() for tensor in before]
     inputs = [state[number].requires_grad_() for number in moving]
     bias_hh = None if step.bias_hh is None else step.bias_hh.detach()
@@ -66,10 +66,10 @@ def spectrum(recurrence: Recurrence, step: Step, t: int, sequences: int) -> Spec
     """Return the spectra at one step, as medians over the first sequences of the batch.
 
     Args:
-        recurrence: Whose step it is.
-        step: Recorded.
+        recurrence: The recurrence of the step.
+        step: The recorded step.
         t: Its number, from 1.
-        sequences: How many to take, >= 1.
+        sequences: Number of sequences, >= 1.
     """
     moduli, singular = [], []
     for sequence in range(min(sequences, len(step.d))):

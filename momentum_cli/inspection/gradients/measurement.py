@@ -18,9 +18,9 @@ from momentum_cli.inspection.gradients.subjects import Subject
 from momentum_cli.training.objective import Objective
 
 QUARTERS = (0.25, 0.5, 0.75)
-"""Places in the sequence where the recurrent Jacobian is taken."""
+"""Positions in the sequence where the recurrent Jacobian is computed."""
 JACOBIAN_SEQUENCES = 4
-"""Of how many sequences; an eigenvalue problem of hundreds of unknowns each."""
+"""Number of sequences; each is an eigenvalue problem with hundreds of unknowns."""
 _DIGITS = 6
 
 
@@ -29,13 +29,13 @@ def measure(subject: Subject, dataset: Dataset, batch: Batch) -> dict[str, Any]:
 
     Args:
         subject: The model.
-        dataset: Whose loss is taken.
+        dataset: The data set that defines the loss.
         batch: B sequences of T steps.
 
     Returns:
         ``label``, ``cell``, ``dynamics``, ``stage``, ``loss``, ``gradients`` (name of the quantity -> ``median``,
         ``lower`` and ``upper`` quartile over the batch, T numbers each; of the first layer, forward), ``layers`` (the
-        same for every layer and direction), ``jacobian`` (a list, one entry a step ``t``: ``moduli``,
+        same for every layer and direction), ``jacobian`` (a list, one entry per step ``t``: ``moduli``,
         ``singular_values``, largest first).
     """
     flow = gradient_flow(subject.model, batch, Objective.of(dataset))
@@ -59,7 +59,7 @@ def measure(subject: Subject, dataset: Dataset, batch: Batch) -> dict[str, Any]:
 
 
 def _spectra(flow: GradientFlow, length: int) -> list[dict[str, Any]]:
-    """Spectra of the first layer; its first direction comes first on the tape."""
+    """Return the spectra of the first layer, whose first direction comes first on the tape."""
     times = dict.fromkeys(max(1, round(quarter * length)) for quarter in QUARTERS)
     found = [spectrum(flow.tape.recurrence, flow.tape.steps[t - 1], t, JACOBIAN_SEQUENCES) for t in times]
     return [
@@ -73,9 +73,9 @@ def _spectra(flow: GradientFlow, length: int) -> list[dict[str, Any]]:
 
 
 def measure_impulses(subjects: Sequence[Subject], length: int) -> list[dict[str, Any]]:
-    """Return the impulse response of the dynamics of each cell, once a label.
+    """Return the impulse response of the dynamics of each cell, once per label.
 
-    The impulse comes in the middle of the sequence, at step ``(T + 1) // 2``.
+    The impulse is in the middle of the sequence, at step ``(T + 1) // 2``.
 
     Returns:
         ``label``, ``dynamics``, ``arrival``, ``response`` (lags 0 … T - arrival), ``memory`` (effective length in
@@ -110,5 +110,5 @@ def _rounded(curves: dict[str, list[float]]) -> dict[str, list[float]]:
 
 
 def _short(value: float) -> float:
-    """Six significant digits: a third of the file, and more than the spread over the batch deserves."""
+    """Round to six significant digits, which cuts the file to a third and is finer than the spread over the batch."""
     return float(f"{value:.{_DIGITS}g}")

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Entry = Mapping[str, Any]
-# Loose and tight dashes differ, so that lines on top of each other are both seen.
+# Dashes of different spacing, so that overlapping lines are both visible.
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), "-.")
 TITLES = {
     "h": "‖∂L/∂h_t‖: state",
     "c": "‖∂L/∂c_t‖: cell of the LSTM",
-    "d": "‖∂L/∂d_t‖: driven input, behind the dynamics",
+    "d": "‖∂L/∂d_t‖: driven input, after the dynamics",
     "u": "‖∂L/∂u_t‖: projected input, before the dynamics",
     "x": "‖∂L/∂x_t‖: input",
 }
@@ -56,7 +56,7 @@ def draw_gradients(entries: Sequence[Entry], stage: str, path: Path) -> None:
         words = {"initial": "at initialisation", "trained": "after training"}.get(stage, stage)
         figure.suptitle(f"gradient norms {words}: median and quartiles over the batch", x=0.01, ha="left", fontsize=11)
         handles, labels = panels.flat[0].get_legend_handles_labels()
-        # In the free panel if one is left, else below.
+        # In the free panel if there is one, else below.
         place = {"loc": "center", "bbox_to_anchor": (0.77, 0.16)} if len(names) % 2 else {"loc": "outside lower center"}
         figure.legend(handles, labels, ncols=1 if len(names) % 2 else len(labels), **place)
 
@@ -93,7 +93,7 @@ def draw_spectra(entries: Sequence[Entry], path: Path) -> None:
 
 
 def draw_impulses(impulses: Sequence[Entry], path: Path) -> None:
-    """Draw the impulse responses: as they are at short lags, and their size relative to the peak at all of them.
+    """Draw the impulse responses: their values at short lags, and their size relative to the peak at all lags.
 
     Args:
         impulses: What `momentumrnn.inspection.measure_impulses` returned.
@@ -116,7 +116,7 @@ def draw_impulses(impulses: Sequence[Entry], path: Path) -> None:
             peak = max(map(abs, response))
             size = [abs(value) / peak for value in response]
             right.plot(range(1, lags + 1), [value if value > 0 else math.nan for value in size], **style)
-            if sum(value > 0 for value in size) == 1:  # a line of one point is not seen
+            if sum(value > 0 for value in size) == 1:  # a line of one point would be invisible
                 right.plot([1], [1], marker="o", color=_color(number))
         left.set_xlabel("lag τ")
         left.set_title(f"response r(τ) to an impulse at t = {impulses[0]['arrival']}", fontsize=10)
@@ -134,7 +134,7 @@ def draw_impulses(impulses: Sequence[Entry], path: Path) -> None:
 
 
 def _curve(axes: Axes, curve: Mapping[str, Sequence[float]], number: int, label: str) -> None:
-    """Draw a median and its band; zeros have no place on a log scale and leave a gap."""
+    """Draw a median and its band, with gaps at zeros, which a log scale cannot show."""
     times = range(1, len(curve["median"]) + 1)
     middle, low, high = ([v if v > 0 else math.nan for v in curve[key]] for key in ("median", "lower", "upper"))
     mark: dict[str, Any] = {"marker": "osD^vP*X"[number % 8], "markersize": 3.5} if len(times) <= 16 else {}
@@ -144,7 +144,7 @@ def _curve(axes: Axes, curve: Mapping[str, Sequence[float]], number: int, label:
 
 
 def _log_axis(axes: Axes) -> None:
-    """A log scale, whose labels stay readable over hundreds of decades as over one."""
+    """Set a log scale whose labels are readable over one decade or hundreds of them."""
     from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 
     axes.set_yscale("log")

@@ -1,4 +1,4 @@
-"""The subjects of an inspection: models with names and stages of training, and the batch that passes through them."""
+"""The subjects of an inspection: models with names and stages of training, and the batch they are run on."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Subject:
     """One model.
 
     Args:
-        label: What tables and pictures call it: its cell, or its run where two runs have the same cell.
+        label: Its name in tables and pictures: its cell, or its run if two runs have the same cell.
         stage: ``"initial"`` or ``"trained"``.
         model: On the CPU.
-        recipe: What it was built from.
+        recipe: Its recipe.
     """
 
     label: str
@@ -43,7 +43,7 @@ class Subject:
 
 
 def is_run(name: str) -> bool:
-    """Return whether a name on the command line is a run: a folder or a checkpoint that exists."""
+    """Return True if a name on the command line is a run: an existing folder or checkpoint."""
     path = Path(name).expanduser()
     return path.is_dir() or (path.is_file() and path.suffix == ".safetensors")
 
@@ -56,13 +56,13 @@ def open_recipe(
     data_dir: Path | None,
     progress: DownloadProgress,
 ) -> tuple[list[Subject], Dataset]:
-    """Build the cells of a recipe as a training would at its step 0.
+    """Build the cells of a recipe as in training at step 0.
 
     Args:
         name: A recipe.
         cells: Names of cells; none: that of the recipe.
         overrides: Changes to the recipe.
-        seed: Of the initial parameters, or None for ``train.seed``.
+        seed: Seed of the initial parameters, or None for ``train.seed``.
         data_dir: Folder of the data sets.
         progress: Receives the progress of downloads.
 
@@ -75,7 +75,7 @@ def open_recipe(
     except RecipeError as error:
         raise RecipeError(f"{error}; nor is it a run, which is a folder or a .safetensors checkpoint") from None
     changes = [*overrides] if seed is None else [*overrides, f"train.seed={seed}"]
-    # Each cell is one override more, so that what a cell does not allow is reported like any other mistake.
+    # Each cell is another override, so that a conflict with the cell is reported like any other mistake.
     named = list(dict.fromkeys(canonical_name(cell) for cell in cells))
     recipes = [load_recipe(path, [*changes, f"model.cell={cell}"]) for cell in named]
     recipes = recipes or [load_recipe(path, changes)]
@@ -85,7 +85,7 @@ def open_recipe(
 
 
 def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadProgress) -> tuple[list[Subject], Dataset]:
-    """Open runs of one task, each at its initialisation and at its best checkpoint.
+    """Open runs of one task, each as initialised and at its best checkpoint.
 
     Args:
         names: Run folders or checkpoints.
@@ -101,8 +101,8 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
     for name, task in zip(names, tasks, strict=True):
         if task != tasks[0]:
             raise RecipeError(
-                f"{name}: {_difference(task, tasks[0])} in {names[0]}; runs are compared on one batch, so inspect them "
-                "apart"
+                f"{name}: {_difference(task, tasks[0])} in {names[0]}; runs are compared on one batch, so inspect "
+                "these separately"
             )
     _check_inspectable(loaded[0].recipe)
     dataset = load_data(loaded[0].recipe, data_dir, progress)
@@ -110,7 +110,7 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
     subjects = []
     for name, run in zip(names, loaded, strict=True):
         if run.checkpoint.data["dataset"]["preprocessing"] != describe(dataset)["preprocessing"]:
-            raise DataError(f"{run.path}: the model was trained with other preprocessing than {dataset.name} has now")
+            raise DataError(f"{run.path}: the preprocessing of {dataset.name} differs from that of the training")
         cell = run.recipe.model.cell
         label = cell if cells.count(cell) == 1 else Path(name).name
         subjects += [
@@ -121,7 +121,7 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
 
 
 def _difference(task: TaskOptions, other: TaskOptions) -> str:
-    """Say how a task differs from `other`; the value of `other` comes last."""
+    """Return how a task differs from `other`; the value of `other` comes last."""
     if task.name != other.name:
         return f"its task is {task.name}, but {other.name}"
     keys = [key for key in {**task.options, **other.options} if task.options.get(key) != other.options.get(key)]
@@ -137,21 +137,21 @@ def _check_inspectable(recipe: Recipe) -> None:
 
 
 def initial_model(recipe: Recipe, dataset: Dataset) -> SequenceModel:
-    """Return the model that a training of this recipe starts from, without touching torch's generator."""
+    """Return the initial model of a training with this recipe, without changing torch's generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
         return build_sequence_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
 
 
 def real_batch(dataset: Dataset, size: int, seed: int, length: int | None) -> Batch:
-    """Return the first sequences of the training's first epoch.
+    """Return the first sequences of the first epoch.
 
     Args:
-        dataset: Where they come from.
-        size: B; all training sequences when there are fewer.
-        seed: Of the order.
-        length: Cut sequences after this many steps, or None for all of them. A sequence shorter than that stays
-            whole; the target of a sequence stays, targets of steps are cut.
+        dataset: The data set.
+        size: B; all training sequences if there are fewer.
+        seed: Seed of the order.
+        length: Cut sequences after this many steps, or None for all of them. Shorter sequences stay whole; the target
+            of a sequence is kept, targets of steps are cut.
 
     Raises:
         RecipeError: The length is larger than the sequences.

@@ -1,4 +1,4 @@
-"""The tables of an inspection: a few rows of what the JSON file holds for every step."""
+"""The tables of an inspection: a few of the steps in the JSON file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMES = {
 
 
 def shown_steps(length: int) -> list[int]:
-    """Return the steps that a table shows: the first, the last, and a few between them at equal distance."""
+    """Return the steps that a table shows: the first, the last, and a few evenly spaced between them."""
     count = min(_MOST_ROWS, length)
     if count == 1:
         return [1]
@@ -29,7 +29,7 @@ def print_inspection(result: Mapping[str, Any]) -> None:
     """Write the tables of an inspection to stdout.
 
     Args:
-        result: What `momentum_cli.inspection.gradients.inspect.inspect` returned.
+        result: The result of `momentum_cli.inspection.gradients.inspect.inspect`.
     """
     entries = result["subjects"]
     stages = {entry["stage"] for entry in entries}

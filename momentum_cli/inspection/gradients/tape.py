@@ -1,8 +1,8 @@
 """A forward pass that keeps every u_t, d_t and h_t, so that a loss can be differentiated by each of them.
 
 The layer's own reference loop runs; only its two steps, `Dynamics.step` and `Recurrence.step`, are replaced by ones
-that also write down what passes through them. Each h_t is one tensor that both the next step and the head read, so
-its gradient is the total one.
+that also record their tensors. Each h_t is one tensor, read by both the next step and the head, so its gradient is the
+total derivative.
 
 Axes: T time, B batch, C channels, H hidden, G gates * H.
 """
@@ -27,10 +27,10 @@ class Step:
 
     Args:
         u: (B, G) projected input ``W_ih x_t + b_ih``.
-        d: (B, G) driven input as the recurrence takes it in. A separate tensor: a velocity is both d_t and the state
-            of the dynamics, and the gradient of d_t is to be that of the recurrence alone.
-        before: State of the recurrence that the step started from.
-        after: State that it ended with; the first tensor is h_t.
+        d: (B, G) driven input of the recurrence. It is a separate tensor, because a velocity is both d_t and the state
+            of the dynamics, and the gradient of d_t must be that of the recurrence alone.
+        before: State of the recurrence before the step.
+        after: State after it; the first tensor is h_t.
         weight_hh: Recurrent weight.
         bias_hh: Recurrent bias or None.
     """
@@ -48,8 +48,8 @@ class Tape:
     """Record of a forward pass.
 
     Attributes:
-        recurrence: The layer's own, unrecorded.
-        steps: In the order of computation: all of the first layer (and direction), then of the next.
+        recurrence: The layer's own recurrence, without recording.
+        steps: In the order of computation: all of the first layer and direction, then of the next.
     """
 
     recurrence: Recurrence
@@ -59,8 +59,8 @@ class Tape:
 class _RecordedDynamics:
     """A dynamics that remembers the latest input of its step.
 
-    The reference loop calls the step on u_t right before the recurrence; what it also computes, the state of a
-    linear dynamics in input space, comes after.
+    The reference loop calls the step on u_t just before the recurrence; it computes the state of a linear dynamics in
+    input space afterwards.
     """
 
     def __init__(self, dynamics: Dynamics) -> None:
@@ -78,13 +78,13 @@ class _RecordedDynamics:
 
 
 def record(layer: RecurrentLayer) -> Tape:
-    """Make a layer write down its next forward passes.
+    """Make a layer record its next forward passes.
 
     Args:
-        layer: Changed in place: it runs the reference loop from now on, and cannot be saved. Give a copy.
+        layer: The layer, preferably a copy: it is changed in place to run the reference loop, and cannot be saved.
 
     Returns:
-        The tape, empty.
+        An empty tape.
     """
     recurrence, dynamics = layer.recurrence, _RecordedDynamics(layer.dynamics)
     tape = Tape(recurrence)

@@ -1,1 +1,1 @@
-"""Parts and costs of a model, before it is trained."""
+"""Parts and costs of a model before training."""

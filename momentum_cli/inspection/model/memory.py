@@ -1,4 +1,4 @@
-"""Memory of a training step on the CPU: from the tensors that autograd keeps, without the data.
+"""Memory of a training step on the CPU, from the tensors that autograd keeps, without data.
 
 Axes: T time, B batch, D input.
 """
@@ -20,7 +20,7 @@ from momentum_cli.recipe.building import build_optimizer, build_sequence_model
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.training.objective import Objective
 
-# Real steps in place of all T: multiples of the scan's block, past its first level.
+# Real steps instead of all T: multiples of the scan's block, beyond its first level.
 _SHORT, _LONG = 96, 192
 
 
@@ -29,13 +29,13 @@ class Memory:
     """Bytes of a training step.
 
     Args:
-        parameters: Of the model, buffers included.
-        gradients: As large as what is trained.
+        parameters: Parameters and buffers of the model.
+        gradients: Gradients of the trained parameters.
         optimizer: State of the recipe's optimizer after its first step.
         batch: Inputs (B, T, D).
-        activations: What autograd keeps for the backward pass, inputs and parameters left out.
-        activations_from: ``"allocation"``: the shapes that the kernel asks for at the full length; ``"extrapolation"``:
-            two real passes of a part of the length, of which the kept memory is a linear function.
+        activations: Tensors that autograd keeps for the backward pass, without inputs and parameters.
+        activations_from: ``"allocation"``: the shapes that the kernel allocates at the full length;
+            ``"extrapolation"``: two real passes over a part of the length, as the kept memory is linear in it.
     """
 
     parameters: int
@@ -47,23 +47,23 @@ class Memory:
 
     @property
     def peak(self) -> int:
-        """Their sum: all of it is there when the backward pass of the first layer begins."""
+        """Their sum, all of which is allocated when the backward pass of the first layer begins."""
         return self.parameters + self.gradients + self.optimizer + self.batch + self.activations
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it, with ``peak``, by name."""
+        """Return all values and ``peak`` by name."""
         return asdict(self) | {"peak": self.peak}
 
 
 def estimate(recipe: Recipe, sizes: Sizes, batch: int) -> Memory:
     """Estimate the memory of a training step.
 
-    Temporaries are not in it: a buffer of an operation, the optimizer's intermediate tensors, packed weights of the
-    kernel. Nor is the process itself: Python and torch.
+    It does not include temporaries (buffers of operations, the optimizer's intermediate tensors, packed weights of the
+    kernel), nor the process itself with Python and torch.
 
     Args:
         recipe: Model, optimizer and backend.
-        sizes: Of the task.
+        sizes: Sizes of the task.
         batch: B.
     """
     model = build_sequence_model(recipe, sizes.input_size, sizes.output_size, sizes.output)
@@ -84,11 +84,11 @@ def _activations(recipe: Recipe, sizes: Sizes, batch: int, backend: str) -> tupl
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
     if backend == "fused":
-        # Tensors that have a shape and no memory: our kernel then only allocates. A layer that looks at the numbers in
-        # its parameters, as the orthogonal one does, cannot be built of them.
+        # Fake tensors have a shape but no memory, so our kernel only allocates. A layer that reads the values of its
+        # parameters, as the orthogonal one does, cannot be built from them.
         with suppress(DataDependentOutputException), FakeTensorMode():
             return _kept(recipe, sizes, batch, sizes.length, backend), "allocation"
-    # The time loop would be long without memory, too, and torch's kernels hide their workspace from such tensors.
+    # With fake tensors the time loop would be long too, and torch's kernels would not show their workspace.
     if sizes.length <= _LONG:
         return _kept(recipe, sizes, batch, sizes.length, backend), "allocation"
     short = _kept(recipe, sizes, batch, _SHORT, backend)
@@ -99,7 +99,7 @@ def _activations(recipe: Recipe, sizes: Sizes, batch: int, backend: str) -> tupl
 def _kept(recipe: Recipe, sizes: Sizes, batch: int, length: int, backend: str) -> int:
     """Return the bytes that a forward pass with loss keeps for its backward pass.
 
-    Each part of a storage counts once, and not what else is in the storage: the kernel keeps buffers for later passes.
+    Each part of a storage counts once, and the rest of the storage does not: the kernel keeps buffers for later passes.
     """
     model = build_sequence_model(
         recipe.override(f"model.backend={backend}"), sizes.input_size, sizes.output_size, sizes.output
@@ -111,7 +111,7 @@ def _kept(recipe: Recipe, sizes: Sizes, batch: int, length: int, backend: str) -
     own = {_key(t) for t in (inputs, *model.parameters(), *model.buffers())}
     parts: dict[int, dict[Any, int]] = {}
     whole: dict[int, int] = {}
-    alive: list[Tensor] = []  # a storage that was freed could give its address to another
+    alive: list[Tensor] = []  # keeps storages alive, because a freed one could pass its address to another
 
     def pack(tensor: Tensor) -> Tensor:
         if (key := _key(tensor)) not in own:
@@ -131,7 +131,7 @@ def _key(tensor: Tensor) -> int:
 
 
 def _optimizer_state(recipe: Recipe, model: SequenceModel) -> int:
-    """Return the bytes of the optimizer's state: made by a real step, because only the optimizer knows it."""
+    """Return the bytes of the optimizer's state, from a real step, because only the optimizer knows them."""
     optimizer = build_optimizer(recipe, model)
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-3)

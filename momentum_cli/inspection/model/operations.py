@@ -1,7 +1,7 @@
-"""Floating-point operations of a model: only those of its matrix products with weights.
+"""Floating-point operations of a model: only those of matrix products with weights.
 
-Activations, the dynamics, the head's loss and the optimizer are left out: they are a number of operations a unit, where
-a product with W_hh is 2 G. Left out, too, is what a backend multiplies for its own reasons (the blocks of a scan).
+Activations, the dynamics, the loss and the optimizer are not counted: they take a few operations per unit, whereas a
+product with W_hh takes 2 G. Nor are additional products of a backend, such as the blocks of a scan.
 
 Axes: T time, B batch, D input, H hidden, G gates * H, O outputs.
 """
@@ -14,24 +14,24 @@ from momentum_cli.models.sequence import SequenceModel
 def forward_operations(model: SequenceModel) -> int:
     """Return the operations of the layer for one time step of one sequence.
 
-    ``Σ 2 G (D + H)`` over layers and directions, D the input size of each: a multiplication and an addition a weight.
+    ``Σ 2 G (D + H)`` over layers and directions, D the input size of each: a multiplication and an addition per weight.
     """
     return sum(2 * (ours + theirs) for ours, theirs in _weights(model))
 
 
 def head_operations(model: SequenceModel) -> int:
-    """Return the operations of the head for each output that it gives: ``2 H O``."""
+    """Return the operations of the head per output: ``2 H O``."""
     return 2 * model.head.in_features * model.head.out_features
 
 
 def training_operations(model: SequenceModel, length: int, batch: int) -> int:
     """Return the operations of a training step, forward and backward.
 
-    Backward a product has two: for the gradient of what was multiplied and for that of the weight. The model's input
-    needs no gradient, so the first layer has only the second for W_ih.
+    In the backward pass each product becomes two: for the gradient of its input and for that of its weight. The model's
+    input needs no gradient, so the first layer has only the second one for W_ih.
 
     Args:
-        model: What is trained.
+        model: The model.
         length: T.
         batch: B.
     """
@@ -43,7 +43,7 @@ def training_operations(model: SequenceModel, length: int, batch: int) -> int:
 
 
 def _weights(model: SequenceModel) -> list[tuple[int, int]]:
-    """Numbers in W_ih and in W_hh of each layer and direction."""
+    """Return the number of elements of W_ih and W_hh of each layer and direction."""
     layer = model.layer
     gates = layer.recurrence.gates * layer.hidden_size
     inputs = [layer.input_size] + [layer.hidden_size * layer.num_directions] * (layer.num_layers - 1)

@@ -20,18 +20,18 @@ from momentum_cli.recipe.recipe import Recipe, parse_recipe
 
 
 def measured_peak(recipe: Recipe, sizes: Sizes, batch: int) -> int | None:
-    """Return by how much model, optimizer, a batch and one training step raise the resident memory of a process.
+    """Return the growth of a process's resident memory by a model, its optimizer, a batch and one training step.
 
-    A training step of a tiny model comes first, so that code and thread pools are not counted. Linux reports the
-    peak since a chosen moment; other systems do not.
+    A training step of a tiny model comes first, so that code and thread pools are not counted. Only Linux reports the
+    peak since a chosen moment.
 
     Args:
         recipe: Model, optimizer and backend.
-        sizes: Of the task; the data are random.
+        sizes: Sizes of the task; the data are random.
         batch: B.
 
     Returns:
-        Bytes, or None where the system does not report them.
+        Bytes, or None if the system does not report them.
 
     Raises:
         RunError: The process failed.

@@ -13,7 +13,7 @@ def print_summary(result: Mapping[str, Any]) -> None:
     """Write a summary to stdout.
 
     Args:
-        result: What `momentum_cli.inspection.model.summary.summary` returned.
+        result: The result of `momentum_cli.inspection.model.summary.summary`.
     """
     rows: list[list[Any]] = [
         [layer["name"], "x".join(map(str, layer["shape"])), f"{layer['parameters']:,}"] for layer in result["layers"]
@@ -29,14 +29,14 @@ def print_summary(result: Mapping[str, Any]) -> None:
     facts = {
         "sizes": f"T = {result['length']}, B = {result['batch_size']}, D = {result['input_size']}, "
         f"{result['output_size']} outputs, {result['output']} step",
-        "backend": f"{result['backend']} ({result['asked_backend']} was asked for), on the CPU",
-        "FLOPs a time step": f"{flops['time_step']:,} a sequence, forward",
-        "FLOPs a training step": f"{flops['training_step']:.4g} (matrix products with weights only)",
+        "backend": f"{result['backend']} ({result['asked_backend']} requested), on the CPU",
+        "FLOPs per time step": f"{flops['time_step']:,} per sequence, forward",
+        "FLOPs per training step": f"{flops['training_step']:.4g} (matrix products with weights only)",
         "memory of a training step": f"{bytes_text(memory['peak'])}, estimated",
         **{f"  {name}": bytes_text(memory[name]) for name in ("parameters", "gradients", "optimizer", "batch")},
         "  activations": f"{bytes_text(memory['activations'])} (by {memory['activations_from']})",
     }
     if "measured" in memory:
         measured = memory["measured"]
-        facts["  measured"] = "not on this system" if measured is None else f"{bytes_text(measured)}, a fresh process"
+        facts["  measured"] = "not on this system" if measured is None else f"{bytes_text(measured)}, in a new process"
     results.print_facts(facts)

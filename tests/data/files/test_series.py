@@ -86,7 +86,7 @@ def test_a_forecast_is_made_from_steps_behind_the_last_gap(tmp_path: Path) -> No
     )  # fmt: skip
     train(recipe, out=tmp_path / "run")
     predict(tmp_path / "run", [str(series(tmp_path / "b.csv", {20: 400}, 30))], out=tmp_path / "out.jsonl")
-    with pytest.raises(DataError, match="has 5 steps behind its last gap; a forecast needs 8"):
+    with pytest.raises(DataError, match="has 5 steps after its last gap; a forecast needs 8"):
         predict(tmp_path / "run", [str(series(tmp_path / "c.csv", {20: 400}, 25))], out=tmp_path / "no.jsonl")
 
 

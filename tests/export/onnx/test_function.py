@@ -89,7 +89,7 @@ def test_step_numbers_stay_whole() -> None:
             r"the function uses aten.cumsum.default, which has no ONNX form here; export it as pt2",
         ),
         (lambda x: [x.view(len(x) * 2)], "the function uses aten.view.default"),  # right at one batch size only
-        (lambda x: [x if x.sum() > 0 else -x], "the function cannot be recorded"),
+        (lambda x: [x if x.sum() > 0 else -x], "the function cannot be traced"),
     ],
 )
 def test_what_cannot_be_written_is_named(function: Any, message: str) -> None:

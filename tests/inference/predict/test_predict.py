@@ -180,7 +180,7 @@ def test_what_is_broken_is_reported_and_the_rest_predicted(
     text = "\n".join(notes.texts)
     for message in (
         "a.png: not a readable image",
-        "b.png: the image has 8 x 9 pixels; the model takes 8 x 8",
+        "b.png: the image has 8 x 9 pixels, but the model takes 8 x 8",
         "c.npy, row 2: a value is not a finite number",
         "c.npy, row 4: the pixels must be in [0, 16], got 0 … 17",
         "d.csv, row 1: the shape must be (8, 8) or (64,) pixels, got (3,)",
