@@ -35,13 +35,14 @@ def advance(running: Tensor, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -
     )
 
 
-def checked_lengths(lengths: Tensor, steps: int, batch: int) -> Tensor:
+def checked_lengths(lengths: Tensor, steps: int, batch: int, traced: bool = False) -> Tensor:
     """Check the lengths of sequences, and return them as int64 on the CPU.
 
     Args:
         lengths: (B,) of any integer dtype, each in [0, T].
         steps: T.
         batch: B.
+        traced: The values are not known yet: the graph checks them when it runs, with a RuntimeError.
 
     Raises:
         ValueError: They are not integers, not one per sequence, or outside [0, T].
@@ -54,7 +55,9 @@ def checked_lengths(lengths: Tensor, steps: int, batch: int) -> Tensor:
     if lengths.dim() != 1 or lengths.size(0) != batch:
         raise ValueError(f"`lengths` must have the shape ({batch},), one per sequence, got {list(lengths.shape)}")
     lengths = lengths.to(torch.device("cpu"), torch.int64)
-    if batch > 0:
+    if traced:
+        torch._assert_async(((lengths >= 0) & (lengths <= steps)).all(), "`lengths` must be in [0, T]")
+    elif batch > 0:
         shortest, longest = int(lengths.min()), int(lengths.max())
         if shortest < 0 or longest > steps:
             raise ValueError(f"`lengths` must be in [0, {steps}], got {shortest} to {longest}")

@@ -18,7 +18,7 @@ _ONE_BLOCK = 16
 
 
 class Run(Protocol):
-    """Computes a scan of float32 or float64; no derivatives."""
+    """Computes a scan of float32 or float64; no derivatives. Not while a graph is traced, which gets `traced_scan`."""
 
     def __call__(self, decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
         """Return the scan; `backward` in time, where ``v_t = decay_{t+1} v_{t+1} + x_t``, it is the transpose."""
@@ -45,14 +45,18 @@ def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, ru
     with torch.autocast(x.device.type, enabled=False):
         decays = decay if isinstance(decay, Tensor) else float(decay)
         first = None if start is None else start.to(x.dtype)
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-            return _scan(decays, x, first, backward=False)
+        if torch._C._are_functorch_transforms_active():
+            return torch_scan(decays, x, first, backward=False)
+        if torch.compiler.is_compiling():
+            number = 0.0 if isinstance(decays, Tensor) else decays
+            traced: Tensor = traced_scan(x, first, decays if isinstance(decays, Tensor) else None, number, False)
+            return traced
         grad = torch.is_grad_enabled() and (x.requires_grad or (first is not None and first.requires_grad))
         if not grad and forward_ad._current_level < 0:
             # The usual case, x being data: a node of the graph would take longer than a short scan.
             with torch.no_grad():
-                return (run or _scan)(decays, x, first, backward=False)
-        result: Tensor = _Scan.apply(run or _scan, decays, x, first, False)
+                return (run or torch_scan)(decays, x, first, backward=False)
+        result: Tensor = _Scan.apply(run or torch_scan, decays, x, first, False)
         return result
 
 
@@ -82,10 +86,45 @@ class _Scan(torch.autograd.Function):
         if dx is None:
             assert d_start is not None
             dx = d_start.new_zeros(ctx.shape)
-        return _scan(ctx.decay, dx, d_start, backward=ctx.backward_in_time)
+        return torch_scan(ctx.decay, dx, d_start, backward=ctx.backward_in_time)
 
 
-def _scan(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
+@torch.library.custom_op("momentumrnn::scan", mutates_args=())
+def traced_scan(x: Tensor, start: Tensor | None, decays: Tensor | None, decay: float, backward: bool) -> Tensor:
+    """Compute a scan as one operator of a graph, which then serves any number of steps.
+
+    Args:
+        x: (T, B, C) float32 or float64.
+        start: (B, C), or None.
+        decays: (T, 1) or (T, B) float64, or None for `decay` at all steps.
+        decay: A number, unless there are `decays`.
+        backward: Scan backward in time.
+    """
+    return torch_scan(decay if decays is None else decays, x, start, backward=backward)
+
+
+@traced_scan.register_fake
+def _(x: Tensor, *_: Any) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, start, decays, ctx.decay, ctx.backward_in_time = inputs
+    ctx.save_for_backward(decays)
+    ctx.starts = start is not None
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    (decays,) = ctx.saved_tensors
+    dx = traced_scan(gradient, None, decays, ctx.decay, not ctx.backward_in_time)
+    first = ctx.decay if decays is None else decays[0].to(dx.dtype).unsqueeze(-1)
+    return dx, first * dx[0] if ctx.starts else None, None, None, None
+
+
+traced_scan.register_autograd(_backward, setup_context=_setup)
+
+
+def torch_scan(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
     """Compute the scan of `Run`: step i of all blocks at once; then each block adds the last value before it."""
     steps, batch, channels = x.shape
     rows = steps if steps <= _ONE_BLOCK else math.isqrt(steps - 1) + 1

@@ -24,7 +24,8 @@ def choose(work: Work, shape: tuple[int, int, int], training: bool) -> str:
 
     On the CPU `fused` or, where that does not pay, `native`. On CUDA, which has not been measured, `native` (cuDNN) for
     linear dynamics and `triton` for what cuDNN cannot run. Inside a transform of torch.func and in forward mode
-    `reference`, which alone has every derivative.
+    `reference`, which alone has every derivative. While torch.compile or torch.export traces, `fused` wherever it can:
+    torch's kernels would break the graph, and the choice must not depend on sizes that are free.
 
     Args:
         work: The layer to run.
@@ -37,8 +38,10 @@ def choose(work: Work, shape: tuple[int, int, int], training: bool) -> str:
     if transformed():
         return "reference"
     native_can = native.supports(work) is None
-    if fused.supports(work) is None and (not native_can or fused.worthwhile(work, shape, training)):
-        return "fused"
+    if fused.supports(work) is None:
+        alone = not native_can or torch.compiler.is_compiling()
+        if alone or fused.worthwhile(work, shape, training):
+            return "fused"
     if native_can:
         return "native"
     # On other devices Triton only interprets its kernels, for tests.

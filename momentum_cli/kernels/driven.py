@@ -15,7 +15,7 @@ from momentum_cli.dynamics.moments import Moments
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Weights
-from momentum_cli.kernels.fused.library import load
+from momentum_cli.kernels.fused.library import why_missing
 from momentum_cli.kernels.fused.scan import scan_on_cpu
 
 # The part of the dynamics that is left to the kernel, numbered as in momentum_rnn.h.
@@ -62,7 +62,7 @@ def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None
         return Driven(x, weights.w_ih, weights.b_ih, number, constants, velocity, second_moment, ())
     if not form.is_identity:
         x = x.to(weights.w_ih.dtype)  # the state of a filter must not be rounded to bfloat16
-    run = scan_on_cpu if type(x) in (Tensor, Parameter) and x.is_cpu and load()[0] is not None else None
+    run = scan_on_cpu if type(x) in (Tensor, Parameter) and x.is_cpu and why_missing() is None else None
     if form.is_identity or weights.b_ih is None:
         x, filtered = form.scan(x, state, lengths, run)
         return Driven(x, weights.w_ih, weights.b_ih, LINEAR, [], None, None, filtered)

@@ -115,7 +115,8 @@ class Orthogonal(nn.Module):
             dtype: Of the result; None for that of the parameters.
         """
         dtype = dtype or self.skew.dtype
-        if torch.is_grad_enabled() and (self.skew.requires_grad or torch.compiler.is_compiling()):
+        # A graph that is traced cannot look at values: it computes the exponential at every call.
+        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and self.skew.requires_grad):
             return self._compute().to(dtype)
         # Compared by value: a version number would miss writes through `.data`.
         known = self._known

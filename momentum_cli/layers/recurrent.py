@@ -234,9 +234,10 @@ class RecurrentLayer(nn.Module):
         self._check_input(x)
         if lengths is None:
             return self._run(x, state, None)
-        lengths = checked_lengths(lengths, len(x), x.shape[1])
+        traced = torch.compiler.is_compiling()
+        lengths = checked_lengths(lengths, len(x), x.shape[1], traced)
         x = clear_padding(x, lengths)
-        if bool((lengths > 0).all()):
+        if not traced and bool((lengths > 0).all()):
             return self._run(x, state, lengths)
         # Backends need at least one step; empty sequences get one of zeros, whose output and state are discarded.
         output, after = self._run(x, state, lengths.clamp(min=1))
@@ -246,6 +247,10 @@ class RecurrentLayer(nn.Module):
     def _run(
         self, x: Tensor, given: State | Tensor | None, lengths: Tensor | None, batched: bool = True
     ) -> tuple[Tensor, State]:
+        if torch._C._get_tracing_state() is not None:
+            must = "be made by torch.jit.script, because a trace would keep the number of steps of its example"
+            remedy = "layer = torch.jit.script(layer), which a traced model may contain"
+            raise RuntimeError(refuse("a TorchScript layer", Said("torch.jit.trace"), must, remedy))
         dtype = self.tensor("weight_ih_l0").dtype
         mixed = torch.is_autocast_enabled(x.device.type)
         if not mixed and x.dtype != dtype:

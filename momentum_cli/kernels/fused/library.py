@@ -99,6 +99,14 @@ def _lend_openmp(library: Any) -> None:
     library.mrnn_use_openmp(*(ctypes.cast(function, ctypes.c_void_p) for function in functions))
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def why_missing() -> str | None:
+    """Return None if the library is loaded, else the reason; torch.compile takes the answer as a constant."""
+    library, _, reason = load()
+    return reason if library is None else None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def chosen_isa(dtype: torch.dtype = torch.float32) -> str:
     """Return the instruction set in use: the best one, or the one that MOMENTUMRNN_ISA names.
 
@@ -132,6 +140,7 @@ def _has(isa: str) -> bool:
     return bool(load()[0].mrnn_has_isa(ctypes.c_int64(ISAS[isa])))
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def why_no_bfloat16() -> str | None:
     """Return None if there are kernels that multiply in bfloat16, else the reason."""
     library, _, reason = load()

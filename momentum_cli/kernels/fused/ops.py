@@ -6,7 +6,7 @@ Axes: T time, B batch, D input, H hidden, G gates * H.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, partial
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.kernels.driven import ADAM, LINEAR
-from momentum_cli.kernels.fused.library import ABI, Arguments, load
+from momentum_cli.kernels.fused.library import ABI, ISAS, Arguments, chosen_isa, load
 from momentum_cli.kernels.fused.replay import gradients_with_history
 from momentum_cli.kernels.fused.workspace import Workspace
 from momentum_cli.kernels.second_derivatives import no_second_derivatives
@@ -30,6 +30,7 @@ _GATES = (4, 3, 1, 1, 1)
 _KEPT = (5, 4, 0, 0, 0)  # numbers saved for backward per hidden unit and step, in addition to the output
 _WORKSPACE = Workspace()
 _INPUTS = ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "v0", "m0", "lengths")
+_NEEDED = {"out", "saved", "checkpoints"}  # by a backward pass
 _OF_THE_INPUT = {"x", "out", "saved", "d_out", "dx"}  # the tensors in the dtype of x
 
 
@@ -37,7 +38,6 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None or tensor.numel() == 0 else tensor.data_ptr()
 
 
-@lru_cache(maxsize=64)  # building them would cost more than all comparisons of a call
 def _shapes(sizes: tuple[int, ...], gates: int) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor of `mrnn_args` in momentum_rnn.h, except of ``saved`` and ``checkpoints``."""
     steps, batch, size, hidden = sizes
@@ -56,17 +56,24 @@ def _shapes(sizes: tuple[int, ...], gates: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _check(tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]]) -> None:
+def _check(tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]], parts: int, needed: set[str]) -> None:
     """Check the tensors that the library will read and write as plain memory.
 
+    Args:
+        tensors: By name; None or, but for inputs and what is `needed`, empty ones are absent.
+        shapes: Of each name.
+        parts: Of the batch.
+        needed: What must not be absent.
+
     Raises:
-        ValueError: The dtype, device, shape or layout of a tensor is wrong, or a length is outside [1, T].
+        ValueError: The dtype, device, shape or layout of a tensor is wrong, or a length is outside [1, T] or longer
+            than one before it in its part of the batch.
     """
     x = tensors["x"]
     assert x is not None
     exact = _exact(x.dtype)
     for name, tensor in tensors.items():
-        if tensor is None or (name not in _INPUTS and tensor.numel() == 0):
+        if tensor is None or (name not in _INPUTS and name not in needed and tensor.numel() == 0):
             continue  # absent, or not requested
         dtype = torch.int64 if name == "lengths" else x.dtype if name in _OF_THE_INPUT else exact
         if tensor.dtype != dtype:
@@ -82,31 +89,80 @@ def _check(tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]]
         shortest, longest = int(lengths.min()), int(lengths.max())
         if shortest < 1 or longest > steps:
             raise ValueError(refuse("lengths", Said(f"{shortest} to {longest}"), f"be in [1, {steps}]"))
+        rises = (lengths[1:] > lengths[:-1]).nonzero().flatten().add(1).tolist()
+        rows, more = divmod(len(lengths), parts)
+        if rises and not {rows * part + min(part, more) for part in range(parts)}.issuperset(rises):
+            raise ValueError(refuse("lengths", Said(f"a longer one in row {rises[0]}"), "descend within each part"))
 
 
 def _call(name: str, plan: list[int], constants: list[float], shape: tuple[int, ...], **tensors: Tensor | None) -> None:
+    x = tensors["x"]
+    assert x is not None
+    isa, shapes = _prepare(shape, tuple(plan), x.dtype)
+    _check(tensors, shapes, plan[3], _NEEDED if name == "mrnn_backward" else set())
+    arguments = _numbers(shape, plan, isa, x.dtype, constants)
+    for field, tensor in tensors.items():
+        setattr(arguments, field, _pointer(tensor))
+    _raise(getattr(load()[0], name)(ctypes.byref(arguments)), name, shape)
+
+
+def _numbers(
+    shape: tuple[int, ...], plan: Sequence[int], isa: int, dtype: torch.dtype, constants: Sequence[float]
+) -> Arguments:
+    recurrence, dynamics, _, parts, chunk = plan
+    momentum, step_size, beta2, eps = constants
+    threads = torch.get_num_threads()  # no part of the plan: a compiled graph runs on what it finds
+    return Arguments(
+        ABI, isa, DTYPES[dtype], recurrence, dynamics, threads, parts, chunk, *shape, momentum, step_size, beta2, eps
+    )  # fmt: skip
+
+
+def _raise(code: int, name: str, shape: tuple[int, ...]) -> None:
+    if code < 0:
+        problem = {-1: "bad argument", -2: "out of memory", -3: "instruction set not available"}.get(code, str(code))
+        raise RuntimeError(f"{name}: {problem} (T, B, D, H = {shape})")
+
+
+@lru_cache(maxsize=64)  # asking the library at every call would be a tenth of a short one
+def _prepare(
+    shape: tuple[int, ...], plan: tuple[int, ...], dtype: torch.dtype
+) -> tuple[int, dict[str, tuple[int, ...]]]:
+    """Return the instruction set to use, and the shape of each tensor of a call.
+
+    A graph that was compiled or exported elsewhere may name an instruction set that this machine lacks. A lesser one
+    then takes its place, whose tiles are smaller, so that what is saved fits.
+
+    Raises:
+        RuntimeError: There is no library, or it refuses the numbers.
+        ValueError: There are no kernels for the dtype.
+    """
     library, _, reason = load()
     if library is None:
         raise RuntimeError(reason)
-    recurrence, dynamics, isa, threads, parts, chunk = plan
-    x = tensors["x"]
-    assert x is not None
-    arguments = Arguments(
-        ABI, isa, DTYPES[x.dtype], recurrence, dynamics, threads, parts, chunk, *shape, *constants
-    )  # fmt: skip
-    shapes = _shapes(shape, _GATES[recurrence] * shape[3])
-    saved, checkpoints = (
-        size(ctypes.byref(arguments)) for size in (library.mrnn_saved_size, library.mrnn_checkpoints_size)
-    )
-    code = min(saved, checkpoints)  # negative if the library refuses the sizes
-    if code >= 0:
-        _check(tensors, {**shapes, "saved": (saved,), "checkpoints": (checkpoints,)})
-        for field, tensor in tensors.items():
-            setattr(arguments, field, _pointer(tensor))
-        code = getattr(library, name)(ctypes.byref(arguments))
-    if code:
-        problem = {-1: "bad argument", -2: "out of memory", -3: "instruction set not available"}.get(code, str(code))
-        raise RuntimeError(f"{name}: {problem} (T, B, D, H = {shape})")
+    _exact(dtype)
+    recurrence, dynamics, isa, parts, chunk = plan
+    steps, batch, _, hidden = shape
+    known = recurrence in _NAMES and dynamics in (0, 1, 2) and isa in ISAS.values()
+    if not known or min(*shape, parts, chunk) < 1 or parts > batch or chunk > steps:
+        _raise(-1, "plan", shape)
+    if not library.mrnn_has_isa(ctypes.c_int64(isa)):
+        isa = ISAS[chosen_isa(dtype)]
+    kept = _kept(steps, batch, hidden, plan, dtype)
+    arguments = _numbers(shape, plan, isa, dtype, [0.0] * 4)
+    for size, needed in zip(kept, (library.mrnn_saved_size, library.mrnn_checkpoints_size), strict=True):
+        code = needed(ctypes.byref(arguments))
+        _raise(min(code, size - code), "mrnn_args", shape)
+    shapes = _shapes(shape, _GATES[recurrence] * hidden)
+    return isa, {**shapes, "saved": (kept[0],), "checkpoints": (kept[1],)}
+
+
+def _kept(steps: int, batch: int, hidden: int, plan: Sequence[int], dtype: torch.dtype) -> tuple[int, int]:
+    """Return the numbers of a training step that only its backward pass reads: activations, and states of moments."""
+    recurrence, dynamics, isa, _, chunk = plan
+    width = _tile(isa, dtype)
+    rows = batch * (-(-hidden // width) * width)
+    states = (0, 2, 1)[dynamics] * _GATES[recurrence]
+    return steps * rows * _KEPT[recurrence], -(-steps // chunk) * rows * states
 
 
 def _exact(dtype: torch.dtype) -> torch.dtype:
@@ -141,20 +197,16 @@ def _allocate(
 ) -> list[Tensor]:
     """Allocate the outputs of a forward pass; ``large`` makes the flat buffers that only the backward pass reads."""
     empty = partial(x.new_empty, dtype=_exact(x.dtype))
-    recurrence, dynamics, isa, _, _, chunk = plan
+    recurrence, dynamics = plan[:2]
     steps, batch, _ = x.shape
     hidden, gates = w_hh.shape[1], w_hh.shape[0]
-    width = _tile(isa, x.dtype)
-    padded = -(-hidden // width) * width
+    numbers = _kept(steps, batch, hidden, plan, x.dtype) if training else (0, 0)
     output = x.new_empty(steps, batch, hidden) if lengths is None else x.new_zeros(steps, batch, hidden)
     hn = empty((batch, hidden))
     cn = empty((batch, hidden) if recurrence == 0 else (0,))
     vn = empty((batch, gates) if dynamics == ADAM else (0,))
     mn = empty((batch, gates) if dynamics != LINEAR else (0,))
-    saved = large(steps * batch * padded * _KEPT[recurrence] if training else 0, x.dtype)
-    states = (0, 2, 1)[dynamics] * _GATES[recurrence]
-    checkpoints = large(-(-steps // chunk) * batch * padded * states if training else 0, _exact(x.dtype))
-    return [output, hn, cn, vn, mn, saved, checkpoints]
+    return [output, hn, cn, vn, mn, large(numbers[0], x.dtype), large(numbers[1], _exact(x.dtype))]
 
 
 Seven = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]

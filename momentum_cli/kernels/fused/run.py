@@ -35,12 +35,13 @@ def supports(work: Work) -> str | None:
         return f"the kernel has the recurrences {', '.join(RECURRENCES)}, not {work.recurrence.name!r}"
     if work.dynamics.form is None:
         return f"the kernel has no {type(work.dynamics).__name__}, which has only a step"
-    loaded, _, reason = library.load()
-    if loaded is None or work.dtype != torch.bfloat16:
-        return None if loaded is not None else reason
+    missing: str | None = library.why_missing()
+    if missing is not None or work.dtype != torch.bfloat16:
+        return missing
     if work.recurrence.kernel not in NARROW:
         return f"{work.recurrence.name!r} has no state besides h, which products in bfloat16 would round at every step"
-    return library.why_no_bfloat16()
+    narrow: str | None = library.why_no_bfloat16()
+    return narrow
 
 
 # Below this many rows times steps the fixed cost of a call (an op from Python, packed weights) outweighs the gain.
@@ -97,13 +98,14 @@ def run(
     h0: Tensor | None = state[0]
     c0 = state[1] if len(state) == 2 else None
     batch = x.shape[1]
-    threads = torch.get_num_threads()
-    parts = min(threads, batch)
+    # Not min: a batch of any size is a symbol while torch.compile traces.
+    parts = torch.sym_min(_threads(), batch)
     order = None
     if lengths is not None:
-        # Longest first within each part, so that the running rows are a prefix, and spread evenly over the parts.
-        ranked = torch.argsort(lengths, descending=True, stable=True)
-        order = torch.cat([ranked[part::parts] for part in range(parts)])
+        # Longest first within each part, so that the running rows are a prefix.
+        order = torch.argsort(lengths, descending=True, stable=True)
+        if not torch.compiler.is_compiling():  # spread evenly over the parts, too, whose number is known here
+            order = torch.cat([order[part::parts] for part in range(parts)])
         lengths = lengths[order]
         x = x.index_select(1, order)
         h0, c0, v0, m0 = (None if s is None else s.index_select(0, order) for s in (h0, c0, v0, m0))
@@ -113,7 +115,6 @@ def run(
         RECURRENCES[str(recurrence.kernel)],
         driven.dynamics,
         library.ISAS[library.chosen_isa(x.dtype)],
-        threads,
         parts,
         _chunk(x.shape[0], batch, parts, driven.dynamics),
     ]
@@ -121,12 +122,19 @@ def run(
     if order is not None:
         back = torch.argsort(order)
         output = output.index_select(1, back)
-        hn, cn, vn, mn = (last.index_select(0, back) if len(last) else last for last in (hn, cn, vn, mn))
+        # Those that the work does not have are flat and empty.
+        hn, cn, vn, mn = (last.index_select(0, back) if last.dim() == 2 else last for last in (hn, cn, vn, mn))
     state = (hn, cn) if len(state) == 2 else (hn,)
     return output, state, driven.after(vn, mn)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _threads() -> int:
+    return torch.get_num_threads()
 
 
 def _chunk(steps: int, batch: int, parts: int, dynamics: int) -> int:
     """Choose the steps per chunk: enough rows for an efficient weight-gradient product, few enough for the cache."""
     rows = -(-batch // parts)
-    return max(1, min(steps, max(256 // rows, 1 if dynamics == LINEAR else 4)))
+    # Symbols pass for integers.
+    return torch.sym_min(steps, torch.sym_max(256 // rows, 1 if dynamics == LINEAR else 4))  # type: ignore[return-value]

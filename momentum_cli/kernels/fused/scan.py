@@ -7,7 +7,8 @@ import ctypes
 import torch
 from torch import Tensor
 
-from momentum_cli.kernels.fused.library import Scan, load
+from momentum_cli.dynamics.scan import torch_scan, traced_scan
+from momentum_cli.kernels.fused.library import Scan, load, why_missing
 
 
 def scan_on_cpu(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
@@ -40,3 +41,9 @@ def scan_on_cpu(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backw
             f"mrnn_scan_all refused its arguments (code {code}; {tuple(x.shape)}, {tuple(decays.shape)})"
         )
     return out
+
+
+@traced_scan.register_kernel("cpu")
+def _(x: Tensor, start: Tensor | None, decays: Tensor | None, decay: float, backward: bool) -> Tensor:
+    run = torch_scan if why_missing() is not None else scan_on_cpu
+    return run(decay if decays is None else decays, x, start, backward=backward)

@@ -14,7 +14,7 @@ from momentum_cli.kernels.fused import library, ops
 pytestmark = pytest.mark.skipif(library.load()[0] is None, reason=library.load()[2] or "built")
 
 STEPS, BATCH, SIZE, HIDDEN, GATES = 9, 6, 5, 7, 28
-CONSTANTS, PLAN = [0.6, 0.9, 0.3, 1e-3], [0, 1, 0, 1, 1, 4]  # an LSTM with Adam's moments, portable, one thread
+CONSTANTS, PLAN = [0.6, 0.9, 0.3, 1e-3], [0, 1, 0, 1, 4]  # an LSTM with Adam's moments, portable, one part
 INPUTS = {
     "x": (STEPS, BATCH, SIZE),
     "w_ih": (GATES, SIZE),
@@ -101,5 +101,6 @@ def test_any_layout_of_memory_gives_the_same(name: str) -> None:
 
 def test_numbers_that_the_library_refuses_are_an_error() -> None:
     arguments = forward_arguments()
-    with pytest.raises(RuntimeError, match="mrnn_forward: bad argument"):
-        ops.fused_forward(*arguments.values(), CONSTANTS, [0, 1, 0, 1, 0, 4], False)
+    for plan in ([0, 1, 0, 0, 4], [0, 1, 0, 1, 0], [9, 1, 0, 1, 4], [0, 3, 0, 1, 4], [0, 1, 9, 1, 4], [0, 1, 0, 7, 4]):
+        with pytest.raises(RuntimeError, match="bad argument"):
+            ops.fused_forward(*arguments.values(), CONSTANTS, plan, False)
