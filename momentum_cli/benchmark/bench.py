@@ -18,6 +18,7 @@ from momentum_cli.benchmark.results.definitions import DEFINITIONS
 from momentum_cli.benchmark.results.files import (
     CURVES,
     TRACES,
+    add_losses,
     read_points,
     read_trace,
     write_bench,
@@ -51,6 +52,7 @@ def bench(
     lr_grid: str | None = None,
     grid: str | None = None,
     paper: str | None = None,
+    hidden_size: int | None = None,
     seeds: str = DEFAULT_SEEDS,
     target: str | None = None,
     budget_epochs: int | None = None,
@@ -80,7 +82,9 @@ def bench(
         optimizers: lists of optimizers, see `momentum_cli.benchmark.plan.optimizers`; none: the recipe's.
         lr_grid: learning rates ``1e-3,1e-2,…``, all of them for each cell and optimizer; None: one.
         grid: options of the cells and their values, ``momentum=0,0.6; step_size=0.1,1``; None: no grid.
-        paper: a published table such as ``table1`` in place of recipes; our results are listed next to it.
+        paper: a published table such as ``table1`` or a figure such as ``figure4`` in place of recipes; our results are
+            listed next to it, and a figure is drawn like theirs.
+        hidden_size: of the cells of a figure; None: that of its recipes.
         seeds: ``0-4`` or ``0,3,7``.
         target: ``0.9`` or ``metric=0.9``, or ``"baseline"``: the best value of the baseline's run with the same seed,
             ``"baseline:pooled"``: the median of them; None: the recipe's.
@@ -120,6 +124,7 @@ def bench(
         lr_grid=lr_grid,
         grid=grid,
         paper=paper,
+        hidden_size=hidden_size,
         seeds=seeds,
         target=target,
         epochs=budget_epochs,
@@ -185,6 +190,8 @@ def _report(
     traces = {run_id: trace for run_id in results if (trace := read_trace(folder / RUNS / run_id))}
     summary = summarise(plan, results, points, traces, scored=scored)
     content: dict[str, Any] = {"folder": str(folder), **summary, **facts}
+    if plan.figure:
+        add_losses(content, folder)
     for comparison in content["comparisons"]:
         comparison["conclusion"] = conclusion(comparison, content)
     content |= {"definitions": DEFINITIONS, "environment": environment()}

@@ -77,9 +77,18 @@ def bench(
     paper: Annotated[
         str | None,
         typer.Option(
-            metavar="TABLE",
+            metavar="TABLE|FIGURE",
             help="In place of recipes: those of a published table, such as table1 (see paper/… in momentumrnn recipes "
-            "list), and our results next to theirs.",
+            "list), and our results next to theirs; or figure2, figure3, figure4, drawn like the paper's.",
+            show_default=False,
+        ),
+    ] = None,
+    hidden_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="With --paper FIGURE: hidden units of its cells, by default 128, of figure3 170.",
             show_default=False,
         ),
     ] = None,
@@ -199,6 +208,7 @@ def bench(
         "--lr-grid": lr_grid,
         "--grid": grid,
         "--paper": paper,
+        "--hidden-size": hidden_size,
         "--seeds": seeds != SEEDS,
         "--target": target,
         "--budget-epochs": budget_epochs,
@@ -246,6 +256,7 @@ def bench(
             lr_grid=lr_grid,
             grid=grid,
             paper=paper,
+            hidden_size=hidden_size,
             seeds=seeds,
             target=target,
             budget_epochs=budget_epochs,

@@ -88,11 +88,12 @@ def figures(
 ) -> dict[str, Callable[[], Figure]]:
     """Return what draws each picture that this benchmark has; `told` adds what it shows in words.
 
-    ``curves`` always; ``time_to_target`` with a target; ``profile`` for three or more recipes; ``rates`` and
-    ``heat_map`` with a grid of learning rates; ``grid`` with one over options; ``diagnostics`` where optimizers have
-    any.
+    ``curves`` always; a figure of the paper under its name; ``time_to_target`` with a target; ``profile`` for three or
+    more recipes; ``rates`` and ``heat_map`` with a grid of learning rates; ``grid`` with one over options;
+    ``diagnostics`` where optimizers have any.
     """
     from momentum_cli.benchmark.pictures.grid import draw_grid
+    from momentum_cli.benchmark.pictures.paper import draw_figure
     from momentum_cli.benchmark.pictures.rates import draw_diagnostics, draw_heat_map, draw_rates, has_diagnostics
 
     comparisons, scored = summary["comparisons"], summary["scored"]
@@ -102,6 +103,8 @@ def figures(
         pictures["rates"] = lambda: draw_rates(comparisons, width)
     if any(comparison.get("grids") for comparison in comparisons):
         pictures["grid"] = lambda: draw_grid(comparisons, width)
+    if summary.get("figure") and comparisons:
+        pictures[summary["figure"]] = lambda: draw_figure(summary, points, width)
     pictures["curves"] = lambda: _curves(comparisons, points, scored, width)
     if any(comparison["target"] for comparison in comparisons):
         pictures["time_to_target"] = lambda: _times(summary, width, told=told)

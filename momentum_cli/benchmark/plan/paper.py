@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from momentum_cli.benchmark.plan.variants import Variant
 from momentum_cli.errors import RecipeError
@@ -16,8 +16,12 @@ _FOLDER = "paper/"
 _FREE = ("train.", "model.backend", "target", "task.data_dir")
 
 
-def paper_recipes(table: str) -> tuple[str, ...]:
+def paper_recipes(table: str, figures: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the shipped recipes of a published table: ``paper/TABLE`` and ``paper/TABLE-…``.
+
+    Args:
+        table: its name.
+        figures: names that may have been meant as well.
 
     Raises:
         RecipeError: There is none; the message lists the tables.
@@ -26,7 +30,7 @@ def paper_recipes(table: str) -> tuple[str, ...]:
     found = tuple(name for name in names if name == _FOLDER + table or name.startswith(f"{_FOLDER}{table}-"))
     if not found:
         tables = dict.fromkeys(name.removeprefix(_FOLDER).partition("-")[0] for name in names)
-        raise RecipeError(f"{PAPER_FLAG} {table}: {unknown('table', table, tables)}")
+        raise RecipeError(f"{PAPER_FLAG} {table}: {unknown('table', table, [*figures, *tables])}")
     return found
 
 

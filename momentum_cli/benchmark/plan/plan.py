@@ -16,7 +16,7 @@ from momentum_cli.benchmark.plan.grid import Axis
 from momentum_cli.benchmark.plan.optimizers import OptimizerVariant, rate_text
 from momentum_cli.benchmark.plan.variants import Variant
 from momentum_cli.recipe.recipe import Recipe
-from momentum_cli.recipe.sections import TargetOptions
+from momentum_cli.recipe.sections import PublishedOptions, TargetOptions
 
 # Below this many seeds a difference may be luck, and the table says so.
 FEWEST_SEEDS = 3
@@ -94,11 +94,13 @@ class Comparison:
         name: of the recipe.
         entries: what is compared.
         goals: seed -> target that the baseline has set, once it is known.
+        published: cell -> what is published for it; None where ours is not compared with a paper.
     """
 
     name: str
     entries: tuple[Entry, ...]
     goals: Mapping[int, float] = field(default_factory=dict)
+    published: Mapping[str, PublishedOptions] | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -145,6 +147,7 @@ class Plan:
         rates: the grid of learning rates, from the smallest to the largest; () without one.
         axes: the grid over options of cells; () without one.
         paper: compare results with the published numbers.
+        figure: name of the paper's figure that is drawn from them, "" for none.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -154,6 +157,7 @@ class Plan:
     rates: tuple[float, ...] = ()
     axes: tuple[Axis, ...] = ()
     paper: bool = False
+    figure: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     def groups(self) -> list[tuple[RunSpec, ...]]:

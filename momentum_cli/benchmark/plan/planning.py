@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from momentum_cli.benchmark.plan.figures import FIGURES, find_figure, published_like
 from momentum_cli.benchmark.plan.grid import GRID_FLAG, check_axes, grid_points, parse_grid
 from momentum_cli.benchmark.plan.optimizers import OptimizerVariant, parse_optimizers, parse_rates
 from momentum_cli.benchmark.plan.paper import check_unchanged, paper_recipes, published_variants
@@ -38,6 +39,7 @@ def make_plan(
     lr_grid: str | None = None,
     grid: str | None = None,
     paper: str | None = None,
+    hidden_size: int | None = None,
     seeds: str = DEFAULT_SEEDS,
     target: str | None = None,
     epochs: int | None = None,
@@ -58,8 +60,10 @@ def make_plan(
         lr_grid: learning rates ``a,b,c``, all of them for each cell and optimizer; None: the recipe's, or an
             optimizer's own option ``lr``.
         grid: options of the cells and their values, see `momentum_cli.benchmark.plan.grid`; None: no grid.
-        paper: a published table in place of recipes, see `momentum_cli.benchmark.plan.paper`; runs go to the end of the
-            budget, and cells without a published number are left out.
+        paper: a published table in place of recipes, see `momentum_cli.benchmark.plan.paper`, or a figure, see
+            `momentum_cli.benchmark.plan.figures`; runs go to the end of the budget, and of a table cells without a
+            published number are left out.
+        hidden_size: of the cells of a figure; None: that of its recipes.
         seeds: ``0-4``, ``0,3,7`` or ``5``.
         target: ``0.9`` or ``metric=0.9``, in place of the recipe's; ``baseline`` or ``metric=baseline`` for the best
             value of the baseline's run with the same seed, ``baseline:pooled`` for the median of these values.
@@ -75,6 +79,7 @@ def make_plan(
         key = text.partition("=")[0].strip()
         if key in _TAKEN:
             raise RecipeError(f"{text}: not in a benchmark; {_TAKEN[key]}")
+    figure = find_figure(paper, hidden_size)
     if paper is not None:
         if recipes:
             raise RecipeError(f"--paper {paper} selects its own recipes; remove {', '.join(recipes)}")
@@ -82,7 +87,12 @@ def make_plan(
             if given:
                 raise RecipeError(f"--paper {paper} cannot be combined with {flag}: its numbers have one setting")
         check_unchanged(overrides)
-        recipes, full = paper_recipes(paper), True
+        full = True
+        if figure is None:
+            recipes = paper_recipes(paper, FIGURES)
+        else:
+            recipes, sized = figure.of_size(hidden_size)
+            overrides, cells, target = [*overrides, *sized], cells or (figure.cells,), target or figure.target
     if lr_grid is not None and grid is not None:
         raise RecipeError(f"--lr-grid and {GRID_FLAG}: give one of the two; a grid may have optimizer.lr as an option")
     axes = () if grid is None else parse_grid(grid)
@@ -103,26 +113,26 @@ def make_plan(
                 f"two recipes are called {name}; a benchmark compares cells, not recipes: rename one file"
             )
         here = variants or ()
-        if paper is not None:
+        if paper is not None and figure is None:
             here = published_variants(name, load_recipe(name_or_path), variants)
             if not here:
                 continue
-        comparisons.append(
-            Comparison(
-                name,
-                _entries(
-                    name_or_path,
-                    here,
-                    contenders,
-                    grid_points(axes),
-                    numbers[0],
-                    shared,
-                    target=target,
-                    baseline=baseline,
-                    full=full,
-                ),
-            )
+        entries = _entries(
+            name_or_path,
+            here,
+            contenders,
+            grid_points(axes),
+            numbers[0],
+            shared,
+            target=target,
+            baseline=baseline,
+            full=full,
         )
+        comparison = Comparison(name, entries)
+        if paper is not None:
+            known = comparison.recipe.published if figure is None else published_like(comparison.recipe)
+            comparison = replace(comparison, published=known)
+        comparisons.append(comparison)
     if not comparisons:
         raise RecipeError(f"--paper {paper}: no number is published for {', '.join(v.label for v in variants or ())}")
     arms = list(dict.fromkeys(entry.arm for comparison in comparisons for entry in comparison.entries))
@@ -137,6 +147,7 @@ def make_plan(
         parse_rates(lr_grid) if lr_grid else (),
         axes,
         paper is not None,
+        paper if paper is not None and figure is not None else "",
     )
     ids = [run.id for group in plan.groups() for run in group]
     if len(ids) != len(set(ids)):

@@ -33,6 +33,7 @@ from momentum_cli.benchmark.tables.conclusion import conclusion, verdicts
 from momentum_cli.benchmark.tables.grid import grid_remarks, grid_tables
 from momentum_cli.benchmark.tables.paper import paper_remarks, paper_table
 from momentum_cli.benchmark.tables.rates import diagnostics_table, rates_remarks, rates_table
+from momentum_cli.benchmark.tables.total_time import times_table
 from momentum_cli.pictures.style import PALETTE
 from momentum_cli.recipe.recipe import to_yaml
 from momentum_cli.wording import NOTHING, count_text, metric_text, seconds_text, time_text
@@ -47,6 +48,9 @@ _CAPTIONS = {
     "grid": "Each square one point of the grid, mean and median over seeds; framed where the median run reaches the "
     "target.",
     "diagnostics": "What the optimizers chose, as it was logged: median over seeds and, shaded, the range.",
+    "figure2": "As figure 2 of the paper: median over seeds and, shaded, the range; dotted what is published.",
+    "figure3": "As figure 3 of the paper: median over seeds and, shaded, the range; dotted what is published.",
+    "figure4": "As figure 4 of the paper: medians as bars, one dot per seed; ours above, what is published below.",
     "time_to_target": "One mark per seed, a bar at the median.",
     "profile": "Higher is better: the part of the recipes on which a cell is within τ of the best one.",
 }
@@ -127,9 +131,11 @@ def _source(source: Source, number: int, *, several: bool) -> Iterator[str]:
         if sentences:
             yield f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in sentences)}</ul>"
         rates, chosen = rates_table(comparison), diagnostics_table(comparison)
-        theirs = paper_table(comparison)
+        theirs, times = paper_table(comparison), times_table(comparison, summary)
         if theirs is not None:
             yield f"<h3>Ours and published</h3>{_table(theirs, keys=_keys(comparison))}<h3>Ours</h3>"
+        if times is not None:
+            yield f"<h3>Time to the accuracy of {escape(comparison['baseline'])}</h3>{_table(times)}"
         if rates is not None:
             yield f"<h3>Over learning rates</h3>{_table(rates, keys=_keys(comparison))}"
             yield "<h3>At the best learning rates</h3>"

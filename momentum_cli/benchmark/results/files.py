@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,29 @@ def read_points(folder: Path, run_id: str, metric: str) -> list[Point]:
         for row in read_metrics(home, "eval")
         if metric in row
     ]
+
+
+def add_losses(content: Mapping[str, Any], folder: Path) -> None:
+    """Give every run ``losses``: per evaluation its step, its epoch, the mean training loss since the last, its loss.
+
+    The training loss is that of the steps that were logged (train.log_every_n_steps).
+
+    Args:
+        content: that of bench.json, changed in place.
+        folder: of the benchmark.
+    """
+    for run in (run for comparison in content["comparisons"] for run in comparison["runs"]):
+        home = folder / RUNS / run["id"]
+        rows = read_metrics(home) if (home / "metrics.jsonl").is_file() else []
+        since: list[float] = []
+        run["losses"] = []
+        for row in rows:
+            if row["kind"] == "train":
+                since += [row["loss"]] if "loss" in row else []
+            elif "loss" in row:
+                mean = math.fsum(since) / len(since) if since else math.nan
+                run["losses"].append([row["step"], row["epoch"], mean, row["loss"]])
+                since = []
 
 
 def read_trace(home: Path) -> dict[str, list[tuple[int, float]]]:

@@ -28,6 +28,7 @@ from momentum_cli.benchmark.results.statistics import (
 )
 from momentum_cli.benchmark.running.outcome import used_budget
 from momentum_cli.recipe.building import build_task
+from momentum_cli.recipe.sections import PublishedOptions
 
 FORMAT = "momentumrnn bench"
 FORMAT_VERSION = 1
@@ -68,6 +69,7 @@ def summarise(
         "axes": [asdict(axis) for axis in plan.axes],
         "baseline": plan.baseline,
         "full": plan.full,
+        "figure": plan.figure or None,
         "anecdotal": len(plan.seeds) < FEWEST_SEEDS,
         "comparisons": comparisons,
         "aggregate": _aggregate(comparisons, scored),
@@ -175,7 +177,7 @@ def _comparison(
         if plan.rates
         else None,
         "grids": [_grid(plan.axes, rows, chosen[arm]) for arm, rows in arms.items()] if plan.axes else None,
-        "published": _published(comparison) if plan.paper else None,
+        "published": None if comparison.published is None else _published(comparison, comparison.published),
         "runs": runs,
     }
 
@@ -223,9 +225,8 @@ def _points(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{key: row[key] for key in keys} | {"reached": math.isfinite(row["steps"]["median"])} for row in rows]
 
 
-def _published(comparison: Comparison) -> dict[str, Any]:
+def _published(comparison: Comparison, known: Mapping[str, PublishedOptions]) -> dict[str, Any]:
     """Return the published results of each entry; a cell with changed options is not the published one."""
-    known = comparison.recipe.published
     return {
         entry.label: known[entry.variant.cell].model_dump()
         for entry in comparison.entries

@@ -54,6 +54,11 @@ def paper_remarks(summary: Mapping[str, Any]) -> list[str]:
                 f"{comparison['name']}: published after {_epochs(theirs)}, ours after {_epochs(ours)}; "
                 "what they had after fewer is not published"
             )
+        if any(entry["split"] != comparison["split"] for entry in published.values()):
+            lines.append(
+                f"{comparison['name']}: published is the best test accuracy of all epochs, ours that of the best "
+                "validation epoch, with the validation images held out of training"
+            )
         if any(entry["std"] is None for entry in published.values()):
             lines.append(f"{comparison['name']}: where a published number has no ±, the recipe has no source for it")
     return lines

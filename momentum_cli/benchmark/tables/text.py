@@ -18,6 +18,7 @@ from momentum_cli.benchmark.tables.conclusion import conclusion
 from momentum_cli.benchmark.tables.grid import grid_remarks, grid_tables
 from momentum_cli.benchmark.tables.paper import paper_remarks, paper_table
 from momentum_cli.benchmark.tables.rates import diagnostics_table, rates_remarks, rates_table
+from momentum_cli.benchmark.tables.total_time import times_table
 from momentum_cli.wording import short_path
 
 
@@ -31,7 +32,7 @@ def summary_text(summary: Mapping[str, Any], width: int) -> Iterator[str]:
     tables = [tuning_table(summary)]
     for comparison in summary["comparisons"]:
         tables += [rates_table(comparison), *grid_tables(comparison), comparison_table(comparison, summary)]
-        tables += [diagnostics_table(comparison), paper_table(comparison)]
+        tables += [diagnostics_table(comparison), paper_table(comparison), times_table(comparison, summary)]
     tables.append(aggregate_table(summary))
     for table in tables:
         if table is None:
