@@ -220,7 +220,7 @@ def test_on_the_clock_of_steps_a_bench_continues_on_another_machine(tmp_path: Pa
     assert "2 machines" in remarks(content)[1]
     # Once more on this one: the other is named once.
     assert bench([recipe], **options, seeds="0-1", clock="steps")["earlier_machines"] == content["earlier_machines"]
-    with pytest.raises(RecipeError, match=r"made on yet another machine.*--clock steps"):
+    with pytest.raises(RecipeError, match=r"made on a third machine.*--clock steps"):
         bench([recipe], **options, seeds="0-1")
     with pytest.raises(RecipeError, match="different machines"):
         require_one_machine(read_sources([out]))

@@ -1,7 +1,7 @@
 """All pictures of a benchmark, as PNG files and as SVG inside the report.
 
-An SVG in a page takes the colours of the page: each is a CSS variable with the printed one as fallback, so that it
-reads on a dark page too.
+An SVG in a page uses the colours of the page: each is a CSS variable with the printed colour as fallback, so that it is
+legible on a dark page too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def draw_bench(summary: Mapping[str, Any], points: Points, folder: Path, traces:
     Args:
         summary: the content of bench.json.
         points: id of a run -> its evaluations.
-        folder: where to.
+        folder: where to write them.
         traces: id of a run -> diagnostics of its optimizer.
 
     Raises:
@@ -59,9 +59,9 @@ def svg_pictures(
     """Return the pictures as SVG elements for a page.
 
     Args:
-        prefix: begins every id, so that several pictures in a page do not share one.
-        width: in inches; letters keep their size, so a small one is for small screens.
-        only: name of the picture that is wanted; "" for all.
+        prefix: prefix of every id, so that ids are unique in a page.
+        width: in inches; letters keep their size, so a small width is for small screens.
+        only: name of one picture; "" for all.
     """
     pictures = {}
     for name, figure in figures(summary, points, width or WIDTH, traces).items():
@@ -117,9 +117,9 @@ def figures(
 
 
 def _for_page(svg: str, prefix: str, title: str) -> str:
-    """Turn a file that matplotlib wrote into an element of a page: own ids, the page's colours and font, a name."""
+    """Convert a file by matplotlib to an element of a page, with unique ids, a label, and the colours of the page."""
     svg = svg[svg.index("<svg") :]
-    for element in ("metadata", "style"):  # the style is meant for a separate file and would act on the whole page
+    for element in ("metadata", "style"):  # the style is for a separate file and would affect the whole page
         svg = re.sub(rf"<{element}\b.*?</{element}>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)

@@ -27,8 +27,8 @@ _AXIS_NAMES = {"train_seconds": "training seconds", "steps": "optimizer steps"}
 def band(curves: Sequence[Sequence[Point]], clock: str) -> tuple[list[float], list[float], list[float], list[float]]:
     """Return the median and the range of several runs on their common grid.
 
-    At each step of the grid: the median, least and largest value of the runs that got there, and their median time. A
-    run that has stopped is held at its last value, because leaving it out would bend the curve of those still running.
+    At each step of the grid: the median, smallest and largest value of the runs, and their median time. A run that has
+    stopped keeps its last value, because leaving it out would bend the curve of the others.
 
     Args:
         curves: evaluations of each run.
@@ -155,7 +155,7 @@ def _times(summary: Mapping[str, Any], width: float, *, told: bool) -> Figure:
         axes.grid(axis="y", visible=False)
         found = conclusion(comparison, summary) if told else None
         if found is not None:
-            # As wide as the panel is drawn: about fifteen letters an inch.
+            # The width of the panel: about fifteen letters per inch.
             lines = textwrap.fill(literal(found), round(15 * width))
             axes.annotate(
                 lines, (0, 0), (0, -42), xycoords="axes fraction", textcoords="offset points", va="top", fontsize=8

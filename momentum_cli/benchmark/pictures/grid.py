@@ -35,7 +35,7 @@ def draw_grid(comparisons: Sequence[Mapping[str, Any]], width: float) -> Figure:
 
     parts = [(comparison, grid) for comparison in comparisons for grid in comparison.get("grids") or ()]
     wide = any(comparison["target"] for comparison, _ in parts)
-    # Two panels side by side need room for the numbers on their squares.
+    # Two adjacent panels need room for the numbers on their squares.
     side_by_side = wide and width > 6
     tallest = max(len(shape_of(grid)[1]) for _, grid in parts)
     rows, columns = (len(parts), 1 + int(wide)) if side_by_side else (len(parts) * (1 + int(wide)), 1)

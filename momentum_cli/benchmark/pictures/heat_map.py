@@ -11,7 +11,7 @@ from momentum_cli.metrics import METRICS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# On the colours of a heat map, which are the same on a light and on a dark page; not the colours that a page replaces.
+# Text on a heat map, whose colours do not change with the page, so a page must not replace these either.
 _DARK, _LIGHT, _FRAME = "#111111", "#fefefe", "#c00000"
 _UNKNOWN = (0.8, 0.8, 0.8, 1.0)
 
@@ -29,16 +29,16 @@ def paint_heat_map(
     higher_is_better: bool,
     scale: Callable[[float], float],
 ) -> None:
-    """Paint a table; the lighter a square, the better its value; grey is none.
+    """Paint a table; lighter squares are better, grey ones have no value.
 
     Args:
-        axes: of the panel.
+        axes: axes of the panel.
         values: one list per row; None and numbers that are not finite have no colour.
-        texts: what is written on each square.
-        framed: which squares have a frame.
+        texts: text on each square.
+        framed: True for squares with a frame.
         rows, columns: names to the left and below.
-        higher_is_better: of the values.
-        scale: of the colours, a growing function such as the logarithm.
+        higher_is_better: True if higher values are better.
+        scale: scale of the colours, an increasing function such as the logarithm.
     """
     from matplotlib import colormaps
     from matplotlib.colors import Normalize
@@ -55,7 +55,7 @@ def paint_heat_map(
             bright = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] > 0.5
             ink = _DARK if bright else _LIGHT
             axes.text(x, y, texts[y][x], ha="center", va="center", fontsize=7, color=ink, linespacing=0.95)
-    # Above all squares, or a neighbour would cover a side of a frame.
+    # Drawn above all squares, or a neighbour would cover a side of the frame.
     for y, x in ((y, x) for y, row in enumerate(framed) for x, wanted in enumerate(row) if wanted):
         frame = Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor=_FRAME, linewidth=1.6)
         axes.add_patch(frame)
@@ -70,17 +70,17 @@ def paint_heat_map(
 
 
 def metric_scale(percent: bool) -> Callable[[float], float]:
-    """Return the scale of the colours of a metric: an error spans decades, an accuracy does not."""
+    """Return the colour scale of a metric: logarithmic for an error, which spans decades, linear for an accuracy."""
     return float if percent else log_scale
 
 
 def log_scale(value: float) -> float:
-    """Return log10 of a value, of a tiny one for 0."""
+    """Return log10 of a value, or of a tiny number for 0."""
     return math.log10(max(value, 1e-300))
 
 
 def metric_square(metric: str, value: float | None, hits: str) -> str:
-    """Return the text on a square of the metric: the mean, in percent for an accuracy, and the hits below."""
+    """Return the text on a square: the mean metric, in percent for an accuracy, and the hits below."""
     there = value is not None and math.isfinite(value)
     number = "–" if not there or value is None else f"{100 * value:.1f}" if METRICS[metric].fraction else f"{value:.2g}"
     return f"{number}\n{hits}" if hits else number

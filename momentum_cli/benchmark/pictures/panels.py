@@ -1,4 +1,4 @@
-"""Panels of a picture, and the colour, line and mark of each cell."""
+"""Panels of a picture, and the colour, line and marker of each cell."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ WIDTH = 7.2
 _MARKS = "osD^vP*X"
 _LINES = ("-", "--", "-.", ":")
 _MOST_NAMES_INSIDE = 7
-# A panel with this label keeps its title in a page: several panels of one comparison have their own names.
+# A panel with this label keeps its title in a page, because a comparison has several such panels.
 KEEP_TITLE = "named"
 
 
 def legend(axes: Axes, count: int) -> None:
-    """Name the curves: inside where there is room for their names, else below in columns."""
+    """Draw the legend: inside if there is room for the names, else below in columns."""
     if count <= _MOST_NAMES_INSIDE:
         axes.legend(loc="best", fontsize=9)
     else:
@@ -31,7 +31,7 @@ def legend(axes: Axes, count: int) -> None:
 
 
 def places_of(comparison: Mapping[str, Any]) -> dict[str, int]:
-    """Return the number of each row for `look`, by label: optimizers differ in colour, cells with them in the line."""
+    """Return the number of each row for `look`, by label; with optimizers, lines stand for cells."""
     cells = comparison["cells"]
     names = [list(dict.fromkeys(cell.get(key) for cell in cells)) for key in ("cell_label", "optimizer_label")]
     if 1 < len(names[1]) <= len(PALETTE):
@@ -51,5 +51,5 @@ def panels_of(count: int, width: float, height: float) -> tuple[Figure, list[Axe
 
 
 def look(number: int) -> tuple[str, str, str]:
-    """Colour, line and mark of the n-th cell: distinct without colour as well."""
+    """Return colour, line and marker of the n-th cell, which are distinct even without colour."""
     return PALETTE[number % len(PALETTE)], _LINES[number // len(PALETTE) % len(_LINES)], _MARKS[number % len(_MARKS)]

@@ -1,4 +1,4 @@
-"""Pictures of a grid of learning rates: heat map, metric and steps against the rate, what optimizers chose."""
+"""Pictures of a grid of learning rates: heat map, metric and steps against the rate, diagnostics of optimizers."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def draw_rates(comparisons: Sequence[Comparison], width: float) -> Figure:
 
 
 def has_diagnostics(comparisons: Sequence[Comparison], traces: Traces) -> bool:
-    """Return whether there is anything for `draw_diagnostics`."""
+    """Return True if `draw_diagnostics` has something to draw."""
     return any(True for _ in _told(comparisons, traces))
 
 
 def draw_diagnostics(comparisons: Sequence[Comparison], traces: Traces, width: float) -> Figure:
-    """Draw the choices of optimizers, such as the momentum β, over the steps: the median over seeds and the range.
+    """Draw diagnostics of optimizers, such as the chosen momentum β, over steps: the median over seeds and the range.
 
     With a grid of learning rates each arm is shown at its best one.
 
@@ -175,7 +175,7 @@ def _metrics(axes: Axes, comparison: Comparison, arms: Sequence[Mapping[str, Any
 
 
 def _steps(axes: Axes, comparison: Comparison, arms: Sequence[Mapping[str, Any]]) -> None:
-    """Median steps to the target and their range; a rate that misses has no mark, and ends the line."""
+    """Draw median steps to the target and their range; a rate that misses has no marker and interrupts the line."""
     places = places_of(comparison)
     for arm in arms:
         color, line, mark = look(places[arm["best"]])
@@ -195,5 +195,5 @@ def _of_runs(comparison: Comparison, label: str, key: str) -> list[float]:
 
 
 def _short(arm: Mapping[str, Any]) -> str:
-    """The optimizer alone, as the panels are named by the cells."""
+    """Return the name of the optimizer only, because panels are named by cells."""
     return str(arm["optimizer_label"] or arm["arm"])

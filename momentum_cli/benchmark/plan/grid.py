@@ -1,4 +1,4 @@
-"""A grid over the options of cells, as it is asked for: ``momentum=0,0.3,0.6; step_size=0.1,0.3``."""
+"""A grid over the options of cells, as on the command line: ``momentum=0,0.3,0.6; step_size=0.1,0.3``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from momentum_cli.errors import RecipeError
 from momentum_cli.messages import refuse, unknown
 
 GRID_FLAG = "--grid"
-# A picture has two.
+# A heat map has two axes.
 _MOST_AXES = 2
 
 
@@ -31,12 +31,12 @@ class Axis:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The values as in labels and tables."""
+        """The values as written in labels and tables."""
         return tuple(rate_text(value) for value in self.values)
 
 
 def parse_grid(text: str) -> tuple[Axis, ...]:
-    """Read ``--grid``: one or two ``NAME=number,number,…`` with a semicolon between them.
+    """Read ``--grid``: one or two ``NAME=number,number,…``, separated by a semicolon.
 
     Raises:
         RecipeError: It is malformed, repeats a name or value, or varies a key shared by everything compared.
@@ -45,7 +45,7 @@ def parse_grid(text: str) -> tuple[Axis, ...]:
     for piece in filter(None, (part.strip() for part in text.split(";"))):
         name, equals, numbers = (part.strip() for part in piece.partition("="))
         if not equals or not name:
-            must = "be NAME=number,number,… with ; between several"
+            must = "be NAME=number,number,…, several separated by ;"
             raise RecipeError(f"{GRID_FLAG} {text}: {refuse('an option', piece, must)}")
         if "." in name and name.split(".")[0] not in OWN_SECTIONS:
             raise RecipeError(
@@ -66,7 +66,7 @@ def grid_points(axes: Sequence[Axis]) -> list[tuple[str, ...]]:
 
 
 def check_axes(axes: Sequence[Axis], variants: Sequence[Variant]) -> None:
-    """Raise RecipeError where a cell lacks the option or sets it itself."""
+    """Raise RecipeError if a cell lacks the option or sets it itself."""
     from momentum_cli.cells.catalogue import cell_options
     from momentum_cli.cells.find import parse_cell
 

@@ -1,4 +1,4 @@
-"""Optimizers and learning rates as they are asked for: `NAME`, `NAME:key=value,…` or `NAME@ALIAS:key=value,…`."""
+"""Optimizers and learning rates of the command line: `NAME`, `NAME:key=value,…` or `NAME@ALIAS:key=value,…`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from momentum_cli.benchmark.plan.variants import label_of, require_different, sp
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import refuse
 
-# What may differ between optimizers besides their options: a schedule is a part of how one is used.
+# The section that may differ between optimizers in addition to their options: a schedule belongs to its optimizer.
 _OWN_SECTION = "schedule"
 OPTIMIZERS_FLAG, RATES_FLAG = "--optimizers", "--lr-grid"
 
 
 @dataclass(frozen=True)
 class OptimizerVariant:
-    """An optimizer as it was asked for on the command line.
+    """An optimizer requested on the command line.
 
     Args:
-        label: how it is called in tables; unique in a plan.
+        label: its name in tables, unique in a plan.
         name: as in ``optimizer.name``.
         options: texts ``key=value``, keys of the optimizer or dotted keys of ``schedule``.
     """
@@ -31,16 +31,16 @@ class OptimizerVariant:
 
     @property
     def own_rate(self) -> bool:
-        """Whether its options name a learning rate."""
+        """True if its options include a learning rate."""
         return any(text.partition("=")[0] == "lr" for text in self.options)
 
     def overrides(self, recipe_name: str, recipe_lr: float) -> list[str]:
         """Return the overrides that give a recipe this optimizer.
 
         Args:
-            recipe_name: optimizer of the recipe, whose options stay when it is the one wanted; those of another one
-                would mean nothing here, so it starts from its defaults.
-            recipe_lr: learning rate of the recipe, kept until something replaces it.
+            recipe_name: optimizer of the recipe, whose options are kept if it is the same; those of another one would
+                not apply, so this one starts from its defaults.
+            recipe_lr: learning rate of the recipe, kept unless it is overridden.
         """
         changes = [] if self.name == recipe_name else [f"optimizer={{name: {self.name!r}, lr: {recipe_lr!r}}}"]
         return changes + [text if "." in text.partition("=")[0] else f"optimizer.{text}" for text in self.options]
@@ -49,25 +49,25 @@ class OptimizerVariant:
 def parse_optimizers(texts: Sequence[str]) -> tuple[OptimizerVariant, ...]:
     """Read ``--optimizers``: ``sgd,sgd@heavy:momentum=0.9,nesterov=true`` is sgd and one variant of it.
 
-    One of the package pytorch-optimizer, ``pytorch_optimizer:NAME``, is called NAME in tables unless we have one of
-    that name.
+    An optimizer of the package pytorch-optimizer, ``pytorch_optimizer:NAME``, is called NAME in tables unless we have
+    one of that name.
 
     Raises:
-        RecipeError: An optimizer does not exist, a variant is malformed, or a label comes twice.
+        RecipeError: An optimizer does not exist, a variant is malformed, or a label occurs twice.
     """
     pieces = split_list(OPTIMIZERS_FLAG, "optimizer", texts)
     if not pieces:
-        raise RecipeError(f"{OPTIMIZERS_FLAG}: no optimizer was named; try {OPTIMIZERS_FLAG} sgd,ahb-sgd,adam,ahb-adam")
+        raise RecipeError(f"{OPTIMIZERS_FLAG}: no optimizer given; try {OPTIMIZERS_FLAG} sgd,ahb-sgd,adam,ahb-adam")
     variants = [_variant(piece) for piece in pieces]
     require_different(OPTIMIZERS_FLAG, [variant.label for variant in variants], "weight_decay=0.01")
     return tuple(variants)
 
 
 def parse_rates(text: str) -> tuple[float, ...]:
-    """Read ``--lr-grid``, learning rates with commas between them; returned from the smallest to the largest.
+    """Read ``--lr-grid``, comma-separated learning rates, and return them in increasing order.
 
     Raises:
-        RecipeError: One is not a number above 0, or comes twice.
+        RecipeError: One is not a number above 0, or occurs twice.
     """
     rates = []
     for piece in text.split(","):
@@ -85,7 +85,7 @@ def parse_rates(text: str) -> tuple[float, ...]:
 
 
 def rate_text(rate: float) -> str:
-    """Return a learning rate for labels and tables: all its digits, so that two rates never look the same."""
+    """Return a learning rate for labels and tables with all its digits, so that two rates never look the same."""
     short = f"{rate:g}"
     return short if float(short) == rate else repr(rate)
 

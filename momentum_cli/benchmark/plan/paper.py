@@ -1,4 +1,4 @@
-"""Published tables as benchmarks: which recipes belong to one, and what may not be changed in them."""
+"""Published tables as benchmarks: their recipes, and the permitted changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from momentum_cli.recipe.shipped import shipped_recipes
 
 PAPER_FLAG = "--paper"
 _FOLDER = "paper/"
-# What decides how a model is trained and not what is trained; anything else would make it another experiment.
+# Keys that change how a model is trained, not what is trained; any other change would make it another experiment.
 _FREE = ("train.", "model.backend", "target", "task.data_dir")
 
 
@@ -35,23 +35,23 @@ def paper_recipes(table: str, figures: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def check_unchanged(overrides: Sequence[str]) -> None:
-    """Raise RecipeError for a change that would make it another experiment than the one that was published."""
+    """Raise RecipeError for a change that would make it another experiment than the published one."""
     for text in overrides:
         key = text.partition("=")[0].strip()
         if not key.startswith(_FREE):
             raise RecipeError(
-                f"{text}: cannot be combined with {PAPER_FLAG}: the published numbers are for the recipe as it is; "
-                "change only train, target and model.backend, or leave --paper out"
+                f"{text}: cannot be combined with {PAPER_FLAG}, whose numbers are for the unchanged recipe; change "
+                "only train, target and model.backend, or remove --paper"
             )
 
 
 def published_variants(name: str, recipe: Recipe, asked: Sequence[Variant] | None) -> tuple[Variant, ...]:
-    """Return the cells of a recipe that something is published for.
+    """Return the cells of a recipe with published numbers.
 
     Args:
-        name: of the recipe, for messages.
-        recipe: itself.
-        asked: cells that were asked for, None for all; those without a published number are left out.
+        name: name of the recipe, for messages.
+        recipe: the recipe.
+        asked: requested cells, None for all; those without a published number are left out.
 
     Raises:
         RecipeError: Nothing is published under this recipe.

@@ -1,4 +1,4 @@
-"""Cells as they are asked for on the command line: `CELL`, `CELL:key=value,…` or `CELL@NAME:key=value,…`."""
+"""Cells of the command line: `CELL`, `CELL:key=value,…` or `CELL@NAME:key=value,…`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from momentum_cli.cells.find import canonical_name
 from momentum_cli.errors import RecipeError
 
-# Sections that may differ between entries, besides the options of its cell; everything else is shared.
+# Sections that may differ between entries in addition to the options of their cells; everything else is shared.
 OWN_SECTIONS = ("model", "optimizer", "schedule")
 _VARIANT = re.compile(r"(?P<name>[^@:=]+)(?:@(?P<alias>[^:=]+))?(?::(?P<options>.+))?")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A cell as it was asked for on the command line.
+    """A cell requested on the command line.
 
     Args:
-        label: how it is called in tables; unique in a plan.
+        label: its name in tables, unique in a plan.
         cell: canonical name of the cell.
         options: texts ``key=value``, keys of the cell's dynamics or dotted keys of the recipe.
     """
@@ -40,11 +40,11 @@ def parse_cells(texts: Sequence[str]) -> tuple[Variant, ...]:
     A piece ``key=value`` between commas belongs to the variant before it.
 
     Raises:
-        RecipeError: A cell does not exist, a variant is malformed, or a label comes twice.
+        RecipeError: A cell does not exist, a variant is malformed, or a label occurs twice.
     """
     pieces = split_list("--cells", "cell", texts)
     if not pieces:
-        raise RecipeError("--cells: no cell was named; try --cells lstm,momentum")
+        raise RecipeError("--cells: no cell given; try --cells lstm,momentum")
     variants = [_variant(piece) for piece in pieces]
     require_different("--cells", [variant.label for variant in variants], "momentum=0.9")
     return tuple(variants)
@@ -55,11 +55,11 @@ def split_list(flag: str, noun: str, texts: Sequence[str]) -> list[str]:
 
     Args:
         flag: option of the command line, for messages.
-        noun: what is listed, "cell" or "optimizer", likewise.
-        texts: of the option, as often as it was given.
+        noun: "cell" or "optimizer", for messages.
+        texts: its values, one for each time it was given.
 
     Raises:
-        RecipeError: An option belongs to nothing.
+        RecipeError: An option comes before the first name.
     """
     pieces: list[str] = []
     for text in texts:
@@ -79,7 +79,7 @@ def split_list(flag: str, noun: str, texts: Sequence[str]) -> list[str]:
 
 
 def take_apart(flag: str, noun: str, text: str) -> tuple[str, str | None, tuple[str, ...]]:
-    """Return what is named, its alias and its options ``key=value``.
+    """Return the name, the alias and the options ``key=value`` of a variant.
 
     Raises:
         RecipeError: The text is malformed.
@@ -106,7 +106,7 @@ def label_of(name: str, alias: str | None, options: Sequence[str]) -> str:
 
 
 def require_different(flag: str, labels: Sequence[str], option: str) -> None:
-    """Raise RecipeError when a label comes twice."""
+    """Raise RecipeError if a label occurs twice."""
     for label in labels:
         if labels.count(label) > 1:
             raise RecipeError(f"{flag}: {label} is given twice; name one of them, as {label}@other:{option}")

@@ -1,6 +1,6 @@
-"""A report as one HTML page: nothing in it comes from elsewhere, and nothing in it runs.
+"""A report as one HTML page, without external resources and scripts.
 
-The content security policy forbids both, so a browser would refuse what slipped in.
+Its content security policy forbids both, so a browser would refuse them.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _figures(summary: Mapping[str, Any], source: Source, prefix: str, only: str 
 
 
 def _table(table: Table, *, keys: Mapping[str, int] | None = None, words: bool = False) -> str:
-    """A table that becomes cards on a small screen; `keys` puts the colour of the pictures before a cell's name."""
+    """Return a table that becomes cards on a small screen; `keys` puts the colour of a cell before its name."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
     rows = []
     for row in table.rows:
@@ -199,7 +199,7 @@ def _table(table: Table, *, keys: Mapping[str, int] | None = None, words: bool =
 
 
 def _two_lines(text: str) -> str:
-    """A number with its range, the range below it: that keeps the columns narrow."""
+    """Return a number with its range below it, which keeps the columns narrow."""
     head, sign, deviation = text.partition(" ± ")
     if sign:
         unit = " %" if deviation.endswith(" %") else ""
@@ -263,7 +263,7 @@ def _details(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Itera
     ]
     columns = ["label", "cell", "dynamics", "own options", "backend"]
     yield f"<details><summary>Options and backends</summary>{_table(Table('', columns, options), words=True)}</details>"
-    # Those of other learning rates differ in this one number, and there may be hundreds.
+    # Entries at other learning rates differ only in the rate, and there may be hundreds.
     shown = {cell["label"] for cell in comparison["cells"]}
     recipes = "".join(
         f"<h3>{escape(label)}</h3><pre>{escape(to_yaml(recipe).rstrip())}</pre>"
@@ -278,7 +278,7 @@ def _option(value: Any) -> str:
 
 
 def _overview(sources: Sequence[Source]) -> Iterator[str]:
-    """Cells of all sources side by side, for each task, metric and target that more than one of them has."""
+    """Yield the cells of all sources in one table, for each task, metric and target of more than one source."""
     groups: dict[str, list[tuple[Source, Mapping[str, Any]]]] = {}
     for source in sources:
         for comparison in source.summary["comparisons"]:

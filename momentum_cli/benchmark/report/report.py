@@ -1,4 +1,4 @@
-"""`momentumrnn report`: a benchmark, or several, or trainings side by side, as one self-contained HTML file."""
+"""`momentumrnn report`: benchmarks and trainings as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
         ``report`` (the file), ``sources``, ``warnings``.
 
     Raises:
-        RecipeError: Results of different machines, or `out` is not a report or cannot be written.
-        DataError: A folder is not finished or damaged.
+        RecipeError: The results are of different machines, or `out` is not a report or cannot be written.
+        DataError: A folder is unfinished or damaged.
     """
     if not paths:
         raise RecipeError("name one or more folders of benchmarks or runs")
@@ -42,7 +42,7 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
     check_output_file(out)
     try:
         if out.exists() and MARK not in out.read_text(encoding="utf-8", errors="replace")[:200]:
-            raise RecipeError(f"--out {out} is not a report of momentumrnn; it was left alone, name another file")
+            raise RecipeError(f"--out {out} is not a report of momentumrnn and was not changed; name another file")
         write_text(out, page(sources, warnings))
     except OSError as error:
         reason = error.strerror or error

@@ -1,4 +1,4 @@
-"""The sources of a report: benchmarks and trainings, read from their folders, all of one machine."""
+"""The sources of a report: benchmarks and trainings, read from their folders, from one machine by default."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.reading import read_text
 from momentum_cli.runs.metrics_log import read_metrics
 
-# Times depend on these; two sources that differ in one of them are not put into one report without being asked to.
+# Times depend on these; sources that differ in one of them are put into one report only with --force.
 MACHINE = ("cpu", "cores", "threads", "devices", "torch")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One benchmark, or all trainings that were named.
+    """One benchmark, or all given trainings.
 
     Args:
-        name: how the report calls it.
+        name: its name in the report.
         summary: in the form of bench.json.
         points: id of a run -> its evaluations.
-        machine: what times depend on.
-        environment: of the process that measured.
+        machine: the facts that times depend on.
+        environment: environment of the process that measured.
         traces: id of a run -> diagnostics of its optimizer.
     """
 
@@ -50,10 +50,10 @@ class Source:
 
 
 def read_sources(paths: Sequence[Path]) -> list[Source]:
-    """Read benchmarks and trainings, in the order given; trainings together at the end.
+    """Read benchmarks and trainings in the order given, with trainings together at the end.
 
     Raises:
-        DataError: A folder is neither, not finished, or damaged.
+        DataError: A folder is neither, unfinished, or damaged.
     """
     sources, runs = [], []
     for path in paths:
@@ -68,12 +68,12 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
             raise DataError(f"{path} holds neither {BENCH} nor result.json; name a finished benchmark or run")
     names = [source.name for source in sources]
     if len(set(names)) != len(names):
-        raise DataError("the same benchmark was named twice")
+        raise DataError("the same benchmark is given twice")
     return sources + ([_runs(runs)] if runs else [])
 
 
 def differences(sources: Sequence[Source]) -> list[str]:
-    """Describe how the machines of the sources differ."""
+    """Return descriptions of how the machines of the sources differ."""
     machines = [(source.name, source.machine) for source in sources]
     for source in sources:
         machines += [(name, other) for name, other in source.summary.get("machines", {}).items()]

@@ -1,4 +1,4 @@
-"""The style sheet of a report: light and dark as the reader's system asks for, small screens, paper."""
+"""The style sheet of a report: light or dark as the reader's system prefers, small screens, print."""
 
 from __future__ import annotations
 

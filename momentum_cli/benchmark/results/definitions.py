@@ -9,8 +9,8 @@ DEFINITIONS = {
     "the target of all runs with the same seed, its own included; with baseline:pooled the median of these values over "
     "seeds is that of all runs, of an even number the easier one of the middle two.",
     "training seconds": "Data, forward, backward and optimizer step, compilation included; on a GPU between events "
-    "that it stamps before and after each step. Evaluations, logging and checkpoints are left out. What a process pays "
-    "once (imports, thread pools) is paid before the clock runs.",
+    "recorded before and after each step. Evaluations, logging and checkpoints are excluded. One-time costs of a "
+    "process (imports, thread pools) are incurred before the clock starts.",
     "wall seconds": "Training seconds, evaluations, logging and checkpoints of the run itself.",
     "interleaving": "The runs of one seed take turns of at most about a second in one process, in rotating order.",
     "equal terms": "All cells have the same data, the same order of the data and the same initial seed for a seed; the "

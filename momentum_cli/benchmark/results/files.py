@@ -27,7 +27,7 @@ _COLUMNS = (
 
 
 def read_points(folder: Path, run_id: str, metric: str) -> list[Point]:
-    """Return the evaluations of a run in one metric; none when it failed before the first."""
+    """Return the evaluations of a run in one metric; none if it failed before the first."""
     home = folder / RUNS / run_id
     if not (home / "metrics.jsonl").is_file():
         return []
@@ -91,7 +91,7 @@ def write_traces(path: Path, traces: Traces) -> None:
 
 
 def read_traces(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
-    """Return what is in ``diagnostics.csv``; {} without it.
+    """Return the content of ``diagnostics.csv``; {} without it.
 
     Raises:
         DataError: The file is damaged.
@@ -148,7 +148,7 @@ def read_curves(path: Path) -> dict[str, list[Point]]:
 
 
 def write_bench(folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``bench.json`` and return what it holds."""
+    """Write ``bench.json`` and return its content."""
     whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **content}
     write_json(folder / BENCH, whole)
     return whole
@@ -171,7 +171,8 @@ def read_bench(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not the result of a benchmark")
     if content.get("format_version") != FORMAT_VERSION:
         raise DataError(
-            f"{path}: format version {content.get('format_version')!r} is not {FORMAT_VERSION}, which is readable"
+            f"{path}: format version must be {FORMAT_VERSION}, got {content.get('format_version')!r}; run the "
+            "benchmark again"
         )
     return content
 
@@ -186,7 +187,7 @@ def read_numbers(text: str) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Turn the words that JSON has for infinities and NaN back into numbers."""
+    """Convert the words for infinities and NaN back to numbers."""
     if isinstance(value, dict):
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list):

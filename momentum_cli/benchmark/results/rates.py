@@ -1,7 +1,7 @@
-"""The result of a grid of learning rates for an arm, a cell with its optimizer: its best rate, and the working range.
+"""The result of a grid of learning rates for an arm (a cell with its optimizer): its best rate and its working range.
 
-Pure functions of numbers. A learning rate *reaches* the target when the median run over seeds does, with misses as
-infinities, so the same medians decide here as in every other table.
+Pure functions of numbers. A learning rate *reaches* the target if the median run over seeds does, with misses as
+infinities, so the medians are the same as in every other table.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from momentum_cli.metrics import better
 
 @dataclass(frozen=True, slots=True)
 class Robustness:
-    """The widest range of learning rates that reach the target without a hole.
+    """The widest range of learning rates that reach the target without a gap.
 
     Args:
-        decades: log10(high / low), >= 0: 0 for a single rate, None when no rate reaches the target.
-        low, high: its ends, which are points of the grid; None when there is none.
-        reached: rates of the whole grid that reach the target, also those beyond a hole.
-        open_below, open_above: the range ends where the grid does, so it may really be wider.
+        decades: log10(high / low), >= 0: 0 for a single rate, None if no rate reaches the target.
+        low, high: its ends, which are points of the grid; None if there is none.
+        reached: rates of the whole grid that reach the target, including those beyond a gap.
+        open_below, open_above: True if the range ends with the grid, so that it may be wider.
     """
 
     decades: float | None
@@ -38,14 +38,14 @@ class Robustness:
 def robustness(rates: Sequence[float], reached: Sequence[bool]) -> Robustness:
     """Return the width in decades of the learning rates that reach the target.
 
-    The width is that of the longest run of neighbouring points of the grid that all reach it, from the first to the
-    last of them: nothing is added for the gaps to the neighbours that miss, so one point alone has the width 0. A rate
-    in between that misses is a hole and ends the range: what works at 0.01 and at 1 but not at 0.1 has to be tuned. Of
-    ranges of the same width the one with the smaller rates counts.
+    The width is that of the longest run of adjacent grid points that all reach the target, from the first to the last
+    of them: nothing is added for the distance to the neighbours that miss, so a single point has the width 0. A rate in
+    between that misses is a gap and ends the range: something that works at 0.01 and at 1 but not at 0.1 has to be
+    tuned. Of ranges of equal width the one with the smaller rates counts.
 
     Args:
         rates: the grid, increasing, > 0.
-        reached: whether the median run at each rate reaches the target.
+        reached: True for each rate whose median run reaches the target.
 
     Raises:
         ValueError: the two differ in length, or the grid does not increase.
@@ -61,7 +61,7 @@ def robustness(rates: Sequence[float], reached: Sequence[bool]) -> Robustness:
             continue
         start = index if start is None else start
         width = math.log10(rates[index] / rates[start])
-        # 1e-9: two decades are two decades whatever the rounding of their ends.
+        # 1e-9: equal widths must compare as equal whatever the rounding of their ends.
         if best is None or width > best[0] + 1e-9:
             best = (width, start, index)
     if best is None:
@@ -73,13 +73,13 @@ def robustness(rates: Sequence[float], reached: Sequence[bool]) -> Robustness:
 def best_rate(rows: Sequence[Mapping[str, Any]], metric: str) -> int:
     """Return the index of the best learning rate of an arm.
 
-    Fewest median steps to the target, and not seconds, so that the choice is the same on a busy machine; of equals, and
-    where none reaches it, the best mean of the metric. A mean over fewer runs, because others ended before their first
-    evaluation, comes after every mean over more. The smaller of equal rates wins.
+    It has the fewest median steps to the target (not seconds, so that the choice is the same on a busy machine); of
+    equal ones, and if none reaches it, the best mean metric. A mean over fewer runs, because others ended before their
+    first evaluation, ranks below every mean over more. Of equal rates the smaller one wins.
 
     Args:
-        rows: one a rate, from the smallest: ``steps`` with its ``median`` and ``best`` with ``mean`` and ``runs``.
-        metric: its name decides whether more or less is better.
+        rows: one per rate, from the smallest: ``steps`` with its ``median`` and ``best`` with ``mean`` and ``runs``.
+        metric: name of the metric, which determines the direction.
     """
 
     def key(index: int) -> tuple[float, int, float]:

@@ -1,8 +1,8 @@
 """The arithmetic of a comparison: pure functions of numbers, with misses as infinities.
 
-A time to target is a number of seconds, steps or samples; a run that never reached the target has the time infinity. It
-takes part in every median like any other number, so leaving a run out can never improve a result. The median is that of
-Python's `statistics`: of an even number the mean of the middle two, infinite when one of them is.
+A time to target is a number of seconds, steps or samples; a run that never reached the target has the time infinity,
+which counts in every median like any other number, so a run that misses can never improve a result. The median is that
+of Python's `statistics`: of an even number the mean of the middle two, infinite if one of them is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from statistics import median, median_high, median_low
 
 from momentum_cli.metrics import METRICS, reaches
 
-# n seeds have n**n resamples: up to five seeds every one of them is taken, so that the interval has no chance in it.
+# n seeds have n**n resamples: up to five seeds all of them are used, so that the interval is not random.
 EXHAUSTIVE_UP_TO = 5
 DRAWS = 10_000
 LARGEST_RATIO = 4.0
@@ -30,7 +30,7 @@ class Point:
         step: optimizer steps done, >= 0.
         samples: training sequences seen.
         train_seconds: the scored clock.
-        wall_seconds: everything that was spent on the run, evaluations and checkpoints included.
+        wall_seconds: all time spent on the run, including evaluations and checkpoints.
         value: the metric of the target.
     """
 
@@ -48,13 +48,13 @@ Traces = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 def first_crossing(points: Iterable[Point], metric: str, target: float) -> Point | None:
     """Return the first evaluation at or past the target, or None.
 
-    The time to target is that of the evaluation itself; nothing is interpolated between two evaluations. A value that
-    is not a number reaches nothing.
+    The time to target is that of the evaluation itself; nothing is interpolated between evaluations. NaN never reaches
+    a target.
 
     Args:
         points: evaluations in the order of their steps.
-        metric: its name decides whether more or less is better.
-        target: a value equal to it counts as reached.
+        metric: name of the metric, which determines the direction.
+        target: the target; a value equal to it reaches it.
     """
     return next((point for point in points if reaches(metric, point.value, target)), None)
 
@@ -116,7 +116,7 @@ def ratio(numerator: float, denominator: float) -> float:
 def speed_up(baseline: Sequence[float], cell: Sequence[float]) -> float:
     """Return median(baseline) / median(cell): above 1 the cell is faster.
 
-    A cell that misses has 0, a baseline that misses gives infinity; when both miss there is nothing to compare (NaN).
+    0 if the cell misses, infinity if the baseline misses, NaN if both do.
     """
     return ratio(median(baseline), median(cell))
 
@@ -126,19 +126,19 @@ def bootstrap_interval(
 ) -> tuple[float, float] | None:
     """Return the percentile bootstrap interval of `speed_up` over seeds.
 
-    The two cells share seeds, so seeds are drawn, n of n with replacement, and both cells take the times of the drawn
-    ones. All n**n resamples are taken up to five seeds, 10,000 random ones above. The bounds are order statistics
+    The two cells share seeds, so n of n seeds are drawn with replacement, and both cells take the times of the drawn
+    ones. All n**n resamples are used up to five seeds, 10,000 random ones above. The bounds are order statistics
     (nearest rank), because infinities cannot be interpolated. A resample in which both cells miss is uninformative: it
     counts as 0 for the lower and as infinity for the upper bound.
 
     Args:
-        baseline: times of the baseline, one a seed.
+        baseline: times of the baseline, one per seed.
         cell: times of the cell, the same seeds in the same order.
         level: in (0, 1).
-        seed: of the random resamples.
+        seed: seed of the random resamples.
 
     Returns:
-        (lower, upper), or None below two seeds, where there is nothing to resample.
+        (lower, upper), or None for one seed, where there is nothing to resample.
 
     Raises:
         ValueError: the two do not have the same number of times.
@@ -160,7 +160,7 @@ def bootstrap_interval(
     tail = (1 - level) / 2
     lower = sorted(0.0 if math.isnan(value) else value for value in ratios)
     upper = sorted(math.inf if math.isnan(value) else value for value in ratios)
-    # 1e-9: 0.975 * 1000 is 975.0000000000001 in floating point, and its ceiling would be one rank too far
+    # 1e-9: 0.975 * 1000 is 975.0000000000001 in floating point, and its ceiling would be one rank too high
     first = max(math.ceil(tail * len(ratios) - 1e-9), 1)
     last = min(math.ceil((1 - tail) * len(ratios) - 1e-9), len(ratios))
     return lower[first - 1], upper[last - 1]
@@ -175,7 +175,7 @@ def geometric_mean(values: Sequence[float]) -> float:
     if not values:
         raise ValueError("the geometric mean of nothing")
     if any(value < 0 for value in values):
-        raise ValueError("the geometric mean is of values that are not negative")
+        raise ValueError("the geometric mean is defined for values >= 0 only")
     if any(map(math.isnan, values)) or (0 in values and math.inf in values):
         return math.nan
     if 0 in values:
@@ -184,7 +184,7 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def performance_ratios(times: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """Return each cell's time over the best time of that workload; infinite for a miss, also when all miss.
+    """Return each cell's time over the best time of that workload; infinite for a miss, even if all miss.
 
     Args:
         times: cell -> its median time on each workload, in one order of workloads.
@@ -194,7 +194,7 @@ def performance_ratios(times: Mapping[str, Sequence[float]]) -> dict[str, list[f
     """
     lengths = {len(row) for row in times.values()}
     if len(lengths) != 1 or 0 in lengths:
-        raise ValueError("every cell needs a time on every workload, and there must be one at least")
+        raise ValueError("every cell needs a time on every workload, and there must be at least one")
     best = [min(column) for column in zip(*times.values(), strict=True)]
     return {
         cell: [
@@ -206,7 +206,7 @@ def performance_ratios(times: Mapping[str, Sequence[float]]) -> dict[str, list[f
 
 
 def performance_profile(ratios: Sequence[float], factor: float) -> float:
-    """Return the part of the workloads on which a cell is within `factor` of the best one.
+    """Return the fraction of the workloads on which a cell is within `factor` of the best one.
 
     Reference: Dolan and Moré, Benchmarking optimization software with performance profiles, 2002, equation (2.1).
     """
@@ -214,9 +214,9 @@ def performance_profile(ratios: Sequence[float], factor: float) -> float:
 
 
 def profile_score(ratios: Sequence[float], largest: float = LARGEST_RATIO) -> float:
-    """Return the performance profile integrated from 1 to `largest` and divided by the length, in [0, 1].
+    """Return the mean of the performance profile from 1 to `largest`, in [0, 1].
 
-    The profile is a staircase, so the integral is exact: a workload with ratio r adds (largest - r) / (largest - 1).
+    The profile is a step function, so the mean is exact: a workload with ratio r adds (largest - r) / (largest - 1).
 
     Reference: Dahl et al., Benchmarking Neural Network Training Algorithms, 2023, section 4.3 (AlgoPerf, up to 4).
     """

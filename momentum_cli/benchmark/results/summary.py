@@ -1,4 +1,4 @@
-"""From the results of runs to what is reported of them: the content of bench.json, a pure function."""
+"""The content of bench.json from the results of runs, as a pure function."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def summarise(
     every rate; with a grid over options ``grids`` has them at every point. ``published`` has what a paper reports.
 
     Args:
-        plan: what was run.
+        plan: the plan of the benchmark.
         results: id of a run -> its result.json.
-        points: id of a run -> its evaluations in the metric that is watched.
+        points: id of a run -> its evaluations in the compared metric.
         traces: id of a run -> diagnostics of its optimizer.
         scored: the clock of speed-ups, "train_seconds" or "steps".
 
@@ -77,11 +77,12 @@ def summarise(
 
 
 def summarise_runs(results: Sequence[Mapping[str, Any]], points: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
-    """Return trainings that were not made by a benchmark, side by side in the form of `summarise`.
+    """Return trainings outside a benchmark in the form of `summarise`.
 
     Args:
-        results: of ``result.json``, each with an ``id``; runs of one task, metric and target make a comparison.
-        points: id of a run -> its evaluations in the metric that is watched.
+        results: contents of ``result.json``, each with an ``id``; runs with the same task, metric and target are a
+            comparison.
+        points: id of a run -> its evaluations in the compared metric.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in results:
@@ -151,7 +152,7 @@ def _comparison(
         arms.setdefault(entry.arm, []).append({**_names(entry), **_cell(mine), **_told(mine, traces)})
     chosen = {arm: best_rate(rows, metric) for arm, rows in arms.items()}
     cells = [arms[arm][index] for arm, index in chosen.items()]
-    # Of a published table not every recipe has every cell.
+    # In a published table not every recipe has every cell.
     first = plan.baseline if plan.baseline in arms else next(iter(arms))
     baseline = arms[first][chosen[first]]["label"]
     target = comparison.target
@@ -235,7 +236,7 @@ def _published(comparison: Comparison, known: Mapping[str, PublishedOptions]) ->
 
 
 def _told(runs: Sequence[Mapping[str, Any]], traces: Traces) -> dict[str, Any]:
-    """Return median and quartiles of the diagnostics of the optimizer, over all logged steps of all seeds."""
+    """Return the median and the quartiles of the optimizer's diagnostics, over all logged steps of all seeds."""
     values: dict[str, list[float]] = {}
     for run in runs:
         for name, trace in traces.get(run["id"], {}).items():
@@ -259,7 +260,7 @@ def _target(comparison: Comparison, seeds: Sequence[int]) -> dict[str, Any] | No
 def _watched(
     comparison: Comparison, results: Mapping[str, Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]
 ) -> tuple[str, str]:
-    """Return the metric that is compared and the split that it is of; of runs that all failed little is known."""
+    """Return the compared metric and its split, guessed if all runs failed."""
     known = [results[run["id"]] for run in runs if results[run["id"]]["best"]]
     split = known[0]["selected_on"] if known else "validation"
     if comparison.target is not None:

@@ -1,7 +1,6 @@
-"""One run of a benchmark: a trainer in a run folder that is advanced a turn at a time, saved, and judged at its end.
+"""One run of a benchmark: a trainer in a run folder that is advanced turn by turn, saved, and evaluated at its end.
 
-Its folder is that of an ordinary training (recipe, metrics, checkpoints, result), so every command that takes a run
-takes it too.
+Its folder is that of an ordinary training (recipe, metrics, checkpoints, result), so every command for runs accepts it.
 """
 
 from __future__ import annotations
@@ -26,24 +25,24 @@ if TYPE_CHECKING:
 
     from momentum_cli.benchmark.plan.plan import RunSpec
 
-# A turn ends at an evaluation, or after this time when evaluations are far apart: short against any drift of the
-# machine's speed, long against the cost of changing between trainers.
+# A turn ends at an evaluation, or after this time if evaluations are far apart: short compared with any drift of the
+# machine's speed, long compared with the cost of switching between trainers.
 TURN_SECONDS = 1.0
 SAVE_EVERY_SECONDS = 20.0
 _SHOW_EVERY_SECONDS = 0.1
 
 
 class Contender:
-    """One run of a benchmark, at its start or where its folder's last checkpoint left it.
+    """One run of a benchmark, at its start or at the last checkpoint in its folder.
 
     Args:
         spec: The recipe, the seed and the names of the run.
         folder: Its run folder, new or of the same run.
-        dataset: Shared by all runs of a comparison.
-        fabric: Shared as well; its device is the run's.
-        show: Called with the state of the run, a few times a second at most.
-        save_every_seconds: At most this much work is lost when the process is killed, > 0.
-        now: Monotonic seconds.
+        dataset: The data set, shared by all runs of a comparison.
+        fabric: Shared too; its device is the run's.
+        show: Called with the state of the run, at most a few times per second.
+        save_every_seconds: At most this much work is lost if the process is killed, > 0.
+        now: Returns monotonic seconds.
     """
 
     def __init__(
@@ -74,10 +73,10 @@ class Contender:
         """Train to the next evaluation, or for about `TURN_SECONDS`.
 
         Args:
-            stopped: Asked before every step; True ends the turn.
+            stopped: Called before every step; True ends the turn.
 
         Returns:
-            Whether the run is over: target reached or budget used up.
+            True if the run is over: target reached or budget used up.
 
         Raises:
             RunError: The run diverged.
@@ -106,8 +105,8 @@ class Contender:
     def stop_reason(self) -> str | None:
         """Return why the run is over, or None.
 
-        A budget in seconds ends a run between two evaluations without another one: an evaluation outside the common
-        grid could reach the target where the others were not looked at.
+        A budget in seconds ends a run between two evaluations without another one, because an evaluation outside the
+        common grid could reach the target where the others were not evaluated.
         """
         return self.trainer.progress.stop_reason(self.spec.recipe.train)
 
@@ -117,7 +116,7 @@ class Contender:
         self._saved_at = self._now()
 
     def pause(self) -> None:
-        """Save and close the files: another contender continues this run later."""
+        """Save and close the files, so that another contender can continue this run later."""
         self.save()
         self.session.close()
 
@@ -127,12 +126,12 @@ class Contender:
         return self._close(self.stop_reason(), test=self.session.test_metrics())
 
     def fail(self, error: BaseException) -> dict[str, Any]:
-        """Write and return the result of a run that an error ended; its evaluations so far stay."""
+        """Write and return the result of a run that an error ended; its evaluations are kept."""
         write_text(self.folder / "error.txt", "".join(traceback.format_exception(error)))
         return self._close("error", error=describe_failure(error))
 
     def state(self, status: Status, reason: str | None = None) -> RunState:
-        """Return where the run is, for a display."""
+        """Return the state of the run for a display."""
         progress = self.trainer.progress
         metric = self.metric
         value = None if progress.last is None else progress.last["metrics"][metric]
@@ -159,7 +158,7 @@ class Contender:
 
     @property
     def metric(self) -> str:
-        """The metric that is watched: the target's, or the headline one of the data."""
+        """The compared metric: the target's, or the headline one of the data."""
         target = self.spec.recipe.target
         return self.trainer.dataset.metric if target is None else target.metric
 

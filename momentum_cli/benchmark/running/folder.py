@@ -1,6 +1,6 @@
-"""The folder of a benchmark: what it may hold, and what is kept when a benchmark continues.
+"""The folder of a benchmark: its files, and which of them are kept when a benchmark continues.
 
-plan.json       what is compared, on which machine
+plan.json       the plan and the machine
 runs/ID/        one run folder per training
 bench.json, runs.csv, diagnostics.csv, *.png, report.html    the result, written at the end
 """
@@ -37,7 +37,7 @@ _EARLIER = "earlier_machines"
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """Return what times depend on apart from the recipe; times of two machines are never put into one table."""
+    """Return the facts that times depend on, apart from the recipe; times of two machines are never in one table."""
     here = environment()
     return {
         "cpu": here["cpu"]["name"],
@@ -51,7 +51,7 @@ def machine(threads: int) -> dict[str, Any]:
 
 
 def identity(plan: Plan, *, scored: str, tuned: int, where: dict[str, Any]) -> dict[str, Any]:
-    """Return what makes two benchmarks the same one, JSON-able."""
+    """Return the facts that identify a benchmark, JSON-able."""
     return {
         "format": _FORMAT,
         "recipes": {c.name: {entry.label: entry.recipe.dump() for entry in c.entries} for c in plan.comparisons},
@@ -76,21 +76,21 @@ def open_bench_folder(
 
     Args:
         out: the folder itself: new, empty, or of a benchmark, whose finished runs are kept. None: the newest unfinished
-            benchmark in `base` that is the same one, or else a new numbered folder.
+            benchmark in `base` with the same identity, or else a new numbered folder.
         wanted: its `identity`.
-        overwrite: delete what an earlier benchmark left in `out`.
+        overwrite: delete the files of an earlier benchmark in `out`.
         base: parent of numbered folders.
-        held: receives the lock of the folder, which is taken before anything in it is touched.
+        held: receives the lock of the folder, which is taken before anything in it is changed.
 
     Returns:
-        The folder; if there was a benchmark in it; and the other machines on which it ran before, none when seconds are
-        the scored clock.
+        The folder; True if it holds an earlier benchmark; and the other machines on which it ran before, none if
+        seconds are the scored clock.
 
     Raises:
-        RecipeError: another benchmark is running in the folder, `out` holds something else, or times of another
+        RecipeError: another benchmark is running in the folder, or `out` holds something else, or times of another
             machine or clock.
     """
-    # What went through JSON is compared with what went through JSON: tuples are lists, infinities are words.
+    # Compare both after JSON, where tuples are lists and infinities are words.
     wanted = json.loads(json.dumps(wanted))
     machines: list[dict[str, Any]] = []
     name = "bench-" + "-".join(wanted["recipes"])
@@ -122,7 +122,7 @@ def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, A
     """Return the results of the runs that are finished.
 
     Raises:
-        RecipeError: A run of that name was another one.
+        RecipeError: A run of the same name has another recipe.
         DataError: A result is damaged.
     """
     results = {}
@@ -145,7 +145,7 @@ def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, A
 
 
 def _same_run(before: Recipe, now: Recipe) -> bool:
-    """Return if both recipes make the same steps and evaluations: where no run stops at it, the target makes none."""
+    """Return True if both recipes give the same steps and evaluations; without stopping, the target has no effect."""
     if not before.train.stop_at_target and not now.train.stop_at_target:
         before = replace(before, target=now.target)
     return before == now
@@ -192,15 +192,15 @@ def _read_plan(folder: Path) -> dict[str, Any] | None:
 
 
 def _machines_before(folder: Path, earlier: dict[str, Any], wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the other machines on which the benchmark ran; refuse them when seconds are the scored clock."""
+    """Return the other machines on which the benchmark ran, or refuse them if seconds are the scored clock."""
     here, there = wanted["machine"], earlier["machine"]
     if wanted["scored"] == "steps":
-        # Steps are the same everywhere, also those of runs that were scored in seconds.
+        # Steps are the same on all machines, even those of runs that were scored in seconds.
         before = [*earlier.get(_EARLIER, []), there]
         return [machine for n, machine in enumerate(before) if machine != here and machine not in before[:n]]
     differing = [f"{key} {there.get(key)} there, {here[key]} here" for key in here if there.get(key) != here[key]]
     if _EARLIER in earlier:
-        differing.append("some of them were made on yet another machine")
+        differing.append("some of them were made on a third machine")
     elif earlier["scored"] != wanted["scored"]:
         differing.append(f"scored clock {earlier['scored']} there, {wanted['scored']} here")
     if differing:
@@ -212,7 +212,7 @@ def _machines_before(folder: Path, earlier: dict[str, Any], wanted: dict[str, An
 
 
 def _clear(folder: Path) -> None:
-    """Delete what a benchmark wrote; anything else in the folder is the user's."""
+    """Delete the files of a benchmark; anything else in the folder is the user's."""
     for pattern in _FILES:
         for path in folder.glob(pattern):
             path.unlink()
@@ -224,7 +224,7 @@ def _clear(folder: Path) -> None:
 
 
 def first_difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
-    """Return the first key at which two recipes differ, with both values; "" where they do not."""
+    """Return the first key at which two recipes differ, with both values, or "" if they are equal."""
     for key in dict.fromkeys([*before, *now]):
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):

@@ -1,4 +1,4 @@
-"""The end of a run of a benchmark, in words and in the keys of its result.json."""
+"""The outcome of a run of a benchmark, in words and in the keys of its result.json."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESULT = "result.json"
 
 
 def stillborn(spec: RunSpec, folder: Path, error: BaseException) -> dict[str, Any]:
-    """Write and return the result of a run that could not even be set up."""
+    """Write and return the result of a run that could not be set up."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
     result = result_of(spec, describe_failure(error))
@@ -28,7 +28,7 @@ def stillborn(spec: RunSpec, folder: Path, error: BaseException) -> dict[str, An
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return why a run was ended by an error: diverged, out of memory, or crashed."""
+    """Return the error that ended a run in words: diverged, out of memory, or crashed."""
     lines = str(error).strip().splitlines()
     first = lines[0] if lines else ""
     if isinstance(error, RunError):
@@ -42,7 +42,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def result_of(spec: RunSpec, error: str | None) -> dict[str, Any]:
-    """The keys that every result has, with what is known without training."""
+    """Return the keys of every result, with the values known without training."""
     unknown = ("run_dir", "task", "parameters", "device", "backend", "threads", "memory_bytes", "samples_per_second")
     nothing = ("ms_per_step", "validation", "test", "best", "final", "selected_on", "target")
     goal = spec.recipe.goal
@@ -68,7 +68,7 @@ def result_of(spec: RunSpec, error: str | None) -> dict[str, Any]:
 
 
 def used_budget(result: Mapping[str, Any]) -> str:
-    """`12 epochs`, how far a run went."""
+    """Return the budget that a run used, such as `12 epochs`."""
     if result["stop_reason"] == "max_seconds":
         return f"{result['train_seconds']:.1f} training seconds"
     count = result["epochs"] if result["stop_reason"] == "epochs" else result["steps"]

@@ -1,7 +1,7 @@
-"""Runs a benchmark's trainings: interleaved in this process, or spread over several.
+"""Runs a benchmark's trainings: interleaved in this process, or distributed over several.
 
-In this process the runs of one seed take turns, so that a machine that gets slower or busier does so for all cells
-alike. The order of a round is rotated by one each time: no cell always follows the same one.
+In this process the runs of one seed take turns, so that changes in the speed or load of the machine affect all cells
+alike. The order is rotated by one in each round, so that no cell always follows the same one.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _WARM_UP_STEPS = 2
 
 @dataclass(frozen=True)
 class Setting:
-    """Circumstances in which runs are made.
+    """Settings shared by all runs.
 
     Args:
-        folder: of the benchmark.
-        data_dir: of the data sets, None for the default.
+        folder: folder of the benchmark.
+        data_dir: folder of the data sets, None for the default.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         jobs: processes; 1: all runs in this one.
-        ui: shows where the runs are.
-        save_every_seconds: at most this much work is lost when the process is killed.
+        ui: shows the progress of the runs.
+        save_every_seconds: at most this much work is lost if the process is killed.
     """
 
     folder: Path
@@ -56,10 +56,10 @@ class Setting:
 
 
 def execute(title: str, groups: Sequence[Sequence[RunSpec]], setting: Setting) -> dict[str, dict[str, Any]]:
-    """Make all runs, except those whose results are in the folder already.
+    """Make all runs except those with results in the folder.
 
     Args:
-        title: what they are for.
+        title: title for the display.
         groups: runs that are interleaved with each other: the same data and seed.
         setting: see `Setting`.
 
@@ -67,9 +67,8 @@ def execute(title: str, groups: Sequence[Sequence[RunSpec]], setting: Setting) -
         id of a run -> its result; the order is that of the groups.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM arrived; unfinished runs are saved and continue when called again.
-        MomentumError: the data, the devices or the folder are not as they have to be. What goes wrong in a single run
-            is that run's result.
+        Interrupted: SIGINT or SIGTERM arrived; unfinished runs are saved and continue in the next call.
+        MomentumError: the data, the devices or the folder are invalid. An error in a single run is that run's result.
     """
     runs = [run for group in groups for run in group]
     results = kept_results(setting.folder, runs)
@@ -136,7 +135,7 @@ def _contenders(
 
 
 def _interleave(active: list[Contender], received: list[int]) -> list[tuple[str, dict[str, Any]]]:
-    """Let runs take turns until they are over or a signal arrives; what is not over then is saved."""
+    """Let runs take turns until they are over or a signal arrives, which saves unfinished ones."""
     results: list[tuple[str, dict[str, Any]]] = []
     first = 0
     while active and not received:
@@ -162,7 +161,7 @@ def _warn(dataset: Dataset, setting: Setting) -> None:
 
 def _in_processes(groups: Sequence[Sequence[RunSpec]], setting: Setting) -> list[tuple[str, dict[str, Any]]]:
     runs = [run for group in groups for run in group]
-    # The data are fetched and found fault with here, once, before several processes want them.
+    # The data are fetched and checked here once, before several processes need them.
     for run in {run.comparison: run for run in runs}.values():
         _warn(load_data(run.recipe, setting.data_dir, setting.ui), setting)
     with signals() as received:
@@ -182,11 +181,11 @@ def _in_processes(groups: Sequence[Sequence[RunSpec]], setting: Setting) -> list
 
 
 def _warm_up(run: RunSpec, dataset: Dataset, fabric: Fabric) -> None:
-    """Take what a process pays once (imports, thread pools, handles of libraries) before any clock runs.
+    """Incur the one-time costs of a process (imports, thread pools, library handles) before any clock starts.
 
-    It is paid by a plain RNN, so that no cell has its own kernels warmed, and what a cell compiles stays in its time.
+    A plain RNN is used, so that no cell has its own kernels warmed up, and compilation by a cell counts in its time.
     """
-    with suppress(Exception):  # what fails here fails in the runs, where it is reported
+    with suppress(Exception):  # an error here occurs in the runs too, where it is reported
         recipe = run.recipe.override("model.cell=rnn", "model.backend=auto", "model.forget_bias=null")
         trainer = Trainer(recipe, dataset, fabric)
         for _ in range(_WARM_UP_STEPS):
@@ -194,12 +193,12 @@ def _warm_up(run: RunSpec, dataset: Dataset, fabric: Fabric) -> None:
 
 
 def _memory(group: Sequence[RunSpec], setting: Setting) -> dict[str, int | None]:
-    """Return the peak memory of a process with each run alone; it is measured once a cell and kept."""
+    """Return the peak memory of a process with each run alone; it is measured once per cell and stored."""
     path = setting.folder / "memory.json"
     known: dict[str, int | None] = _known_memory(path)
-    # A learning rate does not change what a step needs.
+    # A learning rate does not change the memory of a step.
     keys = {run.id: f"{run.comparison} {run.arm or run.label}" for run in group}
-    # What could not be measured once may be another time: a machine without free memory, say.
+    # A failed measurement is repeated next time: the machine may have been out of memory.
     missing = list({keys[run.id]: run for run in group if known.get(keys[run.id]) is None}.values())
     if missing:
         setting.ui.note("measuring the memory of each cell in a separate process")
@@ -220,7 +219,7 @@ def _known_memory(path: Path) -> dict[str, int | None]:
 
 
 def _before(run: RunSpec, result: dict[str, Any] | None) -> RunState:
-    """Return the state of a run that waits, or whose result was kept."""
+    """Return the state of a waiting run, or of one whose result was kept."""
     target = run.recipe.target
     metric = "loss" if target is None else target.metric
     state = RunState(run.id, run.comparison, run.label, run.seed, "waiting", metric)

@@ -1,7 +1,7 @@
 """Choosing each cell's options before the comparison: the same search space and the same number of trials for all.
 
-Trial k is point k of one scrambled Sobol sequence; a cell takes the coordinates of the options that it has. So every
-cell sees the same learning rates, and two cells with a momentum the same momenta.
+Trial k is point k of one scrambled Sobol sequence; a cell uses the coordinates of the options that it has. So all cells
+are tried with the same learning rates, and all cells with a momentum with the same momenta.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Axis:
     """A coordinate of the search space.
 
     Args:
-        low, high: range of the values; of a factor on the recipe's own value when `relative`.
-        log: spread evenly in the logarithm.
+        low, high: range of the value, or of a factor on the recipe's value if `relative`.
+        log: uniform in the logarithm.
         whole: integers.
         relative: multiplies the recipe's value.
     """
@@ -42,11 +42,11 @@ class Axis:
         else:
             found = self.low + place * (self.high - self.low)
         found = found * own if self.relative else found
-        # Four digits are more than a learning rate needs, and the recipe stays readable.
+        # Four digits suffice for a learning rate and keep the recipe readable.
         return round(found) if self.whole else float(f"{found:.4g}")
 
 
-# The order is that of the coordinates: a new one goes to the end, or earlier benchmarks would not be repeated.
+# In the order of the coordinates; add new ones at the end, or earlier benchmarks could not be repeated.
 SPACE: dict[str, Axis] = {
     "lr": Axis(0.1, 10.0, log=True, relative=True),
     "momentum": Axis(0.0, 0.95),
@@ -57,7 +57,7 @@ SPACE: dict[str, Axis] = {
 
 
 def points(count: int) -> list[dict[str, float]]:
-    """Return `count` points of the unit cube, name of a coordinate -> place in [0, 1), always the same ones.
+    """Return the first `count` points of a fixed sequence in the unit cube: name of a coordinate -> value in [0, 1).
 
     Reference: Owen, Randomly permuted (t, m, s)-nets and (t, s)-sequences, 1995 (torch.quasirandom.SobolEngine).
     """
@@ -69,7 +69,7 @@ def points(count: int) -> list[dict[str, float]]:
 
 
 def trial(entry: Entry, point: Mapping[str, float]) -> tuple[Entry, dict[str, float | int]]:
-    """Return an entry with the options of a trial, and these; what its variant fixes stays as it is."""
+    """Return an entry with the options of a trial, and these options; those fixed by its variant are kept."""
     fixed = {text.partition("=")[0] for text in entry.variant.options}
     if entry.optimizer is not None and entry.optimizer.own_rate:
         fixed.add("optimizer.lr")
@@ -88,15 +88,15 @@ def trial(entry: Entry, point: Mapping[str, float]) -> tuple[Entry, dict[str, fl
 
 
 def tune(plan: Plan, trials: int, setting: Setting) -> tuple[Plan, dict[str, Any]]:
-    """Make the trials of every cell on every recipe and return the plan with the best options, and what it cost.
+    """Make the trials of every cell on every recipe, and return the plan with the best options, and the cost.
 
-    All trials have one seed that the comparison does not have. The best trial is the one that reaches the target in the
-    fewest steps on validation; when none does, the one with the best metric.
+    All trials use one seed that is not in the comparison. The best trial is the one that reaches the target in the
+    fewest steps on validation; if none does, the one with the best metric.
 
     Args:
-        plan: what is compared.
-        trials: of each cell, >= 1.
-        setting: where and how.
+        plan: the plan of the comparison.
+        trials: trials per cell, >= 1.
+        setting: see `Setting`.
 
     Raises:
         RecipeError: A recipe has no validation set: the test set must not choose.
@@ -115,7 +115,7 @@ def tune(plan: Plan, trials: int, setting: Setting) -> tuple[Plan, dict[str, Any
         tables[comparison.name] = table
         for number, row in enumerate(table):
             groups.append([run_spec(comparison.name, entry, seed, f"trial{number}") for entry, _ in row])
-    results = execute(f"tuning, {trials} trials a cell", groups, setting)
+    results = execute(f"tuning, {trials} trials per cell", groups, setting)
     rows = []
     for comparison in plan.comparisons:
         chosen, told = _winners(comparison, tables[comparison.name], seed, results)
@@ -158,9 +158,9 @@ def _winners(
 
 
 def best_trial(outcomes: Sequence[Mapping[str, Any]]) -> int | None:
-    """Return the number of the best trial: fewest steps to the target, then the best metric; None when all failed.
+    """Return the index of the best trial: fewest steps to the target, then the best metric; None if all failed.
 
-    Steps and not seconds, so that the choice is the same on a busy machine. The first of equals wins.
+    Steps, not seconds, so that the choice is the same on a busy machine. Of equal ones the first wins.
     """
     best: int | None = None
     for number, outcome in enumerate(outcomes):

@@ -1,4 +1,4 @@
-"""Runs in separate processes: several at a time, and one alone to measure its memory."""
+"""Runs in separate processes: several at a time, or one alone to measure its memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from momentum_cli.progress import NO_PROGRESS, RunState
 from momentum_cli.reading import read_text
 from momentum_cli.recipe.building import load_data
 
-# fork would copy a process with threads in it, whose locks nobody opens again
+# fork would copy a process with threads, whose locks would never be released
 _SPAWN = multiprocessing.get_context("spawn")
 _MEMORY_STEPS = 2
 
@@ -50,7 +50,7 @@ class _Worker:
 
 
 def threads_of(jobs: int) -> int:
-    """Return the threads of each of `jobs` processes: the cores are shared out."""
+    """Return the threads of each of `jobs` processes, which share the cores equally."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // jobs)
 
@@ -68,12 +68,12 @@ def work_in_processes(
 ) -> list[tuple[str, dict[str, Any]]]:
     """Make runs in processes, `jobs` at a time; process i uses GPU i modulo their number.
 
-    A process that dies is the miss of its run.
+    If a process dies, its run is a miss.
 
     Args:
-        runs: in the order in which they are begun.
-        folder: their folders are in it.
-        stopped: asked often; True ends the runs, which save themselves.
+        runs: in the order in which they are started.
+        folder: parent of their folders.
+        stopped: called often; True ends the runs, which save themselves.
 
     Returns:
         (id, result) of every run that is over.
@@ -115,8 +115,8 @@ def work_in_processes(
 def measure_memory(runs: Sequence[RunSpec], data_dir: Path | None, accelerator: str) -> list[int | None]:
     """Return for each run the peak memory in bytes of a process that trains and evaluates it alone, for a few steps.
 
-    On the CPU resident memory (Python, torch and the data in it), on CUDA what torch allocated on the device; None when
-    it could not be measured. As many processes as there are cores work at a time: memory does not mind.
+    On the CPU it is resident memory, including Python, torch and the data; on CUDA the memory that torch allocated on
+    the device; None if it could not be measured. One process per core runs at a time, which does not affect memory.
     """
     values: list[int | None] = []
     size = min(threads_of(1), 4)
@@ -142,13 +142,13 @@ def measure_memory(runs: Sequence[RunSpec], data_dir: Path | None, accelerator: 
                 receiving.close()
         finally:
             for process, _ in started:
-                process.kill()  # it has nothing to save; one that is over does not mind
+                process.kill()  # it has nothing to save; for a finished one this does nothing
                 process.join()
     return values
 
 
 def _start(process: SpawnProcess) -> None:
-    """Start a process that Ctrl-C does not reach: the terminal sends it to all, and this one decides."""
+    """Start a process that ignores Ctrl-C: the terminal sends it to all, and this process decides."""
     if not hasattr(signal, "pthread_sigmask"):  # not on this system
         process.start()
         return
@@ -162,7 +162,7 @@ def _start(process: SpawnProcess) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it dies; what it writes is whole at any moment."""
+    """End this process when its parent dies; its files are complete at any moment."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
@@ -177,20 +177,20 @@ def _worker(run: RunSpec, folder: Path, slot: int, options: _Options) -> _Worker
     receiving, sending = _SPAWN.Pipe(duplex=False)
     process = _SPAWN.Process(target=_train, args=(run, folder / run.id, slot, sending, options), daemon=True)
     _start(process)
-    # This end is the process's alone: its death is seen as the end of the stream.
+    # Only the process has this end, so its death ends the stream.
     sending.close()
     return _Worker(process, receiving, run, slot)
 
 
 def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, options: _Options) -> None:
-    """Make one run; the body of a process."""
+    """Make one run: the main function of a process."""
     if options.keep_memory:
         allocator.keep_memory()
     import torch
 
     from momentum_cli.training.launch import determinism, launch, memory_bytes, signals
 
-    # A parent that was killed starts this run again; two processes must not write into one folder.
+    # After a kill the benchmark starts this run again, and two processes must not write into one folder.
     _end_with_parent()
     _choose_gpu(slot)
     torch.set_num_threads(options.threads)
@@ -232,7 +232,7 @@ def _measure(
     connection: Connection,
     plugins: tuple[str, ...],
 ) -> None:
-    """Train and evaluate a little and send the peak memory; the body of a process."""
+    """Train and evaluate briefly and send the peak memory: the main function of a process."""
     if keep_memory:
         allocator.keep_memory()
     from momentum_cli.training.launch import launch, memory_bytes
@@ -254,7 +254,7 @@ def _measure(
 
 
 def _choose_gpu(slot: int) -> None:
-    """Show this process one GPU, before CUDA is first used in it."""
+    """Make one GPU visible to this process, before it first uses CUDA."""
     import torch
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,1 +1,1 @@
-"""The time of a layer's step, as a ratio to torch's."""
+"""Step times of layers, as ratios to torch's."""

@@ -1,7 +1,7 @@
-"""A contender in a process of its own, which takes its turn when it is told to.
+"""A contender in its own process, which takes a turn on request.
 
-What differs between two processes, such as an allocator that keeps its memory and one that does not, can be compared in
-one interleaved run all the same: one works while the other waits.
+Differences between processes, such as an allocator that keeps its memory and one that does not, can thus be compared in
+one interleaved run: one process works while the other waits.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from momentum_cli.errors import RunError
 
 
 class Apart:
-    """A process that `serve` turns in; a context manager.
+    """A process that runs `serve`; a context manager.
 
     Args:
-        arguments: Of the interpreter of this process, such as ``["-m", "package.module", "option"]``.
+        arguments: Arguments of the Python interpreter, such as ``["-m", "package.module", "option"]``.
         environment: Variables that differ from those of this process; None removes one.
 
     Raises:
@@ -45,7 +45,7 @@ class Apart:
         self._answer()
 
     def turn(self) -> float:
-        """Let the process take a turn; return the seconds that it says."""
+        """Let the process take a turn, and return the seconds that it reports."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -74,10 +74,10 @@ class Apart:
 
 
 def serve(turn: Callable[[], float]) -> None:
-    """Take a turn for each line of the input until it ends, and print what the turn returns.
+    """Take a turn for each line of standard input until it ends, and print the result.
 
     Args:
-        turn: Works, and returns its seconds.
+        turn: Takes a turn and returns its seconds.
     """
     sys.stdout.write("0\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`momentumrnn bench --speed`: what a pass through a cell costs, over shapes, as a ratio to torch's own layer."""
+"""`momentumrnn bench --speed`: the cost of a pass through a cell for several shapes, as a ratio to torch's layer."""
 
 from __future__ import annotations
 
@@ -42,16 +42,17 @@ def speed(
 ) -> dict[str, Any]:
     """Measure passes, write ``speed.json`` and ``speed.png``, and show the table.
 
-    Every cell is timed in turn with `torch.nn.LSTM` or `GRU` of the same shape and precision, in one run, after a
-    warm-up; a ratio is taken within each round. In a command torch is timed with its memory kept and as it comes.
+    Every cell is timed alternately with `torch.nn.LSTM` or `GRU` of the same shape and precision, in one run, after a
+    warm-up; ratios are taken within each round. In a command torch is timed both with its memory kept and with glibc's
+    default allocator.
 
     Args:
         cells: names of cells with 1, 3 or 4 gates; None: those of `step_time.CELLS`.
         shapes: texts ``T,B,D,N`` (steps, sequences, input channels, hidden units); none: `SHAPES`.
-        backends: each is measured in a separate run; one that cannot serve a cell is reported and left out.
-        precisions: of `step_time.PRECISIONS`; in bf16 both sides run under autocast.
+        backends: each is measured in a separate run; one that cannot run a cell is reported and skipped.
+        precisions: names from `step_time.PRECISIONS`; in bf16 both sides run under autocast.
         rounds: repeats, >= 20.
-        memory: also measure by how much a training step raises the memory of a fresh process.
+        memory: also measure the growth of a new process's memory by a training step.
         out: folder; None: a new ``runs/speed-NNN``.
         overwrite: replace an earlier measurement in `out`.
         ui: where progress and the table are shown.
@@ -60,8 +61,8 @@ def speed(
         The content of ``speed.json``.
 
     Raises:
-        RecipeError: A cell, shape, backend or number is not allowed, or `out` holds something else.
-        RunError: No backend served any cell.
+        RecipeError: A cell, shape, backend or number is invalid, or `out` holds something else.
+        RunError: No backend can run any of the cells.
     """
     from momentum_cli.kernels import BACKENDS
 
@@ -88,7 +89,7 @@ def speed(
                 words = f"T={shape.steps} B={shape.batch} D={shape.inputs} N={shape.hidden}, {_PASS_NAMES[work]}"
                 for precision in precisions:
                     shown.note(f"measuring {', '.join(served)}: {words}, {precision}, {backend}")
-                    # The plain loop takes up to a minute a pass at these lengths; it is no rival of a kernel.
+                    # The plain loop takes up to a minute per pass at these lengths, so it is not timed.
                     found = step_time.measure(
                         *(shape, served, work),
                         rounds=rounds,
@@ -98,10 +99,10 @@ def speed(
                     )
                     rows += [_row(result, backend, memory) for result in found]
     if not rows:
-        raise RunError(f"no backend serves any of the cells: {'; '.join(dict.fromkeys(left_out))}")
+        raise RunError(f"no backend can run any of the cells: {'; '.join(dict.fromkeys(left_out))}")
     content = {
         "format": "momentumrnn speed",
-        "format_version": 2,  # 1: torch as it comes only, in float32 only
+        "format_version": 2,  # 1: only torch with the default allocator, in float32
         "folder": str(folder),
         "rounds": rounds,
         "measurements": rows,
@@ -163,7 +164,7 @@ def _row(result: StepTime, backend: str, memory: bool) -> dict[str, Any]:
 
 
 def _serves(cell: str, shape: Shape, backend: str, left_out: list[str]) -> bool:
-    """Return whether a backend can serve a cell, found out by asking it to."""
+    """Return True if a backend can run a cell, by trying it."""
     import torch
 
     try:

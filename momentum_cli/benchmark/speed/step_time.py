@@ -1,10 +1,11 @@
 """Time of one training step or inference pass of a layer, as a ratio to torch's own layer in the same interleaved run.
 
-A round times every contender once, in an order that rotates from round to round, and a ratio is taken within a round:
-other work of the machine in a round slows both sides. Reported are the median and the interquartile range over rounds.
+A round times every contender once, in an order that rotates from round to round, and ratios are taken within a round,
+because other work of the machine then slows both sides. Reported are the median and the interquartile range over
+rounds.
 
 In a process that keeps its memory, as commands of this package do (`momentum_cli.allocator`), torch's layer is timed
-there and as torch comes, in a process of its own whose allocator is untouched. In bfloat16 all run under autocast.
+both there and in its own process with the default allocator. In bfloat16 all run under autocast.
 
 Axes: T time, B batch, D input, N hidden.
 """
@@ -37,7 +38,7 @@ from momentum_cli.machine import cpu_name, forget_peak, peak_resident_bytes, res
 
 Pass = Literal["forward", "training"]
 Precision = Literal["fp32", "bf16"]
-_MODULE = "momentum_cli.benchmark.speed.step_time"  # also where it is run as a program
+_MODULE = "momentum_cli.benchmark.speed.step_time"  # also if it is run as a program
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -72,9 +73,8 @@ class StepTime:
     """Measurements of one cell, shape and pass. Times in seconds; ratios above 1 mean that the cell is faster.
 
     ``torch_ratio`` is the time of torch's layer (`build_torch`) in the same process and precision over that of the
-    cell, with its lower and upper quartile; ``untouched_ratio`` the same of torch as it comes, None where the allocator
-    of this process is untouched too; ``loop_ratio`` that of the plain PyTorch loop of the same cell, None when it was
-    not timed.
+    cell, with its lower and upper quartile; ``untouched_ratio`` the same for torch with the default allocator, None if
+    this process uses it too; ``loop_ratio`` that of the plain PyTorch loop of the same cell, None if it was not timed.
     """
 
     cell: str
@@ -113,13 +113,13 @@ def build_torch(cell: str, shape: Shape, device: str = "cpu") -> nn.RNNBase:
     """Return torch's layer with as many gates as a cell: LSTM for 4, GRU for 3, RNN for 1.
 
     Raises:
-        KeyError: There is none.
+        KeyError: torch has no such layer.
     """
     return TORCH_LAYERS[gates(cell)](shape.inputs, shape.hidden, device=device)
 
 
 def step(layer: nn.Module, x: torch.Tensor, cotangent: torch.Tensor, work: Pass, precision: Precision = "fp32") -> None:
-    """Run the layer once, in bf16 under autocast; for training also the gradients of its parameters."""
+    """Run the layer once, in bf16 under autocast; for training also compute the gradients of its parameters."""
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
         if work == "forward":
             with torch.inference_mode():
@@ -147,18 +147,18 @@ def measure(
         shape: Sizes, each >= 1.
         cells: Names of cells with 1, 3 or 4 gates.
         work: ``"forward"`` in inference mode, or ``"training"``: forward and backward.
-        rounds: Times of each contender, >= 1.
-        loop_rounds: Times of the plain loop, which is slow; 0 leaves it out.
-        backend: Of the cells.
-        device: ``"cpu"``, or ``"cuda"``, which is waited for before and after each step.
+        rounds: Measurements of each contender, >= 1.
+        loop_rounds: Measurements of the plain loop, which is slow; 0 omits it.
+        backend: Backend of the cells.
+        device: ``"cpu"``, or ``"cuda"``, synchronised before and after each step.
         precision: ``"fp32"``, or ``"bf16"`` under autocast, of all contenders.
         clock: Key of `CLOCKS`; ``"cpu"`` is processor time, for one thread.
 
     Returns:
-        One `StepTime` a cell.
+        One `StepTime` per cell.
 
     Raises:
-        KeyError: A cell has no layer in torch to be compared with.
+        KeyError: torch has no layer to compare a cell with.
     """
     torch.manual_seed(0)
     x, cotangent = _tensors(shape, device)
@@ -166,7 +166,7 @@ def measure(
     rivals = {cell: f"torch with {gates(cell)} gates" for cell in cells}
     layers |= {rivals[cell]: build_torch(cell, shape, device) for cell in cells}
     loops: dict[str, nn.Module] = {f"loop {cell}": build(cell, shape, "reference", device) for cell in cells}
-    # As torch comes it is measured apart, where an allocator has been changed at all.
+    # torch with the default allocator is measured in another process, if this one has changed its allocator.
     untouched = {f"untouched {rivals[cell]}": cell for cell in cells if device == "cpu" and allocator.kept()}
     seconds: dict[str, list[float]] = {name: [] for name in (*layers, *untouched, *loops)}
     for layer in layers.values():  # warm up: code, allocator, threads; Triton compiles here
@@ -232,7 +232,7 @@ def _timed(
 def _untouched_torch(
     cell: str, shape: Shape, work: Pass, precision: Precision, clock: str
 ) -> AbstractContextManager[Apart]:
-    """Start a process with torch's layer for a cell on as many threads as here, and an allocator as it comes."""
+    """Start a process with torch's layer for a cell, as many threads as here, and the default allocator."""
     arguments = ["-m", _MODULE, "turns", cell, work, precision, clock, *map(str, shape)]
     kept = {name: None for name in os.environ if name.startswith("MALLOC_")}
     return Apart(arguments, {**kept, "OMP_NUM_THREADS": str(torch.get_num_threads()), allocator.SETTING: "0"})
@@ -242,7 +242,7 @@ def _serve_torch(cell: str, work: Pass, precision: Precision, clock: str, shape:
     torch.manual_seed(0)
     x, cotangent = _tensors(shape, "cpu")
     layer = build_torch(cell, shape)
-    for _ in range(2):  # glibc chooses the size above which it maps a block by the blocks that were freed
+    for _ in range(2):  # glibc adapts its threshold for mapping blocks to the blocks freed before
         step(layer, x, cotangent, work, precision)
     serve(lambda: _timed(layer, x, cotangent, work, precision, clock))
 
@@ -254,7 +254,7 @@ def _tensors(shape: Shape, device: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _wait(device: str) -> None:
-    """Wait until a CUDA device has done what it was given; the CPU always has."""
+    """Wait for the work of a CUDA device; on the CPU do nothing."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -262,7 +262,7 @@ def _wait(device: str) -> None:
 def floating_point_operations(cell: str, shape: Shape, work: Pass) -> float:
     """Return the operations of the matrix products: ``2 T B G (N + D)`` forward, and twice that backward.
 
-    The input is not asked for its gradient, so backward leaves out ``2 T B G D`` of it.
+    The input needs no gradient, so the backward pass omits ``2 T B G D`` of them.
     """
     steps, batch, inputs, hidden = shape
     columns = gates(cell) * hidden
@@ -271,7 +271,7 @@ def floating_point_operations(cell: str, shape: Shape, work: Pass) -> float:
 
 
 def machine_gflops(seconds: float = 1.0, device: str = "cpu") -> float:
-    """Return the best rate of a float32 matrix product of torch on the threads in use, the roof of the comparison."""
+    """Return the highest rate of torch's float32 matrix product on the threads in use, an upper bound for layers."""
     size = 8192 if torch.device(device).type == "cuda" else 1024
     a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
     torch.mm(a, b)
@@ -288,16 +288,16 @@ def machine_gflops(seconds: float = 1.0, device: str = "cpu") -> float:
 def peak_bytes(
     cell: str, shape: Shape, work: Pass, *, native: bool = False, backend: str = "auto", device: str = "cpu"
 ) -> int | None:
-    """Return the rise of the peak memory in one step, or None where the system does not report it.
+    """Return the growth of the peak memory in one step, or None if the system does not report it.
 
-    On the CPU that of a fresh process, which Linux reports; on CUDA that of the tensors that torch allocates.
+    On the CPU that of a new process, which Linux reports; on CUDA that of the tensors that torch allocates.
 
     Args:
         cell: As in `measure`.
         shape: Sizes.
         work: As in `measure`.
-        native: Ask for torch's layer instead of the cell.
-        backend: Of the cell.
+        native: Measure torch's layer instead of the cell.
+        backend: Backend of the cell.
         device: As in `measure`.
     """
     side = "torch" if native else backend
@@ -311,7 +311,7 @@ def peak_bytes(
 def _cuda_peak(cell: str, work: Pass, which: str, shape: Shape, device: str) -> int:
     layer = build_torch(cell, shape, device) if which == "torch" else build(cell, shape, which, device)
     x, cotangent = _tensors(shape, device)
-    step(layer, x, cotangent, work)  # libraries keep workspaces that are not the step's
+    step(layer, x, cotangent, work)  # libraries allocate workspaces once that do not belong to the step
     _wait(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
@@ -323,7 +323,7 @@ def _cuda_peak(cell: str, work: Pass, which: str, shape: Shape, device: str) -> 
 def _report_peak(cell: str, work: Pass, which: str, shape: Shape) -> int:
     layer = build_torch(cell, shape) if which == "torch" else build(cell, shape, which)
     x, cotangent = _tensors(shape, "cpu")
-    step(layer, x[:1, :1], cotangent[:1, :1], work)  # code and threads are not the step's
+    step(layer, x[:1, :1], cotangent[:1, :1], work)  # code and threads do not belong to the step
     before = resident_bytes() if forget_peak() else None
     if before is None:
         return 0
@@ -332,14 +332,14 @@ def _report_peak(cell: str, work: Pass, which: str, shape: Shape) -> int:
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """Return what a number depends on: processor, instruction set, threads, versions; with CUDA also the device."""
+    """Return the facts that a number depends on: processor, instruction set, threads, versions, the CUDA device."""
     cuda: dict[str, Any] = {}
     if torch.device(device).type == "cuda":
         cuda = {
             "device": torch.cuda.get_device_name(device),
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-            # Products of torch's own layer in TensorFloat-32; our kernels compute them in float32.
+            # torch's own layer uses TensorFloat-32 for products; our kernels use float32.
             "cudnn_tf32": torch.backends.cudnn.allow_tf32,
             "triton": triton.status()["triton"],
         }

@@ -70,7 +70,7 @@ def comparison_table(comparison: Mapping[str, Any], summary: Mapping[str, Any]) 
 
 
 def timed(summary: Mapping[str, Any], *texts: str) -> list[str]:
-    """Return the texts of columns of seconds: none for runs of several machines, which have no common second."""
+    """Return the texts of columns of seconds; none for runs on several machines, whose seconds are not comparable."""
     return [] if summary.get("earlier_machines") else list(texts)
 
 
@@ -96,7 +96,7 @@ def aggregate_table(summary: Mapping[str, Any]) -> Table | None:
 
 
 def tuning_table(summary: Mapping[str, Any]) -> Table | None:
-    """Return what tuning cost and chose, or None without tuning."""
+    """Return the table with the cost and the results of tuning, or None without tuning."""
     tuning = summary.get("tuning")
     if not tuning:
         return None
@@ -113,7 +113,7 @@ def tuning_table(summary: Mapping[str, Any]) -> Table | None:
 
 
 def remarks(summary: Mapping[str, Any]) -> list[str]:
-    """Return what a reader of the tables must know, most important first."""
+    """Return the remarks that a reader of the tables needs, the most important first."""
     lines = []
     count = len(summary["seeds"])
     if summary["anecdotal"]:
@@ -126,8 +126,8 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
         )
     if summary.get("jobs", 1) > 1:
         lines.append(
-            f"{summary['jobs']} processes at a time slowed each other down: steps are the scored clock, and seconds "
-            "and ms/step say little"
+            f"{summary['jobs']} processes at a time slowed each other down: steps are the scored clock; seconds and "
+            "ms/step mean little"
         )
     for comparison in summary["comparisons"]:
         if comparison["split"] == "test":
@@ -146,7 +146,7 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
             "that got slower in between spoils seconds, though not steps (--full trains all in turns)"
         )
     if not summary["full"] and any(comparison["target"] for comparison in summary["comparisons"]):
-        lines.append("runs stopped at the target: the best metric is the one at the target (--full trains on)")
+        lines.append("runs stopped at the target, so the best metric is that at the target (--full trains further)")
     return lines
 
 
@@ -179,7 +179,7 @@ def range_text(clock: Mapping[str, float], text: Any) -> str:
 
 
 def times_text(ratio: float) -> str:
-    """`1.31x`; a dash where both sides miss."""
+    """`1.31x`; a dash if both sides miss."""
     return NOTHING if math.isnan(ratio) else f"{INFINITY}×" if math.isinf(ratio) else f"{ratio:.2f}×"
 
 

@@ -31,7 +31,7 @@ def grid_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def grid_remarks(summary: Mapping[str, Any]) -> list[str]:
-    """Return what a reader of `grid_tables` has to know."""
+    """Return the remarks that a reader of `grid_tables` needs."""
     return [
         f"{comparison['name']}: the other tables show {grid['best']}, the best point of the grid, which was chosen by "
         "the same runs"
@@ -41,7 +41,7 @@ def grid_remarks(summary: Mapping[str, Any]) -> list[str]:
 
 
 def shape_of(grid: Mapping[str, Any]) -> tuple[str, list[str], str, list[str]]:
-    """Return the name and the values of the rows, then of the columns; one option alone is the columns."""
+    """Return the name and the values of the rows, then of the columns; a single option is the columns."""
     axes = [(axis["name"], [rate_text(value) for value in axis["values"]]) for axis in grid["axes"]]
     (rows, row_texts), (columns, column_texts) = axes if len(axes) == 2 else [("", [""]), *axes]
     return rows, row_texts, columns, column_texts

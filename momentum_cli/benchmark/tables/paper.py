@@ -12,7 +12,7 @@ from momentum_cli.wording import NOTHING
 def paper_table(comparison: Mapping[str, Any]) -> Table | None:
     """Return the table of our results and the published ones, one row per cell; None without published ones.
 
-    A number that is not published is a dash: neither a value after fewer epochs nor a deviation is made up.
+    An unpublished number is a dash; values after fewer epochs and deviations are not invented.
 
     Args:
         comparison: one of ``comparisons`` of bench.json.
@@ -41,7 +41,7 @@ def paper_table(comparison: Mapping[str, Any]) -> Table | None:
 
 
 def paper_remarks(summary: Mapping[str, Any]) -> list[str]:
-    """Return what a reader of `paper_table` has to know."""
+    """Return the remarks that a reader of `paper_table` needs."""
     lines = []
     for comparison in summary["comparisons"]:
         published = comparison.get("published")
@@ -52,7 +52,7 @@ def paper_remarks(summary: Mapping[str, Any]) -> list[str]:
         if theirs and ours != theirs:
             lines.append(
                 f"{comparison['name']}: published after {_epochs(theirs)}, ours after {_epochs(ours)}; "
-                "what they had after fewer is not published"
+                "their results after fewer epochs are not published"
             )
         if any(entry["split"] != comparison["split"] for entry in published.values()):
             lines.append(
@@ -71,7 +71,7 @@ def _published(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _length(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Length of our training, in steps when less than an epoch."""
+    """Return the length of our training, in steps if less than an epoch."""
     epochs = sorted({run["epochs"] for run in runs})
     if epochs and epochs[0] > 0:
         return _epochs(epochs)

@@ -48,7 +48,7 @@ def diagnostics_table(comparison: Mapping[str, Any]) -> Table | None:
 
 
 def rates_remarks(summary: Mapping[str, Any]) -> list[str]:
-    """Return what a reader of `rates_table` has to know."""
+    """Return the remarks that a reader of `rates_table` needs."""
     lines = []
     for comparison in summary["comparisons"]:
         arms = comparison.get("arms")

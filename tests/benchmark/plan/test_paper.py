@@ -160,7 +160,10 @@ def test_remarks_say_after_how_many_epochs(summary: dict[str, Any]) -> None:
     for run in comparison["runs"]:
         run["epochs"] = 3
     first, second = paper_remarks(summary)
-    assert first == "small: published after 150 epochs, ours after 3 epochs; what they had after fewer is not published"
+    assert (
+        first
+        == "small: published after 150 epochs, ours after 3 epochs; their results after fewer epochs are not published"
+    )
     assert "has no ±" in second
     for run in comparison["runs"]:
         run["epochs"] = 150

@@ -41,7 +41,7 @@ def test_cells(texts: list[str], expected: list[tuple[str, str, tuple[str, ...]]
         (["lsmt"], "did you mean 'lstm'"),
         (["lstm,lstm"], "is given twice"),
         (["momentum,momentum-lstm"], "is given twice"),
-        ([" , "], "no cell was named"),
+        ([" , "], "no cell given"),
         (["momentum=0.9"], "an option without a cell"),
         (["lstm,momentum=0.9"], "an option without a cell"),
         (["momentum:momentum"], "is not key=value"),

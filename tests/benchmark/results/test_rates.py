@@ -69,7 +69,7 @@ def test_external_optimizers_have_short_names_unless_we_have_one_of_that_name() 
     [
         (["ahb-sdg"], "did you mean 'ahb-sgd'"),
         (["sgd,sgd"], "is given twice"),
-        ([","], "no optimizer was named"),
+        ([","], "no optimizer given"),
         (["momentum=0.9"], "an option without an optimizer; write OPTIMIZER:momentum=0.9"),
         (["sgd:momentum"], "is not key=value"),
         (["sgd@a b"], "with a NAME of letters"),

@@ -164,7 +164,7 @@ def test_geometric_mean() -> None:
     assert geometric_mean([INF, 2.0]) == INF
     assert math.isnan(geometric_mean([INF, 0.0]))
     assert math.isnan(geometric_mean([math.nan, 1.0]))
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="values >= 0 only"):
         geometric_mean([-1.0])
 
 
