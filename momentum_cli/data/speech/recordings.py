@@ -74,8 +74,8 @@ def _one_channel(samples: np.ndarray, channel: Channel) -> np.ndarray:
     if channel == "mean":
         return np.asarray(samples.mean(1))
     if channel is None and count > 1:
-        remedy = f"set task.channel to mean, or to one of 1 to {count}"
-        raise RecordingError("channels", f"{refuse('the recording', Said(f'{count} channels'), 'have one', remedy)}")
+        remedy = f"set task.channel to mean or to a number from 1 to {count}"
+        raise RecordingError("channels", refuse("the recording", count, "have one channel", remedy))
     if channel is not None and channel > count:
         raise RecordingError("channels", refuse("task.channel", channel, f"be 'mean' or at most {count} here"))
     return np.asarray(samples[:, (channel or 1) - 1])

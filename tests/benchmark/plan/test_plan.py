@@ -95,15 +95,15 @@ def test_a_given_budget_replaces_the_recipes() -> None:
 
 def test_target_and_stopping() -> None:
     plan = make_plan([], target="0.8")
-    assert plan.comparisons[0].target == ("accuracy", 0.8)
+    assert plan.comparisons[0].goal(0) == ("accuracy", 0.8)
     assert plan.comparisons[0].recipe.train.stop_at_target
-    assert make_plan([], target="loss=0.3").comparisons[0].target == ("loss", 0.3)
+    assert make_plan([], target="loss=0.3").comparisons[0].goal(0) == ("loss", 0.3)
     assert not make_plan([], full=True).comparisons[0].recipe.train.stop_at_target
     without = make_plan([], overrides=["target=null"])
     assert without.comparisons[0].target is None
     assert not without.comparisons[0].recipe.train.stop_at_target
     # without a target in the recipe a bare number is one of the task's headline metric
-    assert make_plan([], overrides=["target=null"], target="0.7").comparisons[0].target == ("accuracy", 0.7)
+    assert make_plan([], overrides=["target=null"], target="0.7").comparisons[0].goal(0) == ("accuracy", 0.7)
     for wrong in ("much", "accuracy=", "=", "accuracy=high"):
         with pytest.raises(RecipeError, match="--target"):
             make_plan([], target=wrong)

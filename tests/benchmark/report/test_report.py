@@ -159,7 +159,7 @@ def test_what_is_not_there_is_told(bench_folder: Path, tmp_path: Path) -> None:
         report([tmp_path / "none"])
     with pytest.raises(DataError, match=r"neither bench.json nor result.json"):
         report([tmp_path])
-    with pytest.raises(DataError, match="named twice"):
+    with pytest.raises(DataError, match="given twice"):
         report([bench_folder, bench_folder], out=tmp_path / "x.html")
     with pytest.raises(RecipeError, match="name one or more"):
         report([])

@@ -354,7 +354,7 @@ def test_poisoned_padding_reaches_neither_loss_nor_metric_nor_gradient(output: s
             outputs = torch.where(after[..., None], torch.full_like(outputs, filled), outputs)
         objective.loss_sum(outputs, batch.targets).backward()
         gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-        return objective.totals(outputs.detach(), batch.targets).tolist(), gradients
+        return objective.totals(outputs.detach(), batch.targets).sum(0).tolist(), gradients
 
     (clean, clean_gradients), (dirty, dirty_gradients) = run(0.0), run(poison)
     assert clean == dirty

@@ -74,7 +74,7 @@ WHOLE = sphere(SAMPLES, 16000)
         (
             sphere(SAMPLES, 16000, channel_count=2, sample_count=len(SAMPLES) // 2),
             "channels",
-            "the recording must have one, got 2 channels; set task.channel to mean, or to one of 1 to 2",
+            "the recording must have one channel, got 2; set task.channel to mean or to a number from 1 to 2",
         ),
         (sphere(SAMPLES, 16000, sample_n_bytes=1), "coding", "sample_n_bytes .*must be 2, got '1'"),
         (sphere(SAMPLES, 16000, sample_byte_format="11"), "coding", "must be 01 or 10, got '11'"),

@@ -219,7 +219,7 @@ def test_the_normalisation_is_that_of_the_training_frames(folder: Path) -> None:
     np.testing.assert_allclose(batch.inputs[0], expected, atol=1e-4)
     # The metric is in dB² whatever the loss is in: predicting the mean of each bin has the variance in dB².
     objective = Objective.of(dataset)
-    found = objective.results(objective.totals(torch.zeros_like(batch.targets), batch.targets))
+    found = objective.results(objective.totals(torch.zeros_like(batch.targets), batch.targets).sum(0))
     assert found["mse"] == pytest.approx(np.square(frames[0][1:] - together.mean(0)).mean(), rel=1e-4)
     assert found["loss"] == pytest.approx(float(batch.targets.square().mean()), rel=1e-5)
 
@@ -269,7 +269,7 @@ def test_padding_reaches_neither_loss_nor_gradient_nor_metric(
             outputs = torch.where(after.unsqueeze(2), poison, outputs)
         loss = objective.loss_sum(outputs, batch.targets)
         loss.backward()
-        totals = objective.totals(outputs.detach(), batch.targets)
+        totals = objective.totals(outputs.detach(), batch.targets).sum(0)
         return loss.detach(), totals, [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
     rows = [0, 1, 2, 3, 4]
@@ -424,7 +424,10 @@ def test_nothing_is_kept_of_a_folder_with_a_problem(folder: Path, cache: Path) -
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{folder}: 2 problems"
     assert lines[1].startswith("0_ann_1.wav: cut short")
-    assert lines[2] == "0_bob_1.wav: must have 1 channel, got 2; mix it down first"
+    assert (
+        lines[2]
+        == "0_bob_1.wav: the recording must have one channel, got 2; set task.channel to mean or to a number from 1 to 2"
+    )
     assert not list(cache.iterdir())
 
 
