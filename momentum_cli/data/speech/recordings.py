@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from momentum_cli.errors import DataError
-from momentum_cli.messages import Said, refuse
+from momentum_cli.messages import refuse
 from momentum_cli.reading import check_regular
 
 ENDINGS = (".wav", ".flac", ".sph")

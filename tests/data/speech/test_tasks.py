@@ -424,10 +424,7 @@ def test_nothing_is_kept_of_a_folder_with_a_problem(folder: Path, cache: Path) -
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{folder}: 2 problems"
     assert lines[1].startswith("0_ann_1.wav: cut short")
-    assert (
-        lines[2]
-        == "0_bob_1.wav: the recording must have one channel, got 2; set task.channel to mean or to a number from 1 to 2"
-    )
+    assert lines[2].startswith("0_bob_1.wav: the recording must have one channel, got 2; set task.channel to mean")
     assert not list(cache.iterdir())
 
 
