@@ -49,6 +49,9 @@ class AHBAdam(MultiTensorOptimizer):
     Raises:
         ValueError: An option is outside its range.
 
+    A tensor whose gradient has a NaN or an infinity is left out of the global norms: its own values become NaN, as with
+    torch's optimizers, and the others make the step that they would make without it.
+
     r is computed from raw gradients and the actual change by Adam's step, as in the paper. A parameter whose first
     gradient comes after other steps starts with averages as if all its gradients so far had equalled it.
 

@@ -40,6 +40,9 @@ class AHBSGD(MultiTensorOptimizer):
     Raises:
         ValueError: An option is outside its range.
 
+    A tensor whose gradient has a NaN or an infinity is left out of the global norms: its own values become NaN, as with
+    torch's optimizers, and the others make the step that they would make without it.
+
     ‖x_k - x_{k-1}‖ is the length of the step itself; other changes of the parameters between steps do not count. If x
     did not move (the first step, or lr = 0), β is 0. If parameter groups have different rates, the curvature
     ‖Δg‖ / ‖Δx‖ is shared and γ is the group's.

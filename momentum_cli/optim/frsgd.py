@@ -36,6 +36,9 @@ class FRSGD(MultiTensorOptimizer):
     Raises:
         ValueError: An option is outside its range.
 
+    A tensor whose gradient has a NaN or an infinity is left out of the global norms: its own values become NaN, as with
+    torch's optimizers, and the others make the step that they would make without it.
+
     Our choices where the paper is silent: momentum as a buffer of gradients, as in `torch.optim.SGD` (with a
     constant rate the same as b (x_k - x_{k-1})); norms over the whole gradient unless ``scope="tensor"``; b = 0 after a
     gradient of 0.

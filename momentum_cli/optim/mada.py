@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.optim import moments
-from momentum_cli.optim.multi_tensor import average_, descend_, norms, remaining, total_norm
+from momentum_cli.optim.multi_tensor import average_, descend_, norms, remaining
 from momentum_cli.optim.optimizer import Block, Group, MultiTensorOptimizer, Params, Work, require, shared_scalar
 from momentum_cli.optim.options import DecayOptions
 
@@ -60,6 +60,9 @@ class MADA(MultiTensorOptimizer):
     group; β1 and β2 stay fixed; Lion's two decays are one; derivatives take the moments before the step as constants,
     bound the slope of the root by 1 / (2 (sqrt V + eps)), and are divided by their norms, so that hyper_lr does not
     depend on the size of the model or of its gradients.
+
+    A tensor whose gradient, or derivative, has a NaN or an infinity is left out of the cosines: its own values become
+    NaN, as with torch's optimizers, and those of the others stay what they would be without it.
 
     Reference: Ozkara, Karakus, Raman, Hong, Sabach, Kveton, Cevher, "MADA: Meta-Adaptive Optimizers through
     hyper-gradient Descent", arXiv 2401.08893.
@@ -137,15 +140,21 @@ class MADA(MultiTensorOptimizer):
 
 def _learn(blocks: list[Block], point: dict[str, Tensor], hyper_lr: float) -> None:
     """Move each coefficient by the cosine between this gradient and the derivative of the last step by it."""
-    length = total_norm([norm for block in blocks for norm in norms(block.grads)])
     for name, value in point.items():
         slopes = [block.state(f"slope_{name}") for block in blocks]
-        products = [
-            torch.stack([product.sum(dtype=value.dtype) for product in torch._foreach_mul(block.grads, of_block)]).sum()
-            for block, of_block in zip(blocks, slopes, strict=True)
-        ]
-        gain = torch.stack([product.to(value.device) for product in products]).sum()
-        scale = length.to(value) * total_norm([norm for of_block in slopes for norm in norms(of_block)]).to(value)
+        lengths = torch.stack([norm.to(value) for block in blocks for norm in norms(block.grads)])
+        steepness = torch.stack([norm.to(value) for of_block in slopes for norm in norms(of_block)])
+        products = torch.stack(
+            [
+                product.sum(dtype=value.dtype).to(value.device)
+                for block, of_block in zip(blocks, slopes, strict=True)
+                for product in torch._foreach_mul(block.grads, of_block)
+            ]
+        )
+        usable = products.isfinite() & lengths.isfinite() & steepness.isfinite()
+        gain = torch.where(usable, products, 0.0).sum()
+        lengths, steepness = torch.where(usable, lengths, 0.0), torch.where(usable, steepness, 0.0)
+        scale = torch.linalg.vector_norm(lengths) * torch.linalg.vector_norm(steepness)
         cosine = torch.where(scale > 0, gain / scale, torch.zeros_like(gain))
         value.add_(cosine, alpha=hyper_lr).clamp_(0, 1)
 

@@ -94,6 +94,8 @@ def norms(tensors: list[Tensor]) -> list[Tensor]:
 def total_norm(parts: Sequence[Tensor]) -> Tensor:
     """Return the Euclidean norm of several norms, on the device and in the widest dtype among them.
 
+    A norm that is not finite is left out, so that a bad gradient of one tensor does not reach all others.
+
     Args:
         parts: 0-d tensors, at least one.
 
@@ -104,7 +106,8 @@ def total_norm(parts: Sequence[Tensor]) -> Tensor:
     wide = torch.float64 if torch.float64 in dtypes else torch.float32
     if len(dtypes) > 1 or any(part.device != device for part in parts):
         parts = [part.to(device, wide) for part in parts]
-    total: Tensor = torch.linalg.vector_norm(torch.stack(list(parts)))
+    stacked = torch.stack(list(parts))
+    total: Tensor = torch.linalg.vector_norm(torch.where(stacked.isfinite(), stacked, 0.0))
     return total
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from momentum_cli.messages import refuse
 from momentum_cli.optim.optimizer import Params, require
 
 
@@ -70,15 +71,25 @@ class SGD(torch.optim.SGD):
             differentiable=differentiable,
             fused=fused,
         )
-        for group in self.param_groups:
+        for group in (*self.param_groups, self.defaults):
             group.setdefault("momentum_scale", momentum_scale if momentum == "scaled" else None)
-        self.defaults["momentum_scale"] = momentum_scale if momentum == "scaled" else None
+            group.setdefault("last_momentum", first)
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Make one step, see `torch.optim.SGD.step`; scaled momenta follow the rates of their groups first."""
+        """Make one step, see `torch.optim.SGD.step`; scaled momenta follow the rates of their groups first.
+
+        Raises:
+            ValueError: Something else has set a scaled momentum.
+        """
         for group in self.param_groups:
             if group["momentum_scale"] is not None:
+                # A checkpoint of an earlier version has no last momentum.
+                if group["momentum"] != group.get("last_momentum", group["momentum"]):
+                    must = "be left alone, because momentum='scaled' takes it from the learning rate"
+                    remedy = "give the schedule cycle_momentum=False, or the optimizer a number as momentum"
+                    raise ValueError(refuse("momentum", group["momentum"], must, remedy))
                 group["momentum"] = scaled_momentum(float(group["lr"]), group["momentum_scale"])
+                group["last_momentum"] = group["momentum"]
         return super().step(closure)
 
 
