@@ -109,6 +109,10 @@ def predict(
     ] = None,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Samples at a time.")] = 256,
     top: Annotated[int, typer.Option(metavar="N", min=1, help="Classes to list for each sample.")] = 3,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the first forecasts into this png, svg or pdf.", show_default=False),
+    ] = None,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
 ) -> None:
@@ -120,7 +124,9 @@ def predict(
 
     # Predictions go to standard output, everything else to standard error.
     with make_ui(True, quiet, no_progress) as ui:
-        engine_predict(model, inputs, format=format.value, out=out, batch_size=batch_size, top=top, ui=ui)
+        engine_predict(
+            model, inputs, format=format.value, out=out, batch_size=batch_size, top=top, picture=picture, ui=ui
+        )
 
 
 def generate(

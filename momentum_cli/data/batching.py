@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -92,6 +92,10 @@ class Separate(Protocol):
 
     def __len__(self) -> int:
         """Return n, the number of sequences."""
+
+    def place(self, index: int) -> dict[str, Any]:
+        """Return where a sequence is from, for people: its number in the split, and what is known besides."""
+        return {"number": index}
 
     @property
     def carried(self) -> bool:

@@ -85,6 +85,9 @@ class Sequences(Protocol):
     def batch(self, index: Tensor) -> Batch:
         """Return the sequences `index`, (B,) int64 in [0, n), padded to the longest of them."""
 
+    def place(self, index: int) -> dict[str, Any]:
+        """Return where a sequence is from, for people: its ``number`` in the split, and what is known besides."""
+
     def to(self, device: torch.device | str) -> Sequences:
         """Return the split with batches on `device`."""
 

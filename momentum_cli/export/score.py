@@ -34,7 +34,7 @@ def score(
             carries state. Without it each window of a text starts without context.
     """
 
-    def answer(batch: Batch, state: Any) -> tuple[Tensor, Any]:
+    def answer(batch: Batch, index: Tensor, state: Any) -> tuple[Tensor, Any]:
         if step is not None and split.carried:
             return step(batch.inputs, state)
         return call(batch.inputs, batch.lengths), None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from momentum_cli.data import Batch, Dataset, Sequences
+from momentum_cli.data import Batch, Dataset, Naive, Sequences
 from momentum_cli.errors import DataError, MomentumError, RecipeError
+from momentum_cli.inference.by_target import ByTarget
+from momentum_cli.inference.closer import WORST, Looked, draw, worst_rows
 from momentum_cli.inference.opened import Subject, open_subject
 from momentum_cli.messages import refuse
 from momentum_cli.pictures.confusion import confusion
@@ -51,7 +54,9 @@ def evaluate(
     Returns:
         ``metrics``; ``intervals``, in which each metric lies in 95 % of bootstrap resamples, None for a text;
         ``baselines``, name and metrics of the naive predictors, the best one first; ``classes`` (one row per class:
-        label, support, precision, recall, f1; None without classes), ``confusion`` (rows are true classes),
+        label, support, precision, recall, f1; None without classes), ``confusion`` (rows are true classes), ``targets``
+        (errors of each value, and step by step, in the units of the data; None without values of whole sequences),
+        ``worst`` (the sequences with the largest loss; [] for a text),
         ``samples``, ``seconds``, ``samples_per_second``, ``checkpoint``, ``step``, ``split``, ``cell``, ``task``,
         ``device``, ``backend``.
 
@@ -80,14 +85,18 @@ def evaluate(
             "--stateful, or evaluate the checkpoint"
         )
     matrix = torch.zeros(dataset.output_size, dataset.output_size, dtype=torch.int64)
+    with_values = objective.loss != "cross_entropy" and objective.output == "last"
+    by_target = ByTarget(dataset)
 
-    def answer(batch: Batch, state: Any) -> tuple[Tensor, Any]:
+    def answer(batch: Batch, index: Tensor, state: Any) -> tuple[Tensor, Any]:
         nonlocal matrix
         if data.carried and subject.advance is not None:
             return subject.advance(batch.inputs, state)
         outputs = subject.call(batch.inputs, batch.lengths)
         if with_classes:
             matrix += _confusion(outputs.argmax(1), batch.targets, dataset.output_size)
+        if with_values:
+            by_target.add(outputs, batch.targets)
         return outputs, None
 
     _warm_up(subject, data, size)
@@ -98,6 +107,12 @@ def evaluate(
     # Reading the totals waits for the device.
     metrics = found.metrics()
     seconds = time.perf_counter() - start
+    naive = baselines(dataset, data, size, device)
+    best = next((one for one in dataset.naive if naive and one.name == naive[0]["name"]), None)
+    looked = Looked(subject.call, dataset, data, split, best)
+    if with_values:
+        looked = replace(looked, rows=by_target.rows(), naive_rows=_naive_rows(best, dataset, data, size))
+    worst = [] if data.carried else worst_rows(looked, found.worst(WORST, dataset.neighbours))
     labels = list(dataset.labels) if dataset.labels else [str(k) for k in range(dataset.output_size)]
     result = {
         "run": str(run),
@@ -110,7 +125,9 @@ def evaluate(
         "metrics": metrics,
         **metrics,
         "intervals": None if data.carried else found.intervals(dataset.neighbours),
-        "baselines": baselines(dataset, data, size, device),
+        "baselines": naive,
+        "targets": _beside(looked) if with_values else None,
+        "worst": worst,
         "seconds": seconds,
         "samples_per_second": len(data) / seconds,
         "device": str(device),
@@ -121,12 +138,42 @@ def evaluate(
     folder = out or (run if is_run_folder(run) else None)
     if folder is not None:
         write_json(folder / f"eval-{split}.json", result)
-        if with_classes:
-            try:
+        try:
+            if with_classes:
                 confusion(matrix.tolist(), labels, folder / f"confusion-{split}.png")
-            except MomentumError as error:
-                shown.note(f"no picture of the confusions: {error}", "warning")
+            if worst:
+                draw(looked, worst, folder)
+        except MomentumError as error:
+            shown.note(f"a picture is missing: {error}", "warning")
     return result
+
+
+def _naive_rows(naive: Naive | None, dataset: Dataset, data: Sequences, size: int) -> list[dict[str, Any]]:
+    """Return the errors of a naive predictor target by target; [] without one."""
+    if naive is None:
+        return []
+    found = ByTarget(dataset)
+    for group in data.evaluation_groups(size):
+        batch = data.batch(group)
+        found.add(naive.outputs(data, group, batch), batch.targets)
+    return found.rows()
+
+
+def _beside(looked: Looked) -> list[dict[str, Any]]:
+    """Return the errors target by target with those of the naive predictor, as ``naive_mae`` and ``naive_rmse``."""
+
+    def joined(row: dict[str, Any], naive: dict[str, Any] | None) -> dict[str, Any]:
+        found = dict(row)
+        if naive is not None:
+            found |= {f"naive_{name}": naive[name] for name in ("mae", "rmse")}
+        if "steps" in row:
+            theirs = [None] * len(row["steps"]) if naive is None else naive["steps"]
+            found["steps"] = [joined(*pair) for pair in zip(row["steps"], theirs, strict=True)]
+        return found
+
+    if not looked.naive_rows:
+        return [joined(row, None) for row in looked.rows]
+    return [joined(*pair) for pair in zip(looked.rows, looked.naive_rows, strict=True)]
 
 
 def class_table(matrix: Tensor, labels: list[str]) -> list[dict[str, Any]]:

@@ -80,7 +80,7 @@ def describe_data(
         batch = dataset.train.batch(torch.arange(count))
         titles = [_title(batch.targets[row], dataset) for row in range(count)]
         lengths = [batch.inputs.shape[1]] * count if batch.lengths is None else batch.lengths.tolist()
-        restore, names = _units(dataset)
+        restore, names = in_units(dataset)
         shown = [restore(batch.inputs[row, :length].double().numpy()) for row, length in enumerate(lengths)]
         samples(shown, titles, picture, names)
     return result
@@ -130,7 +130,7 @@ def _split(split: Sequences, dataset: Dataset) -> dict[str, Any]:
     return result
 
 
-def _units(dataset: Dataset) -> tuple[Callable[[Any], Any], list[str]]:
+def in_units(dataset: Dataset) -> tuple[Callable[[Any], Any], list[str]]:
     """Return the conversion of channels to the units of the file, and their names if each is a feature."""
     scaling = dataset.preprocessing.get("scaling") if dataset.preprocessing.get("kind") == "files" else None
     if scaling is None:

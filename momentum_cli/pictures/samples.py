@@ -15,7 +15,9 @@ MOST_LINES = 8
 _APART = 10
 
 
-def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path, names: Sequence[str] = ()) -> None:
+def samples(
+    sequences: Sequence[Any], titles: Sequence[str], path: Path, names: Sequence[str] = (), *, images: bool = False
+) -> None:
     """Draw some sequences: channels as lines with a legend, many channels as an image.
 
     Args:
@@ -23,6 +25,7 @@ def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path, names: 
         titles: Above each, such as its class.
         path: the picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
         names: Names of the D channels for the legend; empty for no legend.
+        images: They are grey images, (height, width), the first row on top.
 
     Raises:
         RunError: drawing failed.
@@ -33,7 +36,10 @@ def samples(sequences: Sequence[Any], titles: Sequence[str], path: Path, names: 
     with drawing(path, 3.6 * columns, 0.4 + 2.3 * rows) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, sequence, title in zip(panels, sequences, titles, strict=False):
-            if sequence.shape[1] > MOST_LINES:
+            if images:
+                axes.imshow(sequence, interpolation="nearest", cmap="gray_r")
+                axes.set_axis_off()
+            elif sequence.shape[1] > MOST_LINES:
                 axes.imshow(sequence.T, aspect="auto", origin="lower", interpolation="nearest", cmap="viridis")
                 axes.set_ylabel("channel")
             else:

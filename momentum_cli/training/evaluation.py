@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from momentum_cli.data import Batch, Dataset, Sequences
+from momentum_cli.data import Batch, Dataset, Naive, Sequences
 from momentum_cli.metrics import METRICS
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.tally import Tally
@@ -17,8 +17,8 @@ from momentum_cli.training.tally import Tally
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Answer = Callable[[Batch, Any], tuple[Tensor, Any]]
-"""From a batch, and the state after the one before it or None, to outputs and state."""
+Answer = Callable[[Batch, Tensor, Any], tuple[Tensor, Any]]
+"""From a batch, its index, and the state after the batch before or None, to outputs and state."""
 Watch = Callable[[int, int, str], None]
 """Told of sequences done, their number, and the split."""
 
@@ -61,7 +61,7 @@ def tally(
             mine = group[rank::world]
             if len(mine):
                 batch = data.batch(mine)
-                outputs, after = answer(batch, state)
+                outputs, after = answer(batch, mine, state)
                 state = after if data.carried else None
                 found.add(outputs, batch.targets, mine if mine.ndim == 1 else mine[:, 0])
             done = min(done + group.numel(), len(data))
@@ -86,16 +86,15 @@ def baselines(dataset: Dataset, data: Sequences, size: int, device: torch.device
     objective = Objective.of(dataset)
     found: list[dict[str, Any]] = []
     for naive in dataset.naive:
-        groups = data.evaluation_groups(size)
-        counted = Tally(objective, device)
-        with torch.no_grad():
-            for group in groups:
-                batch = data.batch(group)
-                places = group if group.ndim == 1 else group[:, 0]
-                counted.add(naive.outputs(data, group, batch), batch.targets, places)
+        counted = tally(naive_answer(naive, data), data, objective, size=size, device=device)
         found.append({"name": naive.name, "metrics": counted.metrics()})
     sign = -1.0 if METRICS[dataset.metric].higher_is_better else 1.0
     values = [sign * one["metrics"][dataset.metric] for one in found]
     # One that is not defined comes last.
     order = sorted(range(len(found)), key=lambda number: (math.isnan(values[number]), values[number]))
     return [found[number] for number in order]
+
+
+def naive_answer(naive: Naive, data: Sequences) -> Answer:
+    """Return the answers of a naive predictor on a split."""
+    return lambda batch, index, state: (naive.outputs(data, index, batch), None)

@@ -125,6 +125,27 @@ class Tally:
         ends = 100 * np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return {name: _percentiles(found, ends) for name, found in values.items()}
 
+    def worst(self, count: int, apart: int = 1) -> list[tuple[int, float]]:
+        """Return the place and the mean loss of the sequences with the largest mean loss, the worst first.
+
+        Args:
+            count: Of them, at most.
+            apart: Least distance of their places, >= 1: one of several windows that share steps is enough.
+        """
+        places = torch.cat(self._places)
+        order = places.argsort()
+        sums = torch.cat(self._sums)[order]
+        total, terms = (sums[:, self._objective.sums.index(name)] for name in ("loss", "terms"))
+        mean = torch.where(terms > 0, total / terms, -torch.inf)
+        found: list[tuple[int, float]] = []
+        for row in mean.argsort(descending=True, stable=True).tolist():
+            place = int(places[order[row]])
+            if len(found) == count or not terms[row] > 0:
+                break
+            if all(abs(place - other) >= apart for other, _ in found):
+                found.append((place, float(mean[row])))
+        return found
+
     def _judged(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
         """Return owner, true class and answer of all that is judged, (m,) each, and scores (m, C), in one order."""
         owners = torch.cat(self._owners)

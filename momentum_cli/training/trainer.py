@@ -363,7 +363,7 @@ class Trainer:
         self.module.eval()
         with swapped(self.module, parameters or self.averaged()), self.fabric.autocast():
             return tally(
-                lambda batch, state: self.module(batch.inputs, batch.lengths, state),
+                lambda batch, index, state: self.module(batch.inputs, batch.lengths, state),
                 self._splits[split],
                 self.objective,
                 size=self.recipe.train.eval_batch_size,

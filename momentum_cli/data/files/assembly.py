@@ -5,6 +5,7 @@ Axes: n sequences, S steps of all of them, D features, W channels of the model, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from momentum_cli.data.dataset import Dataset, Naive
 from momentum_cli.data.files.checking import find_constant
 from momentum_cli.data.files.naive import naive_errors, of_classes, of_forecasts, training_mean
 from momentum_cli.data.files.normalisation import OTHER, Moments, Normalise, OneHot, Scaling
+from momentum_cli.data.files.places import Places
 from momentum_cli.data.files.schema import Kind, Schema
 from momentum_cli.data.files.sequences import FileSplit, Windows
 from momentum_cli.data.files.splitting import Part, read_blocks
@@ -58,7 +60,11 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
     """
     prepare, channels, description = _inputs(task, schema, gathered, parts["train"], problems)
     names, target_scaling = _targets(task, gathered, parts["train"], problems)
-    splits = {split: _split(task, gathered, part, prepare, channels, target_scaling) for split, part in parts.items()}
+    places = Places(gathered.names, gathered.starts, gathered.lengths, gathered.clocks)
+    splits = {
+        split: replace(_split(task, gathered, part, prepare, channels, target_scaling), places=places)
+        for split, part in parts.items()
+    }
     for split in ("train", "test"):
         if not len(splits[split]):
             longest = int((parts[split].ends - parts[split].begins).max(initial=0))

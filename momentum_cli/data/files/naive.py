@@ -53,13 +53,9 @@ class Repeated:
 
 def repeated(split: FileSplit, index: np.ndarray, period: int) -> np.ndarray:
     """Return the scaled values of the last `period` steps of windows, repeated over the horizon, (B, h K) float32."""
-    assert isinstance(split.targets, Steps)
     assert split.target_scaling is not None
-    starts, lengths = split.windows[index]
-    ends = starts + lengths
-    known = split.targets.padded(ends - period, np.full(len(ends), period))
-    ahead = known[:, np.arange(split.horizon) % period]
-    return split.target_scaling(ahead).reshape(len(ends), -1)
+    ahead = split.before(index, period)[:, np.arange(split.horizon) % period]
+    return split.target_scaling(ahead).reshape(len(index), -1)
 
 
 def of_classes(train: FileSplit, part: Part, classes: int, *, every: bool) -> tuple[Naive, ...]:

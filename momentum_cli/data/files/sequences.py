@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from momentum_cli.data.batching import Separate
 from momentum_cli.data.dataset import NOT_SCORED, Batch
 from momentum_cli.data.files.normalisation import OneHot, Scaling
+from momentum_cli.data.files.places import Places
 from momentum_cli.data.files.steps import Steps
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class FileSplit(Separate):
         horizon: h; 0 unless forecasting.
         target_scaling: Scaling of values that are read from steps.
         where: Device of batches.
+        places: Names and times of the steps, for people.
     """
 
     features: Steps
@@ -82,6 +84,7 @@ class FileSplit(Separate):
     horizon: int = 0
     target_scaling: Scaling | None = None
     where: torch.device | str = "cpu"
+    places: Places | None = None
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -147,6 +150,32 @@ class FileSplit(Separate):
             assert self.target_scaling is not None
             return torch.from_numpy(self.target_scaling(ahead).reshape(len(ends), -1))
         return torch.from_numpy(self.targets.padded(starts, lengths, NOT_SCORED)[:, :, 0])
+
+    def place(self, index: int) -> dict[str, Any]:
+        """Return the number of a sequence in the split and, where they are known, its name, step and time.
+
+        Of a forecast these are of its first step; of whole sequences there is only the name.
+        """
+        found: dict[str, Any] = {"number": index}
+        if self.places is None:
+            return found
+        starts, lengths = self.windows[np.array([index])]
+        if not self.horizon:
+            return found | {"sequence": self.places.of(int(starts[0]))["sequence"]}
+        return found | self.places.of(int(starts[0] + lengths[0]))
+
+    def times(self, index: int, steps: int) -> list[Any]:
+        """Return the times of the last `steps` of the inputs and of the steps to forecast, where they are known."""
+        assert self.places is not None
+        starts, lengths = self.windows[np.array([index])]
+        end = int(starts[0] + lengths[0])
+        return [self.places.of(step).get("time") for step in range(end - steps, end + self.horizon)]
+
+    def before(self, index: np.ndarray, steps: int) -> np.ndarray:
+        """Return the targets of the last steps of the inputs, (B, steps, K) float64 as in the file."""
+        assert isinstance(self.targets, Steps)
+        starts, lengths = self.windows[index]
+        return self.targets.padded(starts + lengths - steps, np.full(len(index), steps)).astype(np.float64)
 
     def to(self, device: torch.device | str) -> FileSplit:
         """Return the split with batches on `device`; the data are not moved."""

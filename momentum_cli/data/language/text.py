@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from momentum_cli.data.batching import Groups, Windows
 from momentum_cli.data.dataset import NOT_SCORED, Batch
@@ -94,6 +94,10 @@ class TokenText:
         # Index in the compact dtype of the text, then widen only the batch.
         inputs, targets = self.tokens[place].long(), self.tokens[place + 1].long()
         return Batch(inputs.masked_fill(beyond, 0), targets.masked_fill(beyond, NOT_SCORED), None)
+
+    def place(self, index: int) -> dict[str, Any]:
+        """Return the number of a token in the text."""
+        return {"number": index}
 
     def to(self, device: torch.device | str) -> TokenText:
         """Return the text on a device."""

@@ -27,6 +27,9 @@ from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.progress import Ui
 
+SHOWN = 6
+"""Forecasts of a picture."""
+
 
 class FileReader:
     """Reads files like those that the model was trained on, without targets.
@@ -34,6 +37,9 @@ class FileReader:
     Args:
         subject: A model of the task `files`.
         top: Classes to list for each sample, >= 1.
+
+    Attributes:
+        pasts: For the first `SHOWN` predicted samples the last values of each target, as far as they are inputs.
     """
 
     endings: ClassVar[tuple[str, ...]] = (*SUFFIXES, *COMPRESSED, ".wav", ".flac", ".txt")
@@ -50,9 +56,15 @@ class FileReader:
         self._facts: dict[str, Any] = preprocessing["facts"]
         self._tokens: list[str] | None = preprocessing["tokens"]
         self._scaling = None if preprocessing["scaling"] is None else Scaling.of(preprocessing["scaling"])
+        self.pasts: list[dict[str, list[float]]] = []
         targets = preprocessing["targets"]
         self._names: list[str] = [] if targets is None else targets["names"]
         self._targets = None if targets is None else Scaling.of(targets)
+
+    @property
+    def forecasts(self) -> list[str]:
+        """Names of the targets that are forecast; [] of another model."""
+        return self._names if self._window is not None else []
 
     def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
         """Predict each sequence of a file; see `Reader`."""
@@ -99,6 +111,8 @@ class FileReader:
             return
         for sample, output in zip(samples, outputs, strict=True):
             restored, named = self.restore(output)
+            if len(self.pasts) < SHOWN:
+                self.pasts.append(sample.past)
             yield sample.place | {"values": named}, restored
 
     def _read(self, path: Path, source: str) -> Iterator[Sample | Broken]:
@@ -128,7 +142,14 @@ class FileReader:
                     continue
                 begin = end - self._window
             times = self._times(gathered, place)
-            yield Sample(source, row, self._inputs(gathered, begin, end), name, times=times)
+            yield Sample(
+                source,
+                row,
+                self._inputs(gathered, begin, end),
+                name,
+                times=times,
+                past=self._past(gathered, begin, end),
+            )
         for problem in problems.all:
             yield Broken(source, None, str(problem))
 
@@ -167,6 +188,14 @@ class FileReader:
         even = clock.even and clock.spacing is not None
         ahead = {"times": [clock.text(step) for step in range(1, self._horizon + 1)]} if even else {}
         return {"after": clock.text(), **ahead}
+
+    def _past(self, gathered: Gathered, start: int, stop: int) -> dict[str, list[float]]:
+        """Return the last values of each target that is among the inputs of a forecast, in their units."""
+        if self._window is None:
+            return {}
+        steps = gathered.features.read(start, stop)
+        known = [name for name in self._names if name in self._features]
+        return {name: steps[:, self._features.index(name)].astype(float).tolist() for name in known}
 
     def _inputs(self, gathered: Gathered, start: int, stop: int) -> np.ndarray:
         steps = gathered.features.read(start, stop)

@@ -12,7 +12,8 @@ from typing import Any
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.inference.opened import open_subject
 from momentum_cli.inference.predict.arrays import ArrayReader
-from momentum_cli.inference.predict.files import FileReader
+from momentum_cli.inference.predict.files import SHOWN, FileReader
+from momentum_cli.inference.predict.picture import check_picture, draw_forecasts
 from momentum_cli.inference.predict.reader import Broken, Reader, find_sources
 from momentum_cli.inference.predict.speech import SpeechReader
 from momentum_cli.inference.predict.text import TextReader
@@ -45,6 +46,7 @@ def predict(
     out: Path | None = None,
     batch_size: int = 256,
     top: int = 3,
+    picture: Path | None = None,
     ui: Ui | None = None,
 ) -> dict[str, Any]:
     """Predict every sample of some files.
@@ -57,10 +59,11 @@ def predict(
         out: File to write, completely or not at all; None: standard output, for jsonl and csv.
         batch_size: Samples at a time, >= 1.
         top: Classes to list for each sample, >= 1.
+        picture: Where to draw the first forecasts, of a forecasting model; its ending is png, svg or pdf.
         ui: Where progress and broken files are shown; None shows nothing.
 
     Returns:
-        ``predicted`` and ``broken`` (counts of samples), ``problems`` (the first ones), ``out``.
+        ``predicted`` and ``broken`` (counts of samples), ``problems`` (the first ones), ``out``, ``picture``.
 
     Raises:
         RecipeError: An option is wrong.
@@ -81,9 +84,12 @@ def predict(
     if kind not in READERS:
         raise DataError(f"{model}: {unknown('kind of preprocessing', kind, READERS)}")
     reader = READERS[kind](subject, top)
+    if picture is not None:
+        check_picture(picture, reader)
     sources = find_sources(inputs, reader.endings)
     problems: list[str] = []
     broken = predicted = 0
+    first: list[dict[str, Any]] = []
     with ExitStack() as stack:
         target = stack.enter_context(replacing(out)) if out is not None else None
         writer = _open_writer(format, target, stack)
@@ -95,14 +101,19 @@ def predict(
                     shown.note(str(item), "error")
             else:
                 writer.write(*item)
+                if picture is not None and len(first) < SHOWN:
+                    first.append(item[0])
                 predicted += 1
         writer.close()
+    if picture is not None and first:
+        draw_forecasts(first, reader, picture)
     result = {
         "model": str(model),
         "predicted": predicted,
         "broken": broken,
         "problems": problems,
         "out": None if out is None else str(out),
+        "picture": None if picture is None else str(picture),
     }
     if broken:
         rest = f"the other {predicted} were" if predicted else "no prediction was made"

@@ -34,6 +34,7 @@ class Sample:
         wanted: The true values to compare the outputs with, (T, D), or None.
         times: For a forecast the time of the last step, ``after``, and those of the forecast steps, ``times``; for
             labels the times of the steps.
+        past: For a forecast the last values of each target that is among the inputs, in its unit.
     """
 
     source: str
@@ -42,6 +43,7 @@ class Sample:
     sequence: str | None = None
     wanted: np.ndarray | None = None
     times: dict[str, Any] = field(default_factory=dict)
+    past: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def place(self) -> dict[str, Any]:

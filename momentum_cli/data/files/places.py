@@ -1,0 +1,42 @@
+"""Places in a file: the sequence that a step belongs to, its number in it, and its time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.data.files.ordering import Clock
+
+
+@dataclass(frozen=True)
+class Places:
+    """The sequences of a file one after the other.
+
+    Args:
+        names: (n,) texts.
+        starts, lengths: (n,) int64, the steps of each; starts increase.
+        clocks: Last time and spacing of each, or [] where the times are not known.
+    """
+
+    names: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    clocks: Sequence[Clock] = ()
+
+    def of(self, step: int) -> dict[str, Any]:
+        """Return ``sequence`` and ``step``, and ``time`` where the steps of the sequence are evenly spaced.
+
+        Args:
+            step: Of all sequences, counted from 0; ``step`` is the number in its own one.
+        """
+        place = int(np.searchsorted(self.starts, step, side="right")) - 1
+        own = step - int(self.starts[place])
+        found: dict[str, Any] = {"sequence": str(self.names[place]), "step": own}
+        if len(self.clocks):
+            clock = self.clocks[place]
+            if clock.last is not None and clock.even and clock.spacing is not None:
+                found["time"] = clock.text(own - (int(self.lengths[place]) - 1))
+        return found

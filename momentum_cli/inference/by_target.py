@@ -1,0 +1,55 @@
+"""Errors of values target by target and, of forecasts, step by step.
+
+Axes: B batch, h horizon, K targets.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.data import Dataset
+from momentum_cli.training.objective import Objective, Scores
+
+
+class ByTarget:
+    """Adds up the errors of each value that a model predicts for a sequence.
+
+    Args:
+        dataset: Of values, one answer for a sequence.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        description = dataset.preprocessing.get("targets") or {}
+        self._objective = Objective.of(dataset)
+        self._horizon: int = dataset.preprocessing.get("horizon", 1)
+        self._names: list[str] = description.get("names") or ["target"]
+        self._sums: Tensor = torch.zeros(3, self._horizon * len(self._names), dtype=torch.float64)
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Take a batch; outputs and targets as for `Objective.loss_sum`, (B,) or (B, h K)."""
+        scores = Scores(self._objective, outputs, targets)
+        errors, counted = (each.reshape(len(targets), -1) for each in (scores.errors, scores.counted))
+        sums = torch.stack([errors.abs().sum(0), errors.square().sum(0), counted.sum(0).double()])
+        self._sums += sums.cpu()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return ``target``, ``mae`` and ``rmse`` of each target; of longer forecasts also ``steps``, step by step."""
+        sums = self._sums.reshape(3, self._horizon, len(self._names))
+        found = []
+        for number, name in enumerate(self._names):
+            row = {"target": name, **_errors(sums[:, :, number].sum(1))}
+            if self._horizon > 1:
+                row["steps"] = [{"step": step + 1, **_errors(sums[:, step, number])} for step in range(self._horizon)]
+            found.append(row)
+        return found
+
+
+def _errors(sums: Tensor) -> dict[str, float]:
+    magnitudes, squares, count = sums.tolist()
+    if not count:
+        return {"mae": math.nan, "rmse": math.nan}
+    return {"mae": magnitudes / count, "rmse": math.sqrt(squares / count)}

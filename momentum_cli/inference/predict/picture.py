@@ -1,0 +1,52 @@
+"""The first forecasts of `momentumrnn predict` as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from momentum_cli.errors import RecipeError
+from momentum_cli.inference.predict.files import FileReader
+from momentum_cli.inference.predict.reader import Reader
+from momentum_cli.inspection.data import PICTURES
+from momentum_cli.messages import Said, refuse
+from momentum_cli.pictures.forecasts import Forecast, Words, forecasts
+from momentum_cli.runs.output import check_output_file
+
+
+def check_picture(path: Path, reader: Reader) -> None:
+    """Refuse a picture that cannot be drawn, before anything is predicted.
+
+    Raises:
+        RecipeError: The model makes no forecasts, or the file cannot be written, or not in the format of its ending.
+    """
+    if not isinstance(reader, FileReader) or not reader.forecasts:
+        raise RecipeError("--picture shows forecasts, and this model makes none; momentumrnn eval draws other answers")
+    if path.suffix.lower() not in PICTURES:
+        raise RecipeError(refuse("--picture", Said(path), f"end in {', '.join(PICTURES)}"))
+    check_output_file(path, "--picture")
+
+
+def draw_forecasts(records: list[dict[str, Any]], reader: Reader, path: Path) -> None:
+    """Draw forecasts of the first target, each behind its past.
+
+    Args:
+        records: The first predictions, at most `momentum_cli.inference.predict.files.SHOWN`.
+        reader: That made them.
+        path: As `check_picture` allows.
+
+    Raises:
+        RunError: Drawing failed.
+    """
+    assert isinstance(reader, FileReader)
+    name = reader.forecasts[0]
+    panels = []
+    for record, past in zip(records, reader.pasts, strict=True):
+        after = str(record.get("after", "")).replace("T", " ").removesuffix(":00")
+        where = [str(record["sequence"])] if len(records) > 1 else []
+        title = ", ".join([*where, *([f"after {after}"] if after else [])]) or name
+        low, high = record.get("interval", {}).get(name, ((), ()))
+        panels.append(Forecast(record["values"][name], past.get(name, ()), low=low, high=high, title=title))
+    level = records[0].get("interval", {}).get("level")
+    interval = "" if level is None else f"{100 * level:g} % interval"
+    forecasts([], panels, Words(name, interval=interval), path)

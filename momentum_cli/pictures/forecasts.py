@@ -1,0 +1,226 @@
+"""Pictures of forecasts: over the truth, and their errors by horizon.
+
+Axes: w steps of the past, h horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from momentum_cli.errors import RunError
+from momentum_cli.pictures.style import GREY, PALETTE, drawing, literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TRUTH, FORECAST, NAIVE = "#222222", PALETTE[0], PALETTE[1]
+_MOST_TICKS = 6
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A forecast of one target, in its unit.
+
+    Args:
+        values: h values.
+        past: w values before the first of them.
+        truth: h values, or none where they are not known.
+        naive: h values of the naive forecast, or none.
+        low, high: h ends of an interval each, or none.
+        place: Number of the first step of the forecast in its series.
+        times: Time of each of the w + h steps, or none.
+        title: Above the panel.
+    """
+
+    values: Sequence[float]
+    past: Sequence[float] = ()
+    truth: Sequence[float] = ()
+    naive: Sequence[float] = ()
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    place: int = 0
+    times: Sequence[Any] = ()
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words of a picture of forecasts.
+
+    Args:
+        target: Name of the target.
+        naive: Name of the naive forecast, or "".
+        interval: Name of the interval, such as ``"80 % interval"``, or "".
+        title: Above the forecasts in a row.
+    """
+
+    target: str
+    naive: str = ""
+    interval: str = ""
+    title: str = field(default="")
+
+
+def forecasts(in_a_row: Sequence[Forecast], apart: Sequence[Forecast], words: Words, path: Path) -> None:
+    """Draw forecasts over the truth.
+
+    Args:
+        in_a_row: Forecasts of one series that follow one another, in one wide panel; none: there is no such panel.
+        apart: Forecasts with a panel each and their past, such as the worst ones; three in a row.
+        words: What to call them.
+        path: The picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
+
+    Raises:
+        RunError: There is nothing to draw, or drawing failed.
+    """
+    if not in_a_row and not apart:
+        raise RunError(f"could not draw {path}: there are no forecasts")
+    columns = min(3, max(1, len(apart)))
+    lines = -(-len(apart) // columns)
+    heights = [3.2] * bool(in_a_row) + [2.6] * lines
+    with drawing(path, 10.0 if in_a_row else 3.6 * columns, 0.4 + sum(heights)) as figure:
+        grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+        axes: Axes | None = None
+        if in_a_row:
+            axes = figure.add_subplot(grid[0, :])
+            _row(axes, in_a_row, words)
+        for number, one in enumerate(apart):
+            panel = figure.add_subplot(grid[number // columns + bool(in_a_row), number % columns])
+            _panel(panel, one, words)
+            axes = axes or panel
+        assert axes is not None
+        handles, labels = axes.get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True))
+        figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=4)
+
+
+def errors_by_step(
+    rows: Sequence[Mapping[str, Any]], naive: Sequence[Mapping[str, Any]], name: str, path: Path
+) -> None:
+    """Draw the mean absolute error of each step of the horizon, a panel for each target.
+
+    Args:
+        rows: Of `momentum_cli.inference.by_target.ByTarget.rows`, with ``steps``.
+        naive: Those of the naive forecast, in the same order; or none.
+        name: Of the naive forecast.
+        path: As for `forecasts`.
+
+    Raises:
+        RunError: Drawing failed.
+    """
+    columns = min(3, len(rows))
+    lines = -(-len(rows) // columns)
+    with drawing(path, 4.2 * columns, 0.4 + 2.9 * lines) as figure:
+        panels = figure.subplots(lines, columns, squeeze=False).ravel()
+        for number, row in enumerate(rows):
+            axes = panels[number]
+            if naive:
+                _steps(axes, naive[number]["steps"], NAIVE, "--", name)
+            _steps(axes, row["steps"], FORECAST, "-", "model")
+            axes.set_title(literal(f"mean absolute error of {row['target']}"))
+            axes.set_xlabel("steps ahead")
+            axes.set_ylim(bottom=0)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        panels[0].legend()
+        for axes in panels[len(rows) :]:
+            axes.set_axis_off()
+
+
+def values(predicted: Sequence[float], wanted: Sequence[float], name: str, path: Path) -> None:
+    """Draw predicted values over the true ones, each sequence a point on or off the diagonal.
+
+    Args:
+        predicted, wanted: Values of one target.
+        name: Of the target.
+        path: As for `forecasts`.
+
+    Raises:
+        RunError: Drawing failed.
+    """
+    with drawing(path, 4.6, 4.4) as figure:
+        axes = figure.subplots()
+        ends = [min(wanted), max(wanted)]
+        axes.plot(ends, ends, color=GREY, linewidth=1.0, linestyle="--", label="exact")
+        axes.plot(wanted, predicted, linestyle="", marker="o", markersize=3, alpha=0.5, color=FORECAST)
+        axes.set_title(literal(name))
+        axes.set_xlabel("true")
+        axes.set_ylabel("predicted")
+        axes.legend()
+
+
+def _steps(axes: Axes, steps: Sequence[Mapping[str, Any]], color: str, line: str, label: str) -> None:
+    marker = "o" if len(steps) <= 30 else ""
+    axes.plot(
+        [one["step"] for one in steps],
+        [one["mae"] for one in steps],
+        line,
+        color=color,
+        marker=marker,
+        markersize=3,
+        label=literal(label),
+    )
+
+
+def _row(axes: Axes, parts: Sequence[Forecast], words: Words) -> None:
+    for part in parts:
+        steps = [part.place + step for step in range(len(part.values))]
+        _interval(axes, steps, part, words)
+        if part.naive:
+            axes.plot(steps, part.naive, "--", color=NAIVE, linewidth=1.1, label=literal(words.naive))
+        axes.plot(steps, part.truth, color=TRUTH, linewidth=1.3, label="true")
+        marker = "o" if len(part.values) == 1 else ""
+        axes.plot(steps, part.values, color=FORECAST, marker=marker, markersize=3, linewidth=1.6, label="forecast")
+        if len(part.values) > 1:
+            axes.axvline(part.place, color=GREY, linewidth=0.5, linestyle=":")
+    axes.set_title(literal(words.title))
+    axes.set_ylabel(literal(words.target))
+    first, last = parts[0], parts[-1]
+    known = [(part.place + step, time) for part in parts for step, time in enumerate(part.times[len(part.past) :])]
+    axes.set_xlim(first.place, last.place + len(last.values) - 1 or 1)
+    _time_axis(axes, known)
+
+
+def _panel(axes: Axes, one: Forecast, words: Words) -> None:
+    behind = range(-len(one.past) + 1, 1)
+    ahead = list(range(1, len(one.values) + 1))
+    axes.plot(behind, one.past, color=TRUTH, linewidth=1.1, alpha=0.6)
+    # From the last known value on, so that a single step is a line too.
+    last = list(one.past[-1:])
+    joined = [0, *ahead] if last else ahead
+    _interval(axes, ahead, one, words)
+    if one.naive:
+        axes.plot(joined, [*last, *one.naive], "--", color=NAIVE, linewidth=1.1, label=literal(words.naive))
+    if one.truth:
+        axes.plot(joined, [*last, *one.truth], color=TRUTH, linewidth=1.3, label="true")
+    axes.plot(joined, [*last, *one.values], color=FORECAST, linewidth=1.6, label="forecast")
+    axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_title(literal(one.title), fontsize=9)
+    axes.set_xlabel("steps ahead", fontsize=9)
+
+
+def _interval(axes: Axes, steps: Sequence[int], part: Forecast, words: Words) -> None:
+    if not part.low:
+        return
+    label = literal(words.interval)
+    if len(steps) == 1:
+        axes.vlines(steps, part.low, part.high, color=FORECAST, alpha=0.35, linewidth=3, label=label)
+    else:
+        axes.fill_between(steps, part.low, part.high, color=FORECAST, alpha=0.2, linewidth=0, label=label)
+
+
+def _time_axis(axes: Axes, known: Sequence[tuple[int, Any]]) -> None:
+    """Name some steps by their times, where these are known."""
+    if not known:
+        axes.set_xlabel("step")
+        return
+    every = max(1, len(known) // _MOST_TICKS)
+    shown = known[::every]
+    axes.set_xticks([step for step, _ in shown], [_time_text(time) for _, time in shown], fontsize=8)
+
+
+def _time_text(time: Any) -> str:
+    if not isinstance(time, str):
+        return f"{time:g}"
+    return time.replace("T", "\n").removesuffix("\n00:00:00").removesuffix(":00")
