@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from momentum_cli.metrics import METRICS
 
@@ -38,6 +38,11 @@ def interval_text(name: str, ends: Sequence[float | None]) -> str:
     """The error bar of a metric: `95 %: 96.10 % to 98.60 %`."""
     low, high = (metric_text(name, end) for end in ends)
     return f"95 %: {low} to {high}"
+
+
+def coverage_text(interval: Mapping[str, float]) -> str:
+    """A predicted interval on a split: `covers 78.90 %, mean width 12.30`."""
+    return f"covers {100 * interval['coverage']:.2f} %, mean width {number_text(interval['width'])}"
 
 
 def number_text(value: float | None) -> str:

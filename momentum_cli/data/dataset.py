@@ -249,7 +249,9 @@ class Dataset:
     @property
     def sizes(self) -> Sizes:
         """Sizes of a model and a batch."""
-        return Sizes(len(self.train), self.train.longest, self.input_size, self.output_size, self.output, self.loss)
+        # The loss of quantiles costs what a squared error does.
+        loss = "mse" if self.loss == "pinball" else self.loss
+        return Sizes(len(self.train), self.train.longest, self.input_size, self.output_size, self.output, loss)
 
 
 class Task(Protocol):

@@ -16,7 +16,7 @@ class Sizes:
         input_size: D, channels of a step.
         output_size: O, classes or values.
         output: Whether the head reads the ``"last"`` step or ``"every"`` one.
-        loss: ``"cross_entropy"``, ``"mse"`` or ``"pinball"``.
+        loss: ``"cross_entropy"`` or ``"mse"``.
     """
 
     samples: int
@@ -24,4 +24,4 @@ class Sizes:
     input_size: int
     output_size: int
     output: Literal["last", "every"]
-    loss: Literal["cross_entropy", "mse", "pinball"]
+    loss: Literal["cross_entropy", "mse"]

@@ -20,11 +20,12 @@ class ByTarget:
 
     Args:
         dataset: Of values, one answer for a sequence.
+        objective: Of the data set, calibrated as the model is.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, objective: Objective) -> None:
         description = dataset.preprocessing.get("targets") or {}
-        self._objective = Objective.of(dataset)
+        self._objective = objective
         self._horizon: int = dataset.preprocessing.get("horizon", 1)
         self._names: list[str] = description.get("names") or ["target"]
         self._sums: Tensor = torch.zeros(3, self._horizon * len(self._names), dtype=torch.float64)

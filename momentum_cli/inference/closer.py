@@ -17,7 +17,7 @@ from torch import Tensor
 from momentum_cli.data import Dataset, Naive, Sequences
 from momentum_cli.data.files.sequences import FileSplit
 from momentum_cli.inspection.data import in_units
-from momentum_cli.pictures.forecasts import Forecast, Words, errors_by_step, forecasts, values
+from momentum_cli.pictures.forecasts import Forecast, Words, errors_by_step, forecasts, interval_name, values
 from momentum_cli.pictures.samples import samples
 from momentum_cli.training.objective import Objective, Scores
 
@@ -38,6 +38,7 @@ class Looked:
     Args:
         call: Inputs and lengths to outputs.
         dataset: With the metrics of the run.
+        objective: Of the data set, calibrated as the model is.
         data: The split, with batches on the device of the model.
         split: Its name.
         naive: The best naive predictor, or None.
@@ -47,6 +48,7 @@ class Looked:
 
     call: Call
     dataset: Dataset
+    objective: Objective
     data: Sequences
     split: str
     naive: Naive | None
@@ -63,7 +65,7 @@ class Looked:
         batch = self.data.batch(torch.tensor(index))
         with torch.no_grad():
             outputs = self.call(batch.inputs, batch.lengths)
-        return batch.inputs, Scores(Objective.of(self.dataset), outputs, batch.targets)
+        return batch.inputs, Scores(self.objective, outputs, batch.targets)
 
 
 def worst_rows(looked: Looked, worst: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
@@ -160,6 +162,10 @@ def forecast_of(looked: Looked, index: Sequence[int], target: int = 0) -> list[F
     past = data.before(np.array(index), steps)[:, :, target]
     shape = (len(index), data.horizon, -1)
     predicted, truth = (each.reshape(shape)[:, :, target].cpu().numpy() for each in (scores.predicted, scores.wanted))
+    ends: list[list[list[float]]] = [[[] for _ in index] for _ in range(2)]
+    if looked.objective.quantiles:
+        quantiles = scores.quantiles.reshape(len(index), data.horizon, -1, len(looked.objective.quantiles))
+        ends = [quantiles[:, :, target, end].tolist() for end in (0, -1)]
     naive: list[list[float]] = [[] for _ in index]
     if looked.naive is not None:
         batch = data.batch(torch.tensor(index))
@@ -177,6 +183,8 @@ def forecast_of(looked: Looked, index: Sequence[int], target: int = 0) -> list[F
                 past[row].tolist(),
                 truth[row].tolist(),
                 naive[row],
+                ends[0][row],
+                ends[1][row],
                 place=int(place.get("step", steps)),
                 times=known,
                 title=_forecast_title(place, float(np.abs(predicted[row] - truth[row]).mean()), several),
@@ -200,7 +208,7 @@ def _draw_forecasts(looked: Looked, worst: Sequence[dict[str, Any]], path: Path)
     apart = forecast_of(looked, [one["number"] for one in worst])
     naive = "" if looked.naive is None else looked.naive.name
     title = f"{names[0]}: the last forecasts of the {looked.split} split, and below them the worst"
-    forecasts(row, apart, Words(names[0], naive, title=title), path)
+    forecasts(row, apart, Words(names[0], naive, interval_name(looked.objective.quantiles), title), path)
 
 
 def _in_a_row(data: FileSplit) -> list[int]:

@@ -52,13 +52,17 @@ def evaluate(
             one.
 
     Returns:
-        ``metrics``; ``intervals``, in which each metric lies in 95 % of bootstrap resamples, None for a text;
-        ``baselines``, name and metrics of the naive predictors, the best one first; ``classes`` (one row per class:
-        label, support, precision, recall, f1; None without classes), ``confusion`` (rows are true classes), ``targets``
-        (errors of each value, and step by step, in the units of the data; None without values of whole sequences),
-        ``worst`` (the sequences with the largest loss; [] for a text),
-        ``samples``, ``seconds``, ``samples_per_second``, ``checkpoint``, ``step``, ``split``, ``cell``, ``task``,
-        ``device``, ``backend``.
+        ``run``, ``checkpoint``, ``step``, ``cell``, ``task``, ``split``, ``samples``, ``seconds``,
+        ``samples_per_second``, ``device``, ``backend``; and
+
+        - ``metrics``, and each of them by its name;
+        - ``intervals``, in which each metric lies in 95 % of bootstrap resamples; None for a text;
+        - ``baselines``, name and metrics of the naive predictors, the best one first;
+        - ``classes``, one row per class: label, support, precision, recall, f1; None without classes;
+        - ``confusion``, rows are true classes; None without classes;
+        - ``coverage``, of each predicted interval its level, the share of the targets inside and its mean width;
+        - ``targets``, errors of each value, and step by step, in the units of the data; None without values;
+        - ``worst``, the sequences with the largest loss; [] for a text.
 
     Raises:
         RecipeError: The split is unknown, or `out` cannot be written to.
@@ -76,7 +80,8 @@ def evaluate(
         make_output_folder(out)
     device = subject.device
     data = data.to(device)
-    objective = Objective.of(dataset)
+    calibration = subject.trained_on.get("calibration")
+    objective = Objective.of(dataset).calibrated(calibration)
     with_classes = objective.loss == "cross_entropy" and objective.output == "last"
     size = batch_size or subject.recipe.train.eval_batch_size
     if data.carried and subject.advance is None:
@@ -86,7 +91,7 @@ def evaluate(
         )
     matrix = torch.zeros(dataset.output_size, dataset.output_size, dtype=torch.int64)
     with_values = objective.loss != "cross_entropy" and objective.output == "last"
-    by_target = ByTarget(dataset)
+    by_target = ByTarget(dataset, objective)
 
     def answer(batch: Batch, index: Tensor, state: Any) -> tuple[Tensor, Any]:
         nonlocal matrix
@@ -109,7 +114,7 @@ def evaluate(
     seconds = time.perf_counter() - start
     naive = baselines(dataset, data, size, device)
     best = next((one for one in dataset.naive if naive and one.name == naive[0]["name"]), None)
-    looked = Looked(subject.call, dataset, data, split, best)
+    looked = Looked(subject.call, dataset, objective, data, split, best)
     if with_values:
         looked = replace(looked, rows=by_target.rows(), naive_rows=_naive_rows(best, dataset, data, size))
     worst = [] if data.carried else worst_rows(looked, found.worst(WORST, dataset.neighbours))
@@ -126,6 +131,7 @@ def evaluate(
         **metrics,
         "intervals": None if data.carried else found.intervals(dataset.neighbours),
         "baselines": naive,
+        "coverage": found.coverage(),
         "targets": _beside(looked) if with_values else None,
         "worst": worst,
         "seconds": seconds,
@@ -152,7 +158,7 @@ def _naive_rows(naive: Naive | None, dataset: Dataset, data: Sequences, size: in
     """Return the errors of a naive predictor target by target; [] without one."""
     if naive is None:
         return []
-    found = ByTarget(dataset)
+    found = ByTarget(dataset, Objective.of(dataset))
     for group in data.evaluation_groups(size):
         batch = data.batch(group)
         found.add(naive.outputs(data, group, batch), batch.targets)

@@ -63,6 +63,11 @@ class Words:
     title: str = field(default="")
 
 
+def interval_name(levels: Sequence[float]) -> str:
+    """Return the name of the widest interval between quantiles of rising levels; "" without any."""
+    return f"{100 * (levels[-1] - levels[0]):.4g} % interval" if levels else ""
+
+
 def forecasts(in_a_row: Sequence[Forecast], apart: Sequence[Forecast], words: Words, path: Path) -> None:
     """Draw forecasts over the truth.
 

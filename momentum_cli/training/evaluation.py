@@ -35,6 +35,7 @@ def tally(
     size: int,
     device: torch.device | str = "cpu",
     keep: bool = False,
+    calibrating: bool = False,
     split: str = "test",
     on_progress: Watch = unwatched,
     fabric: Fabric | None = None,
@@ -48,12 +49,13 @@ def tally(
         size: Sequences at a time, >= 1.
         device: Of the outputs.
         keep: As for `Tally`; of texts, whose windows hang together, nothing is kept.
+        calibrating: As for `Tally`.
         split: Its name, for `on_progress`.
         on_progress: Called after each batch.
         fabric: Its processes share the batches; None: there is one.
     """
     rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
-    found = Tally(objective, device, keep=keep and not data.carried)
+    found = Tally(objective, device, keep=keep and not data.carried, calibrating=calibrating)
     state: Any = None
     done = 0
     with torch.no_grad():

@@ -5,8 +5,8 @@ Axes: B batch, T time, K targets, Q quantiles, O outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -30,6 +30,8 @@ class Objective:
         naive_errors: What the errors of each of K targets are divided by in ``mase``; None where that is not defined.
         quantiles: Q levels in rising order, each in (0, 1), that a model of loss ``"pinball"`` predicts of every
             target; () for other losses.
+        shifts: What each quantile of each of K targets is moved by before it is judged, (K, Q) in the scaled unit, see
+            `momentum_cli.training.calibration`; None: nothing.
         metrics: Keys of `momentum_cli.metrics.METRICS`, in the order of a result.
     """
 
@@ -40,6 +42,7 @@ class Objective:
     target_offset: tuple[float, ...] | None = None
     naive_errors: tuple[float, ...] | None = None
     quantiles: tuple[float, ...] = ()
+    shifts: tuple[tuple[float, ...], ...] | None = None
     metrics: tuple[str, ...] = ("loss",)
 
     @classmethod
@@ -54,8 +57,13 @@ class Objective:
             dataset.target_offset,
             dataset.naive_errors,
             dataset.quantiles,
+            None,
             tuple(metrics),
         )
+
+    def calibrated(self, shifts: Sequence[Sequence[float]] | None) -> Objective:
+        """Return the objective with the shifts that a model was calibrated by, if any."""
+        return self if shifts is None else replace(self, shifts=tuple(map(tuple, shifts)))
 
     @property
     def sums(self) -> tuple[str, ...]:
@@ -115,7 +123,8 @@ class Objective:
         A model may predict a higher quantile below a lower one; sorting them never makes the loss larger
         (Chernozhukov, Fernández-Val, Galichon, Econometrica 78 (2010), proposition 4).
         """
-        return outputs.reshape(*targets.shape, len(self.quantiles)).sort(-1).values
+        found = outputs.reshape(*targets.shape, len(self.quantiles)).sort(-1).values
+        return found if self.shifts is None else (found + found.new_tensor(self.shifts)).sort(-1).values
 
     def _pinball(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each target, the mean over the quantiles, in the shape of targets."""

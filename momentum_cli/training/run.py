@@ -15,6 +15,7 @@ from momentum_cli.progress import RunStart, Ui
 from momentum_cli.recipe.parameter_groups import unused_groups
 from momentum_cli.runs.checkpoint import find_checkpoint
 from momentum_cli.runs.files import write_json
+from momentum_cli.training.evaluation import baselines
 from momentum_cli.training.launch import device_name
 from momentum_cli.training.readings import StepResult
 from momentum_cli.training.record import outcome, step_info
@@ -181,7 +182,9 @@ class Run:
         if tested is not None:
             carried = trainer.dataset.test.carried
             result["test_intervals"] = None if carried else tested.intervals(trainer.dataset.neighbours)
-            result["baselines"] = trainer.baselines("test")
+            result["coverage"] = tested.coverage()
+            size, test = trainer.recipe.train.eval_batch_size, trainer.dataset.test.to(trainer.device)
+            result["baselines"] = baselines(trainer.dataset, test, size, trainer.device)
         self.session.count_wall()
         result["wall_seconds"] = trainer.progress.wall_seconds
         return result | {"environment": environment()}

@@ -142,8 +142,9 @@ class Session:
             return None
         # Only the first process writes the checkpoint that all of them read here.
         trainer.fabric.barrier()
-        chosen = load_checkpoint(self.last_path.with_name(best["file"])).group("model")
-        return trainer.tally("test", self._on_progress, chosen, keep=keep)
+        chosen = load_checkpoint(self.last_path.with_name(best["file"]))
+        shifts = chosen.data["dataset"].get("calibration")
+        return trainer.tally("test", self._on_progress, chosen.group("model"), keep=keep, shifts=shifts)
 
     def close(self) -> None:
         """Close the metrics; calling it twice does no harm."""

@@ -43,7 +43,7 @@ def snapshot(trainer: Trainer) -> Checkpoint:
         "recipe": trainer.recipe.dump(),
         "progress": asdict(progress),
         "optimizer": optimizer_data,
-        "dataset": describe(trainer.dataset),
+        "dataset": describe(trainer.dataset) | {"calibration": trainer.shifts},
         "processes": fabric.world_size,
         "group_size": trainer.group_size,
         "torch": torch.__version__,

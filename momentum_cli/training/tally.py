@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.data.batching import stream
+from momentum_cli.training.calibration import conformity, shifts
 from momentum_cli.training.objective import Objective, Scores
 
 if TYPE_CHECKING:
@@ -32,11 +33,18 @@ class Tally:
         objective: Of the data set.
         device: Of outputs and targets.
         keep: Keep what each sequence adds, for `intervals`; 8 bytes for each sum of each sequence.
+        calibrating: Keep what `shifts` needs.
     """
 
-    def __init__(self, objective: Objective, device: torch.device | str, *, keep: bool = False) -> None:
+    def __init__(
+        self, objective: Objective, device: torch.device | str, *, keep: bool = False, calibrating: bool = False
+    ) -> None:
+        self._calibrating = calibrating and bool(objective.quantiles)
         self._objective, self._keep = objective, keep
         self._totals = torch.zeros(len(objective.sums), dtype=torch.float64, device=device)
+        self._covered = torch.zeros(2, len(objective.quantiles) // 2, dtype=torch.float64, device=device)
+        self._terms = torch.zeros((), dtype=torch.float64, device=device)
+        self._conformity: list[Tensor] = []
         self._whole = bool(objective.confusions or objective.rankings)
         self._classes = 0
         # One entry for each batch; the places of its sequences in the split bring them into one order at the end.
@@ -59,6 +67,8 @@ class Tally:
         if self._keep:
             self._places.append(places.cpu())
             self._sums.append(sums.cpu())
+        if self._objective.quantiles:
+            self._add_intervals(outputs, targets)
         if self._whole:
             scores = Scores(self._objective, outputs, targets)
             judged = scores.judged
@@ -70,22 +80,53 @@ class Tally:
             if self._objective.rankings:
                 self._ranked.append(scores.class_scores[judged].cpu())
 
+    def _add_intervals(self, outputs: Tensor, targets: Tensor) -> None:
+        scores = Scores(self._objective, outputs, targets)
+        pairs, counted = len(self._objective.quantiles) // 2, scores.counted.unsqueeze(-1)
+        low, high = scores.quantiles[..., :pairs], scores.quantiles.flip(-1)[..., :pairs]
+        wanted = scores.wanted.unsqueeze(-1)
+        inside = ((low <= wanted) & (wanted <= high) & counted).flatten(0, -2).sum(0)
+        self._covered += torch.stack([inside.double(), (high - low).flatten(0, -2).sum(0)])
+        self._terms += counted.sum()
+        if self._calibrating:
+            flat = targets.reshape(len(targets), -1)
+            found = self._objective.predicted_quantiles(outputs.float(), flat)
+            self._conformity.append(conformity(found, flat).cpu())
+
+    def coverage(self) -> list[dict[str, float]]:
+        """Return each predicted interval, the widest first; [] without quantiles.
+
+        Returns:
+            ``level`` that it should cover, ``coverage`` that it has, and its mean ``width`` in the original unit.
+        """
+        levels, count = self._objective.quantiles, float(self._terms)
+        inside, widths = self._covered.tolist()
+        return [
+            {"level": levels[-1 - number] - levels[number], "coverage": inside[number] / count, "width": width / count}
+            for number, width in enumerate(widths)
+            if count
+        ]
+
+    def shifts(self) -> list[list[float]] | None:
+        """Return the calibration of the intervals on this split; see `momentum_cli.training.calibration.shifts`."""
+        if not self._conformity:
+            return None
+        return shifts(torch.cat(self._conformity), self._objective.quantiles)
+
     def share(self, fabric: Fabric) -> None:
         """Bring together what all processes have added; each of them calls it once, after its last batch."""
         if fabric.world_size == 1:
             return
-        self._totals = fabric.all_reduce(self._totals, reduce_op="sum")  # type: ignore[assignment]
-        if not (self._keep or self._whole):
+        for name in ("_totals", "_covered", "_terms"):
+            setattr(self, name, fabric.all_reduce(getattr(self, name), reduce_op="sum"))
+        if not (self._keep or self._whole or self._calibrating):
             return
-        own = (
-            self._classes, self._places, self._sums, self._owners, self._true, self._answers, self._ranked
-        )  # fmt: skip
+        names = ("_places", "_sums", "_owners", "_true", "_answers", "_ranked", "_conformity")
         everyone: list[Any] = [None] * fabric.world_size
-        torch.distributed.all_gather_object(everyone, own)
-        classes, *lists = zip(*everyone, strict=True)
-        self._classes = max(classes)
-        joined = [[one for part in parts for one in part] for parts in lists]
-        self._places, self._sums, self._owners, self._true, self._answers, self._ranked = joined
+        torch.distributed.all_gather_object(everyone, (self._classes, [getattr(self, name) for name in names]))
+        self._classes = max(classes for classes, _ in everyone)
+        for number, name in enumerate(names):
+            setattr(self, name, [one for _, lists in everyone for one in lists[number]])
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics in the order of the objective; reading them waits for the device."""

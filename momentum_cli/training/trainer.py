@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from momentum_cli.models.model import LossSum, Model, TrainingLoss
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.training.clock import Clock
-from momentum_cli.training.evaluation import Watch, baselines, tally, unwatched
+from momentum_cli.training.evaluation import Watch, tally, unwatched
 from momentum_cli.training.guard import Guard, guard_for
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.position import Progress
@@ -74,6 +74,7 @@ class Trainer:
         carried: State after each part of the latest group, from which the next group continues; () where none is.
         average: Of the parameters, once it has begun.
         random: What dropout draws from.
+        shifts: Calibration of the quantiles of the present parameters, after an evaluation of the validation split.
         guard: Keeps a step that is not finite from counting; see `momentum_cli.training.guard`.
         on_skipped: Called for each such step when its numbers are read, in order.
 
@@ -116,6 +117,7 @@ class Trainer:
         self.on_skipped: Callable[[StepResult], None] = lambda result: None
         self._readings = Readings()
         self._stopping = False
+        self.shifts: list[list[float]] | None = None
 
     @property
     def selection_split(self) -> str:
@@ -201,6 +203,7 @@ class Trainer:
         progress = self.progress
         with self.random.inside():
             self.clock.start()
+            self.shifts = None
             if not self.module.training:  # Fabric's wrapper takes half a millisecond to say so again
                 self._model.train()
             group = self._next_group()
@@ -341,7 +344,9 @@ class Trainer:
         self, split: str, on_progress: Watch = unwatched, parameters: dict[str, Tensor] | None = None
     ) -> dict[str, float]:
         """Return the metrics of a split, the same in every process; see `tally`."""
-        return self.tally(split, on_progress, parameters).metrics()
+        found = self.tally(split, on_progress, parameters)
+        self.shifts = found.shifts() if split == "validation" else None
+        return found.metrics()
 
     def tally(
         self,
@@ -350,6 +355,7 @@ class Trainer:
         parameters: dict[str, Tensor] | None = None,
         *,
         keep: bool = False,
+        shifts: list[list[float]] | None = None,
     ) -> Tally:
         """Evaluate parameters; the scored clock does not run. Every process must call it.
 
@@ -358,6 +364,7 @@ class Trainer:
             on_progress: Called with sequences done, their number, and the split.
             parameters: A state_dict of the model; None: the current parameters, or their average once there is one.
             keep: As for `Tally`.
+            shifts: With which the quantiles of these parameters were calibrated.
         """
         self.read()
         self.module.eval()
@@ -365,18 +372,15 @@ class Trainer:
             return tally(
                 lambda batch, index, state: self.module(batch.inputs, batch.lengths, state),
                 self._splits[split],
-                self.objective,
+                self.objective.calibrated(shifts),
                 size=self.recipe.train.eval_batch_size,
                 device=self.device,
                 keep=keep,
+                calibrating=split == "validation",
                 split=split,
                 on_progress=on_progress,
                 fabric=self.fabric,
             )
-
-    def baselines(self, split: str) -> list[dict[str, Any]]:
-        """Return what naive predictors reach on a split; see `momentum_cli.training.evaluation`."""
-        return baselines(self.dataset, self._splits[split], self.recipe.train.eval_batch_size, self.device)
 
     def record(self, metrics: dict[str, float], split: str) -> bool:
         """Take an evaluation into `progress`, and return whether it is the best so far; see `Progress.take`."""

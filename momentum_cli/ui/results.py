@@ -82,6 +82,8 @@ def _naive_text(baselines: list[dict[str, Any]]) -> str:
 
 def print_evaluation(result: dict[str, Any]) -> None:
     """Write a result of `momentum_cli.inference.evaluate.evaluate` to stdout: metrics, speed, one line per class."""
+    from momentum_cli.wording import coverage_text
+
     naive = next(iter(result["baselines"]), None)
     facts = {
         "model": f"{result['cell']} on {result['task']}, step {result['step']}",
@@ -89,6 +91,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
         "split": f"{result['split']}, {result['samples']:,} sequences",
         **{name: _measured(name, result, naive) for name in result["metrics"]},
         "naive": None if naive is None else _naive_text(result["baselines"]),
+        **{f"{100 * one['level']:.4g} % interval": coverage_text(one) for one in result["coverage"]},
         "speed": f"{result['samples_per_second']:,.0f} samples/s, {result['backend']} on {result['device']}",
     }
     print_facts(facts)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from momentum_cli.metrics import better
 from momentum_cli.progress import Evaluation, RunStart
 from momentum_cli.wording import (
+    coverage_text,
     interval_text,
     metric_text,
     seconds_text,
@@ -108,6 +109,8 @@ def summary_rows(result: Mapping[str, Any]) -> list[Row]:
         bar = (result.get("test_intervals") or {}).get(metric)
         beside = "" if bar is None else f"; {metric} {interval_text(metric, bar)}"
         rows.append(Row("test", f"{metrics_text(result['test'], metric)} (at the best {chosen_on}{beside})"))
+    for interval in result.get("coverage") or ():
+        rows.append(Row(f"{100 * interval['level']:.4g} % interval", coverage_text(interval)))
     if result.get("test") and result.get("baselines"):
         rows.append(naive_row(result["test"], result["baselines"][0], metric))
     if target:

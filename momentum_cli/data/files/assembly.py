@@ -50,6 +50,8 @@ class Wanted(Protocol):
     def metrics(self) -> tuple[str, ...]: ...
     @property
     def season(self) -> int | None: ...
+    @property
+    def quantiles(self) -> list[float] | None: ...
 
 
 def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, Part], problems: Problems) -> Dataset:
@@ -73,9 +75,11 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
                 text += f": its longest series has {longest} steps, and {task.window} + {task.horizon} are needed"
             problems.add("empty_split", text)
     values = target_scaling is not None
+    levels = tuple(task.quantiles or ())
     preprocessing = description | {
         "horizon": task.horizon,
         "targets": None if target_scaling is None else {"names": names, **target_scaling.dump()},
+        "quantiles": list(levels),
     }
     errors = None
     if task.window is not None:
@@ -87,9 +91,9 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
         validation=splits["validation"] if len(splits["validation"]) else None,
         test=splits["test"],
         input_size=channels,
-        output_size=len(names) * task.horizon if values else len(gathered.labels),
+        output_size=len(names) * task.horizon * max(1, len(levels)) if values else len(gathered.labels),
         output="every" if task.kind == "labelling" else "last",
-        loss="mse" if values else "cross_entropy",
+        loss="pinball" if levels else "mse" if values else "cross_entropy",
         metrics=task.metrics,
         labels=None if values else gathered.labels,
         preprocessing=preprocessing,
@@ -98,6 +102,7 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
         target_scale=None if target_scaling is None else tuple(target_scaling.scale.tolist()) * task.horizon,
         target_offset=None if target_scaling is None else tuple(target_scaling.offset.tolist()) * task.horizon,
         naive_errors=None if errors is None else tuple(errors.tolist()) * task.horizon,
+        quantiles=levels,
         neighbours=1 if task.window is None else -(-(task.window + task.horizon) // task.stride),
     )
 
@@ -105,13 +110,14 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
 def _naive(
     task: Wanted, part: Part, train: FileSplit, gathered: Gathered, target_scaling: Scaling | None
 ) -> tuple[Naive, ...]:
+    times = len(task.quantiles or [0.5])
     if target_scaling is None:
         return of_classes(train, part, len(gathered.labels), every=task.kind == "labelling")
     if task.window is None:
-        return (training_mean(target_scaling, 1),)
+        return (training_mean(target_scaling, 1, times),)
     assert gathered.step_targets is not None
     return of_forecasts(
-        gathered.step_targets, part, gathered.breaks, target_scaling, task.window, task.horizon, task.season
+        gathered.step_targets, part, gathered.breaks, target_scaling, task.window, task.horizon, task.season, times
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,6 +58,9 @@ class Files(Task):
         window: Forecasting: steps that a forecast is made from, >= 1.
         horizon: Forecasting: steps that are forecast, >= 1, all at once.
         stride: Forecasting: steps from one window to the next, >= 1.
+        quantiles: Regression and forecasting: levels to predict in place of one value, rising and as many below as
+            above 0.5, such as ``[0.1, 0.5, 0.9]``: the median and an interval, which is calibrated on the validation
+            split; None: one value.
         season: Forecasting: steps after which a series repeats itself, from 2 to `window`, for the seasonal naive
             forecast and for `mase`; None: the naive forecast looks for it, and `mase` divides by the error of the last
             value.
@@ -99,6 +103,7 @@ class Files(Task):
     horizon: int = 1
     stride: int = 1
     season: int | None = None
+    quantiles: list[float] | None = None
     split: Literal["fraction", "time"] | None = None
     split_column: str | None = None
     validation_fraction: float = 0.15
@@ -127,6 +132,17 @@ class Files(Task):
         Reading.of(self.csv, self.missing_values)
         self._check_order()
         self._check_kind()
+        if self.quantiles is not None:
+            self._check_quantiles(self.quantiles)
+
+    def _check_quantiles(self, levels: list[float]) -> None:
+        if self.kind not in ("regression", "forecasting"):
+            raise ValueError(refuse("quantiles", levels, f"be left out with kind {self.kind}"))
+        rising = all(0 < low < high < 1 for low, high in itertools.pairwise(levels))
+        around = all(abs(low + high - 1) < 1e-9 for low, high in zip(levels, levels[::-1], strict=True))
+        if len(levels) < 3 or len(levels) % 2 == 0 or not (rising and around):
+            must = "rise, and be 0.5 with as many levels below as above it, such as [0.1, 0.5, 0.9]"
+            raise ValueError(refuse("quantiles", levels, must))
 
     def _check_order(self) -> None:
         if isinstance(self.order, list) and not 1 <= len(self.order) <= 2:
@@ -176,14 +192,15 @@ class Files(Task):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Metrics of an evaluation, the headline one first."""
-        return METRICS[self.kind]
+        return METRICS[self.kind] if self.quantiles is None else ("pinball", *METRICS[self.kind])
 
     @property
     def measured(self) -> tuple[Measured, ...]:
         """Classes or values; forecasts are values too."""
-        if self.kind == "forecasting":
-            return ("values", "forecasts")
-        return ("values",) if self.kind == "regression" else ("classes",)
+        if self.kind not in ("regression", "forecasting"):
+            return ("classes",)
+        forecasts: tuple[Measured, ...] = ("forecasts",) if self.kind == "forecasting" else ()
+        return ("values", *forecasts, *(() if self.quantiles is None else ("quantiles",)))
 
     def sizes(self) -> None:
         """Return None: only the data determine them."""

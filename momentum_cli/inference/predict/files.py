@@ -56,6 +56,8 @@ class FileReader:
         self._facts: dict[str, Any] = preprocessing["facts"]
         self._tokens: list[str] | None = preprocessing["tokens"]
         self._scaling = None if preprocessing["scaling"] is None else Scaling.of(preprocessing["scaling"])
+        self._levels: tuple[float, ...] = tuple(preprocessing.get("quantiles", ()))
+        self._shifts: list[list[float]] | None = subject.trained_on.get("calibration")
         self.pasts: list[dict[str, list[float]]] = []
         targets = preprocessing["targets"]
         self._names: list[str] = [] if targets is None else targets["names"]
@@ -90,30 +92,40 @@ class FileReader:
         """Return predicted values in their original units.
 
         Args:
-            outputs: (K,), or (h K,) for a forecast.
+            outputs: (K,), or (h K,) for a forecast; with Q quantiles of each value (K Q,) or (h K Q,).
 
         Returns:
-            The same shape in original units, and the values by name, for a forecast lists of h values.
+            The same shape in original units, quantiles rising and calibrated; and what there is to say: ``values`` by
+            name, a list of h values of a forecast, of quantiles the median; and ``quantiles``, the same by level.
         """
         assert self._targets is not None
-        steps = outputs.astype(np.float64).reshape(-1, len(self._names))
-        values = steps * self._targets.scale + self._targets.offset
-        forecast = self._window is not None
-        named = {
-            name: values[:, index].tolist() if forecast else float(values[0, index])
-            for index, name in enumerate(self._names)
-        }
-        return values.reshape(outputs.shape), named
+        count = max(1, len(self._levels))
+        found = np.sort(outputs.astype(np.float64).reshape(-1, count), -1)
+        if self._shifts is not None:
+            found = np.sort(found + np.array(self._shifts), -1)
+        steps = found.reshape(-1, len(self._names), count)
+        values = steps * self._targets.scale[:, None] + self._targets.offset[:, None]
+
+        def named(number: int) -> dict[str, Any]:
+            chosen = values[:, :, number]
+            if self._window is not None:
+                return {name: chosen[:, index].tolist() for index, name in enumerate(self._names)}
+            return {name: float(chosen[0, index]) for index, name in enumerate(self._names)}
+
+        said: dict[str, Any] = {"values": named(count // 2)}
+        if self._levels:
+            said["quantiles"] = {f"{level:g}": named(number) for number, level in enumerate(self._levels)}
+        return values.reshape(outputs.shape), said
 
     def _answers(self, samples: list[Sample], outputs: np.ndarray) -> Iterator[Prediction]:
         if self._targets is None:
             yield from plain_answers(samples, outputs, self._subject.trained_on, self._top)
             return
         for sample, output in zip(samples, outputs, strict=True):
-            restored, named = self.restore(output)
+            restored, said = self.restore(output)
             if len(self.pasts) < SHOWN:
                 self.pasts.append(sample.past)
-            yield sample.place | {"values": named}, restored
+            yield sample.place | said, restored
 
     def _read(self, path: Path, source: str) -> Iterator[Sample | Broken]:
         problems = Problems()

@@ -10,7 +10,7 @@ from momentum_cli.inference.predict.files import FileReader
 from momentum_cli.inference.predict.reader import Reader
 from momentum_cli.inspection.data import PICTURES
 from momentum_cli.messages import Said, refuse
-from momentum_cli.pictures.forecasts import Forecast, Words, forecasts
+from momentum_cli.pictures.forecasts import Forecast, Words, forecasts, interval_name
 from momentum_cli.runs.output import check_output_file
 
 
@@ -45,8 +45,8 @@ def draw_forecasts(records: list[dict[str, Any]], reader: Reader, path: Path) ->
         after = str(record.get("after", "")).replace("T", " ").removesuffix(":00")
         where = [str(record["sequence"])] if len(records) > 1 else []
         title = ", ".join([*where, *([f"after {after}"] if after else [])]) or name
-        low, high = record.get("interval", {}).get(name, ((), ()))
+        quantiles = list(record.get("quantiles", {}).values())
+        low, high = (quantiles[0][name], quantiles[-1][name]) if quantiles else ((), ())
         panels.append(Forecast(record["values"][name], past.get(name, ()), low=low, high=high, title=title))
-    level = records[0].get("interval", {}).get("level")
-    interval = "" if level is None else f"{100 * level:g} % interval"
-    forecasts([], panels, Words(name, interval=interval), path)
+    levels = [float(level) for level in records[0].get("quantiles", {})]
+    forecasts([], panels, Words(name, interval=interval_name(levels)), path)

@@ -100,10 +100,9 @@ class CsvWriter:
         elif isinstance(record["values"], dict):
             ahead = enumerate(record.get("times", ()), start=1)
             cells |= {f"time[t+{step}]": time for step, time in ahead}
-            for name, value in record["values"].items():
-                steps = enumerate(value, start=1) if isinstance(value, list) else ()
-                cells |= {f"{name}[t+{step}]": f"{one:.15g}" for step, one in steps}
-                cells |= {} if isinstance(value, list) else {name: f"{value:.15g}"}
+            cells |= _numbers(record["values"])
+            for level, named in record.get("quantiles", {}).items():
+                cells |= _numbers({f"{name} {level}": value for name, value in named.items()})
         else:
             cells |= {f"value_{index}": f"{value:.9g}" for index, value in enumerate(outputs.reshape(-1))}
         self._row(cells)
@@ -117,6 +116,16 @@ class CsvWriter:
     def close(self) -> None:
         """Flush everything."""
         self._stream.flush()
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, str]:
+    """Return the cells of values by name, of forecasts one for each step."""
+    cells: dict[str, str] = {}
+    for name, value in values.items():
+        steps = enumerate(value, start=1) if isinstance(value, list) else ()
+        cells |= {f"{name}[t+{step}]": f"{one:.15g}" for step, one in steps}
+        cells |= {} if isinstance(value, list) else {name: f"{value:.15g}"}
+    return cells
 
 
 class NpzWriter:
