@@ -36,3 +36,17 @@ def test_every_command_of_the_tutorial_runs_and_gives_what_it_says(
     records = [json.loads(line) for line in (tmp_path / "labels.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [record["label"] for record in records] == [row["label"] for row in rows]
     assert said["python consumer.py"].strip() == rows[0]["label"]
+    assert {path.name for path in (tmp_path / "forecast").glob("*-test.png")} == {
+        "forecast-test.png",
+        "horizon-test.png",
+    }
+    found = json.loads((tmp_path / "forecast" / "eval-test.json").read_text(encoding="utf-8"))
+    assert found["baselines"][0]["name"] == "seasonal naive (24 steps)"
+    # As the page says: better than the day before, and about eight in ten hours inside.
+    assert found["mae"] < found["baselines"][0]["metrics"]["mae"]
+    assert 0.65 < found["coverage"][0]["coverage"] < 0.95
+    with open(tmp_path / "tomorrow.csv", newline="", encoding="utf-8") as file:
+        (day,) = csv.DictReader(file)
+    assert (day["time[t+1]"], day["time[t+24]"]) == ("2024-03-01T00:00:00", "2024-03-01T23:00:00")
+    assert float(day["load 0.1[t+1]"]) < float(day["load[t+1]"]) < float(day["load 0.9[t+1]"])
+    assert (tmp_path / "tomorrow.png").read_bytes().startswith(b"\x89PNG")

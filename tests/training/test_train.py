@@ -203,6 +203,7 @@ def test_a_signal_writes_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path
 )
 def test_two_processes_are_one_with_the_same_batch(tmp_path: Path, launcher: list[str], batch: list[str]) -> None:
     options = ["train.epochs=2", "model.hidden_size=8", "optimizer.name=sgd", "optimizer.lr=0.1", "target=null"]
+    options.append("metrics=[accuracy, macro_f1, auroc]")
     two, one = tmp_path / "two", tmp_path / "one"
     arguments = ["train", "digits", *options, *batch, "--out", str(two), "--json"]
     if "--nproc-per-node" in launcher:
@@ -225,6 +226,10 @@ def test_two_processes_are_one_with_the_same_batch(tmp_path: Path, launcher: lis
     assert result["processes"] == 2
     assert (result["steps"], result["samples"]) == (alone["steps"], alone["samples"])
     assert result["test"]["loss"] == pytest.approx(alone["test"]["loss"], rel=1e-4)
+    for name, ends in alone["test_intervals"].items():
+        assert result["test"][name] == pytest.approx(alone["test"][name], abs=0.01), name
+        assert result["test_intervals"][name] == pytest.approx(ends, abs=0.02), name
+    assert result["baselines"] == alone["baselines"]
     torch.testing.assert_close(parameters(two), parameters(one), rtol=1e-4, atol=1e-6)
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from momentum_cli.data import Files
-from momentum_cli.errors import DataError
+from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.export.export import export
 from momentum_cli.inference.evaluate import evaluate
 from momentum_cli.inference.predict.predict import predict
@@ -190,3 +190,85 @@ def test_files_are_predicted_as_the_recipe_reads_them(tmp_path: Path) -> None:
         (record,) = predicted(subject, written("b.csv", range(190, 200)), tmp_path)
         assert record["values"]["Last"][0] == pytest.approx(wanted, rel=1e-5)
         assert (record["after"], record["times"]) == ("2021-10-09T07:00:00", ["2021-10-09T08:00:00"])
+
+
+def test_quantiles_are_sorted_calibrated_on_validation_and_the_same_in_every_file(tmp_path: Path) -> None:
+    rows = [row | {"load": row["load"] + 20 * math.sin(7.3 * row["day"])} for row in series(160)]
+    path = write(tmp_path / "s.csv", rows)
+    levels = [0.1, 0.5, 0.9]
+    task = {"path": str(path), "kind": "forecasting", "order": "day", "target": "load", "window": 10, "horizon": 2}
+    run = trained(tmp_path, **task, quantiles=levels)
+    model = load_model(run).model
+    raw = np.array([[row["load"], row["wind"]] for row in rows])
+    mean, deviation = raw[:112].mean(0), raw[:112].std(0)  # the first 70 %
+
+    def quantiles(first: int) -> np.ndarray:
+        inputs = torch.tensor((raw[first - 10 : first] - mean) / deviation, dtype=torch.float32)[None]
+        with torch.no_grad():
+            outputs = model(inputs)[0].double().numpy().reshape(2, 3)
+        return np.sort(outputs, 1) * deviation[0] + mean[0]
+
+    def truth(first: int) -> np.ndarray:
+        return raw[first : first + 2, 0]
+
+    # Windows whose forecast lies in the validation split, steps 112 to 135, and in the test split, 136 to 159.
+    scores = np.array(
+        [np.maximum(quantiles(at)[:, 0] - truth(at), truth(at) - quantiles(at)[:, 2]) for at in range(112, 135)]
+    )
+    margin = np.sort(scores, 0)[math.ceil(24 * 0.8) - 1]
+    shift = margin[:, None] * [-1, 0, 1]
+    (record,) = predicted(run, path, tmp_path)
+    expected = quantiles(160) + shift
+    for place, level in enumerate(levels):
+        assert record["quantiles"][str(level)]["load"] == pytest.approx(expected[:, place].tolist(), rel=1e-4)
+    assert record["values"] == record["quantiles"]["0.5"]
+
+    result = evaluate(run)
+    tests = range(136, 159)
+    inside = [
+        (quantiles(at)[:, 0] + shift[:, 0] <= truth(at)) & (truth(at) <= quantiles(at)[:, 2] + shift[:, 2])
+        for at in tests
+    ]
+    (interval,) = result["coverage"]
+    assert interval["coverage"] == pytest.approx(np.mean(inside))
+    assert interval["level"] == pytest.approx(0.8)
+    errors = np.array([quantiles(at)[:, 1] - truth(at) for at in tests])
+    (row,) = result["targets"]
+    assert row["mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-4) == pytest.approx(result["mae"], rel=1e-4)
+    for step in range(2):
+        assert row["steps"][step]["mae"] == pytest.approx(np.abs(errors[:, step]).mean(), rel=1e-4)
+        assert row["steps"][step]["rmse"] == pytest.approx(math.sqrt(np.square(errors[:, step]).mean()), rel=1e-4)
+    last = np.array([raw[at - 1, 0] - truth(at) for at in tests])
+    by_name = {one["name"]: one["metrics"] for one in result["baselines"]}
+    assert by_name["last value"]["mae"] == pytest.approx(np.abs(last).mean(), rel=1e-4)
+    worst = result["worst"][0]
+    assert (worst["sequence"], worst["time"]) == ("all", float(worst["step"]))
+    assert worst["step"] == 136 + worst["number"]
+    assert {file.name for file in run.glob("*.png")} >= {"forecast-test.png", "horizon-test.png"}
+
+    file = Path(export(run, format="safetensors", out=tmp_path / "m.safetensors")["file"])
+    out = tmp_path / "out.csv"
+    predict(file, [str(path)], format="csv", out=out, picture=tmp_path / "p.png")
+    (line,) = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
+    assert float(line["load 0.9[t+2]"]) == pytest.approx(expected[1, 2], rel=1e-4)
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_forecasts_is_refused_before_anything_is_predicted(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.csv", walks())
+    run = trained(tmp_path, path=str(path), kind="classification", sequence="id", features=["x"], target="kind")
+    with pytest.raises(RecipeError, match="this model makes none"):
+        predict(run, [str(path)], picture=tmp_path / "p.png")
+    worst = evaluate(run)["worst"]
+    assert [row["loss"] for row in worst] == sorted((row["loss"] for row in worst), reverse=True)
+    assert worst[0].keys() == {"number", "sequence", "loss", "true", "predicted", "probability"}
+    # The loss of a sequence is minus the logarithm of the probability of its class.
+    for row in worst:
+        right = math.exp(-row["loss"])
+        assert row["probability"] == pytest.approx(right if row["true"] == row["predicted"] else 1 - right, rel=1e-4)
+
+
+@pytest.mark.parametrize("levels", [[0.1, 0.9], [0.5], [0.9, 0.5, 0.1], [0.1, 0.5, 0.8], [0.0, 0.5, 1.0]])
+def test_quantiles_that_make_no_intervals_are_refused(levels: list[float]) -> None:
+    with pytest.raises(ValueError, match="as many levels below as above it"):
+        Files("a.csv", "regression", target="a", quantiles=levels)
