@@ -114,7 +114,7 @@ def test_a_channel_or_the_mean_of_all_is_taken(tmp_path: Path) -> None:
         for channel in (1, 2):
             np.testing.assert_array_equal(read_recording(path, channel)[0] * 32768, both[:, channel - 1])
         np.testing.assert_allclose(read_recording(path, "mean")[0] * 32768, both.astype(float).sum(1) / 2)
-        with pytest.raises(RecordingError, match=r"set task\.channel to mean, or to one of 1 to 2"):
+        with pytest.raises(RecordingError, match=r"set task\.channel to mean or to a number from 1 to 2"):
             read_recording(path)
         with pytest.raises(RecordingError, match=r"`task.channel` must be 'mean' or at most 2 here, got 3") as caught:
             read_recording(path, 3)
