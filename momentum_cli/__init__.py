@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from momentum_cli.layers.lstm_gru_rnn import LSTM as LSTM
     from momentum_cli.layers.lstm_gru_rnn import RNN as RNN
     from momentum_cli.layers.orthogonal import OrthogonalRNN as OrthogonalRNN
+    from momentum_cli.layers.recurrent_state import RecurrentState as RecurrentState
     from momentum_cli.layers.short_names import SRDTRIV as SRDTRIV
     from momentum_cli.layers.short_names import SRGRU as SRGRU
     from momentum_cli.layers.short_names import SRLSTM as SRLSTM
@@ -58,6 +59,7 @@ _MODULES = {
         for layer in ("LSTM", "GRU", "RNN", "DTRIV")
         for dynamics in ("Momentum", "Nesterov", "SR", "RMSProp", "Adam")
     ),
+    "layers.recurrent_state": ("RecurrentState",),
     "layers.coupled": ("CoupledLSTM",),
     "layers.custom": ("CustomRNN",),
     "recurrence.protocol": ("Recurrence",),

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from kernel_cases import Case, error
+from layer_inputs import flat
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 from triton_turns import programs_take_turns
@@ -231,8 +232,8 @@ def test_a_layer_with_directions_and_packed_sequences() -> None:
     for backend in ("triton", "reference"):
         layer.backend = backend
         output, state = layer(packed)
-        loss = output.data.square().sum() + sum(s.sum() for s in state)
-        results.append([output.data, *state, *torch.autograd.grad(loss, list(layer.parameters()))])
+        loss = output.data.square().sum() + sum(s.sum() for s in flat(state))
+        results.append([output.data, *flat(state), *torch.autograd.grad(loss, list(layer.parameters()))])
     got, expected = ([t.detach() for t in result] for result in results)
     assert error(expected, got) < 1e-10
 

@@ -17,5 +17,5 @@ class CustomRNN(RecurrentLayer):
         hidden_size: H, >= 1.
 
     The other arguments, parameters, shapes and errors are those of `momentum_cli.LSTM`; ``weight_hh`` is
-    (gates * H, H). The state begins with that of the recurrence.
+    (gates * H, H). The state unpacks to the tensors of the recurrence.
     """

@@ -34,7 +34,7 @@ class LSTM(RecurrentLayer):
         dtype: Of the parameters: float32, float64 or bfloat16.
 
     Parameters have the names and shapes of `torch.nn.LSTM`, whose state_dict loads unchanged. `forward` takes and
-    returns what `torch.nn.LSTM` does, with the state of the dynamics appended to ``(h_n, c_n)``.
+    returns what `torch.nn.LSTM` does; with a dynamics that has a state, ``(h_n, c_n)`` is a `RecurrentState`.
 
     Raises:
         ValueError: An option is outside its range.
@@ -52,7 +52,7 @@ class GRU(RecurrentLayer):
     ``d_t = dynamics(W_ih x_t + b_ih)``, on all three projections; ``r, z = σ(d + W_hh h_{t-1} + b_hh)``;
     ``n = tanh(d_n + r (W_hn h_{t-1} + b_hn))``; ``h_t = (1 - z) n + z h_{t-1}``.
 
-    Arguments, shapes and errors as in `LSTM`; the state begins with ``h_n`` and is a tuple, for `Identity` too.
+    Arguments, shapes and errors as in `LSTM`; the state is the tensor ``h_n``, or a `RecurrentState` that has it.
 
     Reference: arXiv 2006.06919, section 3; with ``Identity``, `torch.nn.GRU`.
     """

@@ -20,7 +20,7 @@ from momentum_cli.kernels.backend import Backend, Weights, Work
 from momentum_cli.kernels.fused import run as fused
 from momentum_cli.layers.initialization import initialize
 from momentum_cli.layers.precision import Precision, choose_precision
-from momentum_cli.layers.state import StateLayout, part, whole
+from momentum_cli.layers.state import LayerState, StateLayout, part, whole
 from momentum_cli.layers.stream import Stream
 from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence import RECURRENCES
@@ -30,9 +30,10 @@ from momentum_cli.recurrence.protocol import Recurrence
 class RecurrentLayer(nn.Module):
     """Base class of LSTM, GRU and RNN; build one of these.
 
-    The state is one flat tuple that carries everything, so running a sequence in chunks gives the result of running it
-    whole.
-    Every tensor has the batch in dimension 1 (no batch dimension for unbatched input). `state_names` gives the order:
+    The state is that of `torch.nn` where there is no more to carry: (h, c) of an LSTM with `Identity`, the tensor h of
+    the other layers. Else it is a `RecurrentState`, which unpacks as (h, c) and carries everything: a sequence run
+    in chunks equals the sequence run whole. Every tensor has the batch in dimension 1 (no batch dimension for unbatched
+    input). `state_names` gives their order:
 
     - the recurrent tensors as `torch.nn` has them, (L, B, H): ``h`` and, for an LSTM, ``c``;
     - linear dynamics keep the filtered input of each layer: ``velocity_l0``, ``velocity_l1``, … (directions, B,
@@ -159,26 +160,28 @@ class RecurrentLayer(nn.Module):
         """
         initialize(self, init, self.recurrence.forget_gate if self.bias else None, forget_bias)
 
-    def zero_state(self, batch_size: int | None = None) -> State:
-        """Return the state at the start of a sequence.
+    def zero_state(self, batch_size: int | None = None) -> LayerState:
+        """Return the state at the start of a sequence, in the form in which `forward` returns it.
 
         Args:
             batch_size: B, or None for unbatched input.
-
-        Returns:
-            The tuple that `state_names` describes.
         """
-        state = self.layout.zeros(1 if batch_size is None else batch_size, self.tensor("weight_ih_l0"))
-        return state if batch_size is not None else tuple(s.squeeze(1) for s in state)
+        tensors = self.zero_tensors(1 if batch_size is None else batch_size)
+        return self.layout.returned(tensors if batch_size is not None else tuple(s.squeeze(1) for s in tensors))
+
+    def zero_tensors(self, batch_size: int) -> State:
+        """Return the tensors of `zero_state` in the order of `state_names`."""
+        return self.layout.zeros(batch_size, self.tensor("weight_ih_l0"))
 
     def forward(
-        self, input: Tensor | PackedSequence, state: State | Tensor | None = None
-    ) -> tuple[Tensor | PackedSequence, State]:
+        self, input: Tensor | PackedSequence, hx: LayerState | None = None
+    ) -> tuple[Tensor | PackedSequence, LayerState]:
         """Run the layer.
 
         Args:
             input: (T, B, D), (B, T, D) with ``batch_first``, (T, D) unbatched, or a `PackedSequence`.
-            state: State returned by an earlier call, or None for zeros.
+            hx: The state that an earlier call returned, or its tensors in the order of `state_names`, or None for
+                zeros.
 
         Returns:
             The outputs of the last layer at each step, as packed, batched or unbatched as the input, directions
@@ -187,14 +190,16 @@ class RecurrentLayer(nn.Module):
         Raises:
             ValueError: The input size, the state's shapes or dtypes are wrong, or the backend cannot serve.
         """
+        layout = self.layout
+        tensors = None if hx is None else layout.flat(hx)
         if isinstance(input, PackedSequence):
             x, lengths = pad_packed_sequence(input)
-            output, after = self.run_padded(x, state, lengths)
+            output, after = self.run_tensors(x, tensors, lengths)
             packed = pack_padded_sequence(output, lengths, enforce_sorted=False)
             # Keep the caller's order, sorted or not.
             if input.sorted_indices is None:
                 packed = PackedSequence(packed.data, packed.batch_sizes, None, None)
-            return packed, after
+            return packed, layout.returned(after)
         if input.dim() not in (2, 3):
             raise ValueError(refuse("input", Said(f"{input.dim()}"), "have 2 (T, D) or 3 dimensions"))
         batched = input.dim() == 3
@@ -202,10 +207,10 @@ class RecurrentLayer(nn.Module):
         if batched and self.batch_first:
             x = x.transpose(0, 1)
         self._check_input(x)
-        output, after = self._run(x, state, None, batched)
+        output, after = self._run(x, tensors, None, batched)
         if not batched:
-            return output.squeeze(1), tuple(s.squeeze(1) for s in after)
-        return output.transpose(0, 1) if self.batch_first else output, after
+            return output.squeeze(1), layout.returned(tuple(s.squeeze(1) for s in after))
+        return output.transpose(0, 1) if self.batch_first else output, layout.returned(after)
 
     def stream(self, batch_size: int | None = None) -> Stream:
         """Return the layer as a function that keeps its state, for one step or more at a time; see `Stream`.
@@ -213,16 +218,16 @@ class RecurrentLayer(nn.Module):
         Args:
             batch_size: B, or None for unbatched input.
         """
-        return Stream([self], batch_size)
+        return Stream([self], batch_size, self.layout)
 
     def run_padded(
-        self, x: Tensor, state: State | Tensor | None = None, lengths: Tensor | None = None
-    ) -> tuple[Tensor, State]:
+        self, x: Tensor, state: LayerState | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, LayerState]:
         """Run the layer on padded sequences without packing them.
 
         Args:
             x: (T, B, D), whatever ``batch_first`` says.
-            state: State returned by an earlier call, or None for zeros.
+            state: As ``hx`` of `forward`.
             lengths: (B,) valid steps of any integer dtype, each in [0, T], or None for T.
 
         Returns:
@@ -231,6 +236,12 @@ class RecurrentLayer(nn.Module):
         Raises:
             ValueError: As `forward`, or lengths that are not integers, not one per sequence, or outside [0, T].
         """
+        layout = self.layout
+        output, after = self.run_tensors(x, None if state is None else layout.flat(state), lengths)
+        return output, layout.returned(after)
+
+    def run_tensors(self, x: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """Do what `run_padded` does, with the state as one flat tuple in the order of `state_names`."""
         self._check_input(x)
         if lengths is None:
             return self._run(x, state, None)
@@ -241,11 +252,11 @@ class RecurrentLayer(nn.Module):
             return self._run(x, state, lengths)
         # Backends need at least one step; empty sequences get one of zeros, whose output and state are discarded.
         output, after = self._run(x, state, lengths.clamp(min=1))
-        before = self.zero_state(x.shape[1]) if state is None else (state,) if isinstance(state, Tensor) else state
+        before = self.zero_tensors(x.shape[1]) if state is None else state
         return clear_padding(output, lengths), tuple(keep_empty(lengths, list(after), list(before)))
 
     def _run(
-        self, x: Tensor, given: State | Tensor | None, lengths: Tensor | None, batched: bool = True
+        self, x: Tensor, given: State | None, lengths: Tensor | None, batched: bool = True
     ) -> tuple[Tensor, State]:
         if torch._C._get_tracing_state() is not None:
             must = "be made by torch.jit.script, because a trace would keep the number of steps of its example"
@@ -255,7 +266,7 @@ class RecurrentLayer(nn.Module):
         mixed = torch.is_autocast_enabled(x.device.type)
         if not mixed and x.dtype != dtype:
             raise ValueError(refuse("input", x.dtype, f"have the dtype of the parameters, {dtype}"))
-        state = self.layout.checked(given, x, batched, None if mixed else dtype)
+        state = None if given is None else self.layout.checked(given, x, batched, None if mixed else dtype)
         precision = self._precision(x.device)
         if precision.state == dtype and not mixed:
             return self._run_in(dtype, x, state, lengths)

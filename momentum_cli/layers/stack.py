@@ -153,9 +153,9 @@ class RecurrentStack(nn.Module):
             f"{name.removesuffix('_l0')}_l{number}" for number in range(len(self)) for name in self[number].state_names
         )
 
-    def zero_state(self, batch_size: int) -> State:
+    def zero_tensors(self, batch_size: int) -> State:
         """Return the state at the start of ``batch_size`` sequences."""
-        return tuple(tensor for number in range(len(self)) for tensor in self[number].zero_state(batch_size))
+        return tuple(tensor for number in range(len(self)) for tensor in self[number].zero_tensors(batch_size))
 
     def split_state(self, state: State | None) -> list[State | None]:
         """Return the state of each layer."""
@@ -205,7 +205,7 @@ class RecurrentStack(nn.Module):
         for number, before in enumerate(self.split_state(state)):
             if number:
                 x = locked_dropout(x, self.dropout, self.training)
-            x, end = self[number].run_padded(x, before)
+            x, end = self[number].run_tensors(x, before)
             after += end
         return x, after
 

@@ -1,4 +1,4 @@
-"""The state of a layer: one flat tuple of tensors, their names and shapes, their check, and how to split them.
+"""The state of a layer: its tensors in one order, their names and shapes, their check, and how to split them.
 
 Axes: B batch, D input, H hidden, G gates * H, L layers * directions.
 """
@@ -14,8 +14,12 @@ from torch import Tensor
 from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
+from momentum_cli.layers.recurrent_state import RecurrentState
 from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence.protocol import Recurrence
+
+LayerState = Tensor | State | RecurrentState
+"""What a layer returns and takes: as in `torch.nn`, or an object that carries more; or, to take, a flat tuple."""
 
 Place = tuple[int, int]
 """Index of a tensor in the state, and an index into its first dimension."""
@@ -63,6 +67,46 @@ class StateLayout(NamedTuple):
                 shapes.append((layers, batch, self.recurrence.gates * self.hidden_size))
         return shapes
 
+    @property
+    def seen(self) -> int:
+        """How many of the tensors a caller sees: h and c as in `torch.nn`, or all of another recurrence."""
+        names = self.recurrence.state_names
+        return 2 if names[:2] == ("h", "c") else len(names)
+
+    def returned(self, tensors: State) -> LayerState:
+        """Return the state as `torch.nn` has it, or the object that carries more than that."""
+        names = self.names
+        if self.seen < len(names):
+            return RecurrentState(tensors, names, self.seen)
+        return tensors[0] if len(tensors) == 1 else tensors
+
+    def flat(self, state: LayerState) -> State:
+        """Return the tensors of a state that a caller gave; `checked` looks at each of them.
+
+        Raises:
+            ValueError: It is not all of a state, or that of another layer.
+        """
+        names = self.names
+        if isinstance(state, RecurrentState):
+            if state.names != names:
+                raise ValueError(
+                    refuse("state", Said(f"one with {', '.join(state.names)}"), f"have the tensors {', '.join(names)}")
+                )
+            return state.tensors
+        tensors = (state,) if isinstance(state, Tensor) else tuple(state) if isinstance(state, tuple | list) else ()
+        if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+            must = "be tensors, or what the layer returned for its state"
+            raise ValueError(refuse("state", Said(f"a {type(state).__name__}"), must))
+        if len(tensors) == len(names):
+            return tensors
+        seen = names[: self.seen]
+        remedy = "pass on the state that the layer returned"
+        if len(tensors) == len(seen):
+            given = ", ".join(f"{name}={name}" for name in seen)
+            remedy += f", or begin from these alone with layer.zero_state(batch_size).replace({given})"
+        many = "1 tensor" if len(tensors) == 1 else f"{len(tensors)} tensors"
+        raise ValueError(refuse("state", Said(many), f"have {len(names)} tensors ({', '.join(names)})", remedy))
+
     def zeros(self, batch: int, like: Tensor) -> State:
         """Return the state at the start of ``batch`` sequences, on the device and in the dtype of ``like``."""
         return tuple(
@@ -72,33 +116,23 @@ class StateLayout(NamedTuple):
 
     def checked(
         self,
-        state: State | Tensor | None,
+        tensors: State,
         x: Tensor,
         batched: bool,
         dtype: torch.dtype | None,
-    ) -> State | None:
+    ) -> State:
         """Check a state, and add the batch dimension to an unbatched one.
 
         Args:
-            state: As given by the caller.
+            tensors: As returned by `flat`.
             x: (T, B, D) input.
             batched: False for a state without a batch dimension.
             dtype: Of the parameters, or None to accept and convert any floating-point dtype.
 
         Raises:
-            ValueError: The number of tensors, a shape, a dtype or a device is wrong.
+            ValueError: A shape, a dtype or a device is wrong.
         """
-        if state is None:
-            return None
-        tensors = (state,) if isinstance(state, Tensor) else tuple(state)
-        names = self.names
-        if len(tensors) != len(names):
-            must, remedy = (
-                f"have {len(names)} ({', '.join(names)})",
-                "start the missing ones from zero_state(batch_size)",
-            )
-            raise ValueError(refuse("state", Said(f"{len(tensors)} tensors"), must, remedy))
-        for name, tensor, shape in zip(names, tensors, self.shapes(x.shape[1]), strict=True):
+        for name, tensor, shape in zip(self.names, tensors, self.shapes(x.shape[1]), strict=True):
             expected = shape if batched else (shape[0], *shape[2:])
             if tuple(tensor.shape) != expected:
                 raise ValueError(refuse(f"state {name!r}", tuple(tensor.shape), f"have the shape {expected}"))

@@ -16,7 +16,7 @@ from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.fused import run as fused
 from momentum_cli.kernels.fused.session import Session
-from momentum_cli.layers.state import StateLayout, part, whole
+from momentum_cli.layers.state import LayerState, StateLayout, part, whole
 from momentum_cli.messages import Said, refuse
 
 
@@ -50,7 +50,7 @@ class Streamed(Protocol):
         """Return the parameters of one layer."""
         ...
 
-    def run_padded(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def run_tensors(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run the layer on (T, B, D)."""
         ...
 
@@ -66,19 +66,22 @@ class Stream:
     Args:
         layers: In one direction, each reading the outputs of the one before.
         batch_size: B, >= 1, or None for unbatched input.
+        layout: Of the one layer whose form the state has, or None for the flat tuple of several layers.
 
     Raises:
         ValueError: A layer is bidirectional, or ``batch_size`` is not an integer >= 1.
     """
 
-    def __init__(self, layers: Sequence[Streamed], batch_size: int | None = None) -> None:
+    def __init__(
+        self, layers: Sequence[Streamed], batch_size: int | None = None, layout: StateLayout | None = None
+    ) -> None:
         if any(layer.bidirectional for layer in layers):
             raise ValueError("a bidirectional layer reads its sequence backwards too, so it cannot run as a stream")
         if batch_size is not None and (
             isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1
         ):
             raise ValueError(refuse("batch_size", batch_size, "be an integer >= 1, or None for unbatched input"))
-        self._layers = layers
+        self._layers, self._layout = layers, layout
         self._batched, self._batch = batch_size is not None, batch_size or 1
         self._first = layers[0].tensor("weight_ih_l0")
         self._session = _session(layers, self._batch)
@@ -130,8 +133,8 @@ class Stream:
         return self._run(x[None, None])[0, 0]
 
     @property
-    def state(self) -> State:
-        """A copy of the state, as the layers return it; setting it continues from there (None: from the start)."""
+    def tensors(self) -> State:
+        """The tensors of `state`, layer after layer."""
         if self._session is None:
             parts = self._state or [layer.layout.zeros(self._batch, self._first) for layer in self._layers]
             flat = tuple(tensor.clone() for state in parts for tensor in state)
@@ -143,10 +146,15 @@ class Stream:
                 flat += tuple(whole([list(state) for state in own], layout.places, len(layout.names)))
         return flat if self._batched else tuple(tensor.squeeze(1) for tensor in flat)
 
+    @property
+    def state(self) -> LayerState:
+        """A copy of the state, as the layers return it; setting it continues from there (None: from the start)."""
+        return self.tensors if self._layout is None else self._layout.returned(self.tensors)
+
     @state.setter
-    def state(self, state: State | Tensor | None) -> None:
+    def state(self, state: LayerState | None) -> None:
         parts: list[State] = []
-        given = None if state is None else (state,) if isinstance(state, Tensor) else tuple(state)
+        given = None if state is None else tuple(state) if self._layout is None else self._layout.flat(state)
         for number, layer in enumerate(self._layers):
             layout = layer.layout
             if given is None:
@@ -155,8 +163,7 @@ class Stream:
             last = number == len(self._layers) - 1
             own, given = (given, ()) if last else (given[: len(layout.names)], given[len(layout.names) :])
             x = self._first.new_empty((1, self._batch, 0))
-            checked = layout.checked(own, x, self._batched, self._first.dtype)
-            assert checked is not None
+            checked = layout.checked(layout.flat(own), x, self._batched, self._first.dtype)
             parts.append(tuple(tensor.detach().clone() for tensor in checked))
         if self._session is None:
             self._state = parts
@@ -181,7 +188,7 @@ class Stream:
         with torch.no_grad():
             for layer, state in zip(self._layers, before, strict=True):
                 with _evaluated(layer):
-                    x, end = layer.run_padded(x, state)
+                    x, end = layer.run_tensors(x, state)
                 after.append(end)
         self._state = after
         return x

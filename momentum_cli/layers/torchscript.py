@@ -1,8 +1,8 @@
 """Stand-ins that `torch.jit.script` compiles in place of a layer or a model: the same parameters, mathematics, state.
 
 TorchScript can neither call a dataclass nor look up a parameter by name, so layers and models give it these stand-ins
-(``__prepare_scriptable__``). They share the parameters of the original under the same names. The state is a list
-instead of a tuple, in the order of ``layer.state_names``; ``lengths`` replace a `PackedSequence`.
+(``__prepare_scriptable__``). They share the parameters of the original under the same names. A state that is more than
+that of `torch.nn` is a named tuple (`momentum_cli.layers.scripted_state`); ``lengths`` replace a `PackedSequence`.
 
 `torch.jit.script` puts the stand-in of a child into the user's own eager container. It therefore behaves there like the
 original: outside TorchScript it calls the original, and pickling or copying it gives the original.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import linecache
 from functools import cache
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.moments import Moments, normalize
 from momentum_cli.dynamics.ragged import at_end, checked_lengths, clear_padding, keep_empty, reverse
 from momentum_cli.kernels.torchscript import filter_blocks, run_native, traced
+from momentum_cli.layers.scripted_state import HiddenState, LSTMState, ScriptedForm, scripted_form, scripted_source
 from momentum_cli.layers.state import part, whole
 
 
@@ -107,32 +108,21 @@ class ScriptableLayer(StandIn):
         """Return the weights and biases of one layer in one direction; `scriptable_layer` generates the method."""
         raise NotImplementedError
 
-    def forward(self, input: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Run the layer.
+    def run(self, input: Tensor, state: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
+        """Run an input (T, B, D), (B, T, D) with ``batch_first``, or (T, D), with its tensors of the state."""
+        batched = input.dim() == 3
+        x = input if batched else input.unsqueeze(1)
+        if batched and self.batch_first:
+            x = x.transpose(0, 1)
+        if state is not None and not batched:
+            state = [s.unsqueeze(1) for s in state]
+        output, after = self.run_tensors(x, state, None)
+        if not batched:
+            return output.squeeze(1), [s.squeeze(1) for s in after]
+        return output.transpose(0, 1) if self.batch_first else output, after
 
-        Args:
-            input: (T, B, D), (B, T, D) with ``batch_first``, or (T, D).
-            state: State returned by an earlier call, or None for zeros.
-
-        Returns:
-            The output, and the state in the order of ``layer.state_names``.
-        """
-        if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            batched = input.dim() == 3
-            x = input if batched else input.unsqueeze(1)
-            if batched and self.batch_first:
-                x = x.transpose(0, 1)
-            if state is not None and not batched:
-                state = [s.unsqueeze(1) for s in state]
-            output, after = self.run_padded(x, state, None)
-            if not batched:
-                return output.squeeze(1), [s.squeeze(1) for s in after]
-            return output.transpose(0, 1) if self.batch_first else output, after
-        return self.original()(input, state)  # type: ignore[no-any-return]
-
-    @torch.jit.export
-    def zero_state(self, batch_size: int) -> list[Tensor]:
-        """Return the state at the start of ``batch_size`` sequences."""
+    def zero_tensors(self, batch_size: int) -> list[Tensor]:
+        """Return the tensors of the state at the start of ``batch_size`` sequences."""
         like = self.weight_ih_l0
         state: list[Tensor] = []
         for number in range(self.states):
@@ -158,16 +148,13 @@ class ScriptableLayer(StandIn):
                 raise ValueError(f"state '{self.names[number]}' must have the dtype that zero_state(batch_size) gives")
         return state
 
-    @torch.jit.export
-    def run_padded(
+    def run_tensors(
         self, x: Tensor, state: list[Tensor] | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Run padded sequences x (T, B, D) with lengths (B,) of integers; see `RecurrentLayer.run_padded`."""
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return self.original().run_padded(x, state, lengths)  # type: ignore[no-any-return]
+        """Run padded sequences x (T, B, D) with lengths (B,) of integers; see `RecurrentLayer.run_tensors`."""
         if x.dim() != 3 or x.size(2) != self.input_size or x.size(0) < 1:
             raise ValueError(f"`input` must have {self.input_size} channels and at least one step, got {x.size()}")
-        before = self.zero_state(x.size(1)) if state is None else self.checked(state, x.size(1))
+        before = self.zero_tensors(x.size(1)) if state is None else self.checked(state, x.size(1))
         dtype = self.weight_ih_l0.dtype
         # No state below float32, as in `choose_precision`; TorchScript's own loops have no products below it either.
         compute = torch.float32 if dtype in [torch.bfloat16, torch.float16] and not x.is_cuda else dtype
@@ -288,12 +275,15 @@ def scriptable_layer(layer: Any) -> ScriptableLayer:
     if layer.dynamics.form is None:
         raise TypeError(f"TorchScript has no form for {type(layer.dynamics).__name__}, which has only a step")
     suffixes = [name.removeprefix("weight_ih") for name, _ in layer.named_parameters() if name.startswith("weight_ih")]
-    return _class_for(tuple(layer.scripted_weights(suffix) for suffix in suffixes))(layer)
+    weights = tuple(layer.scripted_weights(suffix) for suffix in suffixes)
+    return _class_for(weights, scripted_form(layer.layout))(layer)
 
 
 @cache
-def _class_for(weights: tuple[tuple[str, str, str | None, str | None], ...]) -> type[ScriptableLayer]:
-    """Return the subclass whose `weights` gives these parameters or calls.
+def _class_for(
+    weights: tuple[tuple[str, str, str | None, str | None], ...], form: ScriptedForm
+) -> type[ScriptableLayer]:
+    """Return the subclass whose `weights` gives these parameters or calls, and whose state has this form.
 
     TorchScript has no getattr by a computed name, and a list of parameters kept as an attribute would stay behind when
     the module moves to another device. It compiles from source, which it reads from linecache.
@@ -303,12 +293,15 @@ def _class_for(weights: tuple[tuple[str, str, str | None, str | None], ...]) -> 
         lines += [f"    if index == {index}:"] if index < len(weights) - 1 else []
         indent = "        " if index < len(weights) - 1 else "    "
         lines.append(f"{indent}return {', '.join('None' if name is None else f'self.{name}' for name in own)}")
-    source = "\n".join(lines) + "\n"
-    file = f"<momentum_cli.layers.torchscript {weights}>"
+    source = "\n".join(lines) + "\n" + scripted_source(form)
+    file = f"<momentum_cli.layers.torchscript {weights} {form.type}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    namespace: dict[str, Any] = {"Tensor": Tensor}
-    exec(compile(source, file, "exec"), namespace)
-    return type("ScriptableLayer", (ScriptableLayer,), {"weights": namespace["weights"], "__module__": __name__})
+    names = {"Tensor": Tensor, "Optional": Optional, "torch": torch, "LSTMState": LSTMState, "HiddenState": HiddenState}
+    made: dict[str, Any] = {}
+    exec(compile(source, file, "exec"), names, made)
+    for name in ("run_padded", "zero_state"):
+        made[name] = torch.jit.export(made[name])
+    return type("ScriptableLayer", (ScriptableLayer,), {**made, "__module__": __name__})
 
 
 def _scripted_decay(layer: Any) -> Any:

@@ -64,7 +64,7 @@ class Model(nn.Module, ABC):
 
     def zero_state(self, batch_size: int) -> State:
         """Return the state at the start of ``batch_size`` sequences."""
-        return self.layer.zero_state(batch_size)
+        return self.layer.zero_tensors(batch_size)
 
     @abstractmethod
     def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:

@@ -103,7 +103,7 @@ class SequenceModel(Model):
         return torch.cat(outputs, 1) if self.output == "every" else outputs[-1], state
 
     def _pass(self, inputs: Tensor, lengths: Tensor | None, state: State | None) -> tuple[Tensor, State]:
-        steps, after = self.layer.run_padded(inputs.transpose(0, 1), state, lengths)
+        steps, after = self.layer.run_tensors(inputs.transpose(0, 1), state, lengths)
         if self.output == "every":
             read = steps.transpose(0, 1)
         else:

@@ -39,7 +39,7 @@ class ModelStream:
     @property
     def state(self) -> State:
         """A copy of the state, as `Model.forward` returns it; setting it goes on from there (None: from the start)."""
-        return self.layers.state
+        return self.layers.tensors
 
     @state.setter
     def state(self, state: State | None) -> None:

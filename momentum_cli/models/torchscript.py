@@ -35,7 +35,7 @@ class ScriptableModel(StandIn):
     ) -> tuple[Tensor, list[Tensor]]:
         """Run the model; see `SequenceModel.forward`. The state is a list."""
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            steps, after = self.layer.run_padded(inputs.transpose(0, 1), state, lengths)
+            steps, after = self.layer.run_tensors(inputs.transpose(0, 1), state, lengths)
             if self.every:
                 read = steps.transpose(0, 1)
             else:
@@ -47,7 +47,7 @@ class ScriptableModel(StandIn):
     @torch.jit.export
     def zero_state(self, batch_size: int) -> list[Tensor]:
         """Return the state at the start of ``batch_size`` sequences."""
-        return self.layer.zero_state(batch_size)
+        return self.layer.zero_tensors(batch_size)
 
 
 class AdaptiveDistribution(nn.Module):
@@ -111,7 +111,7 @@ class ScriptableLanguageModel(StandIn):
             x = self.embedding(inputs.transpose(0, 1))
             at = 0
             for layer in self.layers:
-                x, end = layer.run_padded(x, before[at : at + layer.states], None)
+                x, end = layer.run_tensors(x, before[at : at + layer.states], None)
                 at += layer.states
                 after += end
             return self.distribution(x.transpose(0, 1)), after
@@ -122,5 +122,5 @@ class ScriptableLanguageModel(StandIn):
         """Return the state at the start of ``batch_size`` texts."""
         state: list[Tensor] = []
         for layer in self.layers:
-            state += layer.zero_state(batch_size)
+            state += layer.zero_tensors(batch_size)
         return state

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from layer_inputs import random
+from layer_inputs import flat, random
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
@@ -71,11 +71,11 @@ def test_chunks_are_the_whole(options: dict[str, Any]) -> None:
     torch.testing.assert_close(torch.cat(pieces), whole, rtol=1e-12, atol=1e-12)
     assert state is not None
     assert layer.state_names == ("h", "c", "p", "k")
-    for actual, expected, zero in zip(state, end, layer.zero_state(3), strict=True):
+    for actual, expected, zero in zip(flat(state), flat(end), layer.zero_tensors(3), strict=True):
         assert actual.shape == zero.shape
         assert actual.dtype == zero.dtype
         torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
-    assert (state[3] == 21).all()
+    assert (state.k == 21).all()
 
 
 def test_packed_sequences_are_the_sequences_one_by_one() -> None:
@@ -86,7 +86,7 @@ def test_packed_sequences_are_the_sequences_one_by_one() -> None:
     for b, sequence in enumerate(sequences):
         alone, end = layer(sequence)
         torch.testing.assert_close(padded[: lengths[b], b], alone)
-        for actual, expected in zip(state, end, strict=True):
+        for actual, expected in zip(flat(state), flat(end), strict=True):
             torch.testing.assert_close(actual[:, b], expected)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from layer_inputs import DYNAMIC, random
+from layer_inputs import DYNAMIC, flat, random
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
@@ -34,7 +34,7 @@ def build(kind: str, dynamics: str, backend: str, **options: Any) -> RecurrentLa
 def second(layer: RecurrentLayer, x: Tensor, state: Any, lengths: Tensor | None) -> list[Tensor]:
     """Return the gradient of a gradient penalty: by the input, the state and every parameter."""
     output, after = layer.run_padded(x, state, lengths)
-    energy = output.sin().sum() + sum(s.pow(2).sum() for s in after if s.is_floating_point())
+    energy = output.sin().sum() + sum(s.pow(2).sum() for s in flat(after) if s.is_floating_point())
     sources = [x, *(s for s in state or () if s.is_floating_point()), *layer.parameters()]
     first = torch.autograd.grad(energy, sources, create_graph=True)
     penalty = torch.stack([gradient.pow(2).sum() for gradient in first]).sum() + energy
@@ -54,7 +54,7 @@ def test_second_derivatives(kind: str, dynamics: str, backend: str, ragged: bool
     lengths = torch.tensor([6, 2, 5]) if ragged else None
     state = None
     if started:
-        zeros = layer.zero_state(3)
+        zeros = layer.zero_tensors(3)
         state = tuple(random(*s.shape, seed=i).abs().requires_grad_() if s.is_floating_point() else s
                       for i, s in enumerate(zeros))  # fmt: skip
     got = second(layer, x, state, lengths)
@@ -69,7 +69,7 @@ def test_second_derivatives_where_one_input_is_made_of_another() -> None:
     def twice() -> list[Tensor]:
         x = random(5, 2, 3).requires_grad_()
         h = x.mean(0).repeat(1, 2)[:, :4].unsqueeze(0)
-        state = (h, h * 2, *layer.zero_state(2)[2:])
+        state = (h, h * 2, *layer.zero_tensors(2)[2:])
         (first,) = torch.autograd.grad(layer(x, state)[0].pow(2).sum(), x, create_graph=True)
         return [first, *torch.autograd.grad(first.pow(2).sum(), [x, *layer.parameters()])]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from layer_inputs import DYNAMIC, random
+from layer_inputs import DYNAMIC, as_scripted, flat, random
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -42,7 +42,7 @@ def each(kind: str = "kind", dynamics: str = "dynamics", backend: str = "backend
 
 
 def state_of(layer: RecurrentLayer) -> list[Tensor]:
-    zeros = layer.zero_state(BATCH)
+    zeros = layer.zero_tensors(BATCH)
     return [
         random(*z.shape, seed=i).abs().requires_grad_() if z.is_floating_point() else z + 3 for i, z in enumerate(zeros)
     ]
@@ -55,7 +55,7 @@ def test_every_integer_dtype_is_taken(kind: str, dynamics: str, backend: str) ->
     expected, end = layer.run_padded(x, None, LENGTHS)
     for dtype in (torch.int32, torch.int16, torch.int8, torch.uint8):
         output, after = layer.run_padded(x, None, LENGTHS.to(dtype))
-        for actual, wanted in zip((output, *after), (expected, *end), strict=True):
+        for actual, wanted in zip((output, *flat(after)), (expected, *flat(end)), strict=True):
             assert torch.equal(actual, wanted)
 
 
@@ -69,7 +69,7 @@ def test_int32_lengths_give_what_torch_gives_with_packing(kind: str, backend: st
     expected, end = theirs(pack_padded_sequence(x, LENGTHS, enforce_sorted=False))
     output, after = layer.run_padded(x, None, LENGTHS.int())
     torch.testing.assert_close(output, pad_packed_sequence(expected, total_length=STEPS)[0], rtol=1e-9, atol=1e-12)
-    for actual, wanted in zip(after, end if kind == "lstm" else (end,), strict=True):
+    for actual, wanted in zip(flat(after), flat(end), strict=True):
         torch.testing.assert_close(actual, wanted, rtol=1e-9, atol=1e-12)
 
 
@@ -109,7 +109,7 @@ def test_an_empty_sequence_leaves_no_trace(
     x, state = random(STEPS, BATCH, 5).requires_grad_(), state_of(layer)
     own_x, own_state = x.detach().clone().requires_grad_(), state_of(layer)
     output, after = layer.run_padded(x, tuple(state) if started else None, WITH_EMPTY)
-    zeros = alone.zero_state(BATCH)
+    zeros = alone.zero_tensors(BATCH)
     outputs, ends = [], []
     for row, length in enumerate(WITH_EMPTY.tolist()):
         first = tuple(s[:, row : row + 1] for s in (own_state if started else zeros))
@@ -118,17 +118,17 @@ def test_an_empty_sequence_leaves_no_trace(
             run, end = alone(own_x[:length, row : row + 1], first)
             out = torch.cat([run, out[length:]])
         outputs.append(out)
-        ends.append(end)
+        ends.append(flat(end))
     expected = (torch.cat(outputs, 1), *(torch.cat(parts, 1) for parts in zip(*ends, strict=True)))
     loss: Any = 0.0
     wanted_loss: Any = 0.0
-    for index, (actual, wanted) in enumerate(zip((output, *after), expected, strict=True)):
+    for index, (actual, wanted) in enumerate(zip((output, *flat(after)), expected, strict=True)):
         torch.testing.assert_close(actual, wanted, rtol=1e-8, atol=1e-10)
         if actual.is_floating_point():
             cotangent = random(*actual.shape, seed=50 + index)
             loss, wanted_loss = loss + (cotangent * actual).sum(), wanted_loss + (cotangent * wanted).sum()
     assert torch.equal(output[:, WITH_EMPTY == 0], torch.zeros_like(output[:, WITH_EMPTY == 0]))
-    for actual, before in zip(after, state if started else zeros, strict=True):
+    for actual, before in zip(flat(after), state if started else zeros, strict=True):
         assert torch.equal(actual[:, WITH_EMPTY == 0], before[:, WITH_EMPTY == 0])
     loss.backward()
     wanted_loss.backward()
@@ -148,9 +148,10 @@ def test_a_scripted_layer_takes_and_refuses_the_same(kind: str, dynamics: str) -
     x = random(STEPS, BATCH, 5)
     for lengths in (LENGTHS, LENGTHS.int(), LENGTHS.to(torch.uint8), WITH_EMPTY, WITH_EMPTY.to(torch.int16)):
         for state in (None, [s.detach() for s in state_of(layer)]):
-            output, after = scripted.run_padded(x, state, lengths)
-            expected, end = layer.run_padded(x, None if state is None else tuple(state), lengths)
-            for actual, wanted in zip((output, *after), (expected, *end), strict=True):
+            given = None if state is None else layer.layout.returned(tuple(state))
+            output, after = scripted.run_padded(x, as_scripted(given), lengths)
+            expected, end = layer.run_padded(x, given, lengths)
+            for actual, wanted in zip((output, *flat(after)), (expected, *flat(end)), strict=True):
                 torch.testing.assert_close(actual, wanted, rtol=1e-8, atol=1e-10)
     for lengths, message in WRONG:
         with pytest.raises(torch.jit.Error, match=message):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from layer_inputs import DYNAMIC, random
+from layer_inputs import DYNAMIC, flat, random
 from lightning_fabric import Fabric
 from skew_matrices import exponential, skew
 from torch import Tensor, nn
@@ -65,7 +65,7 @@ def test_layer_is_the_equations(name: str) -> None:
     x = random(9, 4, 3)
     output, state = layer(x)
     torch.testing.assert_close(output, literal(layer, x), rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(state[0][0], output[-1])
+    torch.testing.assert_close(flat(state)[0][0], output[-1])
 
 
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2}], ids=str)
@@ -80,8 +80,8 @@ def test_chunks_are_the_whole(name: str, options: dict[str, Any]) -> None:
         pieces.append(piece)
     torch.testing.assert_close(torch.cat(pieces), whole, rtol=1e-9, atol=1e-9)
     assert state is not None
-    assert len(end) == len(layer.state_names)
-    for actual, expected in zip(state, end, strict=True):
+    assert len(flat(end)) == len(layer.state_names)
+    for actual, expected in zip(flat(state), flat(end), strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -94,7 +94,7 @@ def test_packed_sequences_are_the_sequences_one_by_one(name: str) -> None:
     for b, sequence in enumerate(sequences):
         alone, end = layer(sequence)
         torch.testing.assert_close(padded[: lengths[b], b], alone, rtol=1e-9, atol=1e-9)
-        for actual, expected in zip(state, end, strict=True):
+        for actual, expected in zip(flat(state), flat(end), strict=True):
             torch.testing.assert_close(actual[:, b], expected, rtol=1e-9, atol=1e-9)
 
 
@@ -200,9 +200,9 @@ def test_scripted_layer_is_the_eager_one(name: str) -> None:
         (layer.run_padded(x, None, lengths), scripted.run_padded(x, None, lengths)),
     ):
         torch.testing.assert_close(theirs[0], ours[0], rtol=1e-9, atol=1e-9)
-        for actual, expected in zip(theirs[1], ours[1], strict=True):
+        for actual, expected in zip(flat(theirs[1]), flat(ours[1]), strict=True):
             torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
-    for zero, expected in zip(scripted.zero_state(4), layer.zero_state(4), strict=True):
+    for zero, expected in zip(flat(scripted.zero_state(4)), flat(layer.zero_state(4)), strict=True):
         assert torch.equal(zero, expected)
     # The parameters are shared, A among them.
     gradients = []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from layer_inputs import DYNAMIC, random
+from layer_inputs import DYNAMIC, flat, random
 from torch import nn
 
 from momentum_cli import GRU, LSTM, RNN, OrthogonalRNN
@@ -27,7 +27,7 @@ def build(kind: str, dynamics: str, backend: str, dtype: torch.dtype) -> Recurre
 
 
 def state_of(layer: RecurrentLayer, dtype: torch.dtype) -> list[torch.Tensor]:
-    zeros = [s.double() if s.is_floating_point() else s for s in layer.zero_state(8)]
+    zeros = [s.double() if s.is_floating_point() else s for s in layer.zero_tensors(8)]
     return [random(*z.shape, seed=i).abs().to(dtype) if z.is_floating_point() else z for i, z in enumerate(zeros)]
 
 
@@ -71,9 +71,9 @@ def test_under_autocast_it_is_converted(kind: str, dynamics: str, other: torch.d
     with torch.autocast("cpu", torch.bfloat16):
         output, after = layer(x, tuple(state))
         expected, end = layer(x, tuple(s.float() if s.is_floating_point() else s for s in state))
-    for actual, wanted in zip((output, *after), (expected, *end), strict=True):
+    for actual, wanted in zip((output, *flat(after)), (expected, *flat(end)), strict=True):
         assert torch.equal(actual, wanted)
-    assert {s.dtype for s in after if s.is_floating_point()} == {torch.float32}
+    assert {s.dtype for s in flat(after) if s.is_floating_point()} == {torch.float32}
     layer(x, after)  # what autocast hands back is taken outside it
 
 

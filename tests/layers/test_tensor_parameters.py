@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from layer_inputs import DYNAMIC, random
+from layer_inputs import DYNAMIC, flat, random
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
@@ -61,7 +61,7 @@ def test_a_changed_parameter_computes_what_its_value_does(kind: str, dynamics: s
     output, state = layer(x)
     right, right_state = plain(x)
     torch.testing.assert_close(output, right, rtol=1e-10, atol=1e-12)
-    for one, other in zip(state, right_state, strict=True):
+    for one, other in zip(flat(state), flat(right_state), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
     output.sum().backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in layer.parameters())

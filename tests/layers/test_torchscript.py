@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from layer_inputs import as_scripted, flat
 from sign_momentum import SignMomentum
 from torch import Tensor, nn
 
@@ -27,6 +28,7 @@ from momentum_cli import (
     Nesterov,
     OrthogonalRNN,
     Recurrence,
+    RecurrentState,
     RMSProp,
     ScheduledRestart,
 )
@@ -55,6 +57,7 @@ def script(module: nn.Module) -> Any:
 def largest_difference(one: Any, two: Any) -> float:
     """Compare (output, state) pairs; also their structure."""
     (a, state_a), (b, state_b) = one, two
+    state_a, state_b = flat(state_a), flat(state_b)
     assert len(state_a) == len(state_b)
     for left, right in zip((a, *state_a), (b, *state_b), strict=True):
         assert left.shape == right.shape
@@ -79,10 +82,10 @@ def test_scripted_layer_equals_the_eager_one(kind: Any, dynamics: Any, options: 
     whole, state = layer(x)
     assert largest_difference(scripted(x), (whole, state)) < 1e-12
     # Continuing from a state, the eager one's or its own.
-    assert largest_difference(scripted(x[:9], list(state)), layer(x[:9], state)) < 1e-12
+    assert largest_difference(scripted(x[:9], as_scripted(state)), layer(x[:9], state)) < 1e-12
     lengths = torch.tensor([STEPS, 3, 1, 40])
     assert largest_difference(scripted.run_padded(x, None, lengths), layer.run_padded(x, None, lengths)) < 1e-12
-    for zero, expected in zip(scripted.zero_state(4), layer.zero_state(4), strict=True):
+    for zero, expected in zip(flat(scripted.zero_state(4)), flat(layer.zero_state(4)), strict=True):
         assert torch.equal(zero, expected)
         assert zero.dtype == expected.dtype
 
@@ -113,7 +116,7 @@ def test_batch_first_and_unbatched_input() -> None:
     assert largest_difference(scripted(x), layer(x)) < 1e-12
     one, state = scripted(x[0])
     assert largest_difference((one, state), layer(x[0])) < 1e-12
-    assert largest_difference(scripted(x[0], state), layer(x[0], tuple(state))) < 1e-12
+    assert largest_difference(scripted(x[0], state), layer(x[0], flat(state))) < 1e-12
 
 
 @pytest.mark.parametrize("output", ["last", "every"])
@@ -154,7 +157,7 @@ def test_a_container_of_the_user_still_works_after_scripting() -> None:
     for same in (scripted, container):
         torch.testing.assert_close(same(x), expected)
     # A tuple state, a packed sequence and the layer's own attributes are the eager layer's.
-    assert isinstance(after(x)[1], tuple)
+    assert isinstance(after(x)[1], RecurrentState)
     torch.testing.assert_close(after(packed)[0].data, expected_packed)
     assert after.state_names == layer.state_names
     # Training reaches it: dropout acts, and stops acting.
@@ -196,8 +199,10 @@ def test_wrong_input_is_named_in_script() -> None:
     scripted = script(LSTM(3, 4))
     with pytest.raises(torch.jit.Error, match="3 channels"):
         scripted(torch.zeros(2, 2, 4))
-    with pytest.raises(torch.jit.Error, match="must have 3 tensors, got 1"):
-        scripted(torch.zeros(2, 2, 3), [torch.zeros(1, 2, 4)])
+    with pytest.raises(torch.jit.Error, match="must have 3 tensors, got 2"):
+        scripted(torch.zeros(2, 2, 3), (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4), []))
+    with pytest.raises(RuntimeError, match="LSTMState"):
+        scripted(torch.zeros(2, 2, 3), (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4)))
 
 
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "bias": False}])
@@ -212,7 +217,7 @@ def test_other_states_are_scripted_too(options: dict[str, Any]) -> None:
         scripted = script(layer)
         whole, state = layer(x)
         assert largest_difference(scripted(x), (whole, state)) < 1e-10
-        assert largest_difference(scripted(x[:9], list(state)), layer(x[:9], state)) < 1e-10
+        assert largest_difference(scripted(x[:9], as_scripted(state)), layer(x[:9], state)) < 1e-10
         assert largest_difference(scripted.run_padded(x, None, lengths), layer.run_padded(x, None, lengths)) < 1e-10
 
 
@@ -244,7 +249,7 @@ def test_a_filter_and_a_recurrence_of_the_user_are_scripted(dynamics: Any, bias:
     x, lengths = torch.randn(STEPS, 4, 3, dtype=torch.float64), torch.tensor([STEPS, 3, 1, 40])
     whole, state = layer(x)
     assert largest_difference(scripted(x), (whole, state)) < 1e-12
-    assert largest_difference(scripted(x[:9], list(state)), layer(x[:9], state)) < 1e-12
+    assert largest_difference(scripted(x[:9], as_scripted(state)), layer(x[:9], state)) < 1e-12
     assert largest_difference(scripted.run_padded(x, None, lengths), layer.run_padded(x, None, lengths)) < 1e-12
 
 

@@ -60,7 +60,7 @@ def test_a_stack_of_one_size_is_the_stacked_layer() -> None:
     x = torch.randn(7, 3, 5)
     torch.testing.assert_close(stack(x)[0], layer(x)[0])
     assert stack.state_names == ("h_l0", "velocity_l0", "h_l1", "velocity_l1")
-    zeros = stack.zero_state(3)
+    zeros = stack.zero_tensors(3)
     torch.testing.assert_close(stack(x, zeros)[0], stack(x)[0])
     with pytest.raises(ValueError, match="got 3 tensors"):
         stack(x, zeros[:3])

@@ -44,13 +44,13 @@ def test_gradients_are_those_without(
 def test_each_piece_runs_twice_in_training_and_once_in_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     model = SequenceModel(CoupledLSTM(4, 6), 2, recompute=5)
     steps: list[int] = []
-    run = model.layer.run_padded
+    run = model.layer.run_tensors
 
     def counted(x: Tensor, *rest: Any) -> Any:
         steps.append(len(x))
         return run(x, *rest)
 
-    monkeypatch.setattr(model.layer, "run_padded", counted)
+    monkeypatch.setattr(model.layer, "run_tensors", counted)
     x = random(3, 17, 4).float()
     model(x)[0].sum().backward()
     # Backward begins with the last piece.

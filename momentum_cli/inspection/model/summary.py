@@ -56,7 +56,7 @@ def summary(
         memory["measured"] = measured_peak(recipe, size, batch)
     state = [
         {"name": name, "shape": [*tensor.shape], "bytes": tensor.numel() * tensor.element_size()}
-        for name, tensor in zip(layer.state_names, layer.zero_state(1), strict=True)
+        for name, tensor in zip(layer.state_names, layer.zero_tensors(1), strict=True)
     ]
     return {
         "cell": recipe.model.cell,

@@ -77,9 +77,7 @@ def test_graph_equals_the_definition(kind: Any, dynamics: Any, tmp_path: Path) -
             else:
                 names = [value.name for value in session.get_inputs()[1:]]
                 assert names == [f"state_in_{name}" for name in model.layer.state_names]
-                after = [
-                    s.float().numpy() if s.is_floating_point() else s.numpy() for s in model.layer.zero_state(batch)
-                ]
+                after = [s.float().numpy() if s.is_floating_point() else s.numpy() for s in model.zero_state(batch)]
                 pieces = []
                 for part in x.split([1] * min(steps, 2) + ([steps - 2] if steps > 2 else []), dim=1):
                     piece, *after = session.run(None, {"inputs": part.numpy(), **dict(zip(names, after, strict=True))})

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from kernel_cases import Case, error
+from layer_inputs import flat
 from torch import Tensor
 
 from momentum_cli import GRU, LSTM, RNN, OrthogonalRNN
@@ -178,7 +179,7 @@ def test_autocast_and_parameters_ask_for_it(layer_type: Any, isa: str) -> None:
         output, state = layer(x)
     assert layer.chosen_backend == "fused"
     assert output.dtype is HALF
-    assert all(s.dtype is torch.float32 for s in state if s.is_floating_point())
+    assert all(s.dtype is torch.float32 for s in flat(state) if s.is_floating_point())
     output.float().sum().backward()
     assert all(p.grad is not None and p.grad.dtype is torch.float32 for p in layer.parameters())
     exact = layer(x)[0]
@@ -187,7 +188,7 @@ def test_autocast_and_parameters_ask_for_it(layer_type: Any, isa: str) -> None:
     narrow = layer.bfloat16()
     output, state = narrow(x.to(HALF))
     assert output.dtype is HALF
-    assert all(s.dtype is HALF for s in state if s.is_floating_point())
+    assert all(s.dtype is HALF for s in flat(state) if s.is_floating_point())
     torch.testing.assert_close(output.float(), exact, rtol=0.05, atol=0.02)
 
 
