@@ -19,6 +19,7 @@ from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Backend, Weights, Work
 from momentum_cli.kernels.fused import run as fused
 from momentum_cli.layers.initialization import initialize
+from momentum_cli.layers.parameters import LayerParameters
 from momentum_cli.layers.precision import Precision, choose_precision
 from momentum_cli.layers.state import LayerState, StateLayout, part, whole
 from momentum_cli.layers.stream import Stream
@@ -27,7 +28,7 @@ from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.recurrence.protocol import Recurrence
 
 
-class RecurrentLayer(nn.Module):
+class RecurrentLayer(LayerParameters):
     """Base class of LSTM, GRU and RNN; build one of these.
 
     The state is that of `torch.nn` where there is no more to carry: (h, c) of an LSTM with `Identity`, the tensor h of
@@ -46,8 +47,6 @@ class RecurrentLayer(nn.Module):
     dynamics: Dynamics
     has_weight_hh: ClassVar[bool] = True
     """True if ``weight_hh`` is a parameter, so that weight dropout can act on it."""
-    weight_dropout: float = 0.0
-    """Probability of zeroing an entry of ``weight_hh``, one mask per call, in training; `RecurrentStack` sets it."""
 
     def __init__(
         self,
@@ -92,37 +91,6 @@ class RecurrentLayer(nn.Module):
         for suffix, size in self._directions():
             self._add_weights(suffix, size, device, dtype)
         self.reset_parameters()
-
-    def _add_weights(
-        self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None
-    ) -> None:
-        """Register the parameters of one layer in one direction, not yet initialised."""
-        gates = self.recurrence.gates * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, input_size), "weight_hh": (gates, self.hidden_size)}
-        if self.bias:
-            shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
-        for name, shape in shapes.items():
-            self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
-
-    def tensor(self, name: str) -> Tensor:
-        """Return a parameter by its name, or the tensor in its place.
-
-        That may be any tensor: the result of a parametrization or of pruning, an argument of
-        `torch.func.functional_call`, or the output of a hypernetwork set after ``del layer.weight_hh_l0``.
-
-        Raises:
-            AttributeError: There is no such parameter or tensor.
-            TypeError: The attribute is not a tensor.
-        """
-        value = getattr(self, name)
-        if not isinstance(value, Tensor):
-            raise TypeError(refuse(name, value, "be a tensor"))
-        return value
-
-    @property
-    def num_directions(self) -> int:
-        """2 when bidirectional, else 1."""
-        return 2 if self.bidirectional else 1
 
     @property
     def options(self) -> dict[str, Any]:
@@ -334,37 +302,6 @@ class RecurrentLayer(nn.Module):
     def work(self, device: torch.device, dtype: torch.dtype) -> Work:
         """Return the work that a backend must support to run this layer on this device and in this dtype."""
         return Work(self.recurrence, self.dynamics, self.hidden_size, device, dtype)
-
-    def _directions(self) -> list[tuple[str, int]]:
-        """Suffix of the parameter names and input size of every layer and direction, in the order of the state."""
-        return [
-            (f"_l{layer}{'_reverse' if backward else ''}", self._layer_input_size(layer))
-            for layer in range(self.num_layers)
-            for backward in range(self.num_directions)
-        ]
-
-    def _layer_input_size(self, layer: int) -> int:
-        return self.input_size if layer == 0 else self.hidden_size * self.num_directions
-
-    def weights(self, suffix: str, dtype: torch.dtype) -> Weights:
-        """Return the parameters of one layer in one direction.
-
-        Args:
-            suffix: End of the parameters' names: ``_l0``, ``_l0_reverse``, ``_l1``, …
-            dtype: Of the computation.
-        """
-
-        def get(name: str) -> Tensor:
-            return self.tensor(name).to(dtype)
-
-        biases = (get("bias_ih" + suffix), get("bias_hh" + suffix)) if self.bias else (None, None)
-        weight_hh = nn.functional.dropout(get("weight_hh" + suffix), self.weight_dropout, self.training)
-        return Weights(get("weight_ih" + suffix), weight_hh, *biases)
-
-    def scripted_weights(self, suffix: str) -> tuple[str, str, str | None, str | None]:
-        """Return the attributes or calls that give `weights` in TorchScript, None for an absent bias."""
-        biases = ("bias_ih" + suffix, "bias_hh" + suffix) if self.bias else (None, None)
-        return "weight_ih" + suffix, "weight_hh" + suffix, *biases
 
     def _check_input(self, x: Tensor) -> None:
         if x.shape[2] != self.input_size:
