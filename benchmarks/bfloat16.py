@@ -4,7 +4,7 @@ Keep torch's memory, or its page faults are measured with it:
 
     MALLOC_MMAP_THRESHOLD_=10000000000 MALLOC_TRIM_THRESHOLD_=10000000000 python benchmarks/bfloat16.py
 
-One thread and its CPU time, so that other programs disturb little; the best of many repeats, contenders in turn.
+One thread and its CPU time, so that other programs interfere little; the best of many repeats, in alternation.
 """
 
 from __future__ import annotations

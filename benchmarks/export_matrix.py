@@ -45,7 +45,7 @@ def untrained(path: Path, *overrides: str) -> Path:
 
 
 def entry(checkpoint: Path, name: str, stateful: bool) -> str:
-    """Export and return the largest absolute difference, or why there is none."""
+    """Export and return the largest absolute difference, or the reason for a refusal."""
     out = checkpoint.with_name(f"model{FORMATS[name].SUFFIX}")
     try:
         with warnings.catch_warnings():

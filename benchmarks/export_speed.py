@@ -1,4 +1,4 @@
-"""Forward passes of exported files beside the eager layer and a plain nn.LSTM file, at T = 784.
+"""Forward passes of exported files compared with the eager layer and a plain nn.LSTM file, at T = 784.
 
     python benchmarks/export_speed.py [--repeats 20] [--threads 1]
 
@@ -43,7 +43,7 @@ def programs(cell: str, folder: Path, formats: tuple[str, ...]) -> dict[str, Cal
 
 
 def main() -> None:
-    """Print one table a batch size."""
+    """Print one table per batch size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -1,8 +1,8 @@
 """Measure the library on a CUDA card within minutes: ``benchmarks/gpu.sh run OUT`` starts this.
 
-The items run one after the other, most important first, in a process of their own. What they find is written to
-``OUT/gpu.json`` and ``OUT/gpu.txt`` row by row, so a run that is cut off still has results. An item that fails is
-recorded and the next one runs; one that exceeds its time is stopped.
+The items run one after another, the most important first, in a separate process. Results are written to
+``OUT/gpu.json`` and ``OUT/gpu.txt`` row by row, so an interrupted run still has results. An item that fails is recorded
+and the next one runs; one that exceeds its time is stopped.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Item(NamedTuple):
 
     Args:
         name: Shown, and accepted by ``--only``.
-        function: ``MODULE.FUNCTION`` beside this file; it takes `Settings` and a limit in seconds, and yields rows.
-        seconds: At most.
-        arguments: Of the function, behind these.
+        function: ``MODULE.FUNCTION`` next to this file; it takes `Settings` and a limit in seconds, and yields rows.
+        seconds: Time limit.
+        arguments: Further arguments of the function.
     """
 
     name: str
@@ -55,7 +55,7 @@ ITEMS = (
     Item("variants at 70,20,512,512", "gpu_variants.variants", 20, ((70, 20, 512, 512),)),
     Item("steps at 784,128,1,512", "gpu_steps.steps", 45, ((784, 128, 1, 512),)),
 )
-# An item that has less time than this is left out: it takes that long to begin.
+# An item with less time than this is skipped, because starting takes that long.
 LEAST_SECONDS = 5.0
 # How much longer than its limit an item may take before its process is killed; rows are finished in that time.
 GRACE_SECONDS = 8.0
@@ -77,7 +77,7 @@ class Settings:
 
     @property
     def rehearsal(self) -> bool:
-        """Whether times mean nothing."""
+        """True if times are meaningless."""
         return self.device == "cpu"
 
 
@@ -90,7 +90,7 @@ class Report:
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        """Replace both files at once each, so that none is ever torn."""
+        """Replace both files atomically."""
         document = asdict(self)
         for name, text in (("gpu.json", json.dumps(document, indent=1)), ("gpu.txt", as_text(document))):
             new = folder / f".{name}.new"

@@ -20,7 +20,7 @@ class Card:
     """A CUDA device."""
 
     def wait(self) -> None:
-        """Wait until it has done everything."""
+        """Wait until all work is done."""
         torch.cuda.synchronize()
 
     def capture(self, step: Step) -> Step:
@@ -51,7 +51,7 @@ class Card:
         return float(first.elapsed_time(last)) / 1e3
 
     def peak_bytes(self, step: Step) -> int | None:
-        """Return by how much the step raises the memory of all tensors, at its peak."""
+        """Return the growth of the peak memory of all tensors by the step."""
         self.wait()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -61,7 +61,7 @@ class Card:
 
 
 class Rehearsal:
-    """The CPU in place of a card: it has no graphs, so a replay is the step itself."""
+    """The CPU in place of a card; it has no graphs, so a replay is the step itself."""
 
     def wait(self) -> None:
         """Return at once: nothing is asynchronous."""
@@ -150,12 +150,12 @@ def interleave(contenders: dict[str, Contender], rounds: int, seconds: float) ->
 
 
 def middle(values: list[float]) -> float | None:
-    """Return the median, or None of nothing."""
+    """Return the median, or None without values."""
     return statistics.median(values) if values else None
 
 
 def quartiles(values: list[float]) -> tuple[float, float] | None:
-    """Return the lower and the upper quartile, or None of fewer than two values."""
+    """Return the lower and the upper quartile, or None for fewer than two values."""
     if len(values) < 2:
         return None
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")

@@ -1,4 +1,4 @@
-"""Profiles in `gpu.py`: where the time of a step goes, and what the slowest of our kernels asks of the chip."""
+"""Profiles in `gpu.py`: where the time of a step goes, and what limits the slowest of our kernels."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def by_time(step: Any, device: str) -> Iterator[dict[str, Any]]:
 
 
 def compiled() -> Iterator[dict[str, Any]]:
-    """Tell registers, spills and shared memory of each compiled kernel, where Triton keeps them."""
+    """Report registers, spills and shared memory of each compiled kernel, if Triton records them."""
     module = importlib.import_module("momentum_cli.kernels.triton.kernels")
     for name in KERNELS:
         caches = getattr(getattr(module, name), "device_caches", {})
@@ -91,7 +91,7 @@ def compiled() -> Iterator[dict[str, Any]]:
 
 
 def counters(settings: Any, end: float) -> Iterator[dict[str, Any]]:
-    """Read the chip's counters for each kernel by Nsight Compute, where it is installed and allowed to."""
+    """Read the chip's counters for each kernel with Nsight Compute, if it is installed and permitted."""
     ncu = shutil.which("ncu")
     if ncu is None or settings.rehearsal:
         yield {"source": "ncu", "kernel": "skipped: no ncu on this machine" if ncu is None else "skipped: a rehearsal"}

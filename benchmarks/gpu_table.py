@@ -14,7 +14,7 @@ def as_text(document: dict[str, Any]) -> str:
 
 
 def item_text(name: str, item: dict[str, Any]) -> str:
-    """Return the heading of an item and its table; of one row, one line for each value."""
+    """Return the heading of an item and its table, or one line per value if it has a single row."""
     heading = f"## {name}: {item['status'].splitlines()[0]}" + (f" in {item['seconds']} s" if "seconds" in item else "")
     rows = [{key: show(value) for key, value in row.items()} for row in item["rows"]]
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -28,7 +28,7 @@ def item_text(name: str, item: dict[str, Any]) -> str:
 
 
 def show(value: Any) -> str:
-    """Return a value in at most four significant digits."""
+    """Return a value with at most four significant digits."""
     if value is None:
         return "-"
     if isinstance(value, float):

@@ -200,7 +200,7 @@ def train_on(
 
 
 def accuracy(model: nn.Module, images: Tensor, classes: Tensor, device: str) -> float:
-    """Return the share of images that are given their class."""
+    """Return the fraction of images that are classified correctly."""
     right = 0
     with torch.inference_mode():
         for group in torch.arange(len(images)).split(1000):

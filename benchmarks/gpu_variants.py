@@ -92,7 +92,7 @@ def results(layer: Any, x: torch.Tensor, cotangent: torch.Tensor) -> list[torch.
 
 
 def results_in_float64(layer: Any, x: torch.Tensor, cotangent: torch.Tensor) -> list[torch.Tensor]:
-    """Return the same of the layer in float64: on the default variant, or the loop where that has no room."""
+    """Return the same for the layer in float64: on the default variant, or on the loop if the layer is too large."""
     os.environ[SWITCH] = "stream"
     dtype, backend = torch.float32, layer.backend
     if layer.hidden_size > 256:

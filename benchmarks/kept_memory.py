@@ -1,4 +1,4 @@
-"""What it gains to keep the memory that a training step frees: steps of recipes, with it and without, in turn.
+"""The gain from keeping the memory that a training step frees: steps of recipes with and without it, alternating.
 
     python benchmarks/kept_memory.py "pmnist model.backend=native" shakespeare fsdd --rounds 20 --data-dir DIR
 
@@ -19,7 +19,7 @@ _WARM_UP_STEPS = 2
 
 
 def measure(recipe: str, rounds: int, data_dir: str) -> str:
-    """Return a line of a table: recipe, milliseconds a step with and without, ratio with quartiles."""
+    """Return a line of a table: recipe, milliseconds per step with and without, ratio with quartiles."""
     arguments = [__file__, recipe, "--data-dir", data_dir, "--serve"]
     seconds: dict[bool, list[float]] = {True: [], False: []}
     with Apart(arguments, {allocator.SETTING: None}) as kept, Apart(arguments, {allocator.SETTING: "0"}) as untouched:

@@ -1,9 +1,9 @@
-"""What a step of each optimizer costs, as a ratio to torch's own multi-tensor SGD and Adam in the same run.
+"""The cost of a step of each optimizer, as a ratio to torch's own multi-tensor SGD and Adam in the same run.
 
     python benchmarks/optimizer_cost.py [--device cuda] [--threads 1] [--shapes rnn] [--repeats 30]
 
-A model of 150 tensors and 10 million parameters; gradients stay as they are, as the time of a step does not depend on
-their values. Steps of all optimizers alternate, so that whatever else the machine does falls on all of them.
+A model of 150 tensors and 10 million parameters; gradients do not change, because the time of a step does not depend on
+their values. Steps of all optimizers alternate, so that other work of the machine affects all of them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python benchmarks/reading.py --out build/reading
 
-Each reading is timed in CPU seconds of the process, which other programs disturb little, and in wall seconds; rounds
+Each reading is timed in CPU seconds of the process, which other programs affect little, and in wall seconds; rounds
 of the two readers are interleaved, and medians are shown. The memory of a command is the largest resident size of its
 process.
 """

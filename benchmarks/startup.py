@@ -1,9 +1,9 @@
-"""How long the command line takes to answer: processor time of `momentumrnn --help` and `--version`.
+"""Start-up time of the command line: processor time of `momentumrnn --help` and `--version`.
 
     python benchmarks/startup.py [--rounds 10]
 
-The commands take turns. Beside them stand an interpreter that does nothing, and one that imports Typer with what it
-formats help with.
+The commands alternate with an interpreter that does nothing, and one that imports Typer and the modules with which it
+formats help.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMMANDS = {
 
 
 def processor_seconds(arguments: list[str]) -> float:
-    """Return the processor time of a process of its own."""
+    """Return the processor time of a new process."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -31,7 +31,7 @@ def processor_seconds(arguments: list[str]) -> float:
 
 
 def main() -> None:
-    """Measure, and print a line a command."""
+    """Measure, and print one line per command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     rounds = parser.parse_args().rounds

@@ -1,6 +1,7 @@
 """Measure the grid of docs/performance.md: ``benchmarks/step_time.py --out DIR`` writes JSON, a table and a picture.
 
-Torch is timed with its memory kept, the ratio that counts, and as it comes; in bf16 all run under autocast.
+torch is timed with its memory kept, which gives the ratio that counts, and with glibc's default allocator; in bf16 all
+run under autocast.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from matplotlib import pyplot
 
 
 def table(results: list[StepTime], roof: float) -> str:
-    """Return a Markdown table, a row a measurement."""
+    """Return a Markdown table with one row per measurement."""
     lines = [
         "| T, B, D, N | work | cell | backend | ms | x torch, memory kept (quartiles) | x torch as it comes "
         "(quartiles) | x loop | GFLOP/s (of roof) | peak memory |",
@@ -64,7 +65,7 @@ def ratio_text(ratio: float | None, quartiles: tuple[float, float] | None) -> st
 
 
 def picture(results: list[StepTime], path: Path) -> None:
-    """Draw the ratios to torch with their quartiles, a panel for each kind of work; twice is a step of the scale."""
+    """Draw the ratios to torch with their quartiles, one panel for each kind of work, on a scale with base 2."""
     works = list(dict.fromkeys((r.work, r.precision) for r in results))
     cells = list(dict.fromkeys(r.cell for r in results))
     figure, panels = pyplot.subplots(len(works), 1, figsize=(11, 3.6 * len(works)), squeeze=False, layout="constrained")
@@ -76,7 +77,7 @@ def picture(results: list[StepTime], path: Path) -> None:
             ratios = [r.torch_ratio for r in own]
             below = [max(r.torch_ratio - r.torch_ratio_quartiles[0], 0.0) for r in own]
             above = [max(r.torch_ratio_quartiles[1] - r.torch_ratio, 0.0) for r in own]
-            # Bars begin at 1, as fast as torch: what reaches up is gained, what hangs down is lost.
+            # Bars begin at 1, the speed of torch: upwards is faster, downwards slower.
             heights = [ratio - 1 for ratio in ratios]
             style = {"linewidth": 0.8, "color": "0.3"}
             panel.bar(places, heights, 0.8 / len(cells), 1.0, yerr=[below, above], label=cell, error_kw=style)

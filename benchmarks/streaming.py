@@ -1,4 +1,4 @@
-"""Measure layers that run as a stream: ``benchmarks/streaming.py`` prints microseconds a step at batch 1, as a table.
+"""Measure layers that run as a stream: ``benchmarks/streaming.py`` prints microseconds per step at batch 1, as a table.
 
 One step at a time and a chunk of 100 steps, against `torch.nn.LSTM` (with its memory kept, without gradients) and an
 LSTM in ONNX Runtime, all interleaved on one thread; times are the best of the rounds, ratios medians over them.
@@ -44,7 +44,7 @@ def torch_lstm(layer: torch.nn.LSTM) -> Call:
 
 
 def onnx_lstm(layer: torch.nn.LSTM) -> Call | None:
-    """Return the same LSTM in ONNX Runtime on one thread, or None where it is not installed."""
+    """Return the same LSTM in ONNX Runtime on one thread, or None if that is not installed."""
     try:
         import numpy as np
         import onnxruntime
@@ -76,7 +76,7 @@ def onnx_lstm(layer: torch.nn.LSTM) -> Call | None:
 
 
 def measure(calls: dict[str, Call], x: Tensor, rounds: int, repeats: int) -> dict[str, list[float]]:
-    """Return the microseconds a call of each, a value for each round."""
+    """Return the microseconds per call of each, one value per round."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():

@@ -1,9 +1,9 @@
-"""Where the training seconds of `momentumrnn train` go, and how far a whole step is from the step of its layer.
+"""Where the training seconds of `momentumrnn train` go, and the time of a whole step relative to that of its layer.
 
     python benchmarks/train_share.py pmnist --steps 20 [--data-dir DIR] [key.path=value …]
 
-Trains with the engine of the command line and times the three parts inside its scored clock. Between the steps the
-recurrent layers alone run forward and backward on the same shapes: a step over that is what everything else costs.
+Trains with the engine of the command line and times the three parts of its scored clock. Between the steps the
+recurrent layers alone run forward and backward on the same shapes: the ratio of both is the cost of everything else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the attacks work on: recipes, runs, a benchmark, exports and data, made once by the commands themselves."""
+"""The subjects of the attacks: recipes, runs, a benchmark, exports and data, made once by the commands themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMATS = {"pt2": "model.pt2", "onnx": "model.onnx", "torchscript": "model.pt", 
 
 
 def make_subjects(warm: Warm, folder: Path) -> None:
-    """Fill a folder: recipes, table.csv and .parquet, images.npz, runs run, drun, trun and bench, exports but pt2."""
+    """Fill a folder: recipes, table.csv and .parquet, images.npz, runs run, drun, trun and bench, no pt2 export."""
     import pyarrow.csv
     import pyarrow.parquet
 

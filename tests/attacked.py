@@ -1,4 +1,4 @@
-"""Commands under attack: run in a process group of their own, stopped or starved, and what they leave behind."""
+"""Commands under attack: run in their own process group, stopped or starved, with what they leave behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ model: {cell: momentum, hidden_size: 8}
 optimizer: {name: adam, lr: 0.01}
 train: {max_steps: 24, batch_size: 16, eval_every_n_steps: 4, seed: 0}
 """
-# What programs say that do not know what happened to them.
+# Messages of programs with an unhandled error.
 BEWILDERED = ("Traceback", "looks like a bug", "Exception ignored", "terminate called", "Fatal Python error")
 
 
@@ -43,7 +43,7 @@ class Ended:
         """Return what is wrong with it.
 
         Args:
-            codes: The exit codes that are right.
+            codes: The correct exit codes.
         """
         found = [] if self.code in set(codes) else ["hung" if self.code is None else f"exit {self.code}"]
         found += [word for word in BEWILDERED if word in self.error]
@@ -66,14 +66,14 @@ def attack(
     seconds: float = 120,
     **options: Any,
 ) -> Ended:
-    """Run a command in a folder, do something to it, and return how it ended.
+    """Run a command in a folder, act on it, and return how it ended.
 
     Args:
         arguments: The command line.
         folder: Its current folder.
-        while_running: What is done to it, in the background of nothing: it is waited for.
-        seconds: When it counts as hung.
-        options: Of `subprocess.Popen`.
+        while_running: Acts on the running process; called in the foreground.
+        seconds: Seconds after which it counts as hung.
+        options: Options of `subprocess.Popen`.
     """
     options["env"] = {"OMP_NUM_THREADS": "1", **os.environ, **options.pop("env", {})}
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
@@ -120,9 +120,9 @@ class Warm:
         """Run a command.
 
         Args:
-            arguments: Of momentumrnn.
+            arguments: Arguments of momentumrnn.
             folder: Its current folder.
-            seconds: When it counts as hung.
+            seconds: Seconds after which it counts as hung.
             output: The path of its standard output, such as /dev/full; "" to return it.
         """
         assert self._process.stdin is not None
@@ -135,7 +135,7 @@ class Warm:
 
 
 def unfinished(folder: Path) -> list[str]:
-    """Return the temporary files and folders that are left in a folder."""
+    """Return the temporary files and folders remaining in a folder."""
     marks = (".tmp", ".export-", ".predict-", ".files-", ".speech-", ".part")
     return sorted(
         str(path.relative_to(folder))

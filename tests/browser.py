@@ -1,6 +1,6 @@
-"""A headless Chromium that is spoken to through two pipes: no driver, no port, no package needed.
+"""A headless Chromium controlled through two pipes, without a driver, a port or a package.
 
-The DevTools protocol, one JSON object a message, each ended by a NUL byte.
+It speaks the DevTools protocol: each message is one JSON object, ended by a NUL byte.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def room_of(module: str) -> str:
 
 
 def uses() -> dict[tuple[str, str], int]:
-    """Return how many files of a room import another room, for each pair that has any."""
+    """Return the number of files of a room that import another room, for each pair with any."""
     counts: dict[tuple[str, str], int] = {}
     for module, path in MODULES.items():
         found = {room_of(name) for name in imports(path.read_text(encoding="utf-8")) if "." in name}

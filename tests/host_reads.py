@@ -1,4 +1,4 @@
-"""Counts the places where the host looks at a number of a tensor, at which it would wait for a card."""
+"""Counts the places where the host reads a number of a tensor, at which it would wait for a card."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Run a training, kill it with SIGKILL at given moments, resume it, and report what became of it. Run as a script.
+"""Run a training, kill it with SIGKILL at given moments, resume it, and report the result. Run as a script.
 
     python killed_runs.py FOLDER MOMENT…
 
 A moment is ``replace:N:before`` or ``replace:N:after`` (around the N-th time a finished file takes its name),
-``step:N`` (in the middle of optimizer step N), or ``none``. Forks a process a training after importing torch once.
+``step:N`` (in the middle of optimizer step N), or ``none``. Forks one process per training after importing torch once.
 Writes to stdout one JSON object: moment to {killed, status, resume_status, digest, metrics, result, files}.
 """
 

@@ -1,4 +1,4 @@
-"""Runs an optimizer beside its formula written out in numpy and float64."""
+"""Runs an optimizer next to its formula in numpy and float64."""
 
 from __future__ import annotations
 

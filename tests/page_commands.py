@@ -1,4 +1,4 @@
-"""Run a page of the documentation: its programs are written to files, its commands run in order as they stand there."""
+"""Run a page of the documentation: write its programs to files, and run its commands in order."""
 
 from __future__ import annotations
 

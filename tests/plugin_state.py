@@ -1,4 +1,4 @@
-"""Plugins in tests: what they registered is taken out again."""
+"""Plugins in tests: removes what they registered."""
 
 from __future__ import annotations
 

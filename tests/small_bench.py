@@ -64,7 +64,7 @@ def made_up(plan: Plan, curves: dict[str, Sequence[Sequence[float]]], seconds_a_
 
     Args:
         curves: label -> a list of values of the metric for each seed.
-        seconds_a_step: label -> training seconds a step.
+        seconds_a_step: label -> training seconds per step.
     """
     results: dict[str, dict[str, Any]] = {}
     points: dict[str, list[Point]] = {}

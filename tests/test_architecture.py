@@ -1,4 +1,4 @@
-"""The layers of the package: a module imports only what stands on a lower floor, lazily or not, and types too."""
+"""The layers of the package: a module imports only from lower floors, lazily or not, and for types too."""
 
 from __future__ import annotations
 

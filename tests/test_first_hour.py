@@ -1,4 +1,4 @@
-"""docs/first-hour.md: its programs and commands, run in order as they stand there."""
+"""docs/first-hour.md: its programs and commands, run in order."""
 
 from __future__ import annotations
 

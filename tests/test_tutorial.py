@@ -1,4 +1,4 @@
-"""docs/tutorial.md: its programs and commands, run in order as they stand there."""
+"""docs/tutorial.md: its programs and commands, run in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triton's interpreter made to run two things it does not: programs that wait for each other, and bfloat16 products."""
+"""Makes Triton's interpreter run two things it cannot: programs that wait for each other, and bfloat16 products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints with random parameters: everything of a run but its training."""
+"""Checkpoints with random parameters: a run without its training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One warm process for each worker of pytest, and one set of subjects for all of them."""
+"""One warm process per pytest worker, and one set of subjects for all of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def warm() -> Iterator[Warm]:
 def subjects(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of `make_subjects`; an attack that changes a file of it changes a copy."""
     base = tmp_path_factory.getbasetemp()
-    # Workers share the folder above theirs.
+    # Workers share the parent of their folders.
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with (shared / "subjects.lock").open("w") as lock:
         if os.name == "posix":
@@ -40,7 +40,7 @@ def subjects(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def every_subject(warm: Warm, subjects: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a pt2 file, which takes seconds to make and to open."""
+    """The same with a pt2 file, which takes seconds to write and to open."""
     folder = tmp_path_factory.mktemp("every") / "subject"
     shutil.copytree(subjects, folder)
     add_pt2(warm, folder)

@@ -10,7 +10,7 @@ import pytest
 from attack_subjects import FORMATS
 from attacked import Warm
 
-# File and the commands that read it; a damaged copy of the whole folder's file is put in its place.
+# File and the commands that read it; a damaged copy takes its place.
 READERS: dict[str, list[list[str]]] = {
     "run/checkpoints/last.safetensors": [["eval", "run", "--out", "o"], ["train", "--resume", "run"]],
     "run/metrics.jsonl": [["report", "run", "--out", "report.html"], ["train", "--resume", "run"]],
@@ -47,7 +47,7 @@ def damaged(content: bytes, random_: random.Random) -> bytes:
 
 
 def many(warm: Warm, subjects: Path, folder: Path, tries: int, seed: int) -> list[str]:
-    """Damage files one at a time; return what is wrong with the answers."""
+    """Damage files one at a time; return the wrong responses."""
     random_ = random.Random(seed)
     faults: list[str] = []
     names = [name for name in READERS if (subjects / name).exists()]
@@ -58,7 +58,7 @@ def many(warm: Warm, subjects: Path, folder: Path, tries: int, seed: int) -> lis
         path.write_bytes(damaged((subjects / name).read_bytes(), random_))
         for arguments in READERS[name]:
             ended = warm.run(*arguments, folder=folder, seconds=60)
-            # Text that is still well-formed is another content, and no damage that could be seen.
+            # Text that is still well-formed is different content, whose damage cannot be detected.
             found = ended.faults([0, 2, 3, 4])
             faults += [f"{name} ({count}), {' '.join(arguments)}: {each}" for each in found]
         shutil.rmtree(folder)

@@ -1,7 +1,7 @@
 """Full disks, read-only folders, pipes and devices in place of files, standard streams that are closed or full.
 
-The full disk is a file system of a few kilobytes in memory, mounted in a namespace of the test's own; where the system
-does not allow that, the test is skipped.
+The full disk is a file system of a few kilobytes in memory, mounted in the test's own namespace; if the system does not
+allow this, the test is skipped.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ WRITERS: dict[str, list[str]] = {
 
 
 def on_a_disk(arguments: list[str], subjects: Path, disk: Path, options: str, fill: int) -> list[str]:
-    """Run a command whose output is on a small file system; return what is wrong with its end and what it leaves.
+    """Run a command whose output is on a small file system; return what is wrong with its exit and its remains.
 
     Args:
-        arguments: DISK in them is the file system.
+        arguments: Arguments, in which DISK stands for the file system.
         base: Current folder.
-        disk: Where it is mounted.
-        options: Of the mount.
-        fill: Bytes that are taken already.
+        disk: Mount point.
+        options: Options of the mount.
+        fill: Bytes that are already used.
     """
     disk.mkdir(exist_ok=True)
     words = [word.replace("DISK", str(disk)) for word in arguments]
@@ -61,7 +61,7 @@ def on_a_disk(arguments: list[str], subjects: Path, disk: Path, options: str, fi
 
 
 def can_mount() -> bool:
-    """Return whether this system lets a user mount a file system of his own."""
+    """Return True if this system lets users mount a file system."""
     probe = "mount -t tmpfs none /mnt"
     words = ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c", probe]
     return (
@@ -98,7 +98,7 @@ def test_full_and_read_only_disks_are_told_and_leave_nothing(subjects: Path, tmp
 
 
 def special(kind: str, path: Path) -> None:
-    """Put something that is no file in the place of one."""
+    """Replace a file by something else."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():

@@ -1,4 +1,4 @@
-"""Files and folders of a stranger: nothing in them is run, unpickled or followed out of the folder of a command."""
+"""Files and folders from strangers: nothing in them is run or unpickled, and no link leads out of a folder."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ COMMANDS: dict[str, list[str]] = {
 
 
 def unpickled(warm: Warm, folder: Path, cases: Iterator[tuple[str, str, str]]) -> list[str]:
-    """Give commands files that hold pickles; return what is wrong with the answers.
+    """Give commands files that hold pickles; return the wrong responses.
 
     Args:
         warm: Runs the commands.
         folder: A copy of the subjects.
-        cases: Way of pickling, ending, and command.
+        cases: Kind of pickle, ending, and command.
     """
     witness = folder / "witness"
     contents = pickles(witness)
@@ -114,7 +114,7 @@ def unpickled(warm: Warm, folder: Path, cases: Iterator[tuple[str, str, str]]) -
 
 
 def test_no_command_unpickles(warm: Warm, subjects: Path, tmp_path: Path) -> None:
-    """Each command, ending and way at least once."""
+    """Test each command, ending and kind of pickle at least once."""
     folder = tmp_path / "w"
     shutil.copytree(subjects, folder)
     ways = list(pickles(tmp_path / "none"))
@@ -194,7 +194,7 @@ def test_links_in_a_folder_are_not_followed_by_any_command(warm: Warm, subjects:
 
 
 def test_a_temporary_name_cannot_be_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the name is taken by a link, another name is used; two files at once never have the same."""
+    """If a link takes the name, another name is used; two simultaneous files never share one."""
     victim, target = tmp_path / "victim", tmp_path / "result.json"
     victim.write_text("precious")
     monkeypatch.setattr(tempfile, "_get_candidate_names", lambda: itertools.cycle(["first", "second", "third"]))
@@ -235,7 +235,7 @@ WRITERS = [
 
 
 def node(path: Path) -> int:
-    """Make what is no regular file, a device where that is allowed, and return its type."""
+    """Make something other than a regular file, a device if permitted, and return its type."""
     try:
         os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
     except OSError:
@@ -245,7 +245,7 @@ def node(path: Path) -> int:
 
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_device_is_not_replaced(warm: Warm, subjects: Path, tmp_path: Path, every: bool) -> None:
-    """Root may replace /dev/null by a file; then nothing on the machine works any more."""
+    """If root replaced /dev/null by a file, nothing on the machine would work any more."""
     folder = tmp_path / "w"
     shutil.copytree(subjects, folder)
     faults = []
@@ -295,7 +295,7 @@ def test_members_of_archives_stay_inside(warm: Warm, subjects: Path, tmp_path: P
 
 
 def test_a_recipe_runs_no_code(warm: Warm, tmp_path: Path) -> None:
-    """Neither tags of YAML nor the plugins that a recipe names."""
+    """Neither YAML tags nor the plugins named in a recipe."""
     witness = tmp_path / "witness"
     (tmp_path / "evil.py").write_text(f"import os\nos.mkdir({str(witness)!r})\n", encoding="utf-8")
     texts = [

@@ -1,4 +1,4 @@
-"""Recipes made by chance: accepted, or refused with exit 2 and a short message without control characters."""
+"""Random recipes: accepted, or refused with exit 2 and a short message without control characters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIECES = [
 
 
 def mutated(random_: random.Random) -> str:
-    """Return the small recipe with a few pieces put in, taken out or repeated."""
+    """Return the small recipe with a few pieces inserted, removed or repeated."""
     text = RECIPE
     for _ in range(random_.randrange(1, 5)):
         at, kind = random_.randrange(len(text) + 1), random_.randrange(4)
@@ -32,7 +32,7 @@ def mutated(random_: random.Random) -> str:
 
 
 def faults_of(ended: Ended) -> list[str]:
-    """Return what is wrong with an answer."""
+    """Return what is wrong with a response, or ""."""
     found = ended.faults([0, 2])
     if any(ord(character) < 32 and character != "\n" for character in ended.error):
         found.append(f"control characters: {ended.error[-200:]!r}")

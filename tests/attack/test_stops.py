@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def handles(pid: int, number: signal.Signals) -> bool:
-    """Return whether a process has a handler for a signal."""
+    """Return True if a process handles a signal."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("SigCgt:"):
@@ -39,15 +39,15 @@ def handles(pid: int, number: signal.Signals) -> bool:
 
 
 def stop(folder: Path, name: str, number: signal.Signals, seconds: float, to_group: bool, count: int) -> list[str]:
-    """Stop a command some seconds after its start; return what is wrong with its end.
+    """Stop a command some seconds after its start; return what is wrong with its exit.
 
     Args:
-        folder: To work in, new.
+        folder: A new working folder.
         name: A key of `COMMANDS`.
         number: SIGINT or SIGTERM.
-        seconds: From the moment on when signals are handled.
-        to_group: Whether its child processes get the signal too, as from a terminal.
-        count: Of the try.
+        seconds: Seconds after signals are first handled.
+        to_group: True if its child processes get the signal too, as from a terminal.
+        count: Number of the attempt.
     """
     folder.mkdir(parents=True)
     (folder / "small.yaml").write_text(RECIPE, encoding="utf-8")
@@ -64,7 +64,7 @@ def stop(folder: Path, name: str, number: signal.Signals, seconds: float, to_gro
                 process.send_signal(number)
 
     ended = attack(command(*(words.get(word, word) for word in COMMANDS[name])), folder, while_running=send)
-    # A command that was over already is as good.
+    # A command that was already over is fine too.
     return [*ended.faults([0, 128 + number]), *(f"left {path}" for path in unfinished(folder))]
 
 

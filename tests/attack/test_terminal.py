@@ -1,4 +1,4 @@
-"""Names that drive a terminal, in files, options and paths: they are spelled out wherever a command shows them."""
+"""Names that would control a terminal, in files, options and paths: commands show them with escapes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ YAML_EVIL = json.dumps(EVIL)
 
 @pytest.fixture(scope="module")
 def base(warm: Warm, subjects: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The subjects, and the same with evil names of columns, classes, tasks and files."""
+    """The subjects, also with malicious names of columns, classes, tasks and files."""
     folder = tmp_path_factory.mktemp("names") / "base"
     shutil.copytree(subjects, folder)
     rows = "\n".join(f"{row % 7},{row * 0.5},{EVIL if row % 2 else 'v'}" for row in range(60))
@@ -88,7 +88,7 @@ WAYS: dict[str, list[str]] = {
 
 
 def on_a_terminal(warm: Warm, arguments: list[str], folder: Path) -> Ended:
-    """Run a command whose standard output is a terminal, and return how it ended with what the terminal got."""
+    """Run a command whose standard output is a terminal, and return its exit and the output."""
     master, slave = os.openpty()
     pieces: list[bytes] = []
 
@@ -111,7 +111,7 @@ def on_a_terminal(warm: Warm, arguments: list[str], folder: Path) -> Ended:
 
 
 def reached(ended: Ended) -> list[str]:
-    """Return the marks that reached the terminal."""
+    """Return the malicious sequences that reached the terminal."""
     text = ended.output + ended.error
     return [repr(mark) for mark in MARKS if mark in text]
 

@@ -1,4 +1,4 @@
-"""What is said about a cell is what its classes do: equations, options, ranges."""
+"""The description of a cell agrees with its classes: equations, options, ranges."""
 
 from __future__ import annotations
 

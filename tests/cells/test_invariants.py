@@ -1,4 +1,4 @@
-"""What holds for every cell there is, a plugin's included: chunks are the whole, limits, resume is uninterrupted."""
+"""Properties of every cell, including a plugin's: chunks equal the whole, limits, resuming equals not stopping."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_padding_and_lengths_are_the_sequences_one_by_one(cell: str) -> None:
             torch.testing.assert_close(actual[:, row : row + 1], expected, rtol=1e-9, atol=1e-10)
 
 
-# What a cell becomes without its momentum: dynamics with options -> the dynamics and the options of the same cell.
+# The limit of a cell without momentum: dynamics with options -> the dynamics and the options of the same cell.
 LIMITS = {
     "momentum": ({"momentum": 0.0, "step_size": 1.0}, "identity", {}),
     "sr": ({"step_size": 1.0, "restart_every": 1}, "identity", {}),

@@ -1,4 +1,4 @@
-"""What the user gets wrong: one class of exit code for each kind of mistake in all commands, and words that help."""
+"""Mistakes of users: one exit code per kind of mistake in all commands, and messages that help."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_step_by_step_is_the_scan(dynamics: Dynamics) -> None:
 def test_chunks_are_the_whole_also_when_sequences_are_at_different_steps(dynamics: Dynamics) -> None:
     u = torch.randn(150, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     whole, _ = dynamics.scan(u)
-    # The first chunk ends after 1, 40 and 80 steps; the second goes on from each sequence's own place.
+    # The first chunk ends after 1, 40 and 80 steps; the second continues at each sequence's own position.
     ends = torch.tensor([1, 40, 80])
     _, state = dynamics.scan(u[:80], None, ends)
     rest = torch.stack([u[end : end + 70, b] for b, end in enumerate(ends.tolist())], 1)

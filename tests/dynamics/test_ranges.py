@@ -1,4 +1,4 @@
-"""A range said in the metadata of a field is the range that is checked."""
+"""The range in the metadata of a field is the range that is checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A saved model is data: malicious, damaged, of another version or kind, it is refused with exit 3 and never run."""
+"""A saved model is data: a malicious, damaged or foreign file is refused with exit 3 and never run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAST = ("torchscript", "onnx", "safetensors")
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One exported file a format, and the checkpoint."""
+    """One exported file per format, and the checkpoint."""
     folder = tmp_path_factory.mktemp("files")
     checkpoint = write_checkpoint(folder / "checkpoint.safetensors", "model.hidden_size=4")
     found = {"checkpoint": checkpoint}

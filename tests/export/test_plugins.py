@@ -1,4 +1,4 @@
-"""Cells of plugins in every format: exact at every size, and without the plugin where the file is to be used."""
+"""Cells of plugins in every format: exact at every size, and usable without the plugin."""
 
 from __future__ import annotations
 

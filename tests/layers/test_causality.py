@@ -1,4 +1,4 @@
-"""No output depends on a later input and no gradient on an earlier one, also where the input is not a number.
+"""No output depends on a later input and no gradient on an earlier one, even if an input is NaN.
 
 Axes: T time, B batch.
 """

@@ -1,4 +1,4 @@
-"""What every optimizer of the package promises besides its formula: paths, state, schedules, scaling, compilation."""
+"""Properties of every optimizer other than its formula: paths, state, schedules, scaling, compilation."""
 
 from __future__ import annotations
 

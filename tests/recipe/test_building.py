@@ -1,4 +1,4 @@
-"""What a recipe names is what is built: tasks, dynamics, models, optimizers with their groups."""
+"""Recipes are built as written: tasks, dynamics, models, optimizers with their groups."""
 
 from __future__ import annotations
 

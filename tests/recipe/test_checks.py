@@ -1,4 +1,4 @@
-"""Checks of recipes: every mistake is found where it was written, in words that say what the value must be."""
+"""Checks of recipes: every mistake is reported with its place and with what the value must be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places for results are refused before the work, and nothing is left where they were tried."""
+"""Output paths are refused before the work begins, and the check leaves nothing behind."""
 
 from __future__ import annotations
 

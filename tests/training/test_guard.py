@@ -1,4 +1,4 @@
-"""A step that is not finite: left out by the host or taken back on the device, the same bits stay; nobody waits."""
+"""A step that is not finite: skipped by the host or undone on the device with identical bits, without waiting."""
 
 from __future__ import annotations
 

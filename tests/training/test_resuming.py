@@ -1,4 +1,4 @@
-"""What a resumed run may change, what it refuses, and that a refusal leaves the run as it was."""
+"""Changes that a resumed run accepts or refuses, and that a refusal leaves the run unchanged."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def contents(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
-# 1,257 training sequences: 10 steps an epoch with 128, 5 with 256. The planned steps fall below the steps made.
+# 1,257 training sequences: 10 steps per epoch with 128, 5 with 256. The planned steps fall below the steps made.
 def test_other_batches_from_an_epoch_on(run: Path) -> None:
     result = resume(run, "train.epochs=4", "train.batch_size=256")
     assert (result["epochs"], result["steps"], result["stop_reason"]) == (4, 35, "epochs")

@@ -1,4 +1,4 @@
-"""One run in its folder: what is saved when, in which order, and what a reopened run keeps."""
+"""One run in its folder: the order of saving, and what a reopened run keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainers as checkpoints: what continues bit for bit, and what is refused."""
+"""Trainers as checkpoints: exact continuation and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The displays: what they say, when they say it, and that they harm neither a log file nor the training."""
+"""The displays: their content, their timing, and that they harm neither a log file nor the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands write for people: words and units, no keys, and tables that fit."""
+"""Human-readable output of commands: words and units, no keys, and tables that fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a benchmark: the band by hand, the elements of a page."""
+"""Pictures of a benchmark: the band computed by hand, the elements of a page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from momentum_cli.benchmark.results.summary import summarise
 
 
 def test_the_band_by_hand() -> None:
-    # one run stops after the first of three evaluations and is held at its value
+    # one run stops after the first of three evaluations and keeps its value
     runs = [curve([0.2, 0.4, 0.6], 1.0), curve([0.9], 2.0), curve([0.1, 0.2, 0.3], 3.0)]
     xs, middle, low, high = band(runs, "train_seconds")
     assert xs == [8.0, 16.0, 24.0]  # 4, 8, 12 s; then the mean of 8 and 24; then of 12 and 36
@@ -49,7 +49,7 @@ def test_pictures_are_elements_of_a_page(drawn: tuple[dict[str, Any], Any]) -> N
         assert all(value.startswith(f"p1-{name}-") for value in re.findall(r'\bid="([^"]+)"', svg))
         assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) <= set(re.findall(r'\bid="([^"]+)"', svg))
         assert "var(--text, #222222)" in svg
-        # no colour is left that a dark page could not change
+        # no colour remains that a dark page could not change
         assert not re.findall(r"(?:fill|stroke): #", svg)
         assert "<style" not in svg
         assert "http" not in svg.replace("http://www.w3.org", "")

@@ -1,4 +1,4 @@
-"""Grids over options of cells: what is asked for, which runs it means, and what is reported of them."""
+"""Grids over options of cells: the command line, the runs and the reports."""
 
 from __future__ import annotations
 

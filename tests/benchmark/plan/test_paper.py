@@ -1,4 +1,4 @@
-"""Published tables: which recipes and cells they mean, and that nothing unpublished is put beside ours."""
+"""Published tables: their recipes and cells, and that nothing unpublished is shown next to our numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is compared is what was asked for, and everything that is not asked for is shared."""
+"""Requested differences are compared, and everything else is shared."""
 
 from __future__ import annotations
 

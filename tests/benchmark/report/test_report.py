@@ -1,4 +1,4 @@
-"""The report as a reader meets it: in a browser, on two widths, light and dark, without a network."""
+"""The report as readers see it: in a browser, at two widths, light and dark, without a network."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_it_holds_all_that_a_reader_needs(page: Path) -> None:
 def test_nothing_in_it_runs_or_comes_from_elsewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "<script" not in text
-    assert "&lt;script&gt;" in text  # user text is shown, not obeyed
+    assert "&lt;script&gt;" in text  # user text is shown, not interpreted
     addresses = set(re.findall(r'(?:href|src|url)\s*[=(]\s*["\']?([^"\')\s>]+)', text))
     assert all(address.startswith(("#", "data:,")) for address in addresses), addresses
     assert "@import" not in text

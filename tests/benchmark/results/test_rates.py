@@ -1,4 +1,4 @@
-"""Optimizers over a grid of learning rates: what is asked for, robustness by hand, tables, pictures, the command."""
+"""Optimizers over a grid of learning rates: the request, robustness by hand, tables, pictures, the command."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from momentum_cli.runs.metrics_log import read_metrics
 
 NAN = math.nan
 
-# What is asked for.
+# The request.
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_grid_by_hand(grid: tuple[Plan, dict[str, Any], Any, Any]) -> None:
         True,
     )
     assert adam["best_lr"] == 0.01
-    # a hole at 0.1: two rates reach, and the range is one of them
+    # a gap at 0.1: two rates reach the target, and the range is one of them
     assert [row["reached"] for row in ahb["rates"]] == [False, True, False, True]
     assert (ahb["robustness"]["decades"], ahb["robustness"]["low"], ahb["robustness"]["reached"]) == (0.0, 0.01, 2)
     assert ahb["best_lr"] == 0.01  # as many steps as 1, and a better mean

@@ -1,4 +1,4 @@
-"""The arithmetic of a benchmark, against tables worked out by hand."""
+"""The arithmetic of a benchmark, against tables computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of a comparison, against one worked out by hand."""
+"""The table of a comparison, against one computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of a benchmark: what its clock counts, that it continues exactly, and what its end says."""
+"""One run of a benchmark: the scope of its clock, exact continuation, and its outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of a benchmark together: turns, equal terms, failures that stay where they are, processes."""
+"""Runs of a benchmark together: turns, equal terms, isolated failures, processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def setting(folder: Path, **options: Any) -> Setting:
 
 
 def numbers(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What must not depend on how runs were made."""
+    """Return the results that must not depend on how the runs were made."""
     keys = ("steps", "samples", "best", "test", "miss", "stop_reason")
     return {name: {key: result[key] for key in keys} for name, result in results.items()}
 

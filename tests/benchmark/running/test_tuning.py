@@ -1,4 +1,4 @@
-"""Tuning: the same points for every cell, the winner by its steps, the cost told."""
+"""Tuning: the same points for every cell, the winner by steps, the cost reported."""
 
 from __future__ import annotations
 

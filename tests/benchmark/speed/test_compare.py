@@ -1,4 +1,4 @@
-"""`bench --speed`: what is measured is written, told and drawn; what cannot be is said."""
+"""`bench --speed`: measurements are written, shown and drawn; impossible ones are reported."""
 
 from __future__ import annotations
 

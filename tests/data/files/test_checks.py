@@ -1,4 +1,4 @@
-"""What is wrong with a file is all named, with rows; splits, scaling, missing values and padding are what they say."""
+"""All mistakes in a file are reported with their rows; splits, scaling, missing values and padding are as stated."""
 
 from __future__ import annotations
 

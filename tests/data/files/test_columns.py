@@ -1,4 +1,4 @@
-"""A text is a number, a class or a time by a grammar and named options, or it is named with the option that helps."""
+"""A text is read as a number, class or time by a grammar and options, or refused with the option that would help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dates and times of every year and form are what Python's `datetime` computes from their parts."""
+"""Dates and times of every year and format agree with Python's `datetime`."""
 
 from __future__ import annotations
 

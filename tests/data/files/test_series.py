@@ -1,4 +1,4 @@
-"""Gaps, lists in columns and arrays of classes: windows and targets are those that the file means."""
+"""Gaps, lists in columns and arrays of classes: windows and targets follow the file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_gap_is_refused_with_its_row_and_size(tmp_path: Path) -> None:
     ):
         task.load()
     assert len(dataclasses.replace(task, gaps="ignore").load().train) == 66
-    # A week end is none.
+    # A weekend is not a gap.
     Files(
         path=str(series(tmp_path / "b.csv", {5: 3, 10: 4})), kind="forecasting", order="date", target="x", window=4
     ).load()
@@ -192,7 +192,7 @@ def test_forecasts_carry_their_times(tmp_path: Path) -> None:
     even, uneven = (json.loads((tmp_path / f"{name}.jsonl").read_text()) for name in ("even", "uneven"))
     assert even["after"] == "2020-01-31T00:00:00"
     assert even["times"] == ["2020-02-01T00:00:00", "2020-02-02T00:00:00"]
-    # Who knows which days will be left out?
+    # Uneven steps give no times of the forecast.
     assert (uneven["after"], "times" in uneven) == ("2020-02-02T00:00:00", False)
     predict(tmp_path / "run", [str(tmp_path / "even.csv")], format="csv", out=tmp_path / "out.csv")
     heading, row = (line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines())

@@ -1,4 +1,4 @@
-"""Recordings are read to the sample, and what is wrong with a file is named."""
+"""Recordings are read exactly, and the mistake in a broken file is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TIMIT in the layout of the LDC, built here with real names and headers: what is read, and what is named as wrong."""
+"""TIMIT in the layout of the LDC, built here with real names and headers: what is read, and what is refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tree(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy that a test may spoil."""
+    """A copy that a test may change."""
     monkeypatch.setattr(timit, "TRAIN", FEW_TRAIN)
     monkeypatch.setattr(timit, "DEV", FEW_DEV)
     monkeypatch.setattr(timit, "CORE_TEST", FEW_TEST)
@@ -48,7 +48,7 @@ def tree(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def messages(tree: Path) -> list[str]:
-    """What data check says."""
+    """The problems reported by `data check`."""
     recipe = parse_recipe(
         {
             "task": {"name": "speech", "path": str(tree), "format": "timit"},

@@ -1,4 +1,4 @@
-"""Models of files of one's own: trained, evaluated, exported, and predicting files with the same columns."""
+"""Models of the user's own files: trained, evaluated, exported, and predicting files with the same columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products in bfloat16: no worse than torch's, exact where they must be, and only where a state is kept beside h.
+"""Products in bfloat16: no worse than torch's, exact where they must be, and only with a state besides h.
 
 Axes: T time, B batch, D input, H hidden.
 """

@@ -1,4 +1,4 @@
-"""The C++ library: the instructions that it says it has are in its machine code."""
+"""The C++ library: its machine code contains the instructions that it claims to use."""
 
 from __future__ import annotations
 

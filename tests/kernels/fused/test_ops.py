@@ -1,4 +1,4 @@
-"""The boundary of the C++ library: every tensor is checked by name before its pointer is handed over."""
+"""The boundary of the C++ library: every tensor is checked by name before its pointer is passed on."""
 
 from __future__ import annotations
 

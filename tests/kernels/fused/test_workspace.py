@@ -1,4 +1,4 @@
-"""The kernel's memory: reused when free, never while somebody still reads it."""
+"""The kernel's memory: reused when free, never while it is still read."""
 
 from __future__ import annotations
 
