@@ -115,6 +115,15 @@ def _schedule_contradictions(schedule: ScheduleOptions, train: TrainOptions, lr:
     return found
 
 
+def _class_contradictions(train: TrainOptions, task: TaskOptions) -> list[Problem]:
+    """Return options of the loss of classes where a task has none."""
+    if "classes" in TASKS[task.name](**task.options).measured:
+        return []
+    must = "be left out for a task that predicts no classes"
+    given = {"class_weights": train.class_weights, "label_smoothing": train.label_smoothing or None}
+    return [Problem(("train", key), refuse("", value, must)) for key, value in given.items() if value is not None]
+
+
 def _stopping_contradictions(
     stopping: EarlyStoppingOptions, task: TaskOptions, metrics: tuple[str, ...]
 ) -> list[Problem]:

@@ -171,6 +171,8 @@ class TrainOptions(Section):
     eval_batch_size: PositiveInt = 1000
     checkpoint_every_n_steps: PositiveInt | None = None
     early_stopping: EarlyStoppingOptions | None = None
+    class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = None
+    label_smoothing: Annotated[UnitInterval, Field(lt=1)] = 0.0
     bptt: BpttOptions | None = None
     averaging: AveragingOptions | None = None
     max_nonfinite: NaturalInt = 3

@@ -21,6 +21,7 @@ from momentum_cli.errors import RunError
 from momentum_cli.models.model import LossSum, Model, TrainingLoss
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
+from momentum_cli.training.class_loss import training_loss
 from momentum_cli.training.clock import Clock
 from momentum_cli.training.evaluation import Watch, tally, unwatched
 from momentum_cli.training.guard import Guard, guard_for
@@ -108,7 +109,7 @@ class Trainer:
             check_backends(self.module, self.device)
             self.optimizer = build_optimizer(recipe, self.module)
             self._base_lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
-            loss = _BatchLoss(self.module, self.objective.loss_sum)
+            loss = _BatchLoss(self.module, training_loss(self.objective, options, dataset, self.device))
             self._model, self._optimizer = fabric.setup(loss, self.optimizer)
             torch.manual_seed((options.seed + _RANK_STRIDE * fabric.global_rank) % 2**32)
         self.progress = Progress.start(recipe)
