@@ -66,6 +66,8 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
         evaluated = tuple(dict.fromkeys((*chosen, *built.metrics)))
         if target:
             found += _metric_contradictions(("target",), target, task, known)
+        if train:
+            found += _class_contradictions(train, task)
         if train and train.early_stopping is not None and not wrong:
             found += _stopping_contradictions(train.early_stopping, task, evaluated)
         for cell, given in published.items():

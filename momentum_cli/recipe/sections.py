@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from momentum_cli.errors import RecipeError
+from momentum_cli.messages import refuse
 from momentum_cli.metrics import METRICS
 from momentum_cli.options import NaturalFloat, NaturalInt, Number, PositiveFloat, PositiveInt, UnitInterval
 from momentum_cli.tables import table_names
@@ -28,6 +30,16 @@ if TYPE_CHECKING:
 else:
     BackendName = Literal[("auto", *table_names("kernels/__init__.py", "BACKENDS"))]
 CellName = Annotated[str, AfterValidator(_cell_name)]
+
+
+def _class_weights(given: Any) -> Any:
+    if given is None or given == "balanced":
+        return given
+    numbers = list(given.values()) if isinstance(given, dict) else []
+    if not numbers or not all(isinstance(x, int | float) and not isinstance(x, bool) and 0 < x < inf for x in numbers):
+        raise ValueError(refuse("", given, "be 'balanced', or a mapping of labels to numbers > 0"))
+    # YAML reads the label 1 as a number.
+    return {str(label): float(weight) for label, weight in given.items()}
 
 
 @dataclass(frozen=True)
@@ -171,7 +183,7 @@ class TrainOptions(Section):
     eval_batch_size: PositiveInt = 1000
     checkpoint_every_n_steps: PositiveInt | None = None
     early_stopping: EarlyStoppingOptions | None = None
-    class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = None
+    class_weights: Annotated[str | dict[str, float] | None, BeforeValidator(_class_weights)] = None
     label_smoothing: Annotated[UnitInterval, Field(lt=1)] = 0.0
     bptt: BpttOptions | None = None
     averaging: AveragingOptions | None = None

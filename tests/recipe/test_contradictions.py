@@ -53,8 +53,9 @@ from recipe_files import MINIMAL, mistakes, write
         (["cells.sr.restart_every=0"], "cells.sr.restart_every", "integer >= 1"),
         (["train.early_stopping=3"], "train.early_stopping", "a mapping"),
         (["train.label_smoothing=1"], "train.label_smoothing", "< 1"),
-        (["train.class_weights=even"], "train.class_weights", "'balanced'"),
-        (["task={name: adding}", "train.class_weights=balanced"], "train.class_weights", "predicts no classes"),
+        (["train.class_weights=even"], "train.class_weights", "must be 'balanced', or a mapping of labels"),
+        (["train.class_weights={a: 0}"], "train.class_weights", "to numbers > 0, got"),
+        (["task={name: adding}", "train.class_weights={1: 2}"], "train.class_weights", "predicts no classes"),
         (["train.early_stopping={patience: 1, metric: mse}"], "train.early_stopping.metric", "unknown metric 'mse'"),
         (["train.early_stopping={patience: 1, mode: max}"], "train.early_stopping.mode", "'min' for the metric loss"),
         (

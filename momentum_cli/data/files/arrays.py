@@ -217,7 +217,8 @@ def _samples(
             steps = steps[:here]
             target = steps[:, forecast] if forecast is not None else None
             if targets is not None:
-                target = targets[row, :here] if schema.target_every_step else targets[row : row + 1]
+                every = schema.target_every_step and not schema.windowed
+                target = targets[row, :here] if every else targets[row : row + 1]
             yield Piece(
                 str(row) if names is None else str(names[row]),
                 steps,
@@ -236,7 +237,7 @@ def _array_targets(path: Path, schema: Schema, values: np.ndarray, length: int) 
         if bad:
             raise DataError(f"{path}: {name}: row {bad[0] // max(found.size // n, 1)}: not a finite number")
         return found.reshape(n, -1)
-    axes = 2 if schema.target_every_step else 1
+    axes = 2 if schema.target_every_step and not schema.windowed else 1
     classes = class_numbers(values, axes)
     if classes is None or (axes == 2 and classes.shape[1] < length):
         must = f"have the shape (n, T = {length})" if axes == 2 else "have one class per sequence, the shape (n,)"

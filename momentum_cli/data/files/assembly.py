@@ -72,7 +72,8 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
             longest = int((parts[split].ends - parts[split].begins).max(initial=0))
             text = f"the split {split} is empty"
             if task.window is not None:
-                text += f": its longest series has {longest} steps, and {task.window} + {task.horizon} are needed"
+                ahead = f" + {task.horizon}" if task.kind == "forecasting" else ""
+                text += f": its longest series has {longest} steps, and {task.window}{ahead} are needed"
             problems.add("empty_split", text)
     values = target_scaling is not None
     levels = tuple(task.quantiles or ())
@@ -82,7 +83,7 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
         "quantiles": list(levels),
     }
     errors = None
-    if task.window is not None:
+    if task.kind == "forecasting":
         assert gathered.step_targets is not None
         errors = naive_errors(gathered.step_targets, parts["train"], gathered.breaks, task.season or 1)
     return Dataset(
@@ -113,7 +114,7 @@ def _naive(
     times = len(task.quantiles or [0.5])
     if target_scaling is None:
         return of_classes(train, part, len(gathered.labels), every=task.kind == "labelling")
-    if task.window is None:
+    if task.window is None or task.kind != "forecasting":
         return (training_mean(target_scaling, 1, times),)
     assert gathered.step_targets is not None
     return of_forecasts(
@@ -128,7 +129,8 @@ def _inputs(
         "kind": "files",
         "schema": schema.with_features(gathered.columns).dump(),
         "missing": task.missing,
-        "window": task.window,
+        "window": task.window if task.kind == "forecasting" else None,
+        **({"windows": {"length": task.window, "stride": task.stride}} if schema.windowed else {}),
         "features": list(gathered.feature_names),
         "facts": {key: value for key, value in gathered.facts.items() if key != "characters"},
     }
@@ -174,11 +176,11 @@ def _split(
     target_scaling: Scaling | None,
 ) -> FileSplit:
     if task.window is not None:
-        windows = _windows(task.window, task.horizon, task.stride, part, gathered.breaks)
-        assert gathered.step_targets is not None
-        return FileSplit(
-            gathered.features, windows, prepare, channels, gathered.step_targets, task.horizon, target_scaling
-        )
+        ahead = task.horizon if task.kind == "forecasting" else 0
+        windows = _windows(task.window, ahead, task.stride, part, gathered.breaks)
+        steps = gathered.step_targets
+        assert steps is not None
+        return FileSplit(gathered.features, windows, prepare, channels, steps, ahead, target_scaling, ahead == 0)
     count = np.ones(len(part.sequences), np.int64)
     windows = Windows(part.begins, count, 1, part.ends - part.begins)
     if gathered.targets is None:
@@ -190,7 +192,10 @@ def _split(
 
 
 def _windows(window: int, horizon: int, stride: int, part: Part, breaks: np.ndarray) -> Windows:
-    """Return the windows whose forecasts are in a part of each series; none spans a break."""
+    """Return the windows whose forecasts, or with horizon 0 last steps, are in a part of each series.
+
+    None spans a break.
+    """
     begins, ends, back = part.begins, part.ends, part.reaches_back
     if len(breaks):
         # Each part is cut at its breaks; windows before the first one reach back as before.
@@ -203,7 +208,7 @@ def _windows(window: int, horizon: int, stride: int, part: Part, breaks: np.ndar
             for low, own, cut in zip(back, before, inner, strict=True)
         ]
         begins, ends, back = (np.concatenate(one).astype(np.int64) for one in (starts, stops, lows))
-    first = np.maximum(back, begins - window)
+    first = np.maximum(back, begins - window + (horizon == 0))
     room = ends - horizon - window - first
     counts = np.where(room >= 0, room // stride + 1, 0)
     return Windows(first, counts, stride, np.full(len(first), window, np.int64))

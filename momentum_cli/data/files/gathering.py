@@ -139,11 +139,12 @@ class Gatherer:
             targets = recode[np.array(self._sequence_targets, np.int64)] if labels else None
         elif self._sequence_targets:
             targets = np.array(self._sequence_targets, np.float64)
-        if self.schema.kind == "labelling" and self._targets is not None:
+        coded = self.schema.target_every_step and self.schema.target_is_class
+        if coded and self._targets is not None:
             step_targets = self._recoded(step_targets, recode)
         if self._folder is not None:
             features = Steps(self._folder / "features.bin", self.source.dtype, self.source.channels)
-            if self.schema.kind == "forecasting" and self._targets is not None:
+            if not coded and self._targets is not None:
                 step_targets = Steps(self._folder / "targets.bin", np.float64, self._targets.columns)
         assert features is not None
         return Gathered(
@@ -232,7 +233,7 @@ class Gatherer:
                 piece = piece.picked(np.flatnonzero(keep))
             elif self.missing == "forward_fill":
                 piece.features = _forward_filled(piece.features, current.last_values)
-        if self.schema.kind == "forecasting" and piece.target is not None:
+        if self.schema.is_series and not self.schema.target_is_class and piece.target is not None:
             gaps = np.isnan(piece.target)
             if gaps.any() and self.missing == "forward_fill":
                 piece.target = _forward_filled(piece.target, current.last_target)
@@ -314,6 +315,9 @@ class Gatherer:
 
     def _take_step_targets(self, piece: Piece, current: _Current) -> None:
         assert piece.target is not None
+        if len(piece.target) == 1 != len(piece.features):
+            # One target of the sequence is that of each step.
+            piece.target = np.repeat(piece.target, len(piece.features), axis=0)
         names = ", ".join(map(repr, self.schema.target)) or "'x'"
         if self.schema.target_is_class:
             gone = np.array([value is None for value in piece.target], bool)

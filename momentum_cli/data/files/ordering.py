@@ -71,7 +71,7 @@ class Ordering:
         if back.any():
             text = f"sequence {piece.sequence!r}: {self._column} must increase; {_SORTED}"
             self._add("unordered", text, piece, back)
-        gaps = self._gaps(piece, clock) if self._schema.kind == "forecasting" else np.zeros(len(order), bool)
+        gaps = self._gaps(piece, clock) if self._schema.is_series else np.zeros(len(order), bool)
         clock.last, clock.is_date = exact(order[-1]), order.dtype.kind == "M"
         return piece, gaps
 

@@ -154,7 +154,7 @@ def _target(content: Row, schema: Schema, steps: int) -> np.ndarray | None:
     if schema.target_is_class:
         value = content.get(schema.target[0])
         found = words(value if schema.target_every_step and _listed(value) else [value], schema.reading)
-    elif schema.target_every_step:
+    elif schema.target_every_step and (_listed(content.get(schema.target[0])) or not schema.windowed):
         found = np.concatenate([_matrix(content.get(name), schema) for name in schema.target], 1)
     else:
         values = [content.get(name) for name in schema.target]
@@ -162,7 +162,9 @@ def _target(content: Row, schema: Schema, steps: int) -> np.ndarray | None:
         if bad:
             raise ValueError(f"{schema.target[bad[0]]!r}: {not_a_number(values[bad[0]], schema.reading)[0]}")
         found = found[None]
-    if schema.target_every_step and len(found) != steps:
+    # One target of the row is that of all its windows.
+    whole = schema.windowed and len(found) == 1
+    if schema.target_every_step and len(found) != steps and not whole:
         raise ValueError(f"the target has {len(found)} steps, the features have {steps}")
     return found
 

@@ -48,7 +48,7 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     extra = [schema.sequence, *schema.order, schema.split_column, *schema.target]
     names = list(dict.fromkeys([*features, *(name for name in extra if name is not None)]))
     read = _blocks(path, files, names, schema, problems)
-    if schema.sequence is None and schema.kind in ("classification", "regression"):
+    if schema.sequence is None and schema.kind in ("classification", "regression") and not schema.windowed:
         if schema.order:
             raise DataError(f"{path}: task.order={schema.order_name!r} needs names of sequences; give task.sequence")
         return Source(str(path), features, _wide_pieces(read, schema, features, problems), 1, wide=True)

@@ -73,6 +73,7 @@ class Schema:
     gaps: str = "refuse"
     similar_labels: str = "refuse"
     reading: Reading = PLAIN
+    windowed: bool = False
 
     @property
     def order_name(self) -> str:
@@ -87,7 +88,12 @@ class Schema:
     @property
     def target_every_step(self) -> bool:
         """True if every step has a target."""
-        return self.kind in ("labelling", "forecasting")
+        return self.kind in ("labelling", "forecasting") or self.windowed
+
+    @property
+    def is_series(self) -> bool:
+        """True when windows are taken from sequences: what is one by its rows may be as long as it likes."""
+        return self.kind == "forecasting" or self.windowed
 
     def feature_names(self, present: Sequence[str], path: str, added: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the features among the columns of a file, and check that every name of the schema is there.
@@ -129,6 +135,8 @@ class Schema:
     def dump(self) -> dict[str, Any]:
         """Return plain values; `Schema.of` reads them."""
         plain = dataclasses.asdict(self) | {"reading": self.reading.dump()}
+        # Models of earlier versions have no such keys.
+        plain = {name: value for name, value in plain.items() if name not in _LATER or value != _LATER[name]}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
     @classmethod
@@ -143,6 +151,10 @@ class Schema:
         if "reading" in options:
             options["reading"] = Reading.restored(options["reading"])
         return cls(**options)
+
+
+_LATER: dict[str, Any] = {"windowed": False}
+"""Fields that are written down only where they differ from these defaults."""
 
 
 @dataclass

@@ -83,6 +83,7 @@ class FileSplit(Separate):
     targets: Tensor | Steps
     horizon: int = 0
     target_scaling: Scaling | None = None
+    at_end: bool = False
     where: torch.device | str = "cpu"
     places: Places | None = None
 
@@ -109,10 +110,10 @@ class FileSplit(Separate):
         """(n,) int64 on the CPU, terms of the loss of each sequence: its targets, or its steps."""
         import torch
 
-        if isinstance(self.targets, Steps) and not self.horizon:
+        if isinstance(self.targets, Steps) and not self.horizon and not self.at_end:
             return torch.from_numpy(np.repeat(self.windows.lengths, self.windows.counts))
         if isinstance(self.targets, Steps):
-            terms = self.horizon * self.targets.columns
+            terms = max(1, self.horizon) * self.targets.columns
         else:
             terms = self.targets.shape[1] if self.targets.ndim == 2 else 1
         return torch.tensor(terms).expand(len(self))
@@ -145,6 +146,9 @@ class FileSplit(Separate):
         if not isinstance(self.targets, Steps):
             return self.targets.index_select(0, index.cpu())
         ends = starts + lengths
+        if self.at_end:
+            last = self.targets.padded(ends - 1, np.ones(len(ends), np.int64))[:, 0]
+            return torch.from_numpy(last[:, 0] if self.target_scaling is None else self.target_scaling(last))
         if self.horizon:
             ahead = self.targets.padded(ends, np.full(len(ends), self.horizon))
             assert self.target_scaling is not None

@@ -16,6 +16,7 @@ from momentum_cli.data.batching import stratified_holdout, stream
 from momentum_cli.data.files.tables import rows_of_block
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
+from momentum_cli.messages import Said, refuse
 
 SPLITS = ("train", "validation", "test")
 
@@ -62,7 +63,7 @@ def by_column(names: np.ndarray, rows: np.ndarray, sequences: np.ndarray, proble
 
 
 def by_fraction(
-    n: int, classes: np.ndarray | None, validation: float | Literal["none"], test: float, seed: int
+    n: int, classes: np.ndarray | None, validation: float | Literal["none"], test: float, seed: int, remedy: str = ""
 ) -> dict[str, np.ndarray]:
     """Draw whole sequences for each split, the classes in proportion.
 
@@ -71,6 +72,7 @@ def by_fraction(
         classes: (n,) int64, or None if sequences have no class.
         validation, test: Fractions, in (0, 1); at least one sequence each.
         seed: Selects the sequences.
+        remedy: Ends the refusal of too few sequences.
 
     Raises:
         DataError: There are too few sequences.
@@ -79,7 +81,7 @@ def by_fraction(
 
     needed = 2 if validation == "none" else 3
     if n < needed:
-        raise DataError(f"{n} sequence(s) cannot be divided into {needed} splits; for one series use task.split=time")
+        raise DataError(refuse("the sequences", Said(f"{n}"), f"be {needed} or more, one for each split", remedy))
     codes = torch.from_numpy(classes) if classes is not None else torch.zeros(n, dtype=torch.int64)
     held = min(max(1, round(n * test)), n - needed + 1)
     rest, tested = stratified_holdout(codes, held, stream("files", seed, "test"))

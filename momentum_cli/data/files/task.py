@@ -45,19 +45,20 @@ class Files(Task):
         format: ``"csv"``, ``"parquet"``, ``"jsonl"``, ``"ts"``, ``"npz"``, ``"npy"``, ``"wav"`` or ``"text"``
             (folders); None: by the ending of the path, compressed or not.
         sequence: Column with the name of the sequence that a row belongs to. None: with classification and regression
-            each row is a sequence and its features are the steps; with forecasting all rows are one series.
+            each row is a sequence and its features are the steps; with windows all rows are one series.
         order: Column of times, by which the steps of a sequence are sorted, or two of them, a date and a time of day;
             None: in the order of the file.
         order_format: How they are written, such as ``"%d.%m.%Y %H:%M"`` (of two columns with a blank between them);
             None: numbers, or ISO 8601 such as 2024-01-31T12:00:00+01:00.
         order_timezone: Zone of clock times without one, such as ``"Europe/Berlin"``; None: they are taken as they are.
-        gaps: Forecasting: a step that comes more than 10 times the usual spacing after the one before it is refused
+        gaps: With windows: a step that comes more than 10 times the usual spacing after the one before it is refused
             (``"refuse"``), no window spans it (``"split"``), or it is a step like any other (``"ignore"``).
         features: Columns of inputs; None: every column without another role.
         target: Column or columns to predict; the classes of folders are their names.
-        window: Forecasting: steps that a forecast is made from, >= 1.
+        window: Forecasting: steps that a forecast is made from, >= 1. Classification and regression: sequences are cut
+            into windows of that many steps, and the target of a window is that of its last step.
         horizon: Forecasting: steps that are forecast, >= 1, all at once.
-        stride: Forecasting: steps from one window to the next, >= 1.
+        stride: Steps from one window to the next, >= 1.
         quantiles: Regression and forecasting: levels to predict in place of one value, rising and as many below as
             above 0.5, such as ``[0.1, 0.5, 0.9]``: the median and an interval, which is calibrated on the validation
             split; None: one value.
@@ -167,24 +168,20 @@ class Files(Task):
             raise ValueError(refuse("window", self.window, "be >= 1"))
         if self.season is not None and self.window is not None and not 2 <= self.season <= self.window:
             raise ValueError(refuse("season", self.season, f"be from 2 to window = {self.window}"))
-        if not forecasting:
-            for name, default in (
-                ("window", None),
-                ("horizon", 1),
-                ("stride", 1),
-                ("season", None),
-                ("gaps", "refuse"),
-            ):
-                if getattr(self, name) != default:
-                    must = "be left out unless the kind is forecasting"
-                    raise ValueError(refuse(name, getattr(self, name), must))
-        if self.split == "time" and not forecasting:
-            remedy = "only forecasting splits by time"
+        if self.kind == "labelling" and self.window is not None:
+            raise ValueError(refuse("window", self.window, "be left out with kind labelling, which takes every step"))
+        of_windows, of_forecasts = {"stride": 1, "gaps": "refuse"}, {"horizon": 1, "season": None}
+        for name, default in (of_forecasts | ({} if self.window is not None else of_windows)).items():
+            if getattr(self, name) != default and not forecasting:
+                must = "be left out " + ("without task.window" if name in of_windows else "unless it is forecasting")
+                raise ValueError(refuse(name, getattr(self, name), must))
+        if self.split == "time" and self.window is None:
+            remedy = "windows alone are split by time; give task.window"
             raise ValueError(refuse("split", self.split, f"be 'fraction' with kind {self.kind}", remedy))
         if self.split is not None and self.split_column is not None:
             raise ValueError(refuse("split", self.split, "be left out where split_column is given"))
-        if forecasting and self.missing in ("mean", "drop_step"):
-            raise ValueError(refuse("missing", self.missing, "be 'refuse' or 'forward_fill' with kind forecasting"))
+        if self.window is not None and self.missing in ("mean", "drop_step"):
+            raise ValueError(refuse("missing", self.missing, "be 'refuse' or 'forward_fill' with windows"))
         if isinstance(self.target, list) and len(self.target) != 1 and self.kind in ("classification", "labelling"):
             columns = Said(", ".join(self.target) or "none")
             raise ValueError(refuse("target", columns, f"be one column with kind {self.kind}"))
@@ -289,9 +286,14 @@ class Files(Task):
         find_warnings(gathered, parts, self._by_time, problems)
 
     @property
+    def _windowed(self) -> bool:
+        return self.window is not None and self.kind != "forecasting"
+
+    @property
     def _by_time(self) -> bool:
         return self.split_column is None and (
-            self.split == "time" or (self.split is None and self.kind == "forecasting")
+            self.split == "time"
+            or (self.split is None and (self.kind == "forecasting" or (self._windowed and self.sequence is None)))
         )
 
     def schema(self, path: Path) -> Schema:
@@ -337,6 +339,7 @@ class Files(Task):
             self.gaps,
             self.similar_labels,
             Reading.of(self.csv, self.missing_values),
+            self._windowed,
         )
 
     def gather(self, path: Path, problems: Problems) -> Gathered:
@@ -360,5 +363,8 @@ class Files(Task):
             return by_time(gathered.starts, gathered.lengths, share, self.test_fraction)
         else:
             classes = gathered.targets if self.kind == "classification" else None
-            chosen = by_fraction(len(gathered), classes, share, self.test_fraction, self.split_seed)
+            remedy = "windows of one series are split with task.split=time"
+            if self.window is None:
+                remedy = "name the column of several sequences in task.sequence; task.window cuts long ones"
+            chosen = by_fraction(len(gathered), classes, share, self.test_fraction, self.split_seed, remedy)
         return {split: Part.whole(index, gathered.starts, gathered.lengths) for split, index in chosen.items()}

@@ -5,6 +5,7 @@ Axes: t steps, D features, W channels of the model, O outputs, K targets, h hori
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import tempfile
@@ -51,6 +52,7 @@ class FileReader:
         self._schema = schema.for_inputs(schema.features)
         self._missing: str = preprocessing["missing"]
         self._window: int | None = preprocessing["window"]
+        self._windows: dict[str, int] | None = preprocessing.get("windows")
         self._horizon: int = preprocessing["horizon"]
         self._features: list[str] = preprocessing["features"]
         self._facts: dict[str, Any] = preprocessing["facts"]
@@ -144,6 +146,9 @@ class FileReader:
             row = int(gathered.rows[place])
             end = start + length
             begin = start
+            if self._windows is not None:
+                yield from self._cut(gathered, place, source)
+                continue
             if self._window is not None:
                 inner = gathered.breaks[(gathered.breaks > start) & (gathered.breaks < end)]
                 known = end - int(inner[-1]) if len(inner) else length
@@ -165,6 +170,28 @@ class FileReader:
         for problem in problems.all:
             yield Broken(source, None, str(problem))
 
+    def _cut(self, gathered: Gathered, place: int, source: str) -> Iterator[Sample | Broken]:
+        """Yield the windows of a sequence, each with the time or the number of its last step."""
+        assert self._windows is not None
+        size, stride = self._windows["length"], self._windows["stride"]
+        name, row = str(gathered.names[place]), int(gathered.rows[place])
+        start, length = int(gathered.starts[place]), int(gathered.lengths[place])
+        inner = gathered.breaks[(gathered.breaks > start) & (gathered.breaks < start + length)].tolist()
+        begins = [
+            begin
+            for low, high in itertools.pairwise([start, *inner, start + length])
+            for begin in range(low, high - size + 1, stride)
+        ]
+        if not begins:
+            text = f"sequence {name!r} has {length} steps, and no {size} without a gap, as a window needs"
+            yield Broken(source, row, text)
+        for begin in begins:
+            last = begin + size - 1
+            at: dict[str, Any] = {"step": last - start}
+            if gathered.times is not None:
+                at["time"] = time_texts(gathered.times[last : last + 1])[0]
+            yield Sample(source, row, self._inputs(gathered, begin, begin + size), name, times=at)
+
     def _gather(self, path: Path, problems: Problems) -> Gathered:
         import dataclasses
 
@@ -184,7 +211,7 @@ class FileReader:
         for fact, value in self._facts.items():
             if opened.facts.get(fact) != value:
                 raise DataError(refuse(f"the {fact}", opened.facts.get(fact), f"be {value}, as in training"))
-        keep_times = schema.kind == "labelling"
+        keep_times = schema.kind == "labelling" or schema.windowed
         return Gatherer(schema, self._missing, opened, problems, None, whole=True, keep_times=keep_times).gather()
 
     def _times(self, gathered: Gathered, place: int) -> dict[str, Any]:

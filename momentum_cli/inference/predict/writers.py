@@ -20,6 +20,8 @@ from momentum_cli.errors import DataError
 from momentum_cli.metrics import METRICS
 from momentum_cli.runs.files import escaped, json_text
 
+# Where a prediction is from.
+_PLACE = ("source", "row", "sequence", "step", "time", "after")
 _SCORES = ("tokens", "frames", *METRICS)
 
 
@@ -80,7 +82,7 @@ class CsvWriter:
 
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
         """Write a line, and the header before the first one."""
-        cells: dict[str, Any] = {key: record[key] for key in ("source", "row", "sequence", "after") if key in record}
+        cells: dict[str, Any] = {key: record[key] for key in _PLACE if key in record}
         # The scores of a line of text or of a recording.
         scores = {key: value for key, value in record.items() if key in _SCORES}
         cells |= {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in scores.items()}
