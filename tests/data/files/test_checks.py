@@ -188,7 +188,7 @@ def test_what_is_not_in_the_file_is_named(task: dict[str, Any], message: str, tm
     ("options", "message"),
     [
         ({"kind": "forecasting"}, "window: missing"),
-        ({"window": 3}, "`window` must be left out unless the kind is forecasting, got 3"),
+        ({"stride": 3}, r"`stride` must be left out without task\.window, got 3"),
         (
             {"test_fraction": 0.9, "validation_fraction": 0.2},
             "`test_fraction` must be less than 1 - validation_fraction = 0.8, got 0.9",
