@@ -80,7 +80,7 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
     preprocessing = description | {
         "horizon": task.horizon,
         "targets": None if target_scaling is None else {"names": names, **target_scaling.dump()},
-        "quantiles": list(levels),
+        **({"quantiles": list(levels)} if levels else {}),  # models of earlier versions have no such key
     }
     errors = None
     if task.kind == "forecasting":

@@ -33,8 +33,8 @@ class Sample:
         sequence: Its name, if it has one.
         wanted: The true values to compare the outputs with, (T, D), or None.
         times: For a forecast the time of the last step, ``after``, and those of the forecast steps, ``times``; for
-            labels the times of the steps; for a window the number of its last ``step`` in the sequence, and its ``time``
-            if steps have times.
+            labels the times of the steps; for a window the number of its last ``step`` in the sequence, and, if steps
+            have times, its ``time``.
         past: For a forecast the last values of each target that is among the inputs, in its unit.
     """
 
