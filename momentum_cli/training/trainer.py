@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.dynamics.state import State
 from momentum_cli.errors import RunError
-from momentum_cli.models.model import LossSum, Model, TrainingLoss
+from momentum_cli.models.model import TrainingLoss
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
+from momentum_cli.training.batch_loss import BatchLoss
 from momentum_cli.training.class_loss import training_loss
 from momentum_cli.training.clock import Clock
 from momentum_cli.training.evaluation import Watch, tally, unwatched
@@ -40,25 +41,6 @@ from momentum_cli.recipe.sections import TrainOptions
 
 # Ranks draw dropout masks from generators this far apart; rank 0 keeps the seed of the recipe.
 _RANK_STRIDE = 1_000_003
-
-
-class _BatchLoss(nn.Module):
-    """The loss of a batch as a forward pass: Fabric wraps that, for mixed precision and the exchange of gradients.
-
-    Args:
-        model: In training.
-        loss_sum: Of the data set.
-    """
-
-    def __init__(self, model: Model, loss_sum: LossSum) -> None:
-        super().__init__()
-        self.model = model
-        self.loss_sum = loss_sum
-
-    def forward(
-        self, inputs: Tensor, lengths: Tensor | None, state: State | None, targets: Callable[[], Tensor]
-    ) -> TrainingLoss:
-        return self.model.training_loss(Batch(inputs, targets(), lengths), state, self.loss_sum)
 
 
 class Trainer:
@@ -109,7 +91,7 @@ class Trainer:
             check_backends(self.module, self.device)
             self.optimizer = build_optimizer(recipe, self.module)
             self._base_lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
-            loss = _BatchLoss(self.module, training_loss(self.objective, options, dataset, self.device))
+            loss = BatchLoss(self.module, training_loss(self.objective, options, dataset, self.device))
             self._model, self._optimizer = fabric.setup(loss, self.optimizer)
             torch.manual_seed((options.seed + _RANK_STRIDE * fabric.global_rank) % 2**32)
         self.progress = Progress.start(recipe)

@@ -1,0 +1,30 @@
+"""The loss of a batch as a module, which Fabric wraps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from momentum_cli.data import Batch
+from momentum_cli.dynamics.state import State
+from momentum_cli.models.model import LossSum, Model, TrainingLoss
+
+
+class BatchLoss(nn.Module):
+    """The loss of a batch as a forward pass: Fabric wraps that, for mixed precision and the exchange of gradients.
+
+    Args:
+        model: In training.
+        loss_sum: Of the data set.
+    """
+
+    def __init__(self, model: Model, loss_sum: LossSum) -> None:
+        super().__init__()
+        self.model = model
+        self.loss_sum = loss_sum
+
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None, state: State | None, targets: Callable[[], Tensor]
+    ) -> TrainingLoss:
+        return self.model.training_loss(Batch(inputs, targets(), lengths), state, self.loss_sum)
