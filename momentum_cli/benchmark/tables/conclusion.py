@@ -14,7 +14,7 @@ _FASTER, _SLOWER, _OPEN, _ONLY, _MISSED, _NEITHER = range(6)
 
 
 def conclusion(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str | None:
-    """Return one sentence on what the comparison shows and for what it holds; None without a target.
+    """Return one sentence on what the comparison shows and for what it holds; None without a target or a second cell.
 
     A cell is called faster or slower only where the whole interval of its speed-up is above or below 1, and with too
     few seeds none is.
@@ -27,11 +27,12 @@ def conclusion(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str
     if base is None:
         return None
     name, groups = base["label"], _groups(comparison, base, few=summary["anecdotal"])
-    parts = [_said(kind, groups[kind], name) for kind in sorted(groups)]
-    found = "; ".join(parts) if parts else f"{name} was compared with nothing"
+    if not groups:
+        return None
+    found = "; ".join(_said(kind, groups[kind], name) for kind in sorted(groups))
     count = len(summary["seeds"])
     seeds = f"{count} seed{'' if count == 1 else 's'}"
-    doubt = f"; {seeds} cannot tell a difference from luck" if summary["anecdotal"] and parts else ""
+    doubt = f"; {seeds} cannot tell a difference from luck" if summary["anecdotal"] else ""
     goal = f"{comparison['split']} {goal_text(comparison['target'])}"
     clock, held = _CLOCKS[summary["scored"]], _held(comparison)
     return f"In {clock} to {goal}, median of {seeds}: {found}{doubt}; this holds for {held}, and not beyond."

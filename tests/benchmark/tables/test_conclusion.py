@@ -68,8 +68,10 @@ def test_digits_pixel_by_pixel_point_to_the_short_sequences(tmp_path: Path) -> N
     assert "this holds for sequences of 64 steps (momentumrnn bench digits: the same images in 8), 64 hidden" in found
 
 
-def test_without_a_target_nothing_is_concluded(tmp_path: Path) -> None:
+def test_without_a_target_or_a_second_cell_nothing_is_concluded(tmp_path: Path) -> None:
     plan = small_plan(tmp_path, "lstm,momentum", "0-2")
     results, points = made_up(plan, {"lstm": SLOW, "momentum": FAST}, {"lstm": 1.0, "momentum": 1.0})
     summary = summarise(plan, results, points)
-    assert conclusion({**summary["comparisons"][0], "target": None}, summary) is None
+    (comparison,) = summary["comparisons"]
+    assert conclusion({**comparison, "target": None}, summary) is None
+    assert conclusion({**comparison, "cells": comparison["cells"][:1]}, summary) is None
