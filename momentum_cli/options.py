@@ -43,13 +43,15 @@ class Option(NamedTuple):
     range: str
 
 
-def reject_bool(value: Any) -> Any:
-    """Return `value` unless it is a bool, which Python would treat as 0 or 1.
+def check_number(value: Any) -> Any:
+    """Return `value` unless it is a bool, which Python would treat as 0 or 1, or text such as ``1_000``.
+
+    YAML has no underscores in numbers, so what they mean there is a guess.
 
     Raises:
-        ValueError: It is a bool.
+        ValueError: It is a bool, or text with an underscore.
     """
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
         raise ValueError(refuse("", value, "be a number"))
     return value
 
@@ -170,7 +172,10 @@ def _own_checks(
             try:
                 build(**base, **{key: values[key]})
             except (ValueError, TypeError) as single:
-                alone.append(_refused(str(single), {key: values[key]}))
+                problem = _refused(str(single), {key: values[key]})
+                # A default that does not go with this value is no mistake: the value given instead of it may.
+                if not any(problem.message.startswith((f"`{name}` ", f"{name} ")) for name in values if name != key):
+                    alone.append(problem)
         return alone or [_refused(str(error), values)]
     return []
 
@@ -207,15 +212,15 @@ def _without_tensor(annotation: Any) -> Any:
 def _numbers_are_not_bools(annotation: Any) -> Any:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in (int, float):
-        return Annotated[annotation, BeforeValidator(reject_bool)]
+        return Annotated[annotation, BeforeValidator(check_number)]
     if origin in (Union, types.UnionType) and bool not in arguments:
         return Union[tuple(_numbers_are_not_bools(member) for member in arguments)]  # noqa: UP007 - as above
     return annotation
 
 
-PositiveInt = Annotated[int, Field(ge=1), BeforeValidator(reject_bool)]
-NaturalInt = Annotated[int, Field(ge=0), BeforeValidator(reject_bool)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(reject_bool)]
-NaturalFloat = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(reject_bool)]
-Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(reject_bool)]
-UnitInterval = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(reject_bool)]
+PositiveInt = Annotated[int, Field(ge=1), BeforeValidator(check_number)]
+NaturalInt = Annotated[int, Field(ge=0), BeforeValidator(check_number)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(check_number)]
+NaturalFloat = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(check_number)]
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(check_number)]
+UnitInterval = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(check_number)]

@@ -34,6 +34,21 @@ def kind_of(path: Path) -> str:
     return next((name for test, name in _KINDS if test(mode)), "a special file")
 
 
+def what_is_at(path: Path) -> str | None:
+    """Return `kind_of` a path, or None where nothing is, as at the end of a link to nothing.
+
+    Raises:
+        DataError: It leads in a circle of links, or cannot be looked at.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError):
+        pass
+    return kind_of(path)
+
+
 def check_regular(path: Path) -> Path:
     """Return the path if it refers to a regular file.
 

@@ -22,6 +22,7 @@ from momentum_cli.cli.completion import complete_recipe, complete_run
 from momentum_cli.errors import TargetError
 from momentum_cli.messages import refuse
 from momentum_cli.ui import results, terminal
+from momentum_cli.wording import target_text
 
 
 def train(
@@ -113,6 +114,8 @@ def train(
     target = result.get("target")
     # One process says so: a launcher such as torchrun ends all the others when one of them fails.
     if not dry_run and target and not target["reached"] and terminal.is_main_process():
+        if quiet and not json:
+            terminal.print_error(f"target {target_text(target['metric'], target['value'])} was not reached")
         raise typer.Exit(TargetError.exit_code)
 
 

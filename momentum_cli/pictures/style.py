@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from momentum_cli.errors import MomentumError, RunError
 from momentum_cli.runs.files import replacing
+from momentum_cli.wording import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,5 +91,5 @@ def save(figure: Figure, path: Path, file_format: str = "png") -> None:
 
 
 def literal(text: str) -> str:
-    """Return user text escaped: matplotlib would read `$…$` as mathematics."""
-    return text.replace("$", r"\$")
+    """Return user text escaped: matplotlib would read `$…$` as mathematics, and fails at bytes that are not UTF-8."""
+    return printable(text).replace("$", r"\$")

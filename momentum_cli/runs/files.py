@@ -15,7 +15,7 @@ from typing import Any
 
 from momentum_cli.errors import DataError, RunError, system_error
 from momentum_cli.messages import Said, refuse
-from momentum_cli.reading import kind_of
+from momentum_cli.reading import what_is_at
 
 
 @contextlib.contextmanager
@@ -30,8 +30,8 @@ def replacing(path: Path) -> Iterator[Path]:
         RunError: The disk is full.
         DataError: `path` cannot be written, or is a folder, a device or a pipe.
     """
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path}: {refuse('what is replaced', Said(kind_of(path)), 'be a regular file')}")
+    if (kind := what_is_at(path)) not in (None, "a regular file"):
+        raise DataError(f"{path}: {refuse('what is replaced', Said(kind or ''), 'be a regular file')}")
     temporary = Path()
     try:
         # Created exclusively under an unpredictable name, because a link planted in its place would be followed.
@@ -76,6 +76,20 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file completely or not at all; see `json_text`."""
     write_text(path, json_text(content, indent=2) + "\n")
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a value for a cell of a CSV file: text that a spreadsheet would compute has an apostrophe in front.
+
+    Names of classes, columns and files are a stranger's, and ``=HYPERLINK(…)`` or ``@SUM(…)`` runs where the file is
+    opened. Numbers stay as they are.
+    """
+    if not isinstance(value, str) or value[:1] not in ("=", "+", "-", "@", "\t", "\r"):
+        return value
+    with contextlib.suppress(ValueError):
+        float(value)
+        return value
+    return f"'{value}"
 
 
 def json_text(content: Any, indent: int | None = None) -> str:

@@ -205,9 +205,10 @@ def read_metrics(folder: Path, kind: Literal["train", "eval"] | None = None) -> 
         DataError: The metrics are missing, or a line other than the last is damaged.
     """
     jsonl, table = folder / "metrics.jsonl", folder / "metrics.csv"
-    if jsonl.is_file():
+    # What is no file, or a link that leads nowhere, is not passed over: the rows of the other file may be older.
+    if os.path.lexists(jsonl):
         rows = _read_jsonl(jsonl)
-    elif table.is_file():
+    elif os.path.lexists(table):
         rows = _read_csv(table)
     else:
         raise DataError(f"{folder} holds neither metrics.jsonl nor metrics.csv; name the folder of a run")
@@ -224,7 +225,7 @@ def diagnostic_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _has_metrics(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("metrics.jsonl", "metrics.csv"))
+    return any(os.path.lexists(folder / name) for name in ("metrics.jsonl", "metrics.csv"))
 
 
 def _whole_lines(path: Path) -> list[bytes]:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.reading import kind_of
+from momentum_cli.reading import what_is_at
 
 
 def check_output_file(path: Path, option: str = "--out") -> None:
@@ -18,11 +18,13 @@ def check_output_file(path: Path, option: str = "--out") -> None:
 
     Raises:
         RecipeError: It is a folder, or its folder is missing or cannot be written to.
+        DataError: It leads in a circle of links.
     """
-    if path.is_dir():
+    kind = what_is_at(path)
+    if kind == "a folder":
         raise RecipeError(f"{option} {path} is a folder; name a file")
-    if path.exists() and not path.is_file():
-        raise RecipeError(f"{option} {path} is {kind_of(path)}, and only a regular file is replaced; name another one")
+    if kind not in (None, "a regular file"):
+        raise RecipeError(f"{option} {path} is {kind}, and only a regular file is replaced; name another one")
     if not path.parent.exists():
         raise RecipeError(f"{option} {path}: no folder {path.parent}; make it, or name a file elsewhere")
     if not path.parent.is_dir():

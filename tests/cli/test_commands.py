@@ -210,6 +210,15 @@ def test_a_missed_target_exits_with_4(engine: Engine, reached: bool, code: int) 
     assert one_object(result.stdout) == engine.result
 
 
+def test_a_missed_target_is_told_in_a_quiet_run_too(engine: Engine) -> None:
+    engine.result = {"target": {"metric": "accuracy", "value": 0.9, "reached": False}}
+    result = run("train", "digits", "--quiet")
+    assert result.exit_code == 4
+    assert result.stderr == "error: target accuracy >= 90.00 % was not reached\n"
+    engine.result["target"]["reached"] = True
+    assert run("train", "digits", "--quiet").output == ""
+
+
 @pytest.mark.parametrize(
     ("error", "code", "kind"),
     [

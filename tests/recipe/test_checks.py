@@ -14,7 +14,7 @@ from recipe_files import MINIMAL, mistakes, write
 from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import RecipeError
 from momentum_cli.optim import OPTIMIZERS
-from momentum_cli.options import reject_bool
+from momentum_cli.options import check_number
 from momentum_cli.recipe.building import build_dynamics, build_optimizer
 from momentum_cli.recipe.recipe import load_recipe, parse_recipe
 
@@ -180,7 +180,7 @@ def test_each_value_is_checked_once() -> None:
     seen: list[object] = []
 
     def watch(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code is reject_bool.__code__:
+        if event == "call" and frame.f_code is check_number.__code__:
             seen.append(frame.f_locals["value"])
 
     content = yaml.safe_load(MINIMAL)
@@ -220,3 +220,21 @@ def test_what_a_recipe_leaves_to_its_objects_is_written_down() -> None:
     content["train"]["eval_batch_size"] = 1000  # the default of other tasks, asked for
     assert parse_recipe(content).train.eval_batch_size == 1000
     assert parse_recipe(recipe.dump()) == recipe
+
+
+@pytest.mark.parametrize("key", ["model.hidden_size", "task.length", "optimizer.lr", "train.batch_size"])
+@pytest.mark.parametrize("value", ["1_0", '"1_0"', "0x20", "1_0.5", "0b1", "0o7"])
+def test_numbers_are_those_of_yaml_1_2(key: str, value: str) -> None:
+    """Underscores, and hexadecimal, octal and binary digits, are text there, whatever Python makes of it."""
+    with pytest.raises(RecipeError, match=rf"{key}: must be (an integer|a number), got '{value.strip(chr(34))}'"):
+        load_recipe("adding", [f"{key}={value}"])
+
+
+def test_a_value_is_not_blamed_for_the_default_of_another() -> None:
+    """n_fft=64 and hop_length=32 go together; alone, n_fft=64 does not go with the default of hop_length, 128."""
+    options = ["task={name: speech-classify, path: x, pattern: '{label}_*', n_fft: 64, hop_length: 32, n_mels: 40}"]
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("fsdd", options)
+    problems = str(caught.value).split("task.", 1)[1]
+    assert problems.startswith("n_mels: must be in [1, ")
+    assert "hop_length:" not in problems

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from momentum_cli.errors import RecipeError
+from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.runs import output
+from momentum_cli.runs.files import csv_cell, replacing
+from momentum_cli.runs.metrics_log import read_metrics
 from momentum_cli.runs.output import check_output_file, make_output_folder
 
 
@@ -54,3 +56,39 @@ def test_permissions_alone_do_not_decide(tmp_path: Path, monkeypatch: pytest.Mon
         check_output_file(tmp_path / "x")
     with pytest.raises(RecipeError, match=r"cannot be written: Read-only file system; name a folder elsewhere"):
         make_output_folder(tmp_path)
+
+
+def test_a_circle_of_links_is_refused_and_stays(tmp_path: Path) -> None:
+    """Behind a link to nothing a file can be made; behind a circle nothing can be."""
+    circle, dangling = tmp_path / "circle", tmp_path / "dangling"
+    circle.symlink_to(circle.name)
+    dangling.symlink_to("absent")
+    with pytest.raises(DataError, match=r"circle: Too many levels of symbolic links"):
+        check_output_file(circle)
+    with pytest.raises(DataError, match=r"circle: Too many levels of symbolic links"), replacing(circle):
+        pass
+    assert circle.is_symlink()
+    check_output_file(dangling)
+    with replacing(dangling) as temporary:
+        temporary.write_text("new")
+    assert dangling.read_text() == "new"
+
+
+def test_metrics_that_lead_nowhere_are_not_passed_over(tmp_path: Path) -> None:
+    """The CSV file may be older than what the link led to."""
+    (tmp_path / "metrics.csv").write_text("kind,step\ntrain,1\n")
+    (tmp_path / "metrics.jsonl").symlink_to("metrics.jsonl")
+    with pytest.raises(DataError, match=r"metrics\.jsonl: Too many levels"):
+        read_metrics(tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    assert read_metrics(tmp_path) == [{"kind": "train", "step": 1}]
+
+
+@pytest.mark.parametrize("text", ["=1+2", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "-", "=x"])
+def test_a_spreadsheet_computes_no_name(text: str) -> None:
+    assert csv_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["-0.5", "+1e-3", "-inf", "nan", "a=b", "", "3", -1, 2.5, None])
+def test_numbers_and_other_text_stay_as_they_are(value: object) -> None:
+    assert csv_cell(value) is value

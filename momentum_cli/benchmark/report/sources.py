@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,9 +59,9 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
     sources, runs = [], []
     for path in paths:
         folder = path.parent if path.name in (BENCH, "result.json") else path
-        if (folder / BENCH).is_file():
+        if os.path.lexists(folder / BENCH):
             sources.append(_bench(folder))
-        elif (folder / "result.json").is_file():
+        elif os.path.lexists(folder / "result.json"):
             runs.append(folder)
         elif not folder.exists():
             raise DataError(f"{path}: no such folder")

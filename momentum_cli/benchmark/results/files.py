@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from momentum_cli.benchmark.results.summary import FORMAT, FORMAT_VERSION
 from momentum_cli.benchmark.running.folder import BENCH, RUNS
 from momentum_cli.errors import DataError, system_error
 from momentum_cli.reading import check_regular, read_text
-from momentum_cli.runs.files import write_json, write_text
+from momentum_cli.runs.files import csv_cell, write_json, write_text
 from momentum_cli.runs.metrics_log import diagnostic_names, read_metrics
 
 CURVES = "runs.csv"
@@ -29,7 +30,7 @@ _COLUMNS = (
 def read_points(folder: Path, run_id: str, metric: str) -> list[Point]:
     """Return the evaluations of a run in one metric; none if it failed before the first."""
     home = folder / RUNS / run_id
-    if not (home / "metrics.jsonl").is_file():
+    if not os.path.lexists(home / "metrics.jsonl"):
         return []
     return [
         Point(row["step"], row["samples"], row["train_seconds"], row["wall_seconds"], row[metric])
@@ -67,7 +68,7 @@ def read_trace(home: Path) -> dict[str, list[tuple[int, float]]]:
     Args:
         home: the run folder.
     """
-    rows = read_metrics(home, "train") if (home / "metrics.jsonl").is_file() else []
+    rows = read_metrics(home, "train") if os.path.lexists(home / "metrics.jsonl") else []
     names = diagnostic_names(rows)
     return {name: [(row["step"], row[name]) for row in rows if name in row] for name in names}
 
@@ -118,7 +119,7 @@ def write_curves(path: Path, comparisons: Sequence[Mapping[str, Any]], points: M
     writer.writerow(_COLUMNS)
     for comparison in comparisons:
         for run in comparison["runs"]:
-            who = (run["id"], comparison["name"], run["label"], run["seed"])
+            who = (run["id"], csv_cell(comparison["name"]), csv_cell(run["label"]), run["seed"])
             for p in points.get(run["id"], ()):
                 row = (p.step, p.samples, p.train_seconds, p.wall_seconds, p.value, comparison["metric"])
                 writer.writerow((*who, *row))

@@ -203,8 +203,10 @@ def _memory(group: Sequence[RunSpec], setting: Setting) -> dict[str, int | None]
     if missing:
         setting.ui.note("measuring the memory of each cell in a separate process")
         values = measure_memory(missing, setting.data_dir, setting.accelerator)
-        known |= {keys[run.id]: value for run, value in zip(missing, values, strict=True)}
-        write_json(path, known)
+        for run, value in zip(missing, values, strict=True):
+            known[keys[run.id]] = value
+            # At once: a benchmark that is stopped here does not measure it again.
+            write_json(path, known)
     return {run.id: known[keys[run.id]] for run in group}
 
 

@@ -6,8 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
@@ -18,6 +17,7 @@ from typing import Any
 
 from momentum_cli import allocator
 from momentum_cli.benchmark.plan.plan import RunSpec
+from momentum_cli.benchmark.running import child
 from momentum_cli.benchmark.running.contender import Contender
 from momentum_cli.benchmark.running.outcome import RESULT, stillborn
 from momentum_cli.cells.plugins import load_plugins, loaded_files
@@ -112,39 +112,35 @@ def work_in_processes(
     return results
 
 
-def measure_memory(runs: Sequence[RunSpec], data_dir: Path | None, accelerator: str) -> list[int | None]:
-    """Return for each run the peak memory in bytes of a process that trains and evaluates it alone, for a few steps.
+def measure_memory(runs: Sequence[RunSpec], data_dir: Path | None, accelerator: str) -> Iterator[int | None]:
+    """Yield for each run the peak memory in bytes of a process that trains and evaluates it alone, for a few steps.
 
     On the CPU it is resident memory, including Python, torch and the data; on CUDA the memory that torch allocated on
     the device; None if it could not be measured. One process per core runs at a time, which does not affect memory.
     """
-    values: list[int | None] = []
     size = min(threads_of(1), 4)
     for first in range(0, len(runs), size):
         started = []
         for run in runs[first : first + size]:
             receiving, sending = _SPAWN.Pipe(duplex=False)
-            process = _SPAWN.Process(
-                target=_measure,
-                args=(run, data_dir, accelerator, allocator.kept(), sending, loaded_files()),
-                daemon=True,
-            )
+            parcel = child.parcel(_measure, run, data_dir, accelerator, allocator.kept(), loaded_files())
+            process = _SPAWN.Process(target=child.run, args=(parcel, sending), daemon=True)
             _start(process)
             sending.close()
             started.append((process, receiving))
         try:
             for process, receiving in started:
                 try:
-                    values.append(receiving.recv())
+                    value = receiving.recv()
                 except EOFError:
-                    values.append(None)
+                    value = None
                 process.join()
                 receiving.close()
+                yield value
         finally:
             for process, _ in started:
                 process.kill()  # it has nothing to save; for a finished one this does nothing
                 process.join()
-    return values
 
 
 def _start(process: SpawnProcess) -> None:
@@ -161,28 +157,18 @@ def _start(process: SpawnProcess) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent dies; its files are complete at any moment."""
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _worker(run: RunSpec, folder: Path, slot: int, options: _Options) -> _Worker:
     receiving, sending = _SPAWN.Pipe(duplex=False)
-    process = _SPAWN.Process(target=_train, args=(run, folder / run.id, slot, sending, options), daemon=True)
+    # A parent that was killed starts this run again; two processes must not write into one folder.
+    parcel = child.parcel(_train, run, folder / run.id, slot, options)
+    process = _SPAWN.Process(target=child.run, args=(parcel, sending), daemon=True)
     _start(process)
     # Only the process has this end, so its death ends the stream.
     sending.close()
     return _Worker(process, receiving, run, slot)
 
 
-def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, options: _Options) -> None:
+def _train(run: RunSpec, folder: Path, slot: int, options: _Options, connection: Connection) -> None:
     """Make one run: the main function of a process."""
     if options.keep_memory:
         allocator.keep_memory()
@@ -190,8 +176,6 @@ def _train(run: RunSpec, folder: Path, slot: int, connection: Connection, option
 
     from momentum_cli.training.launch import determinism, launch, memory_bytes, signals
 
-    # After a kill the benchmark starts this run again, and two processes must not write into one folder.
-    _end_with_parent()
     _choose_gpu(slot)
     torch.set_num_threads(options.threads)
 
@@ -229,8 +213,8 @@ def _measure(
     data_dir: Path | None,
     accelerator: str,
     keep_memory: bool,
-    connection: Connection,
     plugins: tuple[str, ...],
+    connection: Connection,
 ) -> None:
     """Train and evaluate briefly and send the peak memory: the main function of a process."""
     if keep_memory:
@@ -238,7 +222,6 @@ def _measure(
     from momentum_cli.training.launch import launch, memory_bytes
     from momentum_cli.training.trainer import Trainer
 
-    _end_with_parent()
     with suppress(Exception):
         load_plugins(plugins)
         dataset = load_data(run.recipe, data_dir, NO_PROGRESS)

@@ -51,7 +51,7 @@ def gather(path: Path, schema: Schema, missing: str, problems: Problems) -> Gath
     """Read a file.
 
     A file of `LARGE` bytes or more is read in blocks and kept as arrays in the user's cache folder, in a folder named
-    after a fingerprint of the file (path, size, modification time) and of the schema. It is written completely or not
+    after a fingerprint of the file (path, size, times and number) and of the schema. It is written completely or not
     at all.
 
     Args:
@@ -155,6 +155,9 @@ def _read(folder: Path) -> Gathered:
 
 
 def _fingerprint(path: Path, files: list[Path], schema: Schema, missing: str) -> str:
-    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    # To hash the content would take as long as to read it. A program may set the time of modification but not that of
+    # the last change, and a file that takes the place of another has a number of its own.
+    stats = [(str(file), file.stat()) for file in files]
+    stamps = [(name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in stats]
     content = json.dumps([VERSION, str(path.resolve()), stamps, schema.dump(), missing], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:32]

@@ -19,7 +19,7 @@ UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens of a text, the most frequent of its training part first.
+    """The tokens of a text, the most frequent of its training part first; ``<unk>`` counts as often as it stands there.
 
     Args:
         level: ``"character"`` (Unicode code points), ``"byte"`` (of UTF-8 or any other content) or ``"word"``
@@ -73,13 +73,17 @@ class Vocabulary:
         if level == "byte":
             return cls("byte")
         counts = Counter(_words(train.decode())) if level == "word" else Counter(train.decode())
-        kept = [token for token, count in counts.most_common() if count >= min_count]
         if level == "word" or min_count > 1 or max_size is not None:
+            # It stands for everything that is left out, and is often the most frequent token of all; the clusters of
+            # an adaptive softmax need the order of frequencies.
+            unknown = counts.pop(UNKNOWN, 0)
+            ranked = counts.most_common()
+            kept = {token: count for token, count in ranked if count >= min_count}
             if max_size is not None:
-                kept = [token for token in kept if token != UNKNOWN][: max_size - 1]
-            if UNKNOWN not in kept:
-                kept.append(UNKNOWN)
-        return cls(level, tuple(kept))
+                kept = dict(list(kept.items())[: max_size - 1])
+            kept[UNKNOWN] = unknown + counts.total() - sum(kept.values())
+            counts = Counter(kept)
+        return cls(level, tuple(token for token, _ in counts.most_common()))
 
     @classmethod
     def from_preprocessing(cls, preprocessing: dict[str, Any]) -> Vocabulary:

@@ -24,10 +24,12 @@ from momentum_cli.data.problems import Problems
 from momentum_cli.data.speech.features import Features
 from momentum_cli.data.speech.listing import Recording
 from momentum_cli.data.speech.recordings import RecordingError, read_recording
+from momentum_cli.errors import DataError
 from momentum_cli.machine import usable_cores
 from momentum_cli.progress import DownloadProgress
+from momentum_cli.reading import check_regular
 
-VERSION = 1
+VERSION = 2
 # Recordings per worker that may be computed before their frames are written.
 _AHEAD = 32
 
@@ -69,7 +71,7 @@ def load_frames(
 ) -> Frames | None:
     """Return the frames of recordings from the cache, or compute and cache them.
 
-    The cache is a folder named after a fingerprint of the files (path, size, modification time) and of the features, so
+    The cache is a folder named after a fingerprint of the files (path, content) and of the features, so
     another setting or a changed file never gets old frames. The folder is written completely or not at all, and has a
     checksum: damaged frames are computed again, with a warning to `progress`.
 
@@ -205,10 +207,18 @@ def _digest(path: Path) -> str:
 
 
 def _fingerprint(folder: Path, recordings: Sequence[Recording], features: Features) -> str:
-    stats = [(recording.name, recording.path.stat()) for recording in recordings]
-    stamps = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    # By content: folders that change places keep sizes and times.
+    stamps = [(recording.name, _content(recording.path)) for recording in recordings]
     content = json.dumps([VERSION, str(folder.resolve()), stamps, features.dump()], sort_keys=True)
     return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _content(path: Path) -> str:
+    """Return the digest of a recording; of one that cannot be read nothing is kept anyway."""
+    try:
+        return _digest(check_regular(path))
+    except (DataError, OSError):
+        return ""
 
 
 def _parts(recordings: Sequence[Recording], size: int) -> Iterator[Sequence[Recording]]:

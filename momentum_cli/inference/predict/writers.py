@@ -18,7 +18,7 @@ import numpy as np
 
 from momentum_cli.errors import DataError
 from momentum_cli.metrics import METRICS
-from momentum_cli.runs.files import escaped, json_text
+from momentum_cli.runs.files import csv_cell, escaped, json_text
 
 # Where a prediction is from.
 _PLACE = ("source", "row", "sequence", "step", "time", "after")
@@ -112,8 +112,8 @@ class CsvWriter:
     def _row(self, cells: dict[str, Any]) -> None:
         if self._heading is None:
             self._heading = list(cells)
-            self._writer.writerow(self._heading)
-        self._writer.writerow(["" if value is None else value for value in cells.values()])
+            self._writer.writerow(map(csv_cell, self._heading))
+        self._writer.writerow(["" if value is None else csv_cell(value) for value in cells.values()])
 
     def close(self) -> None:
         """Flush everything."""

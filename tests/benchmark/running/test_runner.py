@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 import torch
 from small_bench import GRID, RecordingUi, small_plan
 
-from momentum_cli.benchmark.plan.plan import Plan
+from momentum_cli.benchmark.plan.plan import Plan, RunSpec
 from momentum_cli.benchmark.running import runner
 from momentum_cli.benchmark.running.contender import Contender
 from momentum_cli.benchmark.running.runner import Setting, execute
@@ -200,3 +203,30 @@ def test_memory_is_that_of_a_process_of_its_own(tmp_path: Path) -> None:
     assert value is not None
     # Python with torch: more than 64 MiB, and not the many GiB of a wrong unit
     assert 2**26 < value < 2**34
+
+
+def test_memory_that_was_measured_is_kept_when_the_benchmark_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(runs: Sequence[RunSpec], *_: Any) -> Iterator[int]:
+        yield 123
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "measure_memory", stopped)
+    group = small_plan(tmp_path, "lstm,momentum", "0").groups()[0]
+    with pytest.raises(KeyboardInterrupt):
+        runner._memory(group, setting(tmp_path / "bench"))
+    asked: list[RunSpec] = []
+    monkeypatch.setattr(runner, "measure_memory", lambda runs, *_: asked.extend(runs) or [456] * len(runs))
+    known = runner._memory(group, setting(tmp_path / "bench"))
+    assert [run.label for run in asked] == ["momentum"]
+    assert list(known.values()) == [123, 456]
+
+
+def test_a_child_watches_its_parent_before_it_imports_what_takes_time() -> None:
+    script = (
+        "import sys, momentum_cli.benchmark.running.child; "
+        "print([name for name in ('torch', 'numpy', 'pydantic', 'yaml') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,8 +33,23 @@ def test_words_are_what_space_separates_and_a_line_ends_with_eos() -> None:
 def test_rare_words_become_unk_and_max_size_counts_it() -> None:
     train = b"a a a b b c\n"
     assert set(Vocabulary.of(train, "word", min_count=2).tokens) == {"a", "b", "<unk>"}
-    assert Vocabulary.of(train, "word", max_size=2).tokens == ("a", "<unk>")
+    assert Vocabulary.of(train, "word", max_size=2).tokens == ("<unk>", "a")
     assert "<unk>" in Vocabulary.of(train, "word").tokens
+
+
+@pytest.mark.parametrize("level", ["word", "character"])
+def test_unk_has_the_number_of_its_frequency(level: Any) -> None:
+    """An a that occurs twice and b are kept: the other 24 tokens make ``<unk>`` the most frequent."""
+    separator = " " if level == "word" else ""
+    train = separator.join(["a", "a", *"bcdefghijklmnopqrstuvwxyz"]).encode()
+    assert Vocabulary.of(train, level, max_size=3).tokens == ("<unk>", "a", "b")
+    assert Vocabulary.of(train, level, min_count=2).tokens == ("<unk>", "a")
+    vocabulary = Vocabulary.of(train, level, max_size=3)
+    numbers = vocabulary.encode(train)[0]
+    assert np.bincount(numbers).tolist() == sorted(np.bincount(numbers).tolist(), reverse=True) == [24, 2, 1]
+    # Written in the text, as in the Penn Treebank, it counts with those left out.
+    assert Vocabulary.of(b"<unk> <unk> <unk> a a a b", "word", max_size=2).tokens == ("<unk>", "a")
+    assert Vocabulary.of(b"<unk> a a a b", "word", max_size=2).tokens == ("a", "<unk>")
 
 
 def test_characters_are_code_points_and_unk_exists_only_when_asked_for() -> None:

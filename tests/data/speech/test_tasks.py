@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections import Counter
@@ -375,6 +376,25 @@ def test_another_setting_or_file_never_meets_old_frames(change: str, folder: Pat
     shutil.rmtree(cache)
     index = torch.arange(len(second.test))
     assert torch.equal(second.test.batch(index).inputs, task.load().test.batch(index).inputs)
+
+
+def test_folders_that_change_places_do_not_change_frames(folder: Path, cache: Path) -> None:
+    """Sizes, times and names are equal; only the content tells which folder is which."""
+    other = folder.with_name("other")
+    shutil.copytree(folder, other)
+    for path in other.glob("*.wav"):
+        content = bytearray(path.read_bytes())
+        content[100] ^= 0x40
+        path.write_bytes(bytes(content))
+    for path in (*folder.glob("*.wav"), *other.glob("*.wav")):
+        os.utime(path, (1, 1))
+    first, second = (Speech(str(place)).load().test for place in (folder, other))
+    index = torch.arange(len(first))
+    frames = first.batch(index).inputs, second.batch(index).inputs
+    assert not torch.equal(*frames)
+    folder.rename(folder.with_name("between"))
+    other.rename(folder)
+    assert torch.equal(Speech(str(folder)).load().test.batch(index).inputs, frames[1])
 
 
 @pytest.mark.parametrize("damage", ["bit", "cut", "index", "gone", "negative"])

@@ -22,6 +22,7 @@ from momentum_cli.export.export import export
 from momentum_cli.inference.predict import arrays as arrays_module
 from momentum_cli.inference.predict.predict import READERS, predict
 from momentum_cli.inference.predict.preparation import Preparation
+from momentum_cli.inference.predict.writers import CsvWriter
 from momentum_cli.progress import NullUi
 from momentum_cli.training.trained import load_model
 
@@ -122,6 +123,19 @@ def test_exported_files_predict_the_same(checkpoint: Path, images: np.ndarray, t
         out = tmp_path / f"model-{name}"
         export(checkpoint, format=name, stateful=name == "onnx", out=out, check_accuracy=False)
         agrees(run(out, tmp_path / "a.npy"), expected(checkpoint, images))
+
+
+def test_names_in_a_csv_output_are_no_formulas() -> None:
+    stream = io.StringIO()
+    writer = CsvWriter(stream)
+    record = {"source": "=a.csv", "row": 0, "values": {"+b": -1.5}}
+    writer.write(record, np.array([-1.5]))
+    writer.write(record | {"source": "-1"}, np.array([-1.5]))
+    assert list(csv.reader(io.StringIO(stream.getvalue()))) == [
+        ["source", "row", "'+b"],
+        ["'=a.csv", "0", "-1.5"],
+        ["-1", "0", "-1.5"],
+    ]
 
 
 def test_csv_and_npz_output(checkpoint: Path, images: np.ndarray, tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""The first lines of a child process: it ends with its parent from the moment on when it begins.
+
+This module imports nothing that takes time. A child imports torch for a second or more, and one whose parent was killed
+meanwhile would go on with a work that nobody waits for.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+def parcel(body: Callable[..., None], *arguments: Any) -> bytes:
+    """Return what `run` takes: unpacking it is what imports the modules of the body."""
+    return pickle.dumps((body, arguments))
+
+
+def run(parcel: bytes, connection: Connection) -> None:
+    """Run ``body(*arguments, connection)`` of a `parcel`; the target of a process."""
+    _end_with_parent()
+    body, arguments = pickle.loads(parcel)
+    body(*arguments, connection)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent dies; its files are complete at any moment."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
