@@ -54,6 +54,15 @@ def export(
             "--as-torch-lstm", help="With safetensors: weights of a plain torch layer and the numbers of the filter."
         ),
     ] = False,
+    quantize: Annotated[
+        str | None,
+        typer.Option(
+            "--quantize",
+            metavar="int8",
+            help="With onnx: int8 weights, a quarter of the size; says what that costs.",
+            show_default=False,
+        ),
+    ] = None,
     no_accuracy: Annotated[
         bool, typer.Option("--no-accuracy", help="Check parity only, without evaluating the whole test set.")
     ] = False,
@@ -77,6 +86,7 @@ def export(
             which=checkpoint,
             aoti=aoti,
             as_torch_lstm=as_torch_lstm,
+            quantize=quantize,
             data_dir=data_dir,
             check_accuracy=not no_accuracy,
             ui=ui,

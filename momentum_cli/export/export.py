@@ -17,7 +17,7 @@ from momentum_cli.export.archive import Content, look_into
 from momentum_cli.export.bundle import Bundle
 from momentum_cli.export.description import describe_model
 from momentum_cli.export.onnx import format as onnx
-from momentum_cli.export.parity import case_text, check_parity
+from momentum_cli.export.parity import INT8_TOLERANCE, Parity, case_text, check_parity
 from momentum_cli.export.program import Program
 from momentum_cli.export.score import program_function, score
 from momentum_cli.layers.orthogonal_matrix import fold
@@ -42,6 +42,7 @@ def export(
     out: Path | None = None,
     aoti: bool = False,
     as_torch_lstm: bool = False,
+    quantize: str | None = None,
     which: str = "best",
     data_dir: Path | None = None,
     check_accuracy: bool = True,
@@ -57,6 +58,8 @@ def export(
             checkpoint.
         aoti: Compile a pt2 file with AOTInductor.
         as_torch_lstm: Write the plain torch weights of a linear dynamics to a safetensors file.
+        quantize: ``"int8"``: int8 weights in an onnx file. The file is checked in float32 first, then with int8 weights
+            against `INT8_TOLERANCE`; its description has the difference, and its test metric is reported.
         which: ``"best"`` or ``"last"`` checkpoint of a run folder.
         data_dir: Folder of the data sets; the parity check feeds real test samples.
         check_accuracy: Also evaluate the file and the checkpoint on the whole test set.
@@ -81,6 +84,10 @@ def export(
         raise RecipeError(refuse("--aoti", format, "be used with --format pt2"))
     if as_torch_lstm and format != "safetensors":
         raise RecipeError(refuse("--as-torch-lstm", format, "be used with --format safetensors"))
+    if quantize not in (None, "int8"):
+        raise RecipeError(refuse("--quantize", quantize, "be int8"))
+    if quantize is not None and format != "onnx":
+        raise RecipeError(refuse("--quantize", format, "be used with --format onnx"))
     if out is not None:
         _check_target(out)
     source = load_model(run, which)
@@ -96,7 +103,9 @@ def export(
             "TorchScript is deprecated in PyTorch and still loads; for new consumers prefer --format pt2 or onnx"
         )
     dataset = load_data(source.recipe, data_dir, shown)
-    options = {"aoti": True} if aoti else {"as_torch_lstm": True} if as_torch_lstm else {}
+    options: dict[str, Any] = {"aoti": True} if aoti else {"as_torch_lstm": True} if as_torch_lstm else {}
+    if quantize is not None:
+        options = {"quantize": quantize}
     bundle = describe_model(source, format, stateful=stateful, **options)
     module = FORMATS[format]
     path = out or _default_path(run, bundle, module.SUFFIX)
@@ -105,10 +114,12 @@ def export(
         module.write(model, bundle, temporary)
         program = pt2.load_compiled(temporary) if aoti else module.load(temporary)
         parity = check_parity(program, model, dataset.test)
+        if quantize is not None:
+            program, parity = _quantized(temporary, bundle, model, dataset)
         for case in parity.cases:
             shown.note(f"parity: {case_text(case)}")
         if check_accuracy:
-            test = _compare_scores(program, model, dataset, source, shown)
+            test = _compare_scores(program, model, dataset, source, shown, exact=quantize is None)
         size = temporary.stat().st_size
     return {
         "file": str(path),
@@ -123,6 +134,18 @@ def export(
         "test": test,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _quantized(path: Path, bundle: Bundle, model: Model, dataset: Any) -> tuple[Program, Parity]:
+    """Round the weights of an ONNX file to int8, and write into its description how far that takes it."""
+    from momentum_cli.export.onnx.quantize import quantize
+
+    proto = quantize(path)
+    onnx.save(proto, bundle, path)
+    parity = check_parity(onnx.load(path), model, dataset.test, tolerance=INT8_TOLERANCE)
+    bundle.data["export"]["parity"] = {"max_abs": parity.max_abs, "max_rel": parity.max_rel}
+    onnx.save(proto, bundle, path)
+    return onnx.load(path), parity
 
 
 def _check_target(path: Path) -> None:
@@ -196,7 +219,10 @@ def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
     return program
 
 
-def _compare_scores(program: Program, model: Model, dataset: Any, source: Any, ui: Ui) -> dict[str, Any]:
+def _compare_scores(
+    program: Program, model: Model, dataset: Any, source: Any, ui: Ui, *, exact: bool = True
+) -> dict[str, Any]:
+    """Return the test metric of a program and of its checkpoint; they must agree if `exact`."""
     size, carried = source.recipe.train.eval_batch_size, program.bundle.stateful
     own_step = (lambda x, state: model(x, None, state)) if carried else None
     own = score(lambda x, lengths: model(x, lengths)[0], dataset, dataset.test, ui, size, own_step)
@@ -204,7 +230,7 @@ def _compare_scores(program: Program, model: Model, dataset: Any, source: Any, u
     metric = dataset.metric
     # One sequence in ten thousand may be on the border between two classes, or one sequence of a small set.
     allowed = max(1e-4, 1.0 / len(dataset.test)) if METRICS[metric].fraction else 1e-4 * max(1.0, abs(own[metric]))
-    if not abs(got[metric] - own[metric]) <= allowed:
+    if exact and not abs(got[metric] - own[metric]) <= allowed:
         raise TargetError(
             f"test {metric}: the exported file has {got[metric]:.6g}, the checkpoint {own[metric]:.6g}; the file was "
             "not written"
@@ -216,6 +242,7 @@ def _default_path(run: Path, bundle: Bundle, suffix: str) -> Path:
     described = bundle.data["export"]
     parts = [bundle.dataset["name"], bundle.data["model"]["cell"]]
     parts += [word for word, given in (("stateful", described["stateful"]), ("aoti", described.get("aoti"))) if given]
+    parts += [described["quantize"]] if described.get("quantize") else []
     parts += ["plain"] if described.get("as_torch_lstm") else []
     folder = run / "export" if run.is_dir() else Path()
     return folder / ("-".join(parts) + suffix)

@@ -21,6 +21,7 @@ from momentum_cli.kernels.fused import run as fused
 from momentum_cli.layers.initialization import initialize
 from momentum_cli.layers.parameters import LayerParameters
 from momentum_cli.layers.precision import Precision, choose_precision
+from momentum_cli.layers.quantization import QuantizationConfig
 from momentum_cli.layers.state import LayerState, StateLayout, part, whole
 from momentum_cli.layers.stream import Stream
 from momentum_cli.messages import Said, refuse
@@ -45,6 +46,7 @@ class RecurrentLayer(LayerParameters):
 
     recurrence: Recurrence
     dynamics: Dynamics
+    qconfig = QuantizationConfig()
     has_weight_hh: ClassVar[bool] = True
     """True if ``weight_hh`` is a parameter, so that weight dropout can act on it."""
 

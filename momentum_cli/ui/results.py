@@ -48,7 +48,9 @@ def print_export(result: dict[str, Any]) -> None:
     facts = {
         "file": result["file"],
         "size": bytes_text(result["bytes"]),
-        "format": result["format"] + (", stateful" if result["stateful"] else ""),
+        "format": ", ".join(
+            [result["format"], *(["stateful"] if result["stateful"] else []), *filter(None, [result.get("quantize")])]
+        ),
         "model": f"{result['cell']} on {result['task']}",
         "checkpoint": result["checkpoint"],
         "parity": f"differs by {parity['max_abs']:.1e} absolute, {parity['max_rel']:.1e} relative at most; limit "

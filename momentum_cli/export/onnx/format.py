@@ -37,8 +37,16 @@ def write(model: Model, bundle: Bundle, path: Path) -> None:
     from momentum_cli.export.onnx.graph import build
 
     proto = build(model, bundle)
-    onnx.helper.set_model_props(proto, {KEY: bundle.encode()})
     onnx.checker.check_model(proto, full_check=True)
+    save(proto, bundle, path)
+
+
+def save(proto: Any, bundle: Bundle, path: Path) -> None:
+    """Write an ``onnx.ModelProto`` with its description and its checksum."""
+    import onnx
+
+    del proto.metadata_props[:]
+    onnx.helper.set_model_props(proto, {KEY: bundle.encode()})
     content = proto.SerializeToString()
     path.write_bytes(content + _TRAILER + hashlib.sha256(content).digest())
 
