@@ -20,6 +20,7 @@ from torch.export import Dim
 from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, OrthogonalRNN
 from momentum_cli.kernels.fused import library, ops
 from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.layers.recurrent_state import RecurrentState
 
 pytestmark = [
     pytest.mark.skipif(library.load()[0] is None, reason=library.load()[2] or "built"),
@@ -54,11 +55,19 @@ def build(kind: str, dynamics: str, **options: Any) -> RecurrentLayer:
     return layer
 
 
+def flat(state: Any) -> tuple[Tensor, ...]:
+    """Return all tensors of what a layer returns for its state."""
+    if isinstance(state, Tensor):
+        return (state,)
+    return state.tensors if isinstance(state, RecurrentState) else tuple(state)
+
+
 def run(function: Any, layer: nn.Module, steps: int, batch: int, state: Any = None) -> list[Tensor]:
     """Return output, last state and all gradients for one random cotangent of each."""
     x = random(steps, batch, 5).requires_grad_()
-    given = None if state is None else tuple(s.detach().requires_grad_(s.is_floating_point()) for s in state)
-    output, after = function(x, given)
+    given = None if state is None else tuple(s.detach().requires_grad_(s.is_floating_point()) for s in flat(state))
+    output, last = function(x, given)
+    after = flat(last)
     results = [t for t in (output, *after) if t.is_floating_point()]
     upstream = [random(*t.shape, seed=i) for i, t in enumerate(results)]
     leaves = [x, *layer.parameters(), *(s for s in given or () if s.requires_grad)]
@@ -166,7 +175,7 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         output, state = self.layer(x)
-        return output, *state
+        return output, *flat(state)
 
 
 @pytest.mark.parametrize(("kind", "dynamics"), pairs(*FEW))
