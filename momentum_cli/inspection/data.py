@@ -133,7 +133,7 @@ def _split(split: Sequences, dataset: Dataset) -> dict[str, Any]:
 def in_units(dataset: Dataset) -> tuple[Callable[[Any], Any], list[str]]:
     """Return the conversion of channels to the units of the file, and their names if each is a feature."""
     scaling = dataset.preprocessing.get("scaling") if dataset.preprocessing.get("kind") == "files" else None
-    if scaling is None:
+    if scaling is None or "categories" in dataset.preprocessing:
         return (lambda channels: channels), []
     offset, scale = (torch.tensor(scaling[key], dtype=torch.float64).numpy() for key in ("offset", "scale"))
     names = dataset.preprocessing["features"]

@@ -14,7 +14,7 @@ import torch
 from momentum_cli.data.dataset import Dataset, Naive
 from momentum_cli.data.files.checking import find_constant
 from momentum_cli.data.files.naive import naive_errors, of_classes, of_forecasts, training_mean
-from momentum_cli.data.files.normalisation import OTHER, Moments, Normalise, OneHot, Scaling
+from momentum_cli.data.files.normalisation import OTHER, Mixed, Moments, Normalise, OneHot, Scaling
 from momentum_cli.data.files.places import Places
 from momentum_cli.data.files.schema import Kind, Schema
 from momentum_cli.data.files.sequences import FileSplit, Windows
@@ -25,6 +25,10 @@ from momentum_cli.messages import Said, refuse
 if TYPE_CHECKING:
     from momentum_cli.data.files.gathering import Gathered
     from momentum_cli.data.problems import Problems
+
+
+# Facts of one file that are not those of the next: numbers of characters and of words.
+_WORDS = ("characters", "categories")
 
 
 class Wanted(Protocol):
@@ -124,7 +128,7 @@ def _naive(
 
 def _inputs(
     task: Wanted, schema: Schema, gathered: Gathered, train: Part, problems: Problems
-) -> tuple[Scaling | OneHot, int, dict[str, Any]]:
+) -> tuple[Scaling | OneHot | Mixed, int, dict[str, Any]]:
     description = {
         "kind": "files",
         "schema": schema.with_features(gathered.columns).dump(),
@@ -132,7 +136,7 @@ def _inputs(
         "window": task.window if task.kind == "forecasting" else None,
         **({"windows": {"length": task.window, "stride": task.stride}} if schema.windowed else {}),
         "features": list(gathered.feature_names),
-        "facts": {key: value for key, value in gathered.facts.items() if key != "characters"},
+        "facts": {key: value for key, value in gathered.facts.items() if key not in _WORDS},
     }
     met = gathered.facts.get("characters")
     if met is not None:
@@ -145,8 +149,33 @@ def _inputs(
     moments = Moments.of(read_blocks(gathered.features, train), gathered.features.columns)
     scaling = moments.fit(task.normalise)
     if len(gathered.feature_names) == gathered.features.columns:
-        find_constant(gathered.feature_names, moments.constant, moments.mean, problems)
-    return scaling, gathered.features.columns, description | {"scaling": scaling.dump(), "tokens": None}
+        numbers = ~np.isin(gathered.feature_names, schema.categorical)
+        find_constant(gathered.feature_names, moments.constant & numbers, moments.mean, problems)
+    description |= {"scaling": scaling.dump(), "tokens": None}
+    if not schema.categorical:
+        return scaling, gathered.features.columns, description
+    categories = known_words(gathered, train, schema.categorical)
+    mixed = mixed_channels(scaling, gathered, categories)
+    return mixed, mixed.size, description | {"categories": categories}
+
+
+def mixed_channels(scaling: Scaling, gathered: Gathered, categories: dict[str, list[str]]) -> Mixed:
+    """Return the channels of a file whose categorical columns have known words."""
+    met = gathered.facts["categories"]
+    words = {gathered.feature_names.index(name): OneHot.of(met[name], known) for name, known in categories.items()}
+    return Mixed(scaling, words)
+
+
+def known_words(gathered: Gathered, train: Part, columns: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return the words of each categorical column that the training data have, sorted."""
+    places = {name: gathered.feature_names.index(name) for name in columns}
+    used: dict[str, set[int]] = {name: set() for name in columns}
+    for block in read_blocks(gathered.features, train):
+        for name, place in places.items():
+            codes = block[:, place]
+            used[name].update(np.unique(codes[~np.isnan(codes)]).astype(int).tolist())
+    met = gathered.facts["categories"]
+    return {name: sorted(met[name][code] for code in codes) for name, codes in used.items()}
 
 
 def _targets(task: Wanted, gathered: Gathered, train: Part, problems: Problems) -> tuple[list[str], Scaling | None]:
@@ -171,7 +200,7 @@ def _split(
     task: Wanted,
     gathered: Gathered,
     part: Part,
-    prepare: Scaling | OneHot,
+    prepare: Scaling | OneHot | Mixed,
     channels: int,
     target_scaling: Scaling | None,
 ) -> FileSplit:

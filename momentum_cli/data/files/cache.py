@@ -23,6 +23,7 @@ from momentum_cli.data.files.schema import FOLDERS, Schema, Source
 from momentum_cli.data.files.steps import Steps
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
+from momentum_cli.messages import refuse
 
 LARGE = 256 << 20
 """Files of this many bytes or more are not held in memory."""
@@ -36,15 +37,23 @@ def open_source(path: Path, schema: Schema, problems: Problems, *, whole: bool =
         DataError: It cannot be read, or lacks something that the schema names.
     """
     try:
-        if schema.format in FOLDERS:
-            return open_folder(path, schema, problems)
-        if schema.format in ("npz", "npy"):
-            return open_arrays(path, schema, problems)
-        if not path.is_dir() and path.exists() and has_lists(path, schema.format):
-            return open_row_sequences(path, schema, problems)
-        return open_table(path, schema, problems, whole=whole)
+        source = _open(path, schema, problems, whole)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if schema.categorical and "categories" not in source.facts:
+        must = "be left out unless each row of a table is a step"
+        raise DataError(f"{path}: {refuse('task.categorical', list(schema.categorical), must)}")
+    return source
+
+
+def _open(path: Path, schema: Schema, problems: Problems, whole: bool) -> Source:
+    if schema.format in FOLDERS:
+        return open_folder(path, schema, problems)
+    if schema.format in ("npz", "npy"):
+        return open_arrays(path, schema, problems)
+    if not path.is_dir() and path.exists() and has_lists(path, schema.format):
+        return open_row_sequences(path, schema, problems)
+    return open_table(path, schema, problems, whole=whole)
 
 
 def gather(path: Path, schema: Schema, missing: str, problems: Problems) -> Gathered:

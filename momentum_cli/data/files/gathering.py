@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from momentum_cli.data.files.calendar import calendar_features, calendar_names
 from momentum_cli.data.files.labels import Labels
 from momentum_cli.data.files.ordering import Clock, Ordering
+from momentum_cli.data.files.resampling import resampled
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.files.steps import Steps, StepWriter
 from momentum_cli.data.problems import Problems
+from momentum_cli.errors import DataError
+from momentum_cli.messages import refuse
 
 POLICIES = ("refuse", "forward_fill", "mean", "drop_step")
 
@@ -103,7 +107,9 @@ class Gatherer:
     ) -> None:
         self.schema, self.missing, self.source, self.problems, self.whole = schema, missing, source, problems, whole
         self._folder = folder
-        self._features = StepWriter(source.channels, source.dtype, None if folder is None else folder / "features.bin")
+        self._added = calendar_names(schema.date_features)
+        channels = source.channels + len(self._added)
+        self._features = StepWriter(channels, source.dtype, None if folder is None else folder / "features.bin")
         self._targets: StepWriter | None = None
         self._labels = Labels(schema.similar_labels, schema.target[0] if schema.target else "")
         self._ordering = Ordering(schema, whole, problems)
@@ -143,14 +149,15 @@ class Gatherer:
         if coded and self._targets is not None:
             step_targets = self._recoded(step_targets, recode)
         if self._folder is not None:
-            features = Steps(self._folder / "features.bin", self.source.dtype, self.source.channels)
+            columns = self.source.channels + len(self._added)
+            features = Steps(self._folder / "features.bin", self.source.dtype, columns)
             if not coded and self._targets is not None:
                 step_targets = Steps(self._folder / "targets.bin", np.float64, self._targets.columns)
         assert features is not None
         return Gathered(
             features,
             step_targets,
-            self.source.features,
+            (*self.source.features, *self._added),
             np.array(self._names, dtype=object),
             np.array(self._rows, np.int64),
             np.cumsum(lengths) - lengths,
@@ -158,7 +165,7 @@ class Gatherer:
             targets,
             np.array(self._splits, dtype=object) if self._splits else None,
             labels,
-            self._missing,
+            np.concatenate((self._missing, np.zeros(len(self._added), np.int64))),
             self.source.facts,
             self.source.columns or self.source.features,
             np.array(self._breaks, np.int64),
@@ -198,7 +205,7 @@ class Gatherer:
             if piece.target is not None and not self.schema.target_every_step:
                 self._sequence_targets.append(0 if self.schema.target_is_class else [np.nan] * piece.target.shape[1])
         if piece.order is not None:
-            piece, gaps = self._ordering.sorted(piece, current.clock)
+            piece, gaps = self._ordering.sorted(piece, current.clock, self._even)
             if self.schema.gaps == "split":
                 self._breaks += (self._taken + np.flatnonzero(gaps)).tolist()
         piece = self._filled(piece, current)
@@ -206,11 +213,24 @@ class Gatherer:
         if piece.target is not None:
             take = self._take_step_targets if self.schema.target_every_step else self._take_target
             take(piece, current)
+        if self._added and piece.order is not None:
+            found = calendar_features(piece.order, self.schema.date_features, self.schema.order_timezone)
+            piece.features = np.concatenate((piece.features, found), 1)
         self._features.append(piece.features)
         if self._keep_times and piece.order is not None:
             self._times.append(piece.order)
         self._lengths[-1] += len(piece.features)
         self._taken += len(piece.features)
+
+    def _even(self, piece: Piece) -> Piece:
+        """Return a piece at even times, if they are asked for."""
+        if self.schema.resample is None or not len(piece.features):
+            return piece
+        if not self.whole:
+            must = "be left out of a file too large for memory"
+            raise DataError(refuse("task.resample", self.schema.resample, must, "resample the file itself"))
+        words = [place for place, name in enumerate(self.source.features) if name in self.schema.categorical]
+        return resampled(piece, self.schema.resample, words)
 
     def _apart(self, piece: Piece) -> None:
         """Report a name that recurs after another one."""

@@ -165,3 +165,37 @@ class OneHot:
         """Return the channels of characters `met` for a model that knows `known`, plus the channel `OTHER`."""
         places = {character: place for place, character in enumerate(known)}
         return cls(np.array([places.get(character, len(known)) for character in met], np.int64), len(known) + 1)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Scaled numbers, and a channel for each word of categorical columns, in the order of the columns.
+
+    Args:
+        scaling: Of all columns; what it says of categorical ones is not used.
+        words: By the place of a categorical column.
+    """
+
+    scaling: Scaling
+    words: dict[int, OneHot]
+
+    @property
+    def size(self) -> int:
+        """W, number of channels."""
+        return len(self.scaling.offset) + sum(one.size - 1 for one in self.words.values())
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return (…, W) float32 for values (…, D), codes of words in categorical columns; a missing one is another."""
+        scaled = self.scaling(values)
+        parts = []
+        for column in range(values.shape[-1]):
+            if column not in self.words:
+                parts.append(scaled[..., column : column + 1])
+                continue
+            one = self.words[column]
+            codes = values[..., column : column + 1]
+            absent = np.isnan(codes)
+            # Every code stands for a word that was met, and one more for the missing ones.
+            known = OneHot(np.append(one.channels, one.size - 1), one.size)
+            parts.append(known(np.where(absent, len(one.channels), codes)))
+        return np.concatenate(parts, -1)

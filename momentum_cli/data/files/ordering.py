@@ -5,6 +5,7 @@ Axes: t steps of a piece.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -54,7 +55,7 @@ class Ordering:
         self._schema, self._whole, self._problems = schema, whole, problems
         self._column = schema.order_name
 
-    def sorted(self, piece: Piece, clock: Clock) -> tuple[Piece, np.ndarray]:
+    def sorted(self, piece: Piece, clock: Clock, even: Callable[[Piece], Piece]) -> tuple[Piece, np.ndarray]:
         """Return a piece in order of time, and (t,) bool, the steps before which a window must end."""
         assert piece.order is not None
         if self._whole and bool((piece.order[1:] < piece.order[:-1]).any()):
@@ -71,6 +72,9 @@ class Ordering:
         if back.any():
             text = f"sequence {piece.sequence!r}: {self._column} must increase; {_SORTED}"
             self._add("unordered", text, piece, back)
+        piece = even(piece)
+        order = piece.order
+        assert order is not None
         gaps = self._gaps(piece, clock) if self._schema.is_series else np.zeros(len(order), bool)
         clock.last, clock.is_date = exact(order[-1]), order.dtype.kind == "M"
         return piece, gaps

@@ -54,7 +54,9 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
         return Source(str(path), features, _wide_pieces(read, schema, features, problems), 1, wide=True)
     if whole:
         read = iter([_joined(list(read), names)])
-    return Source(str(path), features, _long_pieces(read, schema, features, problems, whole=whole), len(features))
+    categories: dict[str, list[str]] = {name: [] for name in schema.categorical}
+    pieces = _long_pieces(read, schema, features, problems, categories, whole=whole)
+    return Source(str(path), features, pieces, len(features), {"categories": categories} if categories else {})
 
 
 def left_out(path: Path, schema: Schema) -> list[str]:
@@ -85,10 +87,28 @@ def _blocks(path: Path, files: list[Path], names: list[str], schema: Schema, pro
             yield Block(block.columns, block.rows + (number << ROW_BITS))
 
 
-def read_features(block: Block, names: tuple[str, ...], reading: Reading, problems: Problems) -> np.ndarray:
+def read_categories(values: Any, reading: Reading, met: list[str]) -> np.ndarray:
+    """Return the number of each word, (m,) float64, NaN for a missing one; new words are added to those met."""
+    found = words(values, reading)
+    numbers_of = {word: number for number, word in enumerate(met)}
+    codes = [np.nan if word is None else numbers_of.setdefault(word, len(numbers_of)) for word in found.tolist()]
+    met[:] = numbers_of
+    return np.array(codes, np.float64)
+
+
+def read_features(
+    block: Block,
+    names: tuple[str, ...],
+    reading: Reading,
+    problems: Problems,
+    categories: dict[str, list[str]] | None = None,
+) -> np.ndarray:
     """Return (m, D) float64; a value that is not a finite number is a problem and becomes NaN."""
     found = np.empty((len(block.rows), len(names)))
     for place, name in enumerate(names):
+        if categories is not None and name in categories:
+            found[:, place] = read_categories(block.columns[name], reading, categories[name])
+            continue
         found[:, place], bad = numbers(block.columns[name], reading)
         for row in bad:
             # A thousand numbers with a comma are one problem, solved by one option.
@@ -137,7 +157,13 @@ def _wide_pieces(
 
 
 def _long_pieces(
-    blocks: Iterator[Block], schema: Schema, names: tuple[str, ...], problems: Problems, *, whole: bool
+    blocks: Iterator[Block],
+    schema: Schema,
+    names: tuple[str, ...],
+    problems: Problems,
+    categories: dict[str, list[str]],
+    *,
+    whole: bool,
 ) -> Iterator[Piece]:
     for read in blocks:
         if not len(read.rows):
@@ -146,7 +172,7 @@ def _long_pieces(
         keys, starts = _runs(block, schema, problems)
         if whole and schema.sequence is not None:
             block, keys, starts = _together(block, keys, starts)
-        steps = read_features(block, names, schema.reading, problems)
+        steps = read_features(block, names, schema.reading, problems, categories)
         target = read_target(block, schema, names, steps, problems)
         order = _order(block, schema, problems) if schema.order else None
         split = None

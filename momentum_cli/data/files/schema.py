@@ -74,6 +74,9 @@ class Schema:
     similar_labels: str = "refuse"
     reading: Reading = PLAIN
     windowed: bool = False
+    categorical: tuple[str, ...] = ()
+    date_features: tuple[str, ...] = ()
+    resample: str | float | None = None
 
     @property
     def order_name(self) -> str:
@@ -107,6 +110,7 @@ class Schema:
             DataError: A column is not in the file, or no feature is left.
         """
         named = [self.sequence, *self.order, self.split_column, self.lengths, *self.target, *(self.features or ())]
+        named += self.categorical
         for name in named:
             if name is not None and name not in present and name not in added:
                 raise DataError(f"{path}: {unknown('column', name, present)}")
@@ -153,7 +157,7 @@ class Schema:
         return cls(**options)
 
 
-_LATER: dict[str, Any] = {"windowed": False}
+_LATER: dict[str, Any] = {"windowed": False, "categorical": (), "date_features": (), "resample": None}
 """Fields that are written down only where they differ from these defaults."""
 
 

@@ -12,6 +12,7 @@ from momentum_cli.data.dataset import Dataset, Task, find_data
 from momentum_cli.data.files.dates import check_form
 from momentum_cli.data.files.many_files import is_pattern, split_pattern
 from momentum_cli.data.files.reading import Reading
+from momentum_cli.data.files.resampling import interval
 from momentum_cli.data.fractions import check_fractions
 from momentum_cli.errors import DataError
 from momentum_cli.messages import Said, refuse
@@ -54,6 +55,12 @@ class Files(Task):
         gaps: With windows: a step that comes more than 10 times the usual spacing after the one before it is refused
             (``"refuse"``), no window spans it (``"split"``), or it is a step like any other (``"ignore"``).
         features: Columns of inputs; None: every column without another role.
+        categorical: Features of a table that hold words: one channel for each word of the training data, and one for
+            all others.
+        date_features: Out of ``"hour"``, ``"weekday"`` and ``"month"``: two more features each, the sine and cosine of
+            the share of the day, week and year that has passed.
+        resample: Length of even steps, such as ``"15min"``, or a number where the order is one; see
+            `momentum_cli.data.files.resampling.resampled`. None: steps are as they are.
         target: Column or columns to predict; the classes of folders are their names.
         window: Forecasting: steps that a forecast is made from, >= 1. Classification and regression: sequences are cut
             into windows of that many steps, and the target of a window is that of its last step.
@@ -99,6 +106,9 @@ class Files(Task):
     order_timezone: str | None = None
     gaps: Literal["refuse", "split", "ignore"] = "refuse"
     features: list[str] | None = None
+    categorical: list[str] | None = None
+    date_features: list[Literal["hour", "weekday", "month"]] | None = None
+    resample: str | float | None = None
     target: str | list[str] | None = None
     window: int | None = None
     horizon: int = 1
@@ -129,6 +139,14 @@ class Files(Task):
         if self.features is not None and not self.features:
             remedy = "leave it out to take every column without another role"
             raise ValueError(refuse("features", Said("an empty list"), "name at least one column", remedy))
+        for name in self.categorical or ():
+            if name not in (self.features or [name]) or name in ([self.target] if isinstance(self.target, str) else []):
+                raise ValueError(refuse("categorical", name, "be a feature, and no target"))
+        if self.resample is not None:
+            interval(self.resample)
+        for name in ("date_features", "resample"):
+            if getattr(self, name) is not None and self.order is None:
+                raise ValueError(refuse(name, getattr(self, name), "be left out without task.order"))
         # Refuses what is wrong in them.
         Reading.of(self.csv, self.missing_values)
         self._check_order()
@@ -250,7 +268,8 @@ class Files(Task):
         from momentum_cli.data.problems import Problems
 
         path = self.source(data_dir)
-        return {"format": self.schema(path).format, "features": ranges(self.gather(path, Problems()))}
+        found = [one for one in ranges(self.gather(path, Problems())) if one["name"] not in (self.categorical or ())]
+        return {"format": self.schema(path).format, "features": found}
 
     def check(self, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> list[Problem]:
         """Return every mistake, each with its rows, and the warnings.
@@ -340,6 +359,9 @@ class Files(Task):
             self.similar_labels,
             Reading.of(self.csv, self.missing_values),
             self._windowed,
+            tuple(self.categorical or ()),
+            tuple(self.date_features or ()),
+            self.resample,
         )
 
     def gather(self, path: Path, problems: Problems) -> Gathered:

@@ -15,7 +15,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from momentum_cli.data.files.assembly import mixed_channels
 from momentum_cli.data.files.cache import open_source
+from momentum_cli.data.files.calendar import calendar_names
 from momentum_cli.data.files.compression import COMPRESSED
 from momentum_cli.data.files.gathering import Gathered, Gatherer
 from momentum_cli.data.files.normalisation import OneHot, Scaling
@@ -54,7 +56,9 @@ class FileReader:
         self._window: int | None = preprocessing["window"]
         self._windows: dict[str, int] | None = preprocessing.get("windows")
         self._horizon: int = preprocessing["horizon"]
-        self._features: list[str] = preprocessing["features"]
+        added = calendar_names(schema.date_features)
+        self._features: list[str] = [name for name in preprocessing["features"] if name not in added]
+        self._categories: dict[str, list[str]] | None = preprocessing.get("categories")
         self._facts: dict[str, Any] = preprocessing["facts"]
         self._tokens: list[str] | None = preprocessing["tokens"]
         self._scaling = None if preprocessing["scaling"] is None else Scaling.of(preprocessing["scaling"])
@@ -241,4 +245,6 @@ class FileReader:
         if self._tokens is not None:
             return OneHot.of(gathered.facts["characters"], self._tokens[:-1])(steps)
         assert self._scaling is not None
+        if self._categories is not None:
+            return mixed_channels(self._scaling, gathered, self._categories)(steps)
         return self._scaling(steps)

@@ -170,7 +170,8 @@ class _Table:
             why = f"these hold other texts: {', '.join(no_numbers)}" if no_numbers else "every column has another role"
             raise DataError(f"{self.data}: no column of numbers remains as a feature; {why}")
         if no_numbers:
-            self.guess.comments.append(f"no features, because they hold other texts: {', '.join(no_numbers)}")
+            hint = "" if self.runs is None and self.guess.kind != "forecasting" else "; words go into task.categorical"
+            self.guess.comments.append(f"no features, because they hold other texts: {', '.join(no_numbers)}{hint}")
         return features
 
     def _kind(self) -> tuple[str, str]:
