@@ -9,6 +9,7 @@ from torch import Tensor
 
 from momentum_cli.dynamics.filter import Filter
 from momentum_cli.layers.recurrent import RecurrentLayer
+from momentum_cli.messages import refuse
 
 
 class PlainWeights(NamedTuple):
@@ -30,11 +31,16 @@ def plain_weights(layer: RecurrentLayer, suffix: str) -> PlainWeights:
 
     A filter acts on the projected input with its bias, that is, on the input and a constant 1: the bias becomes the
     weight of another channel, and no bias remains.
+
+    Raises:
+        ValueError: The output is projected (``proj_size``), which only TorchScript exports.
     """
+    if layer.proj_size:
+        raise ValueError(refuse("proj_size", layer.proj_size, "be 0 for an export that is not TorchScript"))
     form = layer.dynamics.form
     with torch.no_grad():
         weights = layer.weights(suffix, layer.tensor("weight_ih" + suffix).dtype)
-    weight_ih, weight_hh, bias_ih, bias_hh = (None if w is None else w.detach() for w in weights)
+    weight_ih, weight_hh, bias_ih, bias_hh = (None if w is None else w.detach() for w in weights[:4])
     assert weight_ih is not None
     assert weight_hh is not None
     if bias_ih is not None and isinstance(form, Filter) and not form.is_identity:

@@ -13,12 +13,13 @@ from momentum_cli.recurrence.protocol import Recurrence
 
 
 class Weights(NamedTuple):
-    """Axes: D input, H hidden, G gates * H. Names and layouts of `torch.nn.LSTM`."""
+    """Axes: D input, H hidden, P projected output, G gates * H. Names and layouts of `torch.nn.LSTM`."""
 
     w_ih: Tensor  # (G, D)
     w_hh: Tensor  # (G, H)
     b_ih: Tensor | None  # (G,)
     b_hh: Tensor | None  # (G,)
+    w_hr: Tensor | None = None  # (P, H), projects the output of each step; w_hh is then (G, P)
 
     def extended(self) -> Tensor:
         """Return ``[w_ih, b_ih]`` (G, D + 1): the projection of an input whose last channel is the constant 1."""
@@ -35,6 +36,8 @@ class Work(NamedTuple):
     """Of the input."""
     dtype: torch.dtype
     """Of the input, the states and the parameters; where a CPU kernel multiplies in bfloat16 the latter are float32."""
+    projected: bool = False
+    """The output of each step is projected, ``proj_size`` of `torch.nn.LSTM`."""
 
 
 class Backend(Protocol):
@@ -61,7 +64,7 @@ class Backend(Protocol):
             dynamics: The filter in front of it.
             x: (T, B, D) input; on the CPU, bfloat16 asks for products and output in bfloat16.
             weights: Parameters of the layer.
-            state: Recurrent tensors before the first step, each (B, H).
+            state: Recurrent tensors before the first step, each (B, H); h is (B, P) where the output is projected.
             drive: State of the dynamics before the first step, or None at the start of the sequence. For linear
                 dynamics in input space: ``y (B, D + 1)``, whose last channel is the filtered constant 1 for
                 the input bias (absent without bias), and ``k (B,)`` if the dynamics has it. Otherwise in gate

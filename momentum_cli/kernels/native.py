@@ -51,6 +51,8 @@ def run(
     if weights.b_ih is not None and weights.b_hh is not None:
         # torch's kernels have both biases or none.
         parameters += [torch.zeros_like(weights.b_ih) if driven.b_ih is None else driven.b_ih, weights.b_hh]
+    if weights.w_hr is not None:
+        parameters.append(weights.w_hr)
     hidden = tuple(s.unsqueeze(0) for s in state)
     first = hidden if len(hidden) > 1 else hidden[0]
     # The function behind torch.nn.LSTM, GRU or RNN: what it takes and returns is the same for padded and packed input.

@@ -49,6 +49,8 @@ def run(
     for t in range(len(x)):
         d, next_inner = dynamics.step(projected[t], inner)
         next_state = recurrence.step(d, state, weights.w_hh, weights.b_hh)
+        if weights.w_hr is not None:
+            next_state = (linear(next_state[0], weights.w_hr), *next_state[1:])
         next_outer = dynamics.step(extended[t], outer)[1] if linear_filter else ()
         output = next_state[0]
         if lengths is not None:

@@ -50,14 +50,16 @@ def filter_blocks(decay: Tensor, x: Tensor, start: Tensor) -> Tensor:
 
 
 def run_native(
-    kernel: str, y: Tensor, weights: list[Tensor], state: list[Tensor], lengths: Tensor | None
+    kernel: str, y: Tensor, weights: list[Tensor], biases: bool, state: list[Tensor], lengths: Tensor | None
 ) -> tuple[Tensor, list[Tensor]]:
     """Run torch's own kernel on a filtered input.
 
     Args:
         kernel: `Recurrence.torch_kernel`.
         y: (T, B, D).
-        weights: ``weight_ih (G, D), weight_hh (G, H)`` and, with biases, both of them (G,).
+        weights: ``weight_ih (G, D), weight_hh (G, H)``, with biases both of them (G,), with a projection
+            ``weight_hr (P, H)``.
+        biases: True with biases.
         state: Recurrent tensors (B, H).
         lengths: (B,) int64 on the CPU, or None.
 
@@ -65,7 +67,7 @@ def run_native(
         (T, B, H), 0 beyond the end of each sequence, and the recurrent tensors at each sequence's end.
     """
     first = [s.unsqueeze(0) for s in state]
-    biases, train = len(weights) == 4, torch.is_grad_enabled()
+    train = torch.is_grad_enabled()
     last: list[Tensor] = []
     if lengths is None:
         if kernel == "lstm":

@@ -44,7 +44,7 @@ def initialize(layer: _Layer, init: str, forget_gate: int | None, forget_bias: f
         for name, parameter in layer.named_parameters():
             if init == "torch":
                 nn.init.uniform_(parameter, -bound, bound)
-            elif name.startswith("weight_ih"):
+            elif name.startswith(("weight_ih", "weight_hr")):
                 nn.init.orthogonal_(parameter)
             elif name.startswith("weight_hh"):
                 nn.init.eye_(parameter)

@@ -5,9 +5,10 @@ Axes: T time, B batch, D input, H hidden, G gates * H.
 
 from __future__ import annotations
 
-from typing import Unpack
+import torch
 
-from momentum_cli.layers.options import LayerOptions
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.messages import refuse
 from momentum_cli.recurrence import RECURRENCES
@@ -27,6 +28,10 @@ class LSTM(RecurrentLayer):
         batch_first: Input and output are (B, T, ·); the state is not affected.
         dropout: Probability in [0, 1] of zeroing an output between layers, while training.
         bidirectional: Run each layer in both directions; each has a dynamics of its own.
+        proj_size: P in [0, H): if not 0, ``h_t = W_hr σ(o) tanh(c_t)`` has P channels, on the backends ``reference``
+            and, for a linear dynamics, ``native``.
+        device: Of the parameters.
+        dtype: Of the parameters: float32, float64 or bfloat16.
         dynamics: One of `momentum_cli.dynamics`.
         backend: ``"auto"`` (the fastest for the shape; see `chosen_backend`), ``"fused"``, ``"native"``, ``"triton"``
             or ``"reference"``.
@@ -42,8 +47,37 @@ class LSTM(RecurrentLayer):
     Reference: arXiv 2006.06919, section 3; with ``Identity``, `torch.nn.LSTM`.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Unpack[LayerOptions]) -> None:
-        super().__init__(RECURRENCES["lstm"], input_size, hidden_size, num_layers, **options)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        dynamics: Dynamics = HeavyBall(),
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(
+            RECURRENCES["lstm"],
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            proj_size=proj_size,
+            dynamics=dynamics,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
 
 
 class GRU(RecurrentLayer):
@@ -57,8 +91,35 @@ class GRU(RecurrentLayer):
     Reference: arXiv 2006.06919, section 3; with ``Identity``, `torch.nn.GRU`.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Unpack[LayerOptions]) -> None:
-        super().__init__(RECURRENCES["gru"], input_size, hidden_size, num_layers, **options)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        dynamics: Dynamics = HeavyBall(),
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(
+            RECURRENCES["gru"],
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            dynamics=dynamics,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
 
 
 class RNN(RecurrentLayer):
@@ -79,16 +140,41 @@ class RNN(RecurrentLayer):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        *,
         nonlinearity: str = "tanh",
-        **options: Unpack[LayerOptions],
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        dynamics: Dynamics = HeavyBall(),
+        backend: str = "auto",
     ) -> None:
         names = {"tanh": "rnn", "relu": "rnn_relu"}
         if nonlinearity not in names:
             raise ValueError(refuse("nonlinearity", nonlinearity, "be 'tanh' or 'relu'"))
-        super().__init__(RECURRENCES[names[nonlinearity]], input_size, hidden_size, num_layers, **options)
+        super().__init__(
+            RECURRENCES[names[nonlinearity]],
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            dynamics=dynamics,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
+
+    @property
+    def nonlinearity(self) -> str:
+        """``"tanh"`` or ``"relu"``."""
+        return "relu" if self.recurrence is RECURRENCES["rnn_relu"] else "tanh"
 
     def extra_repr(self) -> str:
         """Show the nonlinearity when it is not tanh, and what `RecurrentLayer` shows."""
-        own = ", nonlinearity='relu'" if self.recurrence is RECURRENCES["rnn_relu"] else ""
+        own = ", nonlinearity='relu'" if self.nonlinearity == "relu" else ""
         return super().extra_repr() + own

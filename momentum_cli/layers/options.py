@@ -6,8 +6,6 @@ from typing import TypedDict
 
 import torch
 
-from momentum_cli.dynamics.protocol import Dynamics
-
 
 class CommonOptions(TypedDict, total=False):
     """Keyword arguments of every layer; described in `LSTM`."""
@@ -18,10 +16,3 @@ class CommonOptions(TypedDict, total=False):
     backend: str
     device: torch.device | str | None
     dtype: torch.dtype | None
-
-
-class LayerOptions(CommonOptions, total=False):
-    """Keyword arguments of a layer with the usual biases and a dynamics of its input; described in `LSTM`."""
-
-    bias: bool
-    dynamics: Dynamics

@@ -127,9 +127,9 @@ class OrthogonalRNN(RecurrentLayer):
             self.tensor("bias_hh" + suffix).to(dtype),
         )
 
-    def scripted_weights(self, suffix: str) -> tuple[str, str, str | None, str | None]:
+    def scripted_weights(self, suffix: str) -> tuple[str | None, ...]:
         """See `RecurrentLayer.scripted_weights`."""
-        return "weight_ih" + suffix, f"orthogonal_hh{suffix}()", None, "bias_hh" + suffix
+        return "weight_ih" + suffix, f"orthogonal_hh{suffix}()", None, "bias_hh" + suffix, None
 
     def after_step(self) -> None:
         """Count an optimizer step, and change the basis of every matrix for which it is due."""

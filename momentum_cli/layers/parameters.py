@@ -22,6 +22,7 @@ class LayerParameters(nn.Module):
     num_layers: int
     bias: bool
     bidirectional: bool
+    proj_size: int = 0  # of layers pickled before there was one
     weight_dropout: float = 0.0
     """Probability of zeroing an entry of ``weight_hh``, one mask per call, in training; `RecurrentStack` sets it."""
 
@@ -30,9 +31,11 @@ class LayerParameters(nn.Module):
     ) -> None:
         """Register the parameters of one layer in one direction, not yet initialised."""
         gates = self.recurrence.gates * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, input_size), "weight_hh": (gates, self.hidden_size)}
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, input_size), "weight_hh": (gates, self.output_size)}
         if self.bias:
             shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
+        if self.proj_size:
+            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
         for name, shape in shapes.items():
             self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
 
@@ -56,6 +59,38 @@ class LayerParameters(nn.Module):
         """2 when bidirectional, else 1."""
         return 2 if self.bidirectional else 1
 
+    @property
+    def output_size(self) -> int:
+        """Channels that one direction gives: H, or ``proj_size``."""
+        return self.proj_size or self.hidden_size
+
+    @property
+    def mode(self) -> str:
+        """The recurrence as `torch.nn` calls it, such as ``LSTM`` and ``RNN_TANH``; others by their own name."""
+        return (self.recurrence.torch_kernel or self.recurrence.name).upper()
+
+    @property
+    def _all_weights(self) -> list[list[str]]:
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        names = [[kind + suffix for kind in kinds] for suffix, _ in self._directions()]
+        return [[name for name in own if hasattr(self, name)] for own in names]
+
+    @property
+    def _flat_weights_names(self) -> list[str]:
+        return [name for own in self._all_weights for name in own]
+
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The parameters of each layer and direction, as in `torch.nn.LSTM`."""
+        return [[self.tensor(name) for name in own] for own in self._all_weights]
+
+    @property
+    def _flat_weights(self) -> list[Tensor]:
+        return [self.tensor(name) for name in self._flat_weights_names]
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: a call brings the parameters into the order that its backend needs. For code that calls it."""
+
     def _directions(self) -> list[tuple[str, int]]:
         """Suffix of the parameter names and input size of every layer and direction, in the order of the state."""
         return [
@@ -65,7 +100,7 @@ class LayerParameters(nn.Module):
         ]
 
     def _layer_input_size(self, layer: int) -> int:
-        return self.input_size if layer == 0 else self.hidden_size * self.num_directions
+        return self.input_size if layer == 0 else self.output_size * self.num_directions
 
     def weights(self, suffix: str, dtype: torch.dtype) -> Weights:
         """Return the parameters of one layer in one direction.
@@ -78,11 +113,12 @@ class LayerParameters(nn.Module):
         def get(name: str) -> Tensor:
             return self.tensor(name).to(dtype)
 
-        biases = (get("bias_ih" + suffix), get("bias_hh" + suffix)) if self.bias else (None, None)
+        bias_ih, bias_hh = (get("bias_ih" + suffix), get("bias_hh" + suffix)) if self.bias else (None, None)
         weight_hh = nn.functional.dropout(get("weight_hh" + suffix), self.weight_dropout, self.training)
-        return Weights(get("weight_ih" + suffix), weight_hh, *biases)
+        projection = get("weight_hr" + suffix) if self.proj_size else None
+        return Weights(get("weight_ih" + suffix), weight_hh, bias_ih, bias_hh, projection)
 
-    def scripted_weights(self, suffix: str) -> tuple[str, str, str | None, str | None]:
-        """Return the attributes or calls that give `weights` in TorchScript, None for an absent bias."""
+    def scripted_weights(self, suffix: str) -> tuple[str | None, ...]:
+        """Return the attributes or calls that give `weights` in TorchScript, None for one that is absent."""
         biases = ("bias_ih" + suffix, "bias_hh" + suffix) if self.bias else (None, None)
-        return "weight_ih" + suffix, "weight_hh" + suffix, *biases
+        return "weight_ih" + suffix, "weight_hh" + suffix, *biases, "weight_hr" + suffix if self.proj_size else None

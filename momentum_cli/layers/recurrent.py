@@ -61,6 +61,7 @@ class RecurrentLayer(LayerParameters):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
         dynamics: Dynamics = HeavyBall(),
         backend: str = "auto",
         device: torch.device | str | None = None,
@@ -74,6 +75,10 @@ class RecurrentLayer(LayerParameters):
             raise ValueError(refuse("dropout", dropout, "be in [0, 1]"))
         if dropout > 0.0 and num_layers == 1:
             raise ValueError(refuse("dropout", dropout, "be 0 with num_layers=1: it acts between layers"))
+        if proj_size and recurrence.torch_kernel != "lstm":
+            raise ValueError(refuse("proj_size", proj_size, "be 0: only an LSTM has a projected output"))
+        if isinstance(proj_size, bool) or not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
+            raise ValueError(refuse("proj_size", proj_size, f"be an integer in [0, hidden_size={hidden_size})"))
         if isinstance(dynamics, type) or not hasattr(dynamics, "scan"):
             got = Said(f"the class {dynamics.__name__}") if isinstance(dynamics, type) else dynamics
             raise ValueError(refuse("dynamics", got, "be an object of momentum_cli.dynamics, such as HeavyBall()"))
@@ -88,6 +93,7 @@ class RecurrentLayer(LayerParameters):
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
+        self.proj_size = proj_size
         self.backend = backend
         self.chosen_backend: str | None = None if backend == "auto" else backend
         for suffix, size in self._directions():
@@ -106,7 +112,9 @@ class RecurrentLayer(LayerParameters):
     def layout(self) -> StateLayout:
         """The tensors of the state."""
         sizes = tuple(self._layer_input_size(layer) for layer in range(self.num_layers))
-        return StateLayout(self.recurrence, self.dynamics, sizes, self.hidden_size, self.num_directions, self.bias)
+        return StateLayout(
+            self.recurrence, self.dynamics, sizes, self.hidden_size, self.num_directions, self.bias, self.proj_size
+        )
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -268,7 +276,7 @@ class RecurrentLayer(LayerParameters):
                 x = nn.functional.dropout(x, self.dropout, self.training)
                 outputs = []
             if state is None:
-                before, drive = self.recurrence.init(x[0].to(dtype), self.hidden_size), None
+                before, drive = layout.begin(x[0].to(dtype)), None
             else:
                 own = tuple(part(list(state), places[index]))
                 before, drive = own[:recurrent], own[recurrent:]
@@ -303,7 +311,7 @@ class RecurrentLayer(LayerParameters):
 
     def work(self, device: torch.device, dtype: torch.dtype) -> Work:
         """Return the work that a backend must support to run this layer on this device and in this dtype."""
-        return Work(self.recurrence, self.dynamics, self.hidden_size, device, dtype)
+        return Work(self.recurrence, self.dynamics, self.hidden_size, device, dtype, self.proj_size > 0)
 
     def _check_input(self, x: Tensor) -> None:
         if x.shape[2] != self.input_size:
@@ -316,6 +324,7 @@ class RecurrentLayer(LayerParameters):
         """Show the options that differ from the defaults, and always the dynamics."""
         parts = [f"{self.input_size}, {self.hidden_size}"]
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        defaults |= {"proj_size": 0}
         parts += [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
         parts.append(f"dynamics={self.dynamics}")
         if self.backend != "auto":

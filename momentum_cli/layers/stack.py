@@ -62,8 +62,8 @@ class RecurrentStack(nn.Module):
             if layer.num_layers != 1 or layer.bidirectional:
                 got = Said(f"{layer.num_layers} and {layer.num_directions}")
                 raise ValueError(refuse(f"layers[{number}]", got, "have one layer and one direction"))
-            if number and layer.input_size != layers[number - 1].hidden_size:
-                must = f"read the {layers[number - 1].hidden_size} channels of the layer before"
+            if number and layer.input_size != layers[number - 1].output_size:
+                must = f"read the {layers[number - 1].output_size} channels of the layer before"
                 raise ValueError(refuse(f"layers[{number}]", layer.input_size, must))
             if weight_dropout > 0.0 and not layer.has_weight_hh:
                 must = "be 0 for orthogonal cells: dropping entries breaks orthogonality"

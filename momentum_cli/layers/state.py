@@ -35,6 +35,8 @@ class StateLayout(NamedTuple):
     hidden_size: int
     directions: int
     bias: bool
+    proj_size: int = 0
+    """Channels of h where the output is projected, else 0."""
 
     @property
     def filtered(self) -> bool:
@@ -52,12 +54,22 @@ class StateLayout(NamedTuple):
                 names.append(name)
         return tuple(names)
 
+    @property
+    def recurrent_sizes(self) -> list[tuple[int, ...]]:
+        """As `Recurrence.state_sizes`, with the projected size of h."""
+        sizes = list(self.recurrence.state_sizes(self.hidden_size))
+        return [(self.proj_size,), *sizes[1:]] if self.proj_size else sizes
+
+    def begin(self, x: Tensor) -> State:
+        """Return the recurrent tensors of one layer and direction before the first step, for x (B, ·)."""
+        if not self.proj_size:
+            return self.recurrence.init(x, self.hidden_size)
+        return tuple(x.new_zeros(x.shape[0], *size) for size in self.recurrent_sizes)
+
     def shapes(self, batch: int) -> list[tuple[int, ...]]:
         """Return the shape of each tensor for ``batch`` sequences."""
         layers = len(self.input_sizes) * self.directions
-        shapes: list[tuple[int, ...]] = [
-            (layers, batch, *size) for size in self.recurrence.state_sizes(self.hidden_size)
-        ]
+        shapes: list[tuple[int, ...]] = [(layers, batch, *size) for size in self.recurrent_sizes]
         for name in self.dynamics.state_names:
             if name == "k":
                 shapes.append((1, batch))

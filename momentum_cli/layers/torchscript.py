@@ -104,7 +104,7 @@ class ScriptableLayer(StandIn):
             child._buffers.update(self.get_submodule(name)._buffers)
         return self
 
-    def weights(self, index: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    def weights(self, index: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
         """Return the weights and biases of one layer in one direction; `scriptable_layer` generates the method."""
         raise NotImplementedError
 
@@ -185,16 +185,18 @@ class ScriptableLayer(StandIn):
         self, x: Tensor, index: int, state: list[Tensor], lengths: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
         """Run one layer in one direction; see `momentum_cli.kernels.backend.Backend.run`."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(index)
+        weight_ih, weight_hh, bias_ih, bias_hh, projection = self.weights(index)
         weight_ih, weight_hh = weight_ih.to(x.dtype), weight_hh.to(x.dtype)
         if bias_ih is not None:
             bias_ih = bias_ih.to(x.dtype)
         if bias_hh is not None:
             bias_hh = bias_hh.to(x.dtype)
+        if projection is not None:
+            projection = projection.to(x.dtype)
         recurrent, drive = state[: self.recurrent], state[self.recurrent :]
         if self.adapts:
             d, drive = self.adapt(linear(x, weight_ih, bias_ih), drive, lengths)
-            output, end = self.run_steps(d, weight_hh, bias_hh, recurrent, lengths)
+            output, end = self.run_steps(d, weight_hh, bias_hh, projection, recurrent, lengths)
             return output, end + drive
         if self.filters:
             if bias_ih is not None:
@@ -208,9 +210,12 @@ class ScriptableLayer(StandIn):
             if bias_hh is not None:
                 # torch's kernels have both biases or none.
                 weights += [torch.zeros_like(bias_hh) if bias_ih is None else bias_ih, bias_hh]
-            output, end = run_native(self.kernel, x, weights, recurrent, lengths)
+            if projection is not None:
+                weights.append(projection)
+            output, end = run_native(self.kernel, x, weights, bias_hh is not None, recurrent, lengths)
         else:
-            output, end = self.run_steps(linear(x, weight_ih, bias_ih), weight_hh, bias_hh, recurrent, lengths)
+            d = linear(x, weight_ih, bias_ih)
+            output, end = self.run_steps(d, weight_hh, bias_hh, projection, recurrent, lengths)
         return output, end + drive
 
     def filter(self, x: Tensor, state: list[Tensor], lengths: Tensor | None) -> tuple[Tensor, list[Tensor]]:
@@ -240,7 +245,13 @@ class ScriptableLayer(StandIn):
         return normalize(d, second, self.eps), after
 
     def run_steps(
-        self, d: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: list[Tensor], lengths: Tensor | None
+        self,
+        d: Tensor,
+        weight_hh: Tensor,
+        bias_hh: Tensor | None,
+        projection: Tensor | None,
+        state: list[Tensor],
+        lengths: Tensor | None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run the recurrence on a driven input d (T, B, G), step by step."""
         weights = [weight_hh]
@@ -249,6 +260,8 @@ class ScriptableLayer(StandIn):
         outputs: list[Tensor] = []
         for t in range(d.size(0)):
             after = self.step(d[t], state, weights)
+            if projection is not None:
+                after[0] = linear(after[0], projection)
             output = after[0]
             if lengths is not None:
                 running = (t < lengths).to(d.device)
@@ -280,15 +293,14 @@ def scriptable_layer(layer: Any) -> ScriptableLayer:
 
 
 @cache
-def _class_for(
-    weights: tuple[tuple[str, str, str | None, str | None], ...], form: ScriptedForm
-) -> type[ScriptableLayer]:
+def _class_for(weights: tuple[tuple[str | None, ...], ...], form: ScriptedForm) -> type[ScriptableLayer]:
     """Return the subclass whose `weights` gives these parameters or calls, and whose state has this form.
 
     TorchScript has no getattr by a computed name, and a list of parameters kept as an attribute would stay behind when
     the module moves to another device. It compiles from source, which it reads from linecache.
     """
-    lines = ["def weights(self, index: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:"]
+    types = ", ".join(["Tensor"] * 2 + ["Optional[Tensor]"] * 3)
+    lines = [f"def weights(self, index: int) -> tuple[{types}]:"]
     for index, own in enumerate(weights):
         lines += [f"    if index == {index}:"] if index < len(weights) - 1 else []
         indent = "        " if index < len(weights) - 1 else "    "
@@ -323,12 +335,12 @@ def _scripted_step(layer: Any) -> Any:
 
     gates = recurrence.gates * hidden
     generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(gates, hidden, generator=generator)]
+    weights = [torch.randn(gates, layer.output_size, generator=generator)]
     if layer.scripted_weights("_l0")[3] is not None:
         weights.append(torch.randn(gates, generator=generator))
 
     def example(batch: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         d = torch.randn(batch, gates, generator=generator)
-        return d, [s + 1 for s in recurrence.init(d, hidden)], weights
+        return d, [s + 1 for s in layer.layout.begin(d)], weights
 
     return traced(f"the step of the recurrence {recurrence.name!r}", step, example(2), example(3))

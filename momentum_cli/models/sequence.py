@@ -59,7 +59,7 @@ class SequenceModel(Model):
         self.recompute = recompute
         self.output = output
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(layer.hidden_size * layer.num_directions, output_size)
+        self.head = nn.Linear(layer.output_size * layer.num_directions, output_size)
 
     @property
     def inputs(self) -> Numbers:

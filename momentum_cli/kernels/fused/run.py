@@ -33,6 +33,8 @@ def supports(work: Work) -> str | None:
         return f"the kernel has float32, float64 and bfloat16, not {str(work.dtype).removeprefix('torch.')}"
     if work.recurrence.kernel not in RECURRENCES:
         return f"the kernel has the recurrences {', '.join(RECURRENCES)}, not {work.recurrence.name!r}"
+    if work.projected:
+        return "the kernel has no projection of the output (proj_size)"
     if work.dynamics.form is None:
         return f"the kernel has no {type(work.dynamics).__name__}, which has only a step"
     missing: str | None = library.why_missing()

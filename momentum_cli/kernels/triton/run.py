@@ -105,6 +105,8 @@ def supports(work: Work) -> str | None:
         return f"the Triton kernels compute in float32 or float64, not in {str(work.dtype).removeprefix('torch.')}"
     if work.recurrence.kernel not in tiles.GATES:
         return f"the Triton kernels have the recurrences {', '.join(tiles.GATES)}, not {work.recurrence.name!r}"
+    if work.projected:
+        return "the Triton kernels have no projection of the output (proj_size)"
     if work.dynamics.form is None:
         return f"the Triton kernels have no {type(work.dynamics).__name__}, which has only a step"
     name = variants.chosen()
