@@ -24,6 +24,11 @@ class Run(Protocol):
         """Return the scan; `backward` in time, where ``v_t = decay_{t+1} v_{t+1} + x_t``, it is the transpose."""
 
 
+def autocast_type(device: torch.device) -> str:
+    """Return the type of device whose autocast holds: there is none on ``meta``, which here stands for a CPU."""
+    return "cpu" if device.type == "meta" else device.type
+
+
 def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, run: Run | None = None) -> Tensor:
     """Return ``v`` with ``v_t = decay_t v_{t-1} + x_t``.
 
@@ -42,7 +47,7 @@ def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, ru
     """
     if x.dtype in (torch.bfloat16, torch.float16):
         return decay_scan(decay, x.float(), None if start is None else start.float()).to(x.dtype)
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(autocast_type(x.device), enabled=False):
         decays = decay if isinstance(decay, Tensor) else float(decay)
         first = None if start is None else start.to(x.dtype)
         if torch._C._are_functorch_transforms_active():

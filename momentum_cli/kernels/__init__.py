@@ -24,7 +24,7 @@ def choose(work: Work, shape: tuple[int, int, int], training: bool) -> str:
 
     On the CPU `fused` or, where that does not pay, `native`. On CUDA, which has not been measured, `native` (cuDNN) for
     linear dynamics and `triton` for what cuDNN cannot run. Inside a transform of torch.func and in forward mode
-    `reference`, which alone has every derivative. While torch.compile or torch.export traces, `fused` wherever it can:
+    `reference`, which alone has every derivative, and on ``meta``, where nothing is computed. While torch.compile or torch.export traces, `fused` wherever it can:
     torch's kernels would break the graph, and the choice must not depend on sizes that are free.
 
     Args:
@@ -35,7 +35,7 @@ def choose(work: Work, shape: tuple[int, int, int], training: bool) -> str:
     Returns:
         A key of `BACKENDS`; there is always one, because the reference loop runs everything.
     """
-    if transformed():
+    if transformed() or work.device.type == "meta":
         return "reference"
     native_can = native.supports(work) is None
     if fused.supports(work) is None:

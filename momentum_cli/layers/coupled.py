@@ -8,11 +8,12 @@ Axes: B batch, D input, H hidden, L layers * directions.
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
+
+import torch
 
 from momentum_cli.dynamics.identity import Identity
 from momentum_cli.dynamics.nesterov import ScheduledRestart
-from momentum_cli.layers.options import CommonOptions
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.recurrence.coupled import coupled_recurrence
 
@@ -53,14 +54,32 @@ class CoupledLSTM(RecurrentLayer):
         num_layers: int = 1,
         *,
         bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
         step_size: float = 1.0,
         restart_every: int = 40,
-        **options: Unpack[CommonOptions],
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         ScheduledRestart(step_size, restart_every)  # checks both
         self._options = {"step_size": step_size, "restart_every": restart_every}
         recurrence = coupled_recurrence(step_size, restart_every)
-        super().__init__(recurrence, input_size, hidden_size, num_layers, bias=bias, dynamics=Identity(), **options)
+        super().__init__(
+            recurrence,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            dynamics=Identity(),
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
 
     @property
     def options(self) -> dict[str, Any]:

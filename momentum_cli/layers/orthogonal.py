@@ -5,7 +5,7 @@ Axes: T time, B batch, D input, H hidden, L layers * directions.
 
 from __future__ import annotations
 
-from typing import Unpack, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -13,7 +13,6 @@ from torch import nn
 from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.kernels.backend import Weights
-from momentum_cli.layers.options import CommonOptions
 from momentum_cli.layers.orthogonal_matrix import Orthogonal
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.messages import refuse
@@ -64,23 +63,39 @@ class OrthogonalRNN(RecurrentLayer):
         hidden_size: int,
         num_layers: int = 1,
         *,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
         dynamics: Dynamics = HeavyBall(),
         trivialization: str = "dynamic",
         basis_every: int | str = 1,
         orthogonal_init: str = "cayley",
-        **options: Unpack[CommonOptions],
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        bias: None = None,
     ) -> None:
-        if "bias" in options:
-            given = cast(dict[str, object], options)["bias"]
-            raise ValueError(
-                refuse("bias", given, "be left out: the only bias of an orthogonal RNN is that of modReLU")
-            )
+        if bias is not None:
+            raise ValueError(refuse("bias", bias, "be left out: the only bias of an orthogonal RNN is that of modReLU"))
         if trivialization not in ("dynamic", "static"):
             raise ValueError(refuse("trivialization", trivialization, "be 'dynamic' or 'static'"))
         self._basis_every = basis_every if trivialization == "dynamic" else None
         self._orthogonal_init = orthogonal_init
         recurrence = RECURRENCES["modrelu"]
-        super().__init__(recurrence, input_size, hidden_size, num_layers, bias=False, dynamics=dynamics, **options)
+        super().__init__(
+            recurrence,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=False,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            dynamics=dynamics,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
 
     def _add_weights(
         self, suffix: str, input_size: int, device: torch.device | str | None, dtype: torch.dtype | None

@@ -115,8 +115,8 @@ class Orthogonal(nn.Module):
             dtype: Of the result; None for that of the parameters.
         """
         dtype = dtype or self.skew.dtype
-        # A graph that is traced cannot look at values: it computes the exponential at every call.
-        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and self.skew.requires_grad):
+        # Without values to compare it computes the exponential at every call.
+        if not self._has_values() or (torch.is_grad_enabled() and self.skew.requires_grad):
             return self._compute().to(dtype)
         # Compared by value: a version number would miss writes through `.data`.
         known = self._known
@@ -133,7 +133,7 @@ class Orthogonal(nn.Module):
 
     def after_step(self) -> None:
         """Count an optimizer step, and change the basis when it is due. The same in every process."""
-        if self.basis_every is None:
+        if self.basis_every is None or self.skew.is_meta:
             return
         self.counters[0] += 1
         if self.basis_every != "infty" and int(self.counters[0]) >= int(self.basis_every):
@@ -151,11 +151,15 @@ class Orthogonal(nn.Module):
         self.base.copy_(base)
         self.skew.zero_()
 
+    def _has_values(self) -> bool:
+        """Return False for the graph that is traced and on the device ``meta``."""
+        return not torch.compiler.is_compiling() and not self.skew.is_meta
+
     def _compute(self) -> Tensor:
         # A = 0 after every change of the basis. There the exponential and its derivatives are known: the second-order
         # term affects only the second derivative. torch's derivative of the exponential is an exponential of a matrix
         # of twice the size.
-        if not torch.compiler.is_compiling() and not self.skew.any():
+        if self._has_values() and not self.skew.any():
             base, skew = _at_least_float32(self.base), _at_least_float32(self.skew)
             if not (torch.is_grad_enabled() and self.skew.requires_grad):
                 return base.clone()

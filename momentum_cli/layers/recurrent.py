@@ -15,6 +15,7 @@ from momentum_cli import kernels
 from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.ragged import checked_lengths, clear_padding, keep_empty, reverse
+from momentum_cli.dynamics.scan import autocast_type
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Backend, Weights, Work
 from momentum_cli.kernels.fused import run as fused
@@ -241,7 +242,7 @@ class RecurrentLayer(LayerParameters):
             remedy = "layer = torch.jit.script(layer), which a traced model may contain"
             raise RuntimeError(refuse("a TorchScript layer", Said("torch.jit.trace"), must, remedy))
         dtype = self.tensor("weight_ih_l0").dtype
-        mixed = torch.is_autocast_enabled(x.device.type)
+        mixed = torch.is_autocast_enabled(autocast_type(x.device))
         if not mixed and x.dtype != dtype:
             raise ValueError(refuse("input", x.dtype, f"have the dtype of the parameters, {dtype}"))
         state = None if given is None else self.layout.checked(given, x, batched, None if mixed else dtype)
@@ -250,7 +251,7 @@ class RecurrentLayer(LayerParameters):
             return self._run_in(dtype, x, state, lengths)
         if state is not None:
             state = tuple(s.to(precision.state) if s.is_floating_point() else s for s in state)
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(autocast_type(x.device), enabled=False):
             output, after = self._run_in(precision.state, x.to(precision.input), state, lengths)
         return output.to(precision.output), tuple(s.to(dtype) if s.is_floating_point() else s for s in after)
 

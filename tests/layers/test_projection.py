@@ -28,9 +28,7 @@ def build(dynamics: str, backend: str, **options: Any) -> LSTM:
 def everything(layer: Any, x: Any, state: Any) -> list[Tensor]:
     """Return outputs, last state and the gradients by input, state and parameters of a random cotangent."""
     output, after = layer(x, state)
-    results = [
-        t for t in (output if isinstance(output, Tensor) else output.data, *flat(after)) if t.requires_grad
-    ]
+    results = [t for t in (output if isinstance(output, Tensor) else output.data, *flat(after)) if t.requires_grad]
     upstream = [random(*t.shape, seed=i) for i, t in enumerate(results)]
     leaves = [t for t in (*flat(state), *layer.parameters()) if t.requires_grad]
     return [t.detach() for t in (*results, *torch.autograd.grad(results, leaves, upstream))]
