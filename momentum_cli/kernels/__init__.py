@@ -24,8 +24,9 @@ def choose(work: Work, shape: tuple[int, int, int], training: bool) -> str:
 
     On the CPU `fused` or, where that does not pay, `native`. On CUDA, which has not been measured, `native` (cuDNN) for
     linear dynamics and `triton` for what cuDNN cannot run. Inside a transform of torch.func and in forward mode
-    `reference`, which alone has every derivative, and on ``meta``, where nothing is computed. While torch.compile or torch.export traces, `fused` wherever it can:
-    torch's kernels would break the graph, and the choice must not depend on sizes that are free.
+    `reference`, which alone has every derivative, and on ``meta``, where nothing is computed. While torch.compile or
+    torch.export traces, `fused` wherever it can: torch's kernels would break the graph, and the choice must not depend
+    on sizes that are free.
 
     Args:
         work: The layer to run.
