@@ -172,7 +172,9 @@ class LanguageModel(Model):
     def distribution(self, hidden: Tensor) -> Tensor:
         """Return logits, or log-probabilities of an adaptive softmax, (…, V) for (…, H)."""
         if isinstance(self.head, nn.AdaptiveLogSoftmaxWithLoss):
-            return self.head.log_prob(hidden.flatten(0, -2)).view(*hidden.shape[:-1], -1)
+            with _plain_precision(hidden):
+                flat = hidden.flatten(0, -2).to(self.head.head.weight.dtype)
+                return self.head.log_prob(flat).view(*hidden.shape[:-1], -1)
         return self.head(hidden)  # type: ignore[no-any-return]
 
     def _embedded(self, tokens: Tensor) -> Tensor:
@@ -185,7 +187,9 @@ class LanguageModel(Model):
     def _loss_sum(self, read: Tensor, targets: Tensor) -> Tensor:
         if isinstance(self.head, nn.AdaptiveLogSoftmaxWithLoss):
             counts = targets != NOT_SCORED
-            return -self.head(read[counts], targets[counts]).output.sum()  # type: ignore[no-any-return]
+            with _plain_precision(read):
+                scored = read[counts].to(self.head.head.weight.dtype)
+                return -self.head(scored, targets[counts]).output.sum()  # type: ignore[no-any-return]
         return linear_cross_entropy(read, self.head.weight, self.head.bias, targets)
 
     def _penalty(self, hidden: Tensor, read: Tensor) -> Tensor | None:
@@ -201,6 +205,14 @@ class LanguageModel(Model):
         from momentum_cli.models.torchscript import ScriptableLanguageModel
 
         return ScriptableLanguageModel(self)
+
+
+def _plain_precision(like: Tensor) -> torch.autocast:
+    """Suspend mixed precision: torch collects the log-probabilities of clusters in the type of what it reads.
+
+    Whether they have that type depends on the device, and where they have not, it fails.
+    """
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

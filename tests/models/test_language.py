@@ -187,3 +187,16 @@ def test_averaging_begins_when_the_newest_is_worse_than_one_of_long_ago() -> Non
     assert stopped_improving("perplexity", [5.0, 9.0, 7.0, 6.0], 2)
     assert stopped_improving("accuracy", [0.9, 0.5, 0.7], 1)
     assert not stopped_improving("perplexity", [math.nan, 9.0, 7.0, 6.0], 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_adaptive_softmax_takes_what_mixed_precision_gives(dtype: torch.dtype) -> None:
+    """A layer may give either type there; the log-probabilities of clusters had to have the same one."""
+    torch.manual_seed(0)
+    layers = RecurrentStack([LSTM(6, 8, dynamics=HeavyBall(0.6, 1.0))])
+    model = LanguageModel(layers, 20, cutoffs=[4, 9], div_value=2.0)
+    read, targets = torch.randn(12, 8).to(dtype), torch.arange(12) + 5
+    expected, whole = model._loss_sum(read.float(), targets), model.distribution(read.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(model._loss_sum(read, targets), expected)
+        torch.testing.assert_close(model.distribution(read), whole)
