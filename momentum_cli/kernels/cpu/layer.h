@@ -73,16 +73,36 @@ template <class Cell, class Numbers> struct Layer {
         }
     }
 
+    // Four rows become four columns: whole vectors are written, where number by number each write would be to another line.
+    static void transpose(const float* from, int64_t depth, float* to) {
+        typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+        const float *b = from + depth, *c = b + depth, *d = c + depth;
+        int64_t k = 0;
+        for (; k + 4 <= depth; k += 4) {
+            const Four r0 = *(const Four*)(from + k), r1 = *(const Four*)(b + k), r2 = *(const Four*)(c + k), r3 = *(const Four*)(d + k);
+            *(Four*)(to + k * W) = Four{r0[0], r1[0], r2[0], r3[0]};
+            *(Four*)(to + (k + 1) * W) = Four{r0[1], r1[1], r2[1], r3[1]};
+            *(Four*)(to + (k + 2) * W) = Four{r0[2], r1[2], r2[2], r3[2]};
+            *(Four*)(to + (k + 3) * W) = Four{r0[3], r1[3], r2[3], r3[3]};
+        }
+        for (; k < depth; k++) *(Four*)(to + k * W) = Four{from[k], b[k], c[k], d[k]};
+    }
+
     // panels[tile, gate][k / places][lane], place k % places of it = weight[gate * H + tile * W + lane][k], zero beyond H and depth
     template <class number> void pack_rows(const real* weight, int64_t depth, int places, number* out) const {
         const int64_t deep = ceil_div(depth, places);
-        for (int64_t p = 0; p < panels; p++)
-            for (int64_t lane = 0; lane < W; lane++) {
-                const int64_t unit = p / G * W + lane;
-                const real* row = weight && unit < H ? weight + ((p % G) * H + unit) * depth : nullptr;
-                number* to = out + p * deep * W + lane;
+        for (int64_t p = 0; p < panels; p++, out += deep * W) {
+            const int64_t first = p / G * W, count = !weight ? 0 : H - first < W ? H - first : W;
+            const real* rows_from = weight ? weight + ((p % G) * H + first) * depth : nullptr;
+            int64_t lane = 0;
+            if constexpr (FOUR<number>)
+                for (; lane + 4 <= count; lane += 4) transpose(rows_from + lane * depth, depth, out + lane);
+            for (; lane < W; lane++) {
+                const real* row = lane < count ? rows_from + lane * depth : nullptr;
+                number* to = out + lane;
                 for (int64_t k = 0; k < deep * places; k++) put_half(to + k / places * W, k % places, row && k < depth ? row[k] : 0);
             }
+        }
     }
 
     // out[tile][(panel * W + lane) / PAIR][column], place lane % PAIR of it = weight[row of (panel, lane)][tile * W + column]

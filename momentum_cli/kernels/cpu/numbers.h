@@ -30,6 +30,10 @@ struct Half {
     static constexpr int PAIR = 2;
 };
 
+// Whether numbers are moved four at a time, as vectors of 16 bytes.
+template <class number> constexpr bool FOUR = false;
+template <> constexpr bool FOUR<float> = true;
+
 // V in registers, U in memory, I an integer for each lane.
 template <class number> struct Simd;
 template <> struct Simd<float> {
