@@ -13,6 +13,7 @@ import numpy as np
 
 from momentum_cli.data.files.calendar import calendar_features, calendar_names
 from momentum_cli.data.files.labels import Labels
+from momentum_cli.data.files.normalisation import standardised
 from momentum_cli.data.files.ordering import Clock, Ordering
 from momentum_cli.data.files.resampling import resampled
 from momentum_cli.data.files.schema import Piece, Schema, Source
@@ -213,6 +214,9 @@ class Gatherer:
         if piece.target is not None:
             take = self._take_step_targets if self.schema.target_every_step else self._take_target
             take(piece, current)
+        if self.schema.each_scaled and "characters" not in self.source.facts:
+            self._refuse_parts("task.normalise", "sequence")
+            piece.features = standardised(piece.features, self._words)
         if self._added and piece.order is not None:
             found = calendar_features(piece.order, self.schema.date_features, self.schema.order_timezone)
             piece.features = np.concatenate((piece.features, found), 1)
@@ -226,11 +230,19 @@ class Gatherer:
         """Return a piece at even times, if they are asked for."""
         if self.schema.resample is None or not len(piece.features):
             return piece
+        self._refuse_parts("task.resample", self.schema.resample)
+        return resampled(piece, self.schema.resample, self._words)
+
+    def _refuse_parts(self, option: str, value: Any) -> None:
+        """Refuse what needs whole sequences where they come in parts."""
         if not self.whole:
-            must = "be left out of a file too large for memory"
-            raise DataError(refuse("task.resample", self.schema.resample, must, "resample the file itself"))
-        words = [place for place, name in enumerate(self.source.features) if name in self.schema.categorical]
-        return resampled(piece, self.schema.resample, words)
+            must = "be left out with a file too large for memory"
+            raise DataError(refuse(option, value, must, "do it in the file itself"))
+
+    @property
+    def _words(self) -> list[int]:
+        """Places of the features that are categories."""
+        return [place for place, name in enumerate(self.source.features) if name in self.schema.categorical]
 
     def _apart(self, piece: Piece) -> None:
         """Report a name that recurs after another one."""

@@ -14,7 +14,7 @@ import numpy as np
 from momentum_cli.errors import DataError
 from momentum_cli.messages import refuse
 
-Normalise = Literal["standard", "range", "none"]
+Normalise = Literal["standard", "range", "sequence", "none"]
 COARSE = 1e-3
 """Rounding of a scaled column, in its standard deviations, from which on it is refused."""
 OTHER = "other"
@@ -114,7 +114,7 @@ class Moments:
 
         `standard`: mean 0 and standard deviation 1; `range`: smallest value 0 and largest 1; `none`: unchanged.
         """
-        if how == "standard":
+        if how in ("standard", "sequence"):
             offset, scale = self.mean, self.deviation
         elif how == "range":
             known = np.isfinite(self.low)
@@ -132,6 +132,19 @@ class Moments:
         known = np.isfinite(ends) & ~self.constant
         steps = np.spacing(np.where(known, ends / scaling.scale, 0.0).astype(np.float32)).astype(np.float64)
         return np.where(known, steps * scaling.scale / np.where(known, self.deviation, 1.0), 0.0)
+
+
+def standardised(values: np.ndarray, but: Sequence[int]) -> np.ndarray:
+    """Return (t, D) values of a sequence with mean 0 and standard deviation 1 in each column; a constant one is 0.
+
+    Args:
+        values: NaN where one is missing.
+        but: Columns that stay as they are.
+    """
+    moments = Moments.of([values], values.shape[1])
+    offset, scale = moments.mean.copy(), np.where(moments.constant, 1.0, moments.deviation)
+    offset[list(but)], scale[list(but)] = 0.0, 1.0
+    return np.asarray((values - offset) / scale)
 
 
 def fit(blocks: Iterable[np.ndarray], columns: int, how: Normalise) -> Scaling:

@@ -77,6 +77,7 @@ class Schema:
     categorical: tuple[str, ...] = ()
     date_features: tuple[str, ...] = ()
     resample: str | float | None = None
+    each_scaled: bool = False
 
     @property
     def order_name(self) -> str:
@@ -157,7 +158,13 @@ class Schema:
         return cls(**options)
 
 
-_LATER: dict[str, Any] = {"windowed": False, "categorical": (), "date_features": (), "resample": None}
+_LATER: dict[str, Any] = {
+    "windowed": False,
+    "categorical": (),
+    "date_features": (),
+    "resample": None,
+    "each_scaled": False,
+}
 """Fields that are written down only where they differ from these defaults."""
 
 

@@ -11,6 +11,7 @@ from momentum_cli.data.batching import check_seed
 from momentum_cli.data.dataset import Dataset, Task, find_data
 from momentum_cli.data.files.dates import check_form
 from momentum_cli.data.files.many_files import is_pattern, split_pattern
+from momentum_cli.data.files.normalisation import Normalise
 from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.files.resampling import interval
 from momentum_cli.data.fractions import check_fractions
@@ -81,7 +82,8 @@ class Files(Task):
             validation the best checkpoint is selected on the test set, and the result says so.
         split_seed: Determines which sequences are drawn, in [0, 2**32).
         normalise: ``"standard"`` (mean 0, standard deviation 1), ``"range"`` (0 to 1) or ``"none"``; fitted to the
-            training data alone, for features and for predicted values.
+            training data alone, for features and for predicted values. ``"sequence"``: standard, after each sequence
+            was given mean 0 and standard deviation 1 by itself.
         missing: ``"refuse"``; ``"forward_fill"``: the last value of the sequence, before the first one the training
             mean; ``"mean"``: the training mean; ``"drop_step"``: leave the step out. Forecasting takes the first two.
         missing_values: Texts and numbers that stand for a missing value, besides the empty text; None: na, n/a, nan,
@@ -120,7 +122,7 @@ class Files(Task):
     validation_fraction: float = 0.15
     test_fraction: float = 0.15
     split_seed: int = 0
-    normalise: Literal["standard", "range", "none"] = "standard"
+    normalise: Normalise = "standard"
     missing: Literal["refuse", "forward_fill", "mean", "drop_step"] = "refuse"
     missing_values: list[str | int | float] | None = None
     similar_labels: Literal["refuse", "fold", "keep"] = "refuse"
@@ -196,6 +198,10 @@ class Files(Task):
         if self.split == "time" and self.window is None:
             remedy = "windows alone are split by time; give task.window"
             raise ValueError(refuse("split", self.split, f"be 'fraction' with kind {self.kind}", remedy))
+        if self.normalise == "sequence" and (forecasting or self._by_time):
+            # The mean of a whole series tells of what is to be predicted.
+            must = "be 'standard', 'range' or 'none' with series that are split by time, and with forecasts"
+            raise ValueError(refuse("normalise", self.normalise, must))
         if self.split is not None and self.split_column is not None:
             raise ValueError(refuse("split", self.split, "be left out where split_column is given"))
         if self.window is not None and self.missing in ("mean", "drop_step"):
@@ -362,6 +368,7 @@ class Files(Task):
             tuple(self.categorical or ()),
             tuple(self.date_features or ()),
             self.resample,
+            self.normalise == "sequence",
         )
 
     def gather(self, path: Path, problems: Problems) -> Gathered:

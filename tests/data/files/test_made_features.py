@@ -168,3 +168,37 @@ def test_a_run_is_evaluated_exported_and_predicts_with_the_features_that_it_was_
     predict(tmp_path / "run", [str(tmp_path / "tail.csv")], out=tmp_path / "2.jsonl")
     tail = json.loads((tmp_path / "2.jsonl").read_text(encoding="utf-8"))
     assert tail["values"]["load"] == pytest.approx(answers[0]["values"]["load"], rel=1e-5)
+
+
+def test_each_sequence_is_scaled_by_itself_also_in_predict(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    levels = [10.0**place for place in range(8)]
+    walks = [level * (5 + draw.normal(size=9).cumsum()) for level in levels]
+    walks[3][:] = 7.0  # a constant sequence has no deviation
+    lines = ["id,x,y"]
+    for number, walk in enumerate(walks):
+        lines += [f"{number},{value!r},{'ab'[number % 2]}" for value in walk.tolist()]
+    path = tmp_path / "s.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    task = {"path": str(path), "kind": "classification", "sequence": "id", "target": "y", "normalise": "sequence"}
+    data = Files(**task).load()  # type: ignore[arg-type]
+    scaling = data.preprocessing["scaling"]
+    wanted = {tuple(np.round((walk - walk.mean()) / (walk.std() or 1.0), 4)) for walk in walks}
+    for split in (data.train, data.validation, data.test):
+        assert split is not None
+        inputs = split.batch(torch.arange(len(split))).inputs[:, :, 0].double().numpy()
+        for row in inputs * scaling["scale"][0] + scaling["offset"][0]:
+            assert min(max(abs(row - one)) for one in wanted) < 1e-4
+    with pytest.raises(ValueError, match="be 'standard', 'range' or 'none' with series"):
+        Files(**task | {"kind": "forecasting", "window": 3})  # type: ignore[arg-type]
+    sections = {"model": {"hidden_size": 2}, "optimizer": {"name": "adam", "lr": 0.01}, "train": {"epochs": 1}}
+    train(parse_recipe({"task": {"name": "files", **task}, **sections}), out=tmp_path / "run")
+    # What the factor of a sequence is does not matter.
+    scaled = [line if n == 0 else line.replace(line.split(",")[1], repr(float(line.split(",")[1]) * 3))
+              for n, line in enumerate(lines)]  # fmt: skip
+    (tmp_path / "3.csv").write_text("\n".join(scaled) + "\n", encoding="utf-8")
+    found = []
+    for name in ("s.csv", "3.csv"):
+        predict(tmp_path / "run", [str(tmp_path / name)], out=tmp_path / "p.jsonl")
+        found.append([json.loads(line)["probability"] for line in (tmp_path / "p.jsonl").read_text().splitlines()])
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
