@@ -41,7 +41,7 @@ def bench(
             metavar="A,B,…",
             help="Cells to compare, a,b,c; a cell with changed options is CELL@NAME:key=value,… May be "
             "repeated. Default: lstm,momentum,adam, without a RECIPE rmsprop and sr too; with --optimizers, --lr-grid "
-            "or --grid the recipe's own; with --paper all that are published.",
+            "or --grid the recipe's own; with --paper all with published results.",
             autocompletion=complete_cells,
             show_default=False,
         ),

@@ -63,7 +63,7 @@ def init(
 ) -> None:
     """Write a first recipe for your data, with comments, and check the data.
 
-    Exits with 3 if they have a mistake, which is named; the recipe is written all the same.
+    Exits with 3 if the data have a mistake, which is shown; the recipe is written all the same.
     """
     from momentum_cli.recipe.first.files import first_problems, reasons_of, write_first_recipe
 
@@ -75,7 +75,7 @@ def init(
         found = [problem.dump() for problem in problems]
         terminal.print_json({"path": str(path), "reasons": reasons, "ok": ok, "problems": found})
     else:
-        said = [f"  {'warning' if problem.warning else 'to be mended'}: {problem}" for problem in problems]
+        said = [f"  {'warning' if problem.warning else 'mistake'}: {problem}" for problem in problems]
         terminal.print_lines("\n".join([str(path), *(f"  {reason}" for reason in reasons), *said]))
     if not ok:
         raise typer.Exit(DataError.exit_code)

@@ -39,7 +39,7 @@ def usage_message(error: Any) -> str:
     return f"{name}: {_wrong_value(error)}"
 
 
-# What other tools call it, and what it is here.
+# Options of other tools, and what to use here instead.
 _ELSEWHERE = {
     "print_config": "momentumrnn recipes show RECIPE --resolved shows it",
     "cfg": "momentumrnn recipes show RECIPE --resolved shows it",

@@ -48,18 +48,18 @@ class Batch:
 
 
 class Naive(Protocol):
-    """The interface of a naive predictor, which answers in the place of a model; see `momentum_cli.data.naive`."""
+    """The interface of a naive predictor, which predicts in place of a model; see `momentum_cli.data.naive`."""
 
     @property
     def name(self) -> str:
-        """Its name, for people."""
+        """Its name in results."""
 
     def outputs(self, split: Sequences, index: Tensor, batch: Batch) -> Tensor:
-        """Return answers for a batch, in the shape of a model's outputs and on the device of the batch.
+        """Return predictions for a batch, in the shape of a model's outputs and on the device of the batch.
 
         Args:
             split: The split that the batch is from.
-            index: With which it was taken.
+            index: Numbers of its sequences in the split.
             batch: The batch.
         """
 
@@ -86,7 +86,7 @@ class Sequences(Protocol):
         """Return the sequences `index`, (B,) int64 in [0, n), padded to the longest of them."""
 
     def place(self, index: int) -> dict[str, Any]:
-        """Return where a sequence is from, for people: its ``number`` in the split, and what is known besides."""
+        """Return where a sequence is from, for readers: its ``number`` in the split, and what else is known."""
 
     def to(self, device: torch.device | str) -> Sequences:
         """Return the split with batches on `device`."""
@@ -209,15 +209,15 @@ class Dataset:
         metric_steps: with output "every", the time steps over which the metric is taken; None: every scored step.
             The loss always covers every scored step.
         naive: predictors without a model; one that is no better than these has not learned the task.
-        target_scale, target_offset: with normalised targets (…, K), the size of 1 and the place of 0 in each of the K
-            original units; metrics are those of the original units then. None: targets are in their own unit. The loss
-            is never rescaled.
+        target_scale, target_offset: with normalised targets (…, K), K numbers each, and original = normalised * scale +
+            offset; metrics are in the original units then. None: targets are in their own unit. The loss is never
+            rescaled.
         naive_errors: of a forecast, for each of the K targets the mean absolute error of the naive forecast in the
             training data, in the original unit, by which `mase` divides; None without one.
         quantiles: levels in rising order that a model predicts of each target; () where it predicts one value.
         neighbours: sequences of a split that share steps with one of them, itself included: those of a resample are
             drawn together.
-        warnings: what makes a result on these data worth less than it looks, in words.
+        warnings: sentences on what makes results on these data less trustworthy.
     """
 
     name: str
@@ -266,7 +266,7 @@ class Task(Protocol):
 
     @property
     def measured(self) -> tuple[Measured, ...]:
-        """Answers that it asks for, which decide what other metrics a recipe may name."""
+        """What its models predict (classes, values, …), which decides the metrics that a recipe may name."""
         return (METRICS[self.metrics[0]].of,)
 
     def sizes(self) -> Sizes | None:

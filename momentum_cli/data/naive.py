@@ -1,4 +1,4 @@
-"""Naive predictors, which learn a constant at most: a model shows what it has learned by how much better it is.
+"""Naive predictors, which learn a constant at most; how much better a model is shows what it has learned.
 
 Axes: B batch, T time, O outputs, C classes.
 """
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Constant:
-    """Answers every sequence alike.
+    """Predicts the same for every sequence.
 
     Args:
         name: Such as ``"majority class"``.
-        value: (O,), or (T, O) where each step has its own answer.
-        every: Answer every step, not the last one alone.
+        value: (O,), or (T, O) where each step has its own prediction.
+        every: Predict at every step, not only at the last one.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class InputAgain:
-    """Answers each step with its input: the next one is like this one."""
+    """Predicts the input of each step: the next one is like this one."""
 
     name: str = "last value"
 
@@ -53,7 +53,7 @@ def shares(name: str, classes: Tensor, count: int, *, every: bool = False) -> Co
     """Return the predictor that gives each class the share that it has in training.
 
     Args:
-        name: For people.
+        name: Its name in results.
         classes: int64 classes of the training data, in any shape; negative ones do not count.
         count: C.
         every: As for `Constant`.

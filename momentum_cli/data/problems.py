@@ -1,4 +1,4 @@
-"""The mistakes of a file, and what else is worth knowing of it: each with its rows, not only the first."""
+"""The mistakes of a file and the warnings about it, each with its rows, not only the first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Problem:
         count: Number of rows.
         column: The column, or None.
         sequence: The sequence, if it is only one.
-        warning: It is no mistake: the data are read and trained on as they are.
+        warning: Not a mistake: the data are read and trained on as they are.
     """
 
     code: str
@@ -59,7 +59,7 @@ class Problem:
 class Problems:
     """Mistakes met while a file is read; the same mistake in the same place is one `Problem` with more rows.
 
-    Warnings are among them, and neither make it true nor are refused.
+    Warnings are among them, and neither make it true nor raise an error.
     """
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ _ONE_BLOCK = 16
 
 
 class Run(Protocol):
-    """Computes a scan of float32 or float64; no derivatives. Not while a graph is traced, which gets `traced_scan`."""
+    """Computes a scan of float32 or float64; no derivatives. A graph that is traced gets `traced_scan` instead."""
 
     def __call__(self, decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
         """Return the scan; `backward` in time, where ``v_t = decay_{t+1} v_{t+1} + x_t``, it is the transpose."""

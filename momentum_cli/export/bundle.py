@@ -70,7 +70,7 @@ class Bundle:
         }
 
     def check(self, inputs: Tensor, state: dict[str, Tensor] | None) -> None:
-        """Check what a program is called with, alike in every format: some of them take any state, or none, and crash.
+        """Check the arguments of a call alike in every format: some runtimes take any state, or none, and crash.
 
         Args:
             inputs: Of any batch size and length above 0.
@@ -89,7 +89,11 @@ class Bundle:
         if state is None:
             return
         if sorted(state) != sorted(self.state_names):
-            must = f"have the names {', '.join(self.state_names)}" if self.stateful else "be left out: nothing is kept"
+            must = (
+                f"have the names {', '.join(self.state_names)}"
+                if self.stateful
+                else "be left out: the program has none"
+            )
             raise ValueError(refuse("state", Said(", ".join(state) or "none"), must))
         for entry in self.data["state"]:
             _check_tensor(f"state {entry['name']!r}", state[entry["name"]], entry["shape"], entry["dtype"], len(inputs))

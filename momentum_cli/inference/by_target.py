@@ -19,7 +19,7 @@ class ByTarget:
     """Adds up the errors of each value that a model predicts for a sequence.
 
     Args:
-        dataset: Of values, one answer for a sequence.
+        dataset: Of values, with one prediction for each sequence.
         objective: Of the data set, calibrated as the model is.
     """
 

@@ -1,4 +1,4 @@
-"""A closer look at an evaluation: the worst sequences, and pictures of what the model answered.
+"""The worst sequences of an evaluation, and pictures of predictions.
 
 Axes: B sequences that are looked at, h horizon, K targets, Q quantiles.
 """
@@ -23,7 +23,7 @@ from momentum_cli.training.objective import Objective, Scores
 
 WORST = 6
 """Sequences that are listed and drawn."""
-# Forecasts that follow one another in a picture: as many as give about so many steps, and not more than that.
+# Consecutive forecasts in a picture: as many as give about this many steps, and this many at least.
 _STEPS_IN_A_ROW, _FEWEST_IN_A_ROW = 96, 3
 # Points of a picture of values.
 _MOST_POINTS = 2000
@@ -33,10 +33,10 @@ Call = Callable[[Tensor, Tensor | None], Tensor]
 
 @dataclass(frozen=True)
 class Looked:
-    """What a model is, and what it is looked at on.
+    """A model and the split whose predictions are shown.
 
     Args:
-        call: Inputs and lengths to outputs.
+        call: From inputs and lengths to outputs.
         dataset: With the metrics of the run.
         objective: Of the data set, calibrated as the model is.
         data: The split, with batches on the device of the model.
@@ -57,11 +57,11 @@ class Looked:
 
     @property
     def forecasting(self) -> bool:
-        """Whether the answers are forecasts of a series."""
+        """Whether the predictions are forecasts of a series."""
         return isinstance(self.data, FileSplit) and self.data.horizon > 0
 
     def answers(self, index: Sequence[int]) -> tuple[Tensor, Scores]:
-        """Return the inputs of some sequences, and the answers with their targets."""
+        """Return the inputs of some sequences, and the predictions with their targets."""
         batch = self.data.batch(torch.tensor(index))
         with torch.no_grad():
             outputs = self.call(batch.inputs, batch.lengths)
@@ -87,7 +87,7 @@ def worst_rows(looked: Looked, worst: Sequence[tuple[int, float]]) -> list[dict[
 
 
 def draw(looked: Looked, worst: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Draw into a folder what shows the answers best; nothing of a text.
+    """Draw the pictures that suit the predictions into a folder; none for a text.
 
     Forecasts over the truth (``forecast-SPLIT.png``) and their errors by horizon (``horizon-SPLIT.png``), or values
     over the true ones (``values-SPLIT.png``), and the worst sequences (``worst-SPLIT.png``).
@@ -152,7 +152,7 @@ def forecast_of(looked: Looked, index: Sequence[int], target: int = 0) -> list[F
 
     Args:
         looked: A forecasting model.
-        index: Windows of the split.
+        index: Numbers of windows of the split.
         target: Number of the target.
     """
     data = looked.data
@@ -212,7 +212,7 @@ def _draw_forecasts(looked: Looked, worst: Sequence[dict[str, Any]], path: Path)
 
 
 def _in_a_row(data: FileSplit) -> list[int]:
-    """Return windows at the end of a split whose forecasts follow one another in one series."""
+    """Return windows at the end of a split whose forecasts are consecutive in one series."""
     apart = -(-data.horizon // data.windows.stride)
     wanted = max(_FEWEST_IN_A_ROW, _STEPS_IN_A_ROW // data.horizon)
     found = [len(data) - 1]

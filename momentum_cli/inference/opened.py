@@ -25,7 +25,7 @@ class Subject:
         call: Inputs and lengths to outputs.
         advance: Inputs, and the state of an earlier call or None, to outputs and state; None for an exported program
             that keeps no state.
-        stream: A batch size to a function from inputs to outputs that keeps the state itself, the fastest way for
+        stream: From a batch size to a function from inputs to outputs that keeps the state itself, the fastest way for
             short inputs; None as for ``advance``.
     """
 

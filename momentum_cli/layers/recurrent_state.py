@@ -18,7 +18,7 @@ from momentum_cli.messages import Said, refuse
 
 @dataclass(eq=False, repr=False)
 class RecurrentState:
-    """What a layer returns beside its output when there is more to carry than h, or h and c.
+    """The state that a layer returns when there is more to carry than h, or h and c.
 
     It unpacks as in `torch.nn`, ``output, (h, c) = layer(x)``, and given back whole it continues the sequence exactly.
     Where `torch.nn` has one tensor, as for a GRU, that is ``state.h``: such a state neither unpacks nor has items.

@@ -1,4 +1,4 @@
-"""The state of a layer in TorchScript, which has no classes that unpack as they like.
+"""The state of a layer in TorchScript, where a class cannot define how it unpacks.
 
 Axes: L layers * directions, B batch, H hidden.
 """

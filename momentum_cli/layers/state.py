@@ -19,7 +19,7 @@ from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence.protocol import Recurrence
 
 LayerState = Tensor | State | RecurrentState
-"""What a layer returns and takes: as in `torch.nn`, or an object that carries more; or, to take, a flat tuple."""
+"""A state as a layer returns it: as in `torch.nn`, or an object that carries more. A layer also takes a flat tuple."""
 
 Place = tuple[int, int]
 """Index of a tensor in the state, and an index into its first dimension."""
@@ -81,7 +81,7 @@ class StateLayout(NamedTuple):
 
     @property
     def seen(self) -> int:
-        """How many of the tensors a caller sees: h and c as in `torch.nn`, or all of another recurrence."""
+        """Number of tensors that a caller sees: h and c as in `torch.nn`, or all of another recurrence."""
         names = self.recurrence.state_names
         return 2 if names[:2] == ("h", "c") else len(names)
 

@@ -21,7 +21,7 @@ from momentum_cli.messages import Said, refuse
 
 
 class Streamed(Protocol):
-    """What a stream needs of a `RecurrentLayer`."""
+    """The interface of a `RecurrentLayer` that a stream uses."""
 
     num_layers: int
     batch_first: bool

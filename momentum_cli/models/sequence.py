@@ -29,9 +29,10 @@ class SequenceModel(Model):
         output: ``"last"``: the head reads the output at each sequence's last valid step (for a bidirectional layer
             the final output of each direction). ``"every"``: it reads every step.
         dropout: Probability in [0, 1] of zeroing an input of the head, while training.
-        recompute: In training, steps whose activations are kept at a time, >= 1; the backward pass computes those
-            before anew from the states between, so memory falls to that of so many steps for one more forward pass.
-            None keeps all. Gradients are the same up to the order of sums; dropout draws other masks.
+        recompute: In training, number of steps whose activations are kept at a time, >= 1. The sequence is cut into
+            pieces of so many steps, and the backward pass computes the activations of each again from the state before
+            it: less memory, for one more forward pass. None keeps all. Gradients are the same up to the order of sums;
+            dropout draws other masks.
 
     Raises:
         ValueError: ``output`` is neither, or ``recompute`` is not >= 1; in training, a bidirectional layer with

@@ -113,8 +113,8 @@ _BEYOND_ASCII = re.compile(r"[^\n -~]")
 def escaped(text: str) -> str:
     """Return JSON with ``\\u…`` for what could drive a terminal or has no bytes in UTF-8; the values stay the same.
 
-    Names of files and labels hold such characters: control characters above ASCII, changes of direction, and half
-    characters, which stand for bytes of a path that are not UTF-8.
+    Names of files and labels hold such characters: control characters above ASCII, changes of direction, and lone
+    surrogates, which stand for bytes of a path that are not UTF-8.
     """
     return text if text.isprintable() else _BEYOND_ASCII.sub(_escape, text)
 

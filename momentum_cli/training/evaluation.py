@@ -1,4 +1,4 @@
-"""The loop of an evaluation, of whatever answers: a model in training, an exported program, a naive predictor."""
+"""The loop of an evaluation, for a model in training, an exported program or a naive predictor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Answer = Callable[[Batch, Tensor, Any], tuple[Tensor, Any]]
 """From a batch, its index, and the state after the batch before or None, to outputs and state."""
 Watch = Callable[[int, int, str], None]
-"""Told of sequences done, their number, and the split."""
+"""Called with the number of sequences done, their total, and the split."""
 
 
 def unwatched(done: int, total: int, split: str) -> None:
@@ -74,7 +74,7 @@ def tally(
 
 
 def baselines(dataset: Dataset, data: Sequences, size: int, device: torch.device | str = "cpu") -> list[dict[str, Any]]:
-    """Return what the naive predictors of a data set reach on a split, the best one by its headline metric first.
+    """Return the metrics of the naive predictors of a data set on a split, the best by the headline metric first.
 
     Args:
         dataset: With the metrics of the run.

@@ -25,8 +25,8 @@ class Objective:
         loss: ``"cross_entropy"``, ``"mse"`` or ``"pinball"``.
         output: ``"last"`` or ``"every"``.
         metric_steps: With output ``"every"``, the steps over which accuracy is taken; None for every scored one.
-        target_scale, target_offset: Size of 1 and place of 0 in the original unit of each of K targets, for metrics
-            of values; None for 1 and 0.
+        target_scale, target_offset: Of each of K targets, original = scaled * scale + offset, for metrics of values;
+            None for 1 and 0.
         naive_errors: What the errors of each of K targets are divided by in ``mase``; None where that is not defined.
         quantiles: Q levels in rising order, each in (0, 1), that a model of loss ``"pinball"`` predicts of every
             target; () for other losses.
@@ -241,7 +241,7 @@ class Scores:
         """Errors of the values in their original unit, float64, 0 without a target, in the shape of targets."""
         if self.objective.quantiles:
             return self.predicted - self.wanted
-        # Not from the restored values: a large offset would cost the digits that matter.
+        # Not from the restored values: adding a large offset would round away the digits that matter.
         predicted, wanted = _counted(self.outputs, self.targets)
         error = predicted.double() - wanted.double()
         scale = self.objective.target_scale

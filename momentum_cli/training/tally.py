@@ -1,4 +1,4 @@
-"""An evaluation as it is added up: metrics of a split, and how far they vary with the sequences that are in it.
+"""The sums of an evaluation: metrics of a split, and how far they vary with the sequences that are in it.
 
 Axes: B batch, n sequences, S sums, m judged steps, C classes, R resamples.
 """
@@ -56,7 +56,7 @@ class Tally:
         self._ranked: list[Tensor] = []
 
     def add(self, outputs: Tensor, targets: Tensor, places: Tensor) -> None:
-        """Take a batch.
+        """Add a batch.
 
         Args:
             outputs, targets: As for `Objective.loss_sum`.

@@ -289,7 +289,7 @@ def test_a_training_says_what_its_data_lack(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True, timeout=120)
     warnings = json.loads(done.stdout)["warnings"]
     assert [text.split(":")[0] for text in warnings] == [
-        "1 of 1 sequences of the split validation are in train as well, number for number (the first",
+        "1 of 1 sequences of the split validation are in train too, with the same values (the first",
         "class 'z' has no training sequence",
     ]
     for text in warnings:

@@ -39,7 +39,7 @@ def draw_bench(summary: Mapping[str, Any], points: Points, folder: Path, traces:
     Raises:
         RunError: a picture could not be drawn.
     """
-    for name, figure in figures(summary, points, traces=traces, told=True).items():
+    for name, figure in figures(summary, points, traces=traces, sentences=True).items():
         path = folder / f"{name}.png"
         try:
             with house_style(), replacing(path) as temporary:
@@ -84,9 +84,9 @@ def figures(
     width: float = WIDTH,
     traces: Traces | None = None,
     *,
-    told: bool = False,
+    sentences: bool = False,
 ) -> dict[str, Callable[[], Figure]]:
-    """Return what draws each picture that this benchmark has; `told` adds what it shows in words.
+    """Return what draws each picture that this benchmark has; `sentences` adds what it shows in words.
 
     ``curves`` always; a figure of the paper under its name; ``time_to_target`` with a target; ``profile`` for three or
     more recipes; ``rates`` and ``heat_map`` with a grid of learning rates; ``grid`` with one over options;
@@ -107,7 +107,7 @@ def figures(
         pictures[summary["figure"]] = lambda: draw_figure(summary, points, width)
     pictures["curves"] = lambda: _curves(comparisons, points, scored, width)
     if any(comparison["target"] for comparison in comparisons):
-        pictures["time_to_target"] = lambda: _times(summary, width, told=told)
+        pictures["time_to_target"] = lambda: _times(summary, width, sentences=sentences)
     if traces and has_diagnostics(comparisons, traces):
         pictures["diagnostics"] = lambda: draw_diagnostics(comparisons, traces, width)
     aggregate = summary["aggregate"]

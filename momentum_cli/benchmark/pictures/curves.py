@@ -100,18 +100,18 @@ def _metric_axis(axes: Axes, comparison: Mapping[str, Any]) -> None:
         axes.axhline(target["value"], color=GREY, linestyle=(0, (5, 3)), linewidth=1.2, label=literal(label))
 
 
-def _times(summary: Mapping[str, Any], width: float, *, told: bool) -> Figure:
+def _times(summary: Mapping[str, Any], width: float, *, sentences: bool) -> Figure:
     """Draw one dot per seed, a bar at the median and the speed-up on the right; misses are at the right edge.
 
     Args:
         summary: the content of bench.json.
         width: in inches.
-        told: write what the comparison shows below each panel.
+        sentences: write what the comparison shows below each panel.
     """
     scored = summary["scored"]
     chosen = [comparison for comparison in summary["comparisons"] if comparison["target"]]
     rows = max(len(comparison["cells"]) for comparison in chosen)
-    figure, panels = panels_of(len(chosen), width, 1.3 + 0.42 * rows + (0.75 if told else 0))
+    figure, panels = panels_of(len(chosen), width, 1.3 + 0.42 * rows + (0.75 if sentences else 0))
     for axes, comparison in zip(panels, chosen, strict=True):
         cells = comparison["cells"]
         times = {
@@ -153,7 +153,7 @@ def _times(summary: Mapping[str, Any], width: float, *, told: bool) -> Figure:
         )
         axes.set_title(literal(comparison_title(comparison)))
         axes.grid(axis="y", visible=False)
-        found = conclusion(comparison, summary) if told else None
+        found = conclusion(comparison, summary) if sentences else None
         if found is not None:
             # The width of the panel: about fifteen letters per inch.
             lines = textwrap.fill(literal(found), round(15 * width))

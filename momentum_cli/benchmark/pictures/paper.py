@@ -1,4 +1,4 @@
-"""The figures of the MomentumRNN paper made from our runs, next to what is published.
+"""The figures of the MomentumRNN paper made from our runs, next to the published values.
 
 Figures 2 and 3 are learning curves: training loss, loss and accuracy over epochs. Figure 4 is about time: that of an
 epoch, and the whole time to the accuracy of the LSTM.

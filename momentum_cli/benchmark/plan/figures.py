@@ -1,4 +1,4 @@
-"""The figures of the MomentumRNN paper as benchmarks: what is trained for each, and the numbers that are published."""
+"""The figures of the MomentumRNN paper as benchmarks: recipes, cells and target of each, and the published numbers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Figure:
     """A figure of the paper.
 
     Args:
-        recipes: what it is of.
-        cells: what it compares, the baseline first.
-        target: None: the recipes' own.
+        recipes: names of shipped recipes, a panel or more for each.
+        cells: cells that it compares, the baseline first.
+        target: as for ``--target``; None: the recipes' own.
         sizes: hidden units -> the recipe with the authors' settings for them; for other sizes those of `recipes` hold.
     """
 
@@ -49,8 +49,8 @@ FIGURES: dict[str, Figure] = {
     "figure4": Figure(("pmnist",), _GATED, target="baseline"),
 }
 
-# Of the authors, permuted MNIST, N = 256, on their GPU: until the accuracy that their LSTM has in the end, 92.29 %, and
-# of one epoch. Their SRLSTM is the cell sr-coupled here.
+# Times of the authors, permuted MNIST, N = 256, on their GPU: to the final accuracy of their LSTM, 92.29 %, and of one
+# epoch. Their SRLSTM is the cell sr-coupled here.
 PUBLISHED_MINUTES = {"lstm": 767, "momentum": 551, "adam": 225, "rmsprop": 416, "sr-coupled": 348}
 PUBLISHED_EPOCH_SECONDS = {"lstm": 341, "momentum": 413, "adam": 666, "rmsprop": 659, "sr-coupled": 593}
 PUBLISHED_SIZE, PUBLISHED_TARGET = 256, 0.9229
@@ -60,7 +60,7 @@ def find_figure(paper: str | None, hidden_size: int | None) -> Figure | None:
     """Return the figure of that name, None for a table or without one.
 
     Raises:
-        RecipeError: A number of hidden units is given, and there is no figure that it could be for.
+        RecipeError: A number of hidden units is given without a figure.
     """
     figure = FIGURES.get(paper or "")
     if figure is None and hidden_size is not None:
@@ -71,7 +71,7 @@ def find_figure(paper: str | None, hidden_size: int | None) -> Figure | None:
 
 
 def published_like(recipe: Recipe) -> dict[str, PublishedOptions]:
-    """Return what is published for the task and the hidden units of a recipe, by cell; {} where nothing is."""
+    """Return the published results for the task and the hidden units of a recipe, by cell; {} without any."""
     found: dict[str, PublishedOptions] = {}
     for name in shipped_recipes():
         if name.startswith("paper/"):

@@ -21,7 +21,7 @@ def paper_recipes(table: str, figures: Iterable[str] = ()) -> tuple[str, ...]:
 
     Args:
         table: its name.
-        figures: names that may have been meant as well.
+        figures: names of figures, which the message may suggest too.
 
     Raises:
         RecipeError: There is none; the message lists the tables.

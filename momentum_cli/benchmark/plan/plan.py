@@ -88,13 +88,13 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A recipe and what is compared on it; the first entry's recipe tells what they share.
+    """A recipe and what is compared on it; what the entries share is read from the first entry's recipe.
 
     Args:
         name: of the recipe.
         entries: what is compared.
         goals: seed -> target that the baseline has set, once it is known.
-        published: cell -> what is published for it; None where ours is not compared with a paper.
+        published: cell -> its published results; None where ours are not compared with a paper.
     """
 
     name: str

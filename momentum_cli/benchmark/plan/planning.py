@@ -20,7 +20,7 @@ from momentum_cli.recipe.shipped import find_recipe, shipped_recipes
 
 DEFAULT_RECIPE = "digits-pixels"
 DEFAULT_CELLS = "lstm,momentum,adam"
-# Of the comparison without a recipe, which is the paper's in short.
+# Cells of the comparison without a recipe: those of the paper.
 PAPER_CELLS = "lstm,momentum,adam,rmsprop,sr"
 DEFAULT_SEEDS = "0-2"
 _TAKEN = {
@@ -49,7 +49,7 @@ def make_plan(
     full: bool = False,
     overrides: Sequence[str] = (),
 ) -> Plan:
-    """Resolve what was asked for.
+    """Return the checked plan that these options give.
 
     Args:
         recipes: files or names of shipped recipes; none: digits-pixels.
@@ -73,7 +73,7 @@ def make_plan(
         overrides: ``key.path=value`` for all recipes.
 
     Raises:
-        RecipeError: Something that was asked for does not exist, contradicts itself or is not a valid recipe.
+        RecipeError: An option names what does not exist, contradicts another one, or makes a recipe invalid.
     """
     for text in overrides:
         key = text.partition("=")[0].strip()
@@ -179,7 +179,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def _variants(
     recipes: Sequence[str], cells: Sequence[str], overrides: Sequence[str], *, swept: bool, paper: bool
 ) -> tuple[Variant, ...] | None:
-    """Return the cells; None: those that something is published for, which each recipe knows."""
+    """Return the cells; None: those with published results, which each recipe lists."""
     if cells:
         return parse_cells(cells)
     if paper:
@@ -265,7 +265,7 @@ def _led(entries: Sequence[Entry]) -> tuple[Entry, ...]:
         raise RecipeError(f"target.baseline {target.baseline}: {remedy}")
     if len(arms) != len(entries):
         raise RecipeError(
-            f"--target baseline cannot be combined with --lr-grid and {GRID_FLAG}: {target.baseline} would set several "
+            f"--target baseline cannot be combined with --lr-grid or {GRID_FLAG}: {target.baseline} would set several "
             "targets; give a number with --target"
         )
     return tuple(

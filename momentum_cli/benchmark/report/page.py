@@ -48,9 +48,9 @@ _CAPTIONS = {
     "grid": "Each square one point of the grid, mean and median over seeds; framed where the median run reaches the "
     "target.",
     "diagnostics": "What the optimizers chose, as it was logged: median over seeds and, shaded, the range.",
-    "figure2": "As figure 2 of the paper: median over seeds and, shaded, the range; dotted what is published.",
-    "figure3": "As figure 3 of the paper: median over seeds and, shaded, the range; dotted what is published.",
-    "figure4": "As figure 4 of the paper: medians as bars, one dot per seed; ours above, what is published below.",
+    "figure2": "As figure 2 of the paper: median over seeds; shaded: the range; dotted: published values.",
+    "figure3": "As figure 3 of the paper: median over seeds; shaded: the range; dotted: published values.",
+    "figure4": "As figure 4 of the paper: medians as bars, one dot per seed; ours above, published ones below.",
     "time_to_target": "One mark per seed, a bar at the median.",
     "profile": "Higher is better: the part of the recipes on which a cell is within τ of the best one.",
 }

@@ -26,7 +26,7 @@ def with_goals(plan: Plan, results: Mapping[str, Mapping[str, Any]], folder: Pat
         folder: of the benchmark.
 
     Raises:
-        RunError: A run of a baseline did not get to the end of its budget.
+        RunError: A run of a baseline did not reach the end of its budget.
     """
     changed = [
         comparison
@@ -53,7 +53,7 @@ def _goals(
         if result["stop_reason"] not in _BUDGETS or not known:
             why = result["error"] or f"it has no {target.metric} that is a number"
             raise RunError(
-                f"--target baseline: {run.id} did not get to the end of its budget ({why}), so it sets no target; give "
+                f"--target baseline: {run.id} did not reach the end of its budget ({why}), so it sets no target; give "
                 "a number with --target, or another --baseline"
             )
         found[seed] = best(known)

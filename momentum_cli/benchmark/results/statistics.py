@@ -81,7 +81,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 def pooled(metric: str, values: Sequence[float]) -> float:
     """Return the median; of an even number the one of the middle two that is easier to reach.
 
-    So more than half of the runs that the values are of reach it, and the baseline's median time is finite.
+    So more than half of the runs with these values reach it, and the baseline's median time is finite.
 
     Args:
         metric: its name decides which is easier.

@@ -143,7 +143,7 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
         names = ", ".join(dict.fromkeys(led))
         lines.append(
             f"{names} was trained to the end of its budget before the others, not in turns with them, so a machine "
-            "that got slower in between spoils seconds, though not steps (--full trains all in turns)"
+            "that got slower in between distorts seconds, but not steps (--full trains all in turns)"
         )
     if not summary["full"] and any(comparison["target"] for comparison in summary["comparisons"]):
         lines.append("runs stopped at the target, so the best metric is that at the target (--full trains further)")

@@ -1,4 +1,4 @@
-"""What a comparison shows and does not show, in sentences made from its numbers."""
+"""Conclusions of a comparison, and their limits, in sentences made from its numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from momentum_cli.benchmark.tables.comparison import baseline_of, bound_text, goal_text, times_text
 
 _CLOCKS = {"train_seconds": "training seconds", "steps": "optimizer steps"}
-# What an interval says of a cell, in the order in which it is told.
+# What the interval of a cell shows, in the order of the sentence.
 _FASTER, _SLOWER, _OPEN, _ONLY, _MISSED, _NEITHER = range(6)
 
 
@@ -62,11 +62,11 @@ def _groups(comparison: Mapping[str, Any], base: Mapping[str, Any], *, few: bool
     groups: dict[int, list[Mapping[str, Any]]] = {}
     for cell in comparison["cells"]:
         if cell["label"] != base["label"]:
-            groups.setdefault(_kind(cell, few=few), []).append(cell)
+            groups.setdefault(_finding(cell, few=few), []).append(cell)
     return groups
 
 
-def _kind(cell: Mapping[str, Any], *, few: bool) -> int:
+def _finding(cell: Mapping[str, Any], *, few: bool) -> int:
     value, interval = cell["speed_up"], cell["speed_up_interval"]
     if math.isnan(value):
         return _NEITHER
@@ -77,18 +77,18 @@ def _kind(cell: Mapping[str, Any], *, few: bool) -> int:
     return _FASTER if interval[0] > 1 else _SLOWER
 
 
-def _said(kind: int, cells: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Return what holds for all cells of one kind; `name` is the baseline."""
+def _said(finding: int, cells: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Return the words for all cells with the same finding; `name` is the baseline."""
     be = "is" if len(cells) == 1 else "are"
     labels, numbers = [cell["label"] for cell in cells], [f"{cell['label']} ({_times(cell)})" for cell in cells]
     return {
         _FASTER: f"{_joined(numbers)} {be} faster than {name}",
         _SLOWER: f"{_joined(numbers)} {be} slower than {name}",
-        _OPEN: f"{_joined(numbers)} cannot be told from {name}",
-        _ONLY: f"{_joined(labels)} got there and {name} did not",
-        _MISSED: f"{_joined(labels)} did not get there and {name} did",
-        _NEITHER: f"neither {' nor '.join([name, *labels])} got there",
-    }[kind]
+        _OPEN: f"no clear difference between {name} and {_joined(numbers)}",
+        _ONLY: f"{_joined(labels)} reached the target and {name} did not",
+        _MISSED: f"{_joined(labels)} did not reach the target and {name} did",
+        _NEITHER: f"neither {' nor '.join([name, *labels])} reached the target",
+    }[finding]
 
 
 def _times(cell: Mapping[str, Any]) -> str:
@@ -120,7 +120,7 @@ def _verdict(cell: Mapping[str, Any], baseline: Mapping[str, Any], *, few: bool)
     times = f"{value:.2f} times as fast as {name} to the target"
     interval = cell["speed_up_interval"]
     if interval is None or few:
-        return f"{times}; too few seeds to tell that from luck"
+        return f"{times}; too few seeds to tell that from chance"
     low, high = interval
     bounds = f"95 % interval {bound_text(low)} to {bound_text(high)}"
     if low > 1:

@@ -29,7 +29,7 @@ class Times:
         unit: of `total`.
         baseline: cell that speed-ups are relative to.
         places: cell -> its number among all cells, for its colour.
-        target: that was to be reached, nan where every seed has its own.
+        target: the value to reach, nan where every seed has its own.
     """
 
     epoch: Mapping[str, Sequence[float]]

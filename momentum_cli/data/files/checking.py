@@ -1,7 +1,7 @@
-"""What only all of a file shows: classes without training, copies across splits, constant columns, ranges.
+"""Warnings that take all of a file to find: classes without training, copies across splits, constant columns, ranges.
 
-These are warnings: `data check` and `train` print them, and the training goes on, because its numbers are those of the
-data as they are. A mistake that makes a number wrong is found where the file is read, and refused.
+`data check` and `train` print them, and the training continues, because its numbers are right for the data as they are.
+A mistake that makes a number wrong is found where the file is read, and refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAMED = 20
 
 
 def find_warnings(gathered: Gathered, parts: dict[str, Part], by_time: bool, problems: Problems) -> None:
-    """Find what does not stop a training and makes its result worth less than it looks.
+    """Find what makes the result of a training less trustworthy without stopping it.
 
     Args:
         gathered: All of a file.
@@ -58,7 +58,7 @@ def find_copies(
     rows: np.ndarray | None,
     problems: Problems,
 ) -> None:
-    """Find sequences that are in two splits, number for number: a model may know their answer by heart.
+    """Find sequences that are in two splits with the same values: a model may have memorised their answer.
 
     Args:
         steps: Of all sequences.
@@ -81,9 +81,9 @@ def find_copies(
     for (first, second), pairs in copies.items():
         one, other = name(pairs[0][0]), name(pairs[0][1])
         text = (
-            f"{len(pairs)} of {len(splits[second])} sequences of the split {second} are in {first} as well, number for "
-            f"number (the first: {one!r} in {first} and {other!r} in {second}); a result on them says little: leave "
-            "the copies out, or keep them in one split"
+            f"{len(pairs)} of {len(splits[second])} sequences of the split {second} are in {first} too, with the same "
+            f"values (the first: {one!r} in {first} and {other!r} in {second}); results on them look better than on "
+            "new data: leave the copies out, or keep them in one split"
         )
         places = sorted({place for pair in pairs for place in pair})
         problems.add("identical", text, [] if rows is None else rows[places], sequence=other, warning=True)
@@ -97,14 +97,14 @@ def find_untrained(
     what: str,
     problems: Problems,
 ) -> None:
-    """Find classes that the training data do not have: a model never answers with them.
+    """Find classes that the training data do not have: a model never predicts them.
 
     Args:
         labels: Names of all classes.
         trained: Those of the training data, by number.
         classes: (n,) int64, the class of each sequence, or None.
         rows: (n,) int64, the first row of each, or None.
-        what: Has a class: ``"sequence"`` or ``"recording"``.
+        what: That has a class: ``"sequence"`` or ``"recording"``.
         problems: Receives one warning for each class.
     """
     for code in sorted(set(range(len(labels))) - {int(code) for code in trained}):

@@ -22,9 +22,9 @@ from momentum_cli.data.naive import Constant, of_counts, shares
 if TYPE_CHECKING:
     from torch import Tensor
 
-# A season is as good as its double but for the noise, so the first period this close to the best one is taken.
+# Twice a season forecasts as well but for noise, so the shortest period with an error this close to the least is taken.
 _AS_GOOD = 0.05
-# Training steps in which a season is looked for: the latest ones of each series, this many of all.
+# Number of training steps in which a season is looked for, the latest ones.
 _SEARCHED = 20_000
 
 
@@ -33,9 +33,9 @@ class Repeated:
     """Forecasts the values of the last `period` steps, again and again: of a period of 1 the last value.
 
     Args:
-        name: For people.
+        name: Its name in results.
         period: Steps, from 1 to those of a window.
-        quantiles: How often a value is the answer.
+        quantiles: Each value is repeated for so many quantiles.
     """
 
     name: str
@@ -78,7 +78,7 @@ def of_classes(train: FileSplit, part: Part, classes: int, *, every: bool) -> tu
 
 
 def training_mean(scaling: Scaling, times: int, quantiles: int = 1) -> Constant:
-    """Return the predictor of the mean of each target in training, `times` over, and over for each quantile."""
+    """Return the predictor of the training mean of each target, repeated for `times` steps and for each quantile."""
     import torch
 
     mean = np.asarray((scaling.fill - scaling.offset) / scaling.scale, np.float32)
@@ -104,7 +104,7 @@ def of_forecasts(
         scaling: Of the targets.
         window, horizon: As for `momentum_cli.data.files.Files`.
         season: Steps of the season, or None to look for one: the shortest period, at most a window, whose naive
-            forecast has about the smallest mean absolute error in the latest training steps, if the last value has not.
+            forecast has about the least mean absolute error in the latest training steps, unless the last value has.
         quantiles: As for `Repeated`.
     """
     period = season or _season(targets, _stretches(part, breaks), scaling, window, horizon)

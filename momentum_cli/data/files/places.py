@@ -30,7 +30,7 @@ class Places:
         """Return ``sequence`` and ``step``, and ``time`` where the steps of the sequence are evenly spaced.
 
         Args:
-            step: Of all sequences, counted from 0; ``step`` is the number in its own one.
+            step: Of all sequences, counted from 0; ``step`` is its number within the sequence.
         """
         place = int(np.searchsorted(self.starts, step, side="right")) - 1
         own = step - int(self.starts[place])

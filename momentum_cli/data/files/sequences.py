@@ -73,7 +73,7 @@ class FileSplit(Separate):
         horizon: h; 0 unless forecasting.
         target_scaling: Scaling of values that are read from steps.
         where: Device of batches.
-        places: Names and times of the steps, for people.
+        places: Names and times of the steps, for results.
     """
 
     features: Steps

@@ -182,8 +182,8 @@ def check_corpus(task: SpeechTask, folder: Path, progress: DownloadProgress) -> 
     """Return every mistake of the recordings of a task, and the warnings.
 
     Mistakes are recordings and speakers that are missing, in a wrong place, cut short or of another kind. Warnings are
-    identical recordings in different splits and classes without a training recording. Recordings that are there are
-    looked at although others are missing.
+    identical recordings in different splits and classes without a training recording. Missing recordings do not keep
+    the others from being checked.
     """
     problems = Problems()
     try:

@@ -48,7 +48,7 @@ def read_recording(path: Path, channel: Channel = None) -> tuple[np.ndarray, int
         Samples (n,) float64 in [-1, 1]; the sample rate in Hz; and the fields of a SPHERE header, {} of other files.
 
     Raises:
-        RecordingError: The file is of another kind, cut short, compressed with shorten, or has not the channel.
+        RecordingError: The file is of another kind, cut short, compressed with shorten, or lacks the channel.
     """
     try:
         check_regular(Path(path))

@@ -101,7 +101,7 @@ class FileReader:
             outputs: (K,), or (h K,) for a forecast; with Q quantiles of each value (K Q,) or (h K Q,).
 
         Returns:
-            The same shape in original units, quantiles rising and calibrated; and what there is to say: ``values`` by
+            The same shape in original units, quantiles rising and calibrated; and, for a record: ``values`` by
             name, a list of h values of a forecast, of quantiles the median; and ``quantiles``, the same by level.
         """
         assert self._targets is not None

@@ -21,7 +21,9 @@ def check_picture(path: Path, reader: Reader) -> None:
         RecipeError: The model makes no forecasts, or the file cannot be written, or not in the format of its ending.
     """
     if not isinstance(reader, FileReader) or not reader.forecasts:
-        raise RecipeError("--picture shows forecasts, and this model makes none; momentumrnn eval draws other answers")
+        raise RecipeError(
+            "--picture shows forecasts, and this model makes none; momentumrnn eval draws other predictions"
+        )
     if path.suffix.lower() not in PICTURES:
         raise RecipeError(refuse("--picture", Said(path), f"end in {', '.join(PICTURES)}"))
     check_output_file(path, "--picture")

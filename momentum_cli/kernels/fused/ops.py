@@ -111,7 +111,7 @@ def _numbers(
 ) -> Arguments:
     recurrence, dynamics, _, parts, chunk = plan
     momentum, step_size, beta2, eps = constants
-    threads = torch.get_num_threads()  # no part of the plan: a compiled graph runs on what it finds
+    threads = torch.get_num_threads()  # not in the plan: a compiled graph may run on another machine
     return Arguments(
         ABI, isa, DTYPES[dtype], recurrence, dynamics, threads, parts, chunk, *shape, momentum, step_size, beta2, eps
     )  # fmt: skip
@@ -123,7 +123,7 @@ def _raise(code: int, name: str, shape: tuple[int, ...]) -> None:
         raise RuntimeError(f"{name}: {problem} (T, B, D, H = {shape})")
 
 
-@lru_cache(maxsize=64)  # asking the library at every call would be a tenth of a short one
+@lru_cache(maxsize=64)  # asking the library each time would take a tenth of a short call
 def _prepare(
     shape: tuple[int, ...], plan: tuple[int, ...], dtype: torch.dtype
 ) -> tuple[int, dict[str, tuple[int, ...]]]:

@@ -196,7 +196,7 @@ class _Layer:
         self._arguments.out = output.data_ptr()
 
     def set_steps(self, steps: int) -> None:
-        """Run so many steps in each call."""
+        """Set the number of steps of each call."""
         self._arguments.steps = self.stage.filter.steps = steps
         if self.k is not None:
             self.stage.filter.decay_steps = steps

@@ -133,7 +133,7 @@ def test_a_baseline_that_fails_sets_no_target(tmp_path: Path, monkeypatch: pytes
         raise RunError("loss nan is not finite")
 
     monkeypatch.setattr(Contender, "turn", diverged)
-    with pytest.raises(RunError, match=r"lstm-seed0 did not get to the end of its budget \(diverged: loss nan"):
+    with pytest.raises(RunError, match=r"lstm-seed0 did not reach the end of its budget \(diverged: loss nan"):
         bench([write_recipe(tmp_path)], cells=["lstm,momentum"], seeds="0", target="baseline", out=tmp_path / "out")
 
 

@@ -210,7 +210,7 @@ def test_init_names_what_has_to_be_mended_and_exits_with_3(tmp_path: Path) -> No
     command = ["init", str(tmp_path / "d.csv"), "--out", str(tmp_path / "r.yaml")]
     shown = CliRunner().invoke(app, command)
     assert shown.exit_code == 3
-    assert "to be mended: sequence 'all': the same date twice" in shown.stdout.replace("\n", " ")
+    assert "mistake: sequence 'all': the same date twice" in shown.stdout.replace("\n", " ")
     assert load_recipe(tmp_path / "r.yaml").task.options["order"] == "date"
     told = json.loads(CliRunner().invoke(app, [*command, "--overwrite", "--json"]).stdout)
     assert (told["ok"], told["problems"][0]["rows"]) == (False, [8, 30])
