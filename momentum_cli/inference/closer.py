@@ -6,7 +6,7 @@ Axes: B sequences that are looked at, h horizon, K targets, Q quantiles.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,15 @@ from torch import Tensor
 from momentum_cli.data import Dataset, Naive, Sequences
 from momentum_cli.data.files.sequences import FileSplit
 from momentum_cli.inspection.data import in_units
-from momentum_cli.pictures.forecasts import Forecast, Words, errors_by_step, forecasts, interval_name, values
+from momentum_cli.pictures.forecasts import (
+    Forecast,
+    Words,
+    errors_by_step,
+    forecasts,
+    interval_name,
+    read_forecasts,
+    values,
+)
 from momentum_cli.pictures.samples import samples
 from momentum_cli.training.objective import Objective, Scores
 
@@ -86,7 +94,7 @@ def worst_rows(looked: Looked, worst: Sequence[tuple[int, float]]) -> list[dict[
     return rows
 
 
-def draw(looked: Looked, worst: Sequence[dict[str, Any]], folder: Path) -> None:
+def draw(looked: Looked, worst: Sequence[dict[str, Any]], folder: Path, shown: dict[str, Any] | None = None) -> None:
     """Draw the pictures that suit the predictions into a folder; none for a text.
 
     Forecasts over the truth (``forecast-SPLIT.png``) and their errors by horizon (``horizon-SPLIT.png``), or values
@@ -96,13 +104,14 @@ def draw(looked: Looked, worst: Sequence[dict[str, Any]], folder: Path) -> None:
         looked: The model and the split.
         worst: Of `worst_rows`.
         folder: Which exists.
+        shown: Of `shown_forecasts`.
 
     Raises:
         RunError: Drawing failed.
     """
     split = looked.split
-    if looked.forecasting:
-        _draw_forecasts(looked, worst, folder / f"forecast-{split}.png")
+    if shown is not None:
+        forecasts(*read_forecasts(shown), folder / f"forecast-{split}.png")
         if looked.rows and "steps" in looked.rows[0]:
             name = "" if looked.naive is None else looked.naive.name
             errors_by_step(looked.rows, looked.naive_rows, name, folder / f"horizon-{split}.png")
@@ -200,15 +209,25 @@ def _forecast_title(place: dict[str, Any], error: float, named: bool) -> str:
     return f"{name}from {when}: mae {error:.4g}"
 
 
-def _draw_forecasts(looked: Looked, worst: Sequence[dict[str, Any]], path: Path) -> None:
+def shown_forecasts(looked: Looked, worst: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the forecasts of a picture, JSON-able; None of another model; `read_forecasts` reads them.
+
+    Args:
+        looked: The model and the split.
+        worst: Of `worst_rows`.
+    """
+    if not looked.forecasting:
+        return None
     data = looked.data
     assert isinstance(data, FileSplit)
     names = [row["target"] for row in looked.rows] or ["target"]
-    row = _joined(forecast_of(looked, _in_a_row(data)))
-    apart = forecast_of(looked, [one["number"] for one in worst])
     naive = "" if looked.naive is None else looked.naive.name
     title = f"{names[0]}: the last forecasts of the {looked.split} split, and below them the worst"
-    forecasts(row, apart, Words(names[0], naive, interval_name(looked.objective.quantiles), title), path)
+    return {
+        "row": [asdict(one) for one in _joined(forecast_of(looked, _in_a_row(data)))],
+        "apart": [asdict(one) for one in forecast_of(looked, [one["number"] for one in worst])],
+        "words": asdict(Words(names[0], naive, interval_name(looked.objective.quantiles), title)),
+    }
 
 
 def _in_a_row(data: FileSplit) -> list[int]:

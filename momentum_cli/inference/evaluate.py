@@ -13,7 +13,7 @@ from torch import Tensor
 from momentum_cli.data import Batch, Dataset, Naive, Sequences
 from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.inference.by_target import ByTarget
-from momentum_cli.inference.closer import WORST, Looked, draw, worst_rows
+from momentum_cli.inference.closer import WORST, Looked, draw, shown_forecasts, worst_rows
 from momentum_cli.inference.opened import Subject, open_subject
 from momentum_cli.messages import refuse
 from momentum_cli.pictures.confusion import confusion
@@ -62,7 +62,8 @@ def evaluate(
         - ``confusion``, rows are true classes; None without classes;
         - ``coverage``, of each predicted interval its level, the share of the targets inside and its mean width;
         - ``targets``, errors of each value, and step by step, in the units of the data; None without values;
-        - ``worst``, the sequences with the largest loss; [] for a text.
+        - ``worst``, the sequences with the largest loss; [] for a text;
+        - ``forecasts``, those of the picture; None without.
 
     Raises:
         RecipeError: The split is unknown, or `out` cannot be written to.
@@ -118,6 +119,7 @@ def evaluate(
     if with_values:
         looked = replace(looked, rows=by_target.rows(), naive_rows=_naive_rows(best, dataset, data, size))
     worst = [] if data.carried else worst_rows(looked, found.worst(WORST, dataset.neighbours))
+    forecast = shown_forecasts(looked, worst)
     labels = list(dataset.labels) if dataset.labels else [str(k) for k in range(dataset.output_size)]
     result = {
         "run": str(run),
@@ -134,6 +136,8 @@ def evaluate(
         "coverage": found.coverage(),
         "targets": _beside(looked) if with_values else None,
         "worst": worst,
+        "labels": labels if with_classes else None,
+        "forecasts": forecast,
         "seconds": seconds,
         "samples_per_second": len(data) / seconds,
         "device": str(device),
@@ -148,7 +152,7 @@ def evaluate(
             if with_classes:
                 confusion(matrix.tolist(), labels, folder / f"confusion-{split}.png")
             if worst:
-                draw(looked, worst, folder)
+                draw(looked, worst, folder, forecast)
         except MomentumError as error:
             shown.note(f"a picture is missing: {error}", "warning")
     return result

@@ -68,6 +68,12 @@ def interval_name(levels: Sequence[float]) -> str:
     return f"{100 * (levels[-1] - levels[0]):.4g} % interval" if levels else ""
 
 
+def read_forecasts(plain: Mapping[str, Any]) -> tuple[list[Forecast], list[Forecast], Words]:
+    """Return the arguments of `forecasts` but for the path, from plain mappings with the fields of their classes."""
+    in_a_row, apart = ([Forecast(**one) for one in plain[name]] for name in ("row", "apart"))
+    return in_a_row, apart, Words(**plain["words"])
+
+
 def forecasts(in_a_row: Sequence[Forecast], apart: Sequence[Forecast], words: Words, path: Path) -> None:
     """Draw forecasts over the truth.
 

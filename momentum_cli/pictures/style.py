@@ -7,6 +7,7 @@ The palette is that of Okabe and Ito, which colour-blind readers can distinguish
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # Okabe & Ito, "Color Universal Design" (2008)
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SPLIT_STYLE = {"train": (PALETTE[0], "-", ""), "validation": (PALETTE[1], "-", "o"), "test": (PALETTE[2], "--", "s")}
+_ON_NOTHING = contextvars.ContextVar("on_nothing", default=False)
 GREY, TEXT, GRID = "#666666", "#222222", "#e3e3e3"
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -86,8 +88,21 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
 
 
 def save(figure: Figure, path: Path, file_format: str = "png") -> None:
-    """Write a figure on white, at 150 dots per inch."""
+    """Write a figure on white, at 150 dots per inch; inside `transparent` on nothing."""
+    if _ON_NOTHING.get():
+        figure.savefig(path, format=file_format, transparent=True, bbox_inches="tight", pad_inches=0.05)
+        return
     figure.savefig(path, format=file_format, dpi=150, facecolor="white", bbox_inches="tight", pad_inches=0.15)
+
+
+@contextlib.contextmanager
+def transparent() -> Iterator[None]:
+    """Inside the block figures are written without a background, for a page that has its own."""
+    before = _ON_NOTHING.set(True)
+    try:
+        yield
+    finally:
+        _ON_NOTHING.reset(before)
 
 
 def literal(text: str) -> str:

@@ -7,7 +7,6 @@ legible on a dark page too.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,8 @@ from momentum_cli.benchmark.pictures.panels import (
 )
 from momentum_cli.benchmark.results.statistics import Traces
 from momentum_cli.errors import RunError
-from momentum_cli.pictures.style import GREY, GRID, PALETTE, TEXT, house_style, save
+from momentum_cli.pictures.page import for_page
+from momentum_cli.pictures.style import house_style, save
 from momentum_cli.runs.files import replacing
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def svg_pictures(
                 if axes.get_label() != KEEP_TITLE:
                     axes.set_title("")  # the page has headings
             drawn.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.05)
-        pictures[name] = _for_page(buffer.getvalue(), f"{prefix}-{name}", name.replace("_", " "))
+        pictures[name] = for_page(buffer.getvalue(), f"{prefix}-{name}", name.replace("_", " "))
     return pictures
 
 
@@ -114,23 +114,3 @@ def figures(
     if aggregate is not None and any(cell["score"] is not None for cell in aggregate["cells"]):
         pictures["profile"] = lambda: _profile(aggregate, width)
     return pictures
-
-
-def _for_page(svg: str, prefix: str, title: str) -> str:
-    """Convert a file by matplotlib to an element of a page, with unique ids, a label, and the colours of the page."""
-    svg = svg[svg.index("<svg") :]
-    for element in ("metadata", "style"):  # the style is for a separate file and would affect the whole page
-        svg = re.sub(rf"<{element}\b.*?</{element}>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
-    svg = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{prefix}-\1"', svg)
-    names = {color.lower(): f"--cell-{number}" for number, color in enumerate(PALETTE)}
-    names |= {TEXT: "--text", GRID: "--grid", GREY: "--faint"}
-    for color, name in names.items():
-        svg = re.sub(rf"(?<![\w-]){color}\b", f"var({name}, {color})", svg, flags=re.IGNORECASE)
-    svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
-    # The size comes from the page; the viewBox keeps the shape.
-    opening = svg[: svg.index(">")]
-    view = re.search(r'viewBox="[^"]+"', opening)
-    attributes = f'{view[0] if view else ""} role="img" aria-label="{title}" xmlns="http://www.w3.org/2000/svg"'
-    return f"<svg {attributes}{svg[svg.index('>') :]}"

@@ -6,16 +6,14 @@ Its content security policy forbids both, so a browser would refuse them.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from momentum_cli import __version__
 from momentum_cli.benchmark.pictures.all import svg_pictures
 from momentum_cli.benchmark.pictures.panels import places_of
+from momentum_cli.benchmark.report.document import document, facts_list, table_of, where_and_how
 from momentum_cli.benchmark.report.sources import Source
-from momentum_cli.benchmark.report.style import STYLE
 from momentum_cli.benchmark.results.definitions import DEFINITIONS
 from momentum_cli.benchmark.tables.comparison import (
     Table,
@@ -38,7 +36,6 @@ from momentum_cli.pictures.style import PALETTE
 from momentum_cli.recipe.recipe import to_yaml
 from momentum_cli.wording import NOTHING, count_text, metric_text, seconds_text, time_text
 
-MARK = "<!-- momentumrnn report -->"
 _NARROW_INCHES = 4.7
 _CAPTIONS = {
     "curves": "Median over seeds and, shaded, the range. A run that has stopped is held at its last value.",
@@ -54,7 +51,6 @@ _CAPTIONS = {
     "time_to_target": "One mark per seed, a bar at the median.",
     "profile": "Higher is better: the part of the recipes on which a cell is within τ of the best one.",
 }
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def page(sources: Sequence[Source], warnings: Sequence[str] = ()) -> str:
@@ -73,27 +69,8 @@ def page(sources: Sequence[Source], warnings: Sequence[str] = ()) -> str:
         body += _overview(sources)
     for number, source in enumerate(sources):
         body += _source(source, number, several=len(sources) > 1)
-    body += [_definitions(), f"<footer>Written by momentumrnn {escape(__version__)}.</footer>"]
-    return "\n".join(
-        [
-            "<!doctype html>",
-            MARK,
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<link rel="icon" href="data:,">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{STYLE}</style>",
-            "</head>",
-            "<body>",
-            *body,
-            "</body>",
-            "</html>",
-            "",
-        ]
-    )
+    body += [_definitions()]
+    return document(title, body)
 
 
 def _made(sources: Sequence[Source]) -> str:
@@ -118,10 +95,10 @@ def _source(source: Source, number: int, *, several: bool) -> Iterator[str]:
     pictures = _pictures(source, number)
     tuning = tuning_table(summary)
     if tuning is not None:
-        yield f"<h2>Tuning</h2><p class='sub'>{escape(tuning.title)}</p>{_table(tuning)}"
+        yield f"<h2>Tuning</h2><p class='sub'>{escape(tuning.title)}</p>{table_of(tuning)}"
     total = aggregate_table(summary)
     if total is not None:
-        yield f"<h2>Over {escape(total.title)}</h2>{_table(total, keys=_keys(summary['comparisons'][0]))}"
+        yield f"<h2>Over {escape(total.title)}</h2>{table_of(total, keys=_keys(summary['comparisons'][0]))}"
         yield from pictures.pop("profile", [])
     for comparison in summary["comparisons"]:
         yield f"<h2>{escape(_title(comparison))}</h2>"
@@ -133,20 +110,20 @@ def _source(source: Source, number: int, *, several: bool) -> Iterator[str]:
         rates, chosen = rates_table(comparison), diagnostics_table(comparison)
         theirs, times = paper_table(comparison), times_table(comparison, summary)
         if theirs is not None:
-            yield f"<h3>Ours and published</h3>{_table(theirs, keys=_keys(comparison))}<h3>Ours</h3>"
+            yield f"<h3>Ours and published</h3>{table_of(theirs, keys=_keys(comparison))}<h3>Ours</h3>"
         if times is not None:
-            yield f"<h3>Time to the accuracy of {escape(comparison['baseline'])}</h3>{_table(times)}"
+            yield f"<h3>Time to the accuracy of {escape(comparison['baseline'])}</h3>{table_of(times)}"
         if rates is not None:
-            yield f"<h3>Over learning rates</h3>{_table(rates, keys=_keys(comparison))}"
+            yield f"<h3>Over learning rates</h3>{table_of(rates, keys=_keys(comparison))}"
             yield "<h3>At the best learning rates</h3>"
         grids = list(grid_tables(comparison))
         for grid in grids:
-            yield f"<h3>{escape(grid.title)}</h3>{_table(grid)}"
+            yield f"<h3>{escape(grid.title)}</h3>{table_of(grid)}"
         if grids:
             yield "<h3>At the best points</h3>"
-        yield _table(comparison_table(comparison, summary), keys=_keys(comparison))
+        yield table_of(comparison_table(comparison, summary), keys=_keys(comparison))
         if chosen is not None:
-            yield f"<h3>What optimizers chose</h3>{_table(chosen, keys=_keys(comparison))}"
+            yield f"<h3>What optimizers chose</h3>{table_of(chosen, keys=_keys(comparison))}"
         yield from pictures.pop(comparison["name"], [])
         yield from _details(comparison, summary)
     yield "<h2>Where and how</h2>"
@@ -176,38 +153,6 @@ def _figures(summary: Mapping[str, Any], source: Source, prefix: str, only: str 
         f"<figcaption>{escape(_CAPTIONS[name])}</figcaption></figure>"
         for name in sizes["wide"]
     ]
-
-
-def _table(table: Table, *, keys: Mapping[str, int] | None = None, words: bool = False) -> str:
-    """Return a table that becomes cards on a small screen; `keys` puts the colour of a cell before its name."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
-    rows = []
-    for row in table.rows:
-        texts = []
-        for index, (name, text) in enumerate(zip(table.columns, row, strict=True)):
-            key = ""
-            if index == 0 and keys is not None and text in keys:
-                key = f'<span class="key" style="background:var(--cell-{keys[text]})"></span>'
-            long = ' class="long"' if len(text) > 40 else ""
-            texts.append(f'<td{long} data-label="{escape(name)}"><span>{key}{_two_lines(text)}</span></td>')
-        rows.append(f"<tr>{''.join(texts)}</tr>")
-    style_class = "cards words" if words else "cards"
-    return (
-        f'<div class="scroll"><table class="{style_class}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _two_lines(text: str) -> str:
-    """Return a number with its range below it, which keeps the columns narrow."""
-    head, sign, deviation = text.partition(" ± ")
-    if sign:
-        unit = " %" if deviation.endswith(" %") else ""
-        return f"{escape(head + unit)} <br><small>± {escape(deviation.removesuffix(' %'))}</small>"
-    number, gap, extra = text.partition(" ") if text.endswith((")", "]")) else (text, "", "")
-    if gap and extra[0] in "([":
-        return f"{escape(number)} <br><small>{escape(extra)}</small>"
-    return escape(text)
 
 
 def _title(comparison: Mapping[str, Any]) -> str:
@@ -249,7 +194,7 @@ def _details(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Itera
                 *(*values, f"{run['steps']:,} ({run['stop_reason']})", run["miss"] or remark),
             ]
         )
-    yield f"<details><summary>Every run</summary>{_table(Table('', columns, rows))}</details>"
+    yield f"<details><summary>Every run</summary>{table_of(Table('', columns, rows))}</details>"
     options = [
         [
             *(
@@ -262,7 +207,8 @@ def _details(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Itera
         for cell in comparison["cells"]
     ]
     columns = ["label", "cell", "dynamics", "own options", "backend"]
-    yield f"<details><summary>Options and backends</summary>{_table(Table('', columns, options), words=True)}</details>"
+    table = table_of(Table("", columns, options), words=True)
+    yield f"<details><summary>Options and backends</summary>{table}</details>"
     # Entries at other learning rates differ only in the rate, and there may be hundreds.
     shown = {cell["label"] for cell in comparison["cells"]}
     recipes = "".join(
@@ -300,29 +246,18 @@ def _overview(sources: Sequence[Source]) -> Iterator[str]:
             for cell in other["cells"]
         ]
         yield f"<h2>Side by side: {escape(_title({**comparison, 'name': comparison['task']}))}</h2>"
-        yield _table(Table("", columns, rows))
+        yield table_of(Table("", columns, rows))
 
 
 def _environment(source: Source) -> str:
-    here, where = source.environment, source.machine
-    git = here.get("git") or {}
-    commit = f"{git['commit'][:12]}{' with changes' if git.get('changed') else ''}" if git.get("commit") else NOTHING
-    packages = ", ".join(f"{name} {version}" for name, version in (here.get("packages") or {}).items())
     spent = sum(run["wall_seconds"] for c in source.summary["comparisons"] for run in c["runs"])
-    facts = {
-        "command": shlex.join(["momentumrnn", *here.get("argv", [])[1:]]),
-        "processor": f"{where.get('cpu')}, {where.get('cores')} cores, {where.get('threads')} threads used",
-        "devices": ", ".join(where.get("devices") or []) or "none but the processor",
-        "python": str(here.get("python", NOTHING)),
-        "system": str(here.get("platform", NOTHING)),
-        "packages": packages or NOTHING,
-        "commit": commit,
-        "seeds": ", ".join(map(str, source.summary["seeds"])),
-        "started": str(here.get("started", NOTHING)),
-        "time of all runs": f"{seconds_text(spent)} with evaluations and checkpoints",
-    }
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
-    return f'<dl class="facts">{items}</dl>'
+    return facts_list(
+        where_and_how(source.environment, source.machine)
+        | {
+            "seeds": ", ".join(map(str, source.summary["seeds"])),
+            "time of all runs": f"{seconds_text(spent)} with evaluations and checkpoints",
+        }
+    )
 
 
 def _definitions() -> str:

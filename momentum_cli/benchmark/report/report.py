@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.benchmark.report.page import MARK, page
+from momentum_cli.benchmark.report.document import MARK
+from momentum_cli.benchmark.report.page import page
 from momentum_cli.benchmark.report.sources import differences, read_sources, require_one_machine
+from momentum_cli.benchmark.report.training import finished_folder, is_training, read_training, training_page
 from momentum_cli.errors import RecipeError
 from momentum_cli.runs.files import write_text
 from momentum_cli.runs.output import check_output_file
@@ -16,7 +18,7 @@ __all__ = ["report", "write_report"]
 
 
 def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = False) -> dict[str, Any]:
-    """Write the report of benchmarks and trainings.
+    """Write the report of benchmarks and trainings; a single training has a page of its own kind.
 
     Args:
         paths: their folders.
@@ -32,10 +34,16 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
     """
     if not paths:
         raise RecipeError("name one or more folders of benchmarks or runs")
-    sources = read_sources(paths)
-    if not force:
-        require_one_machine(sources)
-    warnings = [f"Results of different machines: {text}" for text in differences(sources)]
+    warnings: list[str] = []
+    if len(paths) == 1 and is_training(paths[0]):
+        training = read_training(finished_folder(paths[0]))
+        names, content = [str(training.folder)], training_page(training)
+    else:
+        sources = read_sources(paths)
+        if not force:
+            require_one_machine(sources)
+        warnings = [f"Results of different machines: {text}" for text in differences(sources)]
+        names, content = [source.name for source in sources], page(sources, warnings)
     if out is None:
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
         out = (folder if len(paths) == 1 else Path()) / "report.html"
@@ -43,11 +51,11 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
     try:
         if out.exists() and MARK not in out.read_text(encoding="utf-8", errors="replace")[:200]:
             raise RecipeError(f"--out {out} is not a report of momentumrnn and was not changed; name another file")
-        write_text(out, page(sources, warnings))
+        write_text(out, content)
     except OSError as error:
         reason = error.strerror or error
         raise RecipeError(f"--out {out}: cannot be written: {reason}; name a file elsewhere") from error
-    return {"report": str(out), "sources": [source.name for source in sources], "warnings": warnings}
+    return {"report": str(out), "sources": names, "warnings": warnings}
 
 
 def write_report(folder: Path) -> Path:

@@ -118,7 +118,7 @@ def _runs(folders: Sequence[Path]) -> Source:
     traces: dict[str, dict[str, list[tuple[int, float]]]] = {}
     machines: dict[str, dict[str, Any]] = {}
     for folder in folders:
-        result = _result(folder)
+        result = read_result(folder)
         name = folder.name or folder.resolve().name
         if any(name == other["id"] for other in results):
             name = str(folder)
@@ -133,12 +133,17 @@ def _runs(folders: Sequence[Path]) -> Source:
         if trace := read_trace(folder):
             traces[name] = trace
         environment = result.get("environment") or _environment(folder)
-        machines[name] = _machine(environment, result["threads"])
+        machines[name] = machine_of(environment, result["threads"])
     summary = summarise_runs(results, points) | {"machines": machines}
     return Source("runs", summary, points, machines[results[0]["id"]], _environment(folders[0]), traces)
 
 
-def _result(folder: Path) -> dict[str, Any]:
+def read_result(folder: Path) -> dict[str, Any]:
+    """Return the result of a finished training.
+
+    Raises:
+        DataError: It cannot be read, or is no such result.
+    """
     try:
         result = read_numbers(read_text(folder / "result.json"))
     except ValueError as error:
@@ -157,7 +162,8 @@ def _environment(folder: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _machine(environment: Mapping[str, Any], threads: int | None) -> dict[str, Any]:
+def machine_of(environment: Mapping[str, Any], threads: int | None) -> dict[str, Any]:
+    """Return what times depend on."""
     cpu = environment.get("cpu") or {}
     return {
         "cpu": cpu.get("name"),

@@ -51,6 +51,10 @@ dd { margin: 0; }
 .facts { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; font-size: .93rem; }
 .facts dt { margin: 0; color: var(--faint); }
 .facts dd { overflow-wrap: anywhere; }
+table.matrix { width: auto; }
+table.matrix th, table.matrix td { text-align: center; min-width: 2.6rem; }
+table.matrix th[scope="row"] { text-align: right; }
+table.matrix td:first-of-type { font-weight: 400; }
 footer { margin-top: 3rem; color: var(--faint); font-size: .85rem; }
 @media screen and (max-width: 44rem) {
   body { padding: 1rem .9rem 3rem; }
