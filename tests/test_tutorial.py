@@ -49,4 +49,5 @@ def test_every_command_of_the_tutorial_runs_and_gives_what_it_says(
         (day,) = csv.DictReader(file)
     assert (day["time[t+1]"], day["time[t+24]"]) == ("2024-03-01T00:00:00", "2024-03-01T23:00:00")
     assert float(day["load 0.1[t+1]"]) < float(day["load[t+1]"]) < float(day["load 0.9[t+1]"])
+    assert (tmp_path / "forecast" / "report.html").is_file()
     assert (tmp_path / "tomorrow.png").read_bytes().startswith(b"\x89PNG")
