@@ -146,7 +146,7 @@ def _title(target: torch.Tensor, dataset: Dataset) -> str:
         target = target.double() * scaling["scale"][0] + scaling["offset"][0]
     if dataset.loss == "cross_entropy" and target.ndim == 0 and dataset.labels:
         return dataset.labels[int(target)]
-    return f"{float(target):.6g}" if target.numel() == 1 and dataset.loss == "mse" else ""
+    return f"{float(target):.6g}" if target.numel() == 1 and dataset.loss != "cross_entropy" else ""
 
 
 def print_description(result: dict[str, Any]) -> None:
