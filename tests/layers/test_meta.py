@@ -19,7 +19,7 @@ def options(kind: str, dynamics: str) -> dict[str, Any]:
     return {"num_layers": 2, "bidirectional": True, **own}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("kind", "dynamics"), PAIRS)
 def test_a_layer_runs_on_meta_with_the_shapes_and_dtypes_of_the_cpu(
     kind: str, dynamics: str, dtype: torch.dtype
