@@ -1,10 +1,10 @@
-"""A random search for settings that reach an accuracy on permuted MNIST soon: python benchmarks/pmnist_search.py OUT
+"""A random search for settings that reach an accuracy on permuted MNIST fast: python benchmarks/pmnist_search.py OUT
 
 Every trial is a whole training of the recipe pmnist-fast with some of its values drawn anew, in its own run folder
-OUT/trial-N; trial 0 is the recipe as it is. What is compared is the validation accuracy, and the training seconds until
+OUT/trial-N; trial 0 is the recipe as it is. Trials are compared by validation accuracy and by training seconds until
 the recipe's target; the test metrics that a training also writes are not read here. A finished trial is kept and
-one that was stopped continues, so the same command goes on after an interruption, and a larger --trials adds to what is
-there. OUT/search.csv has one row per trial, with its cost.
+a stopped one continues, so the same command resumes the search after an interruption, and a larger --trials adds to it.
+OUT/search.csv has one row per trial, with its cost.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SPACE: dict[str, Callable[[random.Random], Any]] = {
 
 
 def trial(number: int) -> list[str]:
-    """Return the overrides of a trial, the same ones whenever it is asked for; none for the first."""
+    """Return the overrides of a trial, the same ones in every call; none for the first."""
     if number == 0:
         return []
     draws = {name: draw(random.Random(f"{number} {name}")) for name, draw in SPACE.items()}

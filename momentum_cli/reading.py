@@ -35,7 +35,7 @@ def kind_of(path: Path) -> str:
 
 
 def what_is_at(path: Path) -> str | None:
-    """Return `kind_of` a path, or None where nothing is, as at the end of a link to nothing.
+    """Return `kind_of` a path, or None where nothing exists, a link to a missing file included.
 
     Raises:
         DataError: It leads in a circle of links, or cannot be looked at.

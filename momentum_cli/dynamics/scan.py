@@ -25,7 +25,7 @@ class Run(Protocol):
 
 
 def autocast_type(device: torch.device) -> str:
-    """Return the type of device whose autocast holds: there is none on ``meta``, which here stands for a CPU."""
+    """Return the type of device whose autocast applies; ``meta`` has none and counts as a CPU."""
     return "cpu" if device.type == "meta" else device.type
 
 

@@ -137,7 +137,7 @@ def export(
 
 
 def _quantized(path: Path, bundle: Bundle, model: Model, dataset: Any) -> tuple[Program, Parity]:
-    """Round the weights of an ONNX file to int8, and write into its description how far that takes it."""
+    """Round the weights of an ONNX file to int8, and write the difference that this makes into its description."""
     from momentum_cli.export.onnx.quantize import quantize
 
     proto = quantize(path)

@@ -20,7 +20,7 @@ from momentum_cli.models.model import Model
 TOLERANCE = 1e-4
 """Largest allowed difference from float64, relative to max(1, the largest output of the case)."""
 INT8_TOLERANCE = 0.25
-"""The same for int8 weights. Rounding gives some percent; a file beyond this is broken, or useless."""
+"""The same for int8 weights. Rounding makes a difference of some percent; a file beyond this is broken, or useless."""
 SLACK = 8.0
 """A difference of up to this many times that of the layer's own float32 is allowed too: Adam and RMSProp divide by a
 root that may be as small as sqrt(eps), and then float32 itself is far from float64."""

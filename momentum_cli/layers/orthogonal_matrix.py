@@ -115,7 +115,7 @@ class Orthogonal(nn.Module):
             dtype: Of the result; None for that of the parameters.
         """
         dtype = dtype or self.skew.dtype
-        # Without values to compare it computes the exponential at every call.
+        # Without values to compare, every call computes the exponential.
         if not self._has_values() or (torch.is_grad_enabled() and self.skew.requires_grad):
             return self._compute().to(dtype)
         # Compared by value: a version number would miss writes through `.data`.
@@ -152,7 +152,7 @@ class Orthogonal(nn.Module):
         self.skew.zero_()
 
     def _has_values(self) -> bool:
-        """Return False for the graph that is traced and on the device ``meta``."""
+        """Return False while a graph is traced and on the device ``meta``."""
         return not torch.compiler.is_compiling() and not self.skew.is_meta
 
     def _compute(self) -> Tensor:

@@ -89,7 +89,7 @@ class LayerParameters(nn.Module):
         return [self.tensor(name) for name in self._flat_weights_names]
 
     def flatten_parameters(self) -> None:
-        """Do nothing: a call brings the parameters into the order that its backend needs. For code that calls it."""
+        """Do nothing, for code written for `torch.nn`: each call packs the parameters as its backend needs them."""
 
     def _directions(self) -> list[tuple[str, int]]:
         """Suffix of the parameter names and input size of every layer and direction, in the order of the state."""

@@ -18,7 +18,7 @@ class QuantizationConfig:
     """
 
     def __get__(self, layer: Any, owner: type | None = None) -> None:
-        raise AttributeError("qconfig")  # torch takes a value that is there for one that somebody has set
+        raise AttributeError("qconfig")  # torch would take any value for a configuration that was set
 
     def __set__(self, layer: Any, value: object) -> None:
         name = type(layer).__name__
@@ -27,4 +27,4 @@ class QuantizationConfig:
         warnings.warn(f"momentum_cli.{name} stays in float32; {_ELSEWHERE}", UserWarning, stacklevel=2)
 
     def __delete__(self, layer: Any) -> None:
-        """Do nothing: torch removes its mark after the work."""
+        """Do nothing: torch removes the attribute when it is done."""

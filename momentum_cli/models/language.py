@@ -210,7 +210,7 @@ class LanguageModel(Model):
 def _plain_precision(like: Tensor) -> torch.autocast:
     """Suspend mixed precision: torch collects the log-probabilities of clusters in the type of what it reads.
 
-    Whether they have that type depends on the device, and where they have not, it fails.
+    On some devices they have another type, and then it fails.
     """
     return torch.autocast(like.device.type, enabled=False)
 

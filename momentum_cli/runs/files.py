@@ -81,8 +81,8 @@ def write_json(path: Path, content: Any) -> None:
 def csv_cell(value: Any) -> Any:
     """Return a value for a cell of a CSV file: text that a spreadsheet would compute has an apostrophe in front.
 
-    Names of classes, columns and files are a stranger's, and ``=HYPERLINK(…)`` or ``@SUM(…)`` runs where the file is
-    opened. Numbers stay as they are.
+    Names of classes, columns and files may be anyone's, and a spreadsheet runs ``=HYPERLINK(…)`` or ``@SUM(…)`` when it
+    opens the file. Numbers stay as they are.
     """
     if not isinstance(value, str) or value[:1] not in ("=", "+", "-", "@", "\t", "\r"):
         return value

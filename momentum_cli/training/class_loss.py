@@ -1,4 +1,4 @@
-"""The loss of a training on classes: class weights and label smoothing. Evaluations take neither into account.
+"""The loss of a training on classes: class weights and label smoothing. Evaluations use neither.
 
 Axes: B batch, T time, C classes.
 """
@@ -57,7 +57,7 @@ def training_loss(
     """Return the sum of the loss that a recipe trains with: that of the data set unless it weighs or smooths classes.
 
     Raises:
-        DataError: A class that has a weight is not in the data.
+        DataError: The data have no class of a name that is given a weight.
     """
     if options.class_weights is None and options.label_smoothing == 0:
         return objective.loss_sum
@@ -87,7 +87,7 @@ def class_weights(given: str | dict[str, float], counts: Tensor, labels: tuple[s
         labels: Names of the classes; None: their numbers.
 
     Raises:
-        DataError: There is no class of a name.
+        DataError: A label is not the name of a class.
     """
     names = [str(number) for number in range(len(counts))] if labels is None else list(labels)
     if isinstance(given, str):

@@ -18,7 +18,7 @@ from momentum_cli.benchmark.plan.variants import Variant
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.recipe.sections import PublishedOptions, TargetOptions
 
-# Below this many seeds a difference may be luck, and the table says so.
+# Below this many seeds a difference may be chance, and the table says so.
 FEWEST_SEEDS = 3
 
 

@@ -1,7 +1,7 @@
-"""The first lines of a child process: it ends with its parent from the moment on when it begins.
+"""The first lines of a child process, which make it end with its parent before it does anything else.
 
-This module imports nothing that takes time. A child imports torch for a second or more, and one whose parent was killed
-meanwhile would go on with a work that nobody waits for.
+This module imports nothing that takes time: importing torch takes a second or more, and a child whose parent was killed
+meanwhile would keep working for nobody.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ def _memory(group: Sequence[RunSpec], setting: Setting) -> dict[str, int | None]
         values = measure_memory(missing, setting.data_dir, setting.accelerator)
         for run, value in zip(missing, values, strict=True):
             known[keys[run.id]] = value
-            # At once: a benchmark that is stopped here does not measure it again.
+            # At once, so that a benchmark that is stopped here does not measure it again.
             write_json(path, known)
     return {run.id: known[keys[run.id]] for run in group}
 

@@ -118,7 +118,7 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
     count = len(summary["seeds"])
     if summary["anecdotal"]:
         lines.append(
-            f"anecdotal: {count} seed{'s' if count > 1 else ''} cannot tell a difference from luck; use 3 or more"
+            f"anecdotal: {count} seed{'s' if count > 1 else ''} cannot tell a difference from chance; use 3 or more"
         )
     if earlier := summary.get("earlier_machines"):
         lines.append(

@@ -32,7 +32,7 @@ def conclusion(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str
     found = "; ".join(_said(kind, groups[kind], name) for kind in sorted(groups))
     count = len(summary["seeds"])
     seeds = f"{count} seed{'' if count == 1 else 's'}"
-    doubt = f"; {seeds} cannot tell a difference from luck" if summary["anecdotal"] else ""
+    doubt = f"; {seeds} cannot tell a difference from chance" if summary["anecdotal"] else ""
     goal = f"{comparison['split']} {goal_text(comparison['target'])}"
     clock, held = _CLOCKS[summary["scored"]], _held(comparison)
     return f"In {clock} to {goal}, median of {seeds}: {found}{doubt}; this holds for {held}, and not beyond."

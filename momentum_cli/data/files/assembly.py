@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from momentum_cli.data.problems import Problems
 
 
-# Facts of one file that are not those of the next: numbers of characters and of words.
+# Keys of the preprocessing that differ from file to file: numbers of characters and of words.
 _WORDS = ("characters", "categories")
 
 

@@ -33,7 +33,7 @@ def _of_year(moments: np.ndarray) -> np.ndarray:
 
 
 CALENDAR: dict[str, Callable[[np.ndarray], np.ndarray]] = {"hour": _of_day, "weekday": _of_week, "month": _of_year}
-"""Shares in [0, 1) of the day, of the week from Monday, and of the year that have passed, of times in microseconds."""
+"""For times in microseconds the share in [0, 1) that has passed of the day, of the week from Monday, of the year."""
 
 
 def calendar_names(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def calendar_features(order: np.ndarray, wanted: Sequence[str], zone: str | None
     Args:
         order: (t,) datetime64 in UTC, or as the file writes clock times without a zone.
         wanted: n keys of `CALENDAR`.
-        zone: Whose clock is meant; None: times are taken as they are.
+        zone: Time zone of the clock that is meant; None: times are taken as they are.
 
     Raises:
         DataError: The order of the steps is not one of dates and times.

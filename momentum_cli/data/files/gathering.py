@@ -227,14 +227,14 @@ class Gatherer:
         self._taken += len(piece.features)
 
     def _even(self, piece: Piece) -> Piece:
-        """Return a piece at even times, if they are asked for."""
+        """Return a piece with even steps, if the task has ``resample``."""
         if self.schema.resample is None or not len(piece.features):
             return piece
         self._refuse_parts("task.resample", self.schema.resample)
         return resampled(piece, self.schema.resample, self._words)
 
     def _refuse_parts(self, option: str, value: Any) -> None:
-        """Refuse what needs whole sequences where they come in parts."""
+        """Refuse an option that needs whole sequences where they come in parts."""
         if not self.whole:
             must = "be left out with a file too large for memory"
             raise DataError(refuse(option, value, must, "do it in the file itself"))

@@ -15,7 +15,7 @@ from momentum_cli.errors import DataError
 from momentum_cli.messages import Said, refuse
 
 _UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9, "w": 7 * 86_400 * 10**9}
-# Empty intervals of a sequence that are made into steps; more are a slip in the times, or in the interval.
+# Most steps without a value in a sequence; more come from a mistake in the times, or in the interval.
 _MOST = 10_000_000
 
 
@@ -44,8 +44,8 @@ def resampled(piece: Piece, every: str | float, words: Sequence[int]) -> Piece:
 
     Intervals begin at whole multiples of their length, counted from 1970-01-01T00:00 (of weeks from the Monday before)
     or from 0, and a step has the time at which its interval begins. A feature, or a value to predict, is the mean of
-    those that are not missing; of a class and of a categorical feature the last one is taken. An interval without any
-    value is a missing value.
+    the values that are not missing; of a class and of a categorical feature it is the last one. An interval without
+    values has a missing value.
 
     Args:
         piece: A whole sequence in the order of its times.
@@ -104,7 +104,7 @@ def _means(values: np.ndarray, at: np.ndarray, count: int) -> np.ndarray:
         known = ~np.isnan(values[:, column])
         own, places = values[known, column], at[known]
         number = np.bincount(places, minlength=count)
-        # Around the first value: a mean of numbers of 1.6e9 keeps its digits.
+        # Relative to the first value, so that a mean of numbers near 1.6e9 keeps its digits.
         offset = own[0] if len(own) else 0.0
         total = np.bincount(places, own - offset, minlength=count)
         np.divide(total, number, out=found[:, column], where=number > 0)

@@ -96,7 +96,7 @@ class Schema:
 
     @property
     def is_series(self) -> bool:
-        """True when windows are taken from sequences: what is one by its rows may be as long as it likes."""
+        """True when windows are taken from sequences, which may then have any length."""
         return self.kind == "forecasting" or self.windowed
 
     def feature_names(self, present: Sequence[str], path: str, added: Sequence[str] = ()) -> tuple[str, ...]:

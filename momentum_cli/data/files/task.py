@@ -199,7 +199,7 @@ class Files(Task):
             remedy = "windows alone are split by time; give task.window"
             raise ValueError(refuse("split", self.split, f"be 'fraction' with kind {self.kind}", remedy))
         if self.normalise == "sequence" and (forecasting or self._by_time):
-            # The mean of a whole series tells of what is to be predicted.
+            # The mean of a whole series gives away values that are to be predicted.
             must = "be 'standard', 'range' or 'none' with series that are split by time, and with forecasts"
             raise ValueError(refuse("normalise", self.normalise, must))
         if self.split is not None and self.split_column is not None:

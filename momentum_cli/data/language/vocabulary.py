@@ -74,8 +74,8 @@ class Vocabulary:
             return cls("byte")
         counts = Counter(_words(train.decode())) if level == "word" else Counter(train.decode())
         if level == "word" or min_count > 1 or max_size is not None:
-            # It stands for everything that is left out, and is often the most frequent token of all; the clusters of
-            # an adaptive softmax need the order of frequencies.
+            # It stands for all tokens that are left out and is often the most frequent one; the clusters of an adaptive
+            # softmax need the order of frequencies.
             unknown = counts.pop(UNKNOWN, 0)
             ranked = counts.most_common()
             kept = {token: count for token, count in ranked if count >= min_count}

@@ -207,7 +207,7 @@ def _digest(path: Path) -> str:
 
 
 def _fingerprint(folder: Path, recordings: Sequence[Recording], features: Features) -> str:
-    # By content: folders that change places keep sizes and times.
+    # By content: a folder that takes the place of another may have the same sizes and times.
     stamps = [(recording.name, _content(recording.path)) for recording in recordings]
     content = json.dumps([VERSION, str(folder.resolve()), stamps, features.dump()], sort_keys=True)
     return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:32]

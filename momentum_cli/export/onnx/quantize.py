@@ -1,4 +1,4 @@
-"""int8 weights for an ONNX file: dynamic quantization by ONNX Runtime, which rounds activations as they come."""
+"""int8 weights for an ONNX file: dynamic quantization by ONNX Runtime, which rounds activations while it runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from momentum_cli.errors import RecipeError
 
-# What the quantizer leaves in float32, because ONNX Runtime has no int8 kernel of it.
+# Operators that the quantizer leaves in float32, because ONNX Runtime has no int8 kernel for them.
 _WITHOUT_INT8 = ("LSTM", "GRU", "RNN")
 
 
@@ -36,7 +36,7 @@ def quantize(path: Path) -> Any:
         raise RecipeError(missing("onnxruntime")) from error
     rounded = path.with_name(f"{path.stem}-int8{path.suffix}")
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it advises a step before, which would fold what depends on free sizes
+    logging.disable(logging.WARNING)  # it advises to preprocess the file, which would fold what depends on free sizes
     try:
         # The weights of a Scan are in the graph around its body.
         quantize_dynamic(path, rounded, weight_type=QuantType.QInt8, extra_options={"EnableSubgraph": True})
