@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from momentum_cli.errors import RecipeError
+from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.reading import what_is_at
 
 
@@ -17,10 +17,13 @@ def check_output_file(path: Path, option: str = "--out") -> None:
         option: The option that gave the path, for the message.
 
     Raises:
-        RecipeError: It is a folder, or its folder is missing or cannot be written to.
-        DataError: It leads in a circle of links.
+        RecipeError: It is a folder, a device, a pipe, a socket or a circle of links, or its folder is missing or cannot
+            be written to.
     """
-    kind = what_is_at(path)
+    try:
+        kind = what_is_at(path)
+    except DataError as error:
+        raise RecipeError(f"{option} {error}; name another file") from error
     if kind == "a folder":
         raise RecipeError(f"{option} {path} is a folder; name a file")
     if kind not in (None, "a regular file"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +246,32 @@ def test_examples_stream_one_step_at_a_time(checkpoint: Path, format: str, tmp_p
     else:
         program: Any = open_program(out)
         torch.testing.assert_close(example["stream"](program.module, x, 1), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "kind",
+    ["/dev/full", "/dev/null", "/dev/zero", "/dev/stdout", "pipe", "socket", "folder", "circle", "/proc/version"],
+)
+def test_an_output_that_is_no_regular_file_is_refused_before_any_work(kind: str, format: str, tmp_path: Path) -> None:
+    """Opening a pipe would wait forever, and /dev/full or /dev/zero has no end to read."""
+    path = tmp_path / "out"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(os.path.relpath(path))
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "circle":
+        path.symlink_to(path.name)
+    elif not Path(kind).exists():
+        pytest.skip(f"no {kind} here")
+    for given in [path] if kind in ("pipe", "socket", "folder", "circle") else [Path(kind), path]:
+        if given is path and not path.is_symlink() and not path.exists():
+            path.symlink_to(kind)
+        before = os.lstat(given)
+        with pytest.raises(RecipeError, match="--out") as raised:
+            export(tmp_path / "no-run", out=given, format=format)
+        assert raised.value.exit_code == 2
+        assert os.lstat(given)[:4] == before[:4]
