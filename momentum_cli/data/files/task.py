@@ -394,6 +394,6 @@ class Files(Task):
             classes = gathered.targets if self.kind == "classification" else None
             remedy = "windows of one series are split with task.split=time"
             if self.window is None:
-                remedy = "name the column of several sequences in task.sequence; task.window cuts long ones"
+                remedy = "rows that are steps need task.sequence, and task.window cuts long sequences"
             chosen = by_fraction(len(gathered), classes, share, self.test_fraction, self.split_seed, remedy)
         return {split: Part.whole(index, gathered.starts, gathered.lengths) for split, index in chosen.items()}

@@ -84,7 +84,7 @@ def test_an_interval_is_the_mean_of_its_steps_and_the_last_word(every: str | int
         for column in range(2):
             known = [x for x in values[here, column].tolist() if not math.isnan(x)]
             expected = math.fsum(x - 1.6e9 for x in known) / len(known) if known else math.nan
-            np.testing.assert_allclose(found.features[number, column] - 1.6e9, expected, atol=1e-6)
+            np.testing.assert_allclose(found.features[number, column] - 1.6e9, expected, rtol=0, atol=1.3e-7)
         if len(here):
             assert (found.features[number, 2], found.target[number]) == (words[here[-1]], labels[here[-1]])
         else:

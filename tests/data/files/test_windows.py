@@ -105,7 +105,7 @@ def test_one_series_without_windows_is_told_what_helps(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="changes within the sequence"):
         task.load()
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 10, 1)), y=np.arange(2))
-    with pytest.raises(DataError, match="must be 3 or more, one for each split, got 2; name the column of several"):
+    with pytest.raises(DataError, match="must be 3 or more, one for each split, got 2; rows that are steps need"):
         Files(path=str(tmp_path / "a.npz"), kind="classification", target="y").load()
 
 
