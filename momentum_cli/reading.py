@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from momentum_cli.errors import DataError, system_error
 from momentum_cli.messages import Said, refuse
@@ -69,6 +71,18 @@ def check_data(path: Path) -> Path:
     if (kind := kind_of(path)) not in ("a regular file", "a folder"):
         raise DataError(refuse(str(path), Said(kind), "be a regular file or a folder"))
     return path
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text that somebody else may have written.
+
+    Raises:
+        ValueError: It is not JSON, or nested so deeply that Python cannot read it.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def read_bytes(path: Path, limit: int | None = None) -> bytes:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from momentum_cli.errors import DataError
 from momentum_cli.messages import Said, refuse
+from momentum_cli.reading import parse_json
 
 FORMAT = "momentumrnn model"
 FORMAT_VERSION = 1
@@ -131,7 +132,7 @@ def decode_bundle(text: str | bytes | None, path: Path, export_format: str) -> B
     if text is None:
         raise DataError(f"{path} is a {export_format} file, but momentumrnn export did not write it")
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except ValueError as error:
         raise DataError(f"{path} is damaged: its description is not JSON ({error}); export it again") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:

@@ -7,7 +7,6 @@ archive first and refuses one that holds anything but what our own files are mad
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import tempfile
 import zipfile
@@ -23,6 +22,7 @@ from momentum_cli.export.bundle import KEY, Bundle, decode_bundle
 from momentum_cli.export.forms import form_of
 from momentum_cli.export.vetting import Unlisted, vet_members, vet_program
 from momentum_cli.models.model import Model
+from momentum_cli.reading import parse_json
 
 SUFFIX = ".pt2"
 EXTRA = f"{KEY}.json"
@@ -150,7 +150,7 @@ def _vet(content: bytes, path: Path) -> None:
             for member in archive.namelist():
                 name = member.split("/", 1)[-1]
                 if name.endswith("_config.json"):
-                    entries = json.loads(archive.read(member))["config"].items()
+                    entries = parse_json(archive.read(member))["config"].items()
                     pickled = [key for key, entry in entries if entry["use_pickle"] is not False]
                     if pickled:
                         raise Unlisted(f"the pickled object {pickled[0]!r}")

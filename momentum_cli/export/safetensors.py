@@ -24,6 +24,7 @@ from momentum_cli.export.forms import form_of, rebuild
 from momentum_cli.export.weights import plain_weights, suffixes
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.models.model import Model
+from momentum_cli.reading import parse_json
 from momentum_cli.runs.checkpoint import checksum
 
 SUFFIX = ".safetensors"
@@ -117,7 +118,7 @@ def describes_itself_as(path: Path) -> Any:
     """Return the format that the description in a safetensors file names, or None."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})[KEY])["format"]
+            return parse_json((file.metadata() or {})[KEY])["format"]
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -6,12 +6,13 @@ code. So a file is opened only if every part of it is on a list; anything else i
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+
+from momentum_cli.reading import parse_json
 
 
 def _words(text: str) -> frozenset[str]:
@@ -99,7 +100,7 @@ def vet_program(text: bytes) -> None:
         Unlisted: It has an operator, input, guard or text that does not occur in our own programs.
         ValueError: It is not JSON, or not a program.
     """
-    program = json.loads(text)
+    program = parse_json(text)
     try:
         _only("part", program, _PROGRAM)
         for guard in program.get("guards_code") or ():
@@ -114,7 +115,7 @@ def vet_program(text: bytes) -> None:
             _match("module", entry["fqn"], re.compile(r"[\w.]*"))
             for key in ("in_spec", "out_spec"):
                 if entry["signature"] is not None:
-                    _vet_tree(json.loads(entry["signature"][key])[1])
+                    _vet_tree(parse_json(entry["signature"][key])[1])
         signature = module["signature"]
         for spec in signature["input_specs"]:
             _only("sort of input", spec, {"parameter", "buffer", "user_input"})
@@ -168,7 +169,7 @@ def _vet_tree(tree: Any) -> None:
     if tree["type"] not in _TREES:
         raise Unlisted(f"a container {str(tree['type'])[:80]!r}")
     if tree["context"] is not None:
-        for name in json.loads(tree["context"]) or ():
+        for name in parse_json(tree["context"]) or ():
             _match("name", name, _NAME)
     for child in tree["children_spec"]:
         _vet_tree(child)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from momentum_cli.errors import DataError, RecipeError, system_error
 from momentum_cli.messages import refuse
-from momentum_cli.reading import check_regular
+from momentum_cli.reading import check_regular, parse_json
 from momentum_cli.runs.files import replacing
 
 FORMAT = "momentumrnn checkpoint"
@@ -90,7 +90,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "give a *.safetensors file that momentumrnn wrote"
         ) from error
     try:
-        data = json.loads(header[_HEADER])
+        data = parse_json(header[_HEADER])
     except (KeyError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is a safetensors file, but not a checkpoint of momentumrnn") from error
     if data.get("format") != FORMAT:

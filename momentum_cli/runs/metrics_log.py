@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, Literal, Self
 
 from momentum_cli.errors import DataError, RunError, system_error
 from momentum_cli.progress import Evaluation, StepInfo
-from momentum_cli.reading import read_bytes
+from momentum_cli.reading import parse_json, read_bytes
 from momentum_cli.runs.files import json_text, write_text
 
 LEADING = ("kind", "step", "epoch", "samples", "split", "loss")
@@ -237,23 +236,23 @@ def _read_jsonl(path: Path) -> list[Row]:
     rows = []
     for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             rows.append({name: value if name in WORDS else _number(name, value) for name, value in row.items()})
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, OverflowError, TypeError, AttributeError) as error:
             raise DataError(f"{path}, line {number} is damaged ({error}); delete that line") from error
     return rows
 
 
 def _read_csv(path: Path) -> list[Row]:
     lines = b"\n".join(_whole_lines(path)).decode("utf-8", "replace")
-    rows = []
-    for number, row in enumerate(csv.DictReader(io.StringIO(lines)), start=2):
-        try:
+    rows: list[Row] = []
+    try:
+        for row in csv.DictReader(io.StringIO(lines, newline="")):
             rows.append(
                 {name: value if name in WORDS else _number(name, value) for name, value in row.items() if value}
             )
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{path}, line {number} is damaged ({error}); delete that line") from error
+    except (ValueError, OverflowError, TypeError, csv.Error) as error:
+        raise DataError(f"{path}, line {len(rows) + 2} is damaged ({error}); delete that line") from error
     return rows
 
 

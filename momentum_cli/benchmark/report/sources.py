@@ -22,7 +22,7 @@ from momentum_cli.benchmark.results.statistics import Point, Traces
 from momentum_cli.benchmark.results.summary import summarise_runs
 from momentum_cli.benchmark.running.folder import BENCH
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.reading import read_text
+from momentum_cli.reading import parse_json, read_text
 from momentum_cli.runs.metrics_log import read_metrics
 
 # Times depend on these; sources that differ in one of them are put into one report only with --force.
@@ -156,7 +156,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def _environment(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_text(folder / "environment.json"))
+        content = parse_json(read_text(folder / "environment.json"))
     except (DataError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from momentum_cli.benchmark.results.statistics import Point, Traces
 from momentum_cli.benchmark.results.summary import FORMAT, FORMAT_VERSION
 from momentum_cli.benchmark.running.folder import BENCH, RUNS
 from momentum_cli.errors import DataError, system_error
-from momentum_cli.reading import check_regular, read_text
+from momentum_cli.reading import check_regular, parse_json, read_text
 from momentum_cli.runs.files import csv_cell, write_json, write_text
 from momentum_cli.runs.metrics_log import diagnostic_names, read_metrics
 
@@ -184,7 +183,7 @@ def read_numbers(text: str) -> Any:
     Raises:
         ValueError: It is not JSON.
     """
-    return _numbers(json.loads(text))
+    return _numbers(parse_json(text))
 
 
 def _numbers(value: Any) -> Any:

@@ -20,7 +20,7 @@ from momentum_cli.benchmark.plan.plan import Plan, RunSpec
 from momentum_cli.benchmark.running.outcome import RESULT
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.machine import environment
-from momentum_cli.reading import read_text
+from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.files import write_json
 from momentum_cli.runs.lock import locked
@@ -138,7 +138,7 @@ def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, A
             )
         if (home / RESULT).is_file():
             try:
-                results[run.id] = json.loads(read_text(home / RESULT))
+                results[run.id] = parse_json(read_text(home / RESULT))
             except ValueError as error:
                 raise DataError(f"{home / RESULT} is damaged ({error}); delete it to repeat that run") from error
     return results
@@ -185,7 +185,7 @@ def _read_plan(folder: Path) -> dict[str, Any] | None:
     if not (folder / PLAN).exists():
         return None
     try:
-        plan = json.loads(read_text(folder / PLAN))
+        plan = parse_json(read_text(folder / PLAN))
     except ValueError as error:
         raise RecipeError(f"{folder / PLAN} is damaged ({error}); name another --out") from error
     return plan if isinstance(plan, dict) and plan.get("format") == _FORMAT else None

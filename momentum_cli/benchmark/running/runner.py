@@ -6,7 +6,6 @@ alike. The order is rotated by one in each round, so that no cell always follows
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ from momentum_cli.benchmark.running.workers import measure_memory, work_in_proce
 from momentum_cli.data import Dataset
 from momentum_cli.errors import DataError, Interrupted, Stopped
 from momentum_cli.progress import BenchUi, RunState, Status
-from momentum_cli.reading import read_text
+from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.building import load_data
 from momentum_cli.runs.files import write_json
 from momentum_cli.training.launch import determinism, launch, signals
@@ -214,7 +213,7 @@ def _known_memory(path: Path) -> dict[str, int | None]:
     if not path.exists():
         return {}
     try:
-        known: dict[str, int | None] = json.loads(read_text(path))
+        known: dict[str, int | None] = parse_json(read_text(path))
     except ValueError as error:
         raise DataError(f"{path} is damaged ({error}); delete it to measure again") from error
     return known

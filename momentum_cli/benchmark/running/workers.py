@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -23,7 +22,7 @@ from momentum_cli.benchmark.running.outcome import RESULT, stillborn
 from momentum_cli.cells.plugins import load_plugins, loaded_files
 from momentum_cli.errors import RunError
 from momentum_cli.progress import NO_PROGRESS, RunState
-from momentum_cli.reading import read_text
+from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.building import load_data
 
 # fork would copy a process with threads, whose locks would never be released
@@ -99,7 +98,7 @@ def work_in_processes(
                     active.remove(worker)
                     path = folder / worker.run.id / RESULT
                     if path.is_file():
-                        results.append((worker.run.id, json.loads(read_text(path))))
+                        results.append((worker.run.id, parse_json(read_text(path))))
                     elif not stopped():
                         error = RunError(_death(worker.process.exitcode))
                         results.append((worker.run.id, stillborn(worker.run, folder / worker.run.id, error)))

@@ -5,6 +5,7 @@ Axes: n sequences, t steps, D features, K targets.
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -125,7 +126,10 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """
     version = np.lib.format.read_magic(file)
     read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
+    try:
+        shape, fortran, dtype = read(file)
+    except (tokenize.TokenError, RecursionError, MemoryError, TypeError) as error:  # numpy reads it as Python
+        raise ValueError(f"its header is damaged ({error})") from error
     return tuple(shape), fortran, dtype
 
 

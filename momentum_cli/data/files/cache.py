@@ -24,6 +24,7 @@ from momentum_cli.data.files.steps import Steps
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.messages import refuse
+from momentum_cli.reading import parse_json
 
 LARGE = 256 << 20
 """Files of this many bytes or more are not held in memory."""
@@ -137,7 +138,7 @@ def _write_index(folder: Path, gathered: Gathered) -> None:
 
 def _read(folder: Path) -> Gathered:
     try:
-        description = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        description = parse_json((folder / "index.json").read_text(encoding="utf-8"))
         with np.load(folder / "index.npz", allow_pickle=False) as arrays:
             found = dict(arrays)
         steps = description["step_targets"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from momentum_cli.data.files.csv_blocks import csv_blocks, csv_columns
 from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
+from momentum_cli.reading import parse_json
 
 CELLS = 1 << 20
 """Cells per block: 8 MB as numbers."""
@@ -102,7 +102,7 @@ def json_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str
                 if not line.strip():
                     continue
                 try:
-                    content = json.loads(line)
+                    content = parse_json(line)
                 except ValueError as error:
                     problems.add("not_json", f"the line is not JSON ({error})", [number])
                     continue

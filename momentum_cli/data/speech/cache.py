@@ -27,7 +27,7 @@ from momentum_cli.data.speech.recordings import RecordingError, read_recording
 from momentum_cli.errors import DataError
 from momentum_cli.machine import usable_cores
 from momentum_cli.progress import DownloadProgress
-from momentum_cli.reading import check_regular
+from momentum_cli.reading import check_regular, parse_json
 
 VERSION = 2
 # Recordings per worker that may be computed before their frames are written.
@@ -186,7 +186,7 @@ def _read(folder: Path, columns: int) -> Frames | None:
     """Return cached frames, or None if they are incomplete."""
     path = folder / "frames.bin"
     try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        index = parse_json((folder / "index.json").read_text(encoding="utf-8"))
         lengths = np.array(index["lengths"], np.int64)
         whole = path.stat().st_size == 4 * columns * int(lengths.sum()) and _digest(path) == index["digest"]
         if not whole:

@@ -5,6 +5,7 @@ Axes: n samples, C channels.
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -22,6 +23,7 @@ Channel = int | Literal["mean"] | None
 """Channel of a recording, from 1, or the mean of all; None where there must be one."""
 
 _SPHERE = b"NIST_1A"
+_LARGEST_HEADER = 1 << 20
 _BYTE_ORDERS = {"01": "<i2", "10": ">i2"}
 
 
@@ -100,7 +102,8 @@ def _read_sphere(file: BinaryIO) -> tuple[np.ndarray, int, dict[str, str]]:
     count, rate = _whole(fields, "sample_count"), _whole(fields, "sample_rate")
     channels = _whole({"channel_count": "1"} | fields, "channel_count")
     file.seek(header)
-    content = file.read(2 * count * channels)
+    # Not more than there is: a damaged header may name any number.
+    content = file.read(min(2 * count * channels, os.fstat(file.fileno()).st_size))
     if len(content) < 2 * count * channels:
         raise RecordingError(
             "truncated",
@@ -115,8 +118,9 @@ def _sphere_header(file: BinaryIO) -> tuple[int, dict[str, str]]:
     file.seek(0)
     file.readline(16)
     size = file.readline(16).strip()
-    if not size.isdigit():
-        raise RecordingError("unreadable", refuse("the second line of a SPHERE header", size[:16], "be its size"))
+    if not size.isdigit() or int(size) > _LARGEST_HEADER:
+        must = f"be its size, at most {_LARGEST_HEADER:,}"
+        raise RecordingError("unreadable", refuse("the second line of a SPHERE header", size[:16], must))
     file.seek(0)
     lines = file.read(int(size)).decode("latin-1").split("\n")
     fields: dict[str, str] = {}
@@ -131,7 +135,7 @@ def _sphere_header(file: BinaryIO) -> tuple[int, dict[str, str]]:
 
 def _whole(fields: dict[str, str], name: str) -> int:
     text = fields.get(name, "")
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit() and len(text) < 16) or int(text) < 1:
         raise RecordingError("unreadable", refuse(f"{name} of the SPHERE header", text, "be a whole number >= 1"))
     return int(text)
 
