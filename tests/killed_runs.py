@@ -2,9 +2,10 @@
 
     python killed_runs.py FOLDER MOMENT…
 
-A moment is ``replace:N:before`` or ``replace:N:after`` (around the N-th time a finished file takes its name),
-``step:N`` (in the middle of optimizer step N), or ``none``. Forks one process per training after importing torch once.
-Writes to stdout one JSON object: moment to {killed, status, resume_status, digest, metrics, result, files}.
+A moment is ``replace:N:before`` or ``replace:N:after`` (before or after the N-th time a finished file takes its name),
+``step:N`` (in the middle of optimizer step N), ``time:SECONDS`` after the start, or ``none``. Forks one process per
+training after importing torch once. Writes to stdout one JSON object: moment to {killed, status, resume_status, digest,
+metrics, result, files}.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +67,12 @@ def kill_at(moment: str) -> None:
                 die()
 
         os.replace = replace  # type: ignore[assignment]
+    elif kind == "time":
+        killed = os.getpid()
+        if os.fork() == 0:
+            time.sleep(float(rest))
+            os.kill(killed, signal.SIGKILL)
+            os._exit(0)
     elif kind == "step":
         backward = Trainer._backward
 

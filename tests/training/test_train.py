@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -111,40 +110,6 @@ def test_a_finished_run_can_be_extended_and_equals_the_longer_run(tmp_path: Path
     torch.testing.assert_close(parameters(short), parameters(long), rtol=0.0, atol=0.0)
     # Resuming a finished run without more to do changes nothing.
     assert train(recipe(train={"epochs": 3}), resume=short)["test"] == result["test"]
-
-
-# With these options a run makes 10 steps, and 16 files take their names: recipe, environment, twice the two metrics
-# files, seven checkpoints on the way (two of them the best so far), the picture of the curves and the result.
-EVERY_STEP = [f"step:{n}" for n in range(1, 11)]
-EVERY_NAME = [f"replace:{n}:{when}" for n in range(1, 17) for when in ("before", "after")]
-
-
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("all_moments", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_killed_at_any_moment_a_resumed_run_is_the_run_left_alone(tmp_path: Path, all_moments: bool) -> None:
-    """In the middle of steps and around files that take their names: a few, most drawn at random, or every one.
-
-    Before its first file, the recipe, a run does not exist. The fixed moment is that after the last checkpoint, when
-    the best one before it has not gone yet and no later checkpoint will see to it.
-    """
-    draw = random.Random()
-    fixed = "replace:14:after"
-    names = [name for name in EVERY_NAME[2:] if name != fixed]  # each moment has a folder of its own
-    few = [fixed, *draw.sample(EVERY_STEP, 2), *draw.sample(names, 2)]
-    moments = EVERY_STEP + EVERY_NAME[1:] if all_moments else few
-    driver = Path(__file__).parents[1] / "killed_runs.py"
-    done = subprocess.run(
-        [sys.executable, driver, tmp_path, "none", *moments], capture_output=True, text=True, timeout=1800, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    alone = report.pop("none")
-    assert not alone["killed"]
-    for moment, entry in report.items():
-        assert entry["killed"], (moment, entry["status"], done.stderr)
-        assert entry["resume_status"] == 0, (moment, done.stderr)
-        for key in ("digest", "metrics", "result", "files"):
-            assert entry[key] == alone[key], (moment, key)
 
 
 @pytest.fixture

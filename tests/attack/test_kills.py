@@ -1,0 +1,65 @@
+"""SIGKILL at any moment of a training: the resumed run is the run left alone, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# With these options a run makes 10 steps, and 16 files take their names: recipe, environment, twice the two metrics
+# files, seven checkpoints on the way (two of them the best so far), the picture of the curves and the result.
+EVERY_STEP = [f"step:{n}" for n in range(1, 11)]
+EVERY_NAME = [f"replace:{n}:{when}" for n in range(1, 17) for when in ("before", "after")]
+
+
+def kills(folder: Path, moments: list[str], seconds: float) -> list[str]:
+    """Kill a training at moments of `killed_runs`, a run for each; return what differs from the run left alone."""
+    driver = Path(__file__).parents[1] / "killed_runs.py"
+    done = subprocess.run(
+        [sys.executable, driver, folder, "none", *moments], capture_output=True, text=True, timeout=seconds, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    alone = report.pop("none")
+    assert not alone["killed"]
+    faults = []
+    for moment, entry in report.items():
+        # At a moment of the clock the run may be over, or not have begun: then there is no folder to resume.
+        if not moment.startswith("time:"):
+            faults += [] if entry["killed"] else [f"{moment}: not killed, status {entry['status']}"]
+        elif "digest" not in entry and not (folder / moment.replace(":", "-") / "recipe.yaml").exists():
+            continue
+        differing = [key for key in ("digest", "metrics", "result", "files") if entry.get(key) != alone[key]]
+        if entry["resume_status"] != 0 or differing:
+            status = entry["resume_status"]
+            faults.append(f"{moment}: resumed with {status}, differs in {differing}: {done.stderr[-500:]}")
+    print(f"kills: {len(report)} tried, {len(faults)} failed", *faults, sep="\n")
+    return faults
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("all_moments", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_a_resumed_run_is_the_run_left_alone(tmp_path: Path, all_moments: bool) -> None:
+    """In the middle of steps and around files that take their names: a few, most drawn at random, or every one.
+
+    Before its first file, the recipe, a run does not exist. The fixed moment is that after the last checkpoint, when
+    the best one before it has not gone yet and no later checkpoint will see to it.
+    """
+    draw = random.Random()
+    fixed = "replace:14:after"
+    names = [name for name in EVERY_NAME[2:] if name != fixed]  # each moment has a folder of its own
+    few = [fixed, *draw.sample(EVERY_STEP, 2), *draw.sample(names, 2)]
+    assert kills(tmp_path, EVERY_STEP + EVERY_NAME[1:] if all_moments else few, 1800) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(14_400)
+@pytest.mark.parametrize("hundred", range(10))
+def test_killed_a_thousand_times_by_the_clock(tmp_path: Path, hundred: int) -> None:
+    draw = random.Random(hundred)
+    moments = {f"time:{draw.uniform(0.01, 1.5):.5f}" for _ in range(100)}
+    assert kills(tmp_path, sorted(moments), 14_000) == []
