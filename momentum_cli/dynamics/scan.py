@@ -132,6 +132,8 @@ traced_scan.register_autograd(_backward, setup_context=_setup)
 def torch_scan(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
     """Compute the scan of `Run`: step i of all blocks at once; then each block adds the last value before it."""
     steps, batch, channels = x.shape
+    if not steps:
+        return x.clone()
     rows = steps if steps <= _ONE_BLOCK else math.isqrt(steps - 1) + 1
     blocks = -(-steps // rows)
     padding = blocks * rows - steps

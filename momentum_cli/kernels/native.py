@@ -59,7 +59,7 @@ def run(
     function: Any = getattr(torch._VF, str(recurrence.torch_kernel))
     # Biases, one layer, no dropout, train (keep activations for backward), one direction.
     options = (has_biases, 1, 0.0, torch.is_grad_enabled(), False)
-    if lengths is None:
+    if lengths is None or x.shape[1] == 0:  # no sequence can be packed
         output, *last = function(driven.x, first, parameters, *options, False)
         return output, tuple(s.squeeze(0) for s in last), driven.filtered
     packed = pack_padded_sequence(driven.x, lengths, enforce_sorted=False)

@@ -30,7 +30,8 @@ _GATES = (4, 3, 1, 1, 1)
 _KEPT = (5, 4, 0, 0, 0)  # numbers saved for backward per hidden unit and step, in addition to the output
 _WORKSPACE = Workspace()
 _INPUTS = ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "v0", "m0", "lengths")
-_NEEDED = {"out", "saved", "checkpoints"}  # by a backward pass
+_NEEDED = {"mrnn_forward": {"x", "w_ih", "w_hh"}}
+_NEEDED["mrnn_backward"] = _NEEDED["mrnn_forward"] | {"out", "saved", "checkpoints"}
 _OF_THE_INPUT = {"x", "out", "saved", "d_out", "dx"}  # the tensors in the dtype of x
 
 
@@ -70,11 +71,14 @@ def _check(tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]]
             than one before it in its part of the batch.
     """
     x = tensors["x"]
-    assert x is not None
+    if x is None:
+        raise ValueError(refuse("x", None, "be a tensor"))
     exact = _exact(x.dtype)
     for name, tensor in tensors.items():
-        if tensor is None or (name not in _INPUTS and name not in needed and tensor.numel() == 0):
+        if name not in needed and (tensor is None or (name not in _INPUTS and tensor.numel() == 0)):
             continue  # absent, or not requested
+        if tensor is None:  # torch passes None also for what must be a tensor
+            raise ValueError(refuse(name, None, "be a tensor"))
         dtype = torch.int64 if name == "lengths" else x.dtype if name in _OF_THE_INPUT else exact
         if tensor.dtype != dtype:
             raise ValueError(refuse(name, tensor.dtype, f"be {dtype} where x is {x.dtype}"))
@@ -99,7 +103,7 @@ def _call(name: str, plan: list[int], constants: list[float], shape: tuple[int, 
     x = tensors["x"]
     assert x is not None
     isa, shapes = _prepare(shape, tuple(plan), x.dtype)
-    _check(tensors, shapes, plan[3], _NEEDED if name == "mrnn_backward" else set())
+    _check(tensors, shapes, plan[3], _NEEDED[name])
     arguments = _numbers(shape, plan, isa, x.dtype, constants)
     for field, tensor in tensors.items():
         setattr(arguments, field, _pointer(tensor))
@@ -229,6 +233,7 @@ def fused_forward(
     plan: list[int],
     training: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    _prepare((*x.shape, w_hh.shape[1]), tuple(plan), x.dtype)  # refuses before anything is allocated
     allocated = _allocate(x, w_hh, lengths, plan, training, _WORKSPACE.empty)
     output, hn, cn, vn, mn, saved, checkpoints = allocated
     inputs = dict(zip(_INPUTS, _dense(x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0, m0, lengths), strict=True))
@@ -237,9 +242,21 @@ def fused_forward(
     return output, hn, cn, vn, mn, saved, checkpoints
 
 
+def _check_devices(*inputs: Any) -> None:
+    """Check that all inputs are on one device: torch runs the fake kernel, which computes nothing, if any is on meta.
+
+    Raises:
+        ValueError: They are not.
+    """
+    for name, tensor in zip(_INPUTS, inputs, strict=False):
+        if isinstance(tensor, Tensor) and tensor.device != inputs[0].device:
+            raise ValueError(refuse(name, Said(str(tensor.device)), f"be on {inputs[0].device}, as x"))
+
+
 @fused_forward.register_fake
-def _(x: Tensor, _: Tensor, w_hh: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+def _(x: Tensor, w_ih: Tensor, w_hh: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     *_states, lengths, _constants, plan, training = rest
+    _check_devices(x, w_ih, w_hh, *rest)
     return tuple(_allocate(x, w_hh, lengths, plan, training, lambda size, dtype: x.new_empty(size, dtype=dtype)))
 
 
@@ -311,6 +328,7 @@ def _(
     x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None, *rest: Any
 ) -> tuple[Tensor, ...]:
     lengths, (plan, wants_dx) = rest[4], rest[-2:]
+    _check_devices(x, w_ih, w_hh, b_ih, b_hh, *rest)
     return _allocate_gradients(x, w_ih, w_hh, b_ih, b_hh, plan, lengths, wants_dx)
 
 

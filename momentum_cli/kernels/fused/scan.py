@@ -9,6 +9,7 @@ from torch import Tensor
 
 from momentum_cli.dynamics.scan import torch_scan, traced_scan
 from momentum_cli.kernels.fused.library import Scan, load, why_missing
+from momentum_cli.messages import Said, refuse
 
 
 def scan_on_cpu(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
@@ -19,12 +20,25 @@ def scan_on_cpu(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backw
         x: (T, B, C) float32 or float64 on the CPU.
         start: (B, C), or None.
         backward: Scan backward in time.
+
+    Raises:
+        ValueError: The shape, dtype or device of a tensor is wrong.
+        RuntimeError: There is no library, or it refuses the numbers.
     """
+    if x.dim() != 3 or x.dtype not in (torch.float32, torch.float64) or not x.is_cpu:
+        got = Said(f"{x.dtype} {tuple(x.shape)} on {x.device}")
+        raise ValueError(refuse("x", got, "be (T, B, C), float32 or float64, on the CPU"))
     steps, batch, channels = x.shape
     if isinstance(decay, Tensor):
-        decays = decay.detach().to(torch.float64).contiguous()
+        if decay.shape not in ((steps, 1), (steps, batch)) or not decay.is_cpu:
+            must = f"have the shape ({steps}, 1) or ({steps}, {batch}), on the CPU"
+            raise ValueError(refuse("decay", Said(f"{tuple(decay.shape)} on {decay.device}"), must))
+        decays = decay.detach().to(torch.float64).contiguous().resolve_neg()
     else:
         decays = torch.tensor([[decay]], dtype=torch.float64)
+    if start is not None and (start.shape != (batch, channels) or not start.is_cpu):
+        must = f"have the shape ({batch}, {channels}), on the CPU"
+        raise ValueError(refuse("start", Said(f"{tuple(start.shape)} on {start.device}"), must))
     x = x.detach().contiguous().resolve_neg()
     first = None if start is None else start.detach().to(x.dtype).contiguous().resolve_neg()
     out = torch.empty_like(x)

@@ -6,6 +6,7 @@ The library takes contiguous float32 tensors on the CPU; `serves` checks.
 from __future__ import annotations
 
 import ctypes
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,16 @@ def serves(*lists: list[Tensor]) -> bool:
     """
     return (
         library.load()[0] is not None
-        and all(tensor.numel() == same[0].numel() for same in zip(*lists, strict=True) for tensor in same)
+        and all(tensor.shape == same[0].shape for same in zip(*lists, strict=True) for tensor in same)
         and all(_plain(tensor) for tensors in lists for tensor in tensors)
-        # Two threads must not write one tensor that was given twice.
-        and all(len({tensor.data_ptr() for tensor in tensors}) == len(tensors) for tensors in lists)
+        and _apart([tensor for tensors in lists for tensor in tensors])
     )
+
+
+def _apart(tensors: list[Tensor]) -> bool:
+    """Return True if no two tensors share memory, which two threads would write."""
+    spans = sorted((tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes) for tensor in tensors if tensor.numel())
+    return all(one[1] <= other[0] for one, other in pairwise(spans))
 
 
 def _plain(tensor: Tensor) -> bool:
