@@ -15,6 +15,7 @@ import torch
 
 from momentum_cli.data import Files
 from momentum_cli.data.files.calendar import calendar_features, calendar_names
+from momentum_cli.data.files.normalisation import Mixed, OneHot, Scaling
 from momentum_cli.data.files.resampling import interval, resampled
 from momentum_cli.data.files.schema import Piece
 from momentum_cli.errors import DataError
@@ -202,3 +203,12 @@ def test_each_sequence_is_scaled_by_itself_also_in_predict(tmp_path: Path) -> No
         predict(tmp_path / "run", [str(tmp_path / name)], out=tmp_path / "p.jsonl")
         found.append([json.loads(line)["probability"] for line in (tmp_path / "p.jsonl").read_text().splitlines()])
     assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_a_missing_word_is_another_one() -> None:
+    flat = Scaling(np.zeros(2), np.ones(2), np.array([5.0, 0.0]))
+    mixed = Mixed(flat, {1: OneHot.of(["b", "new", "a"], ["a", "b"])})
+    found = mixed(np.array([[1.0, 0.0], [2.0, 1.0], [np.nan, 2.0], [4.0, np.nan]]))
+    # The number; then a, b and all others.
+    assert found.tolist() == [[1, 0, 1, 0], [2, 0, 0, 1], [5, 1, 0, 0], [4, 0, 0, 1]]
+    assert mixed.size == 4
