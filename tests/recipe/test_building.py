@@ -12,10 +12,11 @@ from momentum_cli.cells.find import parse_cell
 from momentum_cli.data import TASKS
 from momentum_cli.inspection.cells import describe_cells
 from momentum_cli.layers.orthogonal_matrix import orthogonal_parameters
-from momentum_cli.recipe.building import build_dynamics, build_model, build_optimizer, build_task
+from momentum_cli.recipe.building import build_dynamics, build_model, build_optimizer, build_task, load_data
 from momentum_cli.recipe.parameter_groups import unused_groups
 from momentum_cli.recipe.recipe import load_recipe, parse_recipe
 from momentum_cli.recipe.shipped import shipped_recipes
+from momentum_cli.training.train import train
 
 
 @pytest.mark.parametrize("path", sorted(shipped_recipes().values()), ids=lambda path: path.stem)
@@ -57,3 +58,13 @@ def test_a_group_has_its_own_options_and_takes_the_others_from_the_optimizer() -
     assert [len(g["params"]) for g in build_optimizer(other, plain).param_groups] == [len(list(plain.parameters()))]
     assert unused_groups(plain, other.optimizer.groups) == ["orthogonal"]
     assert unused_groups(model, other.optimizer.groups) == []
+
+
+def test_metrics_of_a_recipe_come_first_and_choose_the_best_epoch(tmp_path: Path) -> None:
+    recipe = load_recipe("digits", ["metrics=[macro_f1, auroc]", "train={max_steps: 2}", "target=null"])
+    assert load_data(recipe).metrics == ("macro_f1", "auroc", "accuracy", "loss")
+    assert parse_recipe(recipe.dump()) == recipe
+    result = train(recipe, out=tmp_path / "run")
+    best = result["best"]
+    assert (best["metric"], best["value"]) == ("macro_f1", result["validation"]["macro_f1"])
+    assert set(result["test_intervals"]) == set(result["test"]) == {"loss", "macro_f1", "auroc", "accuracy"}

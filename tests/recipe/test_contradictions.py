@@ -13,6 +13,19 @@ from recipe_files import MINIMAL, mistakes, write
     [
         (["train.epochs=null"], "train", "no budget"),
         (["target={metric: mse, value: 1}"], "target.metric", "unknown metric 'mse' of task digits"),
+        (["metrics=[mae]"], "metrics", "unknown metric 'mae' of task digits"),
+        (["metrics=[auroc, auroc]"], "metrics", "'auroc' is there twice"),
+        (["metrics=auroc"], "metrics", "must be a list of names of metrics"),
+        (
+            ["target={metric: auroc, value: 0.9}"],
+            "target.metric",
+            "is not evaluated; add it to the list metrics: [auroc]",
+        ),
+        (
+            ["train.early_stopping={patience: 2, metric: auroc}"],
+            "train.early_stopping.metric",
+            "unknown metric 'auroc'",
+        ),
         (["target={metric: accuracy, value: 95}"], "target.value", "did you mean 0.95?"),
         (["target={metric: loss, value: 0}"], "target.value", "must be > 0, got 0.0"),
         (["model.cell=gru", "model.forget_bias=1"], "model.forget_bias", "no forget gate"),
