@@ -73,6 +73,14 @@ def check_data(path: Path) -> Path:
     return path
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ``~`` replaced by the user's home folder; without such a user or folder it stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def parse_json(text: str | bytes) -> Any:
     """Return the value of a JSON text that somebody else may have written.
 

@@ -32,6 +32,7 @@ from momentum_cli.dynamics import DYNAMICS
 from momentum_cli.errors import RecipeError
 from momentum_cli.layers.custom import CustomRNN
 from momentum_cli.messages import Said, refuse
+from momentum_cli.reading import expanded
 from momentum_cli.recurrence import RECURRENCES
 
 GROUP = "momentumrnn.plugins"
@@ -64,7 +65,7 @@ def load_plugin(path: Path | str) -> Plugin:
     Raises:
         RecipeError: The file does not exist, fails when run, or defines something invalid; with file and line.
     """
-    file = Path(os.path.realpath(Path(path).expanduser()))  # `resolve` fails on a loop of links
+    file = Path(os.path.realpath(expanded(path)))  # `resolve` fails on a loop of links
     known = LOADED.get(file.name)
     if known is not None and known.path == file:
         return known

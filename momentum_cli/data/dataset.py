@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from momentum_cli.data.batching import Groups, Separate, Windows
 from momentum_cli.data.problems import Problem
 from momentum_cli.data.sizes import Sizes
-from momentum_cli.errors import DataError
+from momentum_cli.errors import DataError, SettingError
 from momentum_cli.metrics import METRICS, Measured
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
-from momentum_cli.reading import check_data
+from momentum_cli.reading import check_data, expanded
 
 if TYPE_CHECKING:
     import torch
@@ -327,7 +327,7 @@ def find_data(path: str, data_dir: Path | None) -> Path:
     Raises:
         DataError: It does not exist; the message names the paths that were tried.
     """
-    wanted, folder = Path(path).expanduser(), data_dir or default_data_dir()
+    wanted, folder = expanded(path), data_dir or default_data_dir()
     # After a move to another machine, a run finds its file by name in the folder of data sets.
     places = [wanted, folder / wanted.name] if wanted.is_absolute() else [folder / wanted, wanted]
     for place in places:
@@ -342,18 +342,28 @@ def find_data(path: str, data_dir: Path | None) -> Path:
 def default_data_dir() -> Path:
     """Return the default folder for data sets: $MOMENTUMRNN_DATA, else `cache_dir`."""
     chosen = os.environ.get("MOMENTUMRNN_DATA")
-    return Path(chosen).expanduser() if chosen else cache_dir()
+    return expanded(chosen) if chosen else cache_dir()
 
 
 def cache_dir() -> Path:
     """Return `momentumrnn` in the user's cache folder.
 
     That is $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows.
+
+    Raises:
+        SettingError: The user has no home folder, and no variable names another place.
     """
+    try:
+        return _user_cache() / "momentumrnn"
+    except RuntimeError as error:
+        raise SettingError("no home folder is known; set XDG_CACHE_HOME (or HOME) to a folder for caches") from error
+
+
+def _user_cache() -> Path:
     if sys.platform == "win32":
         cache = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":
         cache = Path.home() / "Library" / "Caches"
     else:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "momentumrnn"
+    return Path(cache)

@@ -18,7 +18,7 @@ from pydantic_core import to_jsonable_python
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse
 from momentum_cli.options import Problem
-from momentum_cli.reading import read_text
+from momentum_cli.reading import expanded, read_text
 from momentum_cli.recipe.document import MAX_BYTES, Document, Dumper, visible
 from momentum_cli.recipe.sections import (
     ModelOptions,
@@ -194,7 +194,7 @@ def _if_data(path: Path) -> str:
 def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
     """Return the recipe with ``task.path`` absolute when the file is next to the recipe, so that a run finds it."""
     given = recipe.task.options.get("path")
-    if not isinstance(given, str) or not given or Path(given).expanduser().is_absolute():
+    if not isinstance(given, str) or not given or expanded(given).is_absolute():
         return recipe
     place = (folder / given).resolve()
     # A pattern exists if it matches a file.

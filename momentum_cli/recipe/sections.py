@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 else:
     BackendName = Literal[("auto", *table_names("kernels/__init__.py", "BACKENDS"))]
 CellName = Annotated[str, AfterValidator(_cell_name)]
+# Building a layer takes a while even where its weights are small; more than a thousand are a slip of the hand.
+LayerCount = Annotated[PositiveInt, Field(le=1000)]
 
 
 def _class_weights(given: Any) -> Any:
@@ -97,7 +99,7 @@ class ModelOptions(Section):
 
     cell: CellName = "momentum"
     hidden_size: PositiveInt
-    num_layers: PositiveInt = 1
+    num_layers: LayerCount = 1
     bidirectional: bool = False
     dropout: UnitInterval = 0.0
     bias: bool = True

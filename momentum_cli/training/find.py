@@ -8,6 +8,7 @@ from pathlib import Path
 from momentum_cli.cells.catalogue import all_cells
 from momentum_cli.errors import DataError
 from momentum_cli.messages import did_you_mean
+from momentum_cli.reading import expanded
 
 _YAML = (".yaml", ".yml")
 _WHAT = "a run is a folder made by momentumrnn train that contains recipe.yaml"
@@ -24,7 +25,7 @@ def find_run(run: str | None, base: Path = Path("runs")) -> Path:
     Raises:
         DataError: No such run exists; the message explains what counts as one and suggests the nearest or a few.
     """
-    if run is not None and (path := Path(run).expanduser()).exists():
+    if run is not None and (path := expanded(run)).exists():
         # A checkpoint is one folder deeper.
         for folder in (path, *list(path.parents)[:2]):
             if (folder / "recipe.yaml").is_file():

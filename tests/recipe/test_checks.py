@@ -238,3 +238,8 @@ def test_a_value_is_not_blamed_for_the_default_of_another() -> None:
     problems = str(caught.value).split("task.", 1)[1]
     assert problems.startswith("n_mels: must be in [1, ")
     assert "hop_length:" not in problems
+
+
+def test_more_layers_than_can_be_built_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"model\.num_layers: must be <= 1000, got 100000"):
+        load_recipe("digits", ["model.num_layers=100000"])

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.data.dataset import cache_dir
+from momentum_cli.errors import DataError, RecipeError, SettingError
+from momentum_cli.reading import expanded
 from momentum_cli.runs import output
 from momentum_cli.runs.files import csv_cell, replacing
 from momentum_cli.runs.metrics_log import read_metrics
@@ -92,3 +94,16 @@ def test_a_spreadsheet_computes_no_name(text: str) -> None:
 @pytest.mark.parametrize("value", ["-0.5", "+1e-3", "-inf", "nan", "a=b", "", "3", -1, 2.5, None])
 def test_numbers_and_other_text_stay_as_they_are(value: object) -> None:
     assert csv_cell(value) is value
+
+
+def test_a_home_that_does_not_exist_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    assert expanded("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
+    monkeypatch.setattr(Path, "expanduser", none)
+    monkeypatch.setattr(Path, "home", classmethod(none))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert expanded("~/x") == Path("~/x")
+    with pytest.raises(SettingError, match="set XDG_CACHE_HOME"):
+        cache_dir()

@@ -13,7 +13,7 @@ from momentum_cli.data.naive import shares
 from momentum_cli.errors import DataError
 from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
-from momentum_cli.reading import read_bytes
+from momentum_cli.reading import expanded, read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +108,7 @@ class Language(Task):
 
     def _find(self, data_dir: Path) -> dict[str, Path]:
         """Return the file of each split, or one file for all under the key ``""``."""
-        wanted = Path(self.path).expanduser()
+        wanted = expanded(self.path)
         places = [wanted] if wanted.is_absolute() else [wanted, data_dir / wanted]
         place = next((path for path in places if path.exists()), None)
         if place is None:

@@ -16,6 +16,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse
 from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.progress import DownloadProgress
+from momentum_cli.reading import expanded
 from momentum_cli.recipe.building import build_sequence_model, load_data, model_section
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.recipe.sections import TaskOptions
@@ -44,7 +45,7 @@ class Subject:
 
 def is_run(name: str) -> bool:
     """Return True if a name on the command line is a run: an existing folder or checkpoint."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     return path.is_dir() or (path.is_file() and path.suffix == ".safetensors")
 
 
@@ -96,7 +97,7 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
         DataError: A run is damaged, was trained with other preprocessing, or data are missing.
         RecipeError: The runs are of different tasks.
     """
-    loaded = [load_model(Path(name).expanduser()) for name in names]
+    loaded = [load_model(expanded(name)) for name in names]
     tasks = [run.recipe.task for run in loaded]
     for name, task in zip(names, tasks, strict=True):
         if task != tasks[0]:
