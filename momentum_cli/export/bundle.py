@@ -118,6 +118,15 @@ def _check_tensor(name: str, tensor: Tensor, shape: list[int | str], dtype: str,
         raise ValueError(refuse(name, tensor.dtype, f"be {dtype}"))
 
 
+def _is_state(entry: Any) -> bool:
+    """Return whether an entry of ``state`` describes a tensor."""
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "input", "output")):
+        return False
+    shape = entry.get("shape")
+    sizes = isinstance(shape, list) and all(type(size) is int or size == "batch" for size in shape)
+    return sizes and entry.get("dtype") in ("float32", "int64")
+
+
 def decode_bundle(text: str | bytes | None, path: Path, export_format: str) -> Bundle:
     """Read and check the JSON text of a file.
 
@@ -147,6 +156,8 @@ def decode_bundle(text: str | bytes | None, path: Path, export_format: str) -> B
     for section, keys in _REQUIRED.items():
         found = data.get(section)
         missing += [f"{section}.{key}" for key in keys if key not in found] if isinstance(found, dict) else [section]
+    for number, entry in enumerate(data["state"] if not missing else ()):
+        missing += [] if _is_state(entry) else [f"name, input, output, shape and dtype of tensor {number} of the state"]
     if missing:
         raise DataError(f"{path} is damaged: its description lacks {', '.join(missing)}; export it again")
     if data["export"].get("format") != export_format:

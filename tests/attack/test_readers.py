@@ -211,3 +211,11 @@ def test_the_arrays_of_numpy_are_read(tmp_path: Path) -> None:
     """The first file of the corpus is what numpy writes."""
     np.save(tmp_path / "a.npy", np.zeros((3, 4), np.float32))
     assert (tmp_path / "a.npy").read_bytes()[:128] == _npy()
+
+
+@pytest.mark.parametrize("wrong", [None, 3, {"name": "h"}, {"shape": [1, "time"]}, {"shape": [True]}, {"dtype": "x"}])
+def test_a_state_without_its_description_is_refused(wrong: Any, tmp_path: Path) -> None:
+    data = json.loads(_bundle_text())
+    data["state"][0] = data["state"][0] | wrong if isinstance(wrong, dict) and "name" not in wrong else wrong
+    with pytest.raises(MomentumError, match="tensor 0 of the state"):
+        decode_bundle(json.dumps(data), tmp_path / "model.onnx", "onnx")
