@@ -130,7 +130,7 @@ published:
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     (tmp_path / "small.yaml").write_text(RECIPE, encoding="utf-8")
     recipe = str(tmp_path / "small.yaml")
-    monkeypatch.setattr("momentum_cli.benchmark.plan.planning.paper_recipes", lambda table: (recipe,))
+    monkeypatch.setattr("momentum_cli.benchmark.plan.planning.paper_recipes", lambda table, *_: (recipe,))
     return make_plan((), paper="small", seeds="0-1", cells=["lstm,momentum,momentum@slow:momentum=0.9"])
 
 
