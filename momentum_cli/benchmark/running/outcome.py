@@ -44,7 +44,7 @@ def describe_failure(error: BaseException) -> str:
 def result_of(spec: RunSpec, error: str | None) -> dict[str, Any]:
     """Return the keys of every result, with the values known without training."""
     unknown = ("run_dir", "task", "parameters", "device", "backend", "threads", "memory_bytes", "samples_per_second")
-    nothing = ("ms_per_step", "validation", "test", "best", "final", "selected_on", "target")
+    nothing = ("ms_per_step", "validation", "test", "best", "final", "selected_on", "target", "stopping_metric")
     goal = spec.recipe.goal
     return dict.fromkeys((*unknown, *nothing)) | {
         "id": spec.id,
@@ -61,6 +61,7 @@ def result_of(spec: RunSpec, error: str | None) -> dict[str, Any]:
         "wall_seconds": 0.0,
         "target": None if goal is None else {"metric": goal[0], "value": goal[1], "reached": False},
         "stop_reason": "error",
+        "warnings": [],
         "error": error,
         "miss": error,
         "recipe": spec.recipe.dump(),
