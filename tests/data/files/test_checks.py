@@ -128,7 +128,7 @@ def test_copies_in_two_splits_are_counted_with_their_rows(tmp_path: Path) -> Non
     second = {52 + t: line.replace("s9", "s10").replace("validation", "test") for t, line in enumerate(lines[46:51])}
     path = table(tmp_path / "a.csv", first | second)
     one, other = warned(path)["identical"]
-    assert one.startswith("1 of 2 sequences of the split test are in validation as well")
+    assert one.startswith("1 of 2 sequences of the split test are in validation too, with the same values")
     assert one.endswith("rows 47, 52")
     assert "(the first: 's0' in train and 's11' in test)" in other
     assert other.endswith("rows 2, 57")
