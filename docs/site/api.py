@@ -49,6 +49,7 @@ LAYERS = (
     "layers.orthogonal.OrthogonalRNN",
     "layers.coupled.CoupledLSTM",
     "layers.custom.CustomRNN",
+    "layers.recurrent_state.RecurrentState",
     "layers.recurrent.RecurrentLayer",
 )
 DATA = ("Dataset", "Split", "Sequences", "Batch", "Task", "default_data_dir")

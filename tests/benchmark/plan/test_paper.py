@@ -159,15 +159,16 @@ def test_remarks_say_after_how_many_epochs(summary: dict[str, Any]) -> None:
     (comparison,) = summary["comparisons"]
     for run in comparison["runs"]:
         run["epochs"] = 3
-    first, second = paper_remarks(summary)
+    first, split, last = paper_remarks(summary)
     assert (
         first
         == "small: published after 150 epochs, ours after 3 epochs; their results after fewer epochs are not published"
     )
-    assert "has no ±" in second
+    assert "published is the best test accuracy of all epochs" in split
+    assert "has no ±" in last
     for run in comparison["runs"]:
         run["epochs"] = 150
-    assert len(paper_remarks(summary)) == 1
+    assert paper_remarks(summary) == [split, last]
     table = paper_table(comparison)
     assert table is not None
     assert [row[2] for row in table.rows] == ["150 epochs"] * 3
