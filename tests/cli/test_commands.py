@@ -479,7 +479,7 @@ def test_shell_completes_recipes() -> None:
         timeout=60,
         check=False,
     )
-    assert result.stdout.split() == ["digits"]
+    assert result.stdout.split() == [name for name in shipped_recipes() if name.startswith("dig")]
 
 
 # The real engine.

@@ -41,7 +41,7 @@ Arguments = dict[str, Any]
 
 def spoil(tensor: Tensor | None, others: list[Tensor], rng: random.Random) -> Tensor | None:
     """Return a tensor that is wrong, or only stored in another way."""
-    if tensor is None or tensor.layout is not torch.strided:
+    if tensor is None or tensor.is_meta or tensor.layout is not torch.strided:
         return rng.choice(others)
     ways: list[Callable[[], Any]] = [
         lambda: tensor.to(rng.choice(DTYPES)),
