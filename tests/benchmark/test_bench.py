@@ -222,8 +222,7 @@ def test_on_the_clock_of_steps_a_bench_continues_on_another_machine(tmp_path: Pa
     assert bench([recipe], **options, seeds="0-1", clock="steps")["earlier_machines"] == content["earlier_machines"]
     with pytest.raises(RecipeError, match=r"made on a third machine.*--clock steps"):
         bench([recipe], **options, seeds="0-1")
-    with pytest.raises(RecipeError, match="different machines"):
-        require_one_machine(read_sources([out]))
+    require_one_machine(read_sources([out]))  # it shows no seconds
     with pytest.raises(RecipeError, match="--jobs 2"):
         bench([recipe], **options, seeds="0", clock="seconds", jobs=2)
     with pytest.raises(RecipeError, match="unknown clock 'hours'"):

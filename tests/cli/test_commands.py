@@ -403,7 +403,7 @@ def test_doctor(tmp_path: Path) -> None:
     assert "linear" in report["backends"]["native"]["cpu"]["adam"]
     assert report["data"]["folder"] == str(tmp_path)
     assert report["data"]["tasks"].keys() == TASKS.keys()
-    assert "not there" in report["data"]["tasks"]["pmnist"]
+    assert "missing" in report["data"]["tasks"]["pmnist"]
     assert list(tmp_path.iterdir()) == []
     text = run("doctor", "--data-dir", str(tmp_path)).stdout
     assert torch.__version__.partition("+")[0] in text
@@ -421,7 +421,7 @@ def test_completion(tmp_path: Path) -> None:
     (tmp_path / "pm.yaml").touch()
     (tmp_path / "pm.txt").touch()
     (tmp_path / "pmx").mkdir()
-    assert completion.complete_recipe("pm") == ["pmnist", "pm.yaml", "pmx/"]
+    assert completion.complete_recipe("pm") == ["pmnist", "pmnist-fast", "pm.yaml", "pmx/"]
     assert completion.complete_override("model.cell=adam") == [
         f"model.cell={c}" for c in all_cells() if c[:4] == "adam"
     ]

@@ -81,7 +81,10 @@ def test_a_wrong_environment_variable_is_a_mistake_of_usage(
     ("memory", "said"),
     [
         ({"kept": True, "reason": None}, "kept between the steps of commands (--release-memory returns it)"),
-        ({"kept": False, "reason": "the C library is not glibc"}, "when it is freed: the C library is not glibc;"),
+        (
+            {"kept": False, "reason": "the C library is not glibc"},
+            "when it is freed: the C library is not glibc, which slows",
+        ),
     ],
 )
 def test_what_happens_to_memory_is_told(

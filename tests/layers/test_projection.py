@@ -109,7 +109,7 @@ def test_a_size_outside_its_range_is_refused(size: Any) -> None:
 def test_only_an_lstm_has_it() -> None:
     with pytest.raises(TypeError, match="proj_size"):
         GRU(D, H, proj_size=P)  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="only an LSTM"):
+    with pytest.raises(TypeError, match="proj_size"):
         CoupledLSTM(D, H, proj_size=P)  # type: ignore[call-arg]
 
 

@@ -193,7 +193,7 @@ class Files(Task):
         of_windows, of_forecasts = {"stride": 1, "gaps": "refuse"}, {"horizon": 1, "season": None}
         for name, default in (of_forecasts | ({} if self.window is not None else of_windows)).items():
             if getattr(self, name) != default and not forecasting:
-                must = "be left out " + ("without task.window" if name in of_windows else "unless it is forecasting")
+                must = "be left out " + ("without task.window" if name in of_windows else "unless kind is forecasting")
                 raise ValueError(refuse(name, getattr(self, name), must))
         if self.split == "time" and self.window is None:
             remedy = "windows alone are split by time; give task.window"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -99,14 +100,26 @@ def _lend_openmp(library: Any) -> None:
     library.mrnn_use_openmp(*(ctypes.cast(function, ctypes.c_void_p) for function in functions))
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+def constant_when_compiled(function: _Function) -> _Function:
+    """Let torch.compile take the result of a function as a constant.
+
+    This is `torch.compiler.assume_constant_result`, which would import the compiler: two seconds at every start.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@constant_when_compiled
 def why_missing() -> str | None:
     """Return None if the library is loaded, else the reason; torch.compile takes the answer as a constant."""
     library, _, reason = load()
     return reason if library is None else None
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_compiled
 def chosen_isa(dtype: torch.dtype = torch.float32) -> str:
     """Return the instruction set in use: the best one, or the one that MOMENTUMRNN_ISA names.
 
@@ -140,7 +153,7 @@ def _has(isa: str) -> bool:
     return bool(load()[0].mrnn_has_isa(ctypes.c_int64(ISAS[isa])))
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_compiled
 def why_no_bfloat16() -> str | None:
     """Return None if there are kernels that multiply in bfloat16, else the reason."""
     library, _, reason = load()

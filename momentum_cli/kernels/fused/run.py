@@ -101,7 +101,7 @@ def run(
     c0 = state[1] if len(state) == 2 else None
     batch = x.shape[1]
     # Not min: a batch of any size is a symbol while torch.compile traces.
-    parts = torch.sym_min(_threads(), batch)
+    parts: int = torch.sym_min(_threads(), batch)  # type: ignore[assignment]  # a symbol is used like an int
     order = None
     if lengths is not None:
         # Longest first within each part, so that the running rows are a prefix.
@@ -130,7 +130,7 @@ def run(
     return output, state, driven.after(vn, mn)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@library.constant_when_compiled
 def _threads() -> int:
     return torch.get_num_threads()
 

@@ -73,7 +73,7 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     (tmp_path / "mine" / "x").touch()
     with pytest.raises(RecipeError, match="is not empty"):
         speed(out=tmp_path / "mine", overwrite=True)
-    with pytest.raises(RunError, match="no backend serves"):
+    with pytest.raises(RunError, match="no backend can run any of the cells"):
         speed(cells=["adam"], shapes=[SHAPE], backends=["native"], out=tmp_path / "out")
 
 

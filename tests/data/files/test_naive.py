@@ -100,7 +100,7 @@ def test_white_noise_has_no_season_and_its_best_forecast_is_the_mean(tmp_path: P
 def test_a_season_beyond_the_window_or_without_a_forecast_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be from 2 to window = 12, got 13"):
         forecasting(tmp_path / "a.csv", season=13)
-    with pytest.raises(ValueError, match="must be left out unless the kind is forecasting"):
+    with pytest.raises(ValueError, match="must be left out unless kind is forecasting"):
         Files("a.csv", "regression", target="a", season=2)
 
 

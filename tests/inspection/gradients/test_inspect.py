@@ -552,7 +552,7 @@ def test_options_of_a_recipe_do_not_go_with_runs() -> None:
     other = str(write_checkpoint(Path("other.safetensors"), "model.hidden_size=3", "task.pixels_per_step=16"))
     result = run("inspect", path, other, "--json")
     assert result.exit_code == 2
-    assert "inspect them apart" in json.loads(result.stdout)["error"]["message"]
+    assert "inspect these separately" in json.loads(result.stdout)["error"]["message"]
 
 
 def test_initial_model_is_the_one_that_training_starts_from() -> None:
