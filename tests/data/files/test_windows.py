@@ -92,7 +92,7 @@ def test_no_window_spans_a_gap_and_one_class_of_a_sequence_is_that_of_its_window
         ({"window": None}, "`stride` must be left out without task.window, got 3"),
         ({"window": None, "stride": 1, "split": "time"}, "windows alone are split by time"),
         ({"missing": "drop_step"}, "be 'refuse' or 'forward_fill' with windows"),
-        ({"horizon": 2}, "`horizon` must be left out unless it is forecasting"),
+        ({"horizon": 2}, "`horizon` must be left out unless kind is forecasting"),
     ],
 )
 def test_options_that_go_together(more: dict[str, Any], message: str) -> None:
