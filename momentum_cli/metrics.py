@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from momentum_cli.ranking import areas_under_roc, average_precisions
+from momentum_cli.ranking import Ranking
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ class Metric:
         count: The sum below the line, likewise.
         of_mean: Turns the quotient into the metric; None for the quotient itself.
         of_confusion: Takes (C, C) float64 counts, rows true classes and columns predicted ones.
-        of_scores: Takes scores (m, C) that rise with the probability, true classes (m,) and weights (m,).
+        of_scores: Takes what is judged, ranked by its scores, and weights (m,).
         of: Answers that it is defined for.
         higher_is_better: Its direction.
         fraction: People read it in percent.
@@ -42,7 +42,7 @@ class Metric:
     count: str = "terms"
     of_mean: Callable[[float], float] | None = None
     of_confusion: Callable[[np.ndarray], float] | None = None
-    of_scores: Callable[[np.ndarray, np.ndarray, np.ndarray], float] | None = None
+    of_scores: Callable[[Ranking, np.ndarray], float] | None = None
     of: Measured = "any"
     higher_is_better: bool = False
     fraction: bool = False
@@ -87,11 +87,11 @@ def _matthews(confusion: np.ndarray) -> float:
     return float((right * count - (true * predicted).sum()) / math.sqrt(spread)) if spread > 0 else 0.0
 
 
-def _of_classes(find: Callable[[np.ndarray, np.ndarray, np.ndarray], list[float]]) -> Callable[..., float]:
-    """Return a function of scores: the mean over the classes, each against the rest."""
+def _of_classes(find: Callable[[Ranking, np.ndarray], list[float]]) -> Callable[[Ranking, np.ndarray], float]:
+    """Return a function of a ranking: the mean over the classes, each against the rest."""
 
-    def mean(scores: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> float:
-        found = [value for value in find(scores, classes, weights) if not math.isnan(value)]
+    def mean(ranking: Ranking, weights: np.ndarray) -> float:
+        found = [value for value in find(ranking, weights) if not math.isnan(value)]
         return sum(found) / len(found) if found else math.nan
 
     return mean
@@ -103,9 +103,9 @@ METRICS: dict[str, Metric] = {
     "balanced_accuracy": Metric(of_confusion=balanced_accuracy, of="classes", higher_is_better=True, fraction=True),
     "macro_f1": Metric(of_confusion=macro_f1, of="classes", higher_is_better=True, fraction=True),
     "matthews": Metric(of_confusion=_matthews, of="classes", higher_is_better=True),
-    "auroc": Metric(of_scores=_of_classes(areas_under_roc), of="classes", higher_is_better=True, fraction=True),
+    "auroc": Metric(of_scores=_of_classes(Ranking.areas_under_roc), of="classes", higher_is_better=True, fraction=True),
     "average_precision": Metric(
-        of_scores=_of_classes(average_precisions), of="classes", higher_is_better=True, fraction=True
+        of_scores=_of_classes(Ranking.average_precisions), of="classes", higher_is_better=True, fraction=True
     ),
     "mse": Metric("squares", of="values"),
     "rmse": Metric("squares", of_mean=math.sqrt, of="values"),

@@ -8,49 +8,65 @@ Axes: C classes, m rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def areas_under_roc(scores: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> list[float]:
-    """Return the area under the ROC curve of each class against the rest, NaN where either side is empty.
+class _Sorted(NamedTuple):
+    """The rows by falling score of one class."""
 
-    That is the probability that a row of the class scores higher than another one, ties counting half.
+    order: np.ndarray  # (m,) their numbers
+    own: np.ndarray  # (m,) bool, rows of the class
+    last: np.ndarray  # the last row of each score: rows of one score are one threshold
+
+
+class Ranking:
+    """Rows ranked by their score for each class.
 
     Args:
         scores: (m, C), which rise with the probability of a class.
         classes: (m,) int64 true classes.
-        weights: (m,) >= 0.
     """
-    return _each(_area_under_roc, scores, classes, weights)
 
+    def __init__(self, scores: np.ndarray, classes: np.ndarray) -> None:
+        import numpy as np
 
-def average_precisions(scores: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> list[float]:
-    """Return the average precision of each class against the rest, NaN where a side is empty; see `areas_under_roc`.
+        self._sorted = []
+        for number in range(scores.shape[1]):
+            order = np.argsort(-scores[:, number], kind="stable")
+            ranked = scores[order, number]
+            last = np.flatnonzero(np.append(np.diff(ranked) != 0, True)) if len(ranked) else np.zeros(0, np.int64)
+            self._sorted.append(_Sorted(order, classes[order] == number, last))
 
-    That is the sum over thresholds of precision times the rise of recall, without interpolation.
-    """
-    return _each(_average_precision, scores, classes, weights)
+    def areas_under_roc(self, weights: np.ndarray) -> list[float]:
+        """Return the area under the ROC curve of each class against the rest, NaN where either side is empty.
 
+        That is the probability that a row of the class scores higher than another one, ties counting half.
 
-def _each(
-    area: Callable[[np.ndarray, np.ndarray], float], scores: np.ndarray, classes: np.ndarray, weights: np.ndarray
-) -> list[float]:
-    import numpy as np
+        Args:
+            weights: (m,) >= 0.
+        """
+        return [self._area(_area_under_roc, each, weights) for each in self._sorted]
 
-    found = []
-    for number in range(scores.shape[1]):
-        order = np.argsort(-scores[:, number], kind="stable")
-        ranked, weight = scores[order, number], weights[order]
-        own = classes[order] == number
-        # Rows of one score are one threshold.
-        last = np.flatnonzero(np.append(np.diff(ranked) != 0, True)) if len(ranked) else np.zeros(0, np.int64)
-        hits, misses = (np.cumsum(np.where(side, weight, 0.0))[last] for side in (own, ~own))
-        empty = not len(last) or hits[-1] == 0 or misses[-1] == 0
-        found.append(float("nan") if empty else area(hits, misses))
-    return found
+    def average_precisions(self, weights: np.ndarray) -> list[float]:
+        """Return the average precision of each class against the rest, NaN where either side is empty.
+
+        That is the sum over thresholds of precision times the rise of recall, without interpolation.
+
+        Args:
+            weights: (m,) >= 0.
+        """
+        return [self._area(_average_precision, each, weights) for each in self._sorted]
+
+    def _area(self, area: Callable[[np.ndarray, np.ndarray], float], each: _Sorted, weights: np.ndarray) -> float:
+        import numpy as np
+
+        weight = weights[each.order]
+        hits, misses = (np.cumsum(np.where(side, weight, 0.0))[each.last] for side in (each.own, ~each.own))
+        empty = not len(each.last) or hits[-1] == 0 or misses[-1] == 0
+        return float("nan") if empty else area(hits, misses)
 
 
 def _area_under_roc(hits: np.ndarray, misses: np.ndarray) -> float:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from momentum_cli.metrics import METRICS, better, reaches
+from momentum_cli.ranking import Ranking
 from momentum_cli.training.objective import SUMS
 from momentum_cli.wording import metric_text, target_text
 
@@ -69,7 +70,7 @@ def test_metrics_of_classes_are_those_of_torchmetrics() -> None:
         "average_precision": found.multiclass_average_precision(scores.exp(), true, 4),
     }
     for name, wanted in of_scores.items():
-        mine = METRICS[name].of_scores(scores.numpy(), true.numpy(), np.ones(400))  # type: ignore[misc]
+        mine = METRICS[name].of_scores(Ranking(scores.numpy(), true.numpy()), np.ones(400))  # type: ignore[misc]
         assert mine == pytest.approx(float(wanted), rel=1e-5), name
 
 

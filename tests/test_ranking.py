@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from momentum_cli.ranking import areas_under_roc, average_precisions
+from momentum_cli.ranking import Ranking
 
 
 def random_ranking() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -34,28 +35,24 @@ def by_thresholds(scores: np.ndarray, own: np.ndarray) -> float:
 
 def test_areas_are_those_of_the_definitions_also_with_ties() -> None:
     scores, classes, _ = random_ranking()
-    ones = np.ones(len(classes))
+    ranking, ones = Ranking(scores, classes), np.ones(len(classes))
     for number in range(3):
         own = classes == number
-        assert areas_under_roc(scores, classes, ones)[number] == pytest.approx(by_pairs(scores[:, number], own))
-        assert average_precisions(scores, classes, ones)[number] == pytest.approx(by_thresholds(scores[:, number], own))
+        assert ranking.areas_under_roc(ones)[number] == pytest.approx(by_pairs(scores[:, number], own))
+        assert ranking.average_precisions(ones)[number] == pytest.approx(by_thresholds(scores[:, number], own))
 
 
-@pytest.mark.parametrize("areas", [areas_under_roc, average_precisions])
-def test_a_weight_is_a_row_that_is_there_so_often(areas: object) -> None:
-    assert callable(areas)
+@pytest.mark.parametrize("areas", [Ranking.areas_under_roc, Ranking.average_precisions])
+def test_a_weight_is_a_row_that_is_there_so_often(areas: Callable[[Ranking, np.ndarray], list[float]]) -> None:
     scores, classes, weights = random_ranking()
     times = np.repeat(np.arange(len(weights)), weights)
-    again = areas(scores[times], classes[times], np.ones(len(times)))
-    assert areas(scores, classes, weights.astype(float)) == pytest.approx(again)
+    again = areas(Ranking(scores[times], classes[times]), np.ones(len(times)))
+    assert areas(Ranking(scores, classes), weights.astype(float)) == pytest.approx(again)
 
 
 def test_a_class_without_a_row_or_without_a_rest_has_no_area() -> None:
     scores, ones = np.random.default_rng(0).random((5, 3)), np.ones(5)
-    assert [math.isnan(area) for area in areas_under_roc(scores, np.array([0, 1, 0, 1, 1]), ones)] == [
-        False,
-        False,
-        True,
-    ]
-    assert all(math.isnan(area) for area in average_precisions(scores, np.zeros(5, np.int64), ones))
-    assert all(math.isnan(area) for area in areas_under_roc(scores[:0], np.zeros(0, np.int64), ones[:0]))
+    found = Ranking(scores, np.array([0, 1, 0, 1, 1])).areas_under_roc(ones)
+    assert [math.isnan(area) for area in found] == [False, False, True]
+    assert all(math.isnan(area) for area in Ranking(scores, np.zeros(5, np.int64)).average_precisions(ones))
+    assert all(math.isnan(area) for area in Ranking(scores[:0], np.zeros(0, np.int64)).areas_under_roc(ones[:0]))

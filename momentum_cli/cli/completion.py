@@ -50,8 +50,10 @@ def complete_override(incomplete: str) -> list[str]:
         texts += ["task.name=", "task.", "optimizer.name=", "optimizer.lr=", "optimizer."]
         texts += [f"cells.{cell}." for cell in built_in_names()]
     found = [text for text in texts if text.startswith(incomplete)]
-    # A shell adds a space behind a single word, so its values are listed at once.
-    return (not equals and found[1:] == [] and found and complete_override(found[0])) or found
+    if len(found) == 1 and found[0].endswith("="):
+        # A shell adds a space behind a single word, so its values are listed at once.
+        return complete_override(found[0]) or found
+    return found
 
 
 def complete_cells(incomplete: str) -> list[str]:

@@ -136,10 +136,7 @@ class Objective:
 
     def totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the `sums` of each sequence of a batch, (B, S) float64 on the device of outputs."""
-        scores = Scores(self, outputs, targets)
-        if not self.sums:
-            return torch.zeros(len(targets), 0, dtype=torch.float64, device=outputs.device)
-        return torch.stack([SUMS[name](scores).double() for name in self.sums], 1)
+        return Scores(self, outputs, targets).totals()
 
     def results(self, totals: Tensor) -> dict[str, float]:
         """Turn added `totals`, (S,), into those metrics of an evaluation that are quotients of two sums."""
@@ -181,6 +178,13 @@ class Scores:
     outputs: Tensor
     targets: Tensor
 
+    def totals(self) -> Tensor:
+        """Return the sums of the objective for each sequence, (B, S) float64 on the device of outputs."""
+        names = self.objective.sums
+        if not names:
+            return torch.zeros(len(self.targets), 0, dtype=torch.float64, device=self.outputs.device)
+        return torch.stack([SUMS[name](self).double() for name in names], 1)
+
     @cached_property
     def losses(self) -> Tensor:
         """Sum of the loss of each sequence, (B,)."""
@@ -207,7 +211,7 @@ class Scores:
         # In float64: in single precision everything that a model is sure of would be a tie.
         return self._steps(self.outputs.double().log_softmax(-1))
 
-    @property
+    @cached_property
     def answers(self) -> Tensor:
         """Predicted classes, the shape of `judged`."""
         return self._steps(self.outputs.argmax(-1))

@@ -5,13 +5,14 @@ Axes: B batch, n sequences, S sums, m judged steps, C classes, R resamples.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from momentum_cli.data.batching import stream
+from momentum_cli.ranking import Ranking
 from momentum_cli.training.calibration import conformity, shifts
 from momentum_cli.training.objective import Objective, Scores
 
@@ -24,6 +25,15 @@ LEVEL = 0.95
 """Share of the resamples that an error bar covers."""
 # Resamples of metrics that are no sums: each takes as long as a pass over all answers.
 _RESAMPLES_OF_ALL = 200
+
+
+class _Judged(NamedTuple):
+    """Steps or sequences whose class is judged."""
+
+    owners: np.ndarray  # (m,) places of their sequences
+    true: np.ndarray  # (m,)
+    answers: np.ndarray  # (m,)
+    ranking: Ranking | None
 
 
 class Tally:
@@ -62,15 +72,15 @@ class Tally:
             outputs, targets: As for `Objective.loss_sum`.
             places: (B,) int64, which sequences of the split they are; of texts anything of length B.
         """
-        sums = self._objective.totals(outputs, targets)
+        scores = Scores(self._objective, outputs, targets)
+        sums = scores.totals()
         self._totals += sums.sum(0)
         if self._keep:
             self._places.append(places.cpu())
             self._sums.append(sums.cpu())
         if self._objective.quantiles:
-            self._add_intervals(outputs, targets)
+            self._add_intervals(scores)
         if self._whole:
-            scores = Scores(self._objective, outputs, targets)
             judged = scores.judged
             owners = places.to(judged.device).view(-1, *[1] * (judged.ndim - 1)).expand(judged.shape)
             self._classes = outputs.shape[-1]
@@ -80,8 +90,7 @@ class Tally:
             if self._objective.rankings:
                 self._ranked.append(scores.class_scores[judged].cpu())
 
-    def _add_intervals(self, outputs: Tensor, targets: Tensor) -> None:
-        scores = Scores(self._objective, outputs, targets)
+    def _add_intervals(self, scores: Scores) -> None:
         pairs, counted = len(self._objective.quantiles) // 2, scores.counted.unsqueeze(-1)
         low, high = scores.quantiles[..., :pairs], scores.quantiles.flip(-1)[..., :pairs]
         wanted = scores.wanted.unsqueeze(-1)
@@ -89,8 +98,8 @@ class Tally:
         self._covered += torch.stack([inside.double(), (high - low).flatten(0, -2).sum(0)])
         self._terms += counted.sum()
         if self._calibrating:
-            flat = targets.reshape(len(targets), -1)
-            found = self._objective.predicted_quantiles(outputs.float(), flat)
+            flat = scores.targets.reshape(len(scores.targets), -1)
+            found = self._objective.predicted_quantiles(scores.outputs.float(), flat)
             self._conformity.append(conformity(found, flat).cpu())
 
     def coverage(self) -> list[dict[str, float]]:
@@ -132,8 +141,8 @@ class Tally:
         """Return the metrics in the order of the objective; reading them waits for the device."""
         found = self._objective.results(self._totals)
         if self._whole:
-            _, true, answers, ranked = self._judged()
-            found |= self._of_all(true, answers, ranked, np.ones(len(true)))
+            judged = self._judged()
+            found |= self._of_all(judged, np.ones(len(judged.owners)))
         return {name: found[name] for name in self._objective.metrics}
 
     def intervals(self, block: int = 1) -> dict[str, tuple[float, float]]:
@@ -152,19 +161,18 @@ class Tally:
         order = places.argsort()
         sums = torch.cat(self._sums)[order]
         count = len(order)
-        draws = [_draw(count, block, number) for number in range(RESAMPLES)]
+        judged = self._judged() if self._whole else None
+        at = None if judged is None else np.searchsorted(places[order].numpy(), judged.owners)
         values: dict[str, list[float]] = {name: [] for name in self._objective.metrics}
-        for weights in draws:
-            for name, value in self._objective.results(torch.from_numpy(weights) @ sums).items():
+        for number in range(RESAMPLES):
+            weights = _draw(count, block, number)
+            found = self._objective.results(torch.from_numpy(weights) @ sums)
+            if judged is not None and number < _RESAMPLES_OF_ALL:
+                found |= self._of_all(judged, weights[at])
+            for name, value in found.items():
                 values[name].append(value)
-        if self._whole:
-            owners, true, answers, ranked = self._judged()
-            at = np.searchsorted(places[order].numpy(), owners)
-            for weights in draws[:_RESAMPLES_OF_ALL]:
-                for name, value in self._of_all(true, answers, ranked, weights[at]).items():
-                    values[name].append(value)
         ends = 100 * np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return {name: _percentiles(found, ends) for name, found in values.items()}
+        return {name: _percentiles(each, ends) for name, each in values.items()}
 
     def worst(self, count: int, apart: int = 1) -> list[tuple[int, float]]:
         """Return the place and the mean loss of the sequences with the largest mean loss, the worst first.
@@ -187,28 +195,27 @@ class Tally:
                 found.append((place, float(mean[row])))
         return found
 
-    def _judged(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return owner, true class and answer of all that is judged, (m,) each, and scores (m, C), in one order."""
+    def _judged(self) -> _Judged:
+        """Return all that is judged, in one order."""
         owners = torch.cat(self._owners)
         order = owners.argsort(stable=True)
-        ranked = torch.cat(self._ranked)[order].numpy() if self._ranked else None
         true, answers = (torch.cat(each)[order].numpy() for each in (self._true, self._answers))
-        return owners[order].numpy(), true, answers, ranked
+        ranking = Ranking(torch.cat(self._ranked)[order].numpy(), true) if self._ranked else None
+        return _Judged(owners[order].numpy(), true, answers, ranking)
 
-    def _of_all(
-        self, true: np.ndarray, answers: np.ndarray, ranked: np.ndarray | None, weights: np.ndarray
-    ) -> dict[str, float]:
+    def _of_all(self, judged: _Judged, weights: np.ndarray) -> dict[str, float]:
         found: dict[str, float] = {}
         if self._objective.confusions:
             size = self._classes
-            counts = np.bincount(true * size + answers, weights, minlength=size * size).reshape(size, size)
+            cells = judged.true * size + judged.answers
+            counts = np.bincount(cells, weights, minlength=size * size).reshape(size, size)
             for name, metric in self._objective.confusions.items():
                 assert metric.of_confusion is not None
                 found[name] = metric.of_confusion(counts)
         for name, metric in self._objective.rankings.items():
             assert metric.of_scores is not None
-            assert ranked is not None
-            found[name] = metric.of_scores(ranked, true, weights)
+            assert judged.ranking is not None
+            found[name] = metric.of_scores(judged.ranking, weights)
         return found
 
 

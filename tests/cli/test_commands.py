@@ -431,6 +431,7 @@ def test_completion(tmp_path: Path) -> None:
     assert completion.complete_override("optimizer.name=rm") == ["optimizer.name=rmsprop"]
     # A key alone is followed by its values, or the shell would add a space behind it.
     assert completion.complete_override("schedule.na")[0] == "schedule.name=constant"
+    assert completion.complete_override("cells.adam-gru.") == ["cells.adam-gru."]
     assert completion.complete_cells("lstm,gr") == ["lstm,gru"]
     assert "lstm,lstm" not in completion.complete_cells("lstm,ls")
     make_run(tmp_path / "runs" / "a-lstm-001")
