@@ -213,8 +213,13 @@ def _samples(
     targets = _array_targets(path, schema, own["target"], length) if "target" in own else None
     with _open_array(path, name) as file:
         _checked_header(path, file)
+        at_once = max(1, _STEPS // length)
         for row in range(shape[0]):
-            steps = _read(path, file, length * channels, dtype, schema.reading).reshape(length, channels)
+            if row % at_once == 0:
+                count = min(at_once, shape[0] - row)
+                block = _read(path, file, count * length * channels, dtype, schema.reading)
+                block = block.reshape(count, length, channels)
+            steps = block[row % at_once]
             here = int(own["lengths"][row]) if "lengths" in own else length
             if not 1 <= here <= length:
                 raise DataError(f"{path}: {refuse(f'{schema.lengths}, row {row},', here, f'be in [1, {length}]')}")
