@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -93,7 +92,7 @@ class Document:
         self.data: dict[str, Any] = data
         self._locate(node, ())
 
-    def extend(self, parent: Document, folder: Path) -> None:
+    def extend(self, parent: Document) -> None:
         """Take what is not written here from another recipe.
 
         Mappings are merged, except where ``name`` differs: the options of one optimizer are not those of another.
@@ -101,11 +100,7 @@ class Document:
 
         Args:
             parent: The other recipe; it becomes part of this one.
-            folder: That of its file: its ``task.path`` is made absolute where a file of that name is there.
         """
-        task = parent.data.get("task")
-        if isinstance(task, dict) and isinstance(task.get("path"), str) and (folder / task["path"]).exists():
-            task["path"] = str((folder / task["path"]).resolve())
         self.problems = [*parent.problems, *self.problems]
 
         def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +115,7 @@ class Document:
         self.data = merge(parent.data, self.data)
         self._origins = parent._origins | self._origins
 
-    def override(self, overrides: Iterable[str], complete: Callable[[str], str] = str) -> None:
+    def override(self, overrides: Iterable[str], complete: Callable[[str], str] = str) -> list[str]:
         """Apply `key.path=value` texts in order; values are YAML.
 
         Mistakes in the texts themselves are added to `problems`.
@@ -128,7 +123,11 @@ class Document:
         Args:
             overrides: The texts.
             complete: From a key of one part to its whole path; a ValueError says why there is none.
+
+        Returns:
+            The texts without mistakes, with the whole path of each key.
         """
+        applied = []
         for text in overrides:
             origin = f"override {text!r}"
             key, equals, value_text = text.partition("=")
@@ -148,6 +147,8 @@ class Document:
                 self._refuse(path, origin, f"the value is not valid YAML: {error}")
                 continue
             self._set(path, value, origin)
+            applied.append(f"{'.'.join(path)}={value_text}")
+        return applied
 
     def _set(self, path: Keys, value: Any, origin: str) -> None:
         target = self.data

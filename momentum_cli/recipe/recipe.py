@@ -142,13 +142,35 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises:
         RecipeError: The recipe does not exist or has mistakes; each is given with file, line and path.
     """
+    document, folder = _open(name_or_path)
+    return _with_paths(_from_document(document, overrides), folder)
+
+
+def full_overrides(name_or_path: str | Path, overrides: Sequence[str]) -> list[str]:
+    """Return overrides of a recipe with the whole path of each key: ``train.epochs=3`` for ``epochs=3``.
+
+    Args:
+        name_or_path, overrides: As for `load_recipe`.
+
+    Raises:
+        RecipeError: The recipe does not exist, or an override is not one or has a key that no section has.
+    """
+    document, _ = _open(name_or_path)
+    found = _apply(document, overrides)
+    if document.problems:
+        raise InvalidRecipeError(document.problems, document)
+    return found
+
+
+def _open(name_or_path: str | Path) -> tuple[Document, Path]:
+    """Read a recipe; return it and the folder of its file."""
     path = find_recipe(name_or_path)
     # A path inside the current folder is shown as the user would type it.
     try:
         shown = str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
     except (ValueError, FileNotFoundError):  # elsewhere, or the current folder no longer exists
         shown = str(path)
-    return _with_paths(_from_document(_document(path, shown), overrides), path.parent)
+    return _document(path, shown), path.parent
 
 
 def _document(path: Path, shown: str, below: tuple[Path, ...] = ()) -> Document:
@@ -180,7 +202,11 @@ def _document(path: Path, shown: str, below: tuple[Path, ...] = ()) -> Document:
     line = (*below, path.resolve())
     if file.resolve() in line:
         raise RecipeError(f"{where}: extends: {parent} extends this recipe in turn")
-    document.extend(_document(file, str(file if beside.is_file() else parent), line), file.parent)
+    other = _document(file, str(file if beside.is_file() else parent), line)
+    task = other.data.get("task")
+    if isinstance(task, dict) and (place := _beside(task.get("path"), file.parent)) is not None:
+        task["path"] = place
+    document.extend(other)
     return document
 
 
@@ -193,14 +219,20 @@ def _if_data(path: Path) -> str:
 
 def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
     """Return the recipe with ``task.path`` absolute when the file is next to the recipe, so that a run finds it."""
-    given = recipe.task.options.get("path")
-    if not isinstance(given, str) or not given or expanded(given).is_absolute():
+    place = _beside(recipe.task.options.get("path"), folder)
+    if place is None:
         return recipe
+    return replace(recipe, task=replace(recipe.task, options={**recipe.task.options, "path": place}))
+
+
+def _beside(given: Any, folder: Path) -> str | None:
+    """Return the absolute path of data that are next to a recipe, None if they are not there."""
+    if not isinstance(given, str) or not given or expanded(given).is_absolute():
+        return None
     place = (folder / given).resolve()
     # A pattern exists if it matches a file.
-    if not place.exists() and not (set(given) & set("*?[") and any(folder.glob(given))):
-        return recipe
-    return replace(recipe, task=replace(recipe.task, options={**recipe.task.options, "path": str(place)}))
+    there = place.exists() or (set(given) & set("*?[") and any(folder.glob(given)))
+    return str(place) if there else None
 
 
 def to_yaml(content: dict[str, Any]) -> str:
@@ -208,13 +240,18 @@ def to_yaml(content: dict[str, Any]) -> str:
     return yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 
-def _from_document(document: Document, overrides: Sequence[str]) -> Recipe:
+def _apply(document: Document, overrides: Sequence[str]) -> list[str]:
+    """Apply overrides, whose keys may lack their section; return them as `Document.override` does."""
     # Imports torch, which showing or copying a recipe does without.
     from momentum_cli.recipe.short_keys import full_key
 
-    document.override(
+    return document.override(
         overrides, lambda key: key if key in Recipe.__dataclass_fields__ else full_key(key, document.data)
     )
+
+
+def _from_document(document: Document, overrides: Sequence[str]) -> Recipe:
+    _apply(document, overrides)
     try:
         recipe = parse_recipe(document.data)
     except InvalidRecipeError as error:

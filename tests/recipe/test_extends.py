@@ -44,14 +44,15 @@ def test_recipes_extend_recipes_and_mistakes_name_their_file(tmp_path: Path) -> 
     assert where == {"model.hidden_size": f"{third}:3", "train.eepochs": f"{tmp_path / 'a' / 'first.yaml'}:{lines + 1}"}
 
 
-def test_data_lie_next_to_the_recipe_that_names_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", ["data.csv", "d*.csv"])
+def test_data_lie_next_to_the_recipe_that_names_them(tmp_path: Path, given: str) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "data.csv").write_text("x,y\n1,a\n2,b\n")
-    task = "task: {name: files, path: data.csv, target: y, kind: classification}\n"
+    task = "task: {name: files, path: GIVEN, target: y, kind: classification}\n".replace("GIVEN", f"'{given}'")
     (tmp_path / "a" / "parent.yaml").write_text(task + MINIMAL.partition("\n")[2])
     child = tmp_path / "child.yaml"
     child.write_text("extends: a/parent.yaml\n")
-    assert load_recipe(child).task.options["path"] == str(tmp_path / "a" / "data.csv")
+    assert load_recipe(child).task.options["path"] == str(tmp_path / "a" / given)
 
 
 @pytest.mark.parametrize(

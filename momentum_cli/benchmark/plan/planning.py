@@ -15,7 +15,7 @@ from momentum_cli.benchmark.plan.paper import check_unchanged, paper_recipes, pu
 from momentum_cli.benchmark.plan.plan import Comparison, Entry, Plan
 from momentum_cli.benchmark.plan.variants import Variant, parse_cells
 from momentum_cli.errors import RecipeError
-from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.recipe import Recipe, full_overrides, load_recipe
 from momentum_cli.recipe.shipped import find_recipe, shipped_recipes
 
 DEFAULT_RECIPE = "digits-pixels"
@@ -75,10 +75,6 @@ def make_plan(
     Raises:
         RecipeError: An option names what does not exist, contradicts another one, or makes a recipe invalid.
     """
-    for text in overrides:
-        key = text.partition("=")[0].strip()
-        if key in _TAKEN:
-            raise RecipeError(f"{text}: not in a benchmark; {_TAKEN[key]}")
     figure = find_figure(paper, hidden_size)
     if paper is not None:
         if recipes:
@@ -86,13 +82,18 @@ def make_plan(
         for flag, given in (("--optimizers", optimizers), ("--lr-grid", lr_grid), (GRID_FLAG, grid)):
             if given:
                 raise RecipeError(f"--paper {paper} cannot be combined with {flag}: its numbers have one setting")
-        check_unchanged(overrides)
         full = True
-        if figure is None:
-            recipes = paper_recipes(paper, FIGURES)
-        else:
-            recipes, sized = figure.of_size(hidden_size)
+        recipes, sized = (paper_recipes(paper, FIGURES), []) if figure is None else figure.of_size(hidden_size)
+        overrides = _full_overrides(recipes, overrides)
+        check_unchanged(overrides)
+        if figure is not None:
             overrides, cells, target = [*overrides, *sized], cells or (figure.cells,), target or figure.target
+    else:
+        overrides = _full_overrides(recipes or (DEFAULT_RECIPE,), overrides)
+    for text in overrides:
+        key = text.partition("=")[0]
+        if key in _TAKEN:
+            raise RecipeError(f"{text}: not in a benchmark; {_TAKEN[key]}")
     if lr_grid is not None and grid is not None:
         raise RecipeError(f"--lr-grid and {GRID_FLAG}: give one of the two; a grid may have optimizer.lr as an option")
     axes = () if grid is None else parse_grid(grid)
@@ -154,6 +155,20 @@ def make_plan(
         twice = sorted({i for i in ids if ids.count(i) > 1})
         raise RecipeError(f"two runs would be called {twice[0]}; name the variants: CELL@NAME:key=value")
     return plan
+
+
+def _full_overrides(recipes: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Return the overrides with the whole path of each key, which must be the same in all recipes."""
+    first, *others = recipes
+    found = full_overrides(first, overrides)
+    for other in others:
+        for one, text, again in zip(found, overrides, full_overrides(other, overrides), strict=True):
+            if one != again:
+                raise RecipeError(f"{text}: is {one} in {first} and {again} in {other}; write which")
+    for text, full in zip(overrides, found, strict=True):
+        if full.startswith("cells.") and not text.lstrip().startswith("cells."):
+            raise RecipeError(f"{text}: is {full} in {first}, an option of one cell of several; write whose it is")
+    return found
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

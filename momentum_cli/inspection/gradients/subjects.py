@@ -18,7 +18,7 @@ from momentum_cli.models.sequence import SequenceModel
 from momentum_cli.progress import DownloadProgress
 from momentum_cli.reading import expanded
 from momentum_cli.recipe.building import build_sequence_model, load_data, model_section
-from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.recipe import Recipe, full_overrides, load_recipe
 from momentum_cli.recipe.sections import TaskOptions
 from momentum_cli.recipe.shipped import find_recipe
 from momentum_cli.training.trained import describe, load_model
@@ -75,7 +75,11 @@ def open_recipe(
         path = find_recipe(name)
     except RecipeError as error:
         raise RecipeError(f"{error}; nor is it a run, which is a folder or a .safetensors checkpoint") from None
-    changes = [*overrides] if seed is None else [*overrides, f"train.seed={seed}"]
+    given = full_overrides(path, overrides)
+    for key, flag, used in (("model.cell", "--cells", bool(cells)), ("train.seed", "--seed", seed is not None)):
+        if used and any(text.startswith(f"{key}=") for text in given):
+            raise RecipeError(f"{key} is given twice, as an override and with {flag}; remove one")
+    changes = given if seed is None else [*given, f"train.seed={seed}"]
     # Each cell is another override, so that a conflict with the cell is reported like any other mistake.
     named = list(dict.fromkeys(canonical_name(cell) for cell in cells))
     recipes = [load_recipe(path, [*changes, f"model.cell={cell}"]) for cell in named]

@@ -111,10 +111,27 @@ def test_target_and_stopping() -> None:
         make_plan([], target="90")
 
 
-@pytest.mark.parametrize("text", ["model.cell=gru", "train.seed=3", "train.stop_at_target=false"])
+@pytest.mark.parametrize("text", ["model.cell=gru", "train.seed=3", "train.stop_at_target=false", "cell=gru", "seed=3"])
 def test_what_the_command_decides_cannot_be_overridden(text: str) -> None:
     with pytest.raises(RecipeError, match="not in a benchmark"):
         make_plan([], overrides=[text])
+
+
+def test_a_key_without_its_section_is_the_same_key() -> None:
+    """Else a rate beside a grid of rates, or a size beside a published number, would be ignored without a word."""
+    with pytest.raises(RecipeError, match=r"optimizer\.lr"):
+        make_plan([], lr_grid="0.1,0.2", overrides=["lr=0.5"])
+    with pytest.raises(RecipeError, match=r"model\.hidden_size=5: cannot be combined with --paper"):
+        make_plan([], paper="mnist", overrides=["hidden_size=5"])
+    (comparison,) = make_plan([], overrides=["hidden_size=5"]).comparisons
+    assert {entry.recipe.model.hidden_size for entry in comparison.entries} == {5}
+
+
+def test_a_key_without_its_section_must_mean_one_thing() -> None:
+    with pytest.raises(RecipeError, match=r"length=9.*no section"):
+        make_plan(["adding", "digits"], overrides=["length=9"])
+    with pytest.raises(RecipeError, match=r"is cells\.momentum\.momentum=0\.5 in digits.* write whose it is"):
+        make_plan(["digits"], cells=["momentum,adam"], overrides=["momentum=0.5"])
 
 
 def test_unknown_options_of_a_variant_are_named(tmp_path: Path) -> None:
