@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from momentum_cli.errors import MomentumError, RecipeError
-from momentum_cli.export.export import FORMATS, export
+from momentum_cli.formats.export import FORMATS, export
 from momentum_cli.recipe.building import build_model, build_task
 from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.runs.checkpoint import Checkpoint, save_checkpoint

@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from export_matrix import untrained
 
-from momentum_cli.export.description import describe_model
-from momentum_cli.export.export import FORMATS, open_program
+from momentum_cli.formats.description import describe_model
+from momentum_cli.formats.export import FORMATS, open_program
 from momentum_cli.training.trained import load_model
 
 STEPS, HIDDEN = 784, 128

@@ -12,7 +12,7 @@ FLOORS = [  # from the top; rooms in one row do not know each other
     ["__main__"],
     ["cli"],
     ["inference"],
-    ["benchmark", "export", "inspection"],
+    ["benchmark", "formats", "inspection"],
     ["training"],
     ["recipe"],
     ["cells", "models"],

@@ -37,7 +37,7 @@ def test_no_file_imports_in_a_circle() -> None:
         "def step():\n    from momentum_cli.cli import main",
         "if TYPE_CHECKING:\n    from momentum_cli.recipe.recipe import Recipe",
         "import momentum_cli.benchmark.bench",
-        "from momentum_cli import export",
+        "from momentum_cli import formats",
         "from momentum_cli.pictures.style import PALETTE",  # the same floor
     ],
 )

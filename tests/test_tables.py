@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from momentum_cli.cli.models import ExportFormat
-from momentum_cli.export.export import FORMATS
+from momentum_cli.formats.export import FORMATS
 from momentum_cli.kernels import BACKENDS
 from momentum_cli.recipe.sections import ModelOptions
 from momentum_cli.tables import table_entries, table_names
 
 
 def test_formats_and_backends_are_those_of_their_tables() -> None:
-    assert table_names("export/export.py", "FORMATS") == tuple(FORMATS) == tuple(entry.value for entry in ExportFormat)
+    assert table_names("formats/export.py", "FORMATS") == tuple(FORMATS) == tuple(entry.value for entry in ExportFormat)
     assert table_names("kernels/__init__.py", "BACKENDS") == tuple(BACKENDS)
     schema = ModelOptions.model_json_schema()["properties"]["backend"]
     assert schema["enum"] == ["auto", *BACKENDS]

@@ -24,7 +24,7 @@ import typer.main
 
 import momentum_cli.benchmark.bench
 import momentum_cli.cli
-import momentum_cli.export.export
+import momentum_cli.formats.export
 import momentum_cli.inference.evaluate
 import momentum_cli.inference.predict.predict
 import momentum_cli.inspection.gradients.inspect

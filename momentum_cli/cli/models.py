@@ -13,7 +13,7 @@ from momentum_cli.cli.completion import complete_run
 from momentum_cli.tables import table_names
 from momentum_cli.ui import results, terminal
 
-_FORMATS = table_names("export/export.py", "FORMATS")
+_FORMATS = table_names("formats/export.py", "FORMATS")
 ExportFormat = StrEnum("ExportFormat", {name: name for name in _FORMATS})  # type: ignore[misc]  # read from the table
 
 
@@ -75,7 +75,7 @@ def export(
 
     Exits with 4 when the file does not compute what the checkpoint does; it is then not written.
     """
-    from momentum_cli.export.export import export as engine_export
+    from momentum_cli.formats.export import export as engine_export
 
     with make_ui(json, quiet, no_progress) as ui:
         result = engine_export(

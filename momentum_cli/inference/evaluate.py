@@ -43,7 +43,7 @@ def evaluate(
     """Evaluate a trained model on a split.
 
     Args:
-        run: A run folder (for its best checkpoint), a checkpoint, or a file of `momentum_cli.export`.
+        run: A run folder (for its best checkpoint), a checkpoint, or a file of `momentum_cli.formats`.
         split: ``"train"``, ``"validation"`` or ``"test"``.
         data_dir: Folder of the data sets, or None for the default.
         batch_size: Sequences at a time, or None for the recipe's ``eval_batch_size``.

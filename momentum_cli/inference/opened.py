@@ -47,8 +47,8 @@ def open_subject(run: Path) -> Subject:
         DataError: It is missing, damaged or something else.
     """
     if run.is_file():
-        from momentum_cli.export.export import is_exported, open_program
-        from momentum_cli.export.score import program_function
+        from momentum_cli.formats.export import is_exported, open_program
+        from momentum_cli.formats.score import program_function
 
         if is_exported(run):
             program = open_program(run)

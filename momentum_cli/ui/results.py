@@ -41,7 +41,7 @@ def print_dry_run(result: dict[str, Any]) -> None:
 
 
 def print_export(result: dict[str, Any]) -> None:
-    """Write a result of `momentum_cli.export.export` to stdout: the file, and how it agrees with its checkpoint."""
+    """Write a result of `momentum_cli.formats.export` to stdout: the file, and how it agrees with its checkpoint."""
     from momentum_cli.wording import bytes_text, metric_text, seconds_text
 
     parity, test = result["parity"], result["test"]

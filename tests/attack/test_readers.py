@@ -21,8 +21,8 @@ import momentum_cli
 from momentum_cli.data.files.arrays import read_header
 from momentum_cli.data.speech.recordings import RecordingError, read_recording
 from momentum_cli.errors import MomentumError
-from momentum_cli.export.bundle import _REQUIRED, FORMAT, FORMAT_VERSION, decode_bundle
-from momentum_cli.export.vetting import Unlisted, vet_program
+from momentum_cli.formats.bundle import _REQUIRED, FORMAT, FORMAT_VERSION, decode_bundle
+from momentum_cli.formats.vetting import Unlisted, vet_program
 from momentum_cli.recipe.document import Document
 from momentum_cli.runs.metrics_log import read_metrics
 

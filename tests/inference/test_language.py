@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from momentum_cli.cli import app
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.export.export import export, open_program
+from momentum_cli.formats.export import export, open_program
 from momentum_cli.inference.evaluate import evaluate
 from momentum_cli.inference.generate import draw, generate
 from momentum_cli.inference.predict.predict import predict

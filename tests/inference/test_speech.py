@@ -16,7 +16,7 @@ from speech_files import pcm16, speech_like, sphere, write_wav
 from momentum_cli.benchmark.bench import bench
 from momentum_cli.data.speech.features import Features
 from momentum_cli.errors import DataError
-from momentum_cli.export.export import export, open_program
+from momentum_cli.formats.export import export, open_program
 from momentum_cli.inference.evaluate import evaluate
 from momentum_cli.inference.predict.predict import predict
 from momentum_cli.inspection.model.summary import summary

@@ -122,7 +122,7 @@ def test_a_key_without_its_section_is_the_same_key() -> None:
     with pytest.raises(RecipeError, match=r"optimizer\.lr"):
         make_plan([], lr_grid="0.1,0.2", overrides=["lr=0.5"])
     with pytest.raises(RecipeError, match=r"model\.hidden_size=5: cannot be combined with --paper"):
-        make_plan([], paper="mnist", overrides=["hidden_size=5"])
+        make_plan([], paper="table1", overrides=["hidden_size=5"])
     (comparison,) = make_plan([], overrides=["hidden_size=5"]).comparisons
     assert {entry.recipe.model.hidden_size for entry in comparison.entries} == {5}
 

@@ -19,7 +19,7 @@ from momentum_cli.data.files.normalisation import Mixed, OneHot, Scaling
 from momentum_cli.data.files.resampling import interval, resampled
 from momentum_cli.data.files.schema import Piece
 from momentum_cli.errors import DataError
-from momentum_cli.export.export import export
+from momentum_cli.formats.export import export
 from momentum_cli.inference.evaluate import evaluate
 from momentum_cli.inference.predict.predict import predict
 from momentum_cli.recipe.recipe import parse_recipe

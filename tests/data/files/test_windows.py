@@ -12,7 +12,7 @@ import torch
 
 from momentum_cli.data import Files
 from momentum_cli.errors import DataError
-from momentum_cli.export.export import export
+from momentum_cli.formats.export import export
 from momentum_cli.inference.evaluate import evaluate
 from momentum_cli.inference.predict.predict import predict
 from momentum_cli.recipe.recipe import parse_recipe

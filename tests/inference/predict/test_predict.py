@@ -18,7 +18,7 @@ from untrained import write_checkpoint
 
 from momentum_cli.data.pixels import to_sequences
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.export.export import export
+from momentum_cli.formats.export import export
 from momentum_cli.inference.predict import arrays as arrays_module
 from momentum_cli.inference.predict.predict import READERS, predict
 from momentum_cli.inference.predict.preparation import Preparation

@@ -1,0 +1,266 @@
+"""`momentumrnn export`: trained models in other formats, checked, stateful on request, with free sizes.
+
+A format is a module with ``write(model, bundle, path)``, ``load(path) -> Program`` and ``SUFFIX``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from momentum_cli.errors import DataError, RecipeError, TargetError, system_error
+from momentum_cli.formats import pt2, safetensors, torchscript
+from momentum_cli.formats.archive import Content, look_into
+from momentum_cli.formats.bundle import Bundle
+from momentum_cli.formats.description import describe_model
+from momentum_cli.formats.onnx import format as onnx
+from momentum_cli.formats.parity import INT8_TOLERANCE, Parity, case_text, check_parity
+from momentum_cli.formats.program import Program
+from momentum_cli.formats.score import program_function, score
+from momentum_cli.layers.orthogonal_matrix import fold
+from momentum_cli.messages import refuse, unknown
+from momentum_cli.metrics import METRICS
+from momentum_cli.models.model import Model
+from momentum_cli.progress import NullUi, Ui
+from momentum_cli.recipe.building import load_data
+from momentum_cli.runs.checkpoint import FORMAT as CHECKPOINT
+from momentum_cli.runs.files import replacing
+from momentum_cli.runs.output import check_output_file
+from momentum_cli.training.trained import load_model
+
+FORMATS: dict[str, Any] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2, "safetensors": safetensors}
+
+
+def export(
+    run: Path,
+    *,
+    format: str,
+    stateful: bool = False,
+    out: Path | None = None,
+    aoti: bool = False,
+    as_torch_lstm: bool = False,
+    quantize: str | None = None,
+    which: str = "best",
+    data_dir: Path | None = None,
+    check_accuracy: bool = True,
+    ui: Ui | None = None,
+) -> dict[str, Any]:
+    """Write a trained model in a format of other programs, and check the written file against the checkpoint.
+
+    Args:
+        run: A run folder or a checkpoint.
+        format: A key of `FORMATS`.
+        stateful: Take and return the state, so that a sequence can be fed in chunks of any length.
+        out: The file; None: ``export/TASK-CELL[-stateful].SUFFIX`` in the run folder, or the current folder for a
+            checkpoint.
+        aoti: Compile a pt2 file with AOTInductor.
+        as_torch_lstm: Write the plain torch weights of a linear dynamics to a safetensors file.
+        quantize: ``"int8"``: int8 weights in an onnx file. The file is checked in float32 first, then with int8 weights
+            against `INT8_TOLERANCE`; its description has the difference, and its test metric is reported.
+        which: ``"best"`` or ``"last"`` checkpoint of a run folder.
+        data_dir: Folder of the data sets; the parity check feeds real test samples.
+        check_accuracy: Also evaluate the file and the checkpoint on the whole test set.
+        ui: Where progress is shown; None shows nothing.
+
+    Returns:
+        ``file, bytes, format, stateful, checkpoint, cell, task, parity {max_abs, max_rel, tolerance, cases}, test
+        {metric, file, checkpoint, samples} or None, seconds``.
+
+    Raises:
+        RecipeError: The options contradict each other or the model, or a package or compiler is missing.
+        DataError: The model or its data are missing or damaged.
+        TargetError: The file disagrees with the checkpoint; it does not get its final name.
+    """
+    shown: Ui = ui or NullUi()
+    start = time.perf_counter()
+    if format not in FORMATS:
+        raise RecipeError(unknown("format", format, FORMATS))
+    if which not in ("best", "last"):
+        raise RecipeError(refuse("--checkpoint", which, "be best or last"))
+    if aoti and format != "pt2":
+        raise RecipeError(refuse("--aoti", format, "be used with --format pt2"))
+    if as_torch_lstm and format != "safetensors":
+        raise RecipeError(refuse("--as-torch-lstm", format, "be used with --format safetensors"))
+    if quantize not in (None, "int8"):
+        raise RecipeError(refuse("--quantize", quantize, "be int8"))
+    if quantize is not None and format != "onnx":
+        raise RecipeError(refuse("--quantize", format, "be used with --format onnx"))
+    if out is not None:
+        _check_target(out)
+    source = load_model(run, which)
+    model = source.model.float().eval().requires_grad_(False)
+    fold(model)
+    if stateful and model.bidirectional:
+        raise RecipeError(
+            "--stateful: the model is bidirectional, and its backward direction starts at the end of the sequence, so "
+            "it cannot be fed in chunks; export it without --stateful"
+        )
+    if format == "torchscript":
+        shown.note(
+            "TorchScript is deprecated in PyTorch and still loads; for new consumers prefer --format pt2 or onnx"
+        )
+    dataset = load_data(source.recipe, data_dir, shown)
+    options: dict[str, Any] = {"aoti": True} if aoti else {"as_torch_lstm": True} if as_torch_lstm else {}
+    if quantize is not None:
+        options = {"quantize": quantize}
+    bundle = describe_model(source, format, stateful=stateful, **options)
+    module = FORMATS[format]
+    path = out or _default_path(run, bundle, module.SUFFIX)
+    test = None
+    with _final_name(path) as temporary:
+        module.write(model, bundle, temporary)
+        program = pt2.load_compiled(temporary) if aoti else module.load(temporary)
+        parity = check_parity(program, model, dataset.test)
+        if quantize is not None:
+            program, parity = _quantized(temporary, bundle, model, dataset)
+        for case in parity.cases:
+            shown.note(f"parity: {case_text(case)}")
+        if check_accuracy:
+            test = _compare_scores(program, model, dataset, source, shown, exact=quantize is None)
+        size = temporary.stat().st_size
+    return {
+        "file": str(path),
+        "bytes": size,
+        "format": format,
+        "stateful": stateful,
+        **options,
+        "checkpoint": str(source.path),
+        "cell": source.recipe.model.cell,
+        "task": dataset.name,
+        "parity": parity.dump(),
+        "test": test,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _quantized(path: Path, bundle: Bundle, model: Model, dataset: Any) -> tuple[Program, Parity]:
+    """Round the weights of an ONNX file to int8, and write the difference that this makes into its description."""
+    from momentum_cli.formats.onnx.quantize import quantize
+
+    proto = quantize(path)
+    onnx.save(proto, bundle, path)
+    parity = check_parity(onnx.load(path), model, dataset.test, tolerance=INT8_TOLERANCE)
+    bundle.data["export"]["parity"] = {"max_abs": parity.max_abs, "max_rel": parity.max_rel}
+    onnx.save(proto, bundle, path)
+    return onnx.load(path), parity
+
+
+def _check_target(path: Path) -> None:
+    """Refuse to overwrite a file that is not an export, before any work is done."""
+    check_output_file(path)
+    try:
+        other = path.exists() and not is_exported(path)
+    except DataError:
+        other = True
+    if other:
+        raise RecipeError(f"--out {path} exists and is not an exported model; name another file")
+
+
+def is_exported(path: Path) -> bool:
+    """Return True if a file was written by `export`, False for a checkpoint of a run.
+
+    Raises:
+        DataError: It is damaged or something else.
+    """
+    if file_format(path) != "safetensors":
+        return True
+    return bool(safetensors.describes_itself_as(path) != CHECKPOINT)
+
+
+def file_format(path: Path) -> str:
+    """Return the format of an exported file, a key of `FORMATS`, by its content.
+
+    Raises:
+        DataError: It is damaged, a pickle, or something else.
+    """
+    return _format_of(path, look_into(path))
+
+
+def _format_of(path: Path, content: Content) -> str:
+    for name, module in FORMATS.items():
+        if module.recognises(content):
+            return name
+    if "data.pkl" in content.members:
+        raise DataError(
+            f"{path} is a pickle of torch.save, which can run code when it is loaded, and is not opened; give a "
+            "checkpoint or a file of momentumrnn export"
+        )
+    raise DataError(
+        f"{path} is cut short, damaged or of another kind; give a run folder, a checkpoint, or a file of momentumrnn "
+        f"export ({', '.join(FORMATS)})"
+    )
+
+
+def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
+    """Load an exported file of any format, which is recognised by its content.
+
+    Args:
+        path: The file.
+        trust_native_code: Also load a package compiled by AOTInductor, which is machine code.
+
+    Raises:
+        DataError: It is missing, damaged, of another version, not an export, or could run code.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: file not found")
+    content = look_into(path)
+    found = _format_of(path, content)
+    if pt2.is_compiled(content):
+        if not trust_native_code:
+            raise DataError(
+                f"{path} is compiled machine code, which cannot be checked; load it in your own program with "
+                "torch._inductor.aoti_load_package if you made it yourself, or use the file exported without --aoti"
+            )
+        return pt2.load_compiled(path)
+    program: Program = FORMATS[found].load(path)
+    return program
+
+
+def _compare_scores(
+    program: Program, model: Model, dataset: Any, source: Any, ui: Ui, *, exact: bool = True
+) -> dict[str, Any]:
+    """Return the test metric of a program and of its checkpoint; they must agree if `exact`."""
+    size, carried = source.recipe.train.eval_batch_size, program.bundle.stateful
+    own_step = (lambda x, state: model(x, None, state)) if carried else None
+    own = score(lambda x, lengths: model(x, lengths)[0], dataset, dataset.test, ui, size, own_step)
+    got = score(program_function(program), dataset, dataset.test, ui, size, program.run if carried else None)
+    metric = dataset.metric
+    # One sequence in ten thousand may be on the border between two classes, or one sequence of a small set.
+    allowed = max(1e-4, 1.0 / len(dataset.test)) if METRICS[metric].fraction else 1e-4 * max(1.0, abs(own[metric]))
+    if exact and not abs(got[metric] - own[metric]) <= allowed:
+        raise TargetError(
+            f"test {metric}: the exported file has {got[metric]:.6g}, the checkpoint {own[metric]:.6g}; the file was "
+            "not written"
+        )
+    return {"metric": metric, "file": got[metric], "checkpoint": own[metric], "samples": len(dataset.test)}
+
+
+def _default_path(run: Path, bundle: Bundle, suffix: str) -> Path:
+    described = bundle.data["export"]
+    parts = [bundle.dataset["name"], bundle.data["model"]["cell"]]
+    parts += [word for word, given in (("stateful", described["stateful"]), ("aoti", described.get("aoti"))) if given]
+    parts += [described["quantize"]] if described.get("quantize") else []
+    parts += ["plain"] if described.get("as_torch_lstm") else []
+    folder = run / "export" if run.is_dir() else Path()
+    return folder / ("-".join(parts) + suffix)
+
+
+@contextmanager
+def _final_name(path: Path) -> Iterator[Path]:
+    """Yield a temporary name with the same suffix, which is renamed when the block ends without an error."""
+    made = not path.parent.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise system_error(error, path.parent) from error
+    try:
+        with replacing(path) as temporary:
+            yield temporary
+    finally:
+        if made:
+            # Nothing is left of a failed export: the folder is removed if it is empty.
+            with suppress(OSError):
+                path.parent.rmdir()
