@@ -1,7 +1,8 @@
 """pt2: a `torch.export` program with dynamic batch and time, or with ``aoti`` a package compiled by AOTInductor.
 
-Reading a pt2 archive with torch can unpickle objects and evaluate expressions out of it; `load` looks through the
-archive first and refuses one that holds anything but what our own files are made of; see `momentum_cli.formats.vetting`.
+Reading a pt2 archive with torch can unpickle objects and evaluate expressions out of it. `load` looks through the
+archive first and refuses one that holds anything but what our own files are made of; see
+`momentum_cli.formats.vetting`.
 """
 
 from __future__ import annotations
