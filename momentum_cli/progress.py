@@ -249,3 +249,81 @@ class NullBenchUi(NullDisplay):
 
     def finish(self, summary: SummaryLines) -> None:
         pass
+
+
+TrialStatus = Literal["running", "done", "pruned", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialState:
+    """State of one trial of a search.
+
+    Args:
+        place: its number, from 0.
+        values: the drawn values in words.
+        total_steps: planned steps, or None if only time limits the run.
+        value: latest value of the compared metric, or None before the first evaluation.
+        score: the objective in words, once the trial is over.
+        key: what trials are sorted by, the best one first; once it is over.
+        reason: why it failed.
+        seconds: wall seconds of the trial.
+    """
+
+    place: int
+    values: str
+    status: TrialStatus
+    step: int = 0
+    total_steps: int | None = None
+    value: float | None = None
+    score: str = ""
+    key: tuple[float, float] | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TuneStart:
+    """Facts known when a search starts.
+
+    Args:
+        objective: what is looked for, in words.
+        metric: the metric of `TrialState.value`.
+        kept: trials that are over already.
+        time_limit: seconds after which no trial begins, or None.
+    """
+
+    name: str
+    folder: str
+    trials: int
+    objective: str
+    metric: str
+    sampler: str
+    pruner: str
+    kept: Sequence[TrialState]
+    time_limit: float | None = None
+
+
+class TuneUi(Display, Protocol):
+    """The display of a search."""
+
+    def start(self, search: TuneStart) -> None:
+        """Show that a search starts."""
+
+    def trial(self, state: TrialState) -> None:
+        """Receive the state of a trial, of this worker or of another; called at most a few times per second."""
+
+    def finish(self, summary: SummaryLines) -> None:
+        """Show the result; `summary` returns its lines for a width in characters."""
+
+
+class NullTuneUi(NullDisplay):
+    """A `TuneUi` that shows nothing."""
+
+    def start(self, search: TuneStart) -> None:
+        pass
+
+    def trial(self, state: TrialState) -> None:
+        pass
+
+    def finish(self, summary: SummaryLines) -> None:
+        pass

@@ -13,6 +13,7 @@ FLOORS = [  # from the top; rooms in one row do not know each other
     ["cli"],
     ["inference"],
     ["benchmark", "formats", "inspection"],
+    ["tuning"],
     ["training"],
     ["recipe"],
     ["cells", "models"],

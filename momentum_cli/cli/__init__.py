@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from momentum_cli import __version__, allocator
-from momentum_cli.cli import benchmarks, data, looking, models, recipes, training
+from momentum_cli.cli import benchmarks, data, looking, models, recipes, training, tuning
 from momentum_cli.cli.command_group import Command, CommandGroup
 from momentum_cli.ui import terminal
 
@@ -107,6 +107,14 @@ app.command(
     epilog=examples("bench --cells lstm,momentum,adam", "bench pmnist --cells lstm,adam --seeds 0-4"),
 )(benchmarks.bench)
 app.command("benchmark", cls=Command, hidden=True)(benchmarks.bench)
+app.command(
+    cls=Command,
+    rich_help_panel=COMPARE,
+    epilog=examples(
+        "tune digits --trials 30",
+        "tune digits --space 'lr=log:1e-3..1e-1; cell=lstm,momentum' --objective steps_to_target",
+    ),
+)(tuning.tune)
 app.command(
     cls=Command, rich_help_panel=COMPARE, epilog=examples("report bench/digits-001", "report bench/digits-001 --json")
 )(benchmarks.report)

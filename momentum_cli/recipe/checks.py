@@ -31,8 +31,10 @@ from momentum_cli.recipe.sections import (
     TargetOptions,
     TaskOptions,
     TrainOptions,
+    TuneOptions,
 )
 from momentum_cli.recipe.task_rules import complete_for_task
+from momentum_cli.recipe.tuning import space_problems
 
 # Arguments of torch's optimizers that are not settings of a training: the first is the model, the others would ascend,
 # differentiate through the optimizer, or prepare it for a CUDA graph.
@@ -74,6 +76,9 @@ def check_recipe(content: Any) -> tuple[dict[str, Any], list[Problem]]:
                 sound[name] = section
     sound["metrics"], found = _check_metrics(content.get("metrics"))
     problems += found + contradictions(sound)
+    tune = sound.get("tune")
+    if tune is not None and not problems:
+        problems = _below("tune", space_problems(content, tune.space, lambda changed: check_recipe(changed)[1]))
     return ({}, problems) if problems else (_complete(sound, plugins), [])
 
 
@@ -280,5 +285,6 @@ _SECTIONS: dict[str, Callable[[Mapping[str, Any]], Checked]] = {
     "train": _check_train,
     "target": partial(_check_fields, TargetOptions),
     "published": _check_published,
+    "tune": partial(_check_fields, TuneOptions),
 }
 _REQUIRED = ("task", "model", "optimizer", "train")

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.messages import describe_value, refuse
+from momentum_cli.messages import Said, describe_value, refuse
 from momentum_cli.options import Path as Keys
 from momentum_cli.options import Problem
 
@@ -200,6 +200,21 @@ class Document:
             lines.setdefault(key, line)
             self._origins[(*path, key)] = f"{self.name}:{line}"
             self._locate(value_node, (*path, key))
+
+
+def scalar(text: str) -> Any:
+    """Return the value of a word as in a recipe: a number, true, false, null or text.
+
+    Raises:
+        ValueError: It is not one word, but a list or a mapping, or not YAML.
+    """
+    try:
+        _, value = _parse(text)
+    except _NotYamlError as error:
+        raise ValueError(f"the value is not valid YAML: {error}") from error
+    if isinstance(value, dict | list) or (value is None and not text.strip()):
+        raise ValueError(refuse("", value if value else Said("nothing"), "be a word or a number"))
+    return value
 
 
 class _NotYamlError(Exception):

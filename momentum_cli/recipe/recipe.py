@@ -28,6 +28,7 @@ from momentum_cli.recipe.sections import (
     TargetOptions,
     TaskOptions,
     TrainOptions,
+    TuneOptions,
 )
 from momentum_cli.recipe.shipped import find_recipe
 from momentum_cli.runs.files import write_text
@@ -79,6 +80,7 @@ class Recipe:
     metrics: list[str] = field(default_factory=list)
     target: TargetOptions | None = None
     published: dict[str, PublishedOptions] = field(default_factory=dict)
+    tune: TuneOptions | None = None
     plugins: list[str] = field(default_factory=list)
 
     @property
@@ -107,6 +109,7 @@ class Recipe:
             **({"metrics": self.metrics} if self.metrics else {}),
             "target": self.target,
             **({"published": self.published} if self.published else {}),
+            **({"tune": self.tune} if self.tune is not None else {}),
             **({"plugins": self.plugins} if self.plugins else {}),
         }
         plain: dict[str, Any] = to_jsonable_python(content)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import refuse
 from momentum_cli.metrics import METRICS
 from momentum_cli.options import NaturalFloat, NaturalInt, Number, PositiveFloat, PositiveInt, UnitInterval
+from momentum_cli.recipe.axes import KINDS, read_axis
 from momentum_cli.tables import table_names
 
 
@@ -221,3 +222,41 @@ class PublishedOptions(Section):
     epochs: PositiveInt | None = None
     split: Literal["validation", "test"] = "test"
     source: str
+
+
+_AXIS_SCHEMA = {
+    "anyOf": [
+        {"type": "array", "minItems": 1},
+        {
+            "type": "object",
+            "properties": {kind: {"type": "array", "minItems": 1} for kind in KINDS},
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+AxisOption = Annotated[
+    Any,
+    BeforeValidator(read_axis),
+    PlainSerializer(lambda axis: axis.dump()),
+    WithJsonSchema(_AXIS_SCHEMA),
+]
+
+
+class TuneOptions(Section):
+    """A search for better values of other keys of the recipe, by `momentumrnn tune`; other commands ignore it.
+
+    `space` maps keys to axes, see `momentum_cli.recipe.axes`; empty: learning rate and options of the cell.
+    `objective`: the best value of the headline metric, or steps or training seconds to the target. `seed` is that of
+    the sampler; runs have the recipe's own.
+    """
+
+    space: dict[str, AxisOption] = {}
+    trials: PositiveInt = 50
+    objective: Literal["metric", "steps_to_target", "seconds_to_target"] = "metric"
+    sampler: Literal["tpe", "gp", "qmc", "random", "grid"] = "tpe"
+    pruner: Literal["none", "hyperband", "median"] = "none"
+    seed: NaturalInt = 0

@@ -11,12 +11,13 @@ from momentum_cli.errors import RecipeError
 
 
 @contextlib.contextmanager
-def locked(folder: Path, what: str) -> Iterator[None]:
+def locked(folder: Path, what: str, *, shared: bool = False) -> Iterator[None]:
     """Keep other processes out of a folder; the lock ends with this process, even if it is killed, and leaves no file.
 
     Args:
         folder: An existing folder.
         what: The activity, for the message: "training".
+        shared: Keep out only those that want the folder for themselves.
 
     Raises:
         RecipeError: Another process holds the lock.
@@ -29,7 +30,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RecipeError(f"{folder}: another {what} is running in this folder; name another --out") from error
         except OSError:  # a file system without locks

@@ -6,9 +6,10 @@ import os
 import sys
 from typing import TextIO
 
-from momentum_cli.progress import BenchUi, NullBenchUi, NullUi, Ui
+from momentum_cli.progress import BenchUi, NullBenchUi, NullTuneUi, NullUi, TuneUi, Ui
 from momentum_cli.ui.bench_plain import PlainBenchUi, QuietBenchUi
 from momentum_cli.ui.run_plain import PlainUi, QuietUi
+from momentum_cli.ui.tune_plain import PlainTuneUi, QuietTuneUi
 
 
 def make_ui(*, quiet: bool = False, progress: bool = True, json: bool = False, stream: TextIO | None = None) -> Ui:
@@ -50,6 +51,18 @@ def make_bench_ui(
 
         return RichBenchUi(stream)
     return PlainBenchUi(stream, progress=progress)
+
+
+def make_tune_ui(
+    *, quiet: bool = False, progress: bool = True, json: bool = False, stream: TextIO | None = None
+) -> TuneUi:
+    """Return the display of a search: live on a terminal, plain lines elsewhere; arguments as for `make_ui`."""
+    stream = stream or _stream(quiet, json)
+    if stream is None:
+        return NullTuneUi()
+    if quiet:
+        return QuietTuneUi(stream)
+    return PlainTuneUi(stream, progress=progress)
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -1,0 +1,205 @@
+"""The folder of a search: its files, and whether it continues an earlier one.
+
+plan.json       the recipe with its section `tune`
+study.journal   Optuna's journal, unless the study is in a database
+trials/NNNN/    one run folder per trial
+tune.json, best.yaml, trials.csv, *.png, report.html    the result, written at the end
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.reading import parse_json, read_text
+from momentum_cli.recipe.recipe import Recipe, parse_recipe
+from momentum_cli.runs.files import json_text, write_json
+from momentum_cli.runs.lock import locked
+
+PLAN, RESULT, TRIALS = "plan.json", "tune.json", "trials"
+FORMAT = "momentumrnn tune plan"
+_FILES = (PLAN, RESULT, "study.journal*", "best.yaml", "trials.csv", "report.html", "*.png", ".*.tmp")
+
+
+def plan_of(recipe: Recipe, name: str) -> dict[str, Any]:
+    """Return the plan of a search, JSON-able.
+
+    Args:
+        recipe: With its section `tune`.
+        name: Of the recipe.
+    """
+    plan: dict[str, Any] = json.loads(json_text({"format": FORMAT, "name": name, "recipe": recipe.dump()}))
+    return plan
+
+
+def same_search(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two plans are of one search; it may be longer in one of them."""
+    return _without_trials(one) == _without_trials(other)
+
+
+def _without_trials(plan: Mapping[str, Any]) -> dict[str, Any]:
+    recipe = dict(plan["recipe"])
+    recipe["tune"] = {key: value for key, value in (recipe.get("tune") or {}).items() if key != "trials"}
+    return {"recipe": recipe}
+
+
+def study_name(plan: Mapping[str, Any]) -> str:
+    """Return the name of the study of a plan in a database, which has those of others too."""
+    digest = hashlib.sha256(json.dumps(_without_trials(plan), sort_keys=True).encode()).hexdigest()
+    return f"{plan['name']}-{digest[:12]}"
+
+
+def recipe_of(plan: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a plan.
+
+    Raises:
+        DataError: It has none.
+    """
+    if plan.get("format") != FORMAT or not isinstance(plan.get("recipe"), dict):
+        raise DataError(f"{PLAN} is not the plan of a search")
+    return parse_recipe(plan["recipe"])
+
+
+def read_plan(folder: Path) -> dict[str, Any] | None:
+    """Return the plan in a folder; None if it has none.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    path = folder / PLAN
+    if not path.is_file():
+        return None
+    try:
+        plan = parse_json(read_text(path))
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}); name another folder") from error
+    return plan if isinstance(plan, dict) and plan.get("format") == FORMAT else None
+
+
+def open_folder(
+    out: Path | None,
+    plan: Mapping[str, Any],
+    *,
+    option: str = "--out",
+    join: bool = False,
+    overwrite: bool = False,
+    base: Path = Path("runs"),
+    held: contextlib.ExitStack,
+) -> tuple[Path, bool, bool]:
+    """Make the folder of a search, or reopen that of an earlier one.
+
+    Args:
+        out: The folder itself: new, empty, or of the same search. None: the newest unfinished one in `base` of the same
+            search, or else a new numbered one.
+        plan: Of the search.
+        option: The option that gave the folder, for messages.
+        join: Other workers may be in the folder.
+        overwrite: Delete an earlier search in `out`.
+        base: Parent of numbered folders.
+        held: Receives a lock that keeps out those who want the folder for themselves.
+
+    Returns:
+        The folder; True if it holds the same search already; True if no other worker is in it.
+
+    Raises:
+        RecipeError: Another process uses the folder, or it holds something else.
+    """
+    name = f"tune-{plan['name']}"
+    try:
+        folder = _unfinished(base, name, plan) or _numbered(base, name) if out is None else out
+        if folder.exists() and not folder.is_dir():
+            raise RecipeError(f"{option} {folder} is a file; name a new or an empty folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        alone = _is_free(folder)
+        if not alone and not join:
+            raise RecipeError(f"{folder}: another search is running in this folder; add a worker to it with --join")
+        held.enter_context(locked(folder, "search", shared=True))
+        earlier = read_plan(folder)
+        if earlier is None and any(folder.iterdir()):
+            raise RecipeError(f"{option} {folder} is not empty and not a search; name a new or an empty folder")
+        if earlier is not None and overwrite:
+            _clear(folder)
+            earlier = None
+        if earlier is not None and not same_search(earlier, plan):
+            raise RecipeError(
+                f"{option} {folder} holds another search ({_difference(earlier, plan)}); name another folder, or "
+                "--overwrite to start anew"
+            )
+        (folder / TRIALS).mkdir(exist_ok=True)
+        if earlier != plan:
+            write_json(folder / PLAN, plan)
+    except OSError as error:
+        raise RecipeError(
+            f"cannot make a folder for the search ({error.strerror or error}: {error.filename}); name another one with "
+            f"{option}"
+        ) from error
+    return folder, earlier is not None, alone
+
+
+def _is_free(folder: Path) -> bool:
+    try:
+        with locked(folder, "search"):
+            return True
+    except RecipeError:
+        return False
+
+
+def _unfinished(base: Path, name: str, plan: Mapping[str, Any]) -> Path | None:
+    if not base.is_dir():
+        return None
+    pattern = re.compile(re.escape(_stem(name)) + r"-(\d+)")
+    found = sorted((int(m[1]), path) for path in base.iterdir() if (m := pattern.fullmatch(path.name)))
+    for _, path in reversed(found):
+        with contextlib.suppress(DataError):
+            earlier = None if (path / RESULT).exists() else read_plan(path)
+            if earlier is not None and same_search(earlier, plan) and _is_free(path):
+                return path
+    return None
+
+
+def _numbered(base: Path, name: str) -> Path:
+    base.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = base / f"{_stem(name)}-{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+        number += 1
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[^\w.+@=-]+", "-", name)[:80]
+
+
+def _clear(folder: Path) -> None:
+    """Delete the files of a search; anything else in the folder is the user's."""
+    for pattern in _FILES:
+        for path in folder.glob(pattern):
+            path.unlink()
+    trials = folder / TRIALS
+    if trials.is_symlink():
+        trials.unlink()
+    elif trials.is_dir():
+        shutil.rmtree(trials)
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
+    """Return the first key at which two plans differ, with both values."""
+    if not prefix:
+        before, now = _without_trials(before)["recipe"], _without_trials(now)["recipe"]
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            if found := _difference(old, new, f"{prefix}{key}."):
+                return found
+        elif old != new:
+            return f"{prefix}{key}: {old!r} there, {new!r} now"
+    return ""

@@ -1,0 +1,32 @@
+"""Which keys of a search space the score depends on."""
+
+from __future__ import annotations
+
+import warnings
+
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import TrialState
+
+from momentum_cli.tuning.study import Study
+
+_FEWEST_TRIALS = 8
+
+
+def importance_of(study: Study) -> dict[str, float]:
+    """Return the part of each key in what sets the better trials apart, 0 to 1, the largest first.
+
+    Keys that have an effect in some trials only are left out, because the parts could not be compared. Empty for fewer
+    than eight trials that ended by themselves, or where all scores are the same.
+
+    Reference: Watanabe, Bansal and Hutter, PED-ANOVA, 2023, arXiv 2304.10255 (optuna.importance).
+    """
+    done = [trial for trial in study.optuna.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
+    if len(done) < _FEWEST_TRIALS or len({trial.value for trial in done}) < 2:
+        return {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = get_param_importances(study.optuna, evaluator=PedAnovaImportanceEvaluator())
+    except (ValueError, RuntimeError):
+        return {}
+    return {name: float(part) for name, part in found.items()}

@@ -1,0 +1,154 @@
+"""What a search looks for: the best value of a metric, or the least steps or training seconds to the target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from momentum_cli.errors import RecipeError
+from momentum_cli.metrics import METRICS, better
+from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.wording import count_text, metric_text, time_text
+
+
+class Objective(Protocol):
+    """A number per run, and which of two is better."""
+
+    @property
+    def maximize(self) -> bool:
+        """Whether higher scores are better."""
+
+    @property
+    def stops_at_target(self) -> bool:
+        """Whether what comes after the target changes nothing."""
+
+    def score(self, row: Mapping[str, Any]) -> float | None:
+        """Return the number of a finished trial; None if it has none.
+
+        Args:
+            row: ``best`` value of the headline metric and ``value`` of the target's, None without any; ``steps`` and
+                ``train_seconds`` used; ``to_target`` with both, None if it was not reached.
+        """
+
+    def sign(self) -> float:
+        """Return what a metric during a run is multiplied by to be compared in the direction of the scores."""
+
+    def text(self, row: Mapping[str, Any]) -> str:
+        """Return the score of a trial in words."""
+
+    def key(self, row: Mapping[str, Any]) -> tuple[float, float]:
+        """Return what trials are sorted by, the best one first."""
+
+
+def _rank(metric: str, value: float | None) -> float:
+    """Return a number that is smaller for a better value, infinity for none."""
+    if value is None or math.isnan(value):
+        return math.inf
+    return -value if METRICS[metric].higher_is_better else value
+
+
+@dataclass(frozen=True)
+class BestMetric:
+    """The best value of the headline metric on the selection split."""
+
+    metric: str
+    stops_at_target: bool = False
+
+    @property
+    def maximize(self) -> bool:
+        return METRICS[self.metric].higher_is_better
+
+    def score(self, row: Mapping[str, Any]) -> float | None:
+        return None if row["best"] is None or not math.isfinite(row["best"]) else float(row["best"])
+
+    def sign(self) -> float:
+        return 1.0
+
+    def text(self, row: Mapping[str, Any]) -> str:
+        return metric_text(self.metric, row["best"])
+
+    def key(self, row: Mapping[str, Any]) -> tuple[float, float]:
+        return _rank(self.metric, row["best"]), row["steps"]
+
+
+@dataclass(frozen=True)
+class ToTarget:
+    """Steps or training seconds until the target is reached.
+
+    A run that misses has no such number. Its score is what it used, times 1 plus how far its best value is from the
+    target as a part of the way, at most 1: more than the whole budget, and the less the closer it came. So a sampler
+    learns from misses; among the trials they come after all that reached the target.
+
+    Args:
+        clock: ``"steps"`` or ``"train_seconds"``.
+        metric: The target's.
+        value: The target's.
+    """
+
+    clock: str
+    metric: str
+    value: float
+    stops_at_target: bool = True
+    maximize: bool = False
+
+    def score(self, row: Mapping[str, Any]) -> float | None:
+        if row["to_target"] is not None:
+            return float(row["to_target"][self.clock])
+        return None if row["value"] is None else float(row[self.clock]) * (1.0 + self.miss(row["value"]))
+
+    def miss(self, value: float) -> float:
+        """Return how far a value is from the target: 0 at the target, 1 where nothing is reached."""
+        if math.isnan(value):
+            return 1.0
+        part = value / self.value if METRICS[self.metric].higher_is_better else self.value / value if value > 0 else 1.0
+        return 1.0 - min(1.0, max(0.0, part))
+
+    def sign(self) -> float:
+        return -1.0 if METRICS[self.metric].higher_is_better else 1.0
+
+    def text(self, row: Mapping[str, Any]) -> str:
+        if row["to_target"] is None:
+            return "missed"
+        amount = row["to_target"][self.clock]
+        return f"{count_text(amount)} steps" if self.clock == "steps" else f"{time_text(amount)} s"
+
+    def key(self, row: Mapping[str, Any]) -> tuple[float, float]:
+        reached = math.inf if row["to_target"] is None else float(row["to_target"][self.clock])
+        return reached, _rank(self.metric, row["value"])
+
+
+OBJECTIVES = {"metric": None, "steps_to_target": "steps", "seconds_to_target": "train_seconds"}
+"""Objectives by name, with the clock of those that are times."""
+
+
+def objective_of(recipe: Recipe, headline: str) -> Objective:
+    """Return the objective of a recipe's section `tune`.
+
+    Args:
+        recipe: With such a section.
+        headline: The headline metric of its data.
+
+    Raises:
+        RecipeError: It is a time to a target, and there is none.
+    """
+    assert recipe.tune is not None
+    clock = OBJECTIVES[recipe.tune.objective]
+    if clock is None:
+        return BestMetric(headline)
+    if recipe.goal is None:
+        raise RecipeError(
+            f"tune.objective {recipe.tune.objective}: the recipe has no target with a value; give one, such as "
+            f"'target={{metric: {headline}, value: …}}', or take the objective metric"
+        )
+    return ToTarget(clock, *recipe.goal)
+
+
+def best_value(metric: str, values: list[float]) -> float | None:
+    """Return the best of the values that are numbers; None without any."""
+    best: float | None = None
+    for value in values:
+        if not math.isnan(value) and (best is None or better(metric, value, best)):
+            best = value
+    return best

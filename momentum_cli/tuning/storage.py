@@ -1,0 +1,113 @@
+"""Where a study is kept: a journal in a folder, or a database by its URL."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal._file import get_lock_file
+
+from momentum_cli.errors import DataError, RecipeError
+
+JOURNAL = "study.journal"
+# A process that was killed while it held the lock keeps the others waiting so long; a write takes milliseconds.
+_LOCK_SECONDS = 10
+_DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
+
+
+class Journal(JournalFileBackend):
+    """A journal whose last line may have been cut off by a kill or a full disk.
+
+    Optuna's own would append to such a line, and then could read neither.
+    """
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append entries, after dropping an incomplete last line."""
+        with get_lock_file(self._lock):
+            _drop_incomplete_line(Path(self._file_path))
+        super().append_logs(logs)
+
+
+def _drop_incomplete_line(path: Path) -> None:
+    with open(path, "rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end == 0:
+            return
+        file.seek(end - 1)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        whole = file.read(end).rfind(b"\n") + 1
+        file.truncate(whole)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def is_url(place: str) -> bool:
+    """Return whether a place is the URL of a database, and not a folder."""
+    return "://" in place
+
+
+def open_journal(folder: Path) -> BaseStorage:
+    """Return the storage in a folder.
+
+    Raises:
+        DataError: Its journal is damaged or cannot be read.
+    """
+    # Absolute, because the lock is a link beside it that would otherwise lead nowhere.
+    path = (folder / JOURNAL).resolve()
+    try:
+        lock = JournalFileSymlinkLock(str(path), grace_period=_LOCK_SECONDS)
+        return JournalStorage(Journal(str(path), lock_obj=lock))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, AssertionError) as error:
+        raise DataError(f"{path} is damaged ({error}); move it away to begin a new study in this folder") from error
+
+
+def open_database(url: str) -> BaseStorage:
+    """Return the storage of a database: ``postgresql://``, ``mysql://`` or ``sqlite:///``.
+
+    Raises:
+        RecipeError: The URL is none, or the package for it is missing.
+        DataError: The database cannot be opened.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise RecipeError(f"--join {url}: must be a folder or the URL of a database, such as {_EXAMPLE}") from error
+    shown = parsed.render_as_string(hide_password=True)
+    kind = parsed.get_backend_name()
+    if kind in _DRIVERS and "+" not in parsed.drivername:
+        # SQLAlchemy's own choices are older drivers, which are no longer developed or have to be compiled.
+        parsed = parsed.set(drivername=f"{kind}+{_DRIVERS[kind]}")
+    arguments = {"connect_args": {"timeout": 60}} if kind == "sqlite" else {"pool_pre_ping": True}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=arguments)
+    except NoSuchModuleError as error:
+        raise RecipeError(
+            f"--join {shown}: no database of the kind {kind!r} is known; give one such as {_EXAMPLE}"
+        ) from error
+    except ImportError as error:
+        package = "'psycopg[binary]'" if kind == "postgresql" else _DRIVERS.get(kind, error.name)
+        raise RecipeError(f"--join {shown}: needs another package; install it by: pip install {package}") from error
+    except (SQLAlchemyError, RuntimeError, OSError, ValueError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()
+        raise DataError(f"--join {shown}: the database cannot be opened: {reason[0] if reason else error}") from error
+
+
+_EXAMPLE = "postgresql://user@host/database or sqlite:////folder/study.db"
+
+
+def open_memory() -> BaseStorage:
+    """Return a storage that ends with the process."""
+    return InMemoryStorage()

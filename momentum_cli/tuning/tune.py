@@ -1,0 +1,250 @@
+"""`momentumrnn tune`: search better values of a recipe's keys, one ordinary run per trial."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from momentum_cli.errors import DataError, Interrupted, RecipeError, RunError
+from momentum_cli.progress import NullTuneUi, TuneUi
+from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.tuning.folder import TRIALS, open_folder, plan_of, read_plan, recipe_of, same_search, study_name
+from momentum_cli.tuning.space import Space, given_axes, with_tune, without_tune
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+
+    from momentum_cli.tuning.objective import Objective
+    from momentum_cli.tuning.study import Study
+    from momentum_cli.tuning.worker import Worker
+
+__all__ = ["tune"]
+
+
+def tune(
+    recipe: str | None,
+    *,
+    space: Sequence[str] = (),
+    trials: int | None = None,
+    objective: str | None = None,
+    sampler: str | None = None,
+    pruner: str | None = None,
+    join: str | None = None,
+    time_limit: float | None = None,
+    accelerator: str = "auto",
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    overrides: Sequence[str] = (),
+    ui: TuneUi | None = None,
+) -> dict[str, Any]:
+    """Search better values of a recipe's keys and leave a folder with the best recipe and all trials.
+
+    Called again with the same arguments after an interruption, it continues where it was.
+
+    Args:
+        recipe: File or name of a shipped recipe; None with `join`: that of the study.
+        space: ``KEY=AXIS`` texts in place of the recipe's space, see `momentum_cli.recipe.axes`.
+        trials, objective, sampler, pruner: In place of the values in the recipe's section `tune`.
+        join: Folder or URL of a study that other workers share; it is made if there is none.
+        time_limit: Seconds after which no trial begins, > 0; None: no limit.
+        accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        data_dir: Folder of data sets.
+        out: The folder; None: ``runs/tune-RECIPE-NNN``, or the unfinished one of the same search.
+        overwrite: Replace the search in `out`.
+        overrides: ``key.path=value`` for the recipe.
+        ui: Where progress is shown; None shows nothing.
+
+    Returns:
+        The content of ``tune.json``.
+
+    Raises:
+        MomentumError: Something that the user can act on; RunError when every trial failed.
+        Interrupted: SIGINT or SIGTERM arrived; the running trial is saved.
+    """
+    require_optuna()
+    from momentum_cli.tuning.storage import is_url
+
+    shown: TuneUi = ui or NullTuneUi()
+    database = join is not None and is_url(join)
+    if join is not None and not database and out is not None:
+        raise RecipeError("--join DIR and --out: the folder of the study is where its trials go; leave out --out")
+    if join is not None and overwrite:
+        raise RecipeError(
+            "--join and --overwrite: a study that others may work on is not replaced; leave out one of them"
+        )
+    chosen = {"trials": trials, "objective": objective, "sampler": sampler, "pruner": pruner}
+    if recipe is None:
+        plan = _joined(join, chosen, given=bool(space or overrides))
+    else:
+        plan = _plan(recipe, overrides, space, chosen)
+    tuned = recipe_of(plan)
+    prepared = _prepared(tuned, data_dir, accelerator, shown)
+    worker = prepared.worker
+    with contextlib.ExitStack() as held:
+        folder, again, alone = open_folder(
+            out if join is None or database else Path(join),
+            plan,
+            option="--out" if join is None or database else "--join",
+            join=join is not None,
+            overwrite=overwrite,
+            held=held,
+        )
+        shown.note(f"{'continuing in' if again else 'folder of the search:'} {folder}")
+        study = _open(plan, prepared, folder, join if database else None)
+        with worker:
+            _work(study, worker, shown, folder, alone=alone and not database, time_limit=time_limit)
+        from momentum_cli.tuning.finish import finish
+
+        content = finish(study, folder, plan, worker.metric, shown)
+    rows = content["trials"]
+    if rows and all(row["status"] == "failed" for row in rows):
+        raise RunError(f"every trial failed, the first one: {rows[0]['error']} ({folder / TRIALS})")
+    from momentum_cli.tuning.tables import summary_lines
+
+    shown.finish(partial(summary_lines, content))
+    return content
+
+
+def require_optuna() -> None:
+    """Refuse to search without Optuna.
+
+    Raises:
+        RecipeError: It is not installed.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise RecipeError("tune needs Optuna, which is not installed; install it by: pip install 'momentumrnn[tune]'")
+
+
+def _plan(recipe: str, overrides: Sequence[str], space: Sequence[str], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plan of a recipe."""
+    loaded = load_recipe(recipe, overrides)
+    tuned = with_tune(loaded, given_axes(space, loaded), **chosen)
+    _require_package(tuned)
+    return plan_of(tuned, Path(recipe).stem)
+
+
+def _joined(join: str | None, chosen: Mapping[str, Any], *, given: bool) -> dict[str, Any]:
+    """Return the plan of the study that is joined without a recipe."""
+    from momentum_cli.tuning.storage import is_url
+
+    if join is None:
+        raise RecipeError("tune needs a RECIPE, or --join with a study that has one")
+    if given or any(value is not None for name, value in chosen.items() if name != "trials"):
+        raise RecipeError("--join without a RECIPE takes the study as it is; give its RECIPE, or leave out the changes")
+    plan = _joined_plan(join) if is_url(join) else read_plan(Path(join))
+    if plan is None:
+        raise RecipeError(f"--join {join}: there is no study yet; give a RECIPE to begin one")
+    tuned = with_tune(recipe_of(plan), {}, trials=chosen["trials"])
+    _require_package(tuned)
+    return plan_of(tuned, plan["name"])
+
+
+def _joined_plan(url: str) -> dict[str, Any] | None:
+    """Return the plan of the only study in a database, or of the only one that is not over."""
+    import optuna
+
+    from momentum_cli.tuning.storage import open_database
+
+    found = optuna.get_all_study_summaries(open_database(url), include_best_trial=False)
+    studies = [study.user_attrs for study in found if "plan" in study.user_attrs]
+    plans = [dict(study["plan"]) for study in studies]
+    unfinished = [dict(study["plan"]) for study in studies if not study.get("over")]
+    if len(plans) > 1 and len(unfinished) != 1:
+        names = ", ".join(study_name(plan) for plan in plans)
+        raise RecipeError(f"--join: the database has several studies ({names}); give the RECIPE of one")
+    return next(iter(unfinished if len(plans) > 1 else plans), None)
+
+
+def _require_package(recipe: Recipe) -> None:
+    assert recipe.tune is not None
+    if recipe.tune.sampler == "gp" and importlib.util.find_spec("scipy") is None:
+        raise RecipeError(
+            "tune.sampler gp needs SciPy, which is not installed; install it by: pip install 'momentumrnn[tune]'"
+        )
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What a search needs before its folder is made, so that a refusal leaves none."""
+
+    space: Space
+    worker: Worker
+    objective: Objective
+    pruner: BasePruner
+    trials: int
+
+
+def _prepared(recipe: Recipe, data_dir: Path | None, accelerator: str, ui: TuneUi) -> _Prepared:
+    from momentum_cli.tuning.objective import objective_of
+    from momentum_cli.tuning.pruners import make_pruner
+    from momentum_cli.tuning.worker import Worker
+
+    assert recipe.tune is not None
+    options = recipe.tune
+    space = Space(without_tune(recipe), options.space)
+    trials = min(options.trials, len(space.grid())) if options.sampler == "grid" else options.trials
+    worker = Worker(recipe, data_dir=data_dir, accelerator=accelerator, ui=ui)
+    pruner = make_pruner(options.pruner, worker.planned_evaluations)
+    return _Prepared(space, worker, objective_of(recipe, worker.headline), pruner, trials)
+
+
+def _open(plan: dict[str, Any], prepared: _Prepared, folder: Path, url: str | None) -> Study:
+    """Open the study in a folder, or in a database."""
+    import optuna
+
+    from momentum_cli.tuning.samplers import make_sampler
+    from momentum_cli.tuning.storage import open_database, open_journal
+    from momentum_cli.tuning.study import Study
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    opened = optuna.create_study(
+        storage=open_journal(folder) if url is None else open_database(url),
+        study_name="tune" if url is None else study_name(plan),
+        direction="maximize" if prepared.objective.maximize else "minimize",
+        pruner=prepared.pruner,
+        load_if_exists=True,
+    )
+    earlier = opened.user_attrs.get("plan")
+    if earlier is not None and not same_search(earlier, plan):
+        raise DataError(f"{folder}: its study is that of another search; name another folder")
+    if earlier != plan:
+        opened.set_user_attr("plan", plan)
+    space, options = prepared.space, prepared.worker.options
+    study = Study(opened, space, prepared.objective, trials=prepared.trials, folder=folder / TRIALS)
+    opened.sampler = make_sampler(options.sampler, space, prepared.trials, options.seed, study.place_of)
+    return study
+
+
+def _work(study: Study, worker: Worker, ui: TuneUi, folder: Path, *, alone: bool, time_limit: float | None) -> None:
+    """Make trials until all are over, the time is up or a signal arrives."""
+    begun = time.monotonic()
+    study.give_back(alone=alone)
+    worker.announce(study, folder, time_limit)
+    while not worker.received:
+        if time_limit is not None and time.monotonic() - begun >= time_limit:
+            ui.note(f"the time limit of {time_limit:g} s is reached; the same command continues the search")
+            return
+        for place in study.give_back():
+            ui.note(f"trial {place} lost its worker and is begun again", "warning")
+        assignment = study.next()
+        if assignment is not None:
+            with assignment.held:
+                worker.make(study, assignment)
+        elif study.is_over:
+            return
+        else:
+            worker.watch(study)
+            time.sleep(0.5)
+    name = signal.Signals(worker.received[-1]).name
+    raise Interrupted(
+        f"stopped by {name}; the trials so far are in {folder}, and the same command continues them",
+        worker.received[-1],
+    )
