@@ -4,6 +4,13 @@
     layer = LSTM(input_size=1, hidden_size=128, dynamics=HeavyBall(momentum=0.6, step_size=1.0))
     output, state = layer(x)
 
+The commands are functions, which take the same options:
+
+    from momentum_cli import train, evaluate, load
+    result = train("digits", {"model.cell": "adam"})
+    evaluate(result).metrics
+    load(result).predict(image).labels
+
 Names are imported when they are first used, so that the command line starts without torch.
 """
 
@@ -13,12 +20,28 @@ TYPE_CHECKING = False  # importing typing takes longer than the rest, and signal
 if TYPE_CHECKING:
     from typing import Any
 
+    from momentum_cli.api.bench import bench as bench
+    from momentum_cli.api.callbacks import Callback as Callback
+    from momentum_cli.api.evaluate import evaluate as evaluate
+    from momentum_cli.api.export import export as export
+    from momentum_cli.api.predict import predict as predict
+    from momentum_cli.api.results import BenchResult as BenchResult
+    from momentum_cli.api.results import DryRunResult as DryRunResult
+    from momentum_cli.api.results import EvaluateResult as EvaluateResult
+    from momentum_cli.api.results import ExportResult as ExportResult
+    from momentum_cli.api.results import PredictResult as PredictResult
+    from momentum_cli.api.results import TrainResult as TrainResult
+    from momentum_cli.api.train import dry_run as dry_run
+    from momentum_cli.api.train import train as train
     from momentum_cli.dynamics.adam import Adam as Adam
     from momentum_cli.dynamics.heavy_ball import HeavyBall as HeavyBall
     from momentum_cli.dynamics.identity import Identity as Identity
     from momentum_cli.dynamics.nesterov import Nesterov as Nesterov
     from momentum_cli.dynamics.nesterov import ScheduledRestart as ScheduledRestart
     from momentum_cli.dynamics.rmsprop import RMSProp as RMSProp
+    from momentum_cli.inference.trained_model import Predictions as Predictions
+    from momentum_cli.inference.trained_model import TrainedModel as TrainedModel
+    from momentum_cli.inference.trained_model import load as load
     from momentum_cli.layers.coupled import CoupledLSTM as CoupledLSTM
     from momentum_cli.layers.custom import CustomRNN as CustomRNN
     from momentum_cli.layers.lstm_gru_rnn import GRU as GRU
@@ -46,11 +69,22 @@ if TYPE_CHECKING:
     from momentum_cli.layers.short_names import RMSPropGRU as RMSPropGRU
     from momentum_cli.layers.short_names import RMSPropLSTM as RMSPropLSTM
     from momentum_cli.layers.short_names import RMSPropRNN as RMSPropRNN
+    from momentum_cli.recipe.recipe import Recipe as Recipe
+    from momentum_cli.recipe.recipe import load_recipe as load_recipe
     from momentum_cli.recurrence.protocol import Recurrence as Recurrence
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "api.bench": ("bench",),
+    "api.callbacks": ("Callback",),
+    "api.evaluate": ("evaluate",),
+    "api.export": ("export",),
+    "api.predict": ("predict",),
+    "api.results": ("TrainResult", "DryRunResult", "EvaluateResult", "BenchResult", "ExportResult", "PredictResult"),
+    "api.train": ("train", "dry_run"),
+    "inference.trained_model": ("load", "TrainedModel", "Predictions"),
+    "recipe.recipe": ("Recipe", "load_recipe"),
     "dynamics": ("Identity", "HeavyBall", "Nesterov", "ScheduledRestart", "RMSProp", "Adam"),
     "layers.lstm_gru_rnn": ("LSTM", "GRU", "RNN"),
     "layers.orthogonal": ("OrthogonalRNN",),

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1] / "momentum_cli"
 FLOORS = [  # from the top; rooms in one row do not know each other
     ["__main__"],
     ["cli"],
+    ["api"],
     ["inference"],
     ["benchmark", "formats", "inspection"],
     ["tuning"],

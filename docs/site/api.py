@@ -5,7 +5,6 @@ mkdocstrings adds signatures, docstrings and source.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import momentum_cli
@@ -34,9 +33,13 @@ DATA_INTRO = """# Data
 `TASKS[name](**options).load(data_dir)` of `momentum_cli.data` returns a `Dataset`.
 [Data](../data.md) describes the tasks.
 """
+LIBRARY_INTRO = """# Commands as functions
+
+Import them from `momentum_cli`. [From Python](../python.md) shows them.
+"""
 VERBS_INTRO = """# Functions behind the commands
 
-Each command of [the command line](commands.md) calls one of these functions.
+The engines of [the command line](commands.md) and of [its functions](commands-as-functions.md).
 """
 RECIPES_INTRO = """# Recipes from Python
 
@@ -53,6 +56,21 @@ LAYERS = (
     "layers.recurrent.RecurrentLayer",
 )
 DATA = ("Dataset", "Split", "Sequences", "Batch", "Task", "default_data_dir")
+LIBRARY = (
+    "api.train.train",
+    "api.train.dry_run",
+    "api.evaluate.evaluate",
+    "api.bench.bench",
+    "api.export.export",
+    "api.predict.predict",
+    "inference.trained_model.load",
+    "inference.trained_model.TrainedModel",
+    "inference.trained_model.Predictions",
+    "api.callbacks.Callback",
+    *(f"api.results.{kind}Result" for kind in ("Train", "DryRun", "Evaluate", "Bench", "Export", "Predict")),
+    *(f"api.results.{part}" for part in ("Result", "Best", "Target", "Arm")),
+    *(f"progress.{event}" for event in ("RunStart", "StepInfo", "Evaluation", "RunState")),
+)
 VERBS = (
     "training.train.train",
     "training.train.dry_run",
@@ -60,8 +78,8 @@ VERBS = (
     "inference.evaluate.evaluate",
     "inference.predict.predict.predict",
     "inference.generate.generate",
-    "export.export.export",
-    "export.export.open_program",
+    "formats.export.export",
+    "formats.export.open_program",
     "benchmark.bench.bench",
     "inspection.gradients.inspect.inspect",
     "inspection.model.summary.summary",
@@ -87,7 +105,8 @@ ERRORS = ("MomentumError", "RecipeError", "DataError", "RunError", "TargetError"
 
 def pages() -> dict[str, str]:
     """Return the pages of the library, by their file names."""
-    short_names = [name for name in momentum_cli.__all__ if not inspect.isclass(getattr(momentum_cli, name))]
+    made = {name: getattr(momentum_cli, name) for name in momentum_cli.__all__}
+    short_names = [name for name, found in made.items() if found.__module__ == "momentum_cli.layers.short_names"]
     tasks = {cls.__name__: cls for cls in TASKS.values()}
     optimizers = [cls for cls in OPTIMIZERS.values() if cls.__module__.startswith("momentum_cli")]
     return {
@@ -106,6 +125,7 @@ def pages() -> dict[str, str]:
         "data.md": _page(
             DATA_INTRO, [*map(path_of, tasks.values()), *(f"momentum_cli.data.dataset.{name}" for name in DATA)]
         ),
+        "commands-as-functions.md": _page(LIBRARY_INTRO, [f"momentum_cli.{name}" for name in LIBRARY]),
         "functions.md": _page(VERBS_INTRO, [f"momentum_cli.{name}" for name in VERBS]),
         "recipes.md": _page(
             RECIPES_INTRO,

@@ -7,6 +7,7 @@ Zensical turns both into a site. A broken link, picture or reference is an error
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ import recipe
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 OUTPUT = ROOT / "build" / "site"
-LANGUAGES = {".py": "python", ".cpp": "cpp", ".js": "javascript"}
+LANGUAGES = {".py": "python", ".cpp": "cpp", ".js": "javascript", ".ipynb": "python"}
 # Files outside docs/ that pages link to, and the pages that they become.
 PROJECT_FILES = {
     "CHANGELOG.md": "changes.md",
@@ -95,13 +96,34 @@ def _example_page(file: Path) -> str:
 def _summary(file: Path) -> str:
     """Return the sentence that an example opens with."""
     text = file.read_text(encoding="utf-8")
+    if file.suffix == ".ipynb":
+        _, _, first = "".join(json.loads(text)["cells"][0]["source"]).partition("\n\n")
+        return " ".join(first.partition(". ")[0].split()).rstrip(".") + "."
     found = re.search(r'^"""(.*?)(?:"""|\n\n)', text, re.DOTALL | re.MULTILINE) or re.search(r"^// ?(.*)$", text, re.M)
     if found is None:
         raise ValueError(f"{file}: must open with a docstring or a comment that says what it shows")
     return " ".join(found.group(1).split())
 
 
+def _notebook(file: Path) -> str:
+    """Return a notebook as a page, with the results that are stored in it."""
+    parts = [f"`{file.relative_to(ROOT).as_posix()}`"]
+    for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {"text/plain": output.get("text", [])})
+            if "image/png" in data:
+                parts.append(f"![Output of the cell](data:image/png;base64,{data['image/png']})")
+            else:
+                parts.append("```text\n" + "".join(data["text/plain"]).rstrip() + "\n```")
+    # The title of the page is the notebook's own.
+    return "\n\n".join([parts[1], parts[0], *parts[2:]]) + "\n"
+
+
 def _listing(file: Path) -> str:
+    if file.suffix == ".ipynb":
+        return _notebook(file)
     name = file.relative_to(ROOT).as_posix()
     return f"# {file.name}\n\n`{name}`\n\n```{LANGUAGES[file.suffix]}\n{file.read_text(encoding='utf-8')}```\n"
 

@@ -247,10 +247,11 @@ def bench(
             if json:
                 terminal.print_json(measured)
             return
-        from momentum_cli.benchmark.bench import bench as engine_bench
+        from momentum_cli.api.bench import bench as library_bench
 
-        result = engine_bench(
+        result = library_bench(
             [text for text in given if not is_override(text)],
+            [text for text in given if is_override(text)],
             cells=cells or (),
             optimizers=optimizers or (),
             lr_grid=lr_grid,
@@ -271,9 +272,8 @@ def bench(
             data_dir=data_dir,
             out=out,
             overwrite=overwrite,
-            overrides=[text for text in given if is_override(text)],
             ui=ui,
-        )
+        ).to_dict()
     if json:
         terminal.print_json(result)
 

@@ -75,22 +75,22 @@ def export(
 
     Exits with 4 when the file does not compute what the checkpoint does; it is then not written.
     """
-    from momentum_cli.formats.export import export as engine_export
+    from momentum_cli.api.export import export as library_export
 
     with make_ui(json, quiet, no_progress) as ui:
-        result = engine_export(
+        result = library_export(
             run,
             format=format.value,
             stateful=stateful,
             out=out,
-            which=checkpoint,
+            checkpoint=checkpoint,
             aoti=aoti,
             as_torch_lstm=as_torch_lstm,
             quantize=quantize,
             data_dir=data_dir,
-            check_accuracy=not no_accuracy,
+            no_accuracy=no_accuracy,
             ui=ui,
-        )
+        ).to_dict()
     if json:
         terminal.print_json(result)
     elif not quiet:

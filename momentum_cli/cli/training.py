@@ -69,9 +69,7 @@ def train(
 
     Exits with 4 when the recipe has a target and it was not reached.
     """
-    from momentum_cli.recipe.recipe import load_recipe
-    from momentum_cli.recipe.shipped import find_recipe
-    from momentum_cli.training.find import find_run
+    from momentum_cli.api import train as library
 
     changes = list(overrides or [])
     if recipe is not None and is_override(recipe):
@@ -84,29 +82,22 @@ def train(
         )
     if resume and dry_run:
         raise typer.BadParameter("cannot be combined with --dry-run", param_hint="--resume")
-    run = find_run(recipe) if resume else None
-    source = run / "recipe.yaml" if run else find_recipe(str(recipe))
-    checked = load_recipe(source, changes)
     with make_ui(json, quiet, no_progress) as ui:
         if dry_run:
-            from momentum_cli.training.train import dry_run as engine_dry_run
-
-            result = engine_dry_run(checked, data_dir=data_dir, ui=ui)
+            result = library.dry_run(str(recipe), changes, data_dir=data_dir, ui=ui).to_dict()
         else:
-            from momentum_cli.training.train import train as engine_train
-
-            result = engine_train(
-                checked,
+            result = library.train(
+                recipe,
+                changes,
                 data_dir=data_dir,
                 out=out,
                 overwrite=overwrite,
-                resume=run,
+                resume=resume,
                 devices=_device_count(devices),
                 nodes=nodes,
                 accelerator=accelerator.value,
-                source=None if run else source,
                 ui=ui,
-            )
+            ).to_dict()
     if json:
         terminal.print_json(result)
     elif dry_run and not quiet:
@@ -144,10 +135,10 @@ def evaluate(
     no_progress: NoProgress = False,
 ) -> None:
     """Evaluate a trained model: metrics, a table of classes, throughput, a picture of the confusion matrix."""
-    from momentum_cli.inference.evaluate import evaluate as engine_evaluate
+    from momentum_cli.api.evaluate import evaluate as library_evaluate
 
     with make_ui(json, quiet, no_progress) as ui:
-        result = engine_evaluate(run, split=split, data_dir=data_dir, batch_size=batch_size, ui=ui, out=out)
+        result = library_evaluate(run, split=split, data_dir=data_dir, batch_size=batch_size, ui=ui, out=out).to_dict()
     if json:
         terminal.print_json(result)
     elif not quiet:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from momentum_cli.models.model import Model
 from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.training.trained import load_model
 
@@ -27,6 +28,7 @@ class Subject:
             that keeps no state.
         stream: From a batch size to a function from inputs to outputs that keeps the state itself, the fastest way for
             short inputs; None as for ``advance``.
+        model: The module behind ``call``; None for an exported program.
     """
 
     call: Callable[[Tensor, Tensor | None], Tensor]
@@ -38,10 +40,15 @@ class Subject:
     step: int
     device: torch.device
     backend: Callable[[], str | None]
+    model: Model | None = None
 
 
-def open_subject(run: Path) -> Subject:
+def open_subject(run: Path, which: str = "best") -> Subject:
     """Load a run folder, a checkpoint or an exported file as a function.
+
+    Args:
+        run: Its path.
+        which: ``"best"`` or ``"last"`` checkpoint of a run folder.
 
     Raises:
         DataError: It is missing, damaged or something else.
@@ -64,7 +71,7 @@ def open_subject(run: Path) -> Subject:
                 torch.device("cpu"),
                 lambda: str(data["export"]["format"]),
             )
-    loaded = load_model(run)
+    loaded = load_model(run, which)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = loaded.model.to(device)
     return Subject(
@@ -77,6 +84,7 @@ def open_subject(run: Path) -> Subject:
         loaded.checkpoint.data["progress"]["step"],
         device,
         lambda: model.chosen_backend,
+        model,
     )
 
 

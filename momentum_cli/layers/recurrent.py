@@ -5,7 +5,7 @@ Axes: T time, B batch, D input, H hidden, G gates * H, L layers * directions.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -190,6 +190,17 @@ class RecurrentLayer(LayerParameters):
         if not batched:
             return output.squeeze(1), layout.returned(tuple(s.squeeze(1) for s in after))
         return output.transpose(0, 1) if self.batch_first else output, layout.returned(after)
+
+    if TYPE_CHECKING:
+        # `torch.nn.Module` declares its call as Any, so a typed program would know nothing about the outputs.
+
+        @overload
+        def __call__(self, input: Tensor, hx: LayerState | None = None) -> tuple[Tensor, LayerState]: ...
+        @overload
+        def __call__(
+            self, input: PackedSequence, hx: LayerState | None = None
+        ) -> tuple[PackedSequence, LayerState]: ...
+        def __call__(self, input: Any, hx: LayerState | None = None) -> Any: ...
 
     def stream(self, batch_size: int | None = None) -> Stream:
         """Return the layer as a function that keeps its state, for one step or more at a time; see `Stream`.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from momentum_cli.dynamics.adam import Adam
 from momentum_cli.dynamics.heavy_ball import HeavyBall
@@ -13,14 +14,16 @@ from momentum_cli.layers.lstm_gru_rnn import GRU, LSTM, RNN
 from momentum_cli.layers.orthogonal import OrthogonalRNN
 from momentum_cli.layers.recurrent import RecurrentLayer
 
+_Layer = TypeVar("_Layer", bound=RecurrentLayer)
 
-def short_name(layer: type[RecurrentLayer], dynamics: type[Dynamics], name: str) -> Any:
+
+def short_name(layer: type[_Layer], dynamics: type[Dynamics], name: str) -> Callable[..., _Layer]:
     """Return a function that builds ``layer`` with ``dynamics`` from the keywords of both."""
 
-    def build(*args: Any, **options: Any) -> RecurrentLayer:
+    def build(*args: Any, **options: Any) -> _Layer:
         fields = dynamics.__dataclass_fields__  # type: ignore[attr-defined]
         own = {key: options.pop(key) for key in list(options) if key in fields}
-        return cast(RecurrentLayer, cast(Any, layer)(*args, dynamics=dynamics(**own), **options))
+        return cast(_Layer, cast(Any, layer)(*args, dynamics=dynamics(**own), **options))
 
     build.__name__ = build.__qualname__ = name
     build.__doc__ = f"Build `{layer.__name__}` with `{dynamics.__name__}`; takes the arguments of both."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -81,6 +81,12 @@ class Model(nn.Module, ABC):
             lengths: (B,) int64 valid steps on the CPU, or None for T.
             state: The state an earlier call returned, or None at the start.
         """
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self, inputs: Tensor, lengths: Tensor | None = None, state: State | None = None
+        ) -> tuple[Tensor, State]: ...
 
     @abstractmethod
     def stream(self, batch_size: int) -> ModelStream:

@@ -16,6 +16,24 @@ from momentum_cli.optim.nhb import NHB
 from momentum_cli.optim.sgd import SGD
 from momentum_cli.optim.sign_grad import SigSignGrad, TanhSignGrad
 
+__all__ = [
+    "AHBSGD",
+    "EXTERNAL",
+    "FRSGD",
+    "MADA",
+    "NHB",
+    "OPTIMIZERS",
+    "SGD",
+    "AHBAdam",
+    "AHBAdamW",
+    "AVGrad",
+    "AdaRem",
+    "HFac",
+    "SigSignGrad",
+    "TanhSignGrad",
+    "resolve",
+]
+
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": SGD,
     "rmsprop": torch.optim.RMSprop,

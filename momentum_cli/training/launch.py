@@ -43,13 +43,15 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if devices == "auto":
         devices = torch.cuda.device_count() if accelerator == "cuda" else 1
+    if not str(devices).isdecimal() or int(devices) < 1:
+        raise RecipeError(refuse("--devices", devices, "be auto or a number >= 1"))
     count = int(devices)
     require_accelerator(accelerator)
     if not recipe.train.scale_batch and recipe.train.batch_size < count * nodes:
         must = f"be at least {count * nodes}, the number of processes that share it"
         raise RecipeError(refuse("train.batch_size", recipe.train.batch_size, must))
-    if count < 1 or nodes < 1:
-        raise RecipeError(f"--devices {devices} --nodes {nodes}: both must be at least 1")
+    if nodes < 1:
+        raise RecipeError(refuse("--nodes", nodes, "be at least 1"))
     precision: Any = _PRECISIONS[recipe.train.precision]
     strategy = "ddp" if count * nodes > 1 else "auto"
     try:

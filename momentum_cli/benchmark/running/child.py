@@ -9,10 +9,28 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from types import ModuleType
 from typing import Any
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Hide the program from processes that are started inside the block.
+
+    A started process runs the file of the program again, for what it may need of it. Of a script that calls `bench`
+    without ``if __name__ == "__main__"`` that is the whole benchmark, and nothing of it is needed.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def parcel(body: Callable[..., None], *arguments: Any) -> bytes:

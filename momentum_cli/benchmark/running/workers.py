@@ -145,13 +145,15 @@ def measure_memory(runs: Sequence[RunSpec], data_dir: Path | None, accelerator: 
 def _start(process: SpawnProcess) -> None:
     """Start a process that ignores Ctrl-C: the terminal sends it to all, and this process decides."""
     if not hasattr(signal, "pthread_sigmask"):  # not on this system
-        process.start()
+        with child.without_main():
+            process.start()
         return
     # multiprocessing's own helper, started with the first process, would undo the mask.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        process.start()  # it inherits the mask
+        with child.without_main():
+            process.start()  # it inherits the mask
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -18,7 +18,15 @@ from momentum_cli.data.files.columns import is_number
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
 from momentum_cli.inference.predict.preparation import Preparation
-from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answers
+from momentum_cli.inference.predict.reader import (
+    ARRAY,
+    Broken,
+    Prediction,
+    Sample,
+    array_batches,
+    in_batches,
+    plain_answers,
+)
 from momentum_cli.messages import unknown
 from momentum_cli.progress import Ui
 from momentum_cli.reading import check_regular
@@ -51,10 +59,22 @@ class ArrayReader:
             self._subject,
             sources,
             lambda source: read_samples(source, self._preparation),
-            lambda samples, outputs: plain_answers(samples, outputs, self._subject.trained_on, self._top),
+            self._answers,
             batch_size,
             ui,
         )
+
+    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Prediction | Broken]:
+        """Predict images, rows of numbers, tokens or sequences, as an NPY file holds them; see `Reader`."""
+        preparation = self._preparation
+        if preparation.is_single(values.shape, values.dtype.kind):
+            samples = [_prepared(ARRAY, None, values, preparation)]
+        else:
+            samples = [_prepared(ARRAY, row, sample, preparation) for row, sample in enumerate(values)]
+        return array_batches(self._subject, samples, self._answers, batch_size)
+
+    def _answers(self, samples: list[Sample], outputs: np.ndarray) -> Iterator[Prediction]:
+        return plain_answers(samples, outputs, self._subject.trained_on, self._top)
 
 
 def read_samples(source: str, preparation: Preparation) -> Iterator[Sample | Broken]:

@@ -26,8 +26,16 @@ from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema, format_of
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
-from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answers
-from momentum_cli.messages import refuse, unknown
+from momentum_cli.inference.predict.reader import (
+    ARRAY,
+    Broken,
+    Prediction,
+    Sample,
+    array_batches,
+    in_batches,
+    plain_answers,
+)
+from momentum_cli.messages import Said, refuse, unknown
 from momentum_cli.progress import Ui
 
 SHOWN = 6
@@ -77,6 +85,40 @@ class FileReader:
     def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
         """Predict each sequence of a file; see `Reader`."""
         return in_batches(self._subject, sources, self.read, self._answers, batch_size, ui)
+
+    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Prediction | Broken]:
+        """Predict sequences (t, D) or (B, t, D) of the features in original units; see `Reader`."""
+        return array_batches(self._subject, self._of_array(values), self._answers, batch_size)
+
+    def _of_array(self, values: np.ndarray) -> Iterator[Sample | Broken]:
+        """Yield the samples of sequences; for a forecasting model the last steps of each."""
+        if self._scaling is None or self._categories is not None or len(self._scaling.scale) != len(self._features):
+            what = "inputs that are text, categories or dates are read from files: give their paths to predict"
+            yield Broken(ARRAY, None, what)
+            return
+        if values.ndim not in (2, 3) or values.shape[-1] != len(self._features) or values.dtype.kind not in "uif":
+            must = f"be numbers (t, {len(self._features)}), of {', '.join(self._features)}, or several of them"
+            yield Broken(ARRAY, None, refuse("the array", Said(f"{values.dtype} {values.shape}"), must))
+            return
+        for number, steps in enumerate(values if values.ndim == 3 else values[None]):
+            row = number if values.ndim == 3 else None
+            if not np.isfinite(steps).all():
+                yield Broken(ARRAY, row, "a value is not a finite number; missing values are read from files only")
+                continue
+            size, stride = self._window or len(steps), 1
+            starts = [len(steps) - size]
+            if self._windows is not None:
+                size, stride = self._windows["length"], self._windows["stride"]
+                starts = list(range(0, len(steps) - size + 1, stride))
+            if not starts or starts[0] < 0 or size < 1:
+                yield Broken(ARRAY, row, refuse("a sequence", Said(f"{len(steps)} steps"), f"have {max(size, 1)}"))
+                continue
+            for start in starts:
+                known = {n: steps[start:, self._features.index(n)] for n in self._names if n in self._features}
+                past = {name: column.astype(float).tolist() for name, column in known.items()} if self._window else {}
+                at = {"step": start + size - 1} if self._windows is not None else {}
+                inputs = self._scaling(steps[start : start + size].astype(np.float64))
+                yield Sample(ARRAY, row, inputs, times=at, past=past)
 
     def read(self, source: str) -> Iterator[Sample | Broken]:
         """Read a file, or standard input (CSV or JSON Lines) for ``-``.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.inference.opened import open_subject
+from momentum_cli.inference.opened import Subject, open_subject
 from momentum_cli.inference.predict.arrays import ArrayReader
 from momentum_cli.inference.predict.files import SHOWN, FileReader
 from momentum_cli.inference.predict.picture import check_picture, draw_forecasts
@@ -47,6 +47,7 @@ def predict(
     batch_size: int = 256,
     top: int = 3,
     picture: Path | None = None,
+    writer: Writer | None = None,
     ui: Ui | None = None,
 ) -> dict[str, Any]:
     """Predict every sample of some files.
@@ -60,6 +61,7 @@ def predict(
         batch_size: Samples at a time, >= 1.
         top: Classes to list for each sample, >= 1.
         picture: Where to draw the first forecasts, of a forecasting model; its ending is png, svg or pdf.
+        writer: Receives the predictions in place of `out` and standard output.
         ui: Where progress and broken files are shown; None shows nothing.
 
     Returns:
@@ -72,7 +74,7 @@ def predict(
     shown: Ui = ui or NullUi()
     if format not in OUTPUT_FORMATS:
         raise RecipeError(unknown("format", format, OUTPUT_FORMATS))
-    if format == "npz" and out is None:
+    if format == "npz" and out is None and writer is None:
         raise RecipeError("--format npz is binary and needs --out FILE")
     if out is not None:
         check_output_file(out)
@@ -80,10 +82,7 @@ def predict(
         if value < 1:
             raise RecipeError(refuse(name, value, "be at least 1"))
     subject = open_subject(model)
-    kind = subject.trained_on["preprocessing"].get("kind", "none")
-    if kind not in READERS:
-        raise DataError(f"{model}: {unknown('kind of preprocessing', kind, READERS)}")
-    reader = READERS[kind](subject, top)
+    reader = reader_of(subject, top)
     if picture is not None:
         check_picture(picture, reader)
     sources = find_sources(inputs, reader.endings)
@@ -91,8 +90,9 @@ def predict(
     broken = predicted = 0
     first: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        target = stack.enter_context(replacing(out)) if out is not None else None
-        writer = _open_writer(format, target, stack)
+        if writer is None:
+            target = stack.enter_context(replacing(out)) if out is not None else None
+            writer = _open_writer(format, target, stack)
         for item in reader.predictions(sources, batch_size, shown):
             if isinstance(item, Broken):
                 broken += 1
@@ -120,6 +120,22 @@ def predict(
         failed = f"{broken} of {broken + predicted} inputs could not be predicted"
         raise DataError(f"{failed} (first: {problems[0]}); {rest}")
     return result
+
+
+def reader_of(subject: Subject, top: int) -> Reader:
+    """Return the reader for the inputs of a model.
+
+    Args:
+        subject: The model.
+        top: Classes to list for each sample, >= 1.
+
+    Raises:
+        DataError: Its data are of a kind that this program does not know.
+    """
+    kind = subject.trained_on["preprocessing"].get("kind", "none")
+    if kind not in READERS:
+        raise DataError(f"{subject.path}: {unknown('kind of preprocessing', kind, READERS)}")
+    return READERS[kind](subject, top)
 
 
 def _open_writer(format: str, path: Path | None, stack: ExitStack) -> Writer:

@@ -16,8 +16,10 @@ import torch
 
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
-from momentum_cli.progress import Ui
+from momentum_cli.progress import NullUi, Ui
 
+ARRAY = "array"
+"""The source of samples that do not come from a file."""
 Prediction = tuple[dict[str, Any], np.ndarray]
 """The record to write, and the raw outputs (O,) or (T, O)."""
 
@@ -96,6 +98,15 @@ class Reader(Protocol):
         """
         ...
 
+    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Prediction | Broken]:
+        """Predict one sample or several in the form that they have before the preparation of the model.
+
+        Args:
+            values: One sample, or samples along the first dimension.
+            batch_size: Samples at a time, >= 1.
+        """
+        ...
+
 
 def find_sources(names: list[str], endings: tuple[str, ...]) -> list[str]:
     """Return the files that names refer to, with folders and globs expanded in sorted order.
@@ -151,6 +162,16 @@ def in_batches(
         with torch.inference_mode():
             outputs = subject.call(stacked.to(subject.device), None).float().cpu().numpy()
         yield from answer(batch, outputs)
+
+
+def array_batches(
+    subject: Subject,
+    samples: Iterable[Sample | Broken],
+    answer: Callable[[list[Sample], np.ndarray], Iterable[Prediction]],
+    batch_size: int,
+) -> Iterator[Prediction | Broken]:
+    """Predict the samples of an array; as `in_batches`, whose only source they are."""
+    return in_batches(subject, [ARRAY], lambda source: iter(samples), answer, batch_size, NullUi())
 
 
 def plain_answers(

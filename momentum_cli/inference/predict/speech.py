@@ -17,8 +17,24 @@ from momentum_cli.data.speech.recordings import ENDINGS, RecordingError, read_re
 from momentum_cli.data.speech.sequences import frame_pairs
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
-from momentum_cli.inference.predict.reader import Broken, Prediction, Sample, in_batches, plain_answers
+from momentum_cli.inference.predict.reader import (
+    ARRAY,
+    Broken,
+    Prediction,
+    Sample,
+    array_batches,
+    in_batches,
+    plain_answers,
+)
+from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import Ui
+
+
+def _numbered(values: np.ndarray) -> tuple[list[int | None], list[np.ndarray]]:
+    """Return the number and the samples of each recording; a single one has no number."""
+    if values.ndim < 2:
+        return [None], [values]
+    return [*range(len(values))], list(values)
 
 
 class SpeechReader:
@@ -59,11 +75,24 @@ class SpeechReader:
         except DataError as error:
             yield Broken(source, None, str(error))
             return
+        yield self._sample(source, None, frames)
+
+    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Prediction | Broken]:
+        """Predict recordings (n,) or (B, n) in [-1, 1], at the sample rate of the model; see `Reader`."""
+        return array_batches(self._subject, map(self._of_array, *_numbered(values)), self._answers, batch_size)
+
+    def _of_array(self, row: int | None, samples: np.ndarray) -> Sample | Broken:
+        if samples.ndim != 1 or not len(samples) or samples.dtype.kind != "f" or not np.isfinite(samples).all():
+            must = f"be finite fractions (n,) at {self._features.sample_rate} Hz, n >= 1"
+            return Broken(ARRAY, row, refuse("a recording", Said(f"{samples.dtype} {samples.shape}"), must))
+        frames = self._scaling(self._features(samples.astype(np.float64), self._features.sample_rate))
+        return self._sample(ARRAY, row, frames)
+
+    def _sample(self, source: str, row: int | None, frames: np.ndarray) -> Sample:
         if self._predict is None:
-            yield Sample(source, None, frames)
-            return
+            return Sample(source, row, frames)
         inputs, wanted = frame_pairs(frames, self._predict)
-        yield Sample(source, None, np.ascontiguousarray(inputs), wanted=wanted)
+        return Sample(source, row, np.ascontiguousarray(inputs), wanted=wanted)
 
     def restore(self, outputs: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         """Return predicted frames in dB, and the facts to report.

@@ -16,7 +16,8 @@ import torch
 from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.inference.opened import Subject
-from momentum_cli.inference.predict.reader import Broken, Prediction
+from momentum_cli.inference.predict.reader import ARRAY, Broken, Prediction
+from momentum_cli.messages import Said, refuse
 from momentum_cli.metrics import METRICS
 from momentum_cli.progress import Ui
 from momentum_cli.reading import read_bytes
@@ -59,6 +60,20 @@ class TextReader:
         """
         for source in sources:
             yield from self._read(source)
+
+    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Prediction | Broken]:
+        """Predict the token after each of (T,) or (B, T) tokens, as they are; see `Reader`."""
+        if values.ndim not in (1, 2) or values.dtype.kind not in "ui" or not values.size:
+            got = Said(f"{values.dtype} {values.shape}")
+            yield Broken(ARRAY, None, refuse("tokens", got, "be integers (T,) or (B, T), T >= 1"))
+            return
+        count = len(self._vocabulary)
+        for row, tokens in enumerate(np.atleast_2d(values).astype(np.int64)):
+            if tokens.min() < 0 or tokens.max() >= count:
+                bad = tokens[(tokens < 0) | (tokens >= count)][0]
+                yield Broken(ARRAY, row, refuse("a token", int(bad), f"be in [0, {count - 1}]"))
+                continue
+            yield self._line({"source": ARRAY, "row": None if values.ndim == 1 else row}, tokens)
 
     def _read(self, source: str) -> Iterator[Prediction | Broken]:
         try:

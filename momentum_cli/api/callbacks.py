@@ -1,0 +1,138 @@
+"""What a program learns while a command works, and the display that passes it on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from momentum_cli import ui
+from momentum_cli.progress import (
+    BenchUi,
+    Evaluation,
+    Level,
+    NullBenchUi,
+    NullUi,
+    RunStart,
+    RunState,
+    StepInfo,
+    SummaryLines,
+    Ui,
+)
+
+
+class Callback:
+    """The methods that a command calls while it works; each does nothing until you override it.
+
+    Of several processes only the first one calls them. An error in one ends the command with that error.
+    """
+
+    def on_start(self, run: RunStart) -> None:
+        """Learn of the facts of a training before its first step."""
+
+    def on_step(self, info: StepInfo) -> None:
+        """Learn of an optimizer step of a training; called at every step, so it must be quick."""
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        """Learn of a complete evaluation of a training."""
+
+    def on_run(self, state: RunState) -> None:
+        """Learn of the state of a run of a benchmark; called a few times per second."""
+
+    def on_note(self, text: str, level: Level) -> None:
+        """Learn of a remark or a warning, ``level`` being "info", "warning" or "error"."""
+
+    def on_finish(self, result: dict[str, Any]) -> None:
+        """Learn of the content of ``result.json`` of a training."""
+
+
+class CallingUi(NullUi):
+    """A display that calls callbacks, and shows everything on another display too.
+
+    Args:
+        shown: The other display.
+        callbacks: Called after it, in order.
+    """
+
+    def __init__(self, shown: Ui, callbacks: Sequence[Callback]) -> None:
+        self._shown, self._callbacks = shown, callbacks
+
+    def note(self, text: str, level: Level = "info") -> None:
+        self._shown.note(text, level)
+        for callback in self._callbacks:
+            callback.on_note(text, level)
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        self._shown.download(name, done, total)
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        self._shown.preparation(name, done, total)
+
+    def start(self, run: RunStart) -> None:
+        self._shown.start(run)
+        for callback in self._callbacks:
+            callback.on_start(run)
+
+    def step(self, info: StepInfo) -> None:
+        self._shown.step(info)
+        for callback in self._callbacks:
+            callback.on_step(info)
+
+    def evaluation_progress(self, done: int, total: int, split: str) -> None:
+        self._shown.evaluation_progress(done, total, split)
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        self._shown.evaluated(evaluation)
+        for callback in self._callbacks:
+            callback.on_evaluation(evaluation)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        self._shown.finish(result)
+        for callback in self._callbacks:
+            callback.on_finish(result)
+
+    def close(self) -> None:
+        self._shown.close()
+
+
+class CallingBenchUi(NullBenchUi):
+    """The same for a benchmark; see `CallingUi`."""
+
+    def __init__(self, shown: BenchUi, callbacks: Sequence[Callback]) -> None:
+        self._shown, self._callbacks = shown, callbacks
+
+    def note(self, text: str, level: Level = "info") -> None:
+        self._shown.note(text, level)
+        for callback in self._callbacks:
+            callback.on_note(text, level)
+
+    def download(self, name: str, done: int, total: int | None) -> None:
+        self._shown.download(name, done, total)
+
+    def preparation(self, name: str, done: int, total: int) -> None:
+        self._shown.preparation(name, done, total)
+
+    def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
+        self._shown.start(title, runs, targets)
+
+    def update(self, state: RunState) -> None:
+        self._shown.update(state)
+        for callback in self._callbacks:
+            callback.on_run(state)
+
+    def finish(self, summary: SummaryLines) -> None:
+        self._shown.finish(summary)
+
+    def close(self) -> None:
+        self._shown.close()
+
+
+def run_display(progress: bool, callbacks: Sequence[Callback]) -> Ui:
+    """Return the display of a command that works with one model: that of the command line, or none."""
+    shown: Ui = ui.make_ui() if progress else NullUi()
+    return CallingUi(shown, callbacks) if callbacks else shown
+
+
+def bench_display(progress: bool, callbacks: Sequence[Callback]) -> BenchUi:
+    """Return the display of a benchmark: that of the command line, or none."""
+    shown: BenchUi = ui.make_bench_ui() if progress else NullBenchUi()
+    return CallingBenchUi(shown, callbacks) if callbacks else shown

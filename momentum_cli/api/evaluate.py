@@ -1,0 +1,52 @@
+"""`evaluate` of the library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from momentum_cli.api.callbacks import Callback, run_display
+from momentum_cli.api.paths import optional_path
+from momentum_cli.api.results import EvaluateResult
+from momentum_cli.inference import evaluate as engine
+from momentum_cli.progress import Ui
+
+
+def evaluate(
+    run: str | os.PathLike[str],
+    *,
+    split: str = "test",
+    data_dir: str | os.PathLike[str] | None = None,
+    batch_size: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+    callbacks: Sequence[Callback] = (),
+    ui: Ui | None = None,
+) -> EvaluateResult:
+    """Evaluate a trained model on a split, as ``momentumrnn eval``.
+
+    Args:
+        run: A run folder, a checkpoint or an exported file; or the result of `train` or `export`.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
+        data_dir: Folder of the data sets; None: ``momentumrnn`` in the user's cache folder.
+        batch_size: Sequences at a time, >= 1; None: that of the run.
+        out: Folder for the result and the pictures; None: the run folder.
+        progress: Show the display of the command.
+        callbacks: Called while it works.
+        ui: A whole display in place of ``progress`` and ``callbacks``.
+
+    Raises:
+        RecipeError: The split is unknown, or ``out`` cannot be written to.
+        DataError: Model or data are missing, damaged, or do not belong together.
+    """
+    with ui or run_display(progress, callbacks) as shown:
+        result = engine.evaluate(
+            Path(run),
+            split=split,
+            data_dir=optional_path(data_dir),
+            batch_size=batch_size,
+            ui=shown,
+            out=optional_path(out),
+        )
+    return EvaluateResult(result)

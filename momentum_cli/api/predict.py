@@ -1,0 +1,80 @@
+"""`predict` of the library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from momentum_cli.api.callbacks import Callback, run_display
+from momentum_cli.api.paths import optional_path
+from momentum_cli.api.results import PredictResult
+from momentum_cli.inference.predict import predict as engine
+from momentum_cli.progress import Ui
+
+
+class _Collector:
+    """A writer that keeps predictions in memory."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.outputs: list[np.ndarray] = []
+
+    def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
+        self.records.append(record)
+        self.outputs.append(np.array(outputs))
+
+    def close(self) -> None:
+        pass
+
+
+def predict(
+    model: str | os.PathLike[str],
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    format: str = "jsonl",
+    out: str | os.PathLike[str] | None = None,
+    batch_size: int = 256,
+    top: int = 3,
+    picture: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+    callbacks: Sequence[Callback] = (),
+    ui: Ui | None = None,
+) -> PredictResult:
+    """Predict the samples of files, as ``momentumrnn predict``; for arrays see `load`.
+
+    Args:
+        model: A run folder, a checkpoint or an exported file; or the result of `train` or `export`.
+        inputs: Files, folders or globs, one or several, with inputs like those in training.
+        format: ``"jsonl"``, ``"csv"`` or ``"npz"``, of the file.
+        out: File to write, completely or not at all; None: the predictions are in the result.
+        batch_size: Samples at a time, >= 1.
+        top: Classes to list for each sample, >= 1.
+        picture: Draw the first forecasts of a forecasting model into this png, svg or pdf.
+        progress: Show the display of the command.
+        callbacks: Called while it works.
+        ui: A whole display in place of ``progress`` and ``callbacks``.
+
+    Raises:
+        RecipeError: An option is wrong.
+        DataError: The model cannot be opened, or inputs are broken. With ``out`` the others are in the file.
+    """
+    named = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    kept = _Collector() if out is None else None
+    with ui or run_display(progress, callbacks) as shown:
+        result = engine.predict(
+            Path(model),
+            [os.fspath(name) for name in named],
+            format=format,
+            out=optional_path(out),
+            batch_size=batch_size,
+            top=top,
+            picture=optional_path(picture),
+            writer=kept,
+            ui=shown,
+        )
+    content = result | {"predictions": [] if kept is None else kept.records}
+    return PredictResult(content, [] if kept is None else kept.outputs)
