@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from momentum_cli.api.results import ExportResult as ExportResult
     from momentum_cli.api.results import PredictResult as PredictResult
     from momentum_cli.api.results import TrainResult as TrainResult
+    from momentum_cli.api.results import TuneResult as TuneResult
     from momentum_cli.api.train import dry_run as dry_run
     from momentum_cli.api.train import train as train
+    from momentum_cli.api.tune import tune as tune
     from momentum_cli.dynamics.adam import Adam as Adam
     from momentum_cli.dynamics.heavy_ball import HeavyBall as HeavyBall
     from momentum_cli.dynamics.identity import Identity as Identity
@@ -81,8 +83,11 @@ _MODULES = {
     "api.evaluate": ("evaluate",),
     "api.export": ("export",),
     "api.predict": ("predict",),
-    "api.results": ("TrainResult", "DryRunResult", "EvaluateResult", "BenchResult", "ExportResult", "PredictResult"),
+    "api.results": tuple(
+        f"{command}Result" for command in ("Train", "DryRun", "Evaluate", "Bench", "Tune", "Export", "Predict")
+    ),
     "api.train": ("train", "dry_run"),
+    "api.tune": ("tune",),
     "inference.trained_model": ("load", "TrainedModel", "Predictions"),
     "recipe.recipe": ("Recipe", "load_recipe"),
     "dynamics": ("Identity", "HeavyBall", "Nesterov", "ScheduledRestart", "RMSProp", "Adam"),

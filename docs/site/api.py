@@ -61,15 +61,16 @@ LIBRARY = (
     "api.train.dry_run",
     "api.evaluate.evaluate",
     "api.bench.bench",
+    "api.tune.tune",
     "api.export.export",
     "api.predict.predict",
     "inference.trained_model.load",
     "inference.trained_model.TrainedModel",
     "inference.trained_model.Predictions",
     "api.callbacks.Callback",
-    *(f"api.results.{kind}Result" for kind in ("Train", "DryRun", "Evaluate", "Bench", "Export", "Predict")),
+    *(f"api.results.{kind}Result" for kind in ("Train", "DryRun", "Evaluate", "Bench", "Tune", "Export", "Predict")),
     *(f"api.results.{part}" for part in ("Result", "Best", "Target", "Arm")),
-    *(f"progress.{event}" for event in ("RunStart", "StepInfo", "Evaluation", "RunState")),
+    *(f"progress.{event}" for event in ("RunStart", "StepInfo", "Evaluation", "RunState", "TrialState")),
 )
 VERBS = (
     "training.train.train",

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from momentum_cli import ui
 from momentum_cli.progress import (
     BenchUi,
+    Display,
     Evaluation,
     Level,
     NullBenchUi,
+    NullTuneUi,
     NullUi,
     RunStart,
     RunState,
     StepInfo,
     SummaryLines,
+    TrialState,
+    TuneStart,
+    TuneUi,
     Ui,
 )
 
@@ -38,6 +43,9 @@ class Callback:
     def on_run(self, state: RunState) -> None:
         """Learn of the state of a run of a benchmark; called a few times per second."""
 
+    def on_trial(self, state: TrialState) -> None:
+        """Learn of the state of a trial of a search; called a few times per second."""
+
     def on_note(self, text: str, level: Level) -> None:
         """Learn of a remark or a warning, ``level`` being "info", "warning" or "error"."""
 
@@ -45,15 +53,13 @@ class Callback:
         """Learn of the content of ``result.json`` of a training."""
 
 
-class CallingUi(NullUi):
-    """A display that calls callbacks, and shows everything on another display too.
+_Shown = TypeVar("_Shown", bound=Display)
 
-    Args:
-        shown: The other display.
-        callbacks: Called after it, in order.
-    """
 
-    def __init__(self, shown: Ui, callbacks: Sequence[Callback]) -> None:
+class _Calling(Generic[_Shown]):
+    """The part that the displays share."""
+
+    def __init__(self, shown: _Shown, callbacks: Sequence[Callback]) -> None:
         self._shown, self._callbacks = shown, callbacks
 
     def note(self, text: str, level: Level = "info") -> None:
@@ -66,6 +72,18 @@ class CallingUi(NullUi):
 
     def preparation(self, name: str, done: int, total: int) -> None:
         self._shown.preparation(name, done, total)
+
+    def close(self) -> None:
+        self._shown.close()
+
+
+class CallingUi(_Calling[Ui], NullUi):
+    """A display that calls callbacks, and shows everything on another display too.
+
+    Args:
+        shown: The other display.
+        callbacks: Called after it, in order.
+    """
 
     def start(self, run: RunStart) -> None:
         self._shown.start(run)
@@ -90,26 +108,9 @@ class CallingUi(NullUi):
         for callback in self._callbacks:
             callback.on_finish(result)
 
-    def close(self) -> None:
-        self._shown.close()
 
-
-class CallingBenchUi(NullBenchUi):
+class CallingBenchUi(_Calling[BenchUi], NullBenchUi):
     """The same for a benchmark; see `CallingUi`."""
-
-    def __init__(self, shown: BenchUi, callbacks: Sequence[Callback]) -> None:
-        self._shown, self._callbacks = shown, callbacks
-
-    def note(self, text: str, level: Level = "info") -> None:
-        self._shown.note(text, level)
-        for callback in self._callbacks:
-            callback.on_note(text, level)
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        self._shown.download(name, done, total)
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        self._shown.preparation(name, done, total)
 
     def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
         self._shown.start(title, runs, targets)
@@ -122,8 +123,20 @@ class CallingBenchUi(NullBenchUi):
     def finish(self, summary: SummaryLines) -> None:
         self._shown.finish(summary)
 
-    def close(self) -> None:
-        self._shown.close()
+
+class CallingTuneUi(_Calling[TuneUi], NullTuneUi):
+    """The same for a search; see `CallingUi`."""
+
+    def start(self, search: TuneStart) -> None:
+        self._shown.start(search)
+
+    def trial(self, state: TrialState) -> None:
+        self._shown.trial(state)
+        for callback in self._callbacks:
+            callback.on_trial(state)
+
+    def finish(self, summary: SummaryLines) -> None:
+        self._shown.finish(summary)
 
 
 def run_display(progress: bool, callbacks: Sequence[Callback]) -> Ui:
@@ -136,3 +149,9 @@ def bench_display(progress: bool, callbacks: Sequence[Callback]) -> BenchUi:
     """Return the display of a benchmark: that of the command line, or none."""
     shown: BenchUi = ui.make_bench_ui() if progress else NullBenchUi()
     return CallingBenchUi(shown, callbacks) if callbacks else shown
+
+
+def tune_display(progress: bool, callbacks: Sequence[Callback]) -> TuneUi:
+    """Return the display of a search: that of the command line, or none."""
+    shown: TuneUi = ui.make_tune_ui() if progress else NullTuneUi()
+    return CallingTuneUi(shown, callbacks) if callbacks else shown

@@ -284,6 +284,42 @@ class BenchResult(Result):
         ]
 
 
+class TuneResult(Result):
+    """The result of a search, and the path of its folder."""
+
+    _shown = ("folder", "counts", "best_values")
+
+    def __fspath__(self) -> str:
+        """Return the folder of the search."""
+        return str(self.folder)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the search."""
+        return Path(self._content["folder"])
+
+    @property
+    def recipe(self) -> Path | None:
+        """The recipe with the best values, which `train` takes; None if no trial came to its end."""
+        return None if self._content["best"] is None else self.folder / "best.yaml"
+
+    @property
+    def best_values(self) -> dict[str, Any] | None:
+        """The values of the best trial by their keys; None if no trial came to its end."""
+        best = self._content["best"]
+        return best and dict(best["values"])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials that are ``"done"``, ``"pruned"`` and ``"failed"``."""
+        return dict(self._content["counts"])
+
+    @property
+    def trials(self) -> list[dict[str, Any]]:
+        """One row per trial, in the order in which they began: number, status, values, steps, metric."""
+        return copy.deepcopy(self._content["trials"])
+
+
 class ExportResult(Result):
     """An exported file and its check, and the path of the file."""
 

@@ -139,10 +139,11 @@ def tune(
     from momentum_cli.ui import make_tune_ui
 
     with make_tune_ui(quiet=quiet, progress=not no_progress, json=json) as ui:
-        from momentum_cli.tuning.tune import tune as engine_tune
+        from momentum_cli.api.tune import tune as library_tune
 
-        result = engine_tune(
+        result = library_tune(
             recipes[0] if recipes else None,
+            [text for text in given if is_override(text)],
             space=space or (),
             trials=trials,
             objective=None if objective is None else objective.value,
@@ -154,8 +155,7 @@ def tune(
             data_dir=data_dir,
             out=out,
             overwrite=overwrite,
-            overrides=[text for text in given if is_override(text)],
             ui=ui,
-        )
+        ).to_dict()
     if json:
         terminal.print_json(result)

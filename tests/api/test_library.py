@@ -12,10 +12,22 @@ import torch
 from typer.testing import CliRunner
 
 import momentum_cli
-from momentum_cli import Callback, TrainResult, bench, dry_run, evaluate, export, load, load_recipe, predict, train
+from momentum_cli import (
+    Callback,
+    TrainResult,
+    bench,
+    dry_run,
+    evaluate,
+    export,
+    load,
+    load_recipe,
+    predict,
+    train,
+    tune,
+)
 from momentum_cli.cli import app
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.progress import Evaluation, RunStart, RunState, StepInfo
+from momentum_cli.progress import Evaluation, RunStart, RunState, StepInfo, TrialState
 from momentum_cli.recipe.building import load_data
 
 SMALL = {
@@ -242,6 +254,30 @@ def test_a_benchmark_of_a_mapping_gives_its_arms(tmp_path: Path, monkeypatch: py
     assert on_disk["comparisons"][0]["cells"][0]["best"]["mean"] == result.arms[0].best
     with pytest.raises(RecipeError, match="clock"):
         bench("digits", clock="hours")
+
+
+def test_a_search_gives_its_best_recipe(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+
+    class Trials(Callback):
+        def __init__(self) -> None:
+            self.seen: set[int] = set()
+
+        def on_trial(self, state: TrialState) -> None:
+            self.seen.add(state.place)
+
+    trials = Trials()
+    options = {"sampler": "random", "space": ["optimizer.lr=log:1e-3..1e-1"], "trials": 2, "callbacks": [trials]}
+    result = tune("digits", SMALL, out=tmp_path / "tune", **options)  # type: ignore[arg-type]
+    assert trials.seen == {0, 1}
+    assert result.counts["done"] == len(result.trials) == 2
+    assert result.recipe is not None
+    assert result.best_values is not None
+    assert load_recipe(result.recipe).optimizer.lr == pytest.approx(result.best_values["optimizer.lr"])
+    assert (
+        json.loads(json.dumps(result.to_dict()))["best"]
+        == json.loads((result.folder / "tune.json").read_text())["best"]
+    )
 
 
 def test_every_public_name_is_found_and_no_other() -> None:
