@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,11 @@ PACKAGES = (
 )
 
 
+def without_password(text: str) -> str:
+    """Return a text in which the passwords of URLs, ``://user:password@host``, are three asterisks."""
+    return re.sub(r"(://[^:/@\s]*:)[^/\s]*@", r"\1***@", text)
+
+
 def environment() -> dict[str, Any]:
     """Return the facts needed to judge and repeat a result, without environment variables, which may hold secrets.
 
@@ -51,7 +57,7 @@ def environment() -> dict[str, Any]:
         )
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "argv": list(sys.argv),
+        "argv": [without_password(text) for text in sys.argv],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version for name in PACKAGES if (version := package_version(name))},

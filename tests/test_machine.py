@@ -63,3 +63,11 @@ def test_a_strangers_repository_runs_nothing(tmp_path: Path, monkeypatch: pytest
     # The trap works: git itself falls into it.
     subprocess.run(["git", "status"], check=False, capture_output=True)
     assert trap.exists()
+
+
+def test_the_password_of_a_database_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ["momentumrnn", "tune", "--join", "postgresql+psycopg://me:p@ss:w@host:5432/db", "--out=sqlite:////a:b/c"]
+    monkeypatch.setattr("sys.argv", given)
+    kept = machine.environment()["argv"]
+    assert kept[3] == "postgresql+psycopg://me:***@host:5432/db"
+    assert kept[4] == given[4]

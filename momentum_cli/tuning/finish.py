@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from momentum_cli.errors import MomentumError
 from momentum_cli.progress import TuneUi
 from momentum_cli.tuning.importance import importance_of
+from momentum_cli.tuning.pictures import draw_search
+from momentum_cli.tuning.report import write_report
 from momentum_cli.tuning.results import BEST, TABLE, summary_of, write_best, write_summary, write_table
 from momentum_cli.tuning.study import Study
 
@@ -36,6 +39,12 @@ def finish(study: Study, folder: Path, plan: Mapping[str, Any], metric: str, ui:
     if content["best"] is not None:
         write_best(folder / BEST, study.space, content["best"]["values"], content["best"], content["best"]["words"])
     content = write_summary(folder, content)
+    try:
+        draw_search(content, folder)
+        best = folder / BEST
+        write_report(folder, content, best.read_text(encoding="utf-8") if best.is_file() else "")
+    except MomentumError as error:
+        ui.note(f"the report is not complete: {error}", "warning")
     if study.is_over:
         study.optuna.set_user_attr("over", True)
     return content

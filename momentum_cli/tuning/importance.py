@@ -23,10 +23,11 @@ def importance_of(study: Study) -> dict[str, float]:
     done = [trial for trial in study.optuna.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
     if len(done) < _FEWEST_TRIALS or len({trial.value for trial in done}) < 2:
         return {}
+    everywhere = [name for name in done[0].params if all(name in trial.params for trial in done)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = get_param_importances(study.optuna, evaluator=PedAnovaImportanceEvaluator())
+            found = get_param_importances(study.optuna, evaluator=PedAnovaImportanceEvaluator(), params=everywhere)
     except (ValueError, RuntimeError):
         return {}
     return {name: float(part) for name, part in found.items()}

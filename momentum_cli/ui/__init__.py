@@ -62,6 +62,10 @@ def make_tune_ui(
         return NullTuneUi()
     if quiet:
         return QuietTuneUi(stream)
+    if progress and is_terminal(stream):
+        from momentum_cli.ui.tune_live import RichTuneUi
+
+        return RichTuneUi(stream)
     return PlainTuneUi(stream, progress=progress)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TextIO
 
 from momentum_cli.progress import Level, NullTuneUi, SummaryLines, TrialState, TuneStart
@@ -67,8 +67,8 @@ class PlainTuneUi(NullTuneUi):
         if state.status != "running":
             if state.place not in self._over:
                 self._over[state.place] = state
-                best = best_of(self._over.values())
-                mark = " (best so far)" if best is not None and best.place == state.place else ""
+                best = ranked(self._over.values())[:1]
+                mark = " (best so far)" if best == [state] else ""
                 self._stream.line(f"[{len(self._over)}/{search.trials}] {ended_text(state, search.metric)}{mark}")
             return
         now = self._clock()
@@ -94,10 +94,9 @@ class PlainTuneUi(NullTuneUi):
             self._stream.line(f"{name}: {done:,} files")
 
 
-def best_of(states: object) -> TrialState | None:
-    """Return the best of the trials that are over; None if none has a score."""
-    ranked = sorted((state for state in states if state.key is not None), key=lambda state: state.key)  # type: ignore[attr-defined]
-    return ranked[0] if ranked else None
+def ranked(states: Iterable[TrialState]) -> list[TrialState]:
+    """Return the trials that have a score, the best one first."""
+    return [state for _, _, state in sorted((s.key, s.place, s) for s in states if s.key is not None)]
 
 
 def ended_text(state: TrialState, metric: str) -> str:

@@ -12,11 +12,9 @@ from typing import Any
 
 from momentum_cli.benchmark.pictures.all import svg_pictures
 from momentum_cli.benchmark.pictures.panels import places_of
-from momentum_cli.benchmark.report.document import document, facts_list, table_of, where_and_how
 from momentum_cli.benchmark.report.sources import Source
 from momentum_cli.benchmark.results.definitions import DEFINITIONS
 from momentum_cli.benchmark.tables.comparison import (
-    Table,
     aggregate_table,
     comparison_table,
     comparison_title,
@@ -32,6 +30,8 @@ from momentum_cli.benchmark.tables.grid import grid_remarks, grid_tables
 from momentum_cli.benchmark.tables.paper import paper_remarks, paper_table
 from momentum_cli.benchmark.tables.rates import diagnostics_table, rates_remarks, rates_table
 from momentum_cli.benchmark.tables.total_time import times_table
+from momentum_cli.pages.document import document, facts_list, table_of, where_and_how
+from momentum_cli.pages.table import Table
 from momentum_cli.pictures.style import PALETTE
 from momentum_cli.recipe.recipe import to_yaml
 from momentum_cli.wording import NOTHING, count_text, metric_text, seconds_text, time_text

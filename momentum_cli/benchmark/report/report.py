@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.benchmark.report.document import MARK
 from momentum_cli.benchmark.report.page import page
 from momentum_cli.benchmark.report.sources import differences, read_sources, require_one_machine
 from momentum_cli.benchmark.report.training import finished_folder, is_training, read_training, training_page
 from momentum_cli.errors import RecipeError
+from momentum_cli.pages.document import MARK
 from momentum_cli.runs.files import write_text
 from momentum_cli.runs.output import check_output_file
 

@@ -8,12 +8,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.benchmark.report.document import document, facts_list, table_of, where_and_how
 from momentum_cli.benchmark.report.sources import machine_of, read_result
 from momentum_cli.benchmark.results.files import read_numbers
-from momentum_cli.benchmark.tables.comparison import Table
 from momentum_cli.errors import DataError, MomentumError
 from momentum_cli.metrics import better
+from momentum_cli.pages.document import document, facts_list, table_of, where_and_how
+from momentum_cli.pages.table import Table
 from momentum_cli.pictures.curves import curves
 from momentum_cli.pictures.forecasts import errors_by_step, forecasts, read_forecasts
 from momentum_cli.pictures.page import drawn_for_page

@@ -10,11 +10,12 @@ from typing import Any
 from momentum_cli import allocator
 from momentum_cli.benchmark.speed import step_time
 from momentum_cli.benchmark.speed.step_time import Shape, StepTime
-from momentum_cli.benchmark.tables.comparison import Table, split_columns
+from momentum_cli.benchmark.tables.comparison import split_columns
 from momentum_cli.cells.find import canonical_name
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.machine import environment
 from momentum_cli.messages import refuse
+from momentum_cli.pages.table import Table
 from momentum_cli.pictures.style import PALETTE, drawing
 from momentum_cli.progress import BenchUi, NullBenchUi
 from momentum_cli.runs.files import write_json

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from momentum_cli.metrics import METRICS
+from momentum_cli.pages.table import Table
 from momentum_cli.wording import (
     INFINITY,
     NOTHING,
@@ -17,25 +18,6 @@ from momentum_cli.wording import (
     target_text,
     time_text,
 )
-
-
-class Table(NamedTuple):
-    """A table of texts; the first column names the row."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-
-    def lines(self) -> Iterator[str]:
-        """The table as plain text after an empty line: names to the left, numbers to the right."""
-        yield ""
-        if self.title:
-            yield self.title
-        lines = [self.columns, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            cells = [text.ljust(widths[i]) if i == 0 else text.rjust(widths[i]) for i, text in enumerate(line)]
-            yield "  ".join(cells).rstrip()
 
 
 def comparison_table(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:

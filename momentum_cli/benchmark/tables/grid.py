@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from momentum_cli.benchmark.plan.optimizers import rate_text
-from momentum_cli.benchmark.tables.comparison import Table, comparison_title, range_text
+from momentum_cli.benchmark.tables.comparison import comparison_title, range_text
 from momentum_cli.benchmark.tables.rates import rate_cell
+from momentum_cli.pages.table import Table
 from momentum_cli.wording import count_text
 
 

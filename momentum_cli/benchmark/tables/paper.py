@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from momentum_cli.benchmark.tables.comparison import Table, mean_text
+from momentum_cli.benchmark.tables.comparison import mean_text
+from momentum_cli.pages.table import Table
 from momentum_cli.wording import NOTHING
 
 

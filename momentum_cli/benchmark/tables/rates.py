@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from momentum_cli.benchmark.plan.optimizers import rate_text
-from momentum_cli.benchmark.tables.comparison import Table, comparison_title, mean_text, range_text
+from momentum_cli.benchmark.tables.comparison import comparison_title, mean_text, range_text
+from momentum_cli.pages.table import Table
 from momentum_cli.wording import NOTHING, count_text
 
 

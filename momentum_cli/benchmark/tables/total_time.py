@@ -15,7 +15,8 @@ from momentum_cli.benchmark.plan.figures import (
     PUBLISHED_TARGET,
 )
 from momentum_cli.benchmark.results.statistics import speed_up
-from momentum_cli.benchmark.tables.comparison import Table, times_text
+from momentum_cli.benchmark.tables.comparison import times_text
+from momentum_cli.pages.table import Table
 from momentum_cli.wording import NOTHING, metric_text, time_text
 
 

@@ -11,8 +11,8 @@ from html import escape
 from typing import Any
 
 from momentum_cli import __version__
-from momentum_cli.benchmark.report.style import STYLE
-from momentum_cli.benchmark.tables.comparison import Table
+from momentum_cli.pages.style import STYLE
+from momentum_cli.pages.table import Table
 from momentum_cli.wording import NOTHING
 
 MARK = "<!-- momentumrnn report -->"
