@@ -64,4 +64,6 @@ def answer(model: str, recording: str) -> dict:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     print(json.dumps(answer(sys.argv[1], sys.argv[2])))

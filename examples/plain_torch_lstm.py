@@ -52,6 +52,8 @@ class PlainModel:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
     plain, carried = PlainModel(sys.argv[1]), None
     sequence = torch.from_numpy(np.load(sys.argv[2]).astype(np.float32))
     with torch.no_grad():

@@ -1,20 +1,18 @@
-"""Feed a sequence to a TorchScript file in chunks, with torch alone.
+"""Feed sequences to a TorchScript file in chunks, with torch and numpy alone.
 
-    momentumrnn export RUN --format torchscript --stateful --out model.pt
-    python examples/torchscript_streaming.py model.pt inputs.npy [CHUNK]
-
-inputs.npy is float32 (batch, time, channels); for images `model.prepare(images)` makes it. Prints the outputs after the
-last chunk.
+momentumrnn export RUN --format torchscript --stateful --out model.pt
+python examples/torchscript_streaming.py model.pt FILE [CHUNK]
 """
 
+import json
 import sys
 
-import numpy as np
 import torch
+from described_data import USAGE, answers, read
 
 
 def stream(model: torch.jit.ScriptModule, inputs: torch.Tensor, chunk: int) -> torch.Tensor:
-    """Run the sequence ``chunk`` steps at a time and return the outputs of the last call."""
+    """Run prepared sequences ``chunk`` steps at a time and return the outputs of the last call."""
     state = model.zero_state(len(inputs))
     with torch.inference_mode():
         for part in inputs.split(chunk, dim=1):
@@ -23,6 +21,12 @@ def stream(model: torch.jit.ScriptModule, inputs: torch.Tensor, chunk: int) -> t
 
 
 if __name__ == "__main__":
-    loaded = torch.jit.load(sys.argv[1])
-    sequence = torch.from_numpy(np.load(sys.argv[2]).astype(np.float32))
-    print(stream(loaded, sequence, int(sys.argv[3]) if len(sys.argv) > 3 else 1).numpy())
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__ + USAGE)
+    files = {"momentumrnn.json": ""}
+    loaded = torch.jit.load(sys.argv[1], _extra_files=files)
+    dataset = json.loads(files["momentumrnn.json"])["dataset"]
+    # The scaling is in the file.
+    sequences = loaded.prepare(torch.from_numpy(read(sys.argv[2], dataset["preprocessing"])))
+    chunk_size = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    print(*answers(stream(loaded, sequences, chunk_size).numpy(), dataset), sep="\n")

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-# A message lists at most this many names.
-_READABLE = 12
+# A message lists at most this many names; of more, those nearest to what was given.
+_READABLE = 20
+_NEAREST = 5
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
@@ -18,18 +19,18 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
 
 
 def unknown(what: str, name: str, allowed: Iterable[str], owner: str = "", *, listed_by: str = "") -> str:
-    """Return the message for an unknown name: the name, the nearest known one and all known ones.
+    """Return the message for an unknown name: the name, the nearest known one, and all known ones or the nearest five.
 
     Args:
         what: The kind of object named, such as "cell" or "key".
         name: The unknown name.
         allowed: The known names, in the order to show them.
         owner: The owner of the names, such as "optimizer adam"; "" for none.
-        listed_by: A command that lists the names, given instead of them if there are too many to read.
+        listed_by: A command that lists the names, for where there are too many to read.
     """
     names = list(allowed)
     of = f" of {owner}" if owner else ""
-    return f"unknown {what} {name!r}{of}{did_you_mean(name, names)} ({allowed_names(names, listed_by)})"
+    return f"unknown {what} {name!r}{of}{did_you_mean(name, names)} ({allowed_names(name, names, listed_by)})"
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
@@ -38,11 +39,21 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {close!r}?" if close else ""
 
 
-def allowed_names(names: Sequence[str], listed_by: str = "") -> str:
-    """Return all names, or their number and the command that lists them if they are too many to read."""
-    if listed_by and len(names) > _READABLE:
+def allowed_names(name: str, names: Sequence[str], listed_by: str = "") -> str:
+    """Return all names; if there are too many to read, the command that lists them, or the five nearest to `name`.
+
+    Args:
+        name: The unknown name.
+        names: The known ones.
+        listed_by: A command that lists them; "" for none.
+    """
+    if len(names) <= _READABLE:
+        return f"allowed: {', '.join(names) or 'none'}"
+    if listed_by:
         return f"{listed_by} shows all {len(names)}"
-    return f"allowed: {', '.join(names) or 'none'}"
+    folded = {candidate.casefold(): candidate for candidate in names}
+    close = [folded[key] for key in get_close_matches(name.casefold(), folded, n=_NEAREST, cutoff=0.0)]
+    return f"nearest of {len(names)}: {', '.join(close)}"
 
 
 # The expected value by the code of pydantic's error; codes of comparisons come with their limit.

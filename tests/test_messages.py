@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from momentum_cli.messages import Said, describe_mistake, describe_value, nearest, refuse, unknown
+from momentum_cli.messages import Said, allowed_names, describe_mistake, describe_value, nearest, refuse, unknown
 from momentum_cli.recipe.sections import Section
 
 WRONG: list[Any] = ["x", "", 1.5, -1, 2, True, None, [], ["x"], {}, {"x": 1}, float("nan"), float("inf"), 10**400]
@@ -104,3 +104,13 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     assert nearest("LSTN", ["lstm", "gru"]) == "lstm"
     assert nearest("xyz", ["lstm"]) is None
     assert unknown("key", "a", [], "x") == "unknown key 'a' of x (allowed: none)"
+
+
+def test_of_many_names_the_nearest_five_are_shown() -> None:
+    names = [f"optimizer-{number}" for number in range(100)]
+    assert unknown("x", "optimizer-7x", names) == (
+        "unknown x 'optimizer-7x'; did you mean 'optimizer-7'? (nearest of 100: optimizer-7, optimizer-97, optimizer-87, "
+        "optimizer-79, optimizer-78)"
+    )
+    assert unknown("x", "?", names, listed_by="x list") == "unknown x '?' (x list shows all 100)"
+    assert allowed_names("e", ["A", "B"]) == "allowed: A, B"

@@ -1,7 +1,7 @@
 """TorchScript: one file that torch alone loads, from Python or C++, for inference at any batch size and length.
 
 ``forward(inputs) -> outputs``, or stateful ``forward(inputs, state) -> (outputs, state)`` with the state as a
-dictionary by name; ``zero_state(batch_size)``; for pixel tasks ``prepare(images) -> inputs``.
+dictionary by name; ``zero_state(batch_size)``; ``prepare(raw) -> inputs`` for images and columns of numbers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.formats.archive import Content, check_zip
 from momentum_cli.formats.bundle import KEY, Bundle, decode_bundle
+from momentum_cli.formats.scripted_preparation import scripted_preparation
 from momentum_cli.formats.vetting import Unlisted, vet_archive_of_script, vet_script
 from momentum_cli.models.model import Model
 
@@ -30,21 +31,12 @@ class _Program(nn.Module):
         super().__init__()
         self.model: Any = model.__prepare_scriptable__()
         self.names = list(names)
-        self.pixels = preprocessing.get("kind") == "pixels"
-        permutation = preprocessing.get("permutation")
-        self.register_buffer("permutation", torch.tensor(permutation or [], dtype=torch.int64), persistent=False)
-        self.scale = float(preprocessing.get("scale", 1.0))
-        self.pixels_per_step = int(preprocessing.get("pixels_per_step", 1))
+        self.preparation: Any = scripted_preparation(preprocessing)
 
     @torch.jit.export
-    def prepare(self, images: Tensor) -> Tensor:
-        """Return the inputs (B, T, D) for raw images (B, height, width) of any dtype."""
-        if not self.pixels:
-            raise ValueError("prepare: this model takes its inputs as they are")
-        flat = images.reshape(images.size(0), -1)
-        if self.permutation.numel() > 0:  # type: ignore[operator]
-            flat = flat.index_select(1, self.permutation)  # type: ignore[arg-type]
-        return (flat.float() * self.scale).view(images.size(0), -1, self.pixels_per_step)
+    def prepare(self, raw: Tensor) -> Tensor:
+        """Return the inputs (B, T, D) for raw images (B, height, width), or raw columns (B, T, D)."""
+        return self.preparation(raw)  # type: ignore[no-any-return]
 
 
 class _Whole(_Program):

@@ -11,7 +11,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import refuse
 from momentum_cli.metrics import METRICS
-from momentum_cli.options import NaturalFloat, NaturalInt, Number, PositiveFloat, PositiveInt, UnitInterval
+from momentum_cli.options import (
+    NaturalFloat,
+    NaturalInt,
+    Number,
+    PositiveFloat,
+    PositiveInt,
+    UnitInterval,
+    check_number,
+)
 from momentum_cli.recipe.axes import KINDS, read_axis
 from momentum_cli.tables import table_names
 
@@ -32,7 +40,10 @@ else:
     BackendName = Literal[("auto", *table_names("kernels/__init__.py", "BACKENDS"))]
 CellName = Annotated[str, AfterValidator(_cell_name)]
 # Building a layer takes a while even where its weights are small; more than a thousand are a slip of the hand.
-LayerCount = Annotated[PositiveInt, Field(le=1000)]
+LayerCount = Annotated[int, Field(ge=1, le=1000), BeforeValidator(check_number)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(check_number)]
+# 1 would leave nothing of the labels.
+Smoothing = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), BeforeValidator(check_number)]
 
 
 def _class_weights(given: Any) -> Any:
@@ -179,7 +190,7 @@ class TrainOptions(Section):
     accumulate: PositiveInt = 1
     recompute: PositiveInt | None = None
     clip_grad_norm: PositiveFloat | None = None
-    seed: Annotated[NaturalInt, Field(le=2**32 - 1)] = 0
+    seed: Seed = 0
     precision: Literal["fp32", "bf16-mixed"] = "fp32"
     deterministic: Literal["off", "warn", "strict"] = "off"
     eval_every_n_steps: PositiveInt | None = None
@@ -187,7 +198,7 @@ class TrainOptions(Section):
     checkpoint_every_n_steps: PositiveInt | None = None
     early_stopping: EarlyStoppingOptions | None = None
     class_weights: Annotated[str | dict[str, float] | None, BeforeValidator(_class_weights)] = None
-    label_smoothing: Annotated[UnitInterval, Field(lt=1)] = 0.0
+    label_smoothing: Smoothing = 0.0
     bptt: BpttOptions | None = None
     averaging: AveragingOptions | None = None
     max_nonfinite: NaturalInt = 3

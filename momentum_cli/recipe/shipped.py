@@ -26,7 +26,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
     stem = name.removesuffix(".yaml").removesuffix(".yml")
     if stem in shipped:
         return shipped[stem]
-    listed = allowed_names(list(shipped), "momentumrnn recipes list")
+    listed = allowed_names(stem, list(shipped), "momentumrnn recipes list")
     if path.is_dir():
         if (path / "recipe.yaml").is_file():
             raise RecipeError(f"{name} is a run folder; its recipe is {path / 'recipe.yaml'}")

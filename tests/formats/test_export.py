@@ -229,25 +229,6 @@ def test_loaded_files_know_what_they_are(checkpoint: Path, tmp_path: Path) -> No
     assert header["format_version"] == 1
 
 
-@pytest.mark.parametrize("format", ["torchscript", "onnx"])
-def test_examples_stream_one_step_at_a_time(checkpoint: Path, format: str, tmp_path: Path) -> None:
-    import runpy
-
-    out = tmp_path / f"model{FORMATS[format].SUFFIX}"
-    export(checkpoint, format=format, stateful=True, out=out, check_accuracy=False)
-    x = torch.rand(2, 9, 8)
-    expected = open_program(out).run(x)[0]
-    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / f"{format}_streaming.py"))
-    if format == "onnx":
-        onnxruntime = pytest.importorskip("onnxruntime")
-        for chunk in (1, 4):
-            got = example["stream"](onnxruntime.InferenceSession(str(out)), x.numpy(), chunk)
-            torch.testing.assert_close(torch.from_numpy(got), expected, atol=1e-5, rtol=1e-4)
-    else:
-        program: Any = open_program(out)
-        torch.testing.assert_close(example["stream"](program.module, x, 1), expected, atol=1e-5, rtol=1e-4)
-
-
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize(
     "kind",

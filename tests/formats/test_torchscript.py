@@ -28,16 +28,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_loads_where_the_package_is_not(run: Path, tmp_path: Path) -> None:
     """A fresh interpreter in which importing momentum_cli fails."""
     export(run, format="torchscript", stateful=True, out=tmp_path / "model.pt", check_accuracy=False)
-    x = torch.rand(2, 5, 8)
-    np.save(tmp_path / "x.npy", x.numpy())
+    images = torch.randint(0, 17, (2, 8, 8)).numpy()
+    np.save(tmp_path / "x.npy", images)
     script = (
         "import sys, runpy; sys.modules['momentum_cli'] = None; "
+        f"sys.path.insert(0, {str(EXAMPLES)!r}); "
         f"sys.argv = ['x', {str(tmp_path / 'model.pt')!r}, {str(tmp_path / 'x.npy')!r}, '2']; "
         f"runpy.run_path({str(EXAMPLES / 'torchscript_streaming.py')!r}, run_name='__main__')"
     )
     printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    got = np.array(printed.replace("[", "").replace("]", "").split(), np.float32).reshape(2, 10)
-    np.testing.assert_allclose(got, open_program(tmp_path / "model.pt").run(x)[0], atol=1e-5)
+    expected = open_program(tmp_path / "model.pt").run(torch.from_numpy(images).float() / 16)[0].argmax(1)
+    assert [int(label) for label in printed.split()] == expected.tolist()
 
 
 def test_prepare_is_the_preprocessing_of_training(run: Path, tmp_path: Path) -> None:
@@ -47,6 +48,27 @@ def test_prepare_is_the_preprocessing_of_training(run: Path, tmp_path: Path) -> 
     batch = dataset.test.batch(torch.arange(20))
     images = (batch.inputs * 16).round().to(torch.uint8).reshape(20, 8, 8)
     assert torch.equal(program.module.prepare(images), batch.inputs)
+
+
+def test_prepare_scales_columns_as_training_does(tmp_path: Path) -> None:
+    rows = ["id,step,p,q,label"]
+    rows += [
+        f"{i},{t},{101325 + i * 7 + t},{'' if t == 1 else t * i},{'ab'[i % 2]}" for i in range(40) for t in range(3)
+    ]
+    (tmp_path / "x.csv").write_text("\n".join(rows))
+    recipe = tmp_path / "x.yaml"
+    task = "{name: files, path: x.csv, kind: classification, sequence: id, order: step, target: label, missing: mean}"
+    recipe.write_text(
+        f"task: {task}\nmodel: {{hidden_size: 3}}\noptimizer: {{name: sgd, lr: 0.1}}\ntrain: {{epochs: 1}}\n"
+    )
+    run = write_checkpoint(tmp_path / "run.safetensors", recipe=str(recipe))
+    export(run, format="torchscript", out=tmp_path / "model.pt", check_accuracy=False)
+    program: Any = open_program(tmp_path / "model.pt")
+    dataset = build_task(load_model(run).recipe).load(None)
+    raw = [[[101325 + i * 7 + t, float("nan") if t == 1 else t * i] for t in range(3)] for i in range(40)]
+    prepared = program.module.prepare(torch.tensor(raw, dtype=torch.float64))
+    for inputs in dataset.test.batch(torch.arange(len(dataset.test))).inputs:
+        assert (prepared == inputs).all(2).all(1).sum() == 1
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -34,6 +36,36 @@ def test_schema_knows_every_option() -> None:
     assert schema["properties"]["published"]["propertyNames"]["enum"] == list(all_cells())
     references = set(re.findall(r"#/\$defs/(\w+)", str(schema)))
     assert references == schema["$defs"].keys()
+
+
+# Of the vocabularies core, applicator, validation and meta-data of draft 2020-12: those that a recipe needs.
+KEYWORDS = set(
+    "$schema $defs $ref title description default type enum const properties required additionalProperties propertyNames "
+    "items prefixItems minItems maxItems anyOf oneOf minimum maximum exclusiveMinimum exclusiveMaximum".split()
+)
+
+
+def keywords(schema: Any) -> Iterator[str]:
+    """Yield the keywords of a schema and of all schemas in it."""
+    if isinstance(schema, bool):
+        return
+    yield from schema
+    for name in ("properties", "$defs"):
+        for inner in schema.get(name, {}).values():
+            yield from keywords(inner)
+    for name in ("anyOf", "oneOf", "prefixItems"):
+        for inner in schema.get(name, ()):
+            yield from keywords(inner)
+    for name in ("items", "additionalProperties", "propertyNames"):
+        if name in schema:
+            yield from keywords(schema[name])
+
+
+def test_schema_uses_standard_keywords_only() -> None:
+    """An editor ignores others, such as pydantic's `le`, and with them the limit."""
+    assert set(keywords(recipe_schema())) <= KEYWORDS
+    layers = recipe_schema()["$defs"]["ModelOptions"]["properties"]["num_layers"]
+    assert (layers["minimum"], layers["maximum"]) == (1, 1000)
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))

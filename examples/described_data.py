@@ -1,0 +1,66 @@
+"""Raw data to a model's inputs and its outputs to answers, by the JSON text in every exported file, with numpy alone.
+
+The streaming examples import it; a program of yours takes both files, or the few lines that its model needs.
+"""
+
+import csv
+from typing import Any
+
+import numpy as np
+
+USAGE = """
+FILE is a CSV with a header and a row per step in the units of the training data, one sequence in all; or an NPY file with
+several sequences (batch, time, columns), or images (batch, height, width). Prints one answer per sequence, after its last
+step.
+"""
+
+
+def read(path: str, preprocessing: dict[str, Any]) -> np.ndarray:
+    """Return what is in an NPY file, or the columns that the model reads of a CSV, (1, time, columns)."""
+    if not path.endswith(".csv"):
+        return np.load(path)
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    # A forecast is made from the last steps.
+    rows = rows[-(preprocessing.get("window") or len(rows)) :]
+    return np.array([[[float(row[name] or "nan") for name in preprocessing["features"]] for row in rows]])
+
+
+def prepare(raw: np.ndarray, preprocessing: dict[str, Any]) -> np.ndarray:
+    """Return the inputs (batch, time, channels) of the model for raw values."""
+    kind = preprocessing.get("kind", "none")
+    if kind == "pixels":
+        flat = raw.reshape(len(raw), -1)
+        if preprocessing["permutation"] is not None:
+            flat = flat[:, preprocessing["permutation"]]
+        scaled = flat.astype(np.float32) * np.float32(preprocessing["scale"])
+        return scaled.reshape(len(raw), -1, preprocessing["pixels_per_step"])
+    if kind == "files":
+        made = [name for name in ("categorical", "date_features", "resample") if preprocessing["schema"].get(name)]
+        made += ["normalise: sequence"] if preprocessing["schema"].get("each_scaled") else []
+        if made or preprocessing["scaling"] is None:
+            raise SystemExit(f"this example reads numbers, but the model needs {', '.join(made) or 'text'}")
+        offset, scale, fill = (np.array(preprocessing["scaling"][name]) for name in ("offset", "scale", "fill"))
+        return ((np.where(np.isnan(raw), fill, raw) - offset) / scale).astype(np.float32)
+    if kind == "none":
+        return raw.astype(np.float32)
+    raise SystemExit(f"this example reads numbers and images, but the model needs {kind!r}")
+
+
+def answers(outputs: np.ndarray, dataset: dict[str, Any]) -> list[str]:
+    """Return one line per sequence: a label, or values in their original units.
+
+    Args:
+        outputs: Of the model, (batch, outputs) or (batch, time, outputs).
+        dataset: The section of that name in the description of the model.
+    """
+    last = outputs if dataset["output"] == "last" else outputs[:, -1]
+    if dataset["loss"] == "cross_entropy":
+        return [dataset["labels"][index] if dataset["labels"] else str(index) for index in last.argmax(1)]
+    targets, levels = dataset["preprocessing"].get("targets"), dataset["preprocessing"].get("quantiles", [0.5])
+    if targets:
+        found = np.sort(last.astype(np.float64).reshape(len(last), -1, len(levels)), -1)
+        found = np.sort(found + np.array(dataset.get("calibration") or 0.0), -1)
+        shaped = found.reshape(len(last), -1, len(targets["scale"]), len(levels))
+        last = shaped * np.array(targets["scale"])[:, None] + np.array(targets["offset"])[:, None]
+    return [" ".join(f"{value:.6g}" for value in row) for row in last.reshape(len(last), -1)]

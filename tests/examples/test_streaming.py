@@ -1,0 +1,100 @@
+"""The streaming examples, run as programs on raw files: their answers are those of `predict`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from untrained import write_checkpoint
+
+from momentum_cli.formats.export import FORMATS, export
+from momentum_cli.inference.predict.predict import predict
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PROGRAMS = (
+    "onnx_speech.py",
+    "onnx_streaming.py",
+    "plain_torch_lstm.py",
+    "pt2_streaming.py",
+    "torchscript_streaming.py",
+)
+
+RECIPE = """
+task: {{name: files, path: {path}, sequence: id, order: step, features: [p, q], target: {target}, {kind}}}
+model: {{hidden_size: 8}}
+optimizer: {{name: sgd, lr: 0.1}}
+train: {{epochs: 1}}
+"""
+
+
+def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.fixture(scope="module", params=["kind: classification", "kind: forecasting, window: 5, horizon: 2"])
+def sensors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recipe and the data of a model of two sensors, and a file of one more sequence."""
+    folder = tmp_path_factory.mktemp("sensors")
+    steps = 6 if "classification" in request.param else 40
+    lines = ["id,step,p,q,label"]
+    for number in range(31):
+        for step in range(steps):
+            p, q = 1013.25 + math.sin(number + step), 20 * math.cos(number * step)
+            lines.append(f"{number},{step},{p:.4f},{q:.4f},{'slow' if number % 2 else 'fast'}")
+        if number == 29:
+            (folder / "all.csv").write_text("\n".join(lines))
+            del lines[1:]
+    (folder / "one.csv").write_text("\n".join(lines))
+    target = "label" if "classification" in request.param else "q"
+    text = RECIPE.format(path=folder / "all.csv", target=target, kind=request.param)
+    (folder / "recipe.yaml").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("format", ["torchscript", "onnx", pytest.param("pt2", marks=pytest.mark.slow)])
+def test_raw_rows_of_sensors_have_the_answer_of_predict(sensors: Path, format: str, tmp_path: Path) -> None:
+    for package in ("onnx", "onnxruntime") if format == "onnx" else ():
+        pytest.importorskip(package)
+    checkpoint = write_checkpoint(tmp_path / "run.safetensors", recipe=str(sensors / "recipe.yaml"))
+    model = tmp_path / f"model{FORMATS[format].SUFFIX}"
+    export(checkpoint, format=format, stateful=True, out=model, check_accuracy=False)
+    predict(checkpoint, [str(sensors / "one.csv")], out=tmp_path / "answer.jsonl")
+    expected = json.loads((tmp_path / "answer.jsonl").read_text())
+    said = run(f"{format}_streaming.py", model, sensors / "one.csv")
+    assert said.returncode == 0, said.stderr
+    if "label" in expected:
+        assert said.stdout.split() == [expected["label"]]
+    else:
+        assert [float(word) for word in said.stdout.split()] == pytest.approx(expected["values"]["q"], rel=1e-4)
+
+
+@pytest.mark.parametrize("format", ["torchscript", "onnx"])
+def test_pieces_of_any_length_have_the_same_answers(format: str, tmp_path: Path) -> None:
+    for package in ("onnx", "onnxruntime") if format == "onnx" else ():
+        pytest.importorskip(package)
+    checkpoint = write_checkpoint(tmp_path / "run.safetensors", "model.hidden_size=12")
+    model = tmp_path / f"model{FORMATS[format].SUFFIX}"
+    export(checkpoint, format=format, stateful=True, out=model, check_accuracy=False)
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 17, (20, 8, 8)).astype(np.uint8))
+    predict(checkpoint, [str(tmp_path / "images.npy")], out=tmp_path / "answers.jsonl")
+    expected = [json.loads(line)["label"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    for chunk in ("1", "3"):
+        assert run(f"{format}_streaming.py", model, tmp_path / "images.npy", chunk).stdout.split() == expected
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_without_arguments_a_program_says_how_it_is_called(program: str) -> None:
+    if program.startswith("onnx"):
+        pytest.importorskip("onnxruntime")
+    said = run(program)
+    assert said.returncode == 1
+    assert f"python examples/{program} " in said.stderr
+    assert "Traceback" not in said.stderr
