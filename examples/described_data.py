@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 USAGE = """
-FILE is a CSV with a header and a row per step in the units of the training data, one sequence in all; or an NPY file with
-several sequences (batch, time, columns), or images (batch, height, width). Prints one answer per sequence, after its last
-step.
+FILE is a CSV of one sequence, with a header and a row per step in the units of the training data; or an NPY file of
+sequences (batch, time, columns) or images (batch, height, width). Prints one answer per sequence, after its last step.
 """
 
 

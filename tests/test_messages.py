@@ -109,8 +109,8 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 def test_of_many_names_the_nearest_five_are_shown() -> None:
     names = [f"optimizer-{number}" for number in range(100)]
     assert unknown("x", "optimizer-7x", names) == (
-        "unknown x 'optimizer-7x'; did you mean 'optimizer-7'? (nearest of 100: optimizer-7, optimizer-97, optimizer-87, "
-        "optimizer-79, optimizer-78)"
+        "unknown x 'optimizer-7x'; did you mean 'optimizer-7'? (nearest of 100: optimizer-7, optimizer-97, "
+        "optimizer-87, optimizer-79, optimizer-78)"
     )
     assert unknown("x", "?", names, listed_by="x list") == "unknown x '?' (x list shows all 100)"
     assert allowed_names("e", ["A", "B"]) == "allowed: A, B"

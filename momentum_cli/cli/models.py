@@ -44,7 +44,10 @@ def export(
             metavar="FILE", help="The file; by default export/TASK-CELL in the run folder.", show_default=False
         ),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(metavar="WHICH", help="Checkpoint of a run: best or last.")] = "best",
+    checkpoint: Annotated[
+        str,
+        typer.Option(metavar="WHICH", help="Checkpoint of a run: best, last, or the number of a step that was kept."),
+    ] = "best",
     aoti: Annotated[
         bool, typer.Option("--aoti", help="With pt2: compile by AOTInductor, which needs a C++ compiler.")
     ] = False,

@@ -60,7 +60,7 @@ def export(
         as_torch_lstm: Write the plain torch weights of a linear dynamics to a safetensors file.
         quantize: ``"int8"``: int8 weights in an onnx file. The file is checked in float32 first, then with int8 weights
             against `INT8_TOLERANCE`; its description has the difference, and its test metric is reported.
-        which: ``"best"`` or ``"last"`` checkpoint of a run folder.
+        which: Checkpoint of a run folder: ``"best"``, ``"last"``, or the number of a step that was kept.
         data_dir: Folder of the data sets; the parity check feeds real test samples.
         check_accuracy: Also evaluate the file and the checkpoint on the whole test set.
         ui: Where progress is shown; None shows nothing.
@@ -78,8 +78,8 @@ def export(
     start = time.perf_counter()
     if format not in FORMATS:
         raise RecipeError(unknown("format", format, FORMATS))
-    if which not in ("best", "last"):
-        raise RecipeError(refuse("--checkpoint", which, "be best or last"))
+    if which not in ("best", "last") and not which.isdecimal():
+        raise RecipeError(refuse("--checkpoint", which, "be best, last or the number of a step that was kept"))
     if aoti and format != "pt2":
         raise RecipeError(refuse("--aoti", format, "be used with --format pt2"))
     if as_torch_lstm and format != "safetensors":

@@ -179,6 +179,13 @@ class AveragingOptions(Section):
     patience: PositiveInt = 5
 
 
+class KeepOptions(Section):
+    """Checkpoints that stay in the run folder: one every `every_n_steps`, and those of the `top` best evaluations."""
+
+    every_n_steps: PositiveInt | None = None
+    top: PositiveInt = 1
+
+
 class TrainOptions(Section):
     """Budget, batches, seed, evaluation grid and checkpoints. The first budget that runs out ends the run."""
 
@@ -191,11 +198,13 @@ class TrainOptions(Section):
     recompute: PositiveInt | None = None
     clip_grad_norm: PositiveFloat | None = None
     seed: Seed = 0
-    precision: Literal["fp32", "bf16-mixed"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16-mixed", "fp16-mixed"] = "fp32"
+    compile: bool = False
     deterministic: Literal["off", "warn", "strict"] = "off"
     eval_every_n_steps: PositiveInt | None = None
     eval_batch_size: PositiveInt = 1000
     checkpoint_every_n_steps: PositiveInt | None = None
+    keep: KeepOptions = KeepOptions()
     early_stopping: EarlyStoppingOptions | None = None
     class_weights: Annotated[str | dict[str, float] | None, BeforeValidator(_class_weights)] = None
     label_smoothing: Smoothing = 0.0

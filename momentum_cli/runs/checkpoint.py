@@ -112,34 +112,52 @@ def best_name(step: int) -> str:
     return f"best-{step:09d}{SUFFIX}"
 
 
-def save_in_order(last_path: Path, last: Checkpoint, best: Checkpoint | None) -> None:
+def step_name(step: int) -> str:
+    """Return the name of a checkpoint that is kept because of its step."""
+    return f"step-{step:09d}{SUFFIX}"
+
+
+def save_in_order(last_path: Path, last: Checkpoint, others: Mapping[str, Checkpoint]) -> None:
     """Write the checkpoints of a run.
 
-    A new best one is first written under a new name. The last checkpoint names the best one that belongs to it, so the
-    two on the disk fit together even if the process is killed in between.
+    New ones are first written under their own names. The last checkpoint names the best ones that belong to it, so
+    those on the disk fit together even if the process is killed in between.
 
     Args:
-        last_path: Path of the last checkpoint; the best one is in the same folder.
+        last_path: Path of the last checkpoint; the others are in the same folder.
         last: The last checkpoint.
-        best: The best checkpoint if it is new, else None.
+        others: New ones by the names of their files; a best one that `last` does not name is left out.
     """
-    named = last.data["progress"]["best"]
-    if best is not None and named is not None:
-        save_checkpoint(last_path.with_name(named["file"]), best)
+    progress = last.data["progress"]
+    for name, checkpoint in others.items():
+        if name in _bests(progress) or name == step_name(progress["step"]):
+            save_checkpoint(last_path.with_name(name), checkpoint)
     save_checkpoint(last_path, last)
-    drop_other_bests(last_path, named)
+    drop_others(last_path, progress)
 
 
-def drop_other_bests(last_path: Path, named: Mapping[str, Any] | None) -> None:
-    """Delete the best checkpoints that do not belong to the last one: older ones, and those left behind by a kill.
+def drop_others(last_path: Path, progress: Mapping[str, Any]) -> None:
+    """Delete checkpoints that do not belong to the last one: bests of the past, and what a kill left behind.
 
     Args:
-        last_path: Path of the last checkpoint; the best ones are in the same folder.
-        named: ``best`` in its progress, with the name of its ``file``; None if it has none.
+        last_path: Path of the last checkpoint; the others are in the same folder.
+        progress: That of the last checkpoint, or of the start.
     """
+    named = _bests(progress)
     for path in last_path.parent.glob(f"best-*{SUFFIX}"):
-        if named is None or path.name != named["file"]:
+        if path.name not in named:
             path.unlink(missing_ok=True)
+    for path in last_path.parent.glob(f"step-*{SUFFIX}"):
+        if path.name > step_name(progress["step"]):
+            path.unlink(missing_ok=True)
+
+
+def _bests(progress: Mapping[str, Any]) -> set[str]:
+    """Return the files of the best evaluations."""
+    best = progress["best"]
+    return {
+        entry["file"] for entry in (*progress.get("tops", ()), *([] if best is None else [best])) if "file" in entry
+    }
 
 
 def pack_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -189,7 +207,7 @@ def find_checkpoint(path: Path, which: str = "best") -> Path:
 
     Args:
         path: Run folder or checkpoint file.
-        which: ``"best"`` or ``"last"``, for a folder.
+        which: For a folder ``"best"``, ``"last"``, or the step of a checkpoint that was kept.
 
     Raises:
         DataError: It does not exist.
@@ -207,6 +225,8 @@ def find_checkpoint(path: Path, which: str = "best") -> Path:
         raise DataError(f"{path}: no checkpoint found (expected {last}); the run may have stopped before its first one")
     if which == "last":
         return last
+    if which != "best":
+        return _kept(folder, which)
     best = load_checkpoint(last).data["progress"]["best"]
     if best is None:
         return last
@@ -214,6 +234,17 @@ def find_checkpoint(path: Path, which: str = "best") -> Path:
     if not chosen.is_file():
         raise DataError(f"{chosen}: the best checkpoint is missing; use --checkpoint last")
     return chosen
+
+
+def _kept(folder: Path, step: str) -> Path:
+    """Return the checkpoint of a step that was kept, as one of the best or for its step."""
+    steps = {path.stem.partition("-")[2].lstrip("0"): path for path in sorted(folder.glob(f"*-*{SUFFIX}"))}
+    if step not in steps:
+        must = (
+            f"be best, last or the number of a step that was kept ({', '.join(sorted(steps, key=int)) or 'none was'})"
+        )
+        raise DataError(refuse("--checkpoint", step, must))
+    return steps[step]
 
 
 def checksum(tensors: dict[str, Tensor], text: str) -> str:

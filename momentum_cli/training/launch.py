@@ -17,11 +17,11 @@ from momentum_cli.errors import MomentumError, RecipeError
 from momentum_cli.machine import peak_resident_bytes
 from momentum_cli.messages import refuse
 from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.training.precision import chosen_precision, fabric_precision
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
 _T = TypeVar("_T")
 
 
@@ -52,10 +52,10 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
         raise RecipeError(refuse("train.batch_size", recipe.train.batch_size, must))
     if nodes < 1:
         raise RecipeError(refuse("--nodes", nodes, "be at least 1"))
-    precision: Any = _PRECISIONS[recipe.train.precision]
+    precision = fabric_precision(chosen_precision(recipe.train.precision, accelerator), accelerator)
     strategy = "ddp" if count * nodes > 1 else "auto"
     try:
-        fabric = Fabric(accelerator=accelerator, devices=count, num_nodes=nodes, strategy=strategy, precision=precision)
+        fabric = Fabric(accelerator=accelerator, devices=count, num_nodes=nodes, strategy=strategy, plugins=precision)
         fabric.launch()
     except (MisconfigurationException, ValueError) as error:
         raise RecipeError(f"--devices {devices} --nodes {nodes} --accelerator {accelerator}: {error}") from error

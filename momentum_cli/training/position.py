@@ -25,6 +25,7 @@ class Progress:
         train_seconds: The scored clock: data, forward, backward and step.
         wall_seconds: Everything since the start, earlier sessions of a resumed run included.
         best: ``{metric, value, step, epoch, split, metrics, file}`` or None.
+        tops: The best evaluations, in order, with ``train.keep.top`` above 1: ``{step, value, loss, file}`` each.
         target: ``{metric, value, reached, step, …}`` as in result.json, or None without a target.
         last: The latest evaluation ``{step, epoch, split, metrics}`` or None.
         bad_evaluations: Evaluations since the metric of early stopping improved by more than min_delta.
@@ -58,6 +59,7 @@ class Progress:
     values: list[float] = field(default_factory=list)
     averaging_from: int | None = None
     averaged: int = 0
+    tops: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def start(cls, recipe: Recipe) -> Progress:
@@ -112,6 +114,23 @@ class Progress:
         if stopping is not None:
             self._take_stopping(metrics, metric, stopping)
         return best
+
+    def take_top(self, metrics: dict[str, float], metric: str, count: int, file: str) -> bool:
+        """Return whether an evaluation is one of the `count` best, by the order of `take`; then it is in `tops`."""
+        value, loss = metrics[metric], metrics["loss"]
+        if math.isnan(value):
+            return False
+        place = 0
+        while place < len(self.tops):
+            other = self.tops[place]
+            if better(metric, value, other["value"]) or (
+                value == other["value"] and better("loss", loss, other["loss"])
+            ):
+                break
+            place += 1
+        self.tops.insert(place, {"step": self.step, "value": value, "loss": loss, "file": file})
+        del self.tops[count:]
+        return place < count
 
     def _take_stopping(self, metrics: dict[str, float], headline: str, stopping: EarlyStoppingOptions) -> None:
         self.stopping_metric = metric = stopping.metric_for(headline)

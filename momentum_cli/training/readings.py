@@ -22,6 +22,8 @@ class StepResult:
         lr: Learning rate of the first parameter group.
         loss: Mean training loss of the step, over all processes; None as long as it has not been read.
         grad_norm: Norm of the gradient before clipping; None as long as it has not been read.
+        overflowed: The gradient was not finite because of the scale of the loss in float16; see
+            `momentum_cli.training.precision`.
         stop: Some process asked to stop.
         train_seconds: The scored clock; after a reading all processes agree on it, so that they stop together.
     """
@@ -30,6 +32,7 @@ class StepResult:
     lr: float
     loss: float | None = None
     grad_norm: float | None = None
+    overflowed: bool = False
     stop: bool = False
     train_seconds: float = 0.0
 
@@ -46,28 +49,33 @@ class Readings:
         self._steps: list[tuple[int, float]] = []
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
+        self._overflows: list[Tensor] = []
 
-    def add(self, step: int, lr: float, loss: Tensor, grad_norm: Tensor) -> None:
+    def add(self, step: int, lr: float, loss: Tensor, grad_norm: Tensor, overflowed: Tensor) -> None:
         """Keep the numbers of a step.
 
         Args:
             step: Its number.
             lr: Its learning rate.
             loss, grad_norm: 0-d, floating point, on the device; the same dtypes in all steps.
+            overflowed: 0-d bool.
         """
         self._steps.append((step, lr))
         self._losses.append(loss)
         self._norms.append(grad_norm)
+        self._overflows.append(overflowed)
 
     def read(self) -> list[StepResult]:
         """Wait for the device and return the steps since the last reading, in order."""
         if not self._steps:
             return []
-        values = torch.stack([torch.stack(self._losses), torch.stack(self._norms).double()]).tolist()
+        columns = (self._losses, self._norms, self._overflows)
+        values = torch.stack([torch.stack(column).to(self._losses[0]) for column in columns]).tolist()
         results = [
-            StepResult(step, lr, loss, norm) for (step, lr), loss, norm in zip(self._steps, *values, strict=True)
+            StepResult(step, lr, loss, norm, bool(overflowed))
+            for (step, lr), loss, norm, overflowed in zip(self._steps, *values, strict=True)
         ]
-        for numbers in (self._steps, self._losses, self._norms):
+        for numbers in (self._steps, *columns):
             numbers.clear()
         return results
 

@@ -75,7 +75,7 @@ def outcome(
         "seed": recipe.train.seed,
         "device": device_name(trainer.device),
         "backend": trainer.backend,
-        "precision": recipe.train.precision,
+        "precision": trainer.precision,
         "processes": trainer.fabric.world_size,
         "threads": torch.get_num_threads(),
         "epochs": progress.epoch,

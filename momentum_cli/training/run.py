@@ -155,7 +155,7 @@ class Run:
                 cell=recipe.model.cell,
                 backend=trainer.backend,
                 device=device_name(trainer.device),
-                precision=recipe.train.precision,
+                precision=trainer.precision,
                 parameters=trainer.parameter_count,
                 task=trainer.dataset.name,
                 train_samples=len(trainer.dataset.train),

@@ -2,7 +2,8 @@
 
 recipe.yaml, environment.json     `record_start`
 metrics.jsonl, metrics.csv        one row per logged step and per evaluation
-checkpoints/                      the last state, and the state of the best evaluation, which the last one names
+checkpoints/                      the last state, the states of the best evaluations, which the last one names, and
+                                  those of every n-th step
 
 Rows are flushed to the disk before the checkpoint that counts them, and a best checkpoint before the last one that
 names it. Everything newer than the last checkpoint is dropped when the run is opened again.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from momentum_cli.machine import environment
@@ -21,9 +23,10 @@ from momentum_cli.runs.checkpoint import (
     SUFFIX,
     Checkpoint,
     best_name,
-    drop_other_bests,
+    drop_others,
     load_checkpoint,
     save_in_order,
+    step_name,
 )
 from momentum_cli.runs.files import write_json
 from momentum_cli.runs.metrics_log import MetricsLog
@@ -65,16 +68,16 @@ class Session:
         self.last_path = last_checkpoint(folder)
         self._on_progress = on_progress
         self._now = now
-        # A best checkpoint that is not on the disk yet: the current state, or a copy of an earlier one.
-        self._best_is_current = False
-        self._best: Checkpoint | None = None
+        # Best checkpoints that are not on the disk yet: the current state, and copies of earlier ones, by name.
+        self._current: str | None = None
+        self._bests: dict[str, Checkpoint] = {}
         if self.last_path.is_file():
             restore(trainer, load_checkpoint(self.last_path))
         self.log: MetricsLog | None = None
         if trainer.fabric.global_rank == 0:
             self.log = MetricsLog(folder, trainer.objective.metrics, trainer.diagnostic_names)
             self.log.resume(trainer.progress.step, keep_evaluation=trainer.progress.evaluated)
-            drop_other_bests(self.last_path, trainer.progress.best)
+            drop_others(self.last_path, asdict(trainer.progress))
         self.start_wall()
 
     def start_wall(self) -> None:
@@ -88,16 +91,19 @@ class Session:
         self._since = now
 
     def step(self, stop_requested: bool = False) -> StepResult:
-        """Make an optimizer step and log it; see `Trainer.step`."""
-        if self._best_is_current:
+        """Make an optimizer step, log it, and keep its checkpoint if that is wanted; see `Trainer.step`."""
+        if self._current is not None:
             best = snapshot(self.trainer)
             # The tensors are the parameters themselves, which the step changes.
-            self._best = Checkpoint({name: t.clone() for name, t in best.tensors.items()}, best.data)
-            self._best_is_current = False
+            copied = Checkpoint({name: t.clone() for name, t in best.tensors.items()}, best.data)
+            self._bests, self._current = {**self._bests, self._current: copied}, None
         result = self.trainer.step(stop_requested)
         self.count_wall()
         if self.log is not None and self.trainer.logs_now:
             log_step(self.log, self.trainer, step_info(self.trainer, result))
+        every = self.trainer.recipe.train.keep.every_n_steps
+        if every is not None and self.trainer.progress.step % every == 0:
+            self._save({step_name(self.trainer.progress.step)})
         return result
 
     def evaluate(self) -> Evaluation:
@@ -105,23 +111,32 @@ class Session:
         trainer, split = self.trainer, self.trainer.selection_split
         metrics = trainer.evaluate(split, self._on_progress)
         self.count_wall()
-        best = trainer.record(metrics, split)
+        best, name, top = (
+            trainer.record(metrics, split),
+            best_name(trainer.progress.step),
+            trainer.recipe.train.keep.top,
+        )
         if best and trainer.progress.best is not None:
-            trainer.progress.best["file"] = best_name(trainer.progress.step)
-            self._best_is_current = True
+            trainer.progress.best["file"] = name
+        if (top > 1 and trainer.progress.take_top(metrics, trainer.dataset.metric, top, name)) or best:
+            self._current = name
         evaluation = evaluation_of(trainer, metrics, best)
         if self.log is not None:
             self.log.evaluation(evaluation)
         return evaluation
 
     def save(self) -> None:
-        """Write checkpoints from which the run continues exactly: first a new best one, then the last one."""
+        """Write checkpoints from which the run continues exactly: first new best ones, then the last one."""
+        self._save(set() if self._current is None else {self._current})
+
+    def _save(self, names: set[str]) -> None:
+        """Save, with the current state under further names."""
         last = snapshot(self.trainer)
-        best = last if self._best_is_current else self._best
-        self._best_is_current, self._best = False, None
+        others = self._bests | dict.fromkeys(names, last)
+        self._current, self._bests = None, {}
         if self.log is not None:
             self.log.sync()
-            save_in_order(self.last_path, last, best)
+            save_in_order(self.last_path, last, others)
 
     def test_metrics(self) -> dict[str, float] | None:
         """Return the metrics of the best parameters, which must be saved, on the test set; None without a test set."""

@@ -36,6 +36,7 @@ def snapshot(trainer: Trainer) -> Checkpoint:
             everyone = fabric.all_gather(state) if fabric.world_size > 1 else state[None]
             tensors |= {f"carried.{rank}.{number}.{index}": row for rank, row in enumerate(everyone)}
     tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors.items()}
+    tensors |= {f"scale.{name}": t for name, t in trainer.scale.tensors.items()}
     for name, state in trainer.random.tensors.items():
         everyone = fabric.all_gather(state.to(trainer.device)) if fabric.world_size > 1 else state[None]
         tensors |= {f"rng.{name}.{rank}": row.cpu() for rank, row in enumerate(everyone)}
@@ -85,5 +86,6 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         number, index = map(int, name.split("."))
         carried.setdefault(number, {})[index] = tensor.to(trainer.device)
     trainer.carried = [tuple(part[i] for i in sorted(part)) for _, part in sorted(carried.items())]
+    trainer.scale.restore(checkpoint.group("scale"))
     saved = checkpoint.group("rng")
     trainer.random.tensors = {name: saved[f"{name}.{rank}"] for name in trainer.random.tensors}

@@ -53,7 +53,7 @@ def load_model(run: Path, which: str = "best") -> Loaded:
 
     Args:
         run: A run folder or a checkpoint file.
-        which: ``"best"`` or ``"last"``, for a folder.
+        which: For a folder ``"best"``, ``"last"``, or the step of a checkpoint that was kept.
 
     Raises:
         DataError: There is no checkpoint, or it is damaged or something else.

@@ -24,10 +24,12 @@ from momentum_cli.training.averaging import ParameterAverage, stopped_improving,
 from momentum_cli.training.batch_loss import BatchLoss
 from momentum_cli.training.class_loss import training_loss
 from momentum_cli.training.clock import Clock
+from momentum_cli.training.compiling import compile_loss
 from momentum_cli.training.evaluation import Watch, tally, unwatched
 from momentum_cli.training.guard import Guard, guard_for
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.position import Progress
+from momentum_cli.training.precision import chosen_precision, scale_for
 from momentum_cli.training.random_state import RandomState
 from momentum_cli.training.readings import Readings, StepResult, diverged
 from momentum_cli.training.schedule import scheduled
@@ -55,6 +57,8 @@ class Trainer:
         progress: Position and best values.
         module: The model itself, not wrapped.
         carried: State after each part of the latest group, from which the next group continues; () where none is.
+        precision: Of the training; never ``auto``.
+        scale: What the loss is multiplied by in float16.
         average: Of the parameters, once it has begun.
         random: What dropout draws from.
         shifts: Calibration of the quantiles of the present parameters, after an evaluation of the validation split.
@@ -92,9 +96,13 @@ class Trainer:
             self.optimizer = build_optimizer(recipe, self.module)
             self._base_lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
             loss = BatchLoss(self.module, training_loss(self.objective, options, dataset, self.device))
+            if options.compile:
+                compile_loss(loss, self.device)
             self._model, self._optimizer = fabric.setup(loss, self.optimizer)
             torch.manual_seed((options.seed + _RANK_STRIDE * fabric.global_rank) % 2**32)
         self.progress = Progress.start(recipe)
+        self.precision = chosen_precision(options.precision, self.device.type)
+        self.scale = scale_for(self.precision, self.device)
         self.clock = Clock.of(self.device)
         self.guard: Guard = guard_for(self.device, self.module)
         self.on_skipped: Callable[[StepResult], None] = lambda result: None
@@ -195,10 +203,13 @@ class Trainer:
                 self.carried = []
             loss, carried = self._backward(group)
             parameters = [p for p in self.module.parameters() if p.grad is not None]
-            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            self.scale.reduce(gradients)
+            norm = torch.nn.utils.get_total_norm(gradients)
             finite = torch.isfinite(loss) & torch.isfinite(norm)
             others = [*self.module.buffers(), *(self.average.tensors if self.average is not None else ())]
             self.guard.step(lambda: self._change(parameters, norm), finite, self.optimizer, others)
+            overflowed = self.scale.follow(loss, norm)
             if carried:
                 # The state of a step that was not finite would spoil all that follow.
                 self.carried = self.guard.carried(carried, self.carried, finite)
@@ -211,7 +222,7 @@ class Trainer:
                 progress.epoch += 1
                 progress.step_in_epoch = 0
             seconds = self.clock.stop()
-        self._readings.add(progress.step, rate, loss, norm)
+        self._readings.add(progress.step, rate, loss, norm, overflowed)
         self._stopping |= stop_requested
         if self.fabric.world_size == 1:
             progress.train_seconds = seconds
@@ -247,6 +258,8 @@ class Trainer:
         if self.average is not None:
             progress.averaged = int(self.average.count)
         for result in results:
+            if result.overflowed:
+                continue
             progress.nonfinite_steps = progress.nonfinite_steps + 1 if result.skipped else 0
             if progress.nonfinite_steps > self.recipe.train.max_nonfinite:
                 raise RunError(diverged(result, progress.nonfinite_steps, self.recipe))
@@ -298,7 +311,7 @@ class Trainer:
                 loss = summed * (weight / count)
                 whole = loss if penalty is None else loss + penalty * (len(mine) / len(group))
                 # Processes average their gradients, and the sum over them is wanted.
-                fabric.backward(whole * world if world > 1 else whole)
+                fabric.backward(self.scale.enlarge(whole * world if world > 1 else whole))
             total += loss.detach()
             if self.dataset.train.carried:
                 carried.append(tuple(tensor.detach() for tensor in after))

@@ -80,7 +80,10 @@ USAGE = [
     # Choices.
     ("train digits --accelerator gpu", "--accelerator: must be one of 'auto', 'cpu', 'cuda', got 'gpu'"),
     ("export RUN --format onyx", "--format: must be one of 'torchscript', 'onnx', 'pt2', 'safetensors', got 'onyx'"),
-    ("export RUN --format onnx --checkpoint first", "--checkpoint must be best or last, got 'first'"),
+    (
+        "export RUN --format onnx --checkpoint first",
+        "--checkpoint must be best, last or the number of a step that was kept, got 'first'",
+    ),
     ("eval RUN --split tst", "--split must be one of train, validation, test, got 'tst'"),
     (
         "init my.csv --kind sorting",

@@ -167,7 +167,7 @@ def test_what_makes_no_sense_is_refused(checkpoint: Path, adam: Path, tmp_path: 
         (checkpoint, {"format": "onnx", "aoti": True}, "--aoti must be used with --format pt2"),
         (checkpoint, {"format": "onnx", "as_torch_lstm": True}, "must be used with --format safetensors"),
         (checkpoint, {"format": "onxx"}, "onnx"),
-        (checkpoint, {"format": "onnx", "which": "first"}, "best or last"),
+        (checkpoint, {"format": "onnx", "which": "first"}, "best, last or the number of a step"),
     ):
         with pytest.raises(RecipeError, match=message) as caught:
             export(run, out=out, check_accuracy=False, **options)  # type: ignore[arg-type]

@@ -39,10 +39,20 @@ def test_schema_knows_every_option() -> None:
 
 
 # Of the vocabularies core, applicator, validation and meta-data of draft 2020-12: those that a recipe needs.
-KEYWORDS = set(
-    "$schema $defs $ref title description default type enum const properties required additionalProperties propertyNames "
-    "items prefixItems minItems maxItems anyOf oneOf minimum maximum exclusiveMinimum exclusiveMaximum".split()
-)
+KEYWORDS = {
+    *("$schema", "$defs", "$ref", "title", "description", "default", "type", "enum", "const"),
+    *(
+        "properties",
+        "required",
+        "additionalProperties",
+        "propertyNames",
+        "items",
+        "prefixItems",
+        "minItems",
+        "maxItems",
+    ),
+    *("anyOf", "oneOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+}
 
 
 def keywords(schema: Any) -> Iterator[str]:

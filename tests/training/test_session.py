@@ -10,6 +10,7 @@ import pytest
 import torch
 from toy_trainer import parameters, recipe, trainer
 
+from momentum_cli.errors import DataError
 from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.runs import checkpoint as checkpoints
 from momentum_cli.runs.checkpoint import load_checkpoint
@@ -26,8 +27,8 @@ def opened() -> Iterator[Open]:
     """A function that opens the session of a folder; all are closed at the end."""
     sessions = []
 
-    def make(folder: Path, **options: Any) -> Session:
-        one = trainer(train={"log_every_n_steps": 1})
+    def make(folder: Path, train: dict[str, Any] | None = None, **options: Any) -> Session:
+        one = trainer(train={"log_every_n_steps": 1, **(train or {})})
         folder.mkdir(exist_ok=True)
         record_start(one.recipe, folder)
         sessions.append(Session(one, folder, **options))
@@ -183,3 +184,73 @@ def test_a_folder_begins_with_its_recipe_and_without_leftovers(tmp_path: Path) -
     assert load_recipe(tmp_path / "recipe.yaml") == recipe()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["environment.json", "recipe.yaml"]
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoints" / "last.safetensors"
+
+
+def checkpoint_names(folder: Path) -> list[str]:
+    return sorted(path.name.removesuffix(".safetensors") for path in (folder / "checkpoints").iterdir())
+
+
+def test_the_best_few_are_kept_each_as_it_was_at_its_evaluation(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, top = tmp_path / "run", {"keep": {"top": 2}}
+    session = opened(folder, top)
+    scores(session.trainer, [0.3, 0.5, 0.4, float("nan"), 0.2], monkeypatch)
+    at: dict[int, dict[str, torch.Tensor]] = {}
+    for step in range(1, 6):
+        session.step()
+        session.evaluate()
+        at[step] = {name: tensor.clone() for name, tensor in session.trainer.module.state_dict().items()}
+        if step == 2:
+            session.save()
+            assert checkpoint_names(folder) == ["best-000000001", "best-000000002", "last"]
+    session.save()
+    session.close()
+    assert checkpoint_names(folder) == ["best-000000002", "best-000000003", "last"]
+    for step in (2, 3):
+        kept = load_checkpoint(checkpoints.find_checkpoint(folder, str(step)))
+        assert same(kept.group("model"), at[step])
+    assert checkpoints.find_checkpoint(folder).name == "best-000000002.safetensors"
+    with pytest.raises(DataError, match=r"--checkpoint must be .* step that was kept \(2, 3\), got '4'"):
+        checkpoints.find_checkpoint(folder, "4")
+    again = opened(folder, top)
+    scores(again.trainer, [0.45, 0.6], monkeypatch)
+    for _ in range(2):
+        again.step()
+        again.evaluate()
+    again.save()
+    assert checkpoint_names(folder) == ["best-000000002", "best-000000007", "last"]
+
+
+def test_of_equal_values_the_ones_with_the_lower_loss_are_kept(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = opened(tmp_path / "run", {"keep": {"top": 2}})
+    found = iter([(0.5, 0.9), (0.5, 0.7), (0.5, 0.8)])
+    monkeypatch.setattr(
+        session.trainer, "evaluate", lambda *_: dict(zip(("accuracy", "loss"), next(found), strict=True))
+    )
+    for _ in range(3):
+        session.step()
+        session.evaluate()
+    session.save()
+    assert checkpoint_names(tmp_path / "run") == ["best-000000002", "best-000000003", "last"]
+
+
+def test_every_nth_step_is_kept_and_those_of_a_lost_future_are_dropped(opened: Open, tmp_path: Path) -> None:
+    folder, every = tmp_path / "run", {"keep": {"every_n_steps": 2}}
+    session = opened(folder, every)
+    states = []
+    for _ in range(5):
+        session.step()
+        states.append({name: tensor.clone() for name, tensor in session.trainer.module.state_dict().items()})
+    session.close()
+    assert checkpoint_names(folder) == ["last", "step-000000002", "step-000000004"]
+    assert same(load_checkpoint(folder / "checkpoints" / "step-000000002.safetensors").group("model"), states[1])
+    # Killed in `save`, between the two files.
+    checkpoints.save_checkpoint(folder / "checkpoints" / "step-000000006.safetensors", snapshot(session.trainer))
+    again = opened(folder, every)
+    assert again.trainer.progress.step == 4
+    assert checkpoint_names(folder) == ["last", "step-000000002", "step-000000004"]
+    again.step()
+    assert same(again.trainer.module.state_dict(), states[4])
