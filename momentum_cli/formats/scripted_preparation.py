@@ -18,8 +18,6 @@ class PixelPreparation(nn.Module):
         preprocessing: The ``preprocessing`` of a data set.
     """
 
-    permutation: Tensor
-
     def __init__(self, preprocessing: dict[str, Any]) -> None:
         super().__init__()
         order = preprocessing["permutation"]
@@ -30,8 +28,8 @@ class PixelPreparation(nn.Module):
     def forward(self, raw: Tensor) -> Tensor:
         """Return (B, T, D) for raw images (B, height, width) of any dtype."""
         flat = raw.reshape(raw.size(0), -1)
-        if self.permutation.numel() > 0:
-            flat = flat.index_select(1, self.permutation)
+        if self.permutation.numel() > 0:  # type: ignore[operator]
+            flat = flat.index_select(1, self.permutation)  # type: ignore[arg-type]
         return (flat.float() * self.scale).view(raw.size(0), -1, self.pixels_per_step)
 
 
@@ -42,10 +40,6 @@ class ColumnPreparation(nn.Module):
         preprocessing: The ``preprocessing`` of a data set.
     """
 
-    offset: Tensor
-    scale: Tensor
-    fill: Tensor
-
     def __init__(self, preprocessing: dict[str, Any]) -> None:
         super().__init__()
         for name, values in preprocessing["scaling"].items():
@@ -55,8 +49,8 @@ class ColumnPreparation(nn.Module):
         """Return (B, T, D) for raw columns (B, T, D) in the order of ``features``; NaN stands for a missing value."""
         # In float64, as in training: a large offset, such as a pressure's, would cost the digits that matter.
         values = raw.double()
-        filled = torch.where(torch.isnan(values), self.fill, values)
-        return ((filled - self.offset) / self.scale).float()
+        filled = torch.where(torch.isnan(values), self.fill, values)  # type: ignore[arg-type]
+        return ((filled - self.offset) / self.scale).float()  # type: ignore[operator]
 
 
 class NoPreparation(nn.Module):
