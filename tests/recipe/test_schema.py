@@ -51,7 +51,7 @@ KEYWORDS = {
         "minItems",
         "maxItems",
     ),
-    *("anyOf", "oneOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    *("minProperties", "maxProperties", "anyOf", "oneOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
 }
 
 
