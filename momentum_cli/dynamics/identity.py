@@ -9,6 +9,9 @@ from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.protocol import FormDynamics
 
 
+_FORM = Filter()
+
+
 @dataclass(frozen=True)
 class Identity(FormDynamics):
     """No dynamics: ``d_t = u_t``. The plain cell."""
@@ -18,4 +21,4 @@ class Identity(FormDynamics):
     @property
     def form(self) -> Filter:
         """See `FormDynamics.form`."""
-        return Filter()
+        return _FORM

@@ -6,6 +6,7 @@ Axes: T time, B batch, C channels; N blocks of L steps.
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -47,7 +48,9 @@ def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, ru
     """
     if x.dtype in (torch.bfloat16, torch.float16):
         return decay_scan(decay, x.float(), None if start is None else start.float()).to(x.dtype)
-    with torch.autocast(autocast_type(x.device), enabled=False):
+    kind = autocast_type(x.device)
+    # Entering a context takes as long as a short scan.
+    with torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext():
         decays = decay if isinstance(decay, Tensor) else float(decay)
         first = None if start is None else start.to(x.dtype)
         if torch._C._are_functorch_transforms_active():

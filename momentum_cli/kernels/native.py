@@ -8,6 +8,7 @@ Axes: T time, B batch, D input, H hidden, G gates * H.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ def run(
 ) -> tuple[Tensor, State, State]:
     """See `momentum_cli.kernels.backend.Backend.run`."""
     driven = take_in(dynamics, x, weights, drive, lengths)
-    parameters = [driven.w_ih, weights.w_hh]
+    parameters: list[Tensor] = [driven.w_ih, weights.w_hh]
     has_biases = weights.b_ih is not None and weights.b_hh is not None
     if weights.b_ih is not None and weights.b_hh is not None:
         # torch's kernels have both biases or none.
@@ -72,3 +73,26 @@ def run(
     data, *last = function(packed.data, packed.batch_sizes, first, parameters, *options)
     output, _ = pad_packed_sequence(packed._replace(data=data), total_length=len(x))
     return output, tuple(s.squeeze(0).index_select(0, inverse) for s in last), driven.filtered
+
+
+def run_whole(
+    recurrence: Recurrence, x: Tensor, weights: Sequence[Weights], state: State, *, bidirectional: bool
+) -> tuple[Tensor, State]:
+    """Run stacked layers without dynamics and dropout by one call, as `torch.nn.LSTM` does.
+
+    Args:
+        recurrence: One that torch has.
+        x: (T, B, D).
+        weights: Of each layer and direction.
+        state: Tensors (layers * directions, B, ·).
+        bidirectional: Directions are 2.
+
+    Returns:
+        (T, B, directions * H), and the state after the last step.
+    """
+    function: Any = getattr(torch._VF, str(recurrence.torch_kernel))
+    parameters = [tensor for own in weights for tensor in own if tensor is not None]
+    layers = len(weights) // (2 if bidirectional else 1)
+    options = (weights[0].b_ih is not None, layers, 0.0, torch.is_grad_enabled(), bidirectional, False)
+    output, *last = function(x, state if len(state) > 1 else state[0], parameters, *options)
+    return output, tuple(last)

@@ -111,12 +111,19 @@ class LayerParameters(nn.Module):
         """
 
         def get(name: str) -> Tensor:
-            return self.tensor(name).to(dtype)
+            tensor = self.tensor(name)
+            return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
         bias_ih, bias_hh = (get("bias_ih" + suffix), get("bias_hh" + suffix)) if self.bias else (None, None)
-        weight_hh = nn.functional.dropout(get("weight_hh" + suffix), self.weight_dropout, self.training)
+        weight_hh = get("weight_hh" + suffix)
+        if self.weight_dropout:
+            weight_hh = nn.functional.dropout(weight_hh, self.weight_dropout, self.training)
         projection = get("weight_hr" + suffix) if self.proj_size else None
         return Weights(get("weight_ih" + suffix), weight_hh, bias_ih, bias_hh, projection)
+
+    def all_layers(self, dtype: torch.dtype) -> list[Weights]:
+        """Return `weights` of each layer and direction, in the order of the state."""
+        return [self.weights(suffix, dtype) for suffix, _ in self._directions()]
 
     def scripted_weights(self, suffix: str) -> tuple[str | None, ...]:
         """Return the attributes or calls that give `weights` in TorchScript, None for one that is absent."""

@@ -19,6 +19,7 @@ from momentum_cli.dynamics.scan import autocast_type
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Backend, Weights, Work
 from momentum_cli.kernels.fused import run as fused
+from momentum_cli.layers import quick
 from momentum_cli.layers.initialization import initialize
 from momentum_cli.layers.parameters import LayerParameters
 from momentum_cli.layers.precision import Precision, choose_precision
@@ -259,7 +260,13 @@ class RecurrentLayer(LayerParameters):
         state = None if given is None else self.layout.checked(given, x, batched, None if mixed else dtype)
         precision = self._precision(x.device)
         if precision.state == dtype and not mixed:
-            return self._run_in(dtype, x, state, lengths)
+            done = None if lengths is not None else quick.run(self, x, state)
+            if done is None:
+                return self._run_in(dtype, x, state, lengths)
+            output, after, backend = done
+            if backend != self.chosen_backend:  # a module takes its time to set an attribute
+                self.chosen_backend = backend
+            return output, after
         if state is not None:
             state = tuple(s.to(precision.state) if s.is_floating_point() else s for s in state)
         with torch.autocast(autocast_type(x.device), enabled=False):
@@ -318,8 +325,10 @@ class RecurrentLayer(LayerParameters):
             return kernels.require(self.backend, self.work(x.device, x.dtype))
         training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *weights))
         steps, batch, size = x.shape
-        self.chosen_backend = kernels.choose(self.work(x.device, x.dtype), (steps, batch, size), training)
-        return kernels.BACKENDS[self.chosen_backend]
+        chosen = kernels.choose(self.work(x.device, x.dtype), (steps, batch, size), training)
+        if chosen != self.chosen_backend:
+            self.chosen_backend = chosen
+        return kernels.BACKENDS[chosen]
 
     def work(self, device: torch.device, dtype: torch.dtype) -> Work:
         """Return the work that a backend must support to run this layer on this device and in this dtype."""

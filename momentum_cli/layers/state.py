@@ -46,13 +46,7 @@ class StateLayout(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         """One name for each tensor, in order."""
-        names = list(self.recurrence.state_names)
-        for name in self.dynamics.state_names:
-            if name != "k" and self.filtered:
-                names += [f"{name}_l{layer}" for layer in range(len(self.input_sizes))]
-            else:
-                names.append(name)
-        return tuple(names)
+        return _names(self.recurrence.state_names, self.dynamics.state_names, self.filtered, len(self.input_sizes))
 
     @property
     def recurrent_sizes(self) -> list[tuple[int, ...]]:
@@ -165,6 +159,15 @@ class StateLayout(NamedTuple):
         """The places of the tensors of each layer and direction, those of the recurrence first."""
         recurrent, dynamics = len(self.recurrence.state_names), self.dynamics.state_names
         return _places(recurrent, dynamics, self.filtered, len(self.input_sizes), self.directions)
+
+
+@lru_cache
+def _names(recurrent: tuple[str, ...], dynamics: tuple[str, ...], filtered: bool, layers: int) -> tuple[str, ...]:
+    """Compute `StateLayout.names`."""
+    names = list(recurrent)
+    for name in dynamics:
+        names += [f"{name}_l{layer}" for layer in range(layers)] if filtered and name != "k" else [name]
+    return tuple(names)
 
 
 @lru_cache

@@ -26,6 +26,8 @@ class Streamed(Protocol):
     num_layers: int
     batch_first: bool
     bidirectional: bool
+    dropout: float
+    weight_dropout: float
     backend: str
     training: bool
 
@@ -46,8 +48,8 @@ class Streamed(Protocol):
         """Return what a backend must be able to run."""
         ...
 
-    def weights(self, suffix: str, dtype: torch.dtype) -> Weights:
-        """Return the parameters of one layer."""
+    def all_layers(self, dtype: torch.dtype) -> list[Weights]:
+        """Return the parameters of each layer and direction."""
         ...
 
     def run_tensors(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -139,7 +141,7 @@ class Stream:
             parts = self._state or [layer.layout.zeros(self._batch, self._first) for layer in self._layers]
             flat = tuple(tensor.clone() for state in parts for tensor in state)
         else:
-            of_layers, flat = self._session.state(), ()
+            of_layers, flat = self._session.state, ()
             for layer in self._layers:
                 own, of_layers = of_layers[: layer.num_layers], of_layers[layer.num_layers :]
                 layout = layer.layout
@@ -216,5 +218,5 @@ def _session(layers: Sequence[Streamed], batch: int) -> Session | None:
     weights = []
     for layer in layers:
         with _evaluated(layer):
-            weights += [layer.weights(f"_l{index}", first.dtype) for index in range(layer.num_layers)]
+            weights += layer.all_layers(first.dtype)
     return Session(work[0].recurrence, work[0].dynamics, weights, batch)

@@ -74,15 +74,31 @@ class Call:
             return negated
         return torch.cat([x.new_zeros(3), x.flatten()])[3:].view(x.shape) if self.layout == "offset" else x
 
-    def run(self, dtype: torch.dtype, backend: str) -> list[Tensor] | str:
-        """Return outputs, states and all gradients, or the refusal."""
-        layer, x = self.layer(dtype, backend), self.input(dtype).requires_grad_()
+    def run(
+        self, dtype: torch.dtype, backend: str, *, gradients: bool = True, shaken: float = 0.0
+    ) -> list[Tensor] | str:
+        """Return outputs, states and, if asked for, all gradients; or the refusal.
+
+        `shaken` is the largest relative change, drawn at random, of the input and of each parameter.
+        """
+        layer, x = self.layer(dtype, backend), self.input(dtype)
+        if shaken:
+            for number, parameter in enumerate(layer.parameters()):
+                change = random(*parameter.shape, seed=self.seed + 40 + number).clamp(-1, 1).to(dtype)
+                parameter.data *= 1 + shaken * change
+            x = x * (1 + shaken * random(*x.shape, seed=self.seed + 39).clamp(-1, 1).to(dtype))
+        with torch.set_grad_enabled(gradients):
+            return self._run(layer, x.requires_grad_(gradients), gradients)
+
+    def _run(self, layer: RecurrentLayer, x: Tensor, gradients: bool) -> list[Tensor] | str:
+        dtype = x.dtype
         zeros = layer.zero_tensors(self.sizes[1])
         state = None
         if self.started:
             drawn = (self.values(*z.shape, seed=2 + i).abs().to(dtype) for i, z in enumerate(zeros))
             state = tuple(
-                d.requires_grad_() if z.is_floating_point() else z + 3 for z, d in zip(zeros, drawn, strict=True)
+                d.requires_grad_(gradients) if z.is_floating_point() else z + 3
+                for z, d in zip(zeros, drawn, strict=True)
             )
         try:
             if self.lengths is None:
@@ -92,12 +108,14 @@ class Call:
         except ValueError as error:
             return str(error)
         results = [t for t in (output, *flat(after)) if t.is_floating_point()]
+        if not gradients:
+            return [t.double() for t in results]
         upstream = [self.values(*t.shape, seed=20 + i).to(t.dtype) for i, t in enumerate(results)]
         leaves = [x, *layer.parameters(), *(s for s in state or () if s.is_floating_point())]
-        gradients = torch.autograd.grad(results, leaves, upstream, allow_unused=True)
+        of_leaves = torch.autograd.grad(results, leaves, upstream, allow_unused=True)
         found = [
             *(t.detach() for t in results),
-            *(t.new_zeros(()) if g is None else g for t, g in zip(leaves, gradients, strict=True)),
+            *(t.new_zeros(()) if g is None else g for t, g in zip(leaves, of_leaves, strict=True)),
         ]
         return [t.double() for t in found]
 
@@ -132,25 +150,40 @@ def errors(got: list[Tensor], expected: list[Tensor]) -> list[float]:
 def check(call: Call) -> None:
     exact = call.run(torch.float64, "reference")
     own = call.run(call.dtype, "reference")
+    # How much a rounding of h, or of the output of a layer below, may change: only bfloat16 rounds them.
+    near = call.run(torch.float64, "reference", shaken=2.0**-8) if call.dtype == torch.bfloat16 else exact
     for backend in SERVED:
         layer = call.layer(call.dtype, backend)
         work = layer.work(torch.device("cpu"), torch.float32 if call.dtype == torch.bfloat16 else call.dtype)
         if backend != "auto" and BACKENDS[backend].supports(work) is not None:
             continue
         got = call.run(call.dtype, backend)
-        if isinstance(exact, str) or isinstance(own, str) or isinstance(got, str):
-            assert got == exact
+        inferred = call.run(call.dtype, backend, gradients=False)
+        if isinstance(exact, str) or isinstance(own, str) or isinstance(near, str):
+            assert got == inferred == exact
             continue
-        tolerance = TOLERANCES[call.dtype]
-        for number, (error, by_loop) in enumerate(zip(errors(got, exact), errors(own, exact), strict=True)):
-            assert error <= max(tolerance, SLACK * by_loop), (backend, number, error, by_loop)
+        assert not isinstance(got, str), got
+        assert not isinstance(inferred, str), inferred
+        allowed = [
+            max(TOLERANCES[call.dtype], SLACK * by_loop, 4 * by_rounding)
+            for by_loop, by_rounding in zip(errors(own, exact), errors(near, exact), strict=True)
+        ]
+        for found in (got, inferred):
+            of_found = errors(found, exact[: len(found)])
+            for number, (error, most) in enumerate(zip(of_found, allowed, strict=False)):
+                assert error <= most, (backend, number, error, most)
 
 
 NO_SEQUENCE = Call("lstm", "identity", (10, 0, 1, 1), 1, False, torch.float32, "contiguous", False, [], 0)  # found
 
 
+# The gradient through u / sqrt(m) is steep where u is small, and bfloat16 rounds what the second layer reads.
+STEEP = Call("lstm", "rmsprop", (10, 1, 20, 2), 2, True, torch.bfloat16, "contiguous", False, None, 4)  # found
+
+
 @FEW
 @example(NO_SEQUENCE)
+@example(STEEP)
 @given(calls())
 def test_every_backend_computes_what_the_reference_does(call: Call) -> None:
     check(call)

@@ -181,7 +181,10 @@ def _exact(dtype: torch.dtype) -> torch.dtype:
 
 
 def _dense(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if t is None else t.detach().contiguous().resolve_neg() for t in tensors]
+    return [
+        t if t is None or (t.is_contiguous() and not t.is_neg()) else t.detach().contiguous().resolve_neg()
+        for t in tensors
+    ]
 
 
 @cache
@@ -217,8 +220,7 @@ Seven = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 Nine = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-@torch.library.custom_op("momentumrnn::fused_forward", mutates_args=(), device_types="cpu")
-def fused_forward(
+def forward(
     x: Tensor,
     w_ih: Tensor,
     w_hh: Tensor,
@@ -242,6 +244,9 @@ def fused_forward(
     return output, hn, cn, vn, mn, saved, checkpoints
 
 
+fused_forward = torch.library.custom_op("momentumrnn::fused_forward", forward, mutates_args=(), device_types="cpu")
+
+
 def _check_devices(*inputs: Any) -> None:
     """Check that all inputs are on one device: torch runs the fake kernel, which computes nothing, if any is on meta.
 
@@ -260,8 +265,7 @@ def _(x: Tensor, w_ih: Tensor, w_hh: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     return tuple(_allocate(x, w_hh, lengths, plan, training, lambda size, dtype: x.new_empty(size, dtype=dtype)))
 
 
-@torch.library.custom_op("momentumrnn::fused_backward", mutates_args=(), device_types="cpu")
-def fused_backward(
+def backward(
     x: Tensor,
     w_ih: Tensor,
     w_hh: Tensor,
@@ -293,6 +297,9 @@ def fused_backward(
     outputs = dict(zip(results, gradients, strict=True))
     _call("mrnn_backward", plan, constants, (*x.shape, w_hh.shape[1]), **inputs, **kept, **incoming, **outputs)
     return gradients
+
+
+fused_backward = torch.library.custom_op("momentumrnn::fused_backward", backward, mutates_args=(), device_types="cpu")
 
 
 def _allocate_gradients(
@@ -336,7 +343,32 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Seven) -> None:
     *tensors, constants, plan, _ = inputs
     ctx.set_materialize_grads(False)  # or autograd would make zero gradients as large as all saved activations
     ctx.save_for_backward(*tensors, output[0], output[5], output[6])
-    ctx.constants, ctx.plan = constants, plan
+    ctx.constants, ctx.plan, ctx.backward_op = constants, plan, fused_backward
+
+
+class _Eager(torch.autograd.Function):
+    """The two passes as one node of an eager graph: torch's registry of operators takes longer than a short call."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Seven:
+        output = forward(*inputs)
+        _setup(ctx, inputs, output)
+        ctx.backward_op = backward
+        ctx.mark_non_differentiable(output[5], output[6])
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *incoming: Any) -> tuple[Any, ...]:
+        return _backward(ctx, *incoming)
+
+
+def eager_forward(*inputs: Any) -> Seven:
+    """Do what `fused_forward` does, for plain tensors outside any graph that is recorded or transformed."""
+    if inputs[-1]:
+        result: Seven = _Eager.apply(*inputs)
+        return result
+    with torch.no_grad():
+        return forward(*inputs)
 
 
 def _backward(ctx: Any, d_out: Any, d_hn: Any, d_cn: Any, d_vn: Any, d_mn: Any, *_: Any) -> tuple[Any, ...]:
@@ -347,7 +379,7 @@ def _backward(ctx: Any, d_out: Any, d_hn: Any, d_cn: Any, d_vn: Any, d_mn: Any, 
         kernel, dynamics = _NAMES[ctx.plan[0]], ctx.plan[1]
         found = gradients_with_history(tensors, lengths, kernel, dynamics, ctx.constants, incoming)
         return (*found, None, None, None, None)
-    gradients = fused_backward(*ctx.saved_tensors, *incoming, ctx.constants, ctx.plan, wanted[0])
+    gradients = ctx.backward_op(*ctx.saved_tensors, *incoming, ctx.constants, ctx.plan, wanted[0])
     return (*(g if w else None for g, w in zip(gradients, wanted, strict=False)), None, None, None, None)
 
 

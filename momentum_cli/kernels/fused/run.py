@@ -9,9 +9,14 @@ Axes: T time, B batch, D input, H hidden, G gates * H.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import Parameter
 
+from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels import reference
@@ -19,7 +24,7 @@ from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.driven import LINEAR, take_in
 from momentum_cli.kernels.fused import library
 from momentum_cli.kernels.fused.library import status
-from momentum_cli.kernels.fused.ops import DTYPES, NARROW, RECURRENCES, fused_forward
+from momentum_cli.kernels.fused.ops import DTYPES, NARROW, RECURRENCES, eager_forward, fused_forward
 from momentum_cli.recurrence.protocol import Recurrence
 
 __all__ = ["run", "status", "supports", "worthwhile"]
@@ -46,10 +51,15 @@ def supports(work: Work) -> str | None:
     return narrow
 
 
-# Below this many rows times steps the fixed cost of a call (an op from Python, packed weights) outweighs the gain.
-_ROW_STEPS_WORTHWHILE = 400
-# Inference of a large LSTM on few rows: each thread reads all weights for its few rows, whereas oneDNN, which torch
-# uses for LSTMs only, spreads the weights over the threads: 0.6 to 0.98 of torch's speed at N = 512 and up to 20 rows.
+# Measured crossovers to torch's kernels (benchmarks/every_shape.py). torch runs an LSTM by oneDNN in one call, which
+# few rows times steps do not pay against the fixed cost of ours; a GRU or RNN it runs step by step, which ours beats
+# after a few.
+_ROW_STEPS, _LONG, _A_FEW_STEPS = 400, 64, 4
+# A filter in front costs as much on either side, so the cheaper graph of ours decides, up to this many hidden units,
+# beyond which packing the weights takes as long as a short sequence.
+_PACKED_FAST, _PACKED_FAST_FILTERED = 256, 128
+# Inference of a large LSTM on few rows: each thread reads all weights for its few rows, whereas oneDNN spreads them
+# over the threads: 0.6 to 0.98 of torch's speed at N = 512 and up to 20 rows.
 _LARGE_HIDDEN, _FEW_ROWS = 384, 64
 
 
@@ -62,14 +72,15 @@ def worthwhile(work: Work, shape: tuple[int, int, int], training: bool) -> bool:
         training: True if gradients are needed.
     """
     steps, batch, _ = shape
-    if (
-        work.recurrence.torch_kernel == "lstm"
-        and not training
-        and work.hidden_size >= _LARGE_HIDDEN
-        and batch < _FEW_ROWS
-    ):
+    if work.recurrence.torch_kernel != "lstm":
+        return steps >= (_A_FEW_STEPS if work.hidden_size <= _PACKED_FAST else 2 * _A_FEW_STEPS)
+    if not training and work.hidden_size >= _LARGE_HIDDEN and batch < _FEW_ROWS:
         return False
-    return steps * batch >= _ROW_STEPS_WORTHWHILE
+    form = work.dynamics.form
+    filtered = isinstance(form, Filter) and not form.is_identity
+    if training and filtered and work.hidden_size <= _PACKED_FAST_FILTERED:
+        return True
+    return steps * batch >= _ROW_STEPS or (steps >= _LONG and work.hidden_size <= _PACKED_FAST)
 
 
 def run(
@@ -120,7 +131,8 @@ def run(
         parts,
         _chunk(x.shape[0], batch, parts, driven.dynamics),
     ]
-    output, hn, cn, vn, mn, _, _ = fused_forward(*tensors, lengths, driven.constants or [0.0] * 4, plan, training)
+    call = eager_forward if _eager(tensors) else fused_forward
+    output, hn, cn, vn, mn, _, _ = call(*tensors, lengths, driven.constants or [0.0] * 4, plan, training)
     if order is not None:
         back = torch.argsort(order)
         output = output.index_select(1, back)
@@ -128,6 +140,15 @@ def run(
         hn, cn, vn, mn = (last.index_select(0, back) if last.dim() == 2 else last for last in (hn, cn, vn, mn))
     state = (hn, cn) if len(state) == 2 else (hn,)
     return output, state, driven.after(vn, mn)
+
+
+def _eager(tensors: Iterable[Tensor | None]) -> bool:
+    """Return True for plain tensors that no compiler, transform or mode of torch looks at."""
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+        return False
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return False
+    return all(tensor is None or (type(tensor) in (Tensor, Parameter) and tensor.is_cpu) for tensor in tensors)
 
 
 @library.constant_when_compiled

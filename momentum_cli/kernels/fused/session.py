@@ -36,19 +36,30 @@ class Session:
         dynamics: One that has a form.
         weights: Parameters of each layer, all float32 or all float64. They are copied.
         batch: B, >= 1.
+        longest: Steps of a call of the library, >= 1; None for as many as pay.
 
     Raises:
         RuntimeError: There is no library.
+        ValueError: The shape, dtype or device of a parameter is wrong.
     """
 
-    def __init__(self, recurrence: Recurrence, dynamics: Dynamics, weights: Sequence[Weights], batch: int) -> None:
+    # Buffers made in inference mode could not be written outside it.
+    @torch.inference_mode(False)
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        dynamics: Dynamics,
+        weights: Sequence[Weights],
+        batch: int,
+        longest: int | None = None,
+    ) -> None:
         library, _, reason = load()
         if library is None:
             raise RuntimeError(reason)
         self._library, self._batch = library, batch
         self._dtype = weights[0].w_hh.dtype
         self._sizes = weights[0].w_ih.shape[1], weights[-1].w_hh.shape[1]
-        self._longest = max(1, min(_STEPS, _ROWS // batch))
+        self._longest = longest or max(1, min(_STEPS, _ROWS // batch))
         self._stages = (Stage * len(weights))()
         self._layers = [
             _Layer(stage, recurrence, dynamics, layer, batch, self._longest)
@@ -58,19 +69,36 @@ class Session:
             before.write_to(buffer := torch.empty((self._longest, batch, before.hidden_size), dtype=self._dtype))
             after.read_from(buffer)
             after.buffers.append(buffer)
-        for layer in self._layers:
-            code = library.mrnn_pack(ctypes.byref(layer.stage.layer))
-            if code:
-                raise RuntimeError(f"mrnn_pack refused its arguments (code {code})")
+        self.pack(weights)
         self._counting = [layer for layer in self._layers if layer.k is not None]
         self._steps = 0
 
-    def state(self) -> list[State]:
-        """Return a copy of the state of each layer: that of the recurrence, then that of the dynamics."""
-        return [tuple(tensor.clone() for tensor in layer.state) for layer in self._layers]
+    def pack(self, weights: Sequence[Weights]) -> None:
+        """Take parameters, of the shapes that the session was made for.
+
+        Raises:
+            ValueError: The shape, dtype or device of one is wrong.
+        """
+        for layer, own in zip(self._layers, weights, strict=True):
+            layer.set_weights(own)
+            code = self._library.mrnn_pack(ctypes.byref(layer.stage.layer))
+            if code:
+                raise RuntimeError(f"mrnn_pack refused its arguments (code {code})")
+
+    @property
+    def state(self) -> list[list[Tensor]]:
+        """The state of each layer, that of the recurrence and then that of the dynamics; the next call changes it."""
+        return [layer.state for layer in self._layers]
+
+    def reset(self) -> None:
+        """Go back to the start of a sequence."""
+        for layer in self._layers:
+            for tensor in layer.state:
+                tensor.zero_()
+            layer.recount()
 
     def set_state(self, state: Sequence[State]) -> None:
-        """Copy the state of each layer, as `state` returns it."""
+        """Copy the state of each layer, in the order of `state`."""
         for layer, tensors in zip(self._layers, state, strict=True):
             layer.set_state(tensors)
 
@@ -111,7 +139,7 @@ class _Layer:
     def __init__(
         self, stage: Any, recurrence: Recurrence, dynamics: Dynamics, weights: Weights, batch: int, longest: int
     ) -> None:
-        dtype = weights.w_hh.dtype
+        self.dtype = dtype = weights.w_hh.dtype
         size, self.hidden_size = weights.w_ih.shape[1], weights.w_hh.shape[1]
         driven = take_in(dynamics, torch.zeros((1, batch, size), dtype=dtype), weights, None, None)
         parts = min(torch.get_num_threads(), batch)
@@ -125,14 +153,10 @@ class _Layer:
         stage.layer = arguments
         self._arguments = stage.layer  # a view: reading the field makes one each time
         self.buffers: list[Tensor] = []  # kept alive: the stage has only their addresses
-        for name, tensor in (
-            ("w_ih", driven.w_ih),
-            ("w_hh", weights.w_hh),
-            ("b_ih", driven.b_ih),
-            ("b_hh", weights.b_hh),
-        ):
-            if tensor is not None:
-                setattr(self._arguments, name, self._own(tensor.detach().contiguous().resolve_neg()))
+        gates = recurrence.gates * self.hidden_size
+        self._shapes = ((gates, size), (gates, self.hidden_size), (gates,), (gates,))
+        self._biases, self._folded = weights.b_ih is not None, channels > size
+        self.set_weights(weights)
         hidden = [torch.zeros((batch, self.hidden_size), dtype=dtype) for _ in recurrence.state_names]
         self.state: list[Tensor] = list(hidden)
         for name, tensor in zip("hc", hidden, strict=False):
@@ -157,6 +181,23 @@ class _Layer:
         if room < 0:
             raise RuntimeError(f"mrnn_packed_bytes refused its arguments (code {room}; {shape})")
         self._arguments.packed = self._own(torch.empty(room, dtype=torch.uint8))
+
+    def set_weights(self, weights: Weights) -> None:
+        """Point to parameters, which the library reads when it packs them."""
+        dtype = self.dtype
+        for name, tensor, shape in zip(Weights._fields, weights, self._shapes, strict=False):
+            if tensor is None and name.startswith("b_") and not self._biases:
+                continue
+            if tensor is None or tensor.shape != shape or tensor.dtype != dtype or not tensor.is_cpu:
+                got = None if tensor is None else Said(f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}")
+                raise ValueError(refuse(name, got, f"be {dtype} {shape} on the CPU"))
+        w_ih, b_ih = (weights.extended(), None) if self._folded else (weights.w_ih, weights.b_ih)
+        self._weights = [
+            None if tensor is None else tensor.detach().contiguous().resolve_neg()
+            for tensor in (w_ih, weights.w_hh, b_ih, weights.b_hh)
+        ]
+        for name, tensor in zip(Weights._fields, self._weights, strict=False):
+            setattr(self._arguments, name, None if tensor is None else tensor.data_ptr())
 
     def _own(self, tensor: Tensor) -> int:
         self.buffers.append(tensor)
@@ -215,4 +256,8 @@ class _Layer:
         """Copy a state."""
         for own, tensor in zip(self.state, state, strict=True):
             own.copy_(tensor)
+        self.recount()
+
+    def recount(self) -> None:
+        """Compute decays that depend on the step number anew."""
         self._decays = None
