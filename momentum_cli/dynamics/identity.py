@@ -8,7 +8,6 @@ from typing import ClassVar
 from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.protocol import FormDynamics
 
-
 _FORM = Filter()
 
 

@@ -24,9 +24,9 @@ from momentum_cli.layers.state import StateLayout, part, whole
 from momentum_cli.layers.stream import Streamed
 from momentum_cli.recurrence.protocol import Recurrence
 
-# Rows times steps, and hidden units, up to which packing the weights and one call of the library take less time than
-# the way through torch's operators (benchmarks/every_shape.py).
-_ROW_STEPS, _HIDDEN = 128, 256
+# Rows times steps times hidden units or inputs, and hidden units, up to which packing the weights and one call of the
+# library on one thread take less time than the way through torch's operators (benchmarks/every_shape.py).
+_WORK, _HIDDEN = 32_768, 256
 
 
 class _Kept(NamedTuple):
@@ -73,7 +73,8 @@ def run(layer: Streamed, x: Tensor, state: State | None) -> tuple[Tensor, State,
     if torch.compiler.is_compiling() or kernels.transformed() or torch._C._len_torch_dispatch_stack():
         return None
     work, layout = layer.work(x.device, x.dtype), layer.layout
-    in_session = _session_serves(layer, work, x)
+    able = not torch.is_grad_enabled() and layer.backend in ("auto", "fused")
+    in_session = able and is_short(layer, work, (x.shape[0], x.shape[1], x.shape[2]))
     if not in_session and not _torch_serves(layer, layout, work, x):
         return None
     weights = layer.all_layers(x.dtype)
@@ -87,11 +88,13 @@ def run(layer: Streamed, x: Tensor, state: State | None) -> tuple[Tensor, State,
     return (*result, "native")
 
 
-def _session_serves(layer: Streamed, work: Work, x: Tensor) -> bool:
-    if torch.is_grad_enabled() or layer.bidirectional or layer.backend not in ("auto", "fused"):
+def is_short(layer: Streamed, work: Work, shape: tuple[int, int, int]) -> bool:
+    """Return True if a session of the library is the fastest for an input (T, B, D) without gradients."""
+    steps, batch, size = shape
+    long = steps * batch * max(work.hidden_size, size) > _WORK
+    if layer.bidirectional or long or work.hidden_size > _HIDDEN:
         return False
-    short = x.shape[0] * x.shape[1] <= _ROW_STEPS and work.hidden_size <= _HIDDEN
-    return short and fused.supports(work) is None
+    return work.dtype != torch.bfloat16 and fused.supports(work) is None
 
 
 def _torch_serves(layer: Streamed, layout: StateLayout, work: Work, x: Tensor) -> bool:
@@ -114,7 +117,8 @@ def _in_session(
     wanted = (layout.recurrence, layout.dynamics, sizes, x.dtype)
     kept = _SESSIONS.of.get(layer)
     if kept is None or kept[:-1] != wanted:
-        session = Session(layout.recurrence, layout.dynamics, weights, batch, max(1, _ROW_STEPS // batch))
+        longest = max(1, _WORK // (layout.hidden_size * batch))
+        session = Session(layout.recurrence, layout.dynamics, weights, batch, longest)
         _SESSIONS.of[layer] = kept = _Kept(*wanted, session)
     else:
         kept.session.pack(weights)

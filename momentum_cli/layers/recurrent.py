@@ -264,7 +264,7 @@ class RecurrentLayer(LayerParameters):
             if done is None:
                 return self._run_in(dtype, x, state, lengths)
             output, after, backend = done
-            if backend != self.chosen_backend:  # a module takes its time to set an attribute
+            if backend != self.chosen_backend:
                 self.chosen_backend = backend
             return output, after
         if state is not None:
@@ -318,7 +318,9 @@ class RecurrentLayer(LayerParameters):
         if self.backend != "auto":
             return self.backend
         device = self.tensor("weight_ih_l0").device
-        return kernels.choose(self.work(device, self._precision(device).input), shape, training)
+        work = self.work(device, self._precision(device).input)
+        short = not training and quick.is_short(self, work, shape)
+        return "fused" if short else kernels.choose(work, shape, training)
 
     def _backend(self, x: Tensor, weights: Weights) -> Backend:
         if self.backend != "auto":
@@ -326,7 +328,8 @@ class RecurrentLayer(LayerParameters):
         training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *weights))
         steps, batch, size = x.shape
         chosen = kernels.choose(self.work(x.device, x.dtype), (steps, batch, size), training)
-        if chosen != self.chosen_backend:
+        # A module takes its time to set an attribute, and a graph must not depend on what it was.
+        if torch.compiler.is_compiling() or chosen != self.chosen_backend:
             self.chosen_backend = chosen
         return kernels.BACKENDS[chosen]
 

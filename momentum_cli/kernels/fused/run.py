@@ -54,13 +54,16 @@ def supports(work: Work) -> str | None:
 # Measured crossovers to torch's kernels (benchmarks/every_shape.py). torch runs an LSTM by oneDNN in one call, which
 # few rows times steps do not pay against the fixed cost of ours; a GRU or RNN it runs step by step, which ours beats
 # after a few.
-_ROW_STEPS, _LONG, _A_FEW_STEPS = 400, 64, 4
+_ROW_STEPS, _LONG, _A_FEW_STEPS = 128, 64, 4
 # A filter in front costs as much on either side, so the cheaper graph of ours decides, up to this many hidden units,
 # beyond which packing the weights takes as long as a short sequence.
 _PACKED_FAST, _PACKED_FAST_FILTERED = 256, 128
 # Inference of a large LSTM on few rows: each thread reads all weights for its few rows, whereas oneDNN spreads them
 # over the threads: 0.6 to 0.98 of torch's speed at N = 512 and up to 20 rows.
 _LARGE_HIDDEN, _FEW_ROWS = 384, 64
+# An LSTM whose input is this many times as wide as its state spends its time on the projection. torch computes it for
+# all steps by one product, which is faster than ours if the rows of a step are few or the hidden units are padded.
+_WIDE, _SINGLE_ROWS, _PADDED_HIDDEN = 4, 8, 16
 
 
 def worthwhile(work: Work, shape: tuple[int, int, int], training: bool) -> bool:
@@ -71,16 +74,22 @@ def worthwhile(work: Work, shape: tuple[int, int, int], training: bool) -> bool:
         shape: (T, B, D) of the input.
         training: True if gradients are needed.
     """
-    steps, batch, _ = shape
+    steps, batch, size = shape
     if work.recurrence.torch_kernel != "lstm":
         return steps >= (_A_FEW_STEPS if work.hidden_size <= _PACKED_FAST else 2 * _A_FEW_STEPS)
     if not training and work.hidden_size >= _LARGE_HIDDEN and batch < _FEW_ROWS:
         return False
     form = work.dynamics.form
     filtered = isinstance(form, Filter) and not form.is_identity
+    slowly_projected = work.hidden_size <= _PADDED_HIDDEN or (batch < _SINGLE_ROWS and not training)
+    if not filtered and size >= _WIDE * work.hidden_size and slowly_projected:
+        return False
     if training and filtered and work.hidden_size <= _PACKED_FAST_FILTERED:
         return True
-    return steps * batch >= _ROW_STEPS or (steps >= _LONG and work.hidden_size <= _PACKED_FAST)
+    if steps >= _LONG and work.hidden_size <= _PACKED_FAST:
+        return True
+    few = _ROW_STEPS if work.hidden_size <= _PACKED_FAST_FILTERED else 4 * _ROW_STEPS
+    return steps * batch >= few and work.hidden_size > _PADDED_HIDDEN
 
 
 def run(

@@ -284,7 +284,16 @@ def test_an_instruction_set_that_is_not_there_is_refused(monkeypatch: pytest.Mon
     [
         ("lstm", HeavyBall(), (784, 128, 1), 128, True, "fused"),
         ("lstm", HeavyBall(), (784, 1, 1), 128, False, "fused"),
-        ("lstm", HeavyBall(), (20, 10, 8), 64, True, "native"),  # too little work for a call of ours
+        ("lstm", Identity(), (8, 32, 8), 64, True, "fused"),
+        ("lstm", Identity(), (4, 8, 8), 64, True, "native"),  # too little work for a call of ours
+        ("lstm", Identity(), (16, 64, 8), 16, True, "native"),  # its units are padded
+        ("lstm", HeavyBall(), (20, 10, 8), 64, True, "fused"),
+        ("lstm", Identity(), (784, 64, 512), 16, True, "native"),  # its time is the projection's
+        ("lstm", Identity(), (784, 1, 512), 128, False, "native"),
+        ("lstm", Identity(), (784, 64, 512), 128, False, "fused"),
+        ("lstm", HeavyBall(), (20, 10, 8), 256, True, "native"),  # packing takes too long
+        ("gru", HeavyBall(), (4, 1, 8), 64, True, "fused"),  # torch runs it step by step
+        ("gru", HeavyBall(), (2, 1, 8), 64, True, "native"),
         ("lstm", Adam(), (20, 10, 8), 64, True, "fused"),  # torch has nothing to run it
         ("lstm", HeavyBall(), (70, 20, 512), 512, False, "native"),
         ("lstm", HeavyBall(), (70, 20, 512), 512, True, "fused"),
