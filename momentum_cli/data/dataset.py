@@ -40,11 +40,14 @@ class Batch:
         targets: int64 classes, (B,) or (B, T), `NOT_SCORED` (-100) where a step does not count; or float32 values,
             (B,), (B, K) or, per step, (B, T, K), NaN where a value does not count.
         lengths: (B,) int64 on the CPU, or None if every sequence has T steps.
+        units: (2, B, K) float64, the scale and the offset of each target where they differ from sequence to sequence,
+            in place of `Dataset.target_scale` and `target_offset`; None: they do not.
     """
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor | None
+    units: Tensor | None = None
 
 
 class Naive(Protocol):
@@ -210,8 +213,8 @@ class Dataset:
             The loss always covers every scored step.
         naive: predictors without a model; one that is no better than these has not learned the task.
         target_scale, target_offset: with normalised targets (…, K), K numbers each, and original = normalised * scale +
-            offset; metrics are in the original units then. None: targets are in their own unit. The loss is never
-            rescaled.
+            offset; metrics are in the original units then. None: targets are in their own unit, or batches have
+            `units`. The loss is never rescaled.
         naive_errors: of a forecast, for each of the K targets the mean absolute error of the naive forecast in the
             training data, in the original unit, by which `mase` divides; None without one.
         quantiles: levels in rising order that a model predicts of each target; () where it predicts one value.

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from momentum_cli.data import Dataset, Naive, Sequences
+from momentum_cli.data.files.future import listed_steps
 from momentum_cli.data.files.sequences import FileSplit
-from momentum_cli.inspection.data import in_units
+from momentum_cli.inspection.data import shown_inputs
 from momentum_cli.pictures.forecasts import (
     Forecast,
     Words,
@@ -66,14 +67,14 @@ class Looked:
     @property
     def forecasting(self) -> bool:
         """Whether the predictions are forecasts of a series."""
-        return isinstance(self.data, FileSplit) and self.data.horizon > 0
+        return isinstance(self.data, FileSplit) and bool(self.data.ahead)
 
     def answers(self, index: Sequence[int]) -> tuple[Tensor, Scores]:
         """Return the inputs of some sequences, and the predictions with their targets."""
         batch = self.data.batch(torch.tensor(index))
         with torch.no_grad():
             outputs = self.call(batch.inputs, batch.lengths)
-        return batch.inputs, Scores(self.objective, outputs, batch.targets)
+        return batch.inputs, Scores(self.objective, outputs, batch.targets, batch.units)
 
 
 def worst_rows(looked: Looked, worst: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
@@ -130,14 +131,12 @@ def _draw_sequences(looked: Looked, worst: Sequence[dict[str, Any]], path: Path)
         return
     index = [row["number"] for row in worst]
     batch = looked.data.batch(torch.tensor(index))
-    lengths = [batch.inputs.shape[1]] * len(index) if batch.lengths is None else batch.lengths.tolist()
-    restore, names = in_units(looked.dataset)
-    inputs = batch.inputs.double().cpu().numpy()
-    shown = [restore(inputs[row, : max(1, length)]) for row, length in enumerate(lengths)]
+    shown = shown_inputs(looked.dataset, looked.data, index, batch)
+    inputs = shown.inputs
     pixels = looked.dataset.preprocessing.get("kind") == "pixels"
     if pixels:
-        shown = [_image(one, looked.dataset.preprocessing) for one in shown]
-    samples(shown, [_title(row) for row in worst], path, names, images=pixels)
+        inputs = [_image(one, looked.dataset.preprocessing) for one in inputs]
+    samples(inputs, [_title(row) for row in worst], path, shown.names, images=pixels, unit=shown.unit)
 
 
 def _image(sequence: np.ndarray, preprocessing: dict[str, Any]) -> np.ndarray:
@@ -169,17 +168,17 @@ def forecast_of(looked: Looked, index: Sequence[int], target: int = 0) -> list[F
     _, scores = looked.answers(index)
     steps = int(data.windows[np.array(index)][1].min())
     past = data.before(np.array(index), steps)[:, :, target]
-    shape = (len(index), data.horizon, -1)
+    shape = (len(index), len(data.ahead), -1)
     predicted, truth = (each.reshape(shape)[:, :, target].cpu().numpy() for each in (scores.predicted, scores.wanted))
     ends: list[list[list[float]]] = [[[] for _ in index] for _ in range(2)]
     if looked.objective.quantiles:
-        quantiles = scores.quantiles.reshape(len(index), data.horizon, -1, len(looked.objective.quantiles))
+        quantiles = scores.quantiles.reshape(len(index), len(data.ahead), -1, len(looked.objective.quantiles))
         ends = [quantiles[:, :, target, end].tolist() for end in (0, -1)]
     naive: list[list[float]] = [[] for _ in index]
     if looked.naive is not None:
         batch = data.batch(torch.tensor(index))
         outputs = looked.naive.outputs(data, torch.tensor(index), batch)
-        answers = Scores(Objective.of(looked.dataset), outputs, batch.targets).predicted
+        answers = Scores(Objective.of(looked.dataset), outputs, batch.targets, batch.units).predicted
         naive = answers.reshape(shape)[:, :, target].tolist()
     several = data.places is not None and len(data.places.names) > 1
     found = []
@@ -197,6 +196,7 @@ def forecast_of(looked: Looked, index: Sequence[int], target: int = 0) -> list[F
                 place=int(place.get("step", steps)),
                 times=known,
                 title=_forecast_title(place, float(np.abs(predicted[row] - truth[row]).mean()), several),
+                ahead=listed_steps(data.ahead),
             )
         )
     return found
@@ -232,8 +232,9 @@ def shown_forecasts(looked: Looked, worst: Sequence[dict[str, Any]]) -> dict[str
 
 def _in_a_row(data: FileSplit) -> list[int]:
     """Return windows at the end of a split whose forecasts are consecutive in one series."""
-    apart = -(-data.horizon // data.windows.stride)
-    wanted = max(_FEWEST_IN_A_ROW, _STEPS_IN_A_ROW // data.horizon)
+    reach = data.ahead[-1]
+    apart = -(-reach // data.windows.stride)
+    wanted = max(_FEWEST_IN_A_ROW, _STEPS_IN_A_ROW // reach)
     found = [len(data) - 1]
     while len(found) < wanted and found[0] - apart >= 0:
         before, after = data.place(found[0] - apart), data.place(found[0])

@@ -102,7 +102,7 @@ def evaluate(
         if with_classes:
             matrix += _confusion(outputs.argmax(1), batch.targets, dataset.output_size)
         if with_values:
-            by_target.add(outputs, batch.targets)
+            by_target.add(outputs, batch)
         return outputs, None
 
     _warm_up(subject, data, size)
@@ -165,7 +165,7 @@ def _naive_rows(naive: Naive | None, dataset: Dataset, data: Sequences, size: in
     found = ByTarget(dataset, Objective.of(dataset))
     for group in data.evaluation_groups(size):
         batch = data.batch(group)
-        found.add(naive.outputs(data, group, batch), batch.targets)
+        found.add(naive.outputs(data, group, batch), batch)
     return found.rows()
 
 

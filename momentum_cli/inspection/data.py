@@ -6,13 +6,16 @@ Axes: n sequences, B sequences of a batch, T steps, D channels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-from momentum_cli.data import Dataset, Sequences
+from momentum_cli.data import Batch, Dataset, Sequences
+from momentum_cli.data.files.sequences import FileSplit
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
@@ -78,11 +81,9 @@ def describe_data(
 
         count = min(6, len(dataset.train))
         batch = dataset.train.batch(torch.arange(count))
-        titles = [_title(batch.targets[row], dataset) for row in range(count)]
-        lengths = [batch.inputs.shape[1]] * count if batch.lengths is None else batch.lengths.tolist()
-        restore, names = in_units(dataset)
-        shown = [restore(batch.inputs[row, :length].double().numpy()) for row, length in enumerate(lengths)]
-        samples(shown, titles, picture, names)
+        titles = [_title(batch, row, dataset) for row in range(count)]
+        shown = shown_inputs(dataset, dataset.train, range(count), batch)
+        samples(shown.inputs, titles, picture, shown.names, unit=shown.unit)
     return result
 
 
@@ -130,19 +131,52 @@ def _split(split: Sequences, dataset: Dataset) -> dict[str, Any]:
     return result
 
 
-def in_units(dataset: Dataset) -> tuple[Callable[[Any], Any], list[str]]:
-    """Return the conversion of channels to the units of the file, and their names if each is a feature."""
-    scaling = dataset.preprocessing.get("scaling") if dataset.preprocessing.get("kind") == "files" else None
-    if scaling is None or "categories" in dataset.preprocessing:
-        return (lambda channels: channels), []
-    offset, scale = (torch.tensor(scaling[key], dtype=torch.float64).numpy() for key in ("offset", "scale"))
-    names = dataset.preprocessing["features"]
-    return (lambda channels: channels * scale + offset), names if len(names) == dataset.input_size else []
+@dataclass(frozen=True)
+class Shown:
+    """Sequences for a picture.
+
+    Args:
+        inputs: (T, D) each, in the units of the file where these are known.
+        names: Of the channels, if each is a feature.
+        unit: Of the values, where it is not that of the file; "" else.
+    """
+
+    inputs: list[np.ndarray]
+    names: list[str]
+    unit: str = ""
 
 
-def _title(target: torch.Tensor, dataset: Dataset) -> str:
-    scaling = dataset.preprocessing.get("targets")
-    if scaling and target.numel() == 1:
+def shown_inputs(dataset: Dataset, data: Sequences, index: Sequence[int], batch: Batch) -> Shown:
+    """Return the inputs of some sequences for a picture, without what is known of the steps ahead.
+
+    Args:
+        dataset: Of the split.
+        data: The split.
+        index: Numbers of the sequences.
+        batch: These.
+    """
+    count = [batch.inputs.shape[1]] * len(index) if batch.lengths is None else batch.lengths.tolist()
+    inputs = batch.inputs.double().cpu().numpy()
+    found = [inputs[row, : max(1, length)] for row, length in enumerate(count)]
+    description = dataset.preprocessing
+    scaling = description.get("scaling") if description.get("kind") == "files" else None
+    if scaling is None or "categories" in description:
+        return Shown(found, [])
+    offset, scale = (np.array(scaling[key], np.float64) for key in ("offset", "scale"))
+    groups = data.groups(np.array(index)) if isinstance(data, FileSplit) else None
+    own = [(offset, scale)] * len(index) if groups is None else [(offset[one], scale[one]) for one in groups]
+    found = [one[:, : offset.shape[-1]] * by + at for one, (at, by) in zip(found, own, strict=True)]
+    names = list(description["features"])
+    by_itself = description["schema"].get("each_scaled", False)
+    unit = "standard deviations from the mean of the sequence" if by_itself else ""
+    return Shown(found, names if len(names) == offset.shape[-1] else [], unit)
+
+
+def _title(batch: Batch, row: int, dataset: Dataset) -> str:
+    target, scaling = batch.targets[row], dataset.preprocessing.get("targets")
+    if batch.units is not None and target.numel() == 1:
+        target = target.double() * batch.units[0, row, 0] + batch.units[1, row, 0]
+    elif scaling and target.numel() == 1:
         target = target.double() * scaling["scale"][0] + scaling["offset"][0]
     if dataset.loss == "cross_entropy" and target.ndim == 0 and dataset.labels:
         return dataset.labels[int(target)]

@@ -33,6 +33,7 @@ class Forecast:
         place: Number of the first step of the forecast in its series.
         times: Time of each of the w + h steps, or none.
         title: Above the panel.
+        ahead: The h steps, rising and counted from the last one of the past; none: 1 to h.
     """
 
     values: Sequence[float]
@@ -44,6 +45,22 @@ class Forecast:
     place: int = 0
     times: Sequence[Any] = ()
     title: str = ""
+    ahead: Sequence[int] = ()
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps, counted from the last one of the past."""
+        return list(self.ahead or range(1, len(self.values) + 1))
+
+    @property
+    def places(self) -> list[int]:
+        """Numbers of the steps in their series."""
+        return [self.place + step - self.steps[0] for step in self.steps]
+
+    @property
+    def marker(self) -> str:
+        """Of each value, where no line would tell it from the next."""
+        return "o" if len(self.values) == 1 or self.ahead else ""
 
 
 @dataclass(frozen=True)
@@ -176,26 +193,25 @@ def _steps(axes: Axes, steps: Sequence[Mapping[str, Any]], color: str, line: str
 
 def _row(axes: Axes, parts: Sequence[Forecast], words: Words) -> None:
     for part in parts:
-        steps = [part.place + step for step in range(len(part.values))]
+        steps = part.places
         _interval(axes, steps, part, words)
         if part.naive:
             axes.plot(steps, part.naive, "--", color=NAIVE, linewidth=1.1, label=literal(words.naive))
         axes.plot(steps, part.truth, color=TRUTH, linewidth=1.3, label="true")
-        marker = "o" if len(part.values) == 1 else ""
-        axes.plot(steps, part.values, color=FORECAST, marker=marker, markersize=3, linewidth=1.6, label="forecast")
+        axes.plot(steps, part.values, color=FORECAST, marker=part.marker, markersize=3, linewidth=1.6, label="forecast")
         if len(part.values) > 1:
             axes.axvline(part.place, color=GREY, linewidth=0.5, linestyle=":")
     axes.set_title(literal(words.title))
     axes.set_ylabel(literal(words.target))
     first, last = parts[0], parts[-1]
-    known = [(part.place + step, time) for part in parts for step, time in enumerate(part.times[len(part.past) :])]
-    axes.set_xlim(first.place, last.place + len(last.values) - 1 or 1)
+    known = [pair for part in parts for pair in zip(part.places, part.times[len(part.past) :], strict=False)]
+    axes.set_xlim(first.place, last.places[-1] or 1)
     _time_axis(axes, known)
 
 
 def _panel(axes: Axes, one: Forecast, words: Words) -> None:
     behind = range(-len(one.past) + 1, 1)
-    ahead = list(range(1, len(one.values) + 1))
+    ahead = one.steps
     axes.plot(behind, one.past, color=TRUTH, linewidth=1.1, alpha=0.6)
     # From the last known value on, so that a single step is a line too.
     last = list(one.past[-1:])
@@ -206,6 +222,8 @@ def _panel(axes: Axes, one: Forecast, words: Words) -> None:
     if one.truth:
         axes.plot(joined, [*last, *one.truth], color=TRUTH, linewidth=1.3, label="true")
     axes.plot(joined, [*last, *one.values], color=FORECAST, linewidth=1.6, label="forecast")
+    if one.ahead:
+        axes.plot(ahead, one.values, color=FORECAST, linestyle="", marker=one.marker, markersize=3)
     axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
     axes.set_title(literal(one.title), fontsize=9)
     axes.set_xlabel("steps ahead", fontsize=9)

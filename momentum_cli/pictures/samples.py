@@ -16,7 +16,13 @@ _APART = 10
 
 
 def samples(
-    sequences: Sequence[Any], titles: Sequence[str], path: Path, names: Sequence[str] = (), *, images: bool = False
+    sequences: Sequence[Any],
+    titles: Sequence[str],
+    path: Path,
+    names: Sequence[str] = (),
+    *,
+    images: bool = False,
+    unit: str = "",
 ) -> None:
     """Draw some sequences: channels as lines with a legend, many channels as an image.
 
@@ -26,6 +32,7 @@ def samples(
         path: the picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
         names: Names of the D channels for the legend; empty for no legend.
         images: They are grey images, (height, width), the first row on top.
+        unit: Of the values, to be named next to them.
 
     Raises:
         RunError: drawing failed.
@@ -54,6 +61,8 @@ def samples(
             panels[0].legend(fontsize="small", loc="best")
         for axes in panels[len(sequences) :]:
             axes.set_axis_off()
+        if unit:
+            figure.supylabel(unit, fontsize="small")
 
 
 def _comparable(sequences: Sequence[Any], names: Sequence[str]) -> tuple[Sequence[Any], list[str]]:

@@ -65,7 +65,7 @@ def tally(
                 batch = data.batch(mine)
                 outputs, after = answer(batch, mine, state)
                 state = after if data.carried else None
-                found.add(outputs, batch.targets, mine if mine.ndim == 1 else mine[:, 0])
+                found.add(outputs, batch.targets, mine if mine.ndim == 1 else mine[:, 0], batch.units)
             done = min(done + group.numel(), len(data))
             on_progress(done, len(data), split)
     if fabric is not None:

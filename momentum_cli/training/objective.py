@@ -172,11 +172,13 @@ class Scores:
     Args:
         objective: Of the data set.
         outputs, targets: As for `Objective.loss_sum`.
+        units: As in `momentum_cli.data.Batch`; None: those of the objective.
     """
 
     objective: Objective
     outputs: Tensor
     targets: Tensor
+    units: Tensor | None = None
 
     def totals(self) -> Tensor:
         """Return the sums of the objective for each sequence, (B, S) float64 on the device of outputs."""
@@ -248,13 +250,13 @@ class Scores:
         # Not from the restored values: adding a large offset would round away the digits that matter.
         predicted, wanted = _counted(self.outputs, self.targets)
         error = predicted.double() - wanted.double()
-        scale = self.objective.target_scale
-        return error if scale is None else error * error.new_tensor(scale)
+        scale, _ = self._unit
+        return error if scale is None else error * scale
 
     @property
     def squares(self) -> Tensor:
         """Sum of the squared errors of each sequence, (B,)."""
-        same = self.objective.loss == "mse" and self.objective.target_scale is None
+        same = self.objective.loss == "mse" and self._unit[0] is None
         return self.losses if same else _by_sequence(self.errors.square())
 
     @property
@@ -282,10 +284,21 @@ class Scores:
 
     def _restored(self, values: Tensor, behind: int = 0) -> Tensor:
         """Return scaled values (…, K) and `behind` more axes in their original unit."""
-        scale, offset = self.objective.target_scale, self.objective.target_offset
-        shape = (-1, *[1] * behind)
-        values = values if scale is None else values * values.new_tensor(scale).view(shape)
-        return values if offset is None else values + values.new_tensor(offset).view(shape)
+        scale, offset = (None if each is None else each[(..., *[None] * behind)] for each in self._unit)
+        values = values if scale is None else values * scale
+        return values if offset is None else values + offset
+
+    @cached_property
+    def _unit(self) -> tuple[Tensor | None, Tensor | None]:
+        """Scale and offset of the targets, float64, (K,) or (B, K); None for 1 and 0."""
+        if self.units is not None:
+            return self.units[0], self.units[1]
+        given = (self.objective.target_scale, self.objective.target_offset)
+        scale, offset = (
+            None if each is None else torch.tensor(each, dtype=torch.float64, device=self.targets.device)
+            for each in given
+        )
+        return scale, offset
 
     def _steps(self, each: Tensor) -> Tensor:
         steps = self.objective.metric_steps

@@ -65,14 +65,15 @@ class Tally:
         self._answers: list[Tensor] = []
         self._ranked: list[Tensor] = []
 
-    def add(self, outputs: Tensor, targets: Tensor, places: Tensor) -> None:
+    def add(self, outputs: Tensor, targets: Tensor, places: Tensor, units: Tensor | None = None) -> None:
         """Add a batch.
 
         Args:
             outputs, targets: As for `Objective.loss_sum`.
             places: (B,) int64, which sequences of the split they are; of texts anything of length B.
+            units: As in `momentum_cli.data.Batch`.
         """
-        scores = Scores(self._objective, outputs, targets)
+        scores = Scores(self._objective, outputs, targets, units)
         sums = scores.totals()
         self._totals += sums.sum(0)
         if self._keep:

@@ -7,6 +7,7 @@ follow, and `sequences.FileSplit` makes batches.
 
 from __future__ import annotations
 
-from momentum_cli.data.files.task import METRICS, Files
+from momentum_cli.data.files.options import METRICS
+from momentum_cli.data.files.task import Files
 
 __all__ = ["METRICS", "Files"]

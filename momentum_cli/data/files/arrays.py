@@ -78,10 +78,11 @@ def _feature_array(path: Path, schema: Schema, present: list[str]) -> str:
             raise DataError(f"{path}: an NPY file has one array without a name; leave out task.features")
         return ""
     forecast_targets = schema.target if schema.kind != "forecasting" else ()
-    for wanted in (*forecast_targets, *(schema.features or ()), schema.lengths, schema.split_column, schema.sequence):
+    named = (schema.lengths, schema.split_column, schema.sequence, schema.group)
+    for wanted in (*forecast_targets, *(schema.features or ()), *named):
         if wanted is not None and wanted not in present:
             raise DataError(f"{path}: {unknown('array', wanted, present)}")
-    taken = {*forecast_targets, schema.lengths, schema.split_column, schema.sequence}
+    taken = {*forecast_targets, *named}
     left = list(schema.features) if schema.features else [name for name in present if name not in taken]
     if len(left) != 1:
         held = ", ".join(left) or "none"
@@ -91,6 +92,7 @@ def _feature_array(path: Path, schema: Schema, present: list[str]) -> str:
 
 def _companions(schema: Schema) -> dict[str, str]:
     found = {"sequence": schema.sequence, "split": schema.split_column, "lengths": schema.lengths}
+    found |= {"group": schema.group}
     if schema.target and schema.kind != "forecasting":
         found["target"] = schema.target[0]
     return {key: name for key, name in found.items() if name is not None}
@@ -210,6 +212,7 @@ def _samples(
     length, channels = shape[1], shape[2] if len(shape) == 3 else 1
     names = words(own["sequence"], schema.reading) if "sequence" in own else None
     splits = words(own["split"], schema.reading) if "split" in own else None
+    groups = words(own["group"], schema.reading) if "group" in own else None
     targets = _array_targets(path, schema, own["target"], length) if "target" in own else None
     with _open_array(path, name) as file:
         _checked_header(path, file)
@@ -235,6 +238,7 @@ def _samples(
                 None,
                 target,
                 None if splits is None else splits[row : row + 1],
+                None if groups is None else groups[row : row + 1],
             )
 
 

@@ -5,25 +5,29 @@ Axes: n sequences, S steps of all of them, D features, W channels of the model, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from momentum_cli.data.dataset import Dataset, Naive
 from momentum_cli.data.files.checking import find_constant
+from momentum_cli.data.files.future import future_of
+from momentum_cli.data.files.gathered import Gathered
+from momentum_cli.data.files.groups import Groups, fitted, groups_of
 from momentum_cli.data.files.naive import naive_errors, of_classes, of_forecasts, training_mean
-from momentum_cli.data.files.normalisation import OTHER, Mixed, Moments, Normalise, OneHot, Scaling
+from momentum_cli.data.files.normalisation import OTHER, Mixed, OneHot, Scaling
+from momentum_cli.data.files.options import FileOptions
 from momentum_cli.data.files.places import Places
-from momentum_cli.data.files.schema import Kind, Schema
+from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.files.sequences import FileSplit, Windows
 from momentum_cli.data.files.splitting import Part, read_blocks
 from momentum_cli.errors import DataError
 from momentum_cli.messages import Said, refuse
 
 if TYPE_CHECKING:
-    from momentum_cli.data.files.gathering import Gathered
     from momentum_cli.data.problems import Problems
 
 
@@ -31,44 +35,25 @@ if TYPE_CHECKING:
 _WORDS = ("characters", "categories")
 
 
-class Wanted(Protocol):
-    """The options of `momentum_cli.data.files.Files` that decide a data set."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def kind(self) -> Kind: ...
-    @property
-    def target(self) -> str | list[str] | None: ...
-    @property
-    def window(self) -> int | None: ...
-    @property
-    def horizon(self) -> int: ...
-    @property
-    def stride(self) -> int: ...
-    @property
-    def normalise(self) -> Normalise: ...
-    @property
-    def missing(self) -> str: ...
-    @property
-    def metrics(self) -> tuple[str, ...]: ...
-    @property
-    def season(self) -> int | None: ...
-    @property
-    def quantiles(self) -> list[float] | None: ...
-
-
-def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, Part], problems: Problems) -> Dataset:
+def assemble(
+    task: FileOptions, schema: Schema, gathered: Gathered, parts: dict[str, Part], problems: Problems
+) -> Dataset:
     """Return the splits, normalised by the training data.
 
     Raises:
         DataError: There are fewer than two classes, or scaled values lose their digits.
     """
-    prepare, channels, description = _inputs(task, schema, gathered, parts["train"], problems)
-    names, target_scaling = _targets(task, gathered, parts["train"], problems)
-    places = Places(gathered.names, gathered.starts, gathered.lengths, gathered.clocks)
+    groups = groups_of(gathered, parts, schema.group, problems)
+    prepare, description = _inputs(task, schema, gathered, parts["train"], groups, problems)
+    names, target_scaling = _targets(task, gathered, parts["train"], groups, problems)
+    future = None
+    if schema.known_future and not isinstance(prepare, OneHot):
+        future = future_of(task.steps_ahead, schema.known_future, gathered.feature_names, prepare)
+    in_groups = None if groups is None else groups.places
+    places = Places(gathered.names, gathered.starts, gathered.lengths, gathered.clocks, in_groups)
+    channels = prepare.size + (0 if future is None else future.size)
     splits = {
-        split: replace(_split(task, gathered, part, prepare, channels, target_scaling), places=places)
+        split: replace(_split(task, gathered, part, prepare, channels, target_scaling, places), future=future)
         for split, part in parts.items()
     }
     for split in ("train", "test"):
@@ -76,7 +61,7 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
             longest = int((parts[split].ends - parts[split].begins).max(initial=0))
             text = f"the split {split} is empty"
             if task.window is not None:
-                ahead = f" + {task.horizon}" if task.kind == "forecasting" else ""
+                ahead = f" + {task.reach}" if task.kind == "forecasting" else ""
                 text += f": its longest series has {longest} steps, and {task.window}{ahead} are needed"
             problems.add("empty_split", text)
     values = target_scaling is not None
@@ -84,8 +69,11 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
     preprocessing = description | {
         "horizon": task.horizon,
         "targets": None if target_scaling is None else {"names": names, **target_scaling.dump()},
-        **({"quantiles": list(levels)} if levels else {}),  # models of earlier versions have no such key
+        # Models of earlier versions have no such keys.
+        **({"quantiles": list(levels)} if levels else {}),
+        **({} if groups is None else {"groups": groups.dump()}),
     }
+    count = max(1, len(task.steps_ahead))
     errors = None
     if task.kind == "forecasting":
         assert gathered.step_targets is not None
@@ -96,7 +84,7 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
         validation=splits["validation"] if len(splits["validation"]) else None,
         test=splits["test"],
         input_size=channels,
-        output_size=len(names) * task.horizon * max(1, len(levels)) if values else len(gathered.labels),
+        output_size=len(names) * count * max(1, len(levels)) if values else len(gathered.labels),
         output="every" if task.kind == "labelling" else "last",
         loss="pinball" if levels else "mse" if values else "cross_entropy",
         metrics=task.metrics,
@@ -104,31 +92,29 @@ def assemble(task: Wanted, schema: Schema, gathered: Gathered, parts: dict[str, 
         preprocessing=preprocessing,
         licence="that of the data",
         naive=_naive(task, parts["train"], splits["train"], gathered, target_scaling),
-        target_scale=None if target_scaling is None else tuple(target_scaling.scale.tolist()) * task.horizon,
-        target_offset=None if target_scaling is None else tuple(target_scaling.offset.tolist()) * task.horizon,
-        naive_errors=None if errors is None else tuple(errors.tolist()) * task.horizon,
+        # With groups every batch says what its own are.
+        target_scale=None if target_scaling is None or groups else tuple(target_scaling.scale.tolist()) * count,
+        target_offset=None if target_scaling is None or groups else tuple(target_scaling.offset.tolist()) * count,
+        naive_errors=None if errors is None else tuple(errors.tolist()) * count,
         quantiles=levels,
-        neighbours=1 if task.window is None else -(-(task.window + task.horizon) // task.stride),
+        neighbours=1 if task.window is None else -(-(task.window + max(1, task.reach)) // task.stride),
     )
 
 
 def _naive(
-    task: Wanted, part: Part, train: FileSplit, gathered: Gathered, target_scaling: Scaling | None
+    task: FileOptions, part: Part, train: FileSplit, gathered: Gathered, target_scaling: Scaling | None
 ) -> tuple[Naive, ...]:
     times = len(task.quantiles or [0.5])
     if target_scaling is None:
         return of_classes(train, part, len(gathered.labels), every=task.kind == "labelling")
     if task.window is None or task.kind != "forecasting":
         return (training_mean(target_scaling, 1, times),)
-    assert gathered.step_targets is not None
-    return of_forecasts(
-        gathered.step_targets, part, gathered.breaks, target_scaling, task.window, task.horizon, task.season, times
-    )
+    return of_forecasts(train, part, gathered.breaks, task.window, task.season, times)
 
 
 def _inputs(
-    task: Wanted, schema: Schema, gathered: Gathered, train: Part, problems: Problems
-) -> tuple[Scaling | OneHot | Mixed, int, dict[str, Any]]:
+    task: FileOptions, schema: Schema, gathered: Gathered, train: Part, groups: Groups | None, problems: Problems
+) -> tuple[Scaling | OneHot | Mixed, dict[str, Any]]:
     description = {
         "kind": "files",
         "schema": schema.with_features(gathered.columns).dump(),
@@ -145,18 +131,17 @@ def _inputs(
             used[block[:, 0].astype(np.int64)] = True
         known = sorted(character for character, here in zip(met, used.tolist(), strict=True) if here)
         encoding = OneHot.of(met, known)
-        return encoding, encoding.size, description | {"scaling": None, "tokens": [*known, OTHER]}
-    moments = Moments.of(read_blocks(gathered.features, train), gathered.features.columns)
-    scaling = moments.fit(task.normalise)
+        return encoding, description | {"scaling": None, "tokens": [*known, OTHER]}
+    columns = gathered.features.columns
+    moments, scaling = fitted(lambda part: read_blocks(gathered.features, part), train, columns, task.normalise, groups)
     if len(gathered.feature_names) == gathered.features.columns:
         numbers = ~np.isin(gathered.feature_names, schema.categorical)
         find_constant(gathered.feature_names, moments.constant & numbers, moments.mean, problems)
     description |= {"scaling": scaling.dump(), "tokens": None}
     if not schema.categorical:
-        return scaling, gathered.features.columns, description
+        return scaling, description
     categories = known_words(gathered, train, schema.categorical)
-    mixed = mixed_channels(scaling, gathered, categories)
-    return mixed, mixed.size, description | {"categories": categories}
+    return mixed_channels(scaling, gathered, categories), description | {"categories": categories}
 
 
 def mixed_channels(scaling: Scaling, gathered: Gathered, categories: dict[str, list[str]]) -> Mixed:
@@ -178,7 +163,9 @@ def known_words(gathered: Gathered, train: Part, columns: tuple[str, ...]) -> di
     return {name: sorted(met[name][code] for code in codes) for name, codes in used.items()}
 
 
-def _targets(task: Wanted, gathered: Gathered, train: Part, problems: Problems) -> tuple[list[str], Scaling | None]:
+def _targets(
+    task: FileOptions, gathered: Gathered, train: Part, groups: Groups | None, problems: Problems
+) -> tuple[list[str], Scaling | None]:
     """Return the names of the predicted values and their scaling; [] and None for classes."""
     if task.kind in ("classification", "labelling"):
         if len(gathered.labels) < 2:
@@ -186,44 +173,52 @@ def _targets(task: Wanted, gathered: Gathered, train: Part, problems: Problems) 
             raise DataError(f"{task.path}: {refuse('the target', classes, 'have two or more classes')}")
         return [], None
     given = [task.target] if isinstance(task.target, str) else list(task.target or gathered.feature_names)
-    values = gathered.targets[train.sequences] if gathered.targets is not None else None
-    steps = gathered.step_targets
-    blocks = [values] if values is not None else [] if steps is None else read_blocks(steps, train)
+    values, steps = gathered.targets, gathered.step_targets
     columns = values.shape[1] if values is not None else 1 if steps is None else steps.columns
-    moments = Moments.of(blocks, columns)
+
+    def blocks(part: Part) -> Iterable[np.ndarray]:
+        if values is not None:
+            return [values[part.sequences]]
+        return [] if steps is None else read_blocks(steps, part)
+
+    moments, scaling = fitted(blocks, train, columns, task.normalise, groups)
     names = given if len(given) == columns else [f"{given[0]}[{index}]" for index in range(columns)]
     find_constant(names, moments.constant, moments.mean, problems, target=True)
-    return names, moments.fit(task.normalise)
+    return names, scaling
 
 
 def _split(
-    task: Wanted,
+    task: FileOptions,
     gathered: Gathered,
     part: Part,
     prepare: Scaling | OneHot | Mixed,
     channels: int,
     target_scaling: Scaling | None,
+    places: Places,
 ) -> FileSplit:
+    shared: dict[str, Any] = {"target_scaling": target_scaling, "places": places}
     if task.window is not None:
-        ahead = task.horizon if task.kind == "forecasting" else 0
-        windows = _windows(task.window, ahead, task.stride, part, gathered.breaks)
+        ahead = task.steps_ahead
+        windows = _windows(task.window, task.reach, task.stride, part, gathered.breaks)
         steps = gathered.step_targets
         assert steps is not None
-        return FileSplit(gathered.features, windows, prepare, channels, steps, ahead, target_scaling, ahead == 0)
+        return FileSplit(gathered.features, windows, prepare, channels, steps, ahead, at_end=not ahead, **shared)
     count = np.ones(len(part.sequences), np.int64)
     windows = Windows(part.begins, count, 1, part.ends - part.begins)
     if gathered.targets is None:
         assert gathered.step_targets is not None
-        return FileSplit(gathered.features, windows, prepare, channels, gathered.step_targets)
+        return FileSplit(gathered.features, windows, prepare, channels, gathered.step_targets, **shared)
     chosen = gathered.targets[part.sequences]
-    targets = torch.from_numpy(chosen if target_scaling is None else target_scaling(chosen))
-    return FileSplit(gathered.features, windows, prepare, channels, targets)
+    if target_scaling is not None:
+        groups = None if places.groups is None else places.groups[part.sequences]
+        chosen = target_scaling.chosen(groups)(chosen[:, None])[:, 0]
+    return FileSplit(gathered.features, windows, prepare, channels, torch.from_numpy(chosen), **shared)
 
 
-def _windows(window: int, horizon: int, stride: int, part: Part, breaks: np.ndarray) -> Windows:
-    """Return the windows whose forecasts, or with horizon 0 last steps, are in a part of each series.
+def _windows(window: int, reach: int, stride: int, part: Part, breaks: np.ndarray) -> Windows:
+    """Return the windows whose forecasts, or with reach 0 last steps, are in a part of each series.
 
-    None spans a break.
+    None spans a break. `reach` is the last forecast step after a window.
     """
     begins, ends, back = part.begins, part.ends, part.reaches_back
     if len(breaks):
@@ -237,7 +232,7 @@ def _windows(window: int, horizon: int, stride: int, part: Part, breaks: np.ndar
             for low, own, cut in zip(back, before, inner, strict=True)
         ]
         begins, ends, back = (np.concatenate(one).astype(np.int64) for one in (starts, stops, lows))
-    first = np.maximum(back, begins - window + (horizon == 0))
-    room = ends - horizon - window - first
+    first = np.maximum(back, begins - window + (reach == 0))
+    room = ends - reach - window - first
     counts = np.where(room >= 0, room // stride + 1, 0)
     return Windows(first, counts, stride, np.full(len(first), window, np.int64))

@@ -15,11 +15,12 @@ import numpy as np
 from momentum_cli.data.dataset import cache_dir
 from momentum_cli.data.files.arrays import open_arrays
 from momentum_cli.data.files.folders import folder_files, open_folder
-from momentum_cli.data.files.gathering import Gathered, Gatherer
+from momentum_cli.data.files.gathered import Gathered
+from momentum_cli.data.files.gathering import Gatherer
 from momentum_cli.data.files.many_files import short_names, table_files
 from momentum_cli.data.files.row_sequences import has_lists, open_row_sequences
 from momentum_cli.data.files.rows import open_table
-from momentum_cli.data.files.schema import FOLDERS, Schema, Source
+from momentum_cli.data.files.schema import FOLDERS, TABLES, Schema, Source
 from momentum_cli.data.files.steps import Steps
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
@@ -44,6 +45,11 @@ def open_source(path: Path, schema: Schema, problems: Problems, *, whole: bool =
     if schema.categorical and "categories" not in source.facts:
         must = "be left out unless each row of a table is a step"
         raise DataError(f"{path}: {refuse('task.categorical', list(schema.categorical), must)}")
+    if schema.known_future and (schema.format not in TABLES or source.columns):
+        must = "be left out unless each row of a table is a step"
+        raise DataError(f"{path}: {refuse('task.known_future', list(schema.known_future), must)}")
+    if schema.group is not None and schema.format in FOLDERS:
+        raise DataError(f"{path}: {refuse('task.normalise_by', schema.group, 'be left out with folders of files')}")
     return source
 
 
@@ -122,6 +128,8 @@ def _write_index(folder: Path, gathered: Gathered) -> None:
         arrays["targets"] = gathered.targets
     if gathered.splits is not None:
         arrays["splits"] = gathered.splits.astype(str)
+    if gathered.groups is not None:
+        arrays["groups"] = gathered.groups.astype(str)
     np.savez(folder / "index.npz", **arrays)
     steps = gathered.step_targets
     description = {
@@ -161,6 +169,7 @@ def _read(folder: Path) -> Gathered:
         description["facts"],
         tuple(description["feature_columns"]),
         found["breaks"],
+        groups=found["groups"].astype(object) if "groups" in found else None,
     )
 
 

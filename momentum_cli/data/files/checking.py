@@ -18,7 +18,7 @@ from momentum_cli.data.files.tables import rows_of_block
 from momentum_cli.data.problems import Problems
 
 if TYPE_CHECKING:
-    from momentum_cli.data.files.gathering import Gathered
+    from momentum_cli.data.files.gathered import Gathered
     from momentum_cli.data.files.splitting import Part
 
 # Constant columns that are named one by one.

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.calendar import calendar_features, calendar_names
+from momentum_cli.data.files.future import open_steps
+from momentum_cli.data.files.gathered import Gathered
 from momentum_cli.data.files.labels import Labels
 from momentum_cli.data.files.normalisation import standardised
 from momentum_cli.data.files.ordering import Clock, Ordering
@@ -26,50 +28,6 @@ POLICIES = ("refuse", "forward_fill", "mean", "drop_step")
 
 
 @dataclass
-class Gathered:
-    """All sequences of a file.
-
-    Attributes:
-        features: (S, D) steps as exact as in the file, in the type of the source; NaN where the mean of the training
-            data is filled in.
-        step_targets: (S, 1) int64 classes or (S, K) float64 values of every step, or None.
-        feature_names: D names; one for a wide table or text.
-        names: (n,) names of the sequences.
-        rows: (n,) int64, the first row of each.
-        starts, lengths: (n,) int64, the first step of each, and its number of steps.
-        targets: (n,) int64 classes, (n, K) float64 values, or None.
-        splits: (n,) texts, or None.
-        labels: Names of the classes, sorted; () without classes.
-        missing: Missing values of each feature, before the policy.
-        facts: Facts found by the reader.
-        columns: Names of the columns or arrays with the features.
-        breaks: Steps before which a series has a gap that no window may span, int64, increasing.
-        times: (S,) times of the steps if requested, or None.
-        clocks: (n,) the last time of each sequence and the spacing of its steps; [] for a file read from the cache.
-    """
-
-    features: Steps
-    step_targets: Steps | None
-    feature_names: tuple[str, ...]
-    names: np.ndarray
-    rows: np.ndarray
-    starts: np.ndarray
-    lengths: np.ndarray
-    targets: np.ndarray | None
-    splits: np.ndarray | None
-    labels: tuple[str, ...]
-    missing: np.ndarray
-    facts: dict[str, Any] = field(default_factory=dict)
-    columns: tuple[str, ...] = ()
-    breaks: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    clocks: list[Clock] = field(default_factory=list)
-    times: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-
-@dataclass
 class _Current:
     """State of the sequence whose pieces are being read."""
 
@@ -79,6 +37,7 @@ class _Current:
     last_target: np.ndarray | None = None
     target: Any = None
     split: Any = None
+    group: Any = None
     first_row: int = 0
 
 
@@ -93,6 +52,7 @@ class Gatherer:
         folder: Folder for the steps as files; None keeps them in memory.
         whole: True if each piece is a whole sequence, so that its steps may be sorted.
         keep_times: Keep the times of all steps.
+        open_end: Sequences may end in steps that have no values but those known in advance, as to forecast from.
     """
 
     def __init__(
@@ -105,6 +65,7 @@ class Gatherer:
         *,
         whole: bool,
         keep_times: bool = False,
+        open_end: bool = False,
     ) -> None:
         self.schema, self.missing, self.source, self.problems, self.whole = schema, missing, source, problems, whole
         self._folder = folder
@@ -124,6 +85,10 @@ class Gatherer:
         self._lengths: list[int] = []
         self._sequence_targets: list[Any] = []
         self._splits: list[str] = []
+        self._groups: list[str] = []
+        self._open: list[int] = []
+        known = schema.known_future
+        self._unknown = [n for n, name in enumerate(source.features) if name not in known] if open_end else []
         self._current: _Current | None = None
         self._missing = np.zeros(source.channels, np.int64)
 
@@ -172,6 +137,8 @@ class Gatherer:
             np.array(self._breaks, np.int64),
             self._clocks,
             np.concatenate(self._times) if self._times else None,
+            np.array(self._groups, dtype=object) if self._groups else None,
+            np.array(self._open, np.int64),
         )
 
     def _recoded(self, steps: Steps | None, recode: np.ndarray) -> Steps:
@@ -201,16 +168,23 @@ class Gatherer:
             self._rows.append(current.first_row)
             self._lengths.append(0)
             self._clocks.append(current.clock)
+            self._open.append(0)
             if piece.split is not None:
                 self._splits.append("")
+            if piece.group is not None:
+                self._groups.append("")
             if piece.target is not None and not self.schema.target_every_step:
                 self._sequence_targets.append(0 if self.schema.target_is_class else [np.nan] * piece.target.shape[1])
         if piece.order is not None:
             piece, gaps = self._ordering.sorted(piece, current.clock, self._even)
             if self.schema.gaps == "split":
                 self._breaks += (self._taken + np.flatnonzero(gaps)).tolist()
+        self._open[-1] = open_steps(piece.features, self._unknown)
         piece = self._filled(piece, current)
-        self._take_split(piece, current)
+        if piece.split is not None:
+            self._take_word(piece.split, piece, current, "split")
+        if piece.group is not None:
+            self._take_word(piece.group, piece, current, "group")
         if piece.target is not None:
             take = self._take_step_targets if self.schema.target_every_step else self._take_target
             take(piece, current)
@@ -256,6 +230,7 @@ class Gatherer:
     def _filled(self, piece: Piece, current: _Current) -> Piece:
         """Apply the policy for missing values to the features and the forecast values."""
         absent = np.isnan(piece.features)
+        absent[len(absent) - self._open[-1] :, self._unknown] = False
         if absent.any():
             self._missing += absent.sum(0)
             if self.missing == "refuse":
@@ -292,35 +267,30 @@ class Gatherer:
     def _missing_value(self, column: str, rows: np.ndarray, sequence: str) -> None:
         self.problems.add("missing", f"column {column!r}: missing value", rows, column=column, sequence=sequence)
 
-    def _take_split(self, piece: Piece, current: _Current) -> None:
-        if piece.split is None or _all_are(piece.split, current.split):
+    def _take_word(self, words: np.ndarray, piece: Piece, current: _Current, what: str) -> None:
+        """Read the split, or the group, of a sequence, which must be the same in all its rows."""
+        known = getattr(current, what)
+        if _all_are(words, known):
             return
-        for place, word in enumerate(piece.split):
+        column, found, several = {
+            "split": (self.schema.split_column, self._splits, "two_splits"),
+            "group": (self.schema.group, self._groups, "two_groups"),
+        }[what]
+        for place, word in enumerate(words):
+            here, rows = piece.rows[place : place + 1], [int(piece.rows[place])]
             if word is None:
-                text = f"column {self.schema.split_column!r}: missing value"
-                self.problems.add(
-                    "missing",
-                    text,
-                    piece.rows[place : place + 1],
-                    column=self.schema.split_column,
-                    sequence=piece.sequence,
-                )
-            elif current.split is None:
-                current.split = word
-                self._splits[-1] = word
-                if _all_are(piece.split, word):
+                text = f"column {column!r}: missing value"
+                self.problems.add("missing", text, here, column=column, sequence=piece.sequence)
+            elif known is None:
+                known = found[-1] = word
+                setattr(current, what, word)
+                if _all_are(words, word):
                     return
-            elif word != current.split:
-                text = f"sequence {piece.sequence!r} is in two splits, {current.split} and {word}"
-                known = any(p.code == "two_splits" and p.text == text for p in self.problems.all)
-                rows = [] if known else [current.first_row]
-                self.problems.add(
-                    "two_splits",
-                    text,
-                    [*rows, int(piece.rows[place])],
-                    column=self.schema.split_column,
-                    sequence=piece.sequence,
-                )
+            elif word != known:
+                text = f"sequence {piece.sequence!r} is in two {what}s, {known} and {word}"
+                again = any(p.code == several and p.text == text for p in self.problems.all)
+                first = [] if again else [current.first_row]
+                self.problems.add(several, text, first + rows, column=column, sequence=piece.sequence)
 
     def _take_target(self, piece: Piece, current: _Current) -> None:
         """Read the target of a sequence, which must be the same in all its rows."""

@@ -51,11 +51,29 @@ class Repeated:
         return torch.from_numpy(np.repeat(found, self.quantiles, axis=1)).to(batch.targets.device)
 
 
+@dataclass(frozen=True)
+class MeanOfGroup:
+    """Predicts the training mean of the group of a sequence.
+
+    Args:
+        value: (G, O) float32, scaled.
+        name: Its name in results.
+    """
+
+    value: Tensor
+    name: str = "training mean"
+
+    def outputs(self, split: Sequences, index: Tensor, batch: Batch) -> Tensor:
+        """Return (B, O)."""
+        assert isinstance(split, FileSplit)
+        groups = split.groups(index.cpu().numpy())
+        return self.value[groups].to(batch.targets.device)
+
+
 def repeated(split: FileSplit, index: np.ndarray, period: int) -> np.ndarray:
     """Return the scaled values of the last `period` steps of windows, repeated over the horizon, (B, h K) float32."""
-    assert split.target_scaling is not None
-    ahead = split.before(index, period)[:, np.arange(split.horizon) % period]
-    return split.target_scaling(ahead).reshape(len(index), -1)
+    ahead = split.before(index, period)[:, (np.array(split.ahead) - 1) % period]
+    return split.scaled(ahead, split.windows[index][0]).reshape(len(index), -1)
 
 
 def of_classes(train: FileSplit, part: Part, classes: int, *, every: bool) -> tuple[Naive, ...]:
@@ -77,41 +95,38 @@ def of_classes(train: FileSplit, part: Part, classes: int, *, every: bool) -> tu
     return (of_counts("majority class", torch.from_numpy(counts), every=every),)
 
 
-def training_mean(scaling: Scaling, times: int, quantiles: int = 1) -> Constant:
-    """Return the predictor of the training mean of each target, repeated for `times` steps and for each quantile."""
+def training_mean(scaling: Scaling, times: int, quantiles: int = 1) -> Naive:
+    """Return the predictor of the training mean of each target, repeated for `times` steps and for each quantile.
+
+    With groups it is the mean of the group.
+    """
     import torch
 
     mean = np.asarray((scaling.fill - scaling.offset) / scaling.scale, np.float32)
-    return Constant("training mean", torch.from_numpy(np.repeat(np.tile(mean, times), quantiles)))
+    value = torch.from_numpy(np.repeat(np.tile(mean, times), quantiles, axis=-1))
+    return Constant("training mean", value) if value.ndim == 1 else MeanOfGroup(value)
 
 
 def of_forecasts(
-    targets: Steps,
-    part: Part,
-    breaks: np.ndarray,
-    scaling: Scaling,
-    window: int,
-    horizon: int,
-    season: int | None,
-    quantiles: int = 1,
+    train: FileSplit, part: Part, breaks: np.ndarray, window: int, season: int | None, quantiles: int = 1
 ) -> tuple[Naive, ...]:
     """Return the naive forecasts of a series: the last value, the season if there is one, the training mean.
 
     Args:
-        targets: Steps of all series.
-        part: Of training.
+        train: The training data.
+        part: Where they are in the file.
         breaks: Steps before which a series has a gap.
-        scaling: Of the targets.
-        window, horizon: As for `momentum_cli.data.files.Files`.
+        window: As for `momentum_cli.data.files.Files`.
         season: Steps of the season, or None to look for one: the shortest period, at most a window, whose naive
             forecast has about the least mean absolute error in the latest training steps, unless the last value has.
         quantiles: As for `Repeated`.
     """
-    period = season or _season(targets, _stretches(part, breaks), scaling, window, horizon)
+    assert train.target_scaling is not None
+    period = season or _season(train, _stretches(part, breaks), window)
     found: list[Naive] = [Repeated("last value", 1, quantiles)]
     if period is not None and period > 1:
         found.append(Repeated(f"seasonal naive ({period} steps)", period, quantiles))
-    return (*found, training_mean(scaling, horizon, quantiles))
+    return (*found, training_mean(train.target_scaling, len(train.ahead), quantiles))
 
 
 def naive_errors(targets: Steps, part: Part, breaks: np.ndarray, period: int) -> np.ndarray:
@@ -144,17 +159,16 @@ def _chunks(targets: Steps, stretches: list[tuple[int, int]], before: int, size:
             yield targets.read(at - before, min(at + size, end)).astype(np.float64)
 
 
-def _season(
-    targets: Steps, stretches: list[tuple[int, int]], scaling: Scaling, window: int, horizon: int
-) -> int | None:
+def _season(train: FileSplit, stretches: list[tuple[int, int]], window: int) -> int | None:
     """Return the period from 2 to `window` with the best naive forecast; None if the last value is as good."""
-    longest = window + horizon
+    assert isinstance(train.targets, Steps)
+    longest = window + train.ahead[-1]
     errors, counts = np.zeros(longest + 1), np.zeros(longest + 1)
     left = _SEARCHED
     for first, end in reversed(stretches):
         begin = max(first, end - left)
         left -= end - begin
-        series = scaling(targets.read(begin, end)).astype(np.float64)
+        series = train.scaled(train.targets.read(begin, end)[None], np.array([begin]))[0].astype(np.float64)
         for lag in range(1, min(longest, len(series) - 1) + 1):
             change = np.abs(series[lag:] - series[:-lag])
             errors[lag] += change.sum()
@@ -162,7 +176,7 @@ def _season(
         if left <= 0:
             break
     mean = np.divide(errors, counts, out=np.full(longest + 1, np.inf), where=counts > 0)
-    ahead = np.arange(1, horizon + 1)
+    ahead = np.array(train.ahead)
     # A forecast j steps ahead repeats the value of ceil(j / period) periods before.
     of_period = {period: mean[period * -(-ahead // period)].mean() for period in range(1, window + 1)}
     lowest = min(of_period.values())

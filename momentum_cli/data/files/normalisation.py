@@ -6,8 +6,8 @@ Axes: t steps, D features, W channels of the model, C columns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,8 +26,8 @@ class Scaling:
     """Scaling by column: x' = (x - offset) / scale, and back x = x' scale + offset.
 
     Args:
-        offset, scale: (C,) float64; scale > 0.
-        fill: (C,) float64, replaces a missing value before scaling.
+        offset, scale: (C,) float64; scale > 0. Or (G, C), one of each group, of which `chosen` picks some.
+        fill: The same shape, replaces a missing value before scaling.
     """
 
     offset: np.ndarray
@@ -40,12 +40,37 @@ class Scaling:
         # In float64, because a large offset, such as a pressure's, would cost the digits that matter.
         return np.asarray((filled - self.offset) / self.scale, np.float32)
 
-    def dump(self) -> dict[str, list[float]]:
+    @property
+    def size(self) -> int:
+        """C, number of channels."""
+        return int(self.offset.shape[-1])
+
+    @property
+    def places(self) -> list[list[int]]:
+        """The channels of each column: one."""
+        return [[place] for place in range(self.offset.shape[-1])]
+
+    def chosen(self, groups: np.ndarray | None) -> Scaling:
+        """Return the scaling of sequences by their groups, for values (B, …, C); itself where there are no groups.
+
+        Args:
+            groups: (B,) int64, places among the G groups; or None.
+        """
+        if groups is None:
+            return self
+        return Scaling(*(each[groups][:, None] for each in (self.offset, self.scale, self.fill)))
+
+    @classmethod
+    def stacked(cls, each: Sequence[Scaling]) -> Scaling:
+        """Return the scaling of groups from those of each, (C,)."""
+        return cls(*(np.stack([getattr(one, name) for one in each]) for name in ("offset", "scale", "fill")))
+
+    def dump(self) -> dict[str, Any]:
         """Return plain lists; `Scaling.of` reads them."""
         return {"offset": self.offset.tolist(), "scale": self.scale.tolist(), "fill": self.fill.tolist()}
 
     @classmethod
-    def of(cls, plain: dict[str, Sequence[float]]) -> Scaling:
+    def of(cls, plain: dict[str, Any]) -> Scaling:
         """Return the scaling that `dump` wrote."""
         return cls(*(np.array(plain[name], np.float64) for name in ("offset", "scale", "fill")))
 
@@ -173,6 +198,10 @@ class OneHot:
         rows = np.eye(self.size, dtype=np.float32)
         return np.asarray(rows[self.channels[values[..., 0].astype(np.int64)]])
 
+    def chosen(self, groups: np.ndarray | None) -> OneHot:
+        """Return itself: a channel has no scale."""
+        return self
+
     @classmethod
     def of(cls, met: Sequence[str], known: Sequence[str]) -> OneHot:
         """Return the channels of characters `met` for a model that knows `known`, plus the channel `OTHER`."""
@@ -195,7 +224,21 @@ class Mixed:
     @property
     def size(self) -> int:
         """W, number of channels."""
-        return len(self.scaling.offset) + sum(one.size - 1 for one in self.words.values())
+        return self.scaling.size + sum(one.size - 1 for one in self.words.values())
+
+    @property
+    def places(self) -> list[list[int]]:
+        """The channels of each column."""
+        found, begin = [], 0
+        for column in range(self.scaling.size):
+            end = begin + (self.words[column].size if column in self.words else 1)
+            found.append(list(range(begin, end)))
+            begin = end
+        return found
+
+    def chosen(self, groups: np.ndarray | None) -> Mixed:
+        """Return the channels of sequences of some groups; see `Scaling.chosen`."""
+        return replace(self, scaling=self.scaling.chosen(groups))
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Return (…, W) float32 for values (…, D), codes of words in categorical columns; a missing one is another."""

@@ -19,12 +19,14 @@ class Places:
         names: (n,) texts.
         starts, lengths: (n,) int64, the steps of each; starts increase.
         clocks: Last time and spacing of each, or [] where the times are not known.
+        groups: (n,) int64, the group of each whose scale it has; None: there is one scale.
     """
 
     names: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
     clocks: Sequence[Clock] = ()
+    groups: np.ndarray | None = None
 
     def of(self, step: int) -> dict[str, Any]:
         """Return ``sequence`` and ``step``, and ``time`` where the steps of the sequence are evenly spaced.
@@ -40,3 +42,9 @@ class Places:
             if clock.last is not None and clock.even and clock.spacing is not None:
                 found["time"] = clock.text(own - (int(self.lengths[place]) - 1))
         return found
+
+    def groups_of(self, steps: np.ndarray) -> np.ndarray | None:
+        """Return the group of the sequence of each step, (B,) int64; None without groups."""
+        if self.groups is None:
+            return None
+        return np.asarray(self.groups[np.searchsorted(self.starts, steps, side="right") - 1])

@@ -94,7 +94,7 @@ def resampled(piece: Piece, every: str | float, words: Sequence[int]) -> Piece:
         return values[last]
 
     rows = piece.rows if len(piece.rows) == 1 else piece.rows[last]
-    return Piece(piece.sequence, features, rows, begins, of(piece.target), of(piece.split))
+    return Piece(piece.sequence, features, rows, begins, of(piece.target), of(piece.split), of(piece.group))
 
 
 def _means(values: np.ndarray, at: np.ndarray, count: int) -> np.ndarray:

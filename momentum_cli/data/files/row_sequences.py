@@ -87,7 +87,7 @@ def _features(path: Path, schema: Schema, first: Row) -> tuple[str, ...]:
     if schema.features is not None:
         return schema.feature_names(list(first), str(path))
     schema.feature_names(list(first), str(path))
-    taken = {schema.sequence, *schema.order, schema.split_column}
+    taken = {schema.sequence, *schema.order, schema.split_column, schema.group}
     taken |= set() if schema.kind == "forecasting" else set(schema.target)
     names = tuple(name for name in list_columns(first) if name not in taken)
     if not names:
@@ -121,10 +121,12 @@ def _pieces(
             text = f"column {schema.sequence!r}: the name of the sequence is missing"
             problems.add("missing", text, here, column=schema.sequence)
             continue
-        split = None
-        if schema.split_column is not None:
-            split = words([content.get(schema.split_column)], schema.reading)
-        yield Piece(name, np.concatenate(parts, 1), np.full(len(parts[0]), row, np.int64), order, target, split)
+        split, group = (
+            None if column is None else words([content.get(column)], schema.reading)
+            for column in (schema.split_column, schema.group)
+        )
+        rows = np.full(len(parts[0]), row, np.int64)
+        yield Piece(name, np.concatenate(parts, 1), rows, order, target, split, group)
 
 
 def _order(content: Row, schema: Schema, steps: int) -> np.ndarray | None:

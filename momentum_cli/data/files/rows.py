@@ -16,7 +16,7 @@ from momentum_cli.data.files.columns import column, joined_texts, not_a_number, 
 from momentum_cli.data.files.dates import localised
 from momentum_cli.data.files.layout import is_row_number
 from momentum_cli.data.files.many_files import added_columns, table_files
-from momentum_cli.data.files.reading import Reading
+from momentum_cli.data.files.reading import PLAIN, Reading
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.files.tables import Block, table_blocks, table_columns
 from momentum_cli.data.problems import ROW_BITS, Problems
@@ -45,7 +45,7 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     files = table_files(path, schema.format)
     present = table_columns(files[0], schema.format, schema.reading)
     features = schema.feature_names(present, str(path), list(added_columns(files[0], path)))
-    extra = [schema.sequence, *schema.order, schema.split_column, *schema.target]
+    extra = [schema.sequence, *schema.order, schema.split_column, schema.group, *schema.target]
     names = list(dict.fromkeys([*features, *(name for name in extra if name is not None)]))
     read = _blocks(path, files, names, schema, problems)
     if schema.sequence is None and schema.kind in ("classification", "regression") and not schema.windowed:
@@ -63,7 +63,7 @@ def left_out(path: Path, schema: Schema) -> list[str]:
     """Return the columns of a table that are no features because they have no name and number the rows."""
     if schema.features is not None or schema.format not in ("csv", "parquet"):
         return []
-    named = {schema.sequence, *schema.order, schema.split_column, *schema.target}
+    named = {schema.sequence, *schema.order, schema.split_column, schema.group, *schema.target}
     present = table_columns(table_files(path, schema.format)[0], schema.format, schema.reading)
     return [name for name in present if is_row_number(name) and name not in named]
 
@@ -140,7 +140,8 @@ def _wide_pieces(
     for block in blocks:
         steps = read_features(block, names, schema.reading, problems)
         target = read_target(block, schema, names, steps, problems)
-        split = None if schema.split_column is None else words(block.columns[schema.split_column])
+        split = _words_of(block, schema.split_column, PLAIN)
+        group = _words_of(block, schema.group, schema.reading)
         for place, row in enumerate(block.rows):
             here = slice(place, place + 1)
             # The last columns of a shorter sequence are empty.
@@ -153,7 +154,13 @@ def _wide_pieces(
                 None,
                 None if target is None else target[here],
                 None if split is None else split[here],
+                None if group is None else group[here],
             )
+
+
+def _words_of(block: Block, name: str | None, reading: Reading) -> np.ndarray | None:
+    """Return (m,) words of a column, or None without one."""
+    return None if name is None else words(block.columns[name], reading)
 
 
 def _long_pieces(
@@ -175,9 +182,8 @@ def _long_pieces(
         steps = read_features(block, names, schema.reading, problems, categories)
         target = read_target(block, schema, names, steps, problems)
         order = _order(block, schema, problems) if schema.order else None
-        split = None
-        if schema.split_column is not None:
-            split = words(block.columns[schema.split_column])
+        split = _words_of(block, schema.split_column, PLAIN)
+        group = _words_of(block, schema.group, schema.reading)
         for key, start, stop in zip(keys, starts[:-1], starts[1:], strict=True):
             if key is None:
                 continue
@@ -189,6 +195,7 @@ def _long_pieces(
                 None if order is None else _in_utc(order[here], block.rows[here], schema, problems),
                 None if target is None else target[here],
                 None if split is None else split[here],
+                None if group is None else group[here],
             )
 
 

@@ -57,6 +57,7 @@ class Schema:
         order_format, order_timezone: Format and time zone of times, or None.
         gaps, similar_labels: Their policy: ``"refuse"``, or another value of `Files`.
         reading: Notation of values.
+        group: Name of the column with the group of a sequence, or None.
     """
 
     format: Format
@@ -78,6 +79,8 @@ class Schema:
     date_features: tuple[str, ...] = ()
     resample: str | float | None = None
     each_scaled: bool = False
+    known_future: tuple[str, ...] = ()
+    group: str | None = None
 
     @property
     def order_name(self) -> str:
@@ -111,13 +114,13 @@ class Schema:
             DataError: A column is not in the file, or no feature is left.
         """
         named = [self.sequence, *self.order, self.split_column, self.lengths, *self.target, *(self.features or ())]
-        named += self.categorical
+        named += [*self.categorical, self.group]
         for name in named:
             if name is not None and name not in present and name not in added:
                 raise DataError(f"{path}: {unknown('column', name, present)}")
         if self.features is not None:
             return self.features
-        taken = {self.sequence, *self.order, self.split_column, self.lengths}
+        taken = {self.sequence, *self.order, self.split_column, self.lengths, self.group}
         if self.kind != "forecasting":
             taken |= set(self.target)
         # A row number, which often reveals the target, is a feature only if named.
@@ -164,6 +167,8 @@ _LATER: dict[str, Any] = {
     "date_features": (),
     "resample": None,
     "each_scaled": False,
+    "known_future": (),
+    "group": None,
 }
 """Fields that are written down only where they differ from these defaults."""
 
@@ -179,6 +184,7 @@ class Piece:
         order: (t,) float64 or int64, or None if steps come in order.
         target: (t, …) or, with one for the sequence, (1, …): object words or float64 (…, K); None without a target.
         split: (t,) or (1,) object words, or None.
+        group: Likewise.
     """
 
     sequence: str
@@ -187,6 +193,7 @@ class Piece:
     order: np.ndarray | None = None
     target: np.ndarray | None = None
     split: np.ndarray | None = None
+    group: np.ndarray | None = None
 
     def picked(self, places: np.ndarray) -> Piece:
         """Return some of the steps, with the values of the whole sequence unchanged."""
@@ -195,8 +202,8 @@ class Piece:
         def of(values: Any) -> Any:
             return values if values is None or len(values) != steps or len(values) == 1 != steps else values[places]
 
-        rows, order, target, split = map(of, (self.rows, self.order, self.target, self.split))
-        return Piece(self.sequence, self.features[places], rows, order, target, split)
+        rows, order, target, split, group = map(of, (self.rows, self.order, self.target, self.split, self.group))
+        return Piece(self.sequence, self.features[places], rows, order, target, split, group)
 
 
 @dataclass(frozen=True)

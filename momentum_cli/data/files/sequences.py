@@ -5,21 +5,33 @@ Axes: n sequences of a split, B sequences of a batch, T longest of them, W chann
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 from momentum_cli.data.batching import Separate
 from momentum_cli.data.dataset import NOT_SCORED, Batch
-from momentum_cli.data.files.normalisation import OneHot, Scaling
+from momentum_cli.data.files.future import Future
+from momentum_cli.data.files.normalisation import Scaling
 from momentum_cli.data.files.places import Places
 from momentum_cli.data.files.steps import Steps
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+class Prepare(Protocol):
+    """The conversion of stored steps to channels."""
+
+    def __call__(self, values: np.ndarray, /) -> np.ndarray:
+        """Return (B, T, W) float32 for stored steps (B, T, D)."""
+        ...
+
+    def chosen(self, groups: np.ndarray | None, /) -> Self:
+        """Return the conversion of sequences by their groups, (B,); itself without groups."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,23 +81,25 @@ class FileSplit(Separate):
         prepare: Converts stored steps to float32 channels.
         channels: W.
         targets: (n,) int64 classes or (n, K) float32 scaled values; or steps: (S, 1) int64 classes of the steps of
-            the inputs, or (S, K) values of which the `horizon` after the inputs are forecast.
-        horizon: h; 0 unless forecasting.
+            the inputs, or (S, K) values of which those some steps after the inputs are forecast.
+        ahead: These h steps, rising, counted from the last one of the inputs; () unless forecasting.
         target_scaling: Scaling of values that are read from steps.
         where: Device of batches.
-        places: Names and times of the steps, for results.
+        places: Names and times of the steps, and the groups of their sequences.
+        future: Inputs that are known in advance, or None.
     """
 
     features: Steps
     windows: Windows
-    prepare: Scaling | OneHot | Callable[[np.ndarray], np.ndarray]
+    prepare: Prepare
     channels: int
     targets: Tensor | Steps
-    horizon: int = 0
+    ahead: tuple[int, ...] = ()
     target_scaling: Scaling | None = None
     at_end: bool = False
     where: torch.device | str = "cpu"
     places: Places | None = None
+    future: Future | None = None
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -110,10 +124,10 @@ class FileSplit(Separate):
         """(n,) int64 on the CPU, terms of the loss of each sequence: its targets, or its steps."""
         import torch
 
-        if isinstance(self.targets, Steps) and not self.horizon and not self.at_end:
+        if isinstance(self.targets, Steps) and not self.ahead and not self.at_end:
             return torch.from_numpy(np.repeat(self.windows.lengths, self.windows.counts))
         if isinstance(self.targets, Steps):
-            terms = max(1, self.horizon) * self.targets.columns
+            terms = max(1, len(self.ahead)) * self.targets.columns
         else:
             terms = self.targets.shape[1] if self.targets.ndim == 2 else 1
         return torch.tensor(terms).expand(len(self))
@@ -123,14 +137,19 @@ class FileSplit(Separate):
 
         Returns:
             Batch with inputs (B, T, W) float32, 0 after the end of a sequence; targets (B,), (B, K), (B, T) with
-            `NOT_SCORED` after the end, or (B, h * K), the values of the first step of the horizon first.
+            `NOT_SCORED` after the end, or (B, h * K), the values of the first step that is forecast first.
         """
         import torch
 
         places = index.cpu().numpy()
         starts, lengths = self.windows[places]
         longest = int(lengths.max())
-        inputs = self.prepare(self.features.padded(starts, lengths))
+        groups = self._groups(starts)
+        prepare = self.prepare if groups is None else self.prepare.chosen(groups)
+        if self.future is None:
+            inputs = prepare(self.features.padded(starts, lengths))
+        else:
+            inputs = self.future(prepare(self.features.padded(starts, lengths + self.future.reach)))
         same = bool((lengths == longest).all())
         if not same:
             inputs[np.arange(longest) >= lengths[:, None]] = 0.0
@@ -138,7 +157,29 @@ class FileSplit(Separate):
             torch.from_numpy(inputs).to(self.where, non_blocking=True),
             self._targets(index, starts, lengths).to(self.where, non_blocking=True),
             None if same else torch.from_numpy(lengths.astype(np.int64)),
+            self._units(groups),
         )
+
+    def groups(self, index: np.ndarray) -> np.ndarray | None:
+        """Return the group of each sequence `index`, (B,) int64; None without groups."""
+        return self._groups(self.windows[index][0])
+
+    def _groups(self, steps: np.ndarray) -> np.ndarray | None:
+        return None if self.places is None else self.places.groups_of(steps)
+
+    def _units(self, groups: np.ndarray | None) -> Tensor | None:
+        """Return the scale and offset of each target where they differ from group to group."""
+        import torch
+
+        if groups is None or self.target_scaling is None:
+            return None
+        both = np.stack([self.target_scaling.scale[groups], self.target_scaling.offset[groups]])
+        return torch.from_numpy(np.tile(both, max(1, len(self.ahead)))).to(self.where)
+
+    def scaled(self, values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Return targets (B, …, K) in the scale of the sequences that some steps, (B,), belong to, float32."""
+        assert self.target_scaling is not None
+        return self.target_scaling.chosen(self._groups(steps))(values)
 
     def _targets(self, index: Tensor, starts: np.ndarray, lengths: np.ndarray) -> Tensor:
         import torch
@@ -147,12 +188,12 @@ class FileSplit(Separate):
             return self.targets.index_select(0, index.cpu())
         ends = starts + lengths
         if self.at_end:
-            last = self.targets.padded(ends - 1, np.ones(len(ends), np.int64))[:, 0]
-            return torch.from_numpy(last[:, 0] if self.target_scaling is None else self.target_scaling(last))
-        if self.horizon:
-            ahead = self.targets.padded(ends, np.full(len(ends), self.horizon))
-            assert self.target_scaling is not None
-            return torch.from_numpy(self.target_scaling(ahead).reshape(len(ends), -1))
+            last = self.targets.padded(ends - 1, np.ones(len(ends), np.int64))
+            return torch.from_numpy(last[:, 0, 0] if self.target_scaling is None else self.scaled(last, starts)[:, 0])
+        if self.ahead:
+            found = self.targets.padded(ends, np.full(len(ends), self.ahead[-1]))
+            chosen = found[:, np.array(self.ahead) - 1]
+            return torch.from_numpy(self.scaled(chosen, starts).reshape(len(ends), -1))
         return torch.from_numpy(self.targets.padded(starts, lengths, NOT_SCORED)[:, :, 0])
 
     def place(self, index: int) -> dict[str, Any]:
@@ -164,16 +205,17 @@ class FileSplit(Separate):
         if self.places is None:
             return found
         starts, lengths = self.windows[np.array([index])]
-        if not self.horizon:
+        if not self.ahead:
             return found | {"sequence": self.places.of(int(starts[0]))["sequence"]}
-        return found | self.places.of(int(starts[0] + lengths[0]))
+        return found | self.places.of(int(starts[0] + lengths[0]) + self.ahead[0] - 1)
 
     def times(self, index: int, steps: int) -> list[Any]:
         """Return the times of the last `steps` of the inputs and of the steps to forecast, where they are known."""
         assert self.places is not None
         starts, lengths = self.windows[np.array([index])]
         end = int(starts[0] + lengths[0])
-        return [self.places.of(step).get("time") for step in range(end - steps, end + self.horizon)]
+        chosen = [*range(end - steps, end), *(end + step - 1 for step in self.ahead)]
+        return [self.places.of(step).get("time") for step in chosen]
 
     def before(self, index: np.ndarray, steps: int) -> np.ndarray:
         """Return the targets of the last steps of the inputs, (B, steps, K) float64 as in the file."""

@@ -19,8 +19,11 @@ from momentum_cli.data.files.assembly import mixed_channels
 from momentum_cli.data.files.cache import open_source
 from momentum_cli.data.files.calendar import calendar_names
 from momentum_cli.data.files.compression import COMPRESSED
-from momentum_cli.data.files.gathering import Gathered, Gatherer
-from momentum_cli.data.files.normalisation import OneHot, Scaling
+from momentum_cli.data.files.future import future_of, horizon_steps, listed_steps
+from momentum_cli.data.files.gathered import Gathered
+from momentum_cli.data.files.gathering import Gatherer
+from momentum_cli.data.files.groups import UNSEEN
+from momentum_cli.data.files.normalisation import Mixed, OneHot, Scaling
 from momentum_cli.data.files.ordering import time_texts
 from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema, format_of
 from momentum_cli.data.problems import Problems
@@ -63,7 +66,10 @@ class FileReader:
         self._missing: str = preprocessing["missing"]
         self._window: int | None = preprocessing["window"]
         self._windows: dict[str, int] | None = preprocessing.get("windows")
-        self._horizon: int = preprocessing["horizon"]
+        self._ahead = horizon_steps(preprocessing)
+        self._groups: dict[str, int] | None = None
+        if "groups" in preprocessing:
+            self._groups = {name: place for place, name in enumerate(preprocessing["groups"]["names"])}
         added = calendar_names(schema.date_features)
         self._features: list[str] = [name for name in preprocessing["features"] if name not in added]
         self._categories: dict[str, list[str]] | None = preprocessing.get("categories")
@@ -76,6 +82,12 @@ class FileReader:
         targets = preprocessing["targets"]
         self._names: list[str] = [] if targets is None else targets["names"]
         self._targets = None if targets is None else Scaling.of(targets)
+
+    @property
+    def _listed(self) -> dict[str, Any]:
+        """The steps of a forecast, for a record, where they are not the next ones."""
+        steps = listed_steps(self._ahead) if self._window is not None else ()
+        return {"steps": list(steps)} if steps else {}
 
     @property
     def forecasts(self) -> list[str]:
@@ -136,11 +148,12 @@ class FileReader:
             return
         yield from self._read(Path(source), source)
 
-    def restore(self, outputs: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    def restore(self, outputs: np.ndarray, group: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Return predicted values in their original units.
 
         Args:
             outputs: (K,), or (h K,) for a forecast; with Q quantiles of each value (K Q,) or (h K Q,).
+            group: Whose scale they have; None where there is one scale.
 
         Returns:
             The same shape in original units, quantiles rising and calibrated; and, for a record: ``values`` by
@@ -152,7 +165,10 @@ class FileReader:
         if self._shifts is not None:
             found = np.sort(found + np.array(self._shifts), -1)
         steps = found.reshape(-1, len(self._names), count)
-        values = steps * self._targets.scale[:, None] + self._targets.offset[:, None]
+        scale, offset = self._targets.scale, self._targets.offset
+        if group is not None:
+            scale, offset = scale[group], offset[group]
+        values = steps * scale[:, None] + offset[:, None]
 
         def named(number: int) -> dict[str, Any]:
             chosen = values[:, :, number]
@@ -170,10 +186,10 @@ class FileReader:
             yield from plain_answers(samples, outputs, self._subject.trained_on, self._top)
             return
         for sample, output in zip(samples, outputs, strict=True):
-            restored, said = self.restore(output)
+            restored, said = self.restore(output, sample.group)
             if len(self.pasts) < SHOWN:
                 self.pasts.append(sample.past)
-            yield sample.place | said, restored
+            yield sample.place | self._listed | said, restored
 
     def _read(self, path: Path, source: str) -> Iterator[Sample | Broken]:
         problems = Problems()
@@ -192,26 +208,30 @@ class FileReader:
             row = int(gathered.rows[place])
             end = start + length
             begin = start
+            if self._groups is not None and self._group(gathered, place) is None:
+                text = (
+                    f"sequence {name!r}: the group {str(self._word(gathered, place))[:40]!r} of {self._schema.group!r}"
+                )
+                yield Broken(source, row, f"{text} {UNSEEN}")
+                continue
             if self._windows is not None:
                 yield from self._cut(gathered, place, source)
                 continue
             if self._window is not None:
-                inner = gathered.breaks[(gathered.breaks > start) & (gathered.breaks < end)]
-                known = end - int(inner[-1]) if len(inner) else length
-                if known < self._window:
-                    behind = " after its last gap" if len(inner) else ""
-                    text = f"sequence {name!r} has {known} steps{behind}; a forecast needs {self._window}"
-                    yield Broken(source, row, text)
+                try:
+                    end = self._last(gathered, place)
+                    begin = self._first(gathered, place, end, self._window)
+                except DataError as error:
+                    yield Broken(source, row, f"sequence {name!r} {error}")
                     continue
-                begin = end - self._window
-            times = self._times(gathered, place)
             yield Sample(
                 source,
                 row,
-                self._inputs(gathered, begin, end),
+                self._inputs(gathered, place, begin, end),
                 name,
-                times=times,
+                times=self._times(gathered, place, end),
                 past=self._past(gathered, begin, end),
+                group=self._group(gathered, place),
             )
         for problem in problems.all:
             yield Broken(source, None, str(problem))
@@ -236,7 +256,9 @@ class FileReader:
             at: dict[str, Any] = {"step": last - start}
             if gathered.times is not None:
                 at["time"] = time_texts(gathered.times[last : last + 1])[0]
-            yield Sample(source, row, self._inputs(gathered, begin, begin + size), name, times=at)
+            group = self._group(gathered, place)
+            inputs = self._inputs(gathered, place, begin, begin + size)
+            yield Sample(source, row, inputs, name, times=at, group=group)
 
     def _gather(self, path: Path, problems: Problems) -> Gathered:
         import dataclasses
@@ -257,21 +279,73 @@ class FileReader:
         for fact, value in self._facts.items():
             if opened.facts.get(fact) != value:
                 raise DataError(refuse(f"the {fact}", opened.facts.get(fact), f"be {value}, as in training"))
-        keep_times = schema.kind == "labelling" or schema.windowed
-        return Gatherer(schema, self._missing, opened, problems, None, whole=True, keep_times=keep_times).gather()
+        known = bool(schema.known_future)
+        keep_times = schema.kind == "labelling" or schema.windowed or known
+        gatherer = Gatherer(
+            schema, self._missing, opened, problems, None, whole=True, keep_times=keep_times, open_end=known
+        )
+        return gatherer.gather()
 
-    def _times(self, gathered: Gathered, place: int) -> dict[str, Any]:
+    def _last(self, gathered: Gathered, place: int) -> int:
+        """Return the end of the steps to forecast from: of all, or of those before the ones that are known in advance.
+
+        Raises:
+            DataError: Too few steps are known in advance.
+        """
+        start, length = int(gathered.starts[place]), int(gathered.lengths[place])
+        if not self._schema.known_future:
+            return start + length
+        names, reach = ", ".join(self._schema.known_future), self._ahead[-1]
+        others = [name for name in self._features if name not in self._schema.known_future]
+        if not others:
+            # Nothing tells the steps that are to be forecast from those before.
+            return start + max(0, length - reach)
+        found = int(gathered.open_steps[place])
+        if found < reach:
+            empty = "are empty" if len(others) > 1 else "is empty"
+            raise DataError(
+                f"ends in {found} steps to forecast, and {reach} are needed: rows with values of {names}, in which "
+                f"{', '.join(others)} {empty}"
+            )
+        return start + length - found
+
+    def _first(self, gathered: Gathered, place: int, end: int, window: int) -> int:
+        """Return the first step of the last window that ends before `end`, after all gaps.
+
+        Raises:
+            DataError: There are too few steps, or a gap among those known in advance.
+        """
+        start = int(gathered.starts[place])
+        reach = self._ahead[-1] if self._schema.known_future else 0
+        inner = gathered.breaks[(gathered.breaks > start) & (gathered.breaks < end + reach)]
+        known = end - max(start, int(inner[-1])) if len(inner) else end - start
+        if known < window:
+            behind = " after its last gap" if len(inner) else ""
+            raise DataError(f"has {max(0, known)} steps{behind}; a forecast needs {window}")
+        return end - window
+
+    def _word(self, gathered: Gathered, place: int) -> Any:
+        return None if gathered.groups is None else gathered.groups[place]
+
+    def _group(self, gathered: Gathered, place: int) -> int | None:
+        """Return the number of the group of a sequence; None without groups, and for one that is not known."""
+        return None if self._groups is None else self._groups.get(self._word(gathered, place))
+
+    def _times(self, gathered: Gathered, place: int, end: int) -> dict[str, Any]:
         """Return the times of labelled steps; of a forecast the last one, and its own where the steps are even."""
         if self._schema.kind == "labelling" and gathered.times is not None:
             start = int(gathered.starts[place])
             return {"times": time_texts(gathered.times[start : start + int(gathered.lengths[place])])}
         if self._window is None:
             return {}
+        if self._schema.known_future and gathered.times is not None:
+            last, *times = time_texts(gathered.times[[end - 1, *(end + step - 1 for step in self._ahead)]])
+            return {"after": last, "times": times}
         clock = gathered.clocks[place]
         if clock.last is None:
             return {}
         even = clock.even and clock.spacing is not None
-        ahead = {"times": [clock.text(step) for step in range(1, self._horizon + 1)]} if even else {}
+        ahead = {"times": [clock.text(step) for step in self._ahead]} if even else {}
         return {"after": clock.text(), **ahead}
 
     def _past(self, gathered: Gathered, start: int, stop: int) -> dict[str, list[float]]:
@@ -282,11 +356,18 @@ class FileReader:
         known = [name for name in self._names if name in self._features]
         return {name: steps[:, self._features.index(name)].astype(float).tolist() for name in known}
 
-    def _inputs(self, gathered: Gathered, start: int, stop: int) -> np.ndarray:
+    def _inputs(self, gathered: Gathered, place: int, start: int, stop: int) -> np.ndarray:
+        """Return the channels of steps of the sequence `place`, (stop - start, W)."""
         steps = gathered.features.read(start, stop)
         if self._tokens is not None:
             return OneHot.of(gathered.facts["characters"], self._tokens[:-1])(steps)
         assert self._scaling is not None
+        prepare: Scaling | Mixed = self._scaling
         if self._categories is not None:
-            return mixed_channels(self._scaling, gathered, self._categories)(steps)
-        return self._scaling(steps)
+            prepare = mixed_channels(self._scaling, gathered, self._categories)
+        future = future_of(self._ahead, self._schema.known_future, gathered.feature_names, prepare)
+        if future is not None:
+            steps = gathered.features.read(start, stop + future.reach)
+        group = self._group(gathered, place)
+        found = prepare.chosen(None if group is None else np.array([group]))(steps[None])
+        return np.asarray((found if future is None else future(found))[0])

@@ -49,6 +49,15 @@ def draw_forecasts(records: list[dict[str, Any]], reader: Reader, path: Path) ->
         title = ", ".join([*where, *([f"after {after}"] if after else [])]) or name
         quantiles = list(record.get("quantiles", {}).values())
         low, high = (quantiles[0][name], quantiles[-1][name]) if quantiles else ((), ())
-        panels.append(Forecast(record["values"][name], past.get(name, ()), low=low, high=high, title=title))
+        panels.append(
+            Forecast(
+                record["values"][name],
+                past.get(name, ()),
+                low=low,
+                high=high,
+                title=title,
+                ahead=record.get("steps", ()),
+            )
+        )
     levels = [float(level) for level in records[0].get("quantiles", {})]
     forecasts([], panels, Words(name, interval=interval_name(levels)), path)

@@ -38,6 +38,7 @@ class Sample:
             labels the times of the steps; for a window the number of its last ``step`` in the sequence, and, if steps
             have times, its ``time``.
         past: For a forecast the last values of each target that is among the inputs, in its unit.
+        group: Whose scale the values have, or None.
     """
 
     source: str
@@ -47,6 +48,7 @@ class Sample:
     wanted: np.ndarray | None = None
     times: dict[str, Any] = field(default_factory=dict)
     past: dict[str, list[float]] = field(default_factory=dict)
+    group: int | None = None
 
     @property
     def place(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -100,11 +101,11 @@ class CsvWriter:
             # The frames themselves would be thousands of columns, their number different for each recording.
             pass
         elif isinstance(record["values"], dict):
-            ahead = enumerate(record.get("times", ()), start=1)
-            cells |= {f"time[t+{step}]": time for step, time in ahead}
-            cells |= _numbers(record["values"])
+            steps = record.get("steps")
+            cells |= {f"time[t+{step}]": time for step, time in _by_step(record.get("times", ()), steps)}
+            cells |= _numbers(record["values"], steps)
             for level, named in record.get("quantiles", {}).items():
-                cells |= _numbers({f"{name} {level}": value for name, value in named.items()})
+                cells |= _numbers({f"{name} {level}": value for name, value in named.items()}, steps)
         else:
             cells |= {f"value_{index}": f"{value:.9g}" for index, value in enumerate(outputs.reshape(-1))}
         self._row(cells)
@@ -120,11 +121,16 @@ class CsvWriter:
         self._stream.flush()
 
 
-def _numbers(values: dict[str, Any]) -> dict[str, str]:
+def _by_step(values: Sequence[Any], steps: Sequence[int] | None) -> Iterable[tuple[int, Any]]:
+    """Return each value with its step; without steps these are the next ones."""
+    return zip(steps or range(1, len(values) + 1), values, strict=True)
+
+
+def _numbers(values: dict[str, Any], ahead: Sequence[int] | None) -> dict[str, str]:
     """Return the cells of values by name, of forecasts one for each step."""
     cells: dict[str, str] = {}
     for name, value in values.items():
-        steps = enumerate(value, start=1) if isinstance(value, list) else ()
+        steps = _by_step(value, ahead) if isinstance(value, list) else ()
         cells |= {f"{name}[t+{step}]": f"{one:.15g}" for step, one in steps}
         cells |= {} if isinstance(value, list) else {name: f"{value:.15g}"}
     return cells

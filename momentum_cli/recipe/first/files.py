@@ -14,9 +14,9 @@ from momentum_cli.data.files.columns import numbers
 from momentum_cli.data.files.compression import COMPRESSED
 from momentum_cli.data.files.folders import folder_endings
 from momentum_cli.data.files.many_files import FILE, table_files
+from momentum_cli.data.files.options import METRICS
 from momentum_cli.data.files.row_sequences import has_lists, list_columns, sequence_rows, sequence_shape
 from momentum_cli.data.files.schema import SUFFIXES, format_of
-from momentum_cli.data.files.task import METRICS
 from momentum_cli.data.problems import Problem, Problems
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse, unknown

@@ -108,6 +108,8 @@ class _Table:
         if len(features) <= _NAMED or set(features) != set(others):
             guess.options["features"] = features
         guess.options["target"] = one(self.target)
+        if guess.kind == "forecasting":
+            self._note_forecasts(features)
         counts = np.unique(self.runs.astype(str), return_counts=True)[1] if self.runs is not None else [len(self.rows)]
         guess.longest = int(max(counts)) if series else len(features)
         self._guess_missing(features, series)
@@ -115,6 +117,15 @@ class _Table:
         if guess.kind == "forecasting" and len(counts) > 2 and guess.longest < _SHORT:
             guess.options["split"] = "fraction"
             guess.comments.append("split: the series are too short to be cut in time, so whole ones are drawn")
+
+    def _note_forecasts(self, features: list[str]) -> None:
+        """Name the options of a forecast for which no file says if they are wanted."""
+        if set(features) > set(self.target):
+            text = "names features whose values at the forecast steps are known in advance, such as holidays"
+            self.guess.comments.append(f"known_future: {text}")
+        if self.sequence is not None:
+            text = f"{self.sequence} would give each series its own mean and scale"
+            self.guess.comments.append(f"normalise_by: {text}, which helps if their levels are far apart")
 
     def _row_numbers(self) -> list[str]:
         """Return the columns with row numbers or unique row names."""

@@ -215,7 +215,7 @@ def test_mistakes_of_the_recipe_are_at_their_keys() -> None:
     task = {"name": "files", "path": "x", "kind": "regression", "horizon": 0, "test_fraction": 2.0}
     with pytest.raises(RecipeError) as error:
         parse_recipe({"task": task, **base})
-    assert "task.horizon: must be >= 1, got 0" in str(error.value)
+    assert "task.horizon: must be a number >= 1, or a list of rising ones such as [1, 6, 24], got 0" in str(error.value)
     assert "task.test_fraction: must be in (0, 1), got 2.0" in str(error.value)
     task = {"name": "files", "path": "x", "kind": "regression"}
     with pytest.raises(RecipeError, match="unknown metric 'accuracy'"):
@@ -530,10 +530,14 @@ def test_a_picture_shows_the_values_of_the_file_with_the_names_of_its_columns(
     from momentum_cli.pictures import samples as module
 
     drawn: list[Any] = []
-    monkeypatch.setattr(module, "samples", lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr(module, "samples", lambda *arguments, unit: drawn.append((*arguments, unit)))
     path = table(tmp_path / "a.csv")
     describe_data(recipe_of(path), picture=tmp_path / "s.svg")
-    ((sequences, titles, _, names),) = drawn
+    ((sequences, titles, _, names, unit),) = drawn
     cells = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
     np.testing.assert_allclose(sequences[0], [[float(cell) for cell in row[2:4]] for row in cells[:5]], rtol=1e-5)
-    assert (names, titles[:2]) == (["x", "y"], ["a", "b"])
+    assert (names, titles[:2], unit) == (["x", "y"], ["a", "b"], "")
+    describe_data(recipe_of(path, normalise="sequence"), picture=tmp_path / "s.svg")
+    sequences, *_, unit = drawn[1]
+    np.testing.assert_allclose([sequences[0].mean(0), sequences[0].std(0)], [[0, 0], [1, 1]], atol=1e-5)
+    assert unit == "standard deviations from the mean of the sequence"
