@@ -31,7 +31,8 @@ def rows(steps: int, shop: str = "a", seed: int = 0) -> list[dict[str, Any]]:
     draw = np.random.default_rng(seed)
     found = []
     for step in range(steps):
-        price, event = round(float(draw.uniform(1, 3)), 2), ("none", "fair", "sale")[int(draw.integers(3))]
+        price = round(float(draw.uniform(1, 3)), 2)
+        event = ("none", "fair", "sale")[int(draw.integers(3))]
         sales = 100 - 20 * price + {"none": 0, "fair": 30, "sale": 60}[event]
         found.append({"day": str(START + datetime.timedelta(step)), "shop": shop, "price": price,
                       "event": event, "sales": sales})  # fmt: skip
