@@ -49,8 +49,8 @@ def write(path: Path, table: list[dict[str, Any]]) -> Path:
 
 def options(path: Path, **more: Any) -> dict[str, Any]:
     return {"path": str(path), "kind": "forecasting", "sequence": "shop", "order": "day", "target": "sales",
-            "window": 5, "features": ["price", "event", "sales"], "categorical": ["event"], "known_future": ["price", "event"],
-            "missing_values": [""], "gaps": "ignore", **more}  # fmt: skip
+            "window": 5, "features": ["price", "event", "sales"], "categorical": ["event"],
+            "known_future": ["price", "event"], "missing_values": [""], "gaps": "ignore", **more}  # fmt: skip
 
 
 @pytest.mark.parametrize("horizon", [3, [2, 5]])
