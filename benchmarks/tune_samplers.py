@@ -25,11 +25,11 @@ from momentum_cli.tuning.tune import tune
 
 # Name in the table -> sampler, pruner, trials that are enough to use up the budget.
 METHODS = {
-    "random": ("random", "none", 28),
-    "qmc": ("qmc", "none", 28),
-    "tpe": ("tpe", "none", 40),
-    "gp": ("gp", "none", 40),
-    "tpe + hyperband": ("tpe", "hyperband", 90),
+    "random": ("random", "none", 20),
+    "qmc": ("qmc", "none", 20),
+    "tpe": ("tpe", "none", 26),
+    "gp": ("gp", "none", 26),
+    "tpe + hyperband": ("tpe", "hyperband", 60),
 }
 
 
@@ -66,20 +66,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--recipe", default="digits")
-    parser.add_argument("--steps", type=int, default=8000, help="budget of a search in optimizer steps")
-    parser.add_argument("--searches", type=int, default=3, help="searches of each method")
+    parser.add_argument("--steps", type=int, default=5000, help="budget of a search in optimizer steps")
+    parser.add_argument("--searches", type=int, default=2, help="searches of each method")
     parser.add_argument("--seeds", type=int, default=5, help="fresh seeds, from 100")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--data-dir", type=Path)
     given = parser.parse_args()
     recipe = load_recipe(given.recipe)
     seeds = range(100, 100 + given.seeds)
     objective = objective_of(with_tune(recipe, {}, objective="steps_to_target"), "")
     shipped = fresh(without_tune(recipe), seeds, given.out / "shipped", given.data_dir)
-    table: dict[str, Any] = {"shipped": shipped, "budget": given.steps, "methods": {}}
+    path = given.out / "table.json"
+    table: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"methods": {}}
+    table |= {"shipped": shipped, "budget": given.steps}
     print(f"the recipe as it is: median {median(shipped):g} steps over {given.seeds} fresh seeds {shipped}")
     print("| method | trials | seconds | steps on the search's seed | median steps over fresh seeds |")
     print("|---|---|---|---|---|")
-    for name, (sampler, pruner, trials) in METHODS.items():
+    for name in given.methods:
+        sampler, pruner, trials = METHODS[name]
         searches = []
         for number in range(given.searches):
             out = given.out / f"{name.replace(' ', '')}-{number}"
@@ -109,7 +113,7 @@ def main() -> None:
                 }
             )
         table["methods"][name] = searches
-        (given.out / "table.json").write_text(json.dumps(table, indent=1))
+        path.write_text(json.dumps(table, indent=1))
         cells = [
             ", ".join(f"{search['trials']}" for search in searches),
             ", ".join(f"{search['seconds']:.0f}" for search in searches),

@@ -20,6 +20,8 @@ from momentum_cli.cli.arguments import (
 from momentum_cli.cli.completion import complete_cells, complete_recipe
 from momentum_cli.ui import terminal
 
+BATCH = 32
+
 
 def inspect(
     arguments: Annotated[
@@ -44,7 +46,11 @@ def inspect(
     length: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first steps of each sequence.", show_default=False)
     ] = None,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Number of training sequences.")] = 32,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Number of training sequences.")] = BATCH,
+    forecast: Annotated[
+        bool,
+        typer.Option("--forecast", help="Only predict the metric of runs at the end of their budgets."),
+    ] = False,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -73,6 +79,21 @@ def inspect(
     Norms of dL/dh, dL/du and dL/dx at every step, the spectrum of the recurrent Jacobian, the impulse response and the
     memory of each dynamics: of a recipe's cells as initialised, of runs as initialised and as trained.
     """
+    if forecast:
+        given = {"--cells": cells, "--length": length, "--batch": batch != BATCH, "--seed": seed, "--out": out}
+        changes = [text for text in arguments if is_override(text)]
+        useless = [name for name, is_given in given.items() if is_given not in (None, False)] + changes
+        if useless:
+            raise typer.BadParameter("does not go with --forecast; leave it out", param_hint=", ".join(useless))
+        from momentum_cli.inspection.forecast import forecast_lines, forecast_runs
+
+        with make_ui(json, quiet, no_progress) as ui:
+            predicted = forecast_runs(arguments, data_dir=data_dir, ui=ui)
+        if json:
+            terminal.print_json(predicted)
+        else:
+            terminal.print_lines("\n".join(forecast_lines(predicted)))
+        return
     from momentum_cli.inspection.gradients.inspect import inspect as engine_inspect
     from momentum_cli.inspection.gradients.tables import print_inspection
 

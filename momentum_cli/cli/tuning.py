@@ -37,6 +37,7 @@ class Pruner(StrEnum):
     none = "none"
     hyperband = "hyperband"
     median = "median"
+    extrapolate = "extrapolate"
 
 
 def tune(
@@ -87,7 +88,8 @@ def tune(
         Pruner | None,
         typer.Option(
             metavar="NAME",
-            help="End hopeless trials early: none, hyperband or median. Default: the recipe's, or none.",
+            help="End hopeless trials early: none, hyperband, median, or extrapolate (by "
+            "learning-curve laws). Default: the recipe's, or none.",
             show_default=False,
         ),
     ] = None,

@@ -278,5 +278,5 @@ class TuneOptions(Section):
     trials: PositiveInt = 50
     objective: Literal["metric", "steps_to_target", "seconds_to_target"] = "metric"
     sampler: Literal["tpe", "gp", "qmc", "random", "grid"] = "tpe"
-    pruner: Literal["none", "hyperband", "median"] = "none"
+    pruner: Literal["none", "hyperband", "median", "extrapolate"] = "none"
     seed: NaturalInt = 0

@@ -25,6 +25,8 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "none": lambda evaluations: NopPruner(),
     "hyperband": _hyperband,
     "median": _median,
+    # Judged by `momentum_cli.tuning.forecast`, not by Optuna.
+    "extrapolate": lambda evaluations: NopPruner(),
 }
 """Pruners by name, from the planned evaluations of a run."""
 

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import get_lock_file
 
@@ -108,6 +108,10 @@ def open_database(url: str) -> BaseStorage:
 _EXAMPLE = "postgresql://user@host/database or sqlite:////folder/study.db"
 
 
-def open_memory() -> BaseStorage:
-    """Return a storage that ends with the process."""
-    return InMemoryStorage()
+def close_storage(storage: BaseStorage) -> None:
+    """Close the connections of a storage; a journal has none."""
+    # Optuna puts a cache in front of a database.
+    inner = getattr(storage, "_backend", storage)
+    if isinstance(inner, RDBStorage):
+        inner.remove_session()
+        inner.engine.dispose()

@@ -98,7 +98,7 @@ def tune(
             held=held,
         )
         shown.note(f"{'continuing in' if again else 'folder of the search:'} {folder}")
-        study = _open(plan, prepared, folder, join if database else None)
+        study = _open(plan, prepared, folder, join if database else None, held)
         with worker:
             _work(study, worker, shown, folder, alone=alone and not database, time_limit=time_limit)
         from momentum_cli.tuning.finish import finish
@@ -151,9 +151,13 @@ def _joined_plan(url: str) -> dict[str, Any] | None:
     """Return the plan of the only study in a database, or of the only one that is not over."""
     import optuna
 
-    from momentum_cli.tuning.storage import open_database
+    from momentum_cli.tuning.storage import close_storage, open_database
 
-    found = optuna.get_all_study_summaries(open_database(url), include_best_trial=False)
+    storage = open_database(url)
+    try:
+        found = optuna.get_all_study_summaries(storage, include_best_trial=False)
+    finally:
+        close_storage(storage)
     studies = [study.user_attrs for study in found if "plan" in study.user_attrs]
     plans = [dict(study["plan"]) for study in studies]
     unfinished = [dict(study["plan"]) for study in studies if not study.get("over")]
@@ -196,17 +200,21 @@ def _prepared(recipe: Recipe, data_dir: Path | None, accelerator: str, ui: TuneU
     return _Prepared(space, worker, objective_of(recipe, worker.headline), pruner, trials)
 
 
-def _open(plan: dict[str, Any], prepared: _Prepared, folder: Path, url: str | None) -> Study:
-    """Open the study in a folder, or in a database."""
+def _open(
+    plan: dict[str, Any], prepared: _Prepared, folder: Path, url: str | None, held: contextlib.ExitStack
+) -> Study:
+    """Open the study in a folder, or in a database, whose connections `held` closes."""
     import optuna
 
     from momentum_cli.tuning.samplers import make_sampler
-    from momentum_cli.tuning.storage import open_database, open_journal
+    from momentum_cli.tuning.storage import close_storage, open_database, open_journal
     from momentum_cli.tuning.study import Study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = open_journal(folder) if url is None else open_database(url)
+    held.callback(close_storage, storage)
     opened = optuna.create_study(
-        storage=open_journal(folder) if url is None else open_database(url),
+        storage=storage,
         study_name="tune" if url is None else study_name(plan),
         direction="maximize" if prepared.objective.maximize else "minimize",
         pruner=prepared.pruner,

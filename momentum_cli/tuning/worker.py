@@ -17,6 +17,7 @@ from momentum_cli.recipe.building import load_data
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.training.launch import determinism, launch, signals
 from momentum_cli.training.trainer import Trainer
+from momentum_cli.tuning.forecast import Forecaster
 from momentum_cli.tuning.results import values_text
 from momentum_cli.tuning.space import without_tune
 from momentum_cli.tuning.study import MOST_ATTEMPTS, Assignment, Study
@@ -171,6 +172,9 @@ class Worker:
 
         judge = Judge(study, assignment)
         trial = Trial(recipe, assignment.folder, dataset, fabric, metric=self.metric, judge=judge, show=show)
+        total = trial.trainer.total_steps
+        if self.options.pruner == "extrapolate" and total is not None:
+            judge.forecaster = Forecaster(study, recipe, self.metric, total)
         return trial.run(lambda: bool(self.received))
 
     def _data(self, recipe: Recipe) -> Dataset:
@@ -209,9 +213,13 @@ class Judge:
     Args:
         study: The study.
         assignment: The trial.
+
+    Attributes:
+        forecaster: Judges in place of Optuna's pruner.
     """
 
     def __init__(self, study: Study, assignment: Assignment) -> None:
+        self.forecaster: Forecaster | None = None
         self._study = study
         self._assignment = assignment
         self._reported = 0
@@ -221,4 +229,6 @@ class Judge:
         for number in range(self._reported + 1, position.evaluations + 1):
             self._study.report(self._assignment, number, position.values[number - 1][1])
         self._reported = position.evaluations
+        if self.forecaster is not None:
+            return self.forecaster.hopeless(position)
         return bool(self._assignment.trial.should_prune())

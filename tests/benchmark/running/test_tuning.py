@@ -11,24 +11,16 @@ from small_bench import RecordingUi, small_plan, write_recipe
 from momentum_cli.benchmark.bench import bench
 from momentum_cli.benchmark.running import runner
 from momentum_cli.benchmark.running.runner import Setting
-from momentum_cli.benchmark.running.tuning import SPACE, Axis, best_trial, points, trial, tune
+from momentum_cli.benchmark.running.tuning import COORDINATES, best_trial, points, trial, tune
 from momentum_cli.benchmark.tables.comparison import tuning_table
 from momentum_cli.errors import RecipeError
-
-
-def test_axes_by_hand() -> None:
-    assert Axis(2.0, 6.0).value(0.25) == 3.0
-    assert Axis(0.1, 10.0, log=True).value(0.5) == 1.0
-    assert Axis(0.1, 10.0, log=True, relative=True).value(0.5, 3e-3) == 3e-3
-    assert Axis(2, 64, log=True, whole=True).value(0.2) == 4
-    assert isinstance(SPACE["restart_every"].value(0.999), int)
 
 
 def test_points_are_the_same_every_time_and_cover_the_cube() -> None:
     first = points(16)
     assert first == points(16)
     assert first[:4] == points(4)
-    for name in SPACE:
+    for name in COORDINATES:
         # a (t, m, s)-net in base 2: 16 points, one in each sixteenth of every axis
         assert sorted(int(16 * point[name]) for point in first) == list(range(16))
 
@@ -51,7 +43,7 @@ def test_cells_share_the_values_of_the_options_that_they_share(tmp_path: Path) -
 
 def outcome(steps: int | None, value: float | None, metric: str = "mse") -> dict[str, Any]:
     best = None if value is None else {"metric": metric, "value": value}
-    return {"target": {"reached": steps is not None, "steps": steps}, "best": best}
+    return {"target": {"reached": steps is not None, "steps": steps, "value": 0.05}, "best": best}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +52,8 @@ def outcome(steps: int | None, value: float | None, metric: str = "mse") -> dict
         ([outcome(8, 0.1), outcome(4, 0.2), outcome(None, 0.01)], 1),  # steps first
         ([outcome(None, 0.3), outcome(None, 0.1), outcome(None, 0.2)], 1),  # then the metric, an error
         ([outcome(None, 0.3, "accuracy"), outcome(None, 0.9, "accuracy")], 1),
-        ([outcome(4, 0.3), outcome(4, 0.1)], 0),  # the first of equals
+        ([outcome(4, 0.3), outcome(4, 0.1)], 1),  # of equal steps the better metric
+        ([outcome(4, 0.3), outcome(4, 0.3)], 0),  # the first of equals
         ([outcome(None, None), outcome(None, 0.5)], 1),
         ([outcome(None, None)], None),
         ([outcome(None, float("nan")), outcome(None, 0.5)], 1),

@@ -1,0 +1,201 @@
+"""Learning-curve laws: the metric at the end of a run, predicted from its evaluations so far, with an interval.
+
+With y the distance of the metric from its best value (1 - accuracy, or an error itself), S the sum of the rate
+factors of the schedule so far, and D how much the rate has come down with a fading memory of it,
+
+    power law with offset   y = c + a S^-b
+    with annealing          y = c + a S^-b - d D,    D_k = m D_{k-1} + (f_{k-1} - f_k),  summed over the steps k
+
+c, a, d >= 0. The schedule is inside: what is still to come counts by the rates it will have. For every exponent b of a
+grid, and each memory m, both are linear, so their Bayesian regression has a closed form; predictions are drawn from all
+of them by how well each explains the curve. Later evaluations have larger weights: the first ones follow another law.
+
+Reference: Tissue, Wang and Wang, Scaling Law with Learning Rate Annealing, 2024, arXiv 2408.11029 (equation 1; theirs
+has one exponent and memory for all runs, fitted to many).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from momentum_cli.metrics import METRICS
+from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.training.schedule import scheduled
+
+EXPONENTS = (0.15, 0.25, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.3, 3.0)
+MEMORIES = (0.98, 0.995)
+FEWEST_POINTS = 4
+_DRAWS = 400
+# Of the weights: the evaluation at half of the steps so far counts half as much as the last one.
+_WEIGHT_POWER = 1.0
+# Prior standard deviations in units of the largest distance seen: an offset below it, a coefficient somewhat above.
+_PRIOR = (1.0, 3.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A predicted value of a metric.
+
+    Args:
+        value: The median of the prediction.
+        low, high: Ends of the interval that holds 80 % of the prediction.
+        optimistic: The value that one in twenty predictions beats.
+    """
+
+    value: float
+    low: float
+    high: float
+    optimistic: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The learning rate of every step of a run, in terms of the laws.
+
+    Args:
+        sums: S after each step, (K,).
+        drops: D summed over the steps, after each step, for each of `MEMORIES`, (M, K).
+    """
+
+    sums: np.ndarray
+    drops: np.ndarray
+
+
+def plan_of(recipe: Recipe, total_steps: int) -> Plan:
+    """Return the plan of a run; a schedule that depends on the loss counts as one that never reduces the rate.
+
+    Args:
+        recipe: Its schedule is used.
+        total_steps: Planned steps, >= 1.
+    """
+    lr = recipe.optimizer.lr
+    factors = np.array([scheduled(recipe.schedule, step, total_steps, lr) for step in range(total_steps)])
+    falls = np.concatenate([[0.0], factors[:-1] - factors[1:]])
+    drops = []
+    for memory in MEMORIES:
+        fading, kept = np.empty(total_steps), 0.0
+        for step, fall in enumerate(falls):
+            kept = memory * kept + fall
+            fading[step] = kept
+        drops.append(np.cumsum(fading))
+    return Plan(np.cumsum(factors), np.array(drops))
+
+
+def forecast(
+    metric: str, curve: Sequence[tuple[int, float]], plan: Plan, at: int | None = None, seed: int = 0
+) -> Forecast | None:
+    """Return the predicted value of a metric at a step.
+
+    Args:
+        metric: Its name.
+        curve: (step, value) of the evaluations so far, in order; values that are not finite are left out.
+        plan: Of the run.
+        at: The step, from 1 to that of the end; None: the end.
+        seed: Of the draws.
+
+    Returns:
+        None with fewer than four evaluations.
+    """
+    points = [(step, value) for step, value in curve if math.isfinite(value) and 0 < step <= len(plan.sums)]
+    if len(points) < FEWEST_POINTS:
+        return None
+    steps = np.array([step for step, _ in points])
+    best = METRICS[metric].upper if METRICS[metric].higher_is_better and METRICS[metric].fraction else None
+    sign = -1.0 if METRICS[metric].higher_is_better else 1.0
+    offset = (best if best is not None else 1.0) if METRICS[metric].higher_is_better else 0.0
+    y = offset + sign * np.array([value for _, value in points])
+    scale = float(np.abs(y).max()) or 1.0
+    end = len(plan.sums) if at is None else at
+    drawn = scale * _draws(y / scale, steps, plan, end, np.random.default_rng(seed))
+    # The metric cannot be better than its best value.
+    values = sign * (np.maximum(drawn, 0.0) - offset)
+    low, middle, high = (float(end) for end in np.quantile(values, (0.1, 0.5, 0.9)))
+    optimistic = float(np.quantile(values, 0.95 if METRICS[metric].higher_is_better else 0.05))
+    return Forecast(middle, low, high, optimistic)
+
+
+def _draws(y: np.ndarray, steps: np.ndarray, plan: Plan, end: int, random: np.random.Generator) -> np.ndarray:
+    """Return draws of y at a step from all laws, each by its share; y is at most 1 in size."""
+    weights = (steps / steps[-1]) ** _WEIGHT_POWER
+    weights = weights / weights.mean()
+    laws = list(_designs(steps, plan, end))
+    fits = [_Fit.of(design, y, weights, there) for design, there in laws]
+    evidence = np.array([fit.evidence for fit in fits])
+    share = np.exp(evidence - evidence.max())
+    counts = random.multinomial(_DRAWS, share / share.sum())
+    drawn = [fit.draw(count, random) for fit, count in zip(fits, counts, strict=True) if count]
+    return np.concatenate(drawn)
+
+
+def _designs(steps: np.ndarray, plan: Plan, end: int) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+    """Return the columns of each law at the evaluations, (n, 2 or 3), and at the end."""
+    sums, last = plan.sums[steps - 1], plan.sums[end - 1]
+    reference = sums[-1]
+    designs = []
+    for exponent in EXPONENTS:
+        power, there = (sums / reference) ** -exponent, (last / reference) ** -exponent
+        # In units of its first value, so that one prior serves every exponent.
+        power, there = power / power[0], there / power[0]
+        plain = np.stack([np.ones_like(power), power], axis=1)
+        designs.append((plain, np.array([1.0, there])))
+        for drops in plan.drops:
+            whole = drops[-1]
+            # Where hardly any of the fall has come yet, its effect could be anything; the prior then decides.
+            if whole > 0:
+                column = -drops[steps - 1] / whole
+                designs.append((np.column_stack([plain, column]), np.array([1.0, there, -drops[end - 1] / whole])))
+    return designs
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A Bayesian linear regression with unknown noise: a normal-inverse-gamma posterior.
+
+    Reference: Bishop, Pattern Recognition and Machine Learning, 2006, section 3.3 and exercise 3.12.
+    """
+
+    mean: np.ndarray
+    factor: np.ndarray
+    shape: float
+    rate: float
+    there: np.ndarray
+    evidence: float
+
+    @classmethod
+    def of(cls, design: np.ndarray, y: np.ndarray, weights: np.ndarray, there: np.ndarray) -> _Fit:
+        """Fit a design (n, p) to y (n,) with weights of mean 1."""
+        count, width = design.shape
+        prior = np.diag(1.0 / np.square(_PRIOR[:width]))
+        # The prior of the noise: about two hundredths of the first distance, worth two evaluations.
+        shape, rate = 1.0, 4e-4
+        weighted = design * weights[:, None]
+        precision = _NOISE_UNITS * prior + weighted.T @ design
+        covariance = np.linalg.inv(precision)
+        mean = covariance @ (weighted.T @ y)
+        residual = float(weights @ y**2 - mean @ precision @ mean)
+        shape_n, rate_n = shape + count / 2, rate + max(0.0, residual) / 2
+        log_precision = np.linalg.slogdet(precision)[1]
+        log_prior = np.linalg.slogdet(_NOISE_UNITS * prior)[1]
+        evidence = 0.5 * (log_prior - log_precision) + shape * math.log(rate) - shape_n * math.log(rate_n)
+        evidence += math.lgamma(shape_n) - math.lgamma(shape)
+        return cls(mean, np.linalg.cholesky(covariance), shape_n, rate_n, there, float(evidence))
+
+    def draw(self, count: int, random: np.random.Generator) -> np.ndarray:
+        """Return draws of the prediction with its noise, of those that can be: a law that falls, to a value above 0."""
+        tries = 8 * count
+        variance = self.rate / random.gamma(self.shape, size=tries)
+        normal = random.standard_normal((tries, len(self.mean)))
+        coefficients = self.mean + np.sqrt(variance)[:, None] * (normal @ self.factor.T)
+        values = coefficients @ self.there + np.sqrt(variance) * random.standard_normal(tries)
+        fine = np.flatnonzero((coefficients >= 0).all(axis=1) & (values > 0))
+        chosen: np.ndarray = values[random.choice(fine, count) if len(fine) else np.arange(count)]
+        return chosen
+
+
+# The prior of the coefficients is in units of the noise's variance, as the closed form needs it; this is about what the
+# noise is, so that the prior has its width in the units of y.
+_NOISE_UNITS = 4e-4
