@@ -71,14 +71,14 @@ def counted(place: str, recipe: str, folder: Path) -> None:
     trials = optuna.load_study(study_name=summary.study_name, storage=storage).get_trials(deepcopy=False)
     told = [trial for trial in trials if "facts" in trial.user_attrs and trial.state.is_finished()]
     assert Counter(trial.user_attrs["place"] for trial in told) == Counter(range(TRIALS))
-    # One trial was given back, and begun again with the same value by a worker that lived.
     close_storage(storage)
-    (again,) = [trial for trial in told if "continues" in trial.user_attrs]
-    lost = trials[again.user_attrs["continues"]]
-    assert lost.user_attrs["worker"]["host"] == "machine0"
-    assert again.user_attrs["worker"]["host"] != "machine0"
-    assert again.params == lost.params
-    assert len({trial.user_attrs["worker"]["host"] for trial in told}) == 3
+    # The trial of the dead one was given back, and begun again with the same value by a worker that lived. On a busy
+    # machine a living one may miss its beats, too: then its trial has another worker, and counts once all the same.
+    again = [(trials[trial.user_attrs["continues"]], trial) for trial in told if "continues" in trial.user_attrs]
+    lost = [(before, after) for before, after in again if before.user_attrs["worker"]["host"] == "machine0"]
+    assert len(lost) == 1
+    assert all(after.user_attrs["worker"]["host"] != "machine0" for _, after in lost)
+    assert all(after.params == before.params for before, after in again)
     runs = [Path(trial.user_attrs["facts"]["folder"]) for trial in told]
     assert all((run / "result.json").is_file() for run in runs)
     assert len(set(runs)) == TRIALS
