@@ -19,7 +19,7 @@ FLOORS = [  # from the top; rooms in one row do not know each other
     ["recipe"],
     ["cells", "models"],
     ["layers", "optim"],
-    ["kernels", "pages", "pictures", "ui"],
+    ["kernels", "loggers", "pages", "pictures", "ui"],
     ["data", "options", "recurrence", "runs", "wording"],
     ["dynamics", "machine", "metrics", "progress", "reading"],
     ["allocator", "errors", "messages", "ranking", "tables"],

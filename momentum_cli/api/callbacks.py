@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
@@ -139,19 +140,48 @@ class CallingTuneUi(_Calling[TuneUi], NullTuneUi):
         self._shown.finish(summary)
 
 
+class _WarningUi:
+    """The part of a display that gives warnings as Python's own, for programs that show nothing else."""
+
+    def note(self, text: str, level: Level = "info") -> None:
+        if level != "info":
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+class WarningUi(_WarningUi, NullUi):
+    """A display that shows nothing but warnings."""
+
+
+class WarningBenchUi(_WarningUi, NullBenchUi):
+    """The same for a benchmark."""
+
+
+class WarningTuneUi(_WarningUi, NullTuneUi):
+    """The same for a search."""
+
+
 def run_display(progress: bool, callbacks: Sequence[Callback]) -> Ui:
-    """Return the display of a command that works with one model: that of the command line, or none."""
-    shown: Ui = ui.make_ui() if progress else NullUi()
+    """Return the display of a command that works with one model: that of the command line, or none.
+
+    Without it warnings are those of Python.
+    """
+    shown: Ui = ui.make_ui() if progress else WarningUi()
     return CallingUi(shown, callbacks) if callbacks else shown
 
 
 def bench_display(progress: bool, callbacks: Sequence[Callback]) -> BenchUi:
-    """Return the display of a benchmark: that of the command line, or none."""
-    shown: BenchUi = ui.make_bench_ui() if progress else NullBenchUi()
+    """Return the display of a benchmark: that of the command line, or none.
+
+    Without it warnings are those of Python.
+    """
+    shown: BenchUi = ui.make_bench_ui() if progress else WarningBenchUi()
     return CallingBenchUi(shown, callbacks) if callbacks else shown
 
 
 def tune_display(progress: bool, callbacks: Sequence[Callback]) -> TuneUi:
-    """Return the display of a search: that of the command line, or none."""
-    shown: TuneUi = ui.make_tune_ui() if progress else NullTuneUi()
+    """Return the display of a search: that of the command line, or none.
+
+    Without it warnings are those of Python.
+    """
+    shown: TuneUi = ui.make_tune_ui() if progress else WarningTuneUi()
     return CallingTuneUi(shown, callbacks) if callbacks else shown

@@ -34,10 +34,18 @@ def _cell_name(name: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _unique(names: list[str]) -> list[str]:
+    if len(names) != len(set(names)):
+        raise ValueError(refuse("", names, "name each only once"))
+    return names
+
+
 if TYPE_CHECKING:
     BackendName = str
+    LoggerName = str
 else:
     BackendName = Literal[("auto", *table_names("kernels/__init__.py", "BACKENDS"))]
+    LoggerName = Literal[table_names("loggers/__init__.py", "LOGGERS")]
 CellName = Annotated[str, AfterValidator(_cell_name)]
 # Building a layer takes a while even where its weights are small; more than a thousand are a slip of the hand.
 LayerCount = Annotated[int, Field(ge=1, le=1000), BeforeValidator(check_number)]
@@ -213,6 +221,7 @@ class TrainOptions(Section):
     max_nonfinite: NaturalInt = 3
     stop_at_target: bool = False
     log_every_n_steps: PositiveInt = 10
+    loggers: Annotated[list[LoggerName], AfterValidator(_unique)] = []
 
 
 class TargetOptions(Section):

@@ -23,9 +23,10 @@ RUN_FILES = (
     "curves.png",
     "confusion*.png",
     "log.txt",
+    "loggers.json",
     ".*.tmp",
 )
-RUN_DIRECTORIES = ("checkpoints",)
+RUN_DIRECTORIES = ("checkpoints", "tensorboard")
 
 
 def new_run_folder(

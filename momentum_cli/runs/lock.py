@@ -38,3 +38,21 @@ def locked(folder: Path, what: str, *, shared: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def waiting(folder: Path) -> Iterator[None]:
+    """Let one process at a time into a block; the others wait. Systems without such locks let all in.
+
+    Args:
+        folder: An existing folder; its lock is that of a hidden file in it, apart from the lock of `locked`.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(folder / ".waiting.lock", "a", encoding="utf-8") as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

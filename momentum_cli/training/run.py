@@ -40,7 +40,12 @@ class Run:
     def __init__(self, trainer: Trainer, folder: Path, ui: Ui, received: list[int], *, resumed: bool) -> None:
         if resumed:
             _check_checkpoints(folder, ui)
-        self.session = Session(trainer, folder, on_progress=ui.evaluation_progress)
+        self.session = Session(
+            trainer,
+            folder,
+            on_progress=ui.evaluation_progress,
+            on_warning=lambda text: ui.note(text, "warning"),
+        )
         self.trainer = trainer
         self.folder = folder
         self.ui = ui
@@ -76,7 +81,6 @@ class Run:
         if not trainer.progress.evaluated and trainer.progress.step > 0:
             self._evaluate()
         result = self._result(reason)
-        self.session.close()
         if self.first:
             target = recipe.goal
             try:
@@ -84,6 +88,8 @@ class Run:
             except MomentumError as error:
                 self.ui.note(f"no picture of the curves: {error}", "warning")
             write_json(self.folder / "result.json", result)
+            self.session.publish(result)
+        self.session.close()
         self.ui.finish(result)
         return result
 

@@ -12,10 +12,13 @@ names it. Everything newer than the last checkpoint is dropped when the run is o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from momentum_cli.loggers.protocol import LoggedRun
+from momentum_cli.loggers.tracking import Tracking, warn
 from momentum_cli.machine import environment
 from momentum_cli.progress import Evaluation
 from momentum_cli.recipe.recipe import Recipe
@@ -36,6 +39,9 @@ from momentum_cli.training.snapshot import restore, snapshot
 from momentum_cli.training.tally import Tally
 from momentum_cli.training.trainer import Trainer
 
+PUBLISHED = ("recipe.yaml", "environment.json", "result.json", "metrics.csv", "curves.png")
+"""The files of a run that trackers store, and the best checkpoint."""
+
 
 class Session:
     """A run at its beginning, or at the last checkpoint in its folder.
@@ -47,9 +53,12 @@ class Session:
         folder: The run folder, after `record_start` unless the run may still be refused.
         on_progress: Called during evaluations; see `Trainer.evaluate`.
         now: Returns monotonic seconds.
+        group: Folder of the benchmark or the search that the run belongs to; trackers show its runs together.
+        on_warning: Receives the warning about a tracker that failed.
 
     Attributes:
         log: The metrics log of the first process; None in the others.
+        tracking: The trackers of the recipe; none in other processes.
 
     Raises:
         RecipeError: The checkpoint does not fit the recipe; the folder is then unchanged.
@@ -63,6 +72,8 @@ class Session:
         *,
         on_progress: Callable[[int, int, str], None] = lambda done, total, split: None,
         now: Callable[[], float] = time.perf_counter,
+        group: Path | None = None,
+        on_warning: Callable[[str], None] = warn,
     ) -> None:
         self.trainer = trainer
         self.last_path = last_checkpoint(folder)
@@ -74,6 +85,11 @@ class Session:
         if self.last_path.is_file():
             restore(trainer, load_checkpoint(self.last_path))
         self.log: MetricsLog | None = None
+        self._folder = folder
+        recipe, progress = trainer.recipe, trainer.progress
+        first = trainer.fabric.global_rank == 0
+        logged = LoggedRun(folder, trainer.dataset.name, recipe.dump(), progress.step, group)
+        self.tracking = Tracking(recipe.train.loggers if first else (), logged, on_warning)
         if trainer.fabric.global_rank == 0:
             self.log = MetricsLog(folder, trainer.objective.metrics, trainer.diagnostic_names)
             self.log.resume(trainer.progress.step, keep_evaluation=trainer.progress.evaluated)
@@ -100,7 +116,9 @@ class Session:
         result = self.trainer.step(stop_requested)
         self.count_wall()
         if self.log is not None and self.trainer.logs_now:
-            log_step(self.log, self.trainer, step_info(self.trainer, result))
+            info = step_info(self.trainer, result)
+            log_step(self.log, self.trainer, info)
+            self.tracking.step(info)
         every = self.trainer.recipe.train.keep.every_n_steps
         if every is not None and self.trainer.progress.step % every == 0:
             self._save({step_name(self.trainer.progress.step)})
@@ -123,6 +141,7 @@ class Session:
         evaluation = evaluation_of(trainer, metrics, best)
         if self.log is not None:
             self.log.evaluation(evaluation)
+            self.tracking.evaluated(evaluation)
         return evaluation
 
     def save(self) -> None:
@@ -161,8 +180,15 @@ class Session:
         shifts = chosen.data["dataset"].get("calibration")
         return trainer.tally("test", self._on_progress, chosen.group("model"), keep=keep, shifts=shifts)
 
+    def publish(self, result: Mapping[str, Any]) -> None:
+        """Give the result and the files of a run that is over to its trackers."""
+        best = self.trainer.progress.best
+        names = [] if best is None else [f"checkpoints/{best['file']}"]
+        self.tracking.finish(result, [self._folder / name for name in (*PUBLISHED, *names)])
+
     def close(self) -> None:
-        """Close the metrics; calling it twice does no harm."""
+        """Close the metrics and the trackers; calling it twice does no harm."""
+        self.tracking.close()
         if self.log is not None:
             self.log.close()
 

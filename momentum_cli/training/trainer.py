@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.dynamics.state import State
 from momentum_cli.errors import RunError
+from momentum_cli.loggers.tracking import require_loggers
 from momentum_cli.models.model import TrainingLoss
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
@@ -73,6 +74,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, dataset: Dataset, fabric: Fabric) -> None:
         options = recipe.train
+        require_loggers(options.loggers)
         self.recipe = recipe
         self.fabric = fabric
         self.device: torch.device = fabric.device

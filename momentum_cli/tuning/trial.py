@@ -89,7 +89,7 @@ class Trial:
         self._save_every = save_every_seconds
         self._now = now
         record_start(recipe, folder)
-        self.session = Session(self.trainer, folder, now=now)
+        self.session = Session(self.trainer, folder, now=now, group=folder.parent.parent)
         rows = read_metrics(folder, "eval") if (folder / "metrics.jsonl").is_file() else []
         values = [(row["step"], row[metric]) for row in rows if metric in row]
         self.position = Position(self.trainer.progress.step, self.trainer.total_steps, values)
@@ -151,6 +151,7 @@ class Trial:
         test = None if reason == PRUNED else self.session.test_metrics()
         result = outcome(self.trainer, self.folder, test=test, stop_reason=reason)
         write_json(self.folder / RESULT, result)
+        self.session.publish(result)
         return result
 
 

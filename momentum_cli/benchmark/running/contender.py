@@ -66,7 +66,7 @@ class Contender:
         if not folder.exists():
             new_run_folder(folder, stem=spec.id)
         record_start(spec.recipe, folder)
-        self.session = Session(self.trainer, folder, now=now)
+        self.session = Session(self.trainer, folder, now=now, group=folder.parent.parent)
         self._saved_at = self._shown_at = now()
 
     def turn(self, stopped: Callable[[], bool] = lambda: False) -> bool:
@@ -169,7 +169,6 @@ class Contender:
     def _close(
         self, reason: str | None, *, test: dict[str, float] | None = None, error: str | None = None
     ) -> dict[str, Any]:
-        self.session.close()
         progress = self.trainer.progress
         ended = outcome(self.trainer, self.folder, test=test, stop_reason=reason)
         result = result_of(self.spec, error) | ended | {"memory_bytes": self.memory_bytes}
@@ -179,5 +178,8 @@ class Contender:
         elif progress.target is not None and error is None:
             status, result["miss"] = "missed", f"target not reached within {used_budget(result)}"
         write_json(self.folder / RESULT, result)
+        if error is None:
+            self.session.publish(result)
+        self.session.close()
         self._show(self.state(status, result["miss"]))
         return result

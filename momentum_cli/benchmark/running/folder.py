@@ -145,7 +145,11 @@ def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, A
 
 
 def _same_run(before: Recipe, now: Recipe) -> bool:
-    """Return True if both recipes give the same steps and evaluations; without stopping, the target has no effect."""
+    """Return True if both recipes give the same steps and evaluations.
+
+    Trackers have no effect, and without stopping the target has none.
+    """
+    before = replace(before, train=before.train.model_copy(update={"loggers": now.train.loggers}))
     if not before.train.stop_at_target and not now.train.stop_at_target:
         before = replace(before, target=now.target)
     return before == now
