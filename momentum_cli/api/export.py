@@ -36,7 +36,7 @@ def export(
         format: ``"torchscript"``, ``"onnx"``, ``"pt2"`` or ``"safetensors"``.
         stateful: Take and return the state, so that a sequence can be fed in chunks.
         out: The file; None: ``export/TASK-CELL`` in the run folder.
-        checkpoint: ``"best"`` or ``"last"``, of a run.
+        checkpoint: Of a run ``"best"``, ``"last"``, or the step of one that was kept, such as ``"400"``.
         aoti: With pt2: compile by AOTInductor, which needs a C++ compiler.
         as_torch_lstm: With safetensors: weights of a plain torch layer and the numbers of the filter.
         quantize: With onnx: ``"int8"`` weights.

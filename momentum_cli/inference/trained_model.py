@@ -143,12 +143,10 @@ def load(run: str | os.PathLike[str], *, checkpoint: str = "best") -> TrainedMod
 
     Args:
         run: A run folder, a checkpoint or an exported file; or the result of `train` or `export`.
-        checkpoint: ``"best"`` or ``"last"``, of a run folder.
+        checkpoint: Of a run folder ``"best"``, ``"last"``, or the step of one that was kept, such as ``"400"``.
 
     Raises:
-        DataError: It is missing, damaged or something else.
-        RecipeError: There is no such checkpoint, or a package that the format needs is missing.
+        DataError: It is missing, damaged or something else, or there is no such checkpoint.
+        RecipeError: A package that the format needs is missing.
     """
-    if checkpoint not in ("best", "last"):
-        raise RecipeError(refuse("checkpoint", checkpoint, "be 'best' or 'last'"))
     return TrainedModel(open_subject(Path(run), checkpoint))

@@ -214,7 +214,7 @@ def test_wrong_samples_are_refused(run: TrainResult, samples: np.ndarray, messag
 
 
 def test_wrong_options_of_loading_and_predicting_are_refused(run: TrainResult, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="checkpoint"):
+    with pytest.raises(DataError, match="checkpoint"):
         load(run, checkpoint="first")
     with pytest.raises(RecipeError, match="batch_size"):
         load(run).predict(np.zeros((8, 8)), batch_size=0)
