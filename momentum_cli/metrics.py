@@ -6,29 +6,33 @@ Axes: C classes, m steps or sequences that are judged.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from momentum_cli.ranking import Ranking
+from momentum_cli.text_scores import BLEU_SUMS, CHRF_SUMS, bleu, bleu_signature, chrf, chrf_signature
 
 if TYPE_CHECKING:
     import numpy as np
 
-Measured = Literal["any", "classes", "tokens", "values", "forecasts", "quantiles"]
+Measured = Literal["any", "classes", "tokens", "values", "forecasts", "quantiles", "texts"]
 """Answers of a model that a metric is defined for; tokens are not among the classes, for there are too many."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric, by one of three forms.
+    """One metric, by one of four forms.
 
-    A quotient of two sums (`total`, `count`), so that batches and processes add up exactly; a function of the confusion
-    matrix (`of_confusion`); or a function of all scores (`of_scores`).
+    A quotient of two sums (`total`, `count`) or a function of several (`sums`, `of_sums`), so that batches and
+    processes add up exactly; a function of the confusion matrix (`of_confusion`); or a function of all scores
+    (`of_scores`).
 
     Args:
         total: The sum above the line, a key of `momentum_cli.training.objective.SUMS`.
         count: The sum below the line, likewise.
+        sums: The sums that `of_sums` takes, likewise.
+        of_sums: Takes the values of `sums`.
         of_mean: Turns the quotient into the metric; None for the quotient itself.
         of_confusion: Takes (C, C) float64 counts, rows true classes and columns predicted ones.
         of_scores: Takes what is judged, ranked by its scores, and weights (m,).
@@ -36,10 +40,13 @@ class Metric:
         higher_is_better: Its direction.
         fraction: People read it in percent.
         upper: Of a fraction the largest value.
+        signature: Returns how it was computed, which belongs to each published number; None: there is one way only.
     """
 
     total: str = ""
     count: str = "terms"
+    sums: tuple[str, ...] = ()
+    of_sums: Callable[[Sequence[float]], float] | None = None
     of_mean: Callable[[float], float] | None = None
     of_confusion: Callable[[np.ndarray], float] | None = None
     of_scores: Callable[[Ranking, np.ndarray], float] | None = None
@@ -47,6 +54,19 @@ class Metric:
     higher_is_better: bool = False
     fraction: bool = False
     upper: float = 1.0
+    signature: Callable[[], str] | None = None
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The sums that it is computed from; () for a metric that needs all answers at once."""
+        return (self.total, self.count) if self.total else self.sums
+
+    def of_totals(self, totals: Sequence[float]) -> float:
+        """Return the metric for the values of `added`; NaN for a quotient by 0."""
+        if self.of_sums is not None:
+            return self.of_sums(totals)
+        total, count = totals
+        return self.value(total / count if count else math.nan)
 
     def value(self, mean: float) -> float:
         """Return the metric for the quotient of its sums."""
@@ -118,6 +138,8 @@ METRICS: dict[str, Metric] = {
     "perplexity": Metric("loss", of_mean=_exp, of="tokens"),
     "bits_per_character": Metric("loss", of_mean=_bits, of="tokens"),
     "bits_per_byte": Metric("loss", of_mean=_bits, of="tokens"),
+    "bleu": Metric(sums=BLEU_SUMS, of_sums=bleu, of="texts", higher_is_better=True, signature=bleu_signature),
+    "chrf": Metric(sums=CHRF_SUMS, of_sums=chrf, of="texts", higher_is_better=True, signature=chrf_signature),
 }
 
 
@@ -138,3 +160,9 @@ def better(metric: str, new: float, old: float) -> bool:
 def reaches(metric: str, value: float, target: float) -> bool:
     """Return whether ``value`` is at or past ``target``; a value that is not a number never is."""
     return value >= target if METRICS[metric].higher_is_better else value <= target
+
+
+def signatures(metrics: Iterable[str]) -> dict[str, str]:
+    """Return how those of the metrics were computed that can be computed in more than one way."""
+    found = {name: METRICS[name].signature for name in metrics}
+    return {name: signature() for name, signature in found.items() if signature is not None}

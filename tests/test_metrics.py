@@ -25,13 +25,14 @@ def test_better_and_reached_know_the_direction() -> None:
 
 
 def test_every_sum_is_one_that_batches_are_added_up_to_and_none_is_for_nothing() -> None:
-    assert {name for metric in METRICS.values() if metric.total for name in (metric.total, metric.count)} == SUMS.keys()
+    assert {name for metric in METRICS.values() for name in metric.added} == SUMS.keys()
 
 
 def test_every_metric_has_one_form() -> None:
     for name, metric in METRICS.items():
-        forms = [bool(metric.total), metric.of_confusion is not None, metric.of_scores is not None]
+        forms = [bool(metric.total), bool(metric.sums), metric.of_confusion is not None, metric.of_scores is not None]
         assert sum(forms) == 1, name
+        assert bool(metric.sums) == (metric.of_sums is not None), name
 
 
 def test_classes_that_are_not_there_do_not_count() -> None:

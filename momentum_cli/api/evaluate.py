@@ -19,6 +19,8 @@ def evaluate(
     split: str = "test",
     data_dir: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
+    beam_size: int | None = None,
+    length_penalty: float | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -31,6 +33,7 @@ def evaluate(
         split: ``"train"``, ``"validation"`` or ``"test"``.
         data_dir: Folder of the data sets; None: ``momentumrnn`` in the user's cache folder.
         batch_size: Sequences at a time, >= 1; None: that of the run.
+        beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
         out: Folder for the result and the pictures; None: the run folder.
         progress: Show the display of the command.
         callbacks: Called while it works.
@@ -46,6 +49,8 @@ def evaluate(
             split=split,
             data_dir=optional_path(data_dir),
             batch_size=batch_size,
+            beam_size=beam_size,
+            length_penalty=length_penalty,
             ui=shown,
             out=optional_path(out),
         )

@@ -27,6 +27,9 @@ class _Collector:
         self.records.append(record)
         self.outputs.append(np.array(outputs))
 
+    def leave_out(self, row: int | None) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -40,6 +43,8 @@ def predict(
     batch_size: int = 256,
     top: int = 3,
     picture: str | os.PathLike[str] | None = None,
+    beam_size: int | None = None,
+    length_penalty: float | None = None,
     progress: bool = False,
     callbacks: Sequence[Callback] = (),
     ui: Ui | None = None,
@@ -49,11 +54,12 @@ def predict(
     Args:
         model: A run folder, a checkpoint or an exported file; or the result of `train` or `export`.
         inputs: Files, folders or globs, one or several, with inputs like those in training.
-        format: ``"jsonl"``, ``"csv"`` or ``"npz"``, of the file.
+        format: Of the file: ``"jsonl"``, ``"csv"``, ``"npz"``, or of translations ``"txt"``.
         out: File to write, completely or not at all; None: the predictions are in the result.
         batch_size: Samples at a time, >= 1.
         top: Classes to list for each sample, >= 1.
         picture: Draw the first forecasts of a forecasting model into this png, svg or pdf.
+        beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
         progress: Show the display of the command.
         callbacks: Called while it works.
         ui: A whole display in place of ``progress`` and ``callbacks``.
@@ -73,6 +79,8 @@ def predict(
             batch_size=batch_size,
             top=top,
             picture=optional_path(picture),
+            beam_size=beam_size,
+            length_penalty=length_penalty,
             writer=kept,
             ui=shown,
         )

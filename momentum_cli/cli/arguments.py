@@ -64,6 +64,26 @@ AcceleratorOption = Annotated[
     Accelerator,
     typer.Option(metavar="DEVICE", help="Device to compute on: cpu or cuda; auto takes CUDA if available."),
 ]
+BeamSize = Annotated[
+    int | None,
+    typer.Option(
+        "--beam-size",
+        metavar="N",
+        min=1,
+        help="Of a translation model: beginnings that the search continues at a time.",
+        show_default=False,
+    ),
+]
+LengthPenalty = Annotated[
+    float | None,
+    typer.Option(
+        "--length-penalty",
+        metavar="X",
+        min=0.0,
+        help="Of a translation model: 0 prefers short translations, 1 is usual.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write exactly one JSON object to stdout, all else to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Show no progress bars.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from momentum_cli.cli.arguments import DataDir, Json, NoProgress, Quiet, make_ui
+from momentum_cli.cli.arguments import BeamSize, DataDir, Json, LengthPenalty, NoProgress, Quiet, make_ui
 from momentum_cli.cli.completion import complete_run
 from momentum_cli.tables import table_names
 from momentum_cli.ui import results, terminal
@@ -23,6 +23,7 @@ class PredictionFormat(StrEnum):
     jsonl = "jsonl"
     csv = "csv"
     npz = "npz"
+    txt = "txt"
 
 
 def export(
@@ -126,6 +127,8 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Draw the first forecasts into this png, svg or pdf.", show_default=False),
     ] = None,
+    beam_size: BeamSize = None,
+    length_penalty: LengthPenalty = None,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
 ) -> None:
@@ -138,7 +141,16 @@ def predict(
     # Predictions go to standard output, everything else to standard error.
     with make_ui(True, quiet, no_progress) as ui:
         engine_predict(
-            model, inputs, format=format.value, out=out, batch_size=batch_size, top=top, picture=picture, ui=ui
+            model,
+            inputs,
+            format=format.value,
+            out=out,
+            batch_size=batch_size,
+            top=top,
+            picture=picture,
+            beam_size=beam_size,
+            length_penalty=length_penalty,
+            ui=ui,
         )
 
 
@@ -147,26 +159,38 @@ def generate(
         Path,
         typer.Argument(
             metavar="RUN",
-            help="A run folder, a checkpoint or a file exported with --stateful, of a language model.",
+            help="A run folder, a checkpoint or a file exported with --stateful, of a language or translation model.",
             autocompletion=complete_run,
         ),
     ],
     *,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Beginning of the text.")] = "",
-    length: Annotated[int, typer.Option(metavar="N", min=1, help="Characters, bytes or words to add.")] = 200,
+    prompt: Annotated[
+        str, typer.Option(metavar="TEXT", help="Beginning of the text, or the sentence to translate.")
+    ] = "",
+    length: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Characters, bytes or words to add; by default 200.", show_default=False),
+    ] = None,
     temperature: Annotated[
-        float,
-        typer.Option(metavar="T", min=0.0, help="0 takes the most probable token, 1 draws from the model as it is."),
-    ] = 0.8,
+        float | None,
+        typer.Option(
+            metavar="T",
+            min=0.0,
+            help="0 takes the most probable, 1 draws from the model as it is; by default 0.8, 0 for a translation.",
+            show_default=False,
+        ),
+    ] = None,
     top_k: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Draw from this many most probable tokens.", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Seed of the draws.")] = 0,
+    beam_size: BeamSize = None,
+    length_penalty: LengthPenalty = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Continue a text with a trained language model; the text is written as it comes."""
+    """Continue a text with a language model, as it comes, or translate a sentence with a translation model."""
     from momentum_cli.inference.generate import generate as engine_generate
 
     # The text goes to standard output, everything else to standard error.
@@ -178,6 +202,8 @@ def generate(
             temperature=temperature,
             top_k=top_k,
             seed=seed,
+            beam_size=beam_size,
+            length_penalty=length_penalty,
             write=(lambda text: None) if json else terminal.write_text,
             ui=ui,
         )

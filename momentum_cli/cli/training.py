@@ -10,8 +10,10 @@ import typer
 from momentum_cli.cli.arguments import (
     Accelerator,
     AcceleratorOption,
+    BeamSize,
     DataDir,
     Json,
+    LengthPenalty,
     NoProgress,
     Overrides,
     Quiet,
@@ -124,6 +126,8 @@ def evaluate(
         int | None,
         typer.Option(metavar="N", min=1, help="Sequences at a time; by default that of the run.", show_default=False),
     ] = None,
+    beam_size: BeamSize = None,
+    length_penalty: LengthPenalty = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -138,7 +142,16 @@ def evaluate(
     from momentum_cli.api.evaluate import evaluate as library_evaluate
 
     with make_ui(json, quiet, no_progress) as ui:
-        result = library_evaluate(run, split=split, data_dir=data_dir, batch_size=batch_size, ui=ui, out=out).to_dict()
+        result = library_evaluate(
+            run,
+            split=split,
+            data_dir=data_dir,
+            batch_size=batch_size,
+            beam_size=beam_size,
+            length_penalty=length_penalty,
+            ui=ui,
+            out=out,
+        ).to_dict()
     if json:
         terminal.print_json(result)
     elif not quiet:

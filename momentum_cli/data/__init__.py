@@ -23,6 +23,7 @@ from momentum_cli.data.mnist import MNIST, PermutedMNIST
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.data.speech import Speech, SpeechClassify
 from momentum_cli.data.synthetic import Adding, Copying
+from momentum_cli.data.translation.task import Translation
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress, NoProgress
 
 TASKS: dict[str, type[Task]] = {
@@ -32,6 +33,7 @@ TASKS: dict[str, type[Task]] = {
     "adding": Adding,
     "copying": Copying,
     "language": Language,
+    "translation": Translation,
     "files": Files,
     "speech": Speech,
     "speech-classify": SpeechClassify,
@@ -61,6 +63,7 @@ __all__ = [
     "Split",
     "Task",
     "TokenText",
+    "Translation",
     "Vocabulary",
     "default_data_dir",
     "epoch_order",

@@ -23,10 +23,12 @@ class Groups(Protocol):
 
     Attributes:
         steps: Optimizer steps per epoch, the same in all epochs.
+        rows: B, the largest number of sequences of a group.
         longest: T, the largest number of time steps of a batch.
     """
 
     steps: int
+    rows: int
     longest: int
 
     def group(self, epoch: int, step: int) -> Tensor:
@@ -61,7 +63,7 @@ class ShuffledGroups:
 
     def __init__(self, lengths: Tensor | None, count: int, longest: int, size: int, seed: int) -> None:
         self.steps = -(-count // size)
-        self.longest = longest
+        self.rows, self.longest = min(size, count), longest
         self._lengths, self._count, self._size, self._seed = lengths, count, size, seed
         self._order: tuple[int, Tensor | None] = (-1, None)
 
@@ -111,6 +113,12 @@ class Separate(Protocol):
         import torch
 
         yield from torch.split(torch.arange(len(self)), size)
+
+    def parts(self, group: Tensor, size: int) -> tuple[Tensor, ...]:
+        """Cut a group into parts of `size` sequences."""
+        import torch
+
+        return torch.split(group, size)
 
 
 SEEDS = 2**32

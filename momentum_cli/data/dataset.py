@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -42,12 +43,14 @@ class Batch:
         lengths: (B,) int64 on the CPU, or None if every sequence has T steps.
         units: (2, B, K) float64, the scale and the offset of each target where they differ from sequence to sequence,
             in place of `Dataset.target_scale` and `target_offset`; None: they do not.
+        references: Where a model answers in words, the right answer to each sequence.
     """
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor | None
     units: Tensor | None = None
+    references: tuple[str, ...] = ()
 
 
 class Naive(Protocol):
@@ -111,7 +114,10 @@ class Sequences(Protocol):
         """
 
     def evaluation_groups(self, size: int) -> Iterator[Tensor]:
-        """Yield groups of `size` sequences or streams that cover everything once and in order."""
+        """Yield groups of `size` sequences or streams that cover everything once; windows of a text are in order."""
+
+    def parts(self, group: Tensor, size: int) -> tuple[Tensor, ...]:
+        """Cut the group of an optimizer step into parts of `size` sequences, each in memory at one time."""
 
 
 def scored_terms(targets: Tensor) -> Tensor:
@@ -221,6 +227,7 @@ class Dataset:
         neighbours: sequences of a split that share steps with one of them, itself included: those of a resample are
             drawn together.
         warnings: sentences on what makes results on these data less trustworthy.
+        spell: where a model answers in words, the text of some of its tokens.
     """
 
     name: str
@@ -243,6 +250,7 @@ class Dataset:
     quantiles: tuple[float, ...] = ()
     neighbours: int = 1
     warnings: tuple[str, ...] = ()
+    spell: Callable[[SequenceOf[int]], str] | None = None
 
     @property
     def metric(self) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.formats.program import Program
+from momentum_cli.models.model import Answered
 from momentum_cli.progress import Ui
 from momentum_cli.training.evaluation import tally
 from momentum_cli.training.objective import Objective
@@ -34,10 +35,10 @@ def score(
             carries state. Without it each window of a text starts without context.
     """
 
-    def answer(batch: Batch, index: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def answer(batch: Batch, index: Tensor, state: Any) -> Answered:
         if step is not None and split.carried:
-            return step(batch.inputs, state)
-        return call(batch.inputs, batch.lengths), None
+            return Answered(*step(batch.inputs, state))
+        return Answered(call(batch.inputs, batch.lengths), None)
 
     objective = Objective.of(dataset)
     return tally(answer, split, objective, size=batch_size, on_progress=ui.evaluation_progress).metrics()

@@ -131,6 +131,8 @@ def _draw_sequences(looked: Looked, worst: Sequence[dict[str, Any]], path: Path)
         return
     index = [row["number"] for row in worst]
     batch = looked.data.batch(torch.tensor(index))
+    if not batch.inputs.is_floating_point():
+        return  # tokens are read, not looked at
     shown = shown_inputs(looked.dataset, looked.data, index, batch)
     inputs = shown.inputs
     pixels = looked.dataset.preprocessing.get("kind") == "pixels"

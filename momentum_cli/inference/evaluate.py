@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from momentum_cli.data import Batch, Dataset, Naive, Sequences
 from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.inference.by_target import ByTarget
 from momentum_cli.inference.closer import WORST, Looked, draw, shown_forecasts, worst_rows
-from momentum_cli.inference.opened import Subject, open_subject
+from momentum_cli.inference.opened import Subject, open_subject, with_search
 from momentum_cli.messages import refuse
+from momentum_cli.metrics import signatures
+from momentum_cli.models.model import Answered
 from momentum_cli.pictures.confusion import confusion
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import load_data
@@ -37,6 +39,8 @@ def evaluate(
     split: str = "test",
     data_dir: Path | None = None,
     batch_size: int | None = None,
+    beam_size: int | None = None,
+    length_penalty: float | None = None,
     ui: Ui | None = None,
     out: Path | None = None,
 ) -> dict[str, Any]:
@@ -47,6 +51,7 @@ def evaluate(
         split: ``"train"``, ``"validation"`` or ``"test"``.
         data_dir: Folder of the data sets, or None for the default.
         batch_size: Sequences at a time, or None for the recipe's ``eval_batch_size``.
+        beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
         ui: Where progress is shown; None shows nothing.
         out: Folder of ``eval-SPLIT.json`` and the pictures; None: the run folder, or nowhere for a checkpoint outside
             one.
@@ -60,6 +65,8 @@ def evaluate(
         - ``baselines``, name and metrics of the naive predictors, the best one first;
         - ``classes``, one row per class: label, support, precision, recall, f1; None without classes;
         - ``confusion``, rows are true classes; None without classes;
+        - ``search``, options of the search of a translation model; None for others;
+        - ``signatures``, how those metrics were computed that can be computed in more than one way;
         - ``coverage``, of each predicted interval its level, the share of the targets inside and its mean width;
         - ``targets``, errors of each value, and step by step, in the units of the data; None without values;
         - ``worst``, the sequences with the largest loss; [] for a text;
@@ -72,7 +79,7 @@ def evaluate(
     shown: Ui = ui or NullUi()
     if split not in SPLITS:
         raise RecipeError(refuse("--split", split, f"be one of {', '.join(SPLITS)}"))
-    subject = open_subject(run)
+    subject = with_search(open_subject(run), beam_size, length_penalty)
     dataset = load_data(subject.recipe, data_dir, shown)
     data = _split_of(dataset, split)
     if subject.trained_on["preprocessing"] != describe(dataset)["preprocessing"]:
@@ -94,16 +101,16 @@ def evaluate(
     with_values = objective.loss != "cross_entropy" and objective.output == "last"
     by_target = ByTarget(dataset, objective)
 
-    def answer(batch: Batch, index: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def answer(batch: Batch, index: Tensor, state: Any) -> Answered:
         nonlocal matrix
         if data.carried and subject.advance is not None:
-            return subject.advance(batch.inputs, state)
-        outputs = subject.call(batch.inputs, batch.lengths)
+            return Answered(*subject.advance(batch.inputs, state))
+        found = subject.answer(batch)
         if with_classes:
-            matrix += _confusion(outputs.argmax(1), batch.targets, dataset.output_size)
+            matrix += _confusion(found.outputs.argmax(1), batch.targets, dataset.output_size)
         if with_values:
-            by_target.add(outputs, batch)
-        return outputs, None
+            by_target.add(found.outputs, batch)
+        return found
 
     _warm_up(subject, data, size)
     start = time.perf_counter()
@@ -134,6 +141,8 @@ def evaluate(
         "intervals": None if data.carried else found.intervals(dataset.neighbours),
         "baselines": naive,
         "coverage": found.coverage(),
+        "search": None if subject.translator is None else asdict(subject.translator.search),
+        "signatures": signatures(objective.metrics),
         "targets": _beside(looked) if with_values else None,
         "worst": worst,
         "labels": labels if with_classes else None,
@@ -221,7 +230,7 @@ def _warm_up(subject: Subject, data: Sequences, size: int) -> None:
                 if data.carried and subject.advance is not None:
                     subject.advance(batch.inputs, None)
                 else:
-                    subject.call(batch.inputs, batch.lengths)
+                    subject.answer(batch)
     if subject.device.type == "cuda":
         torch.cuda.synchronize(subject.device)
 

@@ -1,9 +1,10 @@
-"""`momentumrnn generate`: the continuation of a prompt, token by token, with the state carried."""
+"""`momentumrnn generate`: the continuation of a prompt, token by token with the state carried, or its translation."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,42 @@ import torch
 from torch import Tensor
 
 from momentum_cli.data.language.vocabulary import Vocabulary
+from momentum_cli.data.translation.subwords import END
+from momentum_cli.data.translation.task import vocabularies
 from momentum_cli.errors import RecipeError
-from momentum_cli.inference.opened import Subject, open_subject
+from momentum_cli.inference.opened import Subject, open_subject, with_search
+from momentum_cli.inference.translator import LONGEST, padded
 from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import NullUi, Ui
 
 _SHOWN = 20
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Arguments of `generate`."""
+
+    prompt: str
+    length: int | None
+    temperature: float | None
+    top_k: int | None
+    seed: int
+
+
 def generate(
     run: Path,
     *,
     prompt: str = "",
-    length: int = 200,
-    temperature: float = 0.8,
+    length: int | None = None,
+    temperature: float | None = None,
     top_k: int | None = None,
     seed: int = 0,
+    beam_size: int | None = None,
+    length_penalty: float | None = None,
     write: Callable[[str], None] = lambda text: None,
     ui: Ui | None = None,
 ) -> dict[str, Any]:
-    """Continue a prompt with a language model.
+    """Continue a prompt with a language model, or translate it with a translation model.
 
     ``p(x_{t+1}) ∝ exp(logits / temperature)`` over the `top_k` most probable tokens; temperature 0 takes the most
     probable one (the first of equals).
@@ -38,16 +55,18 @@ def generate(
     Args:
         run: A run folder (for its best checkpoint), a checkpoint, or a file exported with ``--stateful``.
         prompt: Beginning of the text; if empty, the text begins as after a line break.
-        length: Tokens to add, >= 1: characters, bytes or words.
-        temperature: >= 0.
+        length: Tokens to add, >= 1: characters, bytes or words; None: 200. A translation ends by itself.
+        temperature: >= 0; None: 0.8 of a text, 0 of a translation, which is then that of the search.
         top_k: >= 1, or None for the whole vocabulary.
         seed: Of the draws, in [0, 2**32): the same seed, prompt and model give the same text.
+        beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
         write: Receives the prompt, then the text piece by piece as it is generated.
         ui: Where notes are shown.
 
     Returns:
         ``prompt``, ``text`` (the added text), ``tokens`` (their number), ``level``, ``unknown`` (tokens of the prompt
-        that were read as ``<unk>``), ``temperature``, ``top_k``, ``seed``, ``checkpoint``, ``step``.
+        that were read as ``<unk>``), ``temperature``, ``top_k``, ``seed``, ``checkpoint``, ``step``; of a translation
+        ``log_probability`` and ``search`` in place of ``level``.
 
     Raises:
         RecipeError: An option is outside its range, the prompt has characters that the model does not know, or the file
@@ -60,10 +79,23 @@ def generate(
             raise RecipeError(refuse(name, value, f"be >= {least:g}"))
     if not 0 <= seed < 2**32:
         raise RecipeError(refuse("--seed", seed, f"be in [0, {2**32 - 1}]"))
-    subject = open_subject(run)
+    subject = with_search(open_subject(run), beam_size, length_penalty)
+    asked = Asked(prompt, length, temperature, top_k, seed)
+    kind = subject.trained_on["preprocessing"].get("kind", "none")
+    found = GENERATORS.get(kind, _continued)(subject, asked, write, shown)
+    drawn = {"top_k": top_k, "seed": seed, "checkpoint": str(subject.path), "step": subject.step}
+    return {"prompt": prompt, **found, **drawn}
+
+
+def _continued(subject: Subject, asked: Asked, write: Callable[[str], None], shown: Ui) -> dict[str, Any]:
+    """Continue a text."""
+    prompt, length = asked.prompt, asked.length or 200
+    temperature = 0.8 if asked.temperature is None else asked.temperature
     vocabulary = Vocabulary.from_preprocessing(subject.trained_on["preprocessing"])
     if subject.stream is None:
-        raise RecipeError(f"{run}: exported without --stateful, so it keeps no state between tokens; export it again")
+        raise RecipeError(
+            f"{subject.path}: exported without --stateful, so it keeps no state between tokens; export it again"
+        )
     numbers, unknown = encode_prompt(vocabulary, prompt)
     if unknown:
         shown.note(f"not in the vocabulary, read as <unk>: {' '.join(unknown[:_SHOWN])}", "warning")
@@ -71,24 +103,61 @@ def generate(
     # A word of the prompt is followed by a space, as every generated one is.
     write(prompt + (" " if vocabulary.level == "word" and prompt and not prompt[-1].isspace() else ""))
     pieces = []
-    for number in _continue(subject, numbers, length, temperature, top_k, seed):
+    for number in _continue(subject, numbers, length, temperature, asked.top_k, asked.seed):
         piece = decoder.decode(vocabulary.text(number))
         pieces.append(piece)
         write(piece)
     pieces.append(decoder.decode(b"", final=True))
     write(pieces[-1])
     return {
-        "prompt": prompt,
         "text": "".join(pieces),
         "tokens": length,
         "level": vocabulary.level,
         "unknown": unknown,
         "temperature": temperature,
-        "top_k": top_k,
-        "seed": seed,
-        "checkpoint": str(subject.path),
-        "step": subject.step,
     }
+
+
+def _translated(subject: Subject, asked: Asked, write: Callable[[str], None], shown: Ui) -> dict[str, Any]:
+    """Translate a prompt."""
+    translator = subject.translator
+    assert translator is not None
+    if asked.length is not None:
+        raise RecipeError(refuse("--length", asked.length, "be left out: a translation ends by itself"))
+    source, target = vocabularies(subject.trained_on["preprocessing"])
+    try:
+        asked.prompt.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RecipeError("--prompt: not Unicode text; check the encoding of the terminal") from error
+    tokens, unknown = source.encode(asked.prompt), source.unknown(asked.prompt)
+    if tokens == [END]:
+        raise RecipeError("--prompt is required: the sentence to translate")
+    if len(tokens) > LONGEST + 1:
+        raise RecipeError(refuse("--prompt", Said(f"{len(tokens) - 1} subwords"), f"have at most {LONGEST}"))
+    if unknown:
+        shown.note(f"not in the vocabulary, read as <unk>: {' '.join(unknown[:_SHOWN])}", "warning")
+    if asked.temperature:
+        generator = torch.Generator().manual_seed(asked.seed)
+        (written,) = translator.draw(*padded([tokens]), asked.temperature, asked.top_k, generator)
+    else:
+        (written,) = translator.translate(*padded([tokens]))
+    text = target.text(written.tokens)
+    write(text)
+    return {
+        "text": text,
+        "tokens": len(written.tokens) + 1,
+        "log_probability": written.log_probability,
+        "search": asdict(translator.search),
+        "unknown": unknown,
+        "temperature": asked.temperature or 0.0,
+    }
+
+
+# By the kind of preprocessing of the model; the first refuses models of other kinds.
+GENERATORS: dict[str, Callable[[Subject, Asked, Callable[[str], None], Ui], dict[str, Any]]] = {
+    "tokens": _continued,
+    "translation": _translated,
+}
 
 
 def encode_prompt(vocabulary: Vocabulary, prompt: str) -> tuple[list[int], list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from momentum_cli.models.model import Model
+from momentum_cli.data import Batch
+from momentum_cli.errors import RecipeError
+from momentum_cli.messages import refuse
+from momentum_cli.models.model import Answered, Model
+from momentum_cli.models.translation.search import Translator
 from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.training.trained import load_model
 
@@ -24,14 +28,18 @@ class Subject:
 
     Args:
         call: Inputs and lengths to outputs.
+        answer: A batch to what is judged of the answer to it.
         advance: Inputs, and the state of an earlier call or None, to outputs and state; None for an exported program
             that keeps no state.
         stream: From a batch size to a function from inputs to outputs that keeps the state itself, the fastest way for
             short inputs; None as for ``advance``.
         model: The module behind ``call``; None for an exported program.
+        translator: The model with its search, if it translates.
+        search_with: Changes options of the search, and returns the translator with them.
     """
 
     call: Callable[[Tensor, Tensor | None], Tensor]
+    answer: Callable[[Batch], Answered]
     advance: Step | None
     stream: Callable[[int], Callable[[Tensor], Tensor]] | None
     recipe: Recipe
@@ -41,6 +49,8 @@ class Subject:
     device: torch.device
     backend: Callable[[], str | None]
     model: Model | None = None
+    translator: Translator | None = None
+    search_with: Callable[..., Translator | None] = lambda **options: None
 
 
 def open_subject(run: Path, which: str = "best") -> Subject:
@@ -60,8 +70,10 @@ def open_subject(run: Path, which: str = "best") -> Subject:
         if is_exported(run):
             program = open_program(run)
             data = program.bundle.data
+            call = program_function(program)
             return Subject(
-                program_function(program),
+                call,
+                lambda batch: Answered(call(batch.inputs, batch.lengths), None),
                 program.run if program.bundle.stateful else None,
                 partial(_carried, program.run) if program.bundle.stateful else None,
                 parse_recipe(data["recipe"]),
@@ -74,8 +86,14 @@ def open_subject(run: Path, which: str = "best") -> Subject:
     loaded = load_model(run, which)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = loaded.model.to(device)
+
+    def search_with(**options: Any) -> Translator | None:
+        model.search_with(**options)
+        return model.translator
+
     return Subject(
         lambda inputs, lengths: model(inputs, lengths)[0],
+        lambda batch: model.answer(batch, None),
         lambda inputs, state: model(inputs, None, state),
         model.stream,
         loaded.recipe,
@@ -85,7 +103,32 @@ def open_subject(run: Path, which: str = "best") -> Subject:
         device,
         lambda: model.chosen_backend,
         model,
+        model.translator,
+        search_with,
     )
+
+
+def with_search(subject: Subject, beam_size: int | None = None, length_penalty: float | None = None) -> Subject:
+    """Return a translation model with another search.
+
+    Args:
+        subject: As it was opened.
+        beam_size, length_penalty: See `momentum_cli.models.translation.search.Search`; None: unchanged.
+
+    Raises:
+        RecipeError: The model does not translate, or an option is outside its range.
+    """
+    given = {"beam_size": beam_size, "length_penalty": length_penalty}
+    options = {name: value for name, value in given.items() if value is not None}
+    if not options:
+        return subject
+    name, value = next(iter(options.items()))
+    if subject.translator is None:
+        raise RecipeError(refuse(f"--{name.replace('_', '-')}", value, "be left out: the model does not translate"))
+    try:
+        return replace(subject, translator=subject.search_with(**options))
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
 
 
 def _carried(step: Step, _: int) -> Callable[[Tensor], Tensor]:

@@ -19,6 +19,7 @@ _WITHOUT = {
     "export": "cannot export, evaluate or predict ONNX files",
     "docs": "cannot build the documentation",
     "optimizers": "cannot use optimizers pytorch_optimizer:NAME",
+    "translation": "cannot train, evaluate or use translation models",
     "dev": "cannot run the tests",
 }
 

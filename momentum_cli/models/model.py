@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -17,6 +17,7 @@ from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.layers.stack import RecurrentStack
 from momentum_cli.models.inputs import Inputs
 from momentum_cli.models.stream import ModelStream
+from momentum_cli.models.translation.search import Translator
 
 # Maps outputs and targets to the sum of the loss over everything scored.
 LossSum = Callable[[Tensor, Tensor], Tensor]
@@ -34,6 +35,20 @@ class TrainingLoss(NamedTuple):
     summed: Tensor
     penalty: Tensor | None
     state: State
+
+
+class Answered(NamedTuple):
+    """What a model says to a batch in an evaluation.
+
+    Args:
+        outputs: To be compared with the targets, as `momentum_cli.training.objective.Objective.loss_sum` takes them.
+        state: State after the batch.
+        written: Of a model that answers in words, the tokens of its answer to each sequence; None for others.
+    """
+
+    outputs: Tensor
+    state: Any
+    written: list[list[int]] | None = None
 
 
 class Model(nn.Module, ABC):
@@ -88,6 +103,16 @@ class Model(nn.Module, ABC):
             self, inputs: Tensor, lengths: Tensor | None = None, state: State | None = None
         ) -> tuple[Tensor, State]: ...
 
+    def answer(self, batch: Batch, state: State | None) -> Answered:
+        """Return what is judged in an evaluation; the model is in evaluation mode.
+
+        Args:
+            batch: Inputs and targets, which only a model that reads its own words may look at.
+            state: The state after the previous batch, or None at the start.
+        """
+        outputs, after = self(batch.inputs, batch.lengths, state)
+        return Answered(outputs, after)
+
     @abstractmethod
     def stream(self, batch_size: int) -> ModelStream:
         """Return the model as a function that keeps its state, for inference one step or more at a time.
@@ -115,6 +140,18 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def __prepare_scriptable__(self) -> nn.Module:
         """Return the module that `torch.jit.script` compiles in place of this one, with ``zero_state``."""
+
+    @property
+    def translator(self) -> Translator | None:
+        """The model with its search, if it translates."""
+        return None
+
+    def search_with(self, **options: Any) -> None:
+        """Change options of the search of a model that translates; see `momentum_cli.models.translation.search.Search`.
+
+        Raises:
+            ValueError: An option is outside its range.
+        """
 
     def recurrent_layers(self) -> list[RecurrentLayer]:
         """Return all recurrent layers, in the order of their parameters."""

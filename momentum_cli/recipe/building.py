@@ -23,9 +23,11 @@ from momentum_cli.machine import require_memory
 from momentum_cli.models.language import LanguageModel
 from momentum_cli.models.model import Model
 from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.models.translation.model import TranslationModel
+from momentum_cli.models.translation.search import Search
 from momentum_cli.optim import resolve
 from momentum_cli.recipe.parameter_groups import parameter_groups
-from momentum_cli.recipe.sections import BpttOptions, LanguageModelOptions
+from momentum_cli.recipe.sections import BpttOptions, LanguageModelOptions, TranslationModelOptions
 
 if TYPE_CHECKING:
     from momentum_cli.recipe.recipe import Recipe
@@ -151,9 +153,42 @@ def _language_model(recipe: Recipe, input_size: int, output_size: int, output: s
         raise RecipeError(f"model.language: {error}") from error
 
 
+def _translation_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> TranslationModel:
+    """Return a translation model; with a tied embedding, the readout has its width."""
+    options = recipe.model
+    own = options.translation or TranslationModelOptions()
+    embedding = own.embedding_size or options.hidden_size
+    readout = options.hidden_size if own.tied == "none" else embedding
+    cell, objects = parse_cell(options.cell), _cell_objects(recipe, options.cell)
+    shared: dict[str, Any] = {"bias": options.bias, "backend": options.backend, "dropout": options.dropout}
+    sizes = options.hidden_size, options.num_layers
+    try:
+        return TranslationModel(
+            build_cell_layer(cell, objects, embedding, *sizes, bidirectional=options.bidirectional, **shared),
+            build_cell_layer(cell, objects, embedding + (readout if own.input_feeding else 0), *sizes, **shared),
+            input_size,
+            output_size,
+            readout,
+            tied=own.tied,
+            input_feeding=own.input_feeding,
+            embedding_dropout=own.embedding_dropout,
+            input_dropout=own.input_dropout,
+            memory_dropout=own.memory_dropout,
+            output_dropout=own.output_dropout,
+            label_smoothing=recipe.train.label_smoothing,
+            search=Search(own.beam_size, own.length_penalty),
+        )
+    except ValueError as error:
+        raise RecipeError(f"model.translation: {error}") from error
+
+
 # By the section under `model` with the options of the model; "" for the model without one. Each takes a recipe, input
 # size, output size and output, and returns a model that is not initialised.
-MODELS: dict[str, Callable[[Recipe, int, int, str], Model]] = {"": _sequence_model, "language": _language_model}
+MODELS: dict[str, Callable[[Recipe, int, int, str], Model]] = {
+    "": _sequence_model,
+    "language": _language_model,
+    "translation": _translation_model,
+}
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

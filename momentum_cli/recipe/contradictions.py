@@ -53,7 +53,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
         remedy = "train.bptt.length sets how many steps of a text are kept"
         found.append(Problem(("train", "recompute"), refuse("", train.recompute, "be left out", remedy)))
     if task:
-        found += task_contradictions(task.name, model, train)
+        found += task_contradictions(task, model, train)
     if train and optimizer:
         found += _schedule_contradictions(sections.get("schedule", ScheduleOptions()), train, optimizer.lr)
     if target:
@@ -119,11 +119,15 @@ def _schedule_contradictions(schedule: ScheduleOptions, train: TrainOptions, lr:
 
 def _class_contradictions(train: TrainOptions, task: TaskOptions) -> list[Problem]:
     """Return options of the loss of classes where a task has none."""
-    if "classes" in TASKS[task.name](**task.options).measured:
-        return []
-    must = "be left out for a task that predicts no classes"
+    measured = TASKS[task.name](**task.options).measured
     given = {"class_weights": train.class_weights, "label_smoothing": train.label_smoothing or None}
-    return [Problem(("train", key), refuse("", value, must)) for key, value in given.items() if value is not None]
+    fitting = {"class_weights": {"classes"}, "label_smoothing": {"classes", "texts"}}
+    must = "be left out for a task that predicts no classes"
+    return [
+        Problem(("train", key), refuse("", value, must))
+        for key, value in given.items()
+        if value is not None and not fitting[key] & set(measured)
+    ]
 
 
 def _stopping_contradictions(

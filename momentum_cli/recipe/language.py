@@ -7,7 +7,7 @@ from momentum_cli.cells.find import parse_cell
 from momentum_cli.layers.orthogonal import OrthogonalRNN
 from momentum_cli.messages import refuse
 from momentum_cli.options import Problem
-from momentum_cli.recipe.sections import BpttOptions, LanguageModelOptions, ModelOptions, TrainOptions
+from momentum_cli.recipe.sections import BpttOptions, LanguageModelOptions, ModelOptions, TaskOptions, TrainOptions
 
 # Windows of variable length have a standard deviation of 5 steps, so shorter ones could be empty.
 _SHORTEST_VARIABLE = 20
@@ -21,7 +21,7 @@ def complete_language(model: ModelOptions, train: TrainOptions) -> tuple[ModelOp
     return model, train.model_copy(update={"bptt": train.bptt or BpttOptions(), "eval_batch_size": streams})
 
 
-def language_contradictions(model: ModelOptions | None, train: TrainOptions | None) -> list[Problem]:
+def language_contradictions(task: TaskOptions, model: ModelOptions | None, train: TrainOptions | None) -> list[Problem]:
     """Return the values that contradict a language model or its windows."""
     found = []
     bptt = train and train.bptt

@@ -114,6 +114,20 @@ class LanguageModelOptions(Section):
     div_value: PositiveFloat = 4.0
 
 
+class TranslationModelOptions(Section):
+    """The parts of a translation model around its recurrent layers, see `momentum_cli.models.translation`."""
+
+    embedding_size: PositiveInt | None = None
+    tied: Literal["none", "target", "all"] = "none"
+    input_feeding: bool = True
+    embedding_dropout: UnitInterval = 0.0
+    input_dropout: UnitInterval = 0.0
+    memory_dropout: UnitInterval = 0.0
+    output_dropout: UnitInterval = 0.0
+    beam_size: Annotated[PositiveInt, Field(le=1000)] = 1
+    length_penalty: NaturalFloat = 1.0
+
+
 class ModelOptions(Section):
     """The model: which cell, how large, how initialised."""
 
@@ -127,6 +141,7 @@ class ModelOptions(Section):
     forget_bias: Number | None = None
     backend: BackendName = "auto"
     language: LanguageModelOptions | None = None
+    translation: TranslationModelOptions | None = None
 
 
 class ScheduleOptions(Section):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from momentum_cli.options import Problem
 from momentum_cli.recipe.language import complete_language, language_contradictions
-from momentum_cli.recipe.sections import ModelOptions, TrainOptions
+from momentum_cli.recipe.sections import ModelOptions, TaskOptions, TrainOptions
+from momentum_cli.recipe.translation import complete_translation, translation_contradictions
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,12 @@ class TaskRules:
 
     sections: tuple[tuple[str, str], ...]
     complete: Callable[[ModelOptions, TrainOptions], tuple[ModelOptions, TrainOptions]]
-    contradictions: Callable[[ModelOptions | None, TrainOptions | None], list[Problem]]
+    contradictions: Callable[[TaskOptions, ModelOptions | None, TrainOptions | None], list[Problem]]
 
 
 RULES: dict[str, TaskRules] = {
     "language": TaskRules((("model", "language"), ("train", "bptt")), complete_language, language_contradictions),
+    "translation": TaskRules((("model", "translation"),), complete_translation, translation_contradictions),
 }
 
 
@@ -35,13 +37,14 @@ def complete_for_task(task: str, model: ModelOptions, train: TrainOptions) -> tu
     return RULES[task].complete(model, train) if task in RULES else (model, train)
 
 
-def task_contradictions(task: str, model: ModelOptions | None, train: TrainOptions | None) -> list[Problem]:
+def task_contradictions(task: TaskOptions, model: ModelOptions | None, train: TrainOptions | None) -> list[Problem]:
     """Return sections that belong to other tasks, and values that this one does not allow."""
     given = {"model": model, "train": train}
-    own = RULES[task].sections if task in RULES else ()
+    name = task.name
+    own = RULES[name].sections if name in RULES else ()
     found = []
     for path in dict.fromkeys(path for rules in RULES.values() for path in rules.sections):
         if path not in own and getattr(given[path[0]], path[1], None) is not None:
-            owners = " and ".join(name for name, rules in RULES.items() if path in rules.sections)
-            found.append(Problem(path, f"belongs to the task {owners}, but the task is {task}; leave it out"))
-    return found + (RULES[task].contradictions(model, train) if task in RULES else [])
+            owners = " and ".join(owner for owner, rules in RULES.items() if path in rules.sections)
+            found.append(Problem(path, f"belongs to the task {owners}, but the task is {name}; leave it out"))
+    return found + (RULES[name].contradictions(task, model, train) if name in RULES else [])

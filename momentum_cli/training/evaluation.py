@@ -11,14 +11,15 @@ from torch import Tensor
 
 from momentum_cli.data import Batch, Dataset, Naive, Sequences
 from momentum_cli.metrics import METRICS
+from momentum_cli.models.model import Answered
 from momentum_cli.training.objective import Objective
 from momentum_cli.training.tally import Tally
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Answer = Callable[[Batch, Tensor, Any], tuple[Tensor, Any]]
-"""From a batch, its index, and the state after the batch before or None, to outputs and state."""
+Answer = Callable[[Batch, Tensor, Any], Answered]
+"""From a batch, its index, and the state after the batch before or None, to what a model says to it."""
 Watch = Callable[[int, int, str], None]
 """Called with the number of sequences done, their total, and the split."""
 
@@ -63,9 +64,11 @@ def tally(
             mine = group[rank::world]
             if len(mine):
                 batch = data.batch(mine)
-                outputs, after = answer(batch, mine, state)
+                outputs, after, written = answer(batch, mine, state)
                 state = after if data.carried else None
-                found.add(outputs, batch.targets, mine if mine.ndim == 1 else mine[:, 0], batch.units)
+                places = mine if mine.ndim == 1 else mine[:, 0]
+                texts = objective.spelled(written)
+                found.add(outputs, batch.targets, places, batch.units, texts, batch.references)
             done = min(done + group.numel(), len(data))
             on_progress(done, len(data), split)
     if fabric is not None:
@@ -99,4 +102,4 @@ def baselines(dataset: Dataset, data: Sequences, size: int, device: torch.device
 
 def naive_answer(naive: Naive, data: Sequences) -> Answer:
     """Return the answers of a naive predictor on a split."""
-    return lambda batch, index, state: (naive.outputs(data, index, batch), None)
+    return lambda batch, index, state: Answered(naive.outputs(data, index, batch), None)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
 from momentum_cli.data import NOT_SCORED, Dataset, scored_terms
+from momentum_cli.messages import Said, refuse
 from momentum_cli.metrics import METRICS, Metric
+from momentum_cli.text_scores import BLEU_SUMS, CHRF_SUMS, bleu_sums, chrf_sums
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Objective:
         shifts: What each quantile of each of K targets is moved by before it is judged, (K, Q) in the scaled unit, see
             `momentum_cli.training.calibration`; None: nothing.
         metrics: Keys of `momentum_cli.metrics.METRICS`, in the order of a result.
+        spell: Of a model that answers in words, from its tokens to their text; None for others.
     """
 
     loss: str
@@ -44,6 +47,7 @@ class Objective:
     quantiles: tuple[float, ...] = ()
     shifts: tuple[tuple[float, ...], ...] | None = None
     metrics: tuple[str, ...] = ("loss",)
+    spell: Callable[[Sequence[int]], str] | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Objective:
@@ -59,7 +63,14 @@ class Objective:
             dataset.quantiles,
             None,
             tuple(metrics),
+            dataset.spell,
         )
+
+    def spelled(self, written: Sequence[Sequence[int]] | None) -> tuple[str, ...]:
+        """Return the texts of answers in words, one for each sequence; () for other answers."""
+        if written is None or self.spell is None:
+            return ()
+        return tuple(map(self.spell, written))
 
     def calibrated(self, shifts: Sequence[Sequence[float]] | None) -> Objective:
         """Return the objective with the shifts that a model was calibrated by, if any."""
@@ -68,8 +79,7 @@ class Objective:
     @property
     def sums(self) -> tuple[str, ...]:
         """Names of the sums that the metrics are computed from, keys of `SUMS`."""
-        found = [metric for metric in self._found.values() if metric.total]
-        return tuple(dict.fromkeys(name for metric in found for name in (metric.total, metric.count)))
+        return tuple(dict.fromkeys(name for metric in self._found.values() for name in metric.added))
 
     @property
     def confusions(self) -> dict[str, Metric]:
@@ -139,12 +149,12 @@ class Objective:
         return Scores(self, outputs, targets).totals()
 
     def results(self, totals: Tensor) -> dict[str, float]:
-        """Turn added `totals`, (S,), into those metrics of an evaluation that are quotients of two sums."""
+        """Turn added `totals`, (S,), into those metrics of an evaluation that are functions of sums."""
         sums = dict(zip(self.sums, totals.tolist(), strict=True))
         return {
-            name: metric.value(sums[metric.total] / sums[metric.count] if sums[metric.count] else float("nan"))
+            name: metric.of_totals([sums[one] for one in metric.added])
             for name, metric in self._found.items()
-            if metric.total
+            if metric.added
         }
 
 
@@ -173,12 +183,16 @@ class Scores:
         objective: Of the data set.
         outputs, targets: As for `Objective.loss_sum`.
         units: As in `momentum_cli.data.Batch`; None: those of the objective.
+        texts: Of a model that answers in words, its answer to each sequence.
+        references: The right ones.
     """
 
     objective: Objective
     outputs: Tensor
     targets: Tensor
     units: Tensor | None = None
+    texts: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
 
     def totals(self) -> Tensor:
         """Return the sums of the objective for each sequence, (B, S) float64 on the device of outputs."""
@@ -253,6 +267,23 @@ class Scores:
         scale, _ = self._unit
         return error if scale is None else error * scale
 
+    @cached_property
+    def bleu(self) -> Tensor:
+        """`BLEU_SUMS` of each sequence, (B, 10) float64."""
+        return self._of_texts(bleu_sums)
+
+    @cached_property
+    def chrf(self) -> Tensor:
+        """`CHRF_SUMS` of each sequence, (B, 18) float64."""
+        return self._of_texts(chrf_sums)
+
+    def _of_texts(self, sums: Callable[[Sequence[str], Sequence[str]], list[list[int]]]) -> Tensor:
+        if len(self.texts) != len(self.targets):
+            raise ValueError(
+                refuse("texts", Said(f"{len(self.texts)}"), f"be {len(self.targets)}, one for each sequence")
+            )
+        return self.outputs.new_tensor(sums(self.texts, self.references), dtype=torch.float64)
+
     @property
     def squares(self) -> Tensor:
         """Sum of the squared errors of each sequence, (B,)."""
@@ -305,6 +336,11 @@ class Scores:
         return each if steps is None else each[:, steps]
 
 
+def _column(name: str, number: int, scores: Scores) -> Tensor:
+    found: Tensor = getattr(scores, name)
+    return found[:, number]
+
+
 SUMS: dict[str, Callable[[Scores], Tensor]] = {
     "loss": lambda scores: scores.losses,
     "terms": lambda scores: scored_terms(scores.targets),
@@ -317,6 +353,8 @@ SUMS: dict[str, Callable[[Scores], Tensor]] = {
     "symmetric": lambda scores: scores.symmetric,
     "scaled": lambda scores: scores.scaled,
     "pinball": lambda scores: scores.pinball,
+    **{name: partial(_column, "bleu", number) for number, name in enumerate(BLEU_SUMS)},
+    **{name: partial(_column, "chrf", number) for number, name in enumerate(CHRF_SUMS)},
 }
 
 

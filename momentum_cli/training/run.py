@@ -10,6 +10,7 @@ from typing import Any
 
 from momentum_cli.errors import DataError, Interrupted, MomentumError, RunError
 from momentum_cli.machine import environment
+from momentum_cli.metrics import signatures
 from momentum_cli.pictures.curves import curves
 from momentum_cli.progress import RunStart, Ui
 from momentum_cli.recipe.parameter_groups import unused_groups
@@ -189,6 +190,7 @@ class Run:
             carried = trainer.dataset.test.carried
             result["test_intervals"] = None if carried else tested.intervals(trainer.dataset.neighbours)
             result["coverage"] = tested.coverage()
+            result["signatures"] = signatures(trainer.objective.metrics)
             size, test = trainer.recipe.train.eval_batch_size, trainer.dataset.test.to(trainer.device)
             result["baselines"] = baselines(trainer.dataset, test, size, trainer.device)
         self.session.count_wall()

@@ -65,15 +65,23 @@ class Tally:
         self._answers: list[Tensor] = []
         self._ranked: list[Tensor] = []
 
-    def add(self, outputs: Tensor, targets: Tensor, places: Tensor, units: Tensor | None = None) -> None:
+    def add(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        places: Tensor,
+        units: Tensor | None = None,
+        texts: tuple[str, ...] = (),
+        references: tuple[str, ...] = (),
+    ) -> None:
         """Add a batch.
 
         Args:
-            outputs, targets: As for `Objective.loss_sum`.
-            places: (B,) int64, which sequences of the split they are; of texts anything of length B.
+            outputs, targets, texts, references: As for `Scores`.
+            places: (B,) int64, which sequences of the split they are; of windows of a text anything of length B.
             units: As in `momentum_cli.data.Batch`.
         """
-        scores = Scores(self._objective, outputs, targets, units)
+        scores = Scores(self._objective, outputs, targets, units, texts, references)
         sums = scores.totals()
         self._totals += sums.sum(0)
         if self._keep:

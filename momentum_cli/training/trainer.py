@@ -131,7 +131,7 @@ class Trainer:
     @property
     def backend(self) -> str:
         """The backend that serves the largest batch of a process in training."""
-        rows = min(-(-self.part_size // self.fabric.world_size), len(self.dataset.train))
+        rows = -(-min(self.part_size, self._groups.rows) // self.fabric.world_size)
         return self.module.backend_for(self._groups.longest, rows, training=True)
 
     @property
@@ -297,7 +297,7 @@ class Trainer:
         """
         fabric, rank, world = self.fabric, self.fabric.global_rank, self.fabric.world_size
         count = int(self._scored[group].sum())
-        parts = torch.split(group, self.part_size)
+        parts = self.dataset.train.parts(group, self.part_size)
         goes_on = bool(self.carried)
         carried: list[State] = []
         total = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -368,7 +368,7 @@ class Trainer:
         self.module.eval()
         with swapped(self.module, parameters or self.averaged()), self.fabric.autocast():
             return tally(
-                lambda batch, index, state: self.module(batch.inputs, batch.lengths, state),
+                lambda batch, index, state: self.module.answer(batch, state),
                 self._splits[split],
                 self.objective.calibrated(shifts),
                 size=self.recipe.train.eval_batch_size,

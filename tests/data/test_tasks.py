@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from parallel_text import write_corpus
 from speech_files import speech_like, write_wav
 
 from momentum_cli.data import (
@@ -20,6 +21,7 @@ from momentum_cli.data import (
     Speech,
     SpeechClassify,
     Task,
+    Translation,
 )
 from momentum_cli.inference.predict.predict import READERS
 from momentum_cli.metrics import METRICS
@@ -82,6 +84,7 @@ def test_metrics_of_tasks_that_read_files(tmp_path: Path) -> None:
         ),
         Speech(str(spoken)),
         SpeechClassify(str(spoken)),
+        Translation(str(write_corpus(tmp_path / "pairs")), vocabulary_size=60),
     ]
     for task in tasks:
         check_metrics(task, None)

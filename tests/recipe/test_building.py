@@ -25,7 +25,7 @@ def test_every_shipped_recipe_builds(path: Path) -> None:
     task = build_task(recipe)
     assert isinstance(task, TASKS[recipe.task.name])
     for cell in {recipe.model.cell, *recipe.cells}:
-        model = build_model(recipe.override(f"model.cell={cell}"), 2, 3, "last")
+        model = build_model(recipe.override(f"model.cell={cell}"), 3, 3, "last")
         build_optimizer(recipe, model)
         assert model.layer.dynamics == build_dynamics(recipe, cell)
 

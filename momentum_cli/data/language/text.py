@@ -79,6 +79,12 @@ class TokenText:
         streams = min(size, len(self))
         return evaluation_windows(len(self), streams, self.evaluation_steps(streams))
 
+    def parts(self, group: Tensor, size: int) -> tuple[Tensor, ...]:
+        """Cut a group into parts of `size` streams."""
+        import torch
+
+        return torch.split(group, size)
+
     def batch(self, index: Tensor) -> Batch:
         """Read windows.
 

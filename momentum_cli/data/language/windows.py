@@ -54,7 +54,7 @@ class WindowGroups:
         mean = length * (1.0 - _HALVED / 2) if variable else length
         self.steps = max(1, -(-self._stream_steps // length) if not variable else round(self._stream_steps / mean))
         self._streams, self._length, self._variable, self._seed = streams, length, variable, seed
-        self.longest = min(length, self._stream_steps)
+        self.rows, self.longest = streams, min(length, self._stream_steps)
         self._ends: tuple[int, list[int]] = (-1, [])
 
     def group(self, epoch: int, step: int) -> Tensor:

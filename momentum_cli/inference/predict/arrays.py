@@ -48,6 +48,7 @@ class ArrayReader:
     """
 
     endings: ClassVar[tuple[str, ...]] = IMAGES + ARRAYS
+    line: ClassVar[str | None] = None
 
     def __init__(self, subject: Subject, top: int) -> None:
         self._subject, self._top = subject, top

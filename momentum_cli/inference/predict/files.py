@@ -57,6 +57,7 @@ class FileReader:
     """
 
     endings: ClassVar[tuple[str, ...]] = (*SUFFIXES, *COMPRESSED, ".wav", ".flac", ".txt")
+    line: ClassVar[str | None] = None
 
     def __init__(self, subject: Subject, top: int) -> None:
         self._subject, self._top = subject, top

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.inference.opened import Subject, open_subject
+from momentum_cli.inference.opened import Subject, open_subject, with_search
 from momentum_cli.inference.predict.arrays import ArrayReader
 from momentum_cli.inference.predict.files import SHOWN, FileReader
 from momentum_cli.inference.predict.picture import check_picture, draw_forecasts
 from momentum_cli.inference.predict.reader import Broken, Reader, find_sources
 from momentum_cli.inference.predict.speech import SpeechReader
 from momentum_cli.inference.predict.text import TextReader
-from momentum_cli.inference.predict.writers import CsvWriter, JsonlWriter, NpzWriter, Writer
+from momentum_cli.inference.predict.translation import TranslationReader
+from momentum_cli.inference.predict.writers import CsvWriter, JsonlWriter, LineWriter, NpzWriter, Stream, Writer
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.runs.files import replacing
@@ -32,8 +33,9 @@ READERS: dict[str, type[Reader]] = {
     "files": FileReader,
     "speech": SpeechReader,
     "tokens": TextReader,
+    "translation": TranslationReader,
 }
-OUTPUT_FORMATS = ("jsonl", "csv", "npz")
+OUTPUT_FORMATS = ("jsonl", "csv", "npz", "txt")
 # Broken samples shown one by one; the others are counted.
 _SHOWN = 20
 
@@ -48,6 +50,8 @@ def predict(
     top: int = 3,
     picture: Path | None = None,
     writer: Writer | None = None,
+    beam_size: int | None = None,
+    length_penalty: float | None = None,
     ui: Ui | None = None,
 ) -> dict[str, Any]:
     """Predict every sample of some files.
@@ -57,11 +61,12 @@ def predict(
         inputs: Files, folders, globs, or ``-`` for standard input: images for pixel tasks, NPY, NPZ and CSV
             arrays; text files for language models, one prediction per line; recordings for speech models.
         format: One of `OUTPUT_FORMATS`.
-        out: File to write, completely or not at all; None: standard output, for jsonl and csv.
+        out: File to write, completely or not at all; None: standard output, except for npz.
         batch_size: Samples at a time, >= 1.
         top: Classes to list for each sample, >= 1.
         picture: Where to draw the first forecasts, of a forecasting model; its ending is png, svg or pdf.
         writer: Receives the predictions in place of `out` and standard output.
+        beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
         ui: Where progress and broken files are shown; None shows nothing.
 
     Returns:
@@ -81,8 +86,9 @@ def predict(
     for name, value in (("--batch-size", batch_size), ("--top", top)):
         if value < 1:
             raise RecipeError(refuse(name, value, "be at least 1"))
-    subject = open_subject(model)
-    reader = reader_of(subject, top)
+    reader = reader_of(with_search(open_subject(model), beam_size, length_penalty), top)
+    if format == "txt" and reader.line is None:
+        raise RecipeError(refuse("--format", format, "be jsonl, csv or npz for a model that writes no lines of text"))
     if picture is not None:
         check_picture(picture, reader)
     sources = find_sources(inputs, reader.endings)
@@ -92,10 +98,11 @@ def predict(
     with ExitStack() as stack:
         if writer is None:
             target = stack.enter_context(replacing(out)) if out is not None else None
-            writer = _open_writer(format, target, stack)
+            writer = _open_writer(format, target, stack, reader)
         for item in reader.predictions(sources, batch_size, shown):
             if isinstance(item, Broken):
                 broken += 1
+                writer.leave_out(item.row)
                 if broken <= _SHOWN:
                     problems.append(str(item))
                     shown.note(str(item), "error")
@@ -138,9 +145,11 @@ def reader_of(subject: Subject, top: int) -> Reader:
     return READERS[kind](subject, top)
 
 
-def _open_writer(format: str, path: Path | None, stack: ExitStack) -> Writer:
+def _open_writer(format: str, path: Path | None, stack: ExitStack, reader: Reader) -> Writer:
     if format == "npz":
         assert path is not None
         return NpzWriter(path)
-    stream = Output() if path is None else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+    stream: Stream = Output() if path is None else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+    if format == "txt":
+        return LineWriter(stream, str(reader.line))
     return JsonlWriter(stream) if format == "jsonl" else CsvWriter(stream)

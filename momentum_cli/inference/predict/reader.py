@@ -81,9 +81,11 @@ class Reader(Protocol):
 
     Attributes:
         endings: Endings of the files in a folder that can be read, in lower case.
+        line: Key of a record that is a line of text, for the format txt; None where there is none.
     """
 
     endings: ClassVar[tuple[str, ...]]
+    line: ClassVar[str | None]
 
     def __init__(self, subject: Subject, top: int) -> None: ...
 

@@ -46,6 +46,7 @@ class SpeechReader:
     """
 
     endings: ClassVar[tuple[str, ...]] = ENDINGS
+    line: ClassVar[str | None] = None
 
     def __init__(self, subject: Subject, top: int) -> None:
         self._subject, self._top = subject, top

@@ -42,6 +42,7 @@ class TextReader:
     """
 
     endings: ClassVar[tuple[str, ...]] = (".txt",)
+    line: ClassVar[str | None] = None
 
     def __init__(self, subject: Subject, top: int) -> None:
         if subject.stream is None:

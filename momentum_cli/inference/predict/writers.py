@@ -1,4 +1,4 @@
-"""Writers of predictions: JSON Lines, CSV, or NPZ, which grows in files on the disk.
+"""Writers of predictions: JSON Lines, CSV, lines of text, or NPZ, which grows in files on the disk.
 
 Axes: n samples, T time, O outputs.
 """
@@ -45,6 +45,10 @@ class Writer(Protocol):
         """Write a prediction: the record, and the raw outputs (O,) or (T, O)."""
         ...
 
+    def leave_out(self, row: int | None) -> None:
+        """Take note of an input that could not be predicted: row `row` of its file, or all of it."""
+        ...
+
     def close(self) -> None:
         """Finish the file."""
         ...
@@ -64,6 +68,9 @@ class JsonlWriter:
         except (TypeError, ValueError):
             text = json_text(record)
         self._stream.write(text + "\n")
+
+    def leave_out(self, row: int | None) -> None:
+        """Write nothing."""
 
     def close(self) -> None:
         """Flush everything."""
@@ -97,6 +104,8 @@ class CsvWriter:
                 probability = f"{record['probabilities'][step]:.6g}"
                 self._row(cells | {"step": step, **timed, "label": label, "probability": probability})
             return
+        elif "translation" in record:
+            cells |= {key: record[key] for key in ("translation", "log_probability")}
         elif "frames" in record:
             # The frames themselves would be thousands of columns, their number different for each recording.
             pass
@@ -116,6 +125,9 @@ class CsvWriter:
             self._writer.writerow(map(csv_cell, self._heading))
         self._writer.writerow(["" if value is None else csv_cell(value) for value in cells.values()])
 
+    def leave_out(self, row: int | None) -> None:
+        """Write nothing."""
+
     def close(self) -> None:
         """Flush everything."""
         self._stream.flush()
@@ -134,6 +146,31 @@ def _numbers(values: dict[str, Any], ahead: Sequence[int] | None) -> dict[str, s
         cells |= {f"{name}[t+{step}]": f"{one:.15g}" for step, one in steps}
         cells |= {} if isinstance(value, list) else {name: f"{value:.15g}"}
     return cells
+
+
+class LineWriter:
+    """Writes a line of text for each line that was read; an empty one where that was not possible.
+
+    Args:
+        stream: Destination.
+        key: Of a record.
+    """
+
+    def __init__(self, stream: Stream, key: str) -> None:
+        self._stream, self._key = stream, key
+
+    def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
+        """Write a line."""
+        self._stream.write(escaped(record[self._key]) + "\n")
+
+    def leave_out(self, row: int | None) -> None:
+        """Write an empty line, so that line n is still the answer to line n."""
+        if row is not None:
+            self._stream.write("\n")
+
+    def close(self) -> None:
+        """Flush everything."""
+        self._stream.flush()
 
 
 class NpzWriter:
@@ -165,6 +202,9 @@ class NpzWriter:
         if "top" in record or "labels" in record:
             self._append("predicted", outputs.argmax(-1).astype(np.int64))
         self._count += 1
+
+    def leave_out(self, row: int | None) -> None:
+        """Write nothing."""
 
     def close(self) -> None:
         """Write the arrays into one NPZ file."""

@@ -1,0 +1,184 @@
+"""Trained translation models in use: eval, predict, generate, and what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from parallel_text import content, pairs, write_corpus
+from typer.testing import CliRunner
+
+from momentum_cli.cli import app
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.inference.evaluate import evaluate
+from momentum_cli.inference.generate import generate
+from momentum_cli.inference.opened import open_subject
+from momentum_cli.inference.predict.predict import predict, reader_of
+from momentum_cli.inference.predict.reader import Broken
+from momentum_cli.recipe.recipe import parse_recipe
+from momentum_cli.text_scores import bleu, bleu_sums
+from momentum_cli.training.train import train
+
+pytest.importorskip("sentencepiece")
+pytest.importorskip("sacrebleu")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    recipe = content(corpus, beam_size=2)
+    recipe["train"] |= {"epochs": 6, "eval_every_n_steps": 1000}
+    train(parse_recipe(recipe), out=folder)
+    return folder
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    path = tmp_path / "lines.txt"
+    sources = [source for source, _ in pairs(40, 7)]
+    path.write_text("\n".join([*sources[:20], "", *sources[20:], "The ♥ dog sees two \x1b[31mcats."]), encoding="utf-8")
+    return path
+
+
+def predicted(run: Path, lines: Path, out: Path, **options: Any) -> list[dict[str, Any]]:
+    predict(run, [str(lines)], out=out, **options)
+    return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+
+
+def test_eval_finds_the_metrics_of_the_training(run: Path) -> None:
+    result = json.loads((run / "result.json").read_text())
+    found = evaluate(run)
+    assert found["metrics"] == pytest.approx(result["test"], rel=1e-6)
+    assert found["search"] == {"beam_size": 2, "length_penalty": 1.0}
+    assert found["signatures"] == result["signatures"]
+    assert {"source", "reference", "row"} < found["worst"][0].keys()
+    assert not (run / "worst-test.png").exists()
+    greedy = evaluate(run, beam_size=1, batch_size=60)
+    assert greedy["search"]["beam_size"] == 1
+    assert greedy["loss"] == pytest.approx(found["loss"], rel=1e-6)
+
+
+def test_lines_in_lines_out_and_not_by_the_batch(run: Path, lines: Path, tmp_path: Path) -> None:
+    records = predicted(run, lines, tmp_path / "a.jsonl")
+    assert [record["row"] for record in records] == list(range(42))
+    assert records[20] | {"source": ""} == {
+        "source": "", "row": 20, "translation": "", "log_probability": 0.0, "tokens": 0, "unknown": []
+    }  # fmt: skip
+    assert records[-1]["unknown"][0] == "♥"
+    assert predicted(run, lines, tmp_path / "b.jsonl", batch_size=1) == records
+    predict(run, [str(lines)], out=tmp_path / "c.txt", format="txt")
+    assert "\x1b" not in (tmp_path / "c.txt").read_text(encoding="utf-8")
+    written = (tmp_path / "c.txt").read_text(encoding="utf-8").split("\n")
+    assert written == [*(record["translation"] for record in records), ""]
+    right = [target for _, target in pairs(40, 7)]
+    got = [record["translation"] for record in records if record["row"] not in (20, 41)]
+    assert bleu([sum(column) for column in zip(*bleu_sums(got, right), strict=True)]) > 15
+
+
+def test_other_formats(run: Path, lines: Path, tmp_path: Path) -> None:
+    records = predicted(run, lines, tmp_path / "a.jsonl")
+    predict(run, [str(lines)], out=tmp_path / "a.csv", format="csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text(encoding="utf-8"))))
+    assert rows[0].keys() == {"source", "row", "tokens", "translation", "log_probability"}
+    assert rows[0]["translation"] == records[0]["translation"]
+    predict(run, [str(lines)], out=tmp_path / "a.npz", format="npz")
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["outputs"][:, 0] == pytest.approx([record["log_probability"] for record in records], rel=1e-5)
+
+
+def test_a_wider_beam_of_predict_is_at_least_as_probable(run: Path, lines: Path, tmp_path: Path) -> None:
+    totals = []
+    for beam in (1, 8):
+        records = predicted(run, lines, tmp_path / f"{beam}.jsonl", beam_size=beam, length_penalty=0.0)
+        totals.append(sum(record["log_probability"] for record in records))
+    assert totals[1] >= totals[0]
+
+
+def test_a_line_that_is_too_long_leaves_an_empty_one(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("The dog.\n" + "dog " * 3000 + "\nThe cat.\n", encoding="utf-8")
+    with pytest.raises(DataError, match="row 1: the line has more than 2000 subwords"):
+        predict(run, [str(path)], out=tmp_path / "out.txt", format="txt")
+    (tmp_path / "bad.txt").write_bytes(b"\xff\n")
+    with pytest.raises(DataError, match="not UTF-8 text at byte 0"):
+        predict(run, [str(tmp_path / "bad.txt")])
+
+
+def test_generate_translates_a_sentence(run: Path, lines: Path, tmp_path: Path) -> None:
+    source = pairs(40, 7)[3][0]
+    pieces: list[str] = []
+    found = generate(run, prompt=source, write=pieces.append)
+    record = predicted(run, lines, tmp_path / "a.jsonl")[3]
+    assert "".join(pieces) == found["text"] == record["translation"]
+    assert found["log_probability"] == record["log_probability"]
+    assert found["search"] == {"beam_size": 2, "length_penalty": 1.0}
+    drawn = [generate(run, prompt=source, temperature=3.0, seed=seed)["text"] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    with pytest.raises(RecipeError, match="--prompt is required: the sentence to translate"):
+        generate(run)
+    with pytest.raises(RecipeError, match="--length must be left out"):
+        generate(run, prompt=source, length=5)
+    with pytest.raises(RecipeError, match="--prompt must have at most 2000"):
+        generate(run, prompt="dog " * 3000)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--beam-size", "0"], "--beam-size"),
+        (["--length-penalty", "-1"], "--length-penalty"),
+        (["--length-penalty", "nan"], "--length-penalty"),
+    ],
+)
+def test_bad_options_of_the_search(run: Path, options: list[str], message: str) -> None:
+    for command in (["eval", str(run)], ["generate", str(run), "--prompt", "a"], ["predict", str(run), "-"]):
+        result = CliRunner().invoke(app, [*command, *options])
+        assert result.exit_code != 0
+        assert "Traceback" not in result.output
+        assert message in result.output or message in str(result.exception)
+
+
+def test_a_search_is_for_models_that_translate(tmp_path: Path) -> None:
+    digits: dict[str, Any] = {
+        "task": {"name": "digits", "pixels_per_step": 8},
+        "model": {"cell": "lstm", "hidden_size": 3},
+        "optimizer": {"name": "adam", "lr": 0.01},
+        "train": {"max_steps": 1},
+    }
+    train(parse_recipe(digits), out=tmp_path / "digits")
+    with pytest.raises(RecipeError, match="--beam-size must be left out: the model does not translate, got 2"):
+        evaluate(tmp_path / "digits", beam_size=2)
+    with pytest.raises(RecipeError, match="--format must be jsonl, csv or npz"):
+        predict(tmp_path / "digits", ["-"], format="txt")
+
+
+def test_the_recipe_of_a_damaged_vocabulary_is_refused(run: Path, tmp_path: Path) -> None:
+    from momentum_cli.runs.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+
+    checkpoint = load_checkpoint(find_checkpoint(run))
+    checkpoint.data["dataset"]["preprocessing"]["sentencepiece"]["source"] = "AAAA"
+    save_checkpoint(tmp_path / "damaged.safetensors", checkpoint)
+    with pytest.raises(DataError, match="subword vocabulary is damaged"):
+        generate(tmp_path / "damaged.safetensors", prompt="a")
+
+
+def test_sentences_of_an_array_are_translated_as_lines_are(run: Path, lines: Path, tmp_path: Path) -> None:
+    reader = reader_of(open_subject(run), 1)
+    records = predicted(run, lines, tmp_path / "a.jsonl")[:3]
+    sources = np.array([source for source, _ in pairs(40, 7)][:3])
+    found = [one for one in reader.predict_array(sources, 2) if not isinstance(one, Broken)]
+    assert [record["translation"] for record, _ in found] == [record["translation"] for record in records]
+    for wrong in (np.zeros(3), np.array([["a"]])):
+        (one,) = reader.predict_array(wrong, 1)
+        assert isinstance(one, Broken)
+        assert "must be text, one sentence or (B,)" in str(one)
