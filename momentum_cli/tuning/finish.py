@@ -34,6 +34,7 @@ def finish(study: Study, folder: Path, plan: Mapping[str, Any], metric: str, ui:
         plan=plan,
         metric=metric,
         importance=importance_of(study),
+        over=study.is_over,
     )
     write_table(folder / TABLE, rows, study.space.keys)
     if content["best"] is not None:
@@ -45,6 +46,5 @@ def finish(study: Study, folder: Path, plan: Mapping[str, Any], metric: str, ui:
         write_report(folder, content, best.read_text(encoding="utf-8") if best.is_file() else "")
     except MomentumError as error:
         ui.note(f"the report is not complete: {error}", "warning")
-    if study.is_over:
-        study.optuna.set_user_attr("over", True)
+    study.optuna.set_user_attr("over", study.is_over)
     return content

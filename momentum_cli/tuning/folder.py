@@ -158,10 +158,21 @@ def _unfinished(base: Path, name: str, plan: Mapping[str, Any]) -> Path | None:
     found = sorted((int(m[1]), path) for path in base.iterdir() if (m := pattern.fullmatch(path.name)))
     for _, path in reversed(found):
         with contextlib.suppress(DataError):
-            earlier = None if (path / RESULT).exists() else read_plan(path)
+            earlier = None if _is_over(path) else read_plan(path)
             if earlier is not None and same_search(earlier, plan) and _is_free(path):
                 return path
     return None
+
+
+def _is_over(folder: Path) -> bool:
+    """Return whether the search in a folder has made all its trials, and not only those before a time limit."""
+    path = folder / RESULT
+    if not path.is_file():
+        return False
+    try:
+        return bool(parse_json(read_text(path)).get("over", True))
+    except (ValueError, AttributeError):
+        return True
 
 
 def _numbered(base: Path, name: str) -> Path:

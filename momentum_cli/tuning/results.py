@@ -92,8 +92,9 @@ def summary_of(
     plan: Mapping[str, Any],
     metric: str,
     importance: Mapping[str, float],
+    over: bool,
 ) -> dict[str, Any]:
-    """Return the content of ``tune.json``."""
+    """Return the content of ``tune.json``; `over` says whether all trials are made."""
     tune = plan["recipe"]["tune"]
     told = [{**row, "words": objective.text(row) if row["status"] == "done" else ""} for row in rows]
     best = best_row(told, objective)
@@ -109,6 +110,7 @@ def summary_of(
         "metric": metric,
         "target": plan["recipe"]["target"],
         "counts": counts,
+        "over": over,
         "wall_seconds": math.fsum(row["wall_seconds"] for row in rows),
         "train_seconds": math.fsum(row["train_seconds"] for row in rows),
         "steps": sum(row["steps"] for row in rows),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def open_database(url: str) -> BaseStorage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=arguments)
+            return _opened(parsed.render_as_string(hide_password=False), arguments)
     except NoSuchModuleError as error:
         raise RecipeError(
             f"--join {shown}: no database of the kind {kind!r} is known; give one such as {_EXAMPLE}"
@@ -106,6 +107,22 @@ def open_database(url: str) -> BaseStorage:
 
 
 _EXAMPLE = "postgresql://user@host/database or sqlite:////folder/study.db"
+
+
+def _opened(url: str, arguments: dict[str, Any]) -> RDBStorage:
+    """Open a database, again if another worker was making its tables at the same moment."""
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    for pause in (0.2, 0.5, 1.0, 2.0):
+        try:
+            return RDBStorage(url, engine_kwargs=arguments)
+        except IntegrityError:
+            time.sleep(pause)
+        except (OperationalError, ProgrammingError) as error:
+            if "already exists" not in str(error):
+                raise
+            time.sleep(pause)
+    return RDBStorage(url, engine_kwargs=arguments)
 
 
 def close_storage(storage: BaseStorage) -> None:

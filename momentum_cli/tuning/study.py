@@ -226,7 +226,9 @@ class Study:
         if alone:
             return True
         worker = trial.user_attrs.get("worker")
-        if worker is not None and worker["host"] == _HOST and trial.state == TrialState.RUNNING:
+        # Machines of one name, such as containers, do not see each other's folders.
+        seen = worker is not None and worker["host"] == _HOST and Path(worker["folder"]).is_dir()
+        if worker is not None and seen and trial.state == TrialState.RUNNING:
             return not _is_locked(Path(worker["folder"]))
         mark = trial._trial_id, (trial.state, trial.user_attrs.get("beat"))
         since = self._seen.setdefault(mark, self._now())
@@ -297,8 +299,6 @@ def _lock(folder: Path) -> contextlib.ExitStack:
 
 
 def _is_locked(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
     try:
         with locked(folder, "trial"):
             return False

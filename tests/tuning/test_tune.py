@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -204,6 +205,27 @@ def test_the_command_writes_one_json_object_and_refuses_by_exit_code_2(tmp_path:
         failed = run.invoke(cli.app, line.split())
         assert failed.exit_code == 2, line
         assert words in failed.stderr, line
+
+
+def test_a_time_limit_leaves_a_result_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = recipe_with(tmp_path, f"{{{SPACE}, trials: 3}}")
+    times = iter([0.0, 0.0])  # the start, and before the first trial
+    monkeypatch.setattr("momentum_cli.tuning.tune.time", SimpleNamespace(monotonic=lambda: next(times, 99.0)))
+    ui = RecordingUi()
+    first = tune(recipe, time_limit=10, ui=ui)
+    assert len(first["trials"]) == 1
+    assert not first["over"]
+    assert any("time limit" in note for note in ui.notes)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    again = tune(recipe)
+    assert again["folder"] == first["folder"]
+    assert again["over"]
+    assert again["trials"][: len(first["trials"])] == first["trials"]
+    assert tune(recipe)["folder"] != first["folder"]  # over, so a new one
 
 
 def test_a_plan_holds_the_whole_recipe(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_cells_share_the_values_of_the_options_that_they_share(tmp_path: Path) -
     assert options["lstm"] == {"lr": 0.01}
     assert options["momentum"] == {"lr": 0.01, "momentum": 0.475, "step_size": options["adam"]["step_size"]}
     assert set(options["adam"]) == {"lr", "momentum", "step_size", "beta2"}
-    assert options["sr"]["restart_every"] == 4
+    assert options["sr"]["restart_every"] == round(1.5 * (64.5 / 1.5) ** 0.2)
     # what the user fixed is not searched
     assert "beta2" not in options["adam@fixed"]
     assert tried["adam@fixed"][0].recipe.cells["adam"]["beta2"] == 0.5
