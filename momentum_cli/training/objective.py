@@ -18,6 +18,9 @@ from momentum_cli.messages import Said, refuse
 from momentum_cli.metrics import METRICS, Metric
 from momentum_cli.text_scores import BLEU_SUMS, CHRF_SUMS, bleu_sums, chrf_sums
 
+# Of a float32, twice its largest relative error.
+_ROUNDING = 2.0**-23
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -254,7 +257,10 @@ class Scores:
     @cached_property
     def wanted(self) -> Tensor:
         """Targets in the original unit, float64, 0 where there is none."""
-        return torch.where(self.counted, self._restored(self.targets.double()), 0.0)
+        found, offset = self._restored(self.targets.double()), self._unit[1]
+        # A target of 0 comes back from its float32 as a tiny rest, by which no error must be divided.
+        rounding = (found if offset is None else found - offset).abs() * _ROUNDING
+        return torch.where(self.counted & (found.abs() > rounding), found, 0.0)
 
     @cached_property
     def errors(self) -> Tensor:

@@ -92,16 +92,18 @@ class Progress:
             stopping: What counts as an improvement for early stopping; None: there is none.
 
         Returns:
-            Whether it is the best so far: a better headline metric, or the same one with a lower loss.
+            Whether it is the best so far: a better headline metric, or the same one with a lower loss. As long as that
+            metric is not a number, each evaluation is, so that a run always has a model to be used.
         """
         value = metrics[metric]
         self.last = {"step": self.step, "epoch": self.epoch, "split": split, "metrics": metrics}
-        best = self.best is None or better(metric, value, self.best["value"])
-        if self.best is not None and value == self.best["value"]:
+        if self.best is None or math.isnan(self.best["value"]):
+            best = True
+        elif value == self.best["value"]:
             # Small validation sets make ties of accuracies, and the first of them is the least trained.
             best = better("loss", metrics["loss"], self.best["metrics"]["loss"])
-        # A first value that is not a number must not keep a later one from being better.
-        best = best and not math.isnan(value)
+        else:
+            best = better(metric, value, self.best["value"])
         if best:
             self.best = {"metric": metric, "value": value, **self.last}
         target = self.target

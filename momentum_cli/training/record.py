@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from momentum_cli.progress import Evaluation, StepInfo
 from momentum_cli.runs.metrics_log import MetricsLog
 from momentum_cli.training.launch import device_name, memory_bytes
+from momentum_cli.training.position import Progress
 from momentum_cli.training.readings import StepResult
 from momentum_cli.training.trainer import Trainer
 
@@ -54,6 +56,17 @@ def evaluation_of(trainer: Trainer, metrics: dict[str, float], best: bool) -> Ev
     )
 
 
+def unmeasured(progress: Progress) -> list[str]:
+    """Return a warning if the metric that chooses the best checkpoint was not a number in any evaluation; else []."""
+    best = progress.best
+    if best is None or not math.isnan(best["value"]):
+        return []
+    return [
+        f"{best['metric']} is not defined on the {best['split']} split in any evaluation, so the last checkpoint "
+        "counts as the best one; name another metric first in metrics"
+    ]
+
+
 def outcome(
     trainer: Trainer, folder: Path, *, test: dict[str, float] | None, stop_reason: str | None
 ) -> dict[str, Any]:
@@ -93,6 +106,6 @@ def outcome(
         "target": progress.target,
         "stop_reason": stop_reason,
         "stopping_metric": progress.stopping_metric,
-        "warnings": list(trainer.dataset.warnings),
+        "warnings": [*trainer.dataset.warnings, *unmeasured(progress)],
         "recipe": recipe.dump(),
     }

@@ -19,7 +19,7 @@ from momentum_cli.runs.files import write_json
 from momentum_cli.training.evaluation import baselines
 from momentum_cli.training.launch import device_name
 from momentum_cli.training.readings import StepResult
-from momentum_cli.training.record import outcome, step_info
+from momentum_cli.training.record import outcome, step_info, unmeasured
 from momentum_cli.training.session import Session, last_checkpoint
 from momentum_cli.training.trainer import Trainer
 
@@ -186,6 +186,8 @@ class Run:
             self.trainer, self.folder, test=None if tested is None else tested.metrics(), stop_reason=reason
         )
         trainer = self.trainer
+        for text in unmeasured(trainer.progress):
+            self.ui.note(text, "warning")
         if tested is not None:
             carried = trainer.dataset.test.carried
             result["test_intervals"] = None if carried else tested.intervals(trainer.dataset.neighbours)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from momentum_cli.data import NOT_SCORED, Split
-from momentum_cli.training.objective import Objective
+from momentum_cli.training.objective import Objective, Scores
 
 
 def test_accuracy_per_step_counts_only_scored_steps() -> None:
@@ -60,3 +61,19 @@ def test_metrics_of_tokens_come_from_the_mean_over_all_of_them(metric: str, of_n
     assert callable(of_nats)
     assert results == {"loss": pytest.approx(nats, rel=1e-6), metric: pytest.approx(of_nats(nats), rel=1e-6)}
     assert list(results) == ["loss", metric]
+
+
+def test_a_target_of_zero_is_zero_after_its_way_through_float32() -> None:
+    values = torch.tensor([0.0, 3.3, -7.7, 0.01, 1e6], dtype=torch.float64)
+    offset, scale = 12345.678, 321.123
+    scaled = ((values - offset) / scale).float()
+    objective = replace(
+        Objective("mse", "last", metrics=("mape", "smape")), target_scale=(scale,), target_offset=(offset,)
+    )
+    scores = Scores(objective, scaled[:, None] + 1.0, scaled[:, None])
+    assert (scores.wanted[:, 0] != 0).tolist() == [False, True, True, True, True]
+    sums = dict(zip(objective.sums, scores.totals().sum(0).tolist(), strict=True))
+    assert sums["nonzero"] == 4
+    expected = math.fsum(scale / abs(value) for value in scores.wanted[1:, 0].tolist())
+    assert sums["percentages"] == pytest.approx(expected, rel=1e-6)
+    assert (Scores(Objective("mse", "last"), values, values).wanted == values).all()

@@ -127,6 +127,7 @@ def _side_by_side(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "recipe": first["result"]["recipe"],
         "recipes": {entry["run"]["id"]: entry["result"]["recipe"] for entry in group},
         "cells": cells,
+        "naive": _naive([entry["result"] for entry in group]),
         "runs": [entry["run"] for entry in group],
     }
 
@@ -179,6 +180,7 @@ def _comparison(
         else None,
         "grids": [_grid(plan.axes, rows, chosen[arm]) for arm, rows in arms.items()] if plan.axes else None,
         "published": None if comparison.published is None else _published(comparison, comparison.published),
+        "naive": _naive([results[run["id"]] for run in runs]),
         "runs": runs,
     }
 
@@ -292,6 +294,11 @@ def _run(result: Mapping[str, Any], points: Sequence[Point], target: tuple[str, 
         "best_step": best["step"] if best else None,
         "test": (result["test"] or {}).get(metric),
     }
+
+
+def _naive(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the naive predictors on the test set, which are the same for all runs on the same data; [] if unknown."""
+    return next((list(result["baselines"]) for result in results if result.get("baselines")), [])
 
 
 def _cell(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

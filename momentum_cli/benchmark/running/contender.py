@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from momentum_cli.data import Dataset
 from momentum_cli.progress import RunState, Status
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.runs.folder import new_run_folder
+from momentum_cli.training.evaluation import baselines
 from momentum_cli.training.record import outcome
 from momentum_cli.training.session import Session, record_start
 from momentum_cli.training.trainer import Trainer
@@ -123,7 +124,10 @@ class Contender:
     def finish(self) -> dict[str, Any]:
         """Save, evaluate the chosen parameters on the test set, and write and return the result."""
         self.save()
-        return self._close(self.stop_reason(), test=self.session.test_metrics())
+        trainer, test = self.trainer, self.session.test_metrics()
+        size, data = trainer.recipe.train.eval_batch_size, trainer.dataset.test.to(trainer.device)
+        naive = [] if test is None else baselines(trainer.dataset, data, size, trainer.device)
+        return self._close(self.stop_reason(), test=test, naive=naive)
 
     def fail(self, error: BaseException) -> dict[str, Any]:
         """Write and return the result of a run that an error ended; its evaluations are kept."""
@@ -167,11 +171,16 @@ class Contender:
         self._show(self.state(status))
 
     def _close(
-        self, reason: str | None, *, test: dict[str, float] | None = None, error: str | None = None
+        self,
+        reason: str | None,
+        *,
+        test: dict[str, float] | None = None,
+        naive: Sequence[dict[str, Any]] = (),
+        error: str | None = None,
     ) -> dict[str, Any]:
         progress = self.trainer.progress
         ended = outcome(self.trainer, self.folder, test=test, stop_reason=reason)
-        result = result_of(self.spec, error) | ended | {"memory_bytes": self.memory_bytes}
+        result = result_of(self.spec, error) | ended | {"memory_bytes": self.memory_bytes, "baselines": list(naive)}
         status: Status = "failed" if error else "finished"
         if progress.reached:
             status, result["miss"] = "reached", None

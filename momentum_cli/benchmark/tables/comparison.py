@@ -21,7 +21,7 @@ from momentum_cli.wording import (
 
 
 def comparison_table(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:
-    """Return the table of one comparison, one row per cell.
+    """Return the table of one comparison, one row per cell, and one of the best naive predictor on the test set.
 
     Args:
         comparison: one of ``comparisons`` of bench.json.
@@ -48,6 +48,12 @@ def comparison_table(comparison: Mapping[str, Any], summary: Mapping[str, Any]) 
         row += [*timed(summary, _or_nothing(cell["ms_per_step"], "{:.3g}")), _or_nothing(cell["parameters"], "{:,}")]
         row.append(NOTHING if cell["memory_bytes"] is None else bytes_text(cell["memory_bytes"]))
         rows.append(row)
+    # Comparisons of earlier versions have no naive predictors.
+    for naive in comparison.get("naive", [])[:1]:
+        value = naive["metrics"].get(metric)
+        where = best if comparison["split"] == "test" else f"test {metric}"
+        text = NOTHING if value is None else mean_text(metric, {"mean": value, "sd": None})
+        rows.append([f"naive: {naive['name']}", *(text if name == where else NOTHING for name in columns[1:])])
     return Table(comparison_title(comparison), columns, rows)
 
 

@@ -142,6 +142,24 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
         read_curves(tmp_path / "runs.csv")
 
 
+def test_the_best_naive_predictor_has_a_row(plan: Plan) -> None:
+    curves = {"lstm": [[0.5, 0.1]] * 3, "momentum": [[0.1]] * 3, "gru": [[0.9]] * 3}
+    results, points = made_up(plan, curves, {"lstm": 1.0, "momentum": 1.0, "gru": 1.0})
+    without = comparison_table(summarise(plan, results, points)["comparisons"][0], summarise(plan, results, points))
+    assert [row[0] for row in without.rows] == ["lstm", "momentum", "gru"]
+    naive = [{"name": "last value", "metrics": {"mse": 0.25}}, {"name": "training mean", "metrics": {"mse": 1.0}}]
+    # The results of runs that failed have none.
+    found = {name: dict(result) | {"baselines": naive if number else []} for number, (name, result) in
+             enumerate(results.items())}  # fmt: skip
+    summary = summarise(plan, found, points)
+    assert summary["comparisons"][0]["naive"] == naive
+    table = comparison_table(summary["comparisons"][0], summary)
+    row = dict(zip(table.columns, table.rows[-1], strict=True))
+    assert row.pop("cell") == "naive: last value"
+    assert row.pop("test mse") == "0.25"
+    assert set(row.values()) == {"–"}
+
+
 def test_tables_say_infinity_and_their_doubts(plan: Plan) -> None:
     curves = {"lstm": [[0.5, 0.1]] * 3, "momentum": [[0.1]] * 3, "gru": [[0.9]] * 3}
     summary = summary_of(plan, curves, {"lstm": 1.0, "momentum": 1.0, "gru": 1.0})
