@@ -55,4 +55,4 @@ def test_a_run_whose_metric_is_never_a_number_keeps_its_last_model_and_says_so(t
     assert json.loads((tmp_path / "run/result.json").read_text(encoding="utf-8"))["best"]["value"] == "NaN"
     assert evaluate(tmp_path / "run")["mape"] == pytest.approx(result["test"]["mape"], rel=1e-5)
     again = parse_recipe({"task": task, "metrics": ["mse"], **sections})
-    assert train(again, out=tmp_path / "other")["warnings"] == []
+    assert not any("not defined" in text for text in train(again, out=tmp_path / "other")["warnings"])
