@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from momentum_cli.errors import MomentumError, RecipeError
+from momentum_cli.errors import MomentumError, RecipeError, RunError
 from momentum_cli.machine import peak_resident_bytes
 from momentum_cli.messages import refuse
 from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.runs.folder import is_run_folder
 from momentum_cli.training.precision import chosen_precision, fabric_precision
 
 if TYPE_CHECKING:
@@ -116,6 +119,74 @@ def determinism(mode: str) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+
+
+def is_restarted(fabric: Fabric) -> bool:
+    """Return whether ``torchrun --max-restarts`` has started this training again.
+
+    The agents of several machines count apart, and one that only follows the others does not count.
+    """
+    return _total(fabric, int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))) > 0
+
+
+def may_restart() -> bool:
+    """Return whether torchrun starts this training again after a failure."""
+    return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0
+
+
+def require_shared(fabric: Fabric, folder: Path) -> None:
+    """Refuse a run folder that only some processes see: each reads its checkpoints, which the first one writes.
+
+    Raises:
+        RunError: The machines of the training have no file system in common there.
+    """
+    seen = _total(fabric, int(is_run_folder(folder)))
+    if seen < fabric.world_size:
+        raise RunError(
+            f"{folder}: only {seen} of {fabric.world_size} processes see the run folder; give --out a folder on a file "
+            "system that all machines share"
+        )
+
+
+def _total(fabric: Fabric, number: int) -> int:
+    """Return the sum of the numbers of all processes."""
+    if fabric.world_size == 1:
+        return number
+    return int(fabric.all_reduce(torch.tensor(number, device=fabric.device), reduce_op="sum"))  # type: ignore[arg-type]
+
+
+# Words of gloo and NCCL about a process that is gone.
+_GONE = (
+    "closed by peer",
+    "reset by peer",
+    "broken pipe",
+    "connection refused",
+    "nccl",
+    "gloo",
+    "timed out waiting",
+    "connectfullmesh",
+)
+
+
+@contextmanager
+def together(fabric: Fabric) -> Iterator[None]:
+    """Turn the errors that follow from the loss of another process of the training into one that says so.
+
+    Raises:
+        RunError: A process can no longer be reached.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        lost = isinstance(error, torch.distributed.DistError) or any(word in str(error).casefold() for word in _GONE)
+        if fabric.world_size == 1 or not lost:
+            raise
+        # Without the place in torch's source in front and the advice behind.
+        reason = re.sub(r"^\[[^]]*\] ", "", str(error).strip()).partition(". ")[0].partition("\n")[0]
+        raise RunError(
+            f"another of the {fabric.world_size} processes of this training ended or can no longer be reached, so it "
+            f"cannot go on; see the error of that process, then continue the run from its last checkpoint ({reason})"
+        ) from error
 
 
 def on_first(fabric: Fabric, work: Callable[[], _T]) -> _T:

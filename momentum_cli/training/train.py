@@ -20,10 +20,14 @@ from momentum_cli.training.launch import (
     determinism,
     device_name,
     first_then_all,
+    is_restarted,
     launch,
+    may_restart,
     memory_bytes,
     on_first,
+    require_shared,
     signals,
+    together,
 )
 from momentum_cli.training.resuming import check_resumed, schedule_change
 from momentum_cli.training.run import Run
@@ -67,9 +71,17 @@ def train(
         Interrupted: SIGINT or SIGTERM arrived; the checkpoint is written.
     """
     _require_own_target(recipe)
+    if may_restart() and out is None and resume is None:
+        raise RecipeError(
+            "torchrun --max-restarts: give the run folder with --out DIR, in which a training that is started again "
+            "continues"
+        )
     fabric = launch(recipe, devices, nodes, accelerator)
+    if resume is None and out is not None and is_restarted(fabric):
+        # Only the first process may be on the machine with the folder.
+        resume = out if on_first(fabric, (out / "recipe.yaml").is_file) else None
     shown: Ui = ui if ui is not None and fabric.global_rank == 0 else NullUi()
-    with determinism(recipe.train.deterministic), ExitStack() as held:
+    with together(fabric), determinism(recipe.train.deterministic), ExitStack() as held:
         if resume is not None:
             on_first(fabric, lambda: check_resumed(recipe, resume))
         dataset = first_then_all(fabric, lambda: load_data(recipe, data_dir, shown))
@@ -87,6 +99,7 @@ def train(
             return folder
 
         folder = on_first(fabric, open_and_lock)
+        require_shared(fabric, folder)
         # Before this a signal ends the program at once, as there is nothing to save.
         received = held.enter_context(signals())
         run = Run(trainer, folder, shown, received, resumed=resume is not None)
