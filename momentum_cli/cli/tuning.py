@@ -129,8 +129,9 @@ def tune(
 ) -> None:
     """Search better values of a recipe's keys, such as learning rate, cell and its options, by many short trainings.
 
-    Every trial is a run of its own, and only the validation set decides. Writes best.yaml, trials.csv, pictures and
-    report.html. After an interruption, the same command continues. Needs: pip install 'momentumrnn[tune]'
+    Every trial is a run, and validation alone decides. Writes best.yaml, trials.csv, pictures and report.html.
+
+    After an interruption the same command continues. Needs Optuna, which the extra "tune" installs.
     """
     given = arguments or []
     recipes = [text for text in given if not is_override(text)]
