@@ -193,7 +193,7 @@ def test_nothing_to_resume_says_where_runs_are_looked_for(tmp_path: Path, monkey
 
 
 def test_a_divergence_before_the_first_checkpoint_says_what_to_do(desk: Path) -> None:
-    wild = "optimizer.name=sgd optimizer.lr=1e30 model.cell=rnn_relu train.clip_grad_norm=null train.max_nonfinite=0"
+    wild = "optimizer.name=sgd optimizer.lr=1e30 model.cell=rnn_relu train.clip_grad_norm=null train.max_nonfinite=0 model.backend=reference"
     result = run(f"train digits {wild} {' '.join(TINY)} train.max_steps=50 --out wild -q")
     assert result.exit_code == 1
     text = " ".join(result.stderr.split())
@@ -204,7 +204,7 @@ def test_a_divergence_before_the_first_checkpoint_says_what_to_do(desk: Path) ->
 
 
 def test_a_divergence_after_a_checkpoint_says_how_to_go_on(desk: Path) -> None:
-    wild = "optimizer.name=sgd optimizer.lr=1e30 model.cell=rnn_relu train.clip_grad_norm=1e30 train.max_nonfinite=0"
+    wild = "optimizer.name=sgd optimizer.lr=1e30 model.cell=rnn_relu train.clip_grad_norm=1e30 train.max_nonfinite=0 model.backend=reference"
     result = run(f"train digits {wild} {' '.join(TINY)} train.max_steps=50 train.eval_every_n_steps=1 --out wild -q")
     assert result.exit_code == 1
     said = " ".join(result.stderr.split())

@@ -92,3 +92,17 @@ def test_a_bad_gradient_does_not_reach_forward(kind: str, dynamics: str, backend
     torch.testing.assert_close(got[AT + 1 :], right[AT + 1 :], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(others(got), others(right), rtol=1e-5, atol=1e-6)
     assert got[AT, ROW].isnan().all()
+
+
+@pytest.mark.parametrize("backend", BACKEND_NAMES[1:])
+@pytest.mark.parametrize("kind", [*LAYERS, "relu"])
+def test_gradients_after_a_bad_value_are_those_of_the_reference(kind: str, backend: str) -> None:
+    """A finite gradient would hide a divergence."""
+    options = {"nonlinearity": "relu"} if kind == "relu" else {}
+    spoiled = []
+    for name in ("reference", backend):
+        layer = build("rnn" if kind == "relu" else kind, HeavyBall(0.6), name, **options)
+        output, _ = layer(inputs(float("nan"))[1])
+        spoiled.append(torch.autograd.grad(output.sum(), tuple(layer.parameters())))
+    for expected, got in zip(*spoiled, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4, equal_nan=True)

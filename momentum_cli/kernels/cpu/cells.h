@@ -128,7 +128,7 @@ template <bool TANH> struct Rnn {
         if constexpr (TANH)
             store(gates, dh * (1 - h * h));
         else
-            store(gates, (Vec<real>)(h > 0 ? dh : Vec<real>{}));
+            store(gates, (Vec<real>)(h <= 0 ? Vec<real>{} : dh));  // torch hands on the gradient of a NaN
         return Vec<real>{};
     }
 };
@@ -153,7 +153,7 @@ struct ModRelu {
                                           stored*, real* d_bias, ptrdiff_t) {
         const Vec<real> zero = {};
         store(gates, (Vec<real>)(h != 0 ? dh : zero));
-        store(d_bias, load(d_bias) + (h > 0 ? dh : h < 0 ? -dh : zero));
+        store(d_bias, load(d_bias) + (h > 0 ? dh : h < 0 ? -dh : h));  // 0, or a NaN
         return zero;
     }
 };
