@@ -152,8 +152,8 @@ struct ModRelu {
     static MRNN_INLINE Vec<real> backward(Vec<real> dh, real*, Vec<real> h, Vec<real>, const stored*, ptrdiff_t, stored* gates,
                                           stored*, real* d_bias, ptrdiff_t) {
         const Vec<real> zero = {};
-        store(gates, (Vec<real>)(h != 0 ? dh : zero));
-        store(d_bias, load(d_bias) + (h > 0 ? dh : h < 0 ? -dh : h));  // 0, or a NaN
+        store(gates, (Vec<real>)(h > 0 ? dh : h < 0 ? dh : zero));  // 0 for a NaN, whose sign torch takes for 0
+        store(d_bias, load(d_bias) + (h > 0 ? dh : h < 0 ? -dh : zero));
         return zero;
     }
 };

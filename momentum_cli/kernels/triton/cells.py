@@ -150,9 +150,11 @@ def step_backward(
         d_drive = dh
         if RECURRENCE == "rnn":
             d_drive = dh * (1.0 - new_h * new_h)
-        elif RECURRENCE == "rnn_relu" or HAS_BIAS:
-            # modReLU too: where |z| + b is above 0 its slope is 1, and elsewhere the output is 0.
+        elif RECURRENCE == "rnn_relu":
             d_drive = tl.where(new_h == 0, 0.0, dh)
+        elif HAS_BIAS:
+            # modReLU: where |z| + b is above 0 its slope is 1, elsewhere the output is 0; torch's sign of a NaN is 0.
+            d_drive = tl.where(tl.abs(new_h) > 0, dh, 0.0)
         d_product = d_drive
         dh = tl.zeros_like(dh)
     return d_drive, d_product, dh, dc
