@@ -23,6 +23,7 @@ class PredictionFormat(StrEnum):
     jsonl = "jsonl"
     csv = "csv"
     npz = "npz"
+    parquet = "parquet"
     txt = "txt"
 
 

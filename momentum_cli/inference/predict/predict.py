@@ -5,6 +5,7 @@ Samples are read, run in batches and written one after another, so memory does n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.inference.opened import Subject, open_subject, with_search
 from momentum_cli.inference.predict.arrays import ArrayReader
 from momentum_cli.inference.predict.files import SHOWN, FileReader
+from momentum_cli.inference.predict.parquet import ParquetWriter
 from momentum_cli.inference.predict.picture import check_picture, draw_forecasts
 from momentum_cli.inference.predict.reader import Broken, Reader, find_sources
 from momentum_cli.inference.predict.speech import SpeechReader
@@ -35,7 +37,9 @@ READERS: dict[str, type[Reader]] = {
     "tokens": TextReader,
     "translation": TranslationReader,
 }
-OUTPUT_FORMATS = ("jsonl", "csv", "npz", "txt")
+OUTPUT_FORMATS = ("jsonl", "csv", "npz", "parquet", "txt")
+BINARY: dict[str, Callable[[Path], Writer]] = {"npz": NpzWriter, "parquet": ParquetWriter}
+"""Formats that cannot go to standard output."""
 # Broken samples shown one by one; the others are counted.
 _SHOWN = 20
 
@@ -79,8 +83,8 @@ def predict(
     shown: Ui = ui or NullUi()
     if format not in OUTPUT_FORMATS:
         raise RecipeError(unknown("format", format, OUTPUT_FORMATS))
-    if format == "npz" and out is None and writer is None:
-        raise RecipeError("--format npz is binary and needs --out FILE")
+    if format in BINARY and out is None and writer is None:
+        raise RecipeError(f"--format {format} is binary and needs --out FILE")
     if out is not None:
         check_output_file(out)
     for name, value in (("--batch-size", batch_size), ("--top", top)):
@@ -146,9 +150,9 @@ def reader_of(subject: Subject, top: int) -> Reader:
 
 
 def _open_writer(format: str, path: Path | None, stack: ExitStack, reader: Reader) -> Writer:
-    if format == "npz":
+    if format in BINARY:
         assert path is not None
-        return NpzWriter(path)
+        return BINARY[format](path)
     stream: Stream = Output() if path is None else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
     if format == "txt":
         return LineWriter(stream, str(reader.line))

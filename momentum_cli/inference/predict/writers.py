@@ -11,9 +11,9 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -77,53 +77,110 @@ class JsonlWriter:
         self._stream.flush()
 
 
-class CsvWriter:
-    """Writes one line per prediction, or per step if each has a class.
+class Number(NamedTuple):
+    """A number in a table, and its significant digits as text."""
+
+    value: float
+    digits: int
+
+
+Row = dict[str, str | int | Number | None]
+"""Cells by column."""
+
+
+def table_rows(record: dict[str, Any], outputs: np.ndarray) -> Iterator[Row]:
+    """Yield the rows of a prediction in a table: one, or one for each step if each has a class.
 
     Columns: source, row, then the label and probability of the best, the second, …; or values.
     """
+    cells: Row = {key: record[key] for key in _PLACE if key in record}
+    # The scores of a line of text or of a recording.
+    scores = {key: value for key, value in record.items() if key in _SCORES}
+    cells |= {key: Number(value, 6) if isinstance(value, float) else value for key, value in scores.items()}
+    if "top" in record:
+        for rank, entry in enumerate(record["top"], start=1):
+            end = "" if rank == 1 else f"_{rank}"
+            cells |= {f"label{end}": entry["label"], f"probability{end}": Number(entry["probability"], 6)}
+    elif "labels" in record:
+        for step, label in enumerate(record["labels"]):
+            timed = {"time": record["times"][step]} if "times" in record else {}
+            yield cells | {
+                "step": step,
+                **timed,
+                "label": label,
+                "probability": Number(record["probabilities"][step], 6),
+            }
+        return
+    elif "translation" in record:
+        cells |= {"translation": record["translation"], "log_probability": Number(record["log_probability"], 9)}
+    elif "frames" in record:
+        # The frames themselves would be thousands of columns, their number different for each recording.
+        pass
+    elif isinstance(record["values"], dict):
+        steps = record.get("steps")
+        cells |= _ahead(record)
+        cells |= _numbers(record["values"], steps)
+        for level, named in record.get("quantiles", {}).items():
+            cells |= _numbers({f"{name} {level}": value for name, value in named.items()}, steps)
+    else:
+        cells |= {f"value_{index}": Number(float(value), 9) for index, value in enumerate(outputs.reshape(-1))}
+    yield cells
+
+
+def _ahead(record: dict[str, Any]) -> Row:
+    """Return the times of the steps of a forecast, which are unknown where the times of its series are uneven."""
+    if "after" not in record:
+        return {}
+    longest = max((len(value) for value in record["values"].values() if isinstance(value, list)), default=0)
+    times = record.get("times", [None] * longest)
+    return {f"time[t+{step}]": time for step, time in _by_step(times, record.get("steps"))}
+
+
+def _by_step(values: Sequence[Any], steps: Sequence[int] | None) -> Iterable[tuple[int, Any]]:
+    """Return each value with its step; without steps these are the next ones."""
+    return zip(steps or range(1, len(values) + 1), values, strict=True)
+
+
+def _numbers(values: dict[str, Any], ahead: Sequence[int] | None) -> Row:
+    """Return the cells of values by name, of forecasts one for each step."""
+    cells: Row = {}
+    for name, value in values.items():
+        steps = _by_step(value, ahead) if isinstance(value, list) else ()
+        cells |= {f"{name}[t+{step}]": Number(one, 15) for step, one in steps}
+        cells |= {} if isinstance(value, list) else {name: Number(value, 15)}
+    return cells
+
+
+def check_columns(heading: Collection[str], row: Row, remedy: str = "use --format jsonl") -> None:
+    """Refuse a row with a column that the table does not have.
+
+    Raises:
+        DataError: It has one.
+    """
+    for name in row:
+        if name not in heading:
+            raise DataError(
+                f"{row['source']}: its prediction has {name!r}, and those before it have not, so one table cannot hold "
+                f"them; {remedy}"
+            )
+
+
+class CsvWriter:
+    """Writes the `table_rows` of predictions as lines."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._writer = csv.writer(stream, lineterminator="\n")
-        self._heading: list[str] | None = None
+        self._heading: dict[str, None] | None = None
 
     def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
-        """Write a line, and the header before the first one."""
-        cells: dict[str, Any] = {key: record[key] for key in _PLACE if key in record}
-        # The scores of a line of text or of a recording.
-        scores = {key: value for key, value in record.items() if key in _SCORES}
-        cells |= {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in scores.items()}
-        if "top" in record:
-            for rank, entry in enumerate(record["top"], start=1):
-                end = "" if rank == 1 else f"_{rank}"
-                cells |= {f"label{end}": entry["label"], f"probability{end}": f"{entry['probability']:.6g}"}
-        elif "labels" in record:
-            for step, label in enumerate(record["labels"]):
-                timed = {"time": record["times"][step]} if "times" in record else {}
-                probability = f"{record['probabilities'][step]:.6g}"
-                self._row(cells | {"step": step, **timed, "label": label, "probability": probability})
-            return
-        elif "translation" in record:
-            cells |= {key: record[key] for key in ("translation", "log_probability")}
-        elif "frames" in record:
-            # The frames themselves would be thousands of columns, their number different for each recording.
-            pass
-        elif isinstance(record["values"], dict):
-            steps = record.get("steps")
-            cells |= {f"time[t+{step}]": time for step, time in _by_step(record.get("times", ()), steps)}
-            cells |= _numbers(record["values"], steps)
-            for level, named in record.get("quantiles", {}).items():
-                cells |= _numbers({f"{name} {level}": value for name, value in named.items()}, steps)
-        else:
-            cells |= {f"value_{index}": f"{value:.9g}" for index, value in enumerate(outputs.reshape(-1))}
-        self._row(cells)
-
-    def _row(self, cells: dict[str, Any]) -> None:
-        if self._heading is None:
-            self._heading = list(cells)
-            self._writer.writerow(map(csv_cell, self._heading))
-        self._writer.writerow(["" if value is None else csv_cell(value) for value in cells.values()])
+        """Write the lines of a prediction, and the header before the first one."""
+        for row in table_rows(record, outputs):
+            if self._heading is None:
+                self._heading = dict.fromkeys(row)
+                self._writer.writerow(map(csv_cell, self._heading))
+            check_columns(self._heading, row)
+            self._writer.writerow(_text(row.get(name)) for name in self._heading)
 
     def leave_out(self, row: int | None) -> None:
         """Write nothing."""
@@ -133,19 +190,11 @@ class CsvWriter:
         self._stream.flush()
 
 
-def _by_step(values: Sequence[Any], steps: Sequence[int] | None) -> Iterable[tuple[int, Any]]:
-    """Return each value with its step; without steps these are the next ones."""
-    return zip(steps or range(1, len(values) + 1), values, strict=True)
-
-
-def _numbers(values: dict[str, Any], ahead: Sequence[int] | None) -> dict[str, str]:
-    """Return the cells of values by name, of forecasts one for each step."""
-    cells: dict[str, str] = {}
-    for name, value in values.items():
-        steps = _by_step(value, ahead) if isinstance(value, list) else ()
-        cells |= {f"{name}[t+{step}]": f"{one:.15g}" for step, one in steps}
-        cells |= {} if isinstance(value, list) else {name: f"{value:.15g}"}
-    return cells
+def _text(cell: str | int | Number | None) -> Any:
+    """Return a cell as text of a CSV."""
+    if isinstance(cell, Number):
+        return f"{cell.value:.{cell.digits}g}"
+    return "" if cell is None else csv_cell(cell)
 
 
 class LineWriter:

@@ -215,6 +215,7 @@ def test_wrong_options(checkpoint: Path, tmp_path: Path) -> None:
     for options, message in (
         ({"format": "xml"}, "jsonl"),
         ({"format": "npz"}, "--out"),
+        ({"format": "parquet"}, "--format parquet is binary and needs --out"),
         ({"batch_size": 0}, "at least 1"),
         ({"top": 0}, "at least 1"),
         ({"out": tmp_path / "nowhere" / "x.jsonl"}, "no folder .*nowhere; make it"),
