@@ -43,7 +43,9 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The file; by default export/TASK-CELL in the run folder.", show_default=False
+            metavar="FILE",
+            help="A file, or a folder for the file and its README.md; by default export/TASK-CELL in the run folder.",
+            show_default=False,
         ),
     ] = None,
     checkpoint: Annotated[

@@ -16,6 +16,7 @@ from momentum_cli.formats import pt2, safetensors, torchscript
 from momentum_cli.formats.archive import Content, look_into
 from momentum_cli.formats.bundle import Bundle
 from momentum_cli.formats.description import describe_model
+from momentum_cli.formats.folder import STEM, model_file, write_folder
 from momentum_cli.formats.onnx import format as onnx
 from momentum_cli.formats.parity import INT8_TOLERANCE, Parity, case_text, check_parity
 from momentum_cli.formats.program import Program
@@ -54,8 +55,9 @@ def export(
         run: A run folder or a checkpoint.
         format: A key of `FORMATS`.
         stateful: Take and return the state, so that a sequence can be fed in chunks of any length.
-        out: The file; None: ``export/TASK-CELL[-stateful].SUFFIX`` in the run folder, or the current folder for a
-            checkpoint.
+        out: The file; or a folder, which is there or whose name has no ending, for the file ``model.SUFFIX``,
+            ``config.json`` and ``README.md``. None: ``export/TASK-CELL[-stateful].SUFFIX`` in the run folder, or the
+            current folder for a checkpoint; for safetensors a folder of that name.
         aoti: Compile a pt2 file with AOTInductor.
         as_torch_lstm: Write the plain torch weights of a linear dynamics to a safetensors file.
         quantize: ``"int8"``: int8 weights in an onnx file. The file is checked in float32 first, then with int8 weights
@@ -66,8 +68,8 @@ def export(
         ui: Where progress is shown; None shows nothing.
 
     Returns:
-        ``file, bytes, format, stateful, checkpoint, cell, task, parity {max_abs, max_rel, tolerance, cases}, test
-        {metric, file, checkpoint, samples} or None, seconds``.
+        ``file, folder (or None), bytes, format, stateful, checkpoint, cell, task, parity {max_abs, max_rel, tolerance,
+        cases}, test {metric, file, checkpoint, samples} or None, seconds``.
 
     Raises:
         RecipeError: The options contradict each other or the model, or a package or compiler is missing.
@@ -89,7 +91,7 @@ def export(
     if quantize is not None and format != "onnx":
         raise RecipeError(refuse("--quantize", format, "be used with --format onnx"))
     if out is not None:
-        _check_target(out)
+        _check_folder(out, FORMATS[format].SUFFIX) if _is_folder(out) else _check_target(out)
     source = load_model(run, which)
     model = source.model.float().eval().requires_grad_(False)
     fold(model)
@@ -108,7 +110,7 @@ def export(
         options = {"quantize": quantize}
     bundle = describe_model(source, format, stateful=stateful, **options)
     module = FORMATS[format]
-    path = out or _default_path(run, bundle, module.SUFFIX)
+    path, in_folder = _path(run, out, bundle)
     test = None
     with _final_name(path) as temporary:
         module.write(model, bundle, temporary)
@@ -121,8 +123,11 @@ def export(
         if check_accuracy:
             test = _compare_scores(program, model, dataset, source, shown, exact=quantize is None)
         size = temporary.stat().st_size
+    if in_folder:
+        write_folder(path, bundle, source, dataset, run)
     return {
         "file": str(path),
+        "folder": str(path.parent) if in_folder else None,
         "bytes": size,
         "format": format,
         "stateful": stateful,
@@ -157,6 +162,15 @@ def _check_target(path: Path) -> None:
         other = True
     if other:
         raise RecipeError(f"--out {path} exists and is not an exported model; name another file")
+
+
+def _check_folder(out: Path, suffix: str) -> None:
+    """Refuse a folder with anything but an earlier export of the same format, before any work is done."""
+    if not out.is_dir():
+        return
+    _check_target(out / f"{STEM}{suffix}")
+    if any(out.iterdir()) and not (out / f"{STEM}{suffix}").is_file():
+        raise RecipeError(f"--out {out} is a folder with other files; name a new or an empty one, or a file")
 
 
 def is_exported(path: Path) -> bool:
@@ -238,14 +252,40 @@ def _compare_scores(
     return {"metric": metric, "file": got[metric], "checkpoint": own[metric], "samples": len(dataset.test)}
 
 
-def _default_path(run: Path, bundle: Bundle, suffix: str) -> Path:
+def _is_folder(out: Path) -> bool:
+    """Return True if an output is a folder: one that is there, or a name without an ending."""
+    return out.is_dir() or (not out.suffix and not out.exists())
+
+
+def _path(run: Path, out: Path | None, bundle: Bundle) -> tuple[Path, bool]:
+    """Return the path of the file, and whether it has a folder of its own."""
+    format = bundle.data["export"]["format"]
+    suffix = FORMATS[format].SUFFIX
+    if out is None:
+        out = _default_path(run, bundle)
+        # A hub's library loads a folder, and safetensors is what hubs are for.
+        out = out if format == "safetensors" else out.with_name(out.name + suffix)
+    return (out / f"{STEM}{suffix}", True) if _is_folder(out) else (out, False)
+
+
+def exported_in(folder: Path) -> Path | None:
+    """Return the model in a folder of `export`, or None if it is another folder.
+
+    Raises:
+        DataError: There are several models in it.
+    """
+    return model_file(folder, tuple(module.SUFFIX for module in FORMATS.values()))
+
+
+def _default_path(run: Path, bundle: Bundle) -> Path:
+    """Return the path without an ending."""
     described = bundle.data["export"]
     parts = [bundle.dataset["name"], bundle.data["model"]["cell"]]
     parts += [word for word, given in (("stateful", described["stateful"]), ("aoti", described.get("aoti"))) if given]
     parts += [described["quantize"]] if described.get("quantize") else []
     parts += ["plain"] if described.get("as_torch_lstm") else []
     folder = run / "export" if run.is_dir() else Path()
-    return folder / ("-".join(parts) + suffix)
+    return folder / "-".join(parts)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class Subject:
             that keeps no state.
         stream: From a batch size to a function from inputs to outputs that keeps the state itself, the fastest way for
             short inputs; None as for ``advance``.
-        model: The module behind ``call``; None for an exported program.
+        model: The module behind ``call``; None for an exported program of another format than safetensors.
         translator: The model with its search, if it translates.
         search_with: Changes options of the search, and returns the translator with them.
     """
@@ -57,17 +57,19 @@ def open_subject(run: Path, which: str = "best") -> Subject:
     """Load a run folder, a checkpoint or an exported file as a function.
 
     Args:
-        run: Its path.
+        run: Its path, or that of a folder that `export` made.
         which: ``"best"`` or ``"last"`` checkpoint of a run folder.
 
     Raises:
         DataError: It is missing, damaged or something else.
     """
-    if run.is_file():
-        from momentum_cli.formats.export import is_exported, open_program
+    if run.is_file() or (run.is_dir() and not (run / "recipe.yaml").is_file()):
+        from momentum_cli.formats.export import exported_in, is_exported, open_program
+        from momentum_cli.formats.safetensors import EagerProgram
         from momentum_cli.formats.score import program_function
 
-        if is_exported(run):
+        run = (exported_in(run) or run) if run.is_dir() else run
+        if run.is_file() and is_exported(run):
             program = open_program(run)
             data = program.bundle.data
             call = program_function(program)
@@ -82,6 +84,7 @@ def open_subject(run: Path, which: str = "best") -> Subject:
                 data["metrics"]["step"],
                 torch.device("cpu"),
                 lambda: str(data["export"]["format"]),
+                program.model if isinstance(program, EagerProgram) else None,
             )
     loaded = load_model(run, which)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -66,7 +66,8 @@ class TrainedModel(nn.Module):
         subject: The opened run, checkpoint or file.
 
     Attributes:
-        model: The module with the parameters, which can be trained on; None for an exported program.
+        model: The module with the parameters, which can be trained on; None for an exported program of
+            another format than safetensors.
         recipe: The recipe of the training.
         trained_on: The description of the data: names of the classes, preprocessing, licence.
         path: The file.
@@ -142,7 +143,7 @@ def load(run: str | os.PathLike[str], *, checkpoint: str = "best") -> TrainedMod
     """Load a trained model as a module of torch, in evaluation mode.
 
     Args:
-        run: A run folder, a checkpoint or an exported file; or the result of `train` or `export`.
+        run: A run folder, a checkpoint, an exported file or the folder of one; or the result of `train` or `export`.
         checkpoint: Of a run folder ``"best"``, ``"last"``, or the step of one that was kept, such as ``"400"``.
 
     Raises:

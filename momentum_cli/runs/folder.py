@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from momentum_cli.errors import RecipeError
+from momentum_cli.runs.card import CARD, is_card
 from momentum_cli.runs.lock import locked
 
 MARKER = ".momentumrnn-run"
@@ -103,6 +104,8 @@ def _clear(out: Path, overwrite: bool) -> None:
         raise RecipeError(f"--out {out} is not empty (it holds {shown}); name a new folder or {remedy}")
     if not is_run:
         raise RecipeError(f"--out {out} is not a run folder (it holds {shown}); nothing was deleted; name another one")
+    if is_card(out / CARD):
+        (out / CARD).unlink()
     for pattern in RUN_FILES:
         for path in out.glob(pattern):
             if path.is_file() or path.is_symlink():

@@ -10,10 +10,20 @@ import torch
 
 from momentum_cli.progress import Evaluation, StepInfo
 from momentum_cli.runs.metrics_log import MetricsLog
+from momentum_cli.training.card import Card
 from momentum_cli.training.launch import device_name, memory_bytes
 from momentum_cli.training.position import Progress
 from momentum_cli.training.readings import StepResult
+from momentum_cli.training.trained import describe
 from momentum_cli.training.trainer import Trainer
+
+RUN_FILES = {
+    "recipe.yaml": "everything that determines the training; `momentumrnn train recipe.yaml` repeats it",
+    "checkpoints/": "the last and the best state, as safetensors",
+    "result.json": "results, times, environment",
+    "metrics.csv": "a row per logged step and per evaluation; `curves.png` draws them",
+}
+"""What the README.md of a run says about its files."""
 
 
 def step_info(trainer: Trainer, result: StepResult) -> StepInfo:
@@ -31,6 +41,26 @@ def step_info(trainer: Trainer, result: StepResult) -> StepInfo:
         train_seconds=progress.train_seconds,
         memory_bytes=memory_bytes(trainer.device) if trainer.device.type == "cuda" else None,
     )
+
+
+def card_of(trainer: Trainer, result: dict[str, Any]) -> str:
+    """Return the README.md of a finished run.
+
+    Args:
+        trainer: At the end of the run.
+        result: The content of ``result.json``.
+    """
+    data = trainer.dataset
+    splits = {"training": data.train, "validation": data.validation, "test": data.test}
+    return Card(
+        trainer.recipe,
+        describe(data),
+        {name: len(split) for name, split in splits.items() if split is not None},
+        trainer.parameter_count,
+        trainer.progress.best,
+        result,
+        RUN_FILES,
+    ).text()
 
 
 def log_step(log: MetricsLog, trainer: Trainer, info: StepInfo) -> None:

@@ -14,12 +14,13 @@ from momentum_cli.metrics import signatures
 from momentum_cli.pictures.curves import curves
 from momentum_cli.progress import RunStart, Ui
 from momentum_cli.recipe.parameter_groups import unused_groups
+from momentum_cli.runs.card import write_card
 from momentum_cli.runs.checkpoint import find_checkpoint
 from momentum_cli.runs.files import write_json
 from momentum_cli.training.evaluation import baselines
 from momentum_cli.training.launch import device_name
 from momentum_cli.training.readings import StepResult
-from momentum_cli.training.record import outcome, step_info, unmeasured
+from momentum_cli.training.record import card_of, outcome, step_info, unmeasured
 from momentum_cli.training.session import Session, last_checkpoint
 from momentum_cli.training.trainer import Trainer
 
@@ -89,6 +90,7 @@ class Run:
             except MomentumError as error:
                 self.ui.note(f"no picture of the curves: {error}", "warning")
             write_json(self.folder / "result.json", result)
+            write_card(self.folder, card_of(trainer, result))
             self.session.publish(result)
         self.session.close()
         self.ui.finish(result)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from momentum_cli.benchmark.running.outcome import RESULT, describe_failure, result_of, used_budget
 from momentum_cli.data import Dataset
 from momentum_cli.progress import RunState, Status
+from momentum_cli.runs.card import write_card
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.runs.folder import new_run_folder
 from momentum_cli.training.evaluation import baselines
-from momentum_cli.training.record import outcome
+from momentum_cli.training.record import card_of, outcome
 from momentum_cli.training.session import Session, record_start
 from momentum_cli.training.trainer import Trainer
 
@@ -188,6 +189,7 @@ class Contender:
             status, result["miss"] = "missed", f"target not reached within {used_budget(result)}"
         write_json(self.folder / RESULT, result)
         if error is None:
+            write_card(self.folder, card_of(self.trainer, result))
             self.session.publish(result)
         self.session.close()
         self._show(self.state(status, result["miss"]))
