@@ -5,6 +5,7 @@ A format is a module with ``write(model, bundle, path)``, ``load(path) -> Progra
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -254,7 +255,7 @@ def _compare_scores(
 
 def _is_folder(out: Path) -> bool:
     """Return True if an output is a folder: one that is there, or a name without an ending."""
-    return out.is_dir() or (not out.suffix and not out.exists())
+    return out.is_dir() or (not out.suffix and not os.path.lexists(out))
 
 
 def _path(run: Path, out: Path | None, bundle: Bundle) -> tuple[Path, bool]:

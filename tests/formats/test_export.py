@@ -149,7 +149,7 @@ def test_only_an_export_is_written_over(checkpoint: Path, tmp_path: Path) -> Non
 def test_parity_prints_every_case(checkpoint: Path, tmp_path: Path) -> None:
     from momentum_cli.training.trained import load_model
 
-    out = tmp_path / "model"
+    out = tmp_path / "model.safetensors"
     export(checkpoint, format="safetensors", out=out, check_accuracy=False)
     with pytest.raises(TargetError) as caught:
         check_parity(Wrong(open_program(out), "slightly off"), load_model(checkpoint).model, None)
@@ -221,7 +221,7 @@ def test_plain_torch_weights_need_no_momentum(tmp_path: Path, capsys: pytest.Cap
 
 def test_loaded_files_know_what_they_are(checkpoint: Path, tmp_path: Path) -> None:
     assert not is_exported(checkpoint)
-    out = tmp_path / "x"
+    out = tmp_path / "x.safetensors"
     export(checkpoint, format="safetensors", out=out, check_accuracy=False)
     with pytest.raises(DataError, match="must be 'momentumrnn checkpoint', got 'momentumrnn model'"):
         export(out, format="onnx")
@@ -244,6 +244,7 @@ def test_an_output_that_is_no_regular_file_is_refused_before_any_work(kind: str,
             listener.bind(os.path.relpath(path))
     elif kind == "folder":
         path.mkdir()
+        (path / "notes.txt").touch()
     elif kind == "circle":
         path.symlink_to(path.name)
     elif not Path(kind).exists():

@@ -95,7 +95,9 @@ def test_folders_with_other_files_and_with_two_models_are_refused(run: Path, tmp
     with pytest.raises(RecipeError, match="other files"):
         export(run, format="torchscript", out=both)
     (both / "model.onnx").touch()
-    with pytest.raises(DataError, match="must hold one exported model, got model.onnx and model.safetensors; name one"):
+    with pytest.raises(
+        DataError, match=r"must hold one exported model, got model\.onnx and model\.safetensors; name one"
+    ):
         load(both)
 
 
