@@ -213,12 +213,14 @@ def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
     """Load an exported file of any format, which is recognised by its content.
 
     Args:
-        path: The file.
+        path: The file, or the folder of one.
         trust_native_code: Also load a package compiled by AOTInductor, which is machine code.
 
     Raises:
         DataError: It is missing, damaged, of another version, not an export, or could run code.
     """
+    if path.is_dir():
+        path = exported_in(path) or path
     if not path.is_file():
         raise DataError(f"{path}: file not found")
     content = look_into(path)
