@@ -153,12 +153,12 @@ def metrics_of(measured: Iterable[Measured]) -> tuple[str, ...]:
 
 
 def better(metric: str, new: float, old: float) -> bool:
-    """Return whether ``new`` is strictly better than ``old``; a value that is not a number never is."""
+    """Return True if ``new`` is strictly better than ``old``; a value that is not a number never is."""
     return new > old if METRICS[metric].higher_is_better else new < old
 
 
 def reaches(metric: str, value: float, target: float) -> bool:
-    """Return whether ``value`` is at or past ``target``; a value that is not a number never is."""
+    """Return True if ``value`` is at or past ``target``; a value that is not a number never is."""
     return value >= target if METRICS[metric].higher_is_better else value <= target
 
 

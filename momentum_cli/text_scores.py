@@ -23,7 +23,7 @@ both."""
 
 
 def sacrebleu_is_installed() -> bool:
-    """Return whether the package is there; the other functions need it."""
+    """Return True if the package is there; the other functions need it."""
     try:
         import sacrebleu.metrics
     except ImportError:

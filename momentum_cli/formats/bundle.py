@@ -47,7 +47,7 @@ class Bundle:
 
     @property
     def stateful(self) -> bool:
-        """Whether the program takes and returns the state."""
+        """True if the program takes and returns the state."""
         return bool(self.data["export"]["stateful"])
 
     @property
@@ -119,7 +119,7 @@ def _check_tensor(name: str, tensor: Tensor, shape: list[int | str], dtype: str,
 
 
 def _is_state(entry: Any) -> bool:
-    """Return whether an entry of ``state`` describes a tensor."""
+    """Return True if an entry of ``state`` describes a tensor."""
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "input", "output")):
         return False
     shape = entry.get("shape")

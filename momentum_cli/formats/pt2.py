@@ -98,12 +98,12 @@ class Pt2Program:
 
 
 def recognises(content: Content) -> bool:
-    """Return whether a file is an archive of `torch.export`, compiled or not."""
+    """Return True if a file is an archive of `torch.export`, compiled or not."""
     return is_compiled(content) or any(name.startswith("models/") for name in content.members)
 
 
 def is_compiled(content: Content) -> bool:
-    """Return whether an archive holds machine code of AOTInductor."""
+    """Return True if an archive holds machine code of AOTInductor."""
     return any(name.startswith("data/aotinductor/") for name in content.members)
 
 

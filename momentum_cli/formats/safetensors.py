@@ -124,7 +124,7 @@ def describes_itself_as(path: Path) -> Any:
 
 
 def recognises(content: Content) -> bool:
-    """Return whether a file begins with the length of a JSON header that fits into it, and with that header."""
+    """Return True if a file begins with the length of a JSON header that fits into it, and with that header."""
     return content.head[8:9] == b"{" and int.from_bytes(content.head[:8], "little") <= content.size
 
 

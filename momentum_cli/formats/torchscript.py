@@ -109,7 +109,7 @@ class TorchScriptProgram:
 
 
 def recognises(content: Content) -> bool:
-    """Return whether a file is a TorchScript archive."""
+    """Return True if a file is a TorchScript archive."""
     return "constants.pkl" in content.members and any(name.startswith("code/") for name in content.members)
 
 

@@ -66,7 +66,7 @@ class Looked:
 
     @property
     def forecasting(self) -> bool:
-        """Whether the predictions are forecasts of a series."""
+        """True if the predictions are forecasts of a series."""
         return isinstance(self.data, FileSplit) and bool(self.data.ahead)
 
     def answers(self, index: Sequence[int]) -> tuple[Tensor, Scores]:

@@ -49,7 +49,7 @@ class Axis(Protocol):
         """Return all values; None if there is no end of them."""
 
     def contains(self, value: Any) -> bool:
-        """Return whether a value is on the axis."""
+        """Return True if a value is on the axis."""
 
     def dump(self) -> Any:
         """Return the axis as a recipe writes it."""

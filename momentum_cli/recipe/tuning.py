@@ -44,7 +44,7 @@ def applied(content: Mapping[str, Any], drawn: Mapping[str, Value]) -> dict[str,
 
 
 def has_effect(key: str, content: Mapping[str, Any], drawn: Mapping[str, Value]) -> bool:
-    """Return whether a key has an effect beside the drawn values: options of the drawn cell, optimizer and schedule.
+    """Return True if a key has an effect beside the drawn values: options of the drawn cell, optimizer and schedule.
 
     Args:
         key: A whole path.

@@ -49,7 +49,7 @@ class ParameterAverage:
 
 
 def stopped_improving(metric: str, values: Sequence[float], patience: int) -> bool:
-    """Return whether the newest value is worse than the best of those more than ``patience`` evaluations ago.
+    """Return True if the newest value is worse than the best of those more than ``patience`` evaluations ago.
 
     Args:
         metric: Name of the metric.

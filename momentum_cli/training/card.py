@@ -33,7 +33,7 @@ _PIPELINES = {
 
 @dataclass(frozen=True)
 class Card:
-    """What the README.md of a model says.
+    """Content of the README.md of a model.
 
     Args:
         recipe: Of the training.

@@ -17,7 +17,7 @@ class Timer(Protocol):
         """Set a mark after all work requested so far."""
 
     def reached(self, mark: Any) -> bool:
-        """Return whether the work before a mark is done; does not wait."""
+        """Return True if the work before a mark is done; does not wait."""
 
     def wait(self, mark: Any) -> None:
         """Wait until the work before a mark is done."""

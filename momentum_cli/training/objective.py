@@ -211,12 +211,12 @@ class Scores:
 
     @cached_property
     def judged(self) -> Tensor:
-        """Whether each class counts in the accuracy, (B,) or (B, T) bool."""
+        """Mask of the classes that count in the accuracy, (B,) or (B, T) bool."""
         return self._steps(self.targets != NOT_SCORED)
 
     @cached_property
     def correct(self) -> Tensor:
-        """Whether each class counts and is right, the shape of `judged`."""
+        """Mask of the classes that count and are right, the shape of `judged`."""
         return (self.answers == self.true_classes) & self.judged
 
     @property
@@ -237,7 +237,7 @@ class Scores:
 
     @cached_property
     def counted(self) -> Tensor:
-        """Whether each value has a target, the shape of targets, bool."""
+        """Mask of the values that have a target, the shape of targets, bool."""
         return ~self.targets.isnan()
 
     @cached_property

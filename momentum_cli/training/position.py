@@ -72,12 +72,12 @@ class Progress:
 
     @property
     def evaluated(self) -> bool:
-        """Whether the latest evaluation was at this step."""
+        """True if the latest evaluation was at this step."""
         return self.last is not None and self.last["step"] == self.step
 
     @property
     def reached(self) -> bool:
-        """Whether there is a target, and it has been reached."""
+        """True if there is a target and it has been reached."""
         return self.target is not None and bool(self.target["reached"])
 
     def take(
@@ -118,7 +118,7 @@ class Progress:
         return best
 
     def take_top(self, metrics: dict[str, float], metric: str, count: int, file: str) -> bool:
-        """Return whether an evaluation is one of the `count` best, by the order of `take`; then it is in `tops`."""
+        """Return True if an evaluation is one of the `count` best, by the order of `take`; then it is in `tops`."""
         value, loss = metrics[metric], metrics["loss"]
         if math.isnan(value):
             return False
@@ -175,7 +175,7 @@ class Progress:
         return None
 
     def same_target(self, other: Progress) -> bool:
-        """Return whether both runs have a target, and it is the same one, reached or not."""
+        """Return True if both runs have a target, and it is the same one, reached or not."""
         if self.target is None or other.target is None:
             return False
         return all(self.target[key] == other.target[key] for key in ("metric", "value"))

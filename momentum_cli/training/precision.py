@@ -47,7 +47,7 @@ def fabric_precision(precision: str, accelerator: str) -> Precision:
 
 
 class Scale(Protocol):
-    """What a loss is multiplied by before its gradient is taken.
+    """A factor of the loss before its gradient is taken.
 
     Attributes:
         tensors: The state, by name.

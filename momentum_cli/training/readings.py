@@ -38,7 +38,7 @@ class StepResult:
 
     @property
     def skipped(self) -> bool:
-        """Whether loss or gradient are known not to be finite: the parameters were left alone."""
+        """True if loss or gradient are known not to be finite; the parameters were left alone."""
         return not all(math.isfinite(value) for value in (self.loss, self.grad_norm) if value is not None)
 
 

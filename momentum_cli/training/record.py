@@ -23,7 +23,7 @@ RUN_FILES = {
     "result.json": "results, times, environment",
     "metrics.csv": "a row per logged step and per evaluation; `curves.png` draws them",
 }
-"""What the README.md of a run says about its files."""
+"""Files of a run, as its README.md describes them."""
 
 
 def step_info(trainer: Trainer, result: StepResult) -> StepInfo:

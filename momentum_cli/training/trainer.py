@@ -234,12 +234,12 @@ class Trainer:
 
     @property
     def logs_now(self) -> bool:
-        """Whether the step that was just made has a row in the metrics: every n-th, and the last of an epoch."""
+        """True if the step that was just made has a row in the metrics: every n-th, and the last of an epoch."""
         return self.progress.step % self.recipe.train.log_every_n_steps == 0 or self.progress.step_in_epoch == 0
 
     @property
     def reads_now(self) -> bool:
-        """Whether the numbers of the step that was just made are read at once."""
+        """True if the numbers of the step that was just made are read at once."""
         return self.logs_now or self.guard.reads
 
     def read(self) -> StepResult | None:

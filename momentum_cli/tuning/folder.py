@@ -40,7 +40,7 @@ def plan_of(recipe: Recipe, name: str) -> dict[str, Any]:
 
 
 def same_search(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two plans are of one search; it may be longer in one of them."""
+    """Return True if two plans are of one search; it may be longer in one of them."""
     return _without_trials(one) == _without_trials(other)
 
 

@@ -34,7 +34,7 @@ class Forecaster:
         self._goal = recipe.goal
 
     def hopeless(self, position: Position) -> bool:
-        """Return whether the trial ends here."""
+        """Return True if the trial ends here."""
         rows = [row for row in self._study.rows() if row["status"] == "done"]
         step = position.values[-1][0] if position.values else 0
         if self._study.objective.stops_at_target:

@@ -18,11 +18,11 @@ class Objective(Protocol):
 
     @property
     def maximize(self) -> bool:
-        """Whether higher scores are better."""
+        """True if higher scores are better."""
 
     @property
     def stops_at_target(self) -> bool:
-        """Whether what comes after the target changes nothing."""
+        """True if what comes after the target changes nothing."""
 
     def score(self, row: Mapping[str, Any]) -> float | None:
         """Return the number of a finished trial; None if it has none.

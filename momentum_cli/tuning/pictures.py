@@ -33,7 +33,7 @@ class Picture:
     Args:
         title: What it shows.
         caption: How to read it.
-        needs: Returns whether the search has what it shows.
+        needs: Returns True if the search has what it shows.
         draw: Draws the content of ``tune.json`` into a file, with a width in inches.
     """
 

@@ -49,7 +49,7 @@ def _drop_incomplete_line(path: Path) -> None:
 
 
 def is_url(place: str) -> bool:
-    """Return whether a place is the URL of a database, and not a folder."""
+    """Return True if a place is the URL of a database, and not a folder."""
     return "://" in place
 
 

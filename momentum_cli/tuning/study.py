@@ -123,7 +123,7 @@ class Study:
 
     @property
     def is_over(self) -> bool:
-        """Whether all trials are over."""
+        """True if all trials are over."""
         return len(self.rows()) >= self.trials
 
     # Work.
@@ -284,7 +284,7 @@ class Study:
 
 
 def _is_dead(trial: FrozenTrial) -> bool:
-    """Return whether a trial lost its worker."""
+    """Return True if a trial lost its worker."""
     return trial.state == TrialState.FAIL and "facts" not in trial.user_attrs and "surplus" not in trial.user_attrs
 
 

@@ -225,7 +225,7 @@ class Judge:
         self._reported = 0
 
     def __call__(self, position: Position) -> bool:
-        """Return whether the trial ends here."""
+        """Return True if the trial ends here."""
         for number in range(self._reported + 1, position.evaluations + 1):
             self._study.report(self._assignment, number, position.values[number - 1][1])
         self._reported = position.evaluations

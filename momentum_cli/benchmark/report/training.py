@@ -230,7 +230,7 @@ def _figure(draw: Any, name: str, caption: str) -> str:
 
 
 def is_training(path: Path) -> bool:
-    """Return whether a path is the folder of a finished training, or its result."""
+    """Return True if a path is the folder of a finished training, or its result."""
     folder = path.parent if path.name == "result.json" else path
     return (folder / "result.json").is_file() and not (folder / "bench.json").is_file()
 

@@ -81,7 +81,7 @@ class OnnxProgram:
 
 
 def recognises(content: Content) -> bool:
-    """Return whether a file begins with field 1 of a message, the version that ONNX models begin with."""
+    """Return True if a file begins with field 1 of a message, the version that ONNX models begin with."""
     # The length of the header of a safetensors file may begin with the same byte; four of its eight are 0.
     return content.head[:1] == b"\x08" and content.head[4:8] != bytes(4)
 

@@ -56,7 +56,7 @@ def _problem() -> str | None:
 
 
 def _interpreting() -> bool:
-    """Return whether Triton's interpreter runs the kernels, on any device.
+    """Return True if Triton's interpreter runs the kernels, on any device.
 
     Triton reads TRITON_INTERPRET when a kernel is defined, so the value at the import of the kernels counts.
     """
