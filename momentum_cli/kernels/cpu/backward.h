@@ -56,7 +56,7 @@ template <class Cell, class Numbers> void Part<Cell, Numbers>::hidden_gradient(i
                 load_tile<real, M>(acc, to, W);
             else
                 load_tile<real, M>(acc, layer.zero(), 0);
-            // What the step before will read comes from memory while the product is computed, a share with each panel.
+            // Prefetch what the step before will read while the product is computed, a share with each panel.
             constexpr int64_t lines = M * S * W / line;
             const stored* next = t ? saved(t - 1, tile, r0) : nullptr;
             const stored* cells = HAS_CELL && t > 1 ? saved(t - 2, tile, r0) + 4 * W : nullptr;  // of the step before that, c alone
@@ -165,8 +165,8 @@ auto Part<Cell, Numbers>::pack_right(const stored* gradients, int64_t count) con
     }
 }
 
-// Summed in batches of FACTORS_SUMMED rows from zero, and batches to the total: a running total of T * B terms would lose the low
-// bits of each of them.
+// FACTORS_SUMMED rows are summed from zero, and these sums are added to the total: a running total of T * B terms would lose the
+// low bits of each term.
 template <class Cell, class Numbers>
 void Part<Cell, Numbers>::weight_gradient(const factor* right_side, const factor* left_side, int64_t blocks, int64_t depth,
                                           real* to) const {

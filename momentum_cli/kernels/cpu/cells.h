@@ -1,9 +1,9 @@
 // After the matrix product: activations and state update forward, gate gradients backward.
 //
 // activate() turns the pre-activations of a tile (gates `stride` apart, `count` numbers each) into gates, in place. It is a separate
-// pass because its chains are long: many independent ones keep the processor busy, one cell update at a time does not.
-// forward() and backward() treat one vector of hidden units of one row; `saved` is what backward needs, `here` and `before` are h_t
-// and, with a cell, c_{t-1} or, DIRECT, h_{t-1}.
+// pass because each function is a long chain of dependent operations: the processor is busy only with many chains at a time.
+// forward() and backward() treat one vector of hidden units of one row. `saved` holds what backward needs; `here` is h_t; `before`
+// is c_{t-1} for a recurrence with a cell, and h_{t-1} for one marked DIRECT.
 // THRESHOLD: the recurrent bias is not added to the product; it is in pre's next slot, and its gradient is summed in d_bias.
 
 namespace MRNN_NS {
@@ -15,7 +15,7 @@ template <class real> MRNN_INLINE void tanh_all(real* p, ptrdiff_t count) {
     for (ptrdiff_t i = 0; i < count; i += LANES<real>) store(p + i, tanh_(load(p + i)));
 }
 
-// far: past the caches, because all of it together does not fit in them.
+// far: store past the caches, because the whole does not fit in them.
 template <class real> MRNN_INLINE void keep(real* p, Vec<real> v, bool far) { far ? store_past_caches(p, v) : store(p, v); }
 MRNN_INLINE void keep(bf16* p, VF v, bool) { store(p, v); }
 
@@ -62,7 +62,7 @@ struct Lstm {
     }
 };
 
-// cell: h itself. The third product W_hn h + b_hn is kept apart from its input d_n (SPLIT), which is in pre's fourth slot.
+// The cell is h itself. SPLIT: the third product W_hn h + b_hn is kept apart from its input d_n, which is in pre's fourth slot.
 struct Gru {
     static constexpr int GATES = 3, SAVED = 4;  // r z n (W_hn h + b_hn)
     static constexpr bool CELL = true, SPLIT = true, DIRECT = true, THRESHOLD = false;

@@ -18,8 +18,8 @@ template <class Cell, class Numbers> void Part<Cell, Numbers>::project(int64_t t
         }
 }
 
-// One vector of units over the chunk: u from `drive`, or of few inputs computed where it is needed, and the steps of the moments.
-// Everything is a copy: through references the compiler would read it again after every store.
+// One vector of units over the chunk: the steps of the moments, with u read from `drive` or, with few inputs, computed in place.
+// All members are copies: the compiler would read a reference again after every store.
 template <class Cell, class Numbers> template <bool ADAM, int INPUTS> struct Part<Cell, Numbers>::Moments {
     const real mu, step, beta, rest;
     const V eps;
@@ -78,8 +78,8 @@ void Part<Cell, Numbers>::scan(int64_t t0, int64_t steps) {
     }
 }
 
-// d/dd -> d/du in place over the chunk: the forward states are recomputed from the checkpoint, then run in reverse. The weight
-// gradient of few inputs is summed on the way, and then d/du is stored only if the gradient of x is wanted.
+// d/dd -> d/du in place over the chunk: the forward states are recomputed from the checkpoint, then visited in reverse. With few
+// inputs their weight gradient is summed on the way, and d/du is stored only if the gradient of x is wanted.
 template <class Cell, class Numbers>
 template <bool ADAM, int INPUTS>
 void Part<Cell, Numbers>::scan_back(int64_t t0, int64_t steps) {

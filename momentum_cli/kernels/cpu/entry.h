@@ -3,7 +3,8 @@
 
 namespace MRNN_NS {
 
-// Adam's states decay into denormals, which cost a hundred times a normal operation; the caller's mode is put back.
+// Flush denormals to zero, and restore the caller's mode afterwards: Adam's states decay into denormals, and an operation on one
+// costs a hundred normal ones.
 struct FlushDenormals {
 #if defined(__SSE__)
     unsigned mode = __builtin_ia32_stmxcsr();

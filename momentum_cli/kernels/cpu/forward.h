@@ -40,7 +40,7 @@ MRNN_INLINE void Part<Cell, Numbers>::gate_tile(int64_t t, int64_t s, const fact
     store_tile<real, M>(acc, pre, W);
 }
 
-// The same of all gates of one row, whose pre-activations are ROWS * W apart and the separate one behind them; same bits.
+// The same for all gates of one row. Pre-activations of a gate are ROWS * W apart, and the separate one follows them. Same bits.
 template <class Cell, class Numbers>
 MRNN_INLINE void Part<Cell, Numbers>::row_tile(int64_t t, int64_t s, const factor* h, int64_t tile, int64_t r0, real* pre) {
     const int64_t p = tile * G;
@@ -83,7 +83,7 @@ template <int M>
 void Part<Cell, Numbers>::forward_tile(int64_t t, int64_t s, const factor* h, int64_t tile, int64_t r0) {
     alignas(64) real pre[(G + 1) * ROWS * W];
     [[maybe_unused]] const int joint = Cell::SPLIT ? G - 1 : G;
-    // The lines that this tile will write come from memory while the product is computed.
+    // Prefetch the lines that this tile will write while the product is computed.
     stored* keep = a.saved ? saved(t, tile, r0) : nullptr;
     const int line = LINE / sizeof(stored);
     for (int at = 0; keep && !layer.far && at < M * S * W; at += line) __builtin_prefetch(keep + at, 1, 3);

@@ -28,8 +28,8 @@ MRNN_INLINE VF sigmoid(VF x) {
     return 1.0f / (1.0f + (VF)((Simd<float>::I)(e.p + 1.0f) + e.shift));
 }
 
-// m / (m + 2) with m = exp(2|x|) - 1, which does not cancel near 0, and near saturation, where an error of the last place of tanh
-// is a large error of its derivative 1 - tanh^2, is rounded only once.
+// tanh |x| = m / (m + 2) with m = exp(2|x|) - 1. There is no cancellation near 0, and only one rounding near saturation, where an
+// error in the last place of tanh is a large error of its derivative 1 - tanh^2.
 MRNN_INLINE VF tanh_(VF x) {
     const VF bound = 9.02f - VF{};  // tanh rounds to 1 beyond
     const Simd<float>::I sign = (Simd<float>::I)x & 0x80000000u;

@@ -1,7 +1,7 @@
 // Register tiles of ROWS x WIDTH and the packed layouts that feed them.
 //
-// A *panel* is a block of rows x WIDTH columns, contiguous. Weights are packed so that panel (tile, gate) holds WIDTH hidden
-// units of one gate; so the gates of the same hidden units are computed one after the other and meet in L1.
+// A *panel* is a contiguous block of rows x WIDTH columns. Weights are packed so that panel (tile, gate) holds WIDTH hidden units
+// of one gate: the gates of the same hidden units are computed one after the other, and all are in L1 when they are needed.
 
 namespace MRNN_NS {
 
@@ -30,7 +30,7 @@ MRNN_INLINE void multiply(Vec<real> (&acc)[M][2], const factor* a, ptrdiff_t row
     for (; depth > 0; depth--, a += STEP, b += W) multiply_one<real, factor, M>(acc, a, row_stride, b);
 }
 
-// The same for one row and N panels `stride` apart at once: a single row has too few sums to hide the latency of an addition.
+// The same for one row and N panels at once, `stride` apart: one panel has too few sums to hide the latency of an addition.
 template <class real, class factor, int N>
 MRNN_INLINE void multiply_row(Vec<real> (&acc)[N][2], const factor* a, const factor* b, ptrdiff_t stride, ptrdiff_t depth) {
     for (ptrdiff_t k = 0; k < depth; k++, b += WIDTH<real>) {
@@ -63,8 +63,8 @@ template <int M> struct Count {
     static constexpr int value = M;
 };
 
-// Calls f(Count<M>, first row) over `rows` rows in as few blocks as ROWS allows, as equal as possible: a small rest would cost as much
-// as a whole block, because too few sums hide the latency of an addition.
+// Calls f(Count<M>, first row) for `rows` rows in as few blocks as ROWS allows. The blocks are as equal as possible, because a small
+// one takes as long as a whole one: it has too few sums to hide the latency of an addition.
 template <int M, class F> MRNN_INLINE void block_of(int64_t rows, int64_t r0, const F& f) {
     if constexpr (M > 0) {
         if (rows == M)

@@ -1,12 +1,12 @@
-// Instructions that no compiler finds by itself, each with its portable form. INSTRUCTIONS names them: what the library says of itself,
-// held against its machine code by a test. MRNN_AVX2, MRNN_AVX512 and MRNN_BF16 come from isa_*.cpp: g++ does not define __AVX512F__
+// Instructions that no compiler finds by itself, each with its portable form. INSTRUCTIONS lists their names, which a test compares
+// with the machine code of the library. MRNN_AVX2, MRNN_AVX512 and MRNN_BF16 come from isa_*.cpp: g++ does not define __AVX512F__
 // after a target pragma in C++.
 //
-// smaller(x, y): x < y ? x : y; of a NaN in y the NaN is kept.
-// store_past_caches: for what is read again only after much else; p is a multiple of a vector. fence() ends a run of them.
-// dot(acc, a, b): acc + the two products of the Pair in each lane. narrow: to the nearest bf16, ties to even.
-// multiply_add(a, b, c): a b + c rounded once where there is such an instruction, whatever the compiler would fuse.
-// inverse_root: 1 / sqrt(x), and 0 at 0 and at infinity: without eps, a vanishing input makes a vanishing step.
+// smaller(x, y): x < y ? x : y; a NaN in y is kept.
+// store_past_caches: for data that is read again only much later; p is aligned to a vector. fence() ends a run of such stores.
+// dot(acc, a, b): acc + both products of the Pair in each lane. narrow(x): the nearest bf16, ties to even.
+// multiply_add(a, b, c): a b + c, rounded once where the processor can, even where the compiler would not fuse it.
+// inverse_root(x): 1 / sqrt(x), and 0 at 0 and at infinity, so that without eps a vanishing input makes a vanishing step.
 
 namespace MRNN_NS {
 

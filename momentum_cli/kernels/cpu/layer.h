@@ -40,7 +40,7 @@ template <class Cell, class Numbers> struct Layer {
     real* start = nullptr;                           // [panel][W], all that is added to the products at each step
     factor *wh_back = nullptr, *wx_back = nullptr;   // backward: [tile of H | D][panel * W / PAIR][W]
 
-    // Saved activations of more bytes than this are not read again before they have left the caches.
+    // Saved activations of more bytes than this have left the caches before they are read again.
     static constexpr int64_t CACHES = 4 << 20;
 
     explicit Layer(const mrnn_args& args)
@@ -54,7 +54,8 @@ template <class Cell, class Numbers> struct Layer {
     int64_t states() const { return adam ? 2 : nonlinear ? 1 : 0; }
     int64_t checkpoints_size() const { return chunks() * states() * B * panels * W; }
 
-    // The gradients of the dynamics' outputs differ from those of the recurrent products, or become those of their inputs.
+    // True if the gradients of the dynamics' outputs need memory of their own: they differ from those of the recurrent products, or
+    // are turned into those of the inputs in place.
     bool apart() const { return Cell::SPLIT || nonlinear; }
 
     // ------------------------------------------------------------------ packing
@@ -73,7 +74,7 @@ template <class Cell, class Numbers> struct Layer {
         }
     }
 
-    // Four rows become four columns: whole vectors are written, where number by number each write would be to another line.
+    // Four rows become four columns, so that whole vectors are written; number by number, each write would go to another line.
     static void transpose(const float* from, int64_t depth, float* to) {
         typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
         const float *b = from + depth, *c = b + depth, *d = c + depth;

@@ -11,7 +11,7 @@
 
 #define MRNN_ABI 7
 
-// Vectors and register tile of the portable kernels. 64 and 12 give the shape of the AVX-512 kernels on any machine, slowly: for tests.
+// Vector size and register tile of the portable kernels. Tests set 64 and 12, the shape of the AVX-512 kernels, on any machine.
 #if !defined(MRNN_GENERIC_VECTOR_BYTES)
 #define MRNN_GENERIC_VECTOR_BYTES 16
 #define MRNN_GENERIC_ROWS 6
@@ -95,7 +95,8 @@ MRNN_API int64_t mrnn_has_isa(int64_t isa);
 MRNN_API int64_t mrnn_vector_bytes(int64_t isa);
 // Mnemonics, separated by spaces, that the kernels of an instruction set were written to contain and no compiler finds by itself.
 MRNN_API const char* mrnn_instructions(int64_t isa);
-// In numbers: those of real_bytes, and of a checkpoint at least float. Hidden units are padded to two vectors: the layout, and so these sizes, depend on the instruction set.
+// Sizes are counts of numbers of real_bytes; those of a checkpoint are at least float. Hidden units are padded to two vectors, so the
+// layout and these sizes depend on the instruction set.
 MRNN_API int64_t mrnn_saved_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_checkpoints_size(const mrnn_args* args);
 MRNN_API int64_t mrnn_forward(const mrnn_args* args);
@@ -105,7 +106,7 @@ MRNN_API int64_t mrnn_scan_all(const mrnn_scan* scan);
 MRNN_API int64_t mrnn_packed_bytes(const mrnn_args* args);
 MRNN_API int64_t mrnn_pack(const mrnn_args* args);
 MRNN_API int64_t mrnn_stage_bytes(void);
-// The stages one after the other; the caller points the x, or the input, of each to the out of the one before.
+// Runs the stages one after the other; the caller points the x, or the input, of each to the out of the one before.
 MRNN_API int64_t mrnn_stream(const mrnn_stage* stages, int64_t count);
 // Replaces, for every tensor, and sets norm; norms do not depend on the number of threads.
 // MRNN_REPLACE_PREVIOUS: previous <- gradient; norm |gradient - previous|.

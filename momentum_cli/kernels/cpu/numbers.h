@@ -30,7 +30,7 @@ struct Half {
     static constexpr int PAIR = 2;
 };
 
-// Whether numbers are moved four at a time, as vectors of 16 bytes.
+// True if numbers are moved four at a time, as vectors of 16 bytes.
 template <class number> constexpr bool FOUR = false;
 template <> constexpr bool FOUR<float> = true;
 

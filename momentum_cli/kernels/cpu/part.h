@@ -19,7 +19,7 @@ template <class Cell, class Numbers> struct Part {
     const int64_t rows, T, B, D, H, tiles, panels, chunk;
     const int64_t capacity;     // rows of a panel of the chunk; a few more than needed: strides of 4 KB would share sets of L1
     int64_t* offset = nullptr;  // first row of each step of the chunk in its panels (chunk + 1)
-    // what h_0 is where products read it, and rows of h and x as factors where they are none already
+    // h_0 in the form that products read, and rows of h and x converted to factors where they are not yet factors
     stored* first = nullptr;
     factor *h_rows = nullptr, *x_rows = nullptr;
     // forward, [tile | panel][row][W]
