@@ -36,6 +36,9 @@ def open_arrays(path: Path, schema: Schema, problems: Problems) -> Source:
     """
     if schema.order:
         raise DataError(f"{path}: arrays are in order already; leave out task.order")
+    for option, names in (("sequence", schema.sequence), ("normalise_by", schema.group)):
+        if len(names) > 1:
+            raise DataError(f"{path}: {refuse(f'task.{option}', list(names), 'name one array')}")
     present = array_names(path)
     name = _feature_array(path, schema, present)
     shape, dtype = _header(path, name)
@@ -78,7 +81,7 @@ def _feature_array(path: Path, schema: Schema, present: list[str]) -> str:
             raise DataError(f"{path}: an NPY file has one array without a name; leave out task.features")
         return ""
     forecast_targets = schema.target if schema.kind != "forecasting" else ()
-    named = (schema.lengths, schema.split_column, schema.sequence, schema.group)
+    named = (schema.lengths, schema.split_column, *schema.sequence, *schema.group)
     for wanted in (*forecast_targets, *(schema.features or ()), *named):
         if wanted is not None and wanted not in present:
             raise DataError(f"{path}: {unknown('array', wanted, present)}")
@@ -91,8 +94,8 @@ def _feature_array(path: Path, schema: Schema, present: list[str]) -> str:
 
 
 def _companions(schema: Schema) -> dict[str, str]:
-    found = {"sequence": schema.sequence, "split": schema.split_column, "lengths": schema.lengths}
-    found |= {"group": schema.group}
+    found = {"split": schema.split_column, "lengths": schema.lengths}
+    found |= {"sequence": next(iter(schema.sequence), None), "group": next(iter(schema.group), None)}
     if schema.target and schema.kind != "forecasting":
         found["target"] = schema.target[0]
     return {key: name for key, name in found.items() if name is not None}

@@ -43,7 +43,7 @@ def assemble(
     Raises:
         DataError: There are fewer than two classes, or scaled values lose their digits.
     """
-    groups = groups_of(gathered, parts, schema.group, problems)
+    groups = groups_of(gathered, parts, schema.group_name, problems)
     prepare, description = _inputs(task, schema, gathered, parts["train"], groups, problems)
     names, target_scaling = _targets(task, gathered, parts["train"], groups, problems)
     future = None
@@ -183,6 +183,8 @@ def _targets(
 
     moments, scaling = fitted(blocks, train, columns, task.normalise, groups)
     names = given if len(given) == columns else [f"{given[0]}[{index}]" for index in range(columns)]
+    if task.target is None and len(given) > gathered.features.columns:
+        names = ["value"]  # the columns of a table whose rows are series are steps
     find_constant(names, moments.constant, moments.mean, problems, target=True)
     return names, scaling
 

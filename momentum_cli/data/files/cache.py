@@ -48,8 +48,10 @@ def open_source(path: Path, schema: Schema, problems: Problems, *, whole: bool =
     if schema.known_future and (schema.format not in TABLES or source.columns):
         must = "be left out unless each row of a table is a step"
         raise DataError(f"{path}: {refuse('task.known_future', list(schema.known_future), must)}")
-    if schema.group is not None and schema.format in FOLDERS:
-        raise DataError(f"{path}: {refuse('task.normalise_by', schema.group, 'be left out with folders of files')}")
+    if schema.group and schema.format in FOLDERS:
+        raise DataError(
+            f"{path}: {refuse('task.normalise_by', schema.group_name, 'be left out with folders of files')}"
+        )
     return source
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.dates import assembled, fast_stamps, parsed, stamps_of
-from momentum_cli.data.files.reading import PLAIN, Reading
+from momentum_cli.data.files.reading import JOINT, PLAIN, Reading
+from momentum_cli.errors import DataError
 
 Values = Any
 """A `pyarrow.Array`, or values that `column` converts to one."""
@@ -249,6 +250,23 @@ def _word(value: Any, missing: set[str]) -> str | None:
         return None
     whole = _WHOLE.match(text)
     return whole[1] if whole else text
+
+
+def joined_words(columns: Sequence[Values], reading: Reading = PLAIN) -> np.ndarray:
+    """Return the words of columns of names as one, ``shop / family``, (n,) object, None where one is missing.
+
+    Raises:
+        DataError: Different words have the same name when joined.
+    """
+    parts = [words(one, reading).tolist() for one in columns]
+    names: dict[tuple[Any, ...], str | None] = {}
+    for row in set(zip(*parts, strict=True)):
+        names[row] = None if None in row else JOINT.join(row)
+    if len(set(names.values()) - {None}) < sum(name is not None for name in names.values()):
+        raise DataError(f"columns of names must not hold {JOINT!r}, which stands between them")
+    found = np.empty(len(parts[0]), object)
+    found[:] = [names[row] for row in zip(*parts, strict=True)]
+    return found
 
 
 def times(

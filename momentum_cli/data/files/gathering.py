@@ -274,7 +274,7 @@ class Gatherer:
             return
         column, found, several = {
             "split": (self.schema.split_column, self._splits, "two_splits"),
-            "group": (self.schema.group, self._groups, "two_groups"),
+            "group": (self.schema.group_name, self._groups, "two_groups"),
         }[what]
         for place, word in enumerate(words):
             here, rows = piece.rows[place : place + 1], [int(piece.rows[place])]

@@ -41,16 +41,16 @@ class Groups:
         return {"column": self.column, "names": list(self.names)}
 
 
-def groups_of(gathered: Gathered, parts: dict[str, Part], column: str | None, problems: Problems) -> Groups | None:
-    """Return the groups of a file; None without a column of groups.
+def groups_of(gathered: Gathered, parts: dict[str, Part], column: str, problems: Problems) -> Groups | None:
+    """Return the groups of a file; None without columns of groups.
 
     Args:
         gathered: All of the file.
         parts: Its splits.
-        column: That names the group of a sequence, or None.
+        column: Names of the columns of groups, for messages.
         problems: Receives every group without training data.
     """
-    if column is None or gathered.groups is None:
+    if gathered.groups is None:
         return None
     words = gathered.groups.astype(str)
     train = parts["train"]

@@ -35,8 +35,9 @@ class FileOptions:
             ``"forecasting"`` of the following steps.
         format: ``"csv"``, ``"parquet"``, ``"jsonl"``, ``"ts"``, ``"npz"``, ``"npy"``, ``"wav"`` or ``"text"``
             (folders); None: by the ending of the path, compressed or not.
-        sequence: Column with the name of the sequence that a row belongs to. None: with classification and regression
-            each row is a sequence and its features are the steps; with windows all rows are one series.
+        sequence: Column with the name of the sequence that a row belongs to, or several that name it together. None:
+            with classification and regression each row is a sequence and its features are the steps; with windows all
+            rows are one series.
         order: Column of times, by which the steps of a sequence are sorted, or two of them, a date and a time of day;
             None: in the order of the file.
         order_format: How they are written, such as ``"%d.%m.%Y %H:%M"`` (of two columns with a blank between them);
@@ -51,7 +52,8 @@ class FileOptions:
             the share of the day, week and year that has passed.
         resample: Length of even steps, such as ``"15min"``, or a number where the order is one; see
             `momentum_cli.data.files.resampling.resampled`. None: steps are as they are.
-        target: Column or columns to predict; the classes of folders are their names.
+        target: Column or columns to predict; the classes of folders are their names. Forecasting from a table without
+            `order`: None if each row is a series and its feature columns are the steps.
         window: Forecasting: steps that a forecast is made from, >= 1. Classification and regression: sequences are cut
             into windows of that many steps, and the target of a window is that of its last step.
         horizon: Forecasting: steps that are forecast, >= 1, all at once; or a rising list of them such as
@@ -76,8 +78,8 @@ class FileOptions:
         normalise: ``"standard"`` (mean 0, standard deviation 1), ``"range"`` (0 to 1) or ``"none"``; fitted to the
             training data alone, for features and for predicted values. ``"sequence"``: standard, after each sequence
             was given mean 0 and standard deviation 1 by itself.
-        normalise_by: Column with the group of a sequence, such as its shop, or `sequence` itself: each group has its
-            own mean and scale, those of its training data. None: one for all.
+        normalise_by: Column, or columns, with the group of a sequence, such as its shop, or those of `sequence`: each
+            group has its own mean and scale, those of its training data. None: one for all.
         missing: ``"refuse"``; ``"forward_fill"``: the last value of the sequence, before the first one the training
             mean; ``"mean"``: the training mean; ``"drop_step"``: leave the step out. Forecasting takes the first two.
         missing_values: Texts and numbers that stand for a missing value, besides the empty text; None: na, n/a, nan,
@@ -96,7 +98,7 @@ class FileOptions:
     path: str
     kind: Literal["classification", "regression", "labelling", "forecasting"]
     format: Literal["csv", "parquet", "jsonl", "ts", "npz", "npy", "wav", "text"] | None = None
-    sequence: str | None = None
+    sequence: str | list[str] | None = None
     order: str | list[str] | None = None
     order_format: str | None = None
     order_timezone: str | None = None
@@ -118,7 +120,7 @@ class FileOptions:
     test_fraction: float = 0.15
     split_seed: int = 0
     normalise: Normalise = "standard"
-    normalise_by: str | None = None
+    normalise_by: str | list[str] | None = None
     missing: Literal["refuse", "forward_fill", "mean", "drop_step"] = "refuse"
     missing_values: list[str | int | float] | None = None
     similar_labels: Literal["refuse", "fold", "keep"] = "refuse"
@@ -138,6 +140,9 @@ class FileOptions:
         if self.features is not None and not self.features:
             remedy = "leave it out to take every column without another role"
             raise ValueError(refuse("features", Said("an empty list"), "name at least one column", remedy))
+        for name in ("sequence", "normalise_by"):
+            if getattr(self, name) == []:
+                raise ValueError(refuse(name, Said("an empty list"), "name at least one column"))
         for name in self.categorical or ():
             if name not in (self.features or [name]) or name in ([self.target] if isinstance(self.target, str) else []):
                 raise ValueError(refuse("categorical", name, "be a feature, and no target"))

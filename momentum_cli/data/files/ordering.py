@@ -82,7 +82,7 @@ class Ordering:
     def _report_twice(self, piece: Piece, same: np.ndarray) -> None:
         assert piece.order is not None
         text = f"sequence {piece.sequence!r}: the same {self._column} twice"
-        if self._schema.sequence is None:
+        if not self._schema.sequence:
             text += "; if these are several series, name the column of their names in task.sequence"
         if piece.order.dtype.kind == "M" and self._schema.order_timezone is None:
             text += "; if it is the hour that is repeated in autumn, name the time zone in task.order_timezone"

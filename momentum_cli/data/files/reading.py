@@ -137,4 +137,6 @@ def _is_encoding(name: Any) -> bool:
     return True
 
 
+JOINT = " / "
+"""Between the parts of a name that several columns give."""
 PLAIN = Reading()

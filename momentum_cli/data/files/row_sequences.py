@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import column, not_a_number, numbers, times, value_at, words
+from momentum_cli.data.files.columns import column, joined_words, not_a_number, numbers, times, value_at, words
 from momentum_cli.data.files.dates import localised
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.files.tables import json_objects, open_parquet, rows_of_block
@@ -87,7 +87,7 @@ def _features(path: Path, schema: Schema, first: Row) -> tuple[str, ...]:
     if schema.features is not None:
         return schema.feature_names(list(first), str(path))
     schema.feature_names(list(first), str(path))
-    taken = {schema.sequence, *schema.order, schema.split_column, schema.group}
+    taken = {*schema.sequence, *schema.order, schema.split_column, *schema.group}
     taken |= set() if schema.kind == "forecasting" else set(schema.target)
     names = tuple(name for name in list_columns(first) if name not in taken)
     if not names:
@@ -116,15 +116,15 @@ def _pieces(
         except (TypeError, ValueError) as error:
             problems.add("shape", f"the row is not a sequence: {error}", here, sequence=str(row))
             continue
-        name = str(row) if schema.sequence is None else words([content.get(schema.sequence)], schema.reading)[0]
-        if name is None:
-            text = f"column {schema.sequence!r}: the name of the sequence is missing"
-            problems.add("missing", text, here, column=schema.sequence)
-            continue
-        split, group = (
-            None if column is None else words([content.get(column)], schema.reading)
-            for column in (schema.split_column, schema.group)
+        named, split, group = (
+            joined_words([[content.get(column)] for column in columns], schema.reading) if columns else None
+            for columns in (schema.sequence, schema.split_columns, schema.group)
         )
+        name = str(row) if named is None else named[0]
+        if name is None:
+            text = f"column {schema.sequence_name!r}: the name of the sequence is missing"
+            problems.add("missing", text, here, column=schema.sequence_name)
+            continue
         rows = np.full(len(parts[0]), row, np.int64)
         yield Piece(name, np.concatenate(parts, 1), rows, order, target, split, group)
 

@@ -6,13 +6,22 @@ Axes: m rows of a block, t steps of a piece, D features, K targets.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import column, joined_texts, not_a_number, numbers, times, value_at, words
+from momentum_cli.data.files.columns import (
+    column,
+    joined_texts,
+    joined_words,
+    not_a_number,
+    numbers,
+    times,
+    value_at,
+    words,
+)
 from momentum_cli.data.files.dates import localised
 from momentum_cli.data.files.layout import is_row_number
 from momentum_cli.data.files.many_files import added_columns, table_files
@@ -45,10 +54,11 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     files = table_files(path, schema.format)
     present = table_columns(files[0], schema.format, schema.reading)
     features = schema.feature_names(present, str(path), list(added_columns(files[0], path)))
-    extra = [schema.sequence, *schema.order, schema.split_column, schema.group, *schema.target]
+    extra = [*schema.sequence, *schema.order, schema.split_column, *schema.group, *schema.target]
     names = list(dict.fromkeys([*features, *(name for name in extra if name is not None)]))
     read = _blocks(path, files, names, schema, problems)
-    if schema.sequence is None and schema.kind in ("classification", "regression") and not schema.windowed:
+    whole_rows = not schema.sequence and schema.kind in ("classification", "regression") and not schema.windowed
+    if whole_rows or schema.wide_series:
         if schema.order:
             raise DataError(f"{path}: task.order={schema.order_name!r} needs names of sequences; give task.sequence")
         return Source(str(path), features, _wide_pieces(read, schema, features, problems), 1, wide=True)
@@ -63,7 +73,7 @@ def left_out(path: Path, schema: Schema) -> list[str]:
     """Return the columns of a table that are no features because they have no name and number the rows."""
     if schema.features is not None or schema.format not in ("csv", "parquet"):
         return []
-    named = {schema.sequence, *schema.order, schema.split_column, schema.group, *schema.target}
+    named = {*schema.sequence, *schema.order, schema.split_column, *schema.group, *schema.target}
     present = table_columns(table_files(path, schema.format)[0], schema.format, schema.reading)
     return [name for name in present if is_row_number(name) and name not in named]
 
@@ -140,27 +150,33 @@ def _wide_pieces(
     for block in blocks:
         steps = read_features(block, names, schema.reading, problems)
         target = read_target(block, schema, names, steps, problems)
-        split = _words_of(block, schema.split_column, PLAIN)
+        keys = _words_of(block, schema.sequence, PLAIN)
+        split = _words_of(block, schema.split_columns, PLAIN)
         group = _words_of(block, schema.group, schema.reading)
         for place, row in enumerate(block.rows):
             here = slice(place, place + 1)
             # The last columns of a shorter sequence are empty.
             present = np.flatnonzero(~np.isnan(steps[place]))
             length = int(present[-1]) + 1 if len(present) else 0
+            if keys is not None and keys[place] is None:
+                text = f"column {schema.sequence_name!r}: the name of the sequence is missing"
+                problems.add("missing", text, block.rows[here], column=schema.sequence_name)
+                continue
+            own = steps[place, :length, None]
             yield Piece(
-                str(row),
-                steps[place, :length, None],
+                str(row if keys is None else keys[place]),
+                own,
                 block.rows[here],
                 None,
-                None if target is None else target[here],
+                own if schema.wide_series else None if target is None else target[here],
                 None if split is None else split[here],
                 None if group is None else group[here],
             )
 
 
-def _words_of(block: Block, name: str | None, reading: Reading) -> np.ndarray | None:
-    """Return (m,) words of a column, or None without one."""
-    return None if name is None else words(block.columns[name], reading)
+def _words_of(block: Block, names: Sequence[str], reading: Reading) -> np.ndarray | None:
+    """Return (m,) words of a column, or of several together, or None without one."""
+    return joined_words([block.columns[name] for name in names], reading) if names else None
 
 
 def _long_pieces(
@@ -177,12 +193,12 @@ def _long_pieces(
             continue
         block = read
         keys, starts = _runs(block, schema, problems)
-        if whole and schema.sequence is not None:
+        if whole and schema.sequence:
             block, keys, starts = _together(block, keys, starts)
         steps = read_features(block, names, schema.reading, problems, categories)
         target = read_target(block, schema, names, steps, problems)
         order = _order(block, schema, problems) if schema.order else None
-        split = _words_of(block, schema.split_column, PLAIN)
+        split = _words_of(block, schema.split_columns, PLAIN)
         group = _words_of(block, schema.group, schema.reading)
         for key, start, stop in zip(keys, starts[:-1], starts[1:], strict=True):
             if key is None:
@@ -230,15 +246,15 @@ def _in_utc(order: np.ndarray, rows: np.ndarray, schema: Schema, problems: Probl
 def _runs(block: Block, schema: Schema, problems: Problems) -> tuple[list[str | None], list[int]]:
     """Return the name of each run of rows of one sequence, and the beginnings of the runs and the end of the block."""
     count = len(block.rows)
-    if schema.sequence is None:
+    if not schema.sequence:
         return [WHOLE], [0, count]
-    raw = words(block.columns[schema.sequence])
+    raw = joined_words([block.columns[name] for name in schema.sequence])
     starts = [0, *(np.flatnonzero(raw[1:] != raw[:-1]) + 1).tolist()]
     keys = raw[starts].tolist()
     for key, start, stop in zip(keys, starts, [*starts[1:], count], strict=True):
         if key is None:
-            text = f"column {schema.sequence!r}: the name of the sequence is missing"
-            problems.add("missing", text, block.rows[start:stop], column=schema.sequence)
+            text = f"column {schema.sequence_name!r}: the name of the sequence is missing"
+            problems.add("missing", text, block.rows[start:stop], column=schema.sequence_name)
     return keys, [*starts, count]
 
 

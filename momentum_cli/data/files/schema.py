@@ -15,7 +15,7 @@ import numpy as np
 
 from momentum_cli.data.files.compression import inner_suffix
 from momentum_cli.data.files.layout import is_row_number
-from momentum_cli.data.files.reading import PLAIN, Reading
+from momentum_cli.data.files.reading import JOINT, PLAIN, Reading
 from momentum_cli.errors import DataError
 from momentum_cli.messages import unknown
 
@@ -25,6 +25,7 @@ Format = Literal["csv", "parquet", "jsonl", "ts", "npz", "npy", "wav", "text"]
 SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
+    ".psv": "csv",
     ".arff": "csv",
     ".ts": "ts",
     ".parquet": "parquet",
@@ -49,7 +50,8 @@ class Schema:
     Args:
         format: Format of the file.
         kind: Kind of prediction.
-        sequence, split_column, lengths: Names of columns or arrays, or None.
+        sequence: Names of the columns or arrays that together name a sequence; () for none.
+        split_column, lengths: Names of columns or arrays, or None.
         order: Names of the column of times, or of those of a date and a time of day; () for none.
         features: Names of columns or arrays, or None for all without another role.
         target: Names of columns or arrays; () if targets are not read, as in `predict`.
@@ -57,12 +59,13 @@ class Schema:
         order_format, order_timezone: Format and time zone of times, or None.
         gaps, similar_labels: Their policy: ``"refuse"``, or another value of `Files`.
         reading: Notation of values.
-        group: Name of the column with the group of a sequence, or None.
+        group: Names of the columns with the group of a sequence; () for none.
+        wide_series: Each row of a table is a series to forecast, its features the steps.
     """
 
     format: Format
     kind: Kind
-    sequence: str | None = None
+    sequence: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     features: tuple[str, ...] | None = None
     target: tuple[str, ...] = ()
@@ -80,12 +83,28 @@ class Schema:
     resample: str | float | None = None
     each_scaled: bool = False
     known_future: tuple[str, ...] = ()
-    group: str | None = None
+    group: tuple[str, ...] = ()
+    wide_series: bool = False
 
     @property
     def order_name(self) -> str:
         """Names of the columns of times, for messages."""
         return " ".join(self.order)
+
+    @property
+    def split_columns(self) -> tuple[str, ...]:
+        """Name of the column of splits, or none."""
+        return () if self.split_column is None else (self.split_column,)
+
+    @property
+    def sequence_name(self) -> str:
+        """Names of the columns of sequences, for messages."""
+        return JOINT.join(self.sequence)
+
+    @property
+    def group_name(self) -> str:
+        """Names of the columns of groups, for messages."""
+        return JOINT.join(self.group)
 
     @property
     def target_is_class(self) -> bool:
@@ -113,14 +132,14 @@ class Schema:
         Raises:
             DataError: A column is not in the file, or no feature is left.
         """
-        named = [self.sequence, *self.order, self.split_column, self.lengths, *self.target, *(self.features or ())]
-        named += [*self.categorical, self.group]
+        named = [*self.sequence, *self.order, self.split_column, self.lengths, *self.target, *(self.features or ())]
+        named += [*self.categorical, *self.group]
         for name in named:
             if name is not None and name not in present and name not in added:
                 raise DataError(f"{path}: {unknown('column', name, present)}")
         if self.features is not None:
             return self.features
-        taken = {self.sequence, *self.order, self.split_column, self.lengths, self.group}
+        taken = {*self.sequence, *self.order, self.split_column, self.lengths, *self.group}
         if self.kind != "forecasting":
             taken |= set(self.target)
         # A row number, which often reveals the target, is a feature only if named.
@@ -131,7 +150,8 @@ class Schema:
 
     def with_features(self, found: tuple[str, ...]) -> Schema:
         """Return the schema with the columns of the features that were found, which other files must have too."""
-        if self.format not in (*TABLES, "npz") or self.features is not None:
+        # A row that is a series may be longer in another file.
+        if self.format not in (*TABLES, "npz") or self.features is not None or self.wide_series:
             return self
         return dataclasses.replace(self, features=found)
 
@@ -145,6 +165,8 @@ class Schema:
         plain = dataclasses.asdict(self) | {"reading": self.reading.dump()}
         # Models of earlier versions have no such keys.
         plain = {name: value for name, value in plain.items() if name not in _LATER or value != _LATER[name]}
+        # As in models of earlier versions, in which one column names a sequence.
+        plain["sequence"] = next(iter(self.sequence), None) if len(self.sequence) < 2 else self.sequence
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
     @classmethod
@@ -154,8 +176,9 @@ class Schema:
         for name, value in plain.items():
             options[name] = tuple(value) if isinstance(value, list) else value
         # Models of earlier versions have one column of times, or None.
-        order = options.get("order")
-        options["order"] = order if isinstance(order, tuple) else () if order is None else (order,)
+        for name in ("order", "sequence"):
+            value = options.get(name)
+            options[name] = value if isinstance(value, tuple) else () if value is None else (value,)
         if "reading" in options:
             options["reading"] = Reading.restored(options["reading"])
         return cls(**options)
@@ -168,7 +191,8 @@ _LATER: dict[str, Any] = {
     "resample": None,
     "each_scaled": False,
     "known_future": (),
-    "group": None,
+    "group": (),
+    "wide_series": False,
 }
 """Fields that are written down only where they differ from these defaults."""
 

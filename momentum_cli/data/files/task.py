@@ -120,7 +120,7 @@ class Files(FileOptions, Task):
         from momentum_cli.data.files.schema import FOLDERS, TABLES, Schema, format_of
         from momentum_cli.data.files.ts_lines import LABEL
 
-        target = () if self.target is None else (self.target,) if isinstance(self.target, str) else tuple(self.target)
+        target = _names(self.target)
         found = self.format or format_of(path)
         if found is None:
             what = "a folder" if path.is_dir() else f"a file ending in {path.suffix or 'nothing'!r}"
@@ -135,15 +135,16 @@ class Files(FileOptions, Task):
             target = ("class",)
         elif found == "ts" and not target and self.kind != "forecasting":
             target = (LABEL,)
-        elif not target and (self.kind != "forecasting" or found in TABLES):
+        wide = self.kind == "forecasting" and found in ("csv", "parquet") and self.order is None
+        if not target and not wide and (self.kind != "forecasting" or found in TABLES):
             raise DataError(f"{path}: name the column to predict in task.target")
         if self.kind == "labelling" and found in ("csv", "parquet") and self.sequence is None:
             raise DataError(f"{path}: name the column of sequences in task.sequence; labelling splits whole sequences")
         return Schema(
             found,
             self.kind,
-            self.sequence,
-            () if self.order is None else (self.order,) if isinstance(self.order, str) else tuple(self.order),
+            _names(self.sequence),
+            _names(self.order),
             None if self.features is None else tuple(self.features),
             target,
             self.split_column,
@@ -160,7 +161,8 @@ class Files(FileOptions, Task):
             self.resample,
             self.normalise == "sequence",
             tuple(self.known_future or ()),
-            self.normalise_by,
+            _names(self.normalise_by),
+            wide and not target,
         )
 
     def gather(self, path: Path, problems: Problems) -> Gathered:
@@ -189,3 +191,8 @@ class Files(FileOptions, Task):
                 remedy = "rows that are steps need task.sequence, and task.window cuts long sequences"
             chosen = by_fraction(len(gathered), classes, share, self.test_fraction, self.split_seed, remedy)
         return {split: Part.whole(index, gathered.starts, gathered.lengths) for split, index in chosen.items()}
+
+
+def _names(given: str | list[str] | None) -> tuple[str, ...]:
+    """Return the names of an option that takes one, several or none."""
+    return () if given is None else (given,) if isinstance(given, str) else tuple(given)

@@ -210,9 +210,8 @@ class FileReader:
             end = start + length
             begin = start
             if self._groups is not None and self._group(gathered, place) is None:
-                text = (
-                    f"sequence {name!r}: the group {str(self._word(gathered, place))[:40]!r} of {self._schema.group!r}"
-                )
+                group = str(self._word(gathered, place))[:40]
+                text = f"sequence {name!r}: the group {group!r} of {self._schema.group_name!r}"
                 yield Broken(source, row, f"{text} {UNSEEN}")
                 continue
             if self._windows is not None:

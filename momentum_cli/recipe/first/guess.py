@@ -11,7 +11,7 @@ from momentum_cli.messages import unknown
 
 # Common names, the most specific first; compared in lower case.
 SEQUENCE = ("sequence", "sequence_id", "series", "series_id", "id", "sample", "subject", "unit", "trial", "recording")
-ORDER = ("time", "timestamp", "datetime", "date", "t", "step", "order")
+ORDER = ("time", "timestamp", "datetime", "date", "ts", "t", "step", "order")
 TARGET = ("label", "class", "target", "category", "y")
 SPLIT = ("split", "fold", "subset")
 
@@ -41,8 +41,8 @@ def named(columns: Iterable[str], names: tuple[str, ...]) -> str | None:
     return next((lower[name] for name in names if name in lower), None)
 
 
-def target_of(present: list[str], given: list[str] | None) -> list[str]:
-    """Return the columns to predict: those given, or guessed from their names.
+def target_of(present: list[str], given: list[str] | None, hint: str = "") -> list[str]:
+    """Return the columns to predict: those given, or guessed from their names; `hint` ends the refusal.
 
     Raises:
         RecipeError: A column does not exist, or no name suggests a target.
@@ -55,7 +55,7 @@ def target_of(present: list[str], given: list[str] | None) -> list[str]:
     found = named(present, TARGET)
     wanted = trimmed or ([found] if found is not None else [])
     if not wanted:
-        raise RecipeError(f"name the column to predict with --target (columns: {', '.join(present)})")
+        raise RecipeError(f"name the column to predict with --target (columns: {', '.join(present)}){hint}")
     return list(wanted)
 
 

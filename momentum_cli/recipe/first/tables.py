@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import numbers, value_at, words
+from momentum_cli.data.files.columns import joined_words, numbers, value_at, words
 from momentum_cli.data.files.labels import folded
 from momentum_cli.data.files.layout import find_layout, is_row_number
 from momentum_cli.data.files.ordering import GAP
-from momentum_cli.data.files.reading import PLAIN, Reading
+from momentum_cli.data.files.reading import JOINT, PLAIN, Reading
 from momentum_cli.data.files.tables import Block, table_blocks, table_columns
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError, RecipeError
@@ -25,6 +27,10 @@ _CLASSES = 20
 _NAMED = 40
 # Steps of the longest series below which its last 15 % are no test.
 _SHORT = 10
+# Columns of which two may name a sequence.
+_PAIRED = 8
+# Fewest columns that are taken for the steps of series.
+_STEPS = 8
 # Rows that are read.
 _ROWS = 200_000
 
@@ -53,7 +59,12 @@ def guess_table(data: Path, found: str, target: list[str] | None, order_format: 
     guess.comments += reasons
     sequence = _guess_sequence(columns, when, target, reading, guess)
     split = named(columns, SPLIT)
-    _Table(data, columns, rows, reading, when, sequence, split, target, guess).fill()
+    table = _Table(data, columns, rows, reading, when, sequence, split, guess)
+    if target is None and guess.kind in ("", "forecasting") and layout.header and table.rows_are_series():
+        table.fill_series()
+        guess.options |= options_of(reading, delimiter or None)
+        return
+    table.fill(target)
     kept = one(when.columns) if guess.options.get("order") else None
     final = {"order": kept, "order_format": when.form} if kept is not None and when.form is not None else {}
     guess.options |= final | options_of(reading, delimiter or None)
@@ -70,29 +81,68 @@ class _Table:
         rows: np.ndarray,
         reading: Reading,
         when: Times,
-        sequence: str | None,
+        sequence: list[str],
         split: str | None,
-        target: list[str] | None,
         guess: Guess,
     ) -> None:
         self.data, self.columns, self.rows, self.reading, self.when = data, columns, rows, reading, when
         self.sequence, self.split, self.guess = sequence, split, guess
-        self.runs = None if sequence is None else words(columns[sequence], reading)
-        self.row_numbers = self._row_numbers()
+        self.runs = joined_words([columns[name] for name in sequence], reading) if sequence else None
+        self.row_numbers: list[str] = []
         self.numeric = self._numeric()
-        self.target = self._target(target)
+        self.target: list[str] = []
 
-    def fill(self) -> None:
-        """Fill in the options of the guess."""
+    def rows_are_series(self) -> bool:
+        """True if the columns of numbers are the steps of a series: many, called d_1, d_2 and so on, and no times."""
+        found = [re.fullmatch(r"(\D*)(\d+)", name.strip()) for name in self.numeric]
+        parts = [(match[1], int(match[2])) for match in found if match is not None]
+        following = all(one[0] == next[0] and next[1] == one[1] + 1 for one, next in itertools.pairwise(parts))
+        names = [name for name in self.columns if name not in self.numeric]
+        return (
+            len(parts) == len(self.numeric) >= _STEPS
+            and following
+            and not self.when.columns
+            and len(self._series_names(names)) == len(self.rows)
+            and named(self.columns, TARGET) is None
+        )
+
+    def _series_names(self, columns: list[str]) -> set[str]:
+        if not columns:
+            return {str(row) for row in self.rows}
+        return set(joined_words([self.columns[name] for name in columns], self.reading).tolist()) - {None}
+
+    def fill_series(self) -> None:
+        """Fill in the options for a table whose rows are series."""
+        guess = self.guess
+        guess.kind = "forecasting"
+        first, last = self.numeric[0], self.numeric[-1]
+        guess.comments.append(
+            f"kind: each row is a series whose steps are {first} to {last}; its next values are forecast"
+        )
+        names = [name for name in self.columns if name not in self.numeric]
+        if names:
+            guess.options["sequence"] = guess.options["normalise_by"] = one(names)
+            guess.comments.append("normalise_by: each series has its own mean and scale")
+        values = np.stack([numbers(self.columns[name], self.reading)[0] for name in self.numeric], 1)
+        known = ~np.isnan(values)
+        lengths = np.where(known.any(1), known.shape[1] - known[:, ::-1].argmax(1), 0)
+        guess.longest = int(lengths.max(initial=0))
+        self._guess_gaps(int(lengths.sum() - known.sum()))
+
+    def fill(self, target: list[str] | None) -> None:
+        """Fill in the options of the guess for a target that is given, or is to be guessed."""
+        self.row_numbers = self._row_numbers()
+        self.target = self._target(target)
         guess, when = self.guess, self.when
-        for name, value in (("sequence", self.sequence), ("split_column", self.split)):
-            if value is not None:
-                guess.options[name] = value
+        if self.sequence:
+            guess.options["sequence"] = one(self.sequence)
+        if self.split is not None:
+            guess.options["split_column"] = self.split
         if not guess.kind:
             guess.kind, why = self._kind()
             guess.comments.append(f"kind: {why}")
-        series = self.sequence is not None or guess.kind == "forecasting"
-        if guess.kind == "labelling" and self.sequence is None:
+        series = bool(self.sequence) or guess.kind == "forecasting"
+        if guess.kind == "labelling" and not self.sequence:
             raise RecipeError(
                 f"{self.data}: labelling needs a column that names sequences; add one, or choose another --kind"
             )
@@ -123,19 +173,19 @@ class _Table:
         if set(features) > set(self.target):
             text = "names features whose values at the forecast steps are known in advance, such as holidays"
             self.guess.comments.append(f"known_future: {text}")
-        if self.sequence is not None:
-            text = f"{self.sequence} would give each series its own mean and scale"
+        if self.sequence:
+            text = f"{JOINT.join(self.sequence)} would give each series its own mean and scale"
             self.guess.comments.append(f"normalise_by: {text}, which helps if their levels are far apart")
 
     def _row_numbers(self) -> list[str]:
         """Return the columns with row numbers or unique row names."""
         found = []
         for name, values in self.columns.items():
-            if name in self.when.columns or name == self.sequence:
+            if name in self.when.columns or name in self.sequence:
                 continue
             if is_row_number(name):
                 found.append(name)
-            elif name.strip().lower() in (*SEQUENCE, "index", "row", "no", "nr") and self.sequence is None:
+            elif name.strip().lower() in (*SEQUENCE, "index", "row", "no", "nr") and not self.sequence:
                 keys = words(values, self.reading)
                 if len(set(keys.tolist())) == len(keys):
                     found.append(name)
@@ -155,35 +205,42 @@ class _Table:
         names = list(self.columns)
         left = [name for name in self.numeric if name not in self._roles() and name not in self.row_numbers]
         if given or named(names, TARGET) or not self.when.columns or len(left) != 1:
-            return target_of(names, given)
+            known = {*self.numeric, *self._roles(), *self.row_numbers}
+            texts = [self._text_in(name) for name in names if name not in known]
+            hint = f"; these hold neither numbers nor times: {', '.join(texts[:_NAMED])}" if texts else ""
+            return target_of(names, given, hint)
         self.guess.comments.append(f"target: {left[0]!r} is the only column of values")
         return left
 
     def _roles(self) -> set[str | None]:
-        return {self.sequence, self.split, *self.when.columns}
+        return {*self.sequence, self.split, *self.when.columns}
 
     def _taken(self) -> set[str | None]:
         return self._roles() | (set() if self.guess.kind == "forecasting" else set(self.target))
 
     def _features(self) -> list[str]:
         rest = [name for name in self.columns if name not in self._taken() and name not in self.row_numbers]
-        rest = [name for name in rest if self.sequence is None or name.strip().lower() not in SEQUENCE]
+        rest = [name for name in rest if not self.sequence or name.strip().lower() not in SEQUENCE]
         features = [name for name in rest if name in self.numeric]
         no_numbers = []
         for name in rest:
             if name not in features:
-                bad = numbers(self.columns[name], self.reading)[1]
-                shown = (
-                    f"{str(value_at(self.columns[name], bad[0]))[:40]!r} in row {self.rows[bad[0]]}" if bad else "empty"
-                )
-                no_numbers.append(f"{name} ({shown})")
+                no_numbers.append(self._text_in(name))
         if not features:
             why = f"these hold other texts: {', '.join(no_numbers)}" if no_numbers else "every column has another role"
+            if self.target[0] not in self.numeric and not no_numbers:
+                why += f", and the target holds texts: {self._text_in(self.target[0])}"
             raise DataError(f"{self.data}: no column of numbers remains as a feature; {why}")
         if no_numbers:
             hint = "" if self.runs is None and self.guess.kind != "forecasting" else "; words go into task.categorical"
             self.guess.comments.append(f"no features, because they hold other texts: {', '.join(no_numbers)}{hint}")
         return features
+
+    def _text_in(self, name: str) -> str:
+        """Return a column with the first text in it that is not a number."""
+        bad = numbers(self.columns[name], self.reading)[1]
+        shown = f"{str(value_at(self.columns[name], bad[0]))[:40]!r} in row {self.rows[bad[0]]}" if bad else "empty"
+        return f"{name} ({shown})"
 
     def _kind(self) -> tuple[str, str]:
         wanted = self.target[0]
@@ -228,10 +285,14 @@ class _Table:
         if not gaps:
             return
         if series:
-            self.guess.missing = "forward_fill"
-            self.guess.comments.append(f"missing: {gaps} values are missing; each takes the last value before it")
+            self._guess_gaps(gaps)
         else:
             self.guess.comments.append(f"{gaps} values are missing: empty cells at the end of a row are not steps")
+
+    def _guess_gaps(self, gaps: int) -> None:
+        if gaps:
+            self.guess.missing = "forward_fill"
+            self.guess.comments.append(f"missing: {gaps} values are missing; each takes the last value before it")
 
     def _guess_labels(self) -> None:
         if self.guess.kind not in ("classification", "labelling"):
@@ -280,28 +341,34 @@ def _without_numbers(columns: dict[str, Any], layout: Reading, delimiter: str) -
 
 def _guess_sequence(
     columns: dict[str, Any], when: Times, target: list[str] | None, reading: Reading, guess: Guess
-) -> str | None:
-    """Return the column of sequence names: by its name, or because each time occurs once for each of its values."""
+) -> list[str]:
+    """Return the column of sequence names: by its name, or because each time occurs once for each of its values.
+
+    Two columns may name a sequence together.
+    """
     name = named(columns, SEQUENCE)
     if name is not None and name not in when.columns:
         keys = words(columns[name], reading)
         if len(set(keys.tolist())) < len(keys):
-            return name
+            return [name]
         if not when.columns:
             guess.comments.append("every row is a sequence, and its columns are the steps")
-        return None
+            return []
     if not when.columns or len(np.unique(when.stamps)) == len(when.stamps) or guess_zone(when.stamps) is not None:
-        return None
+        return []
+    some: dict[str, list[Any]] = {}
     for other, values in columns.items():
         if other in (*when.columns, *(target or ())) or other.strip().lower() in TARGET:
             continue
-        keys = words(values, reading)
-        if 1 < len(set(keys.tolist())) <= len(keys) // 2:
-            pairs = set(zip(keys.tolist(), when.stamps.tolist(), strict=True))
-            if len(pairs) == len(keys):
-                guess.comments.append(f"sequence: each time occurs once for each {other!r}")
-                return other
-    return None
+        keys = words(values, reading).tolist()
+        if 1 < len(set(keys)) <= len(keys) // 2:
+            some[other] = keys
+    stamps = when.stamps.tolist()
+    for names in itertools.chain(((name,) for name in some), itertools.combinations(list(some)[:_PAIRED], 2)):
+        if len(set(zip(*(some[name] for name in names), stamps, strict=True))) == len(stamps):
+            guess.comments.append(f"sequence: each time occurs once for each {' and '.join(map(repr, names))}")
+            return list(names)
+    return []
 
 
 def _keep_label_words(columns: dict[str, Any], reading: Reading, guess: Guess) -> None:
