@@ -244,8 +244,11 @@ def _time_axis(axes: Axes, known: Sequence[tuple[int, Any]]) -> None:
     if not known:
         axes.set_xlabel("step")
         return
-    every = max(1, len(known) // _MOST_TICKS)
-    shown = known[::every]
+    apart = (known[-1][0] - known[0][0]) / _MOST_TICKS
+    shown = known[:1]
+    for one in known[1:]:
+        if one[0] - shown[-1][0] >= apart:
+            shown = [*shown, one]
     axes.set_xticks([step for step, _ in shown], [_time_text(time) for _, time in shown], fontsize=8)
 
 
