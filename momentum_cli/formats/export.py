@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from momentum_cli.data import Dataset
 from momentum_cli.errors import DataError, RecipeError, TargetError, system_error
 from momentum_cli.formats import pt2, safetensors, torchscript
 from momentum_cli.formats.archive import Content, look_into
@@ -22,16 +23,22 @@ from momentum_cli.formats.onnx import format as onnx
 from momentum_cli.formats.parity import INT8_TOLERANCE, Parity, case_text, check_parity
 from momentum_cli.formats.program import Program
 from momentum_cli.formats.score import program_function, score
+from momentum_cli.formats.translation import package as translation
+from momentum_cli.formats.translation.package import TranslationProgram
+from momentum_cli.formats.translation.parity import check as check_translations
 from momentum_cli.layers.orthogonal_matrix import fold
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.metrics import METRICS
 from momentum_cli.models.model import Model
+from momentum_cli.models.translation.model import TranslationModel
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import load_data
 from momentum_cli.runs.checkpoint import FORMAT as CHECKPOINT
 from momentum_cli.runs.files import replacing
 from momentum_cli.runs.output import check_output_file
-from momentum_cli.training.trained import load_model
+from momentum_cli.training.evaluation import tally
+from momentum_cli.training.objective import Objective
+from momentum_cli.training.trained import Loaded, load_model
 
 FORMATS: dict[str, Any] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2, "safetensors": safetensors}
 
@@ -96,6 +103,12 @@ def export(
     source = load_model(run, which)
     model = source.model.float().eval().requires_grad_(False)
     fold(model)
+    if model.translator is not None:
+        given = {"--aoti": aoti, "--as-torch-lstm": as_torch_lstm, "--quantize": quantize}
+        for name, value in given.items():
+            if value:
+                raise RecipeError(refuse(name, value, "be left out for a model that translates"))
+        return _export_translation(source, format, out, run, data_dir, check_accuracy, shown)
     if stateful and model.bidirectional:
         raise RecipeError(
             "--stateful: the model is bidirectional, and its backward direction starts at the end of the sequence, so "
@@ -140,6 +153,68 @@ def export(
         "test": test,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _export_translation(
+    source: Loaded, format: str, out: Path | None, run: Path, data_dir: Path | None, check_accuracy: bool, ui: Ui
+) -> dict[str, Any]:
+    """Write the archive of a translation model, and check it; see `momentum_cli.formats.translation`."""
+    start = time.perf_counter()
+    translation.check_format(format)
+    model = cast(TranslationModel, source.model)
+    dataset = load_data(source.recipe, data_dir, ui)
+    bundle = translation.describe(source, format)
+    path = out or _default_path(run, bundle, f".{format}.zip")
+    test = None
+    with _final_name(path) as temporary:
+        translation.write(model, bundle, temporary)
+        program = translation.load(temporary, format)
+        parity = check_translations(program, model, dataset.test)
+        for case in parity.cases:
+            ui.note(f"parity: {case_text(case)}")
+        if check_accuracy:
+            test = _translation_scores(program, model, dataset, source.recipe.train.eval_batch_size, ui)
+        size = temporary.stat().st_size
+    return {
+        "file": str(path),
+        "bytes": size,
+        "format": format,
+        "stateful": True,
+        "checkpoint": str(source.path),
+        "cell": source.recipe.model.cell,
+        "task": dataset.name,
+        "parity": parity.dump(),
+        "test": test,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _translation_scores(
+    program: TranslationProgram, model: TranslationModel, dataset: Dataset, size: int, ui: Ui
+) -> dict[str, Any]:
+    """Return the test metric of an archive and of its checkpoint; their losses must agree.
+
+    Where two translations are as good to the last digit, one of them may have the other: the metric of the file is
+    shown, and not compared.
+    """
+    found = []
+    for answer in (lambda batch: model.answer(batch, None), program.answer):
+        counted = tally(
+            lambda batch, index, state, answer=answer: answer(batch),  # type: ignore[misc]
+            dataset.test,
+            Objective.of(dataset),
+            size=size,
+            on_progress=ui.evaluation_progress,
+        )
+        found.append(counted.metrics())
+    own, got = found
+    if not abs(got["loss"] - own["loss"]) <= 1e-4 * max(1.0, own["loss"]):
+        raise TargetError(
+            f"test loss: the exported file has {got['loss']:.6g}, the checkpoint {own['loss']:.6g}; the file was not "
+            "written"
+        )
+    metric = dataset.metric
+    return {"metric": metric, "file": got[metric], "checkpoint": own[metric], "samples": len(dataset.test)}
 
 
 def _quantized(path: Path, bundle: Bundle, model: Model, dataset: Any) -> tuple[Program, Parity]:
@@ -195,6 +270,8 @@ def file_format(path: Path) -> str:
 
 
 def _format_of(path: Path, content: Content) -> str:
+    if (packed := translation.recognised(content)) is not None:
+        return packed
     for name, module in FORMATS.items():
         if module.recognises(content):
             return name
@@ -232,8 +309,20 @@ def open_program(path: Path, *, trust_native_code: bool = False) -> Program:
                 "torch._inductor.aoti_load_package if you made it yourself, or use the file exported without --aoti"
             )
         return pt2.load_compiled(path)
+    if translation.recognised(content):
+        raise DataError(f"{path} is the archive of a model that translates; use it with eval, predict or generate")
     program: Program = FORMATS[found].load(path)
     return program
+
+
+def open_translation(path: Path) -> TranslationProgram | None:
+    """Load the archive of a translation model; None for another file.
+
+    Raises:
+        DataError: It is damaged, of another version, or could run code.
+    """
+    packed = translation.recognised(look_into(path))
+    return None if packed is None else translation.load(path, packed)
 
 
 def _compare_scores(

@@ -114,7 +114,7 @@ def load(path: Path) -> Pt2Program:
         DataError: The file is damaged, not ours, or holds something that could run code.
     """
     content = check_zip(path)
-    _vet(content, path)
+    vet(content, path)
     extra = {EXTRA: ""}
     try:
         program = torch.export.load(io.BytesIO(content), extra_files=extra)
@@ -144,7 +144,12 @@ def load_compiled(path: Path) -> Pt2Program:
     return Pt2Program(bundle, package)
 
 
-def _vet(content: bytes, path: Path) -> None:
+def vet(content: bytes, path: Path | str) -> None:
+    """Check an archive before torch reads it.
+
+    Raises:
+        DataError: It is damaged, or holds something that could run code.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             vet_members(archive.namelist())
@@ -161,7 +166,7 @@ def _vet(content: bytes, path: Path) -> None:
                     _vet_examples(archive.read(member))
     except Unlisted as error:
         raise DataError(f"{path} holds {error}, which can run code when it is loaded, and is not opened") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged: its program cannot be read ({error!r})") from error
 
 

@@ -61,7 +61,8 @@ _EXPRESSION = re.compile(
     r"(?:Symbol\('[su]\d+'(?:, (?:positive|nonnegative|integer)=True)*\)|[su]\d+|Integer|Add|Mul|Max|Min|[-+* (),\d])*"
 )
 _SIZE = r"L\['\w+'\]\.size\(\)\[\d+\]"
-_GUARD = re.compile(rf"{_SIZE} (?:==|<=|>=|<|>) (?:{_SIZE}|\d+)")
+_RELATION = rf"{_SIZE} (?:==|<=|>=|<|>) (?:{_SIZE}|\d+)"
+_GUARD = re.compile(rf"{_RELATION}(?: and {_RELATION})*")
 _VALUES = _words("""
     as_none as_tensor as_tensors as_optional_tensor as_optional_tensors as_int as_ints as_float as_floats
     as_bool as_bools as_string as_strings as_name as_expr as_sym_int as_sym_ints as_sym_float as_sym_floats

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from momentum_cli.data import Batch
 from momentum_cli.errors import RecipeError
+from momentum_cli.formats.translation.package import TranslationProgram
 from momentum_cli.messages import refuse
 from momentum_cli.models.model import Answered, Model
 from momentum_cli.models.translation.search import Translator
@@ -35,7 +36,7 @@ class Subject:
             short inputs; None as for ``advance``.
         model: The module behind ``call``; None for an exported program of another format than safetensors.
         translator: The model with its search, if it translates.
-        search_with: Changes options of the search, and returns the translator with them.
+        search_with: Returns a model that translates with other options of the search; None for other models.
     """
 
     call: Callable[[Tensor, Tensor | None], Tensor]
@@ -50,7 +51,7 @@ class Subject:
     backend: Callable[[], str | None]
     model: Model | None = None
     translator: Translator | None = None
-    search_with: Callable[..., Translator | None] = lambda **options: None
+    search_with: Callable[..., Subject] | None = None
 
 
 def open_subject(run: Path, which: str = "best") -> Subject:
@@ -64,11 +65,14 @@ def open_subject(run: Path, which: str = "best") -> Subject:
         DataError: It is missing, damaged or something else.
     """
     if run.is_file() or (run.is_dir() and not (run / "recipe.yaml").is_file()):
-        from momentum_cli.formats.export import exported_in, is_exported, open_program
+        from momentum_cli.formats.export import exported_in, is_exported, open_program, open_translation
         from momentum_cli.formats.safetensors import EagerProgram
         from momentum_cli.formats.score import program_function
 
         run = (exported_in(run) or run) if run.is_dir() else run
+        packed = open_translation(run) if run.is_file() else None
+        if packed is not None:
+            return _packed_subject(packed, run)
         if run.is_file() and is_exported(run):
             program = open_program(run)
             data = program.bundle.data
@@ -90,11 +94,11 @@ def open_subject(run: Path, which: str = "best") -> Subject:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = loaded.model.to(device)
 
-    def search_with(**options: Any) -> Translator | None:
+    def search_with(**options: Any) -> Subject:
         model.search_with(**options)
-        return model.translator
+        return replace(subject, translator=model.translator)
 
-    return Subject(
+    subject = Subject(
         lambda inputs, lengths: model(inputs, lengths)[0],
         lambda batch: model.answer(batch, None),
         lambda inputs, state: model(inputs, None, state),
@@ -108,6 +112,32 @@ def open_subject(run: Path, which: str = "best") -> Subject:
         model,
         model.translator,
         search_with,
+    )
+    return subject
+
+
+def _packed_subject(packed: TranslationProgram, path: Path) -> Subject:
+    """Return the archive of a translation model as a function."""
+    data = packed.bundle.data
+
+    def call(inputs: Tensor, lengths: Tensor | None) -> Tensor:
+        steps = torch.full((len(inputs),), inputs.shape[1]) if lengths is None else lengths
+        return packed.encode(inputs, steps)[0][0]
+
+    return Subject(
+        call,
+        packed.answer,
+        None,
+        None,
+        parse_recipe(data["recipe"]),
+        data["dataset"],
+        path,
+        data["metrics"]["step"],
+        torch.device("cpu"),
+        lambda: str(data["export"]["format"]),
+        None,
+        packed.translator,
+        lambda **options: _packed_subject(packed.search_with(**options), path),
     )
 
 
@@ -126,10 +156,10 @@ def with_search(subject: Subject, beam_size: int | None = None, length_penalty: 
     if not options:
         return subject
     name, value = next(iter(options.items()))
-    if subject.translator is None:
+    if subject.translator is None or subject.search_with is None:
         raise RecipeError(refuse(f"--{name.replace('_', '-')}", value, "be left out: the model does not translate"))
     try:
-        return replace(subject, translator=subject.search_with(**options))
+        return subject.search_with(**options)
     except ValueError as error:
         raise RecipeError(str(error)) from error
 

@@ -55,8 +55,7 @@ def test_a_wide_beam_finds_the_best_of_all_sentences(
     seed: int, penalty: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All sentences of up to three tokens fit into the beam; of four steps the last one must end the sentence."""
-    monkeypatch.setattr(module, "_RATIO", 0)
-    monkeypatch.setattr(module, "_MORE", 4)
+    monkeypatch.setattr(module, "LIMIT", (0, 4))
     model, search = markov(seed), Search(beam_size=200, length_penalty=penalty)
     words = [token for token in range(V) if token not in (PADDING, UNKNOWN, START, END)]
     every = [list(s) for n in range(4) for s in itertools.product(words, repeat=n)]

@@ -33,6 +33,11 @@ def build(model: Model, bundle: Bundle) -> onnx.ModelProto:
     for entry in bundle.data["state"]:
         values.append(_value(entry["input"], entry))
         results.append(_value(entry["output"], entry))
+    return finished(w, values, results)
+
+
+def finished(w: Writer, values: list[onnx.ValueInfoProto], results: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+    """Return the graph of a writer with its inputs and outputs."""
     graph = helper.make_graph(w.nodes, "momentumrnn", values, results, w.initializers)
     return helper.make_model(
         graph,

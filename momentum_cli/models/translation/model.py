@@ -265,10 +265,14 @@ class TranslationModel(Model):
 
     def answer(self, batch: Batch, state: State | None) -> Answered:
         """Return the logits of each token of the references given those before, (B, T, V), and the translations."""
-        read, _ = self._forced(batch)
         lengths = torch.full((len(batch.inputs),), batch.inputs.shape[1]) if batch.lengths is None else batch.lengths
         written = translate(self, batch.inputs, lengths, self.search)
-        return Answered(self.head(read.transpose(0, 1)), None, [one.tokens for one in written])
+        return Answered(self.forced(batch), None, [one.tokens for one in written])
+
+    def forced(self, batch: Batch) -> Tensor:
+        """Return the logits of each token of the targets given those before, (B, T, V)."""
+        found: Tensor = self.head(self._forced(batch)[0].transpose(0, 1))
+        return found
 
     def _forced(self, batch: Batch) -> tuple[Tensor, State]:
         """Return the readout for the tokens of the targets, each after the one before it."""

@@ -22,7 +22,7 @@ from momentum_cli.messages import refuse
 _BLOCK = 32
 _GRAIN = 8
 # A translation has at most this many tokens for each of the source, and this many more.
-_RATIO, _MORE = 2, 10
+LIMIT = 2, 10
 
 Tensors = tuple[Tensor, ...]
 
@@ -177,7 +177,8 @@ def _blocks(source: Tensor, lengths: Tensor) -> Iterator[tuple[list[int], Tensor
 
 def _limits(lengths: Tensor) -> list[int]:
     """Return the largest number of steps for each sentence."""
-    return [_RATIO * length + _MORE for length in lengths.tolist()]
+    ratio, more = LIMIT
+    return [ratio * length + more for length in lengths.tolist()]
 
 
 def _allowed(logits: Tensor) -> Tensor:
