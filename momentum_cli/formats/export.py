@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
-from momentum_cli.data import Dataset
 from momentum_cli.errors import DataError, RecipeError, TargetError, system_error
 from momentum_cli.formats import pt2, safetensors, torchscript
 from momentum_cli.formats.archive import Content, look_into
@@ -26,6 +25,7 @@ from momentum_cli.formats.score import program_function, score
 from momentum_cli.formats.translation import package as translation
 from momentum_cli.formats.translation.package import TranslationProgram
 from momentum_cli.formats.translation.parity import check as check_translations
+from momentum_cli.formats.translation.parity import compare_scores
 from momentum_cli.layers.orthogonal_matrix import fold
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.metrics import METRICS
@@ -36,8 +36,6 @@ from momentum_cli.recipe.building import load_data
 from momentum_cli.runs.checkpoint import FORMAT as CHECKPOINT
 from momentum_cli.runs.files import replacing
 from momentum_cli.runs.output import check_output_file
-from momentum_cli.training.evaluation import tally
-from momentum_cli.training.objective import Objective
 from momentum_cli.training.trained import Loaded, load_model
 
 FORMATS: dict[str, Any] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2, "safetensors": safetensors}
@@ -164,7 +162,8 @@ def _export_translation(
     model = cast(TranslationModel, source.model)
     dataset = load_data(source.recipe, data_dir, ui)
     bundle = translation.describe(source, format)
-    path = out or _default_path(run, bundle, f".{format}.zip")
+    folder = run / "export" if run.is_dir() else Path()
+    path = out or folder / f"{dataset.name}-{source.recipe.model.cell}.{format}.zip"
     test = None
     with _final_name(path) as temporary:
         translation.write(model, bundle, temporary)
@@ -173,7 +172,7 @@ def _export_translation(
         for case in parity.cases:
             ui.note(f"parity: {case_text(case)}")
         if check_accuracy:
-            test = _translation_scores(program, model, dataset, source.recipe.train.eval_batch_size, ui)
+            test = compare_scores(program, model, dataset, source.recipe.train.eval_batch_size, ui)
         size = temporary.stat().st_size
     return {
         "file": str(path),
@@ -187,34 +186,6 @@ def _export_translation(
         "test": test,
         "seconds": time.perf_counter() - start,
     }
-
-
-def _translation_scores(
-    program: TranslationProgram, model: TranslationModel, dataset: Dataset, size: int, ui: Ui
-) -> dict[str, Any]:
-    """Return the test metric of an archive and of its checkpoint; their losses must agree.
-
-    Where two translations are as good to the last digit, one of them may have the other: the metric of the file is
-    shown, and not compared.
-    """
-    found = []
-    for answer in (lambda batch: model.answer(batch, None), program.answer):
-        counted = tally(
-            lambda batch, index, state, answer=answer: answer(batch),  # type: ignore[misc]
-            dataset.test,
-            Objective.of(dataset),
-            size=size,
-            on_progress=ui.evaluation_progress,
-        )
-        found.append(counted.metrics())
-    own, got = found
-    if not abs(got["loss"] - own["loss"]) <= 1e-4 * max(1.0, own["loss"]):
-        raise TargetError(
-            f"test loss: the exported file has {got['loss']:.6g}, the checkpoint {own['loss']:.6g}; the file was not "
-            "written"
-        )
-    metric = dataset.metric
-    return {"metric": metric, "file": got[metric], "checkpoint": own[metric], "samples": len(dataset.test)}
 
 
 def _quantized(path: Path, bundle: Bundle, model: Model, dataset: Any) -> tuple[Program, Parity]:

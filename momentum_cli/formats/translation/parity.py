@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from momentum_cli.data import NOT_SCORED, Batch, Sequences
+from momentum_cli.data import NOT_SCORED, Batch, Dataset, Sequences
 from momentum_cli.data.translation.subwords import END
 from momentum_cli.errors import TargetError
 from momentum_cli.formats.parity import SLACK, TOLERANCE, Case, Parity, case_text
 from momentum_cli.formats.translation.package import TranslationProgram
 from momentum_cli.models.translation.model import TranslationModel
 from momentum_cli.models.translation.search import translate
+from momentum_cli.progress import Ui
+from momentum_cli.training.evaluation import tally
+from momentum_cli.training.objective import Objective
 
 SENTENCES = 32
 """Sentences of the test split that are translated by both."""
@@ -52,6 +56,34 @@ def check(program: TranslationProgram, model: TranslationModel, samples: Sequenc
             + "\n".join(case_text(case) for case in cases)
         )
     return parity
+
+
+def compare_scores(
+    program: TranslationProgram, model: TranslationModel, dataset: Dataset, size: int, ui: Ui
+) -> dict[str, Any]:
+    """Return the test metric of an archive and of its checkpoint; their losses must agree.
+
+    Where two translations are as good to the last digit, one of them may have the other: the metric of the file is
+    shown, and not compared.
+    """
+    found = []
+    for answer in (lambda batch: model.answer(batch, None), program.answer):
+        counted = tally(
+            lambda batch, index, state, answer=answer: answer(batch),  # type: ignore[misc]
+            dataset.test,
+            Objective.of(dataset),
+            size=size,
+            on_progress=ui.evaluation_progress,
+        )
+        found.append(counted.metrics())
+    own, got = found
+    if not abs(got["loss"] - own["loss"]) <= 1e-4 * max(1.0, own["loss"]):
+        raise TargetError(
+            f"test loss: the exported file has {got['loss']:.6g}, the checkpoint {own['loss']:.6g}; the file was not "
+            "written"
+        )
+    metric = dataset.metric
+    return {"metric": metric, "file": got[metric], "checkpoint": own[metric], "samples": len(dataset.test)}
 
 
 def _random(model: TranslationModel, batch: int, source: int, target: int, generator: torch.Generator) -> Batch:
