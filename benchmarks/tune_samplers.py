@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from momentum_cli.benchmark.results.files import read_numbers
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.training.train import train
 from momentum_cli.tuning.objective import objective_of
@@ -61,13 +62,20 @@ def fresh(recipe: Recipe, seeds: Sequence[int], folder: Path, data_dir: Path | N
     return [steps_to_target(recipe, seed, folder, data_dir) for seed in seeds]
 
 
+def found_before(out: Path, trials: int) -> dict[str, Any] | None:
+    """Return the result of a search that has made its trials, by this version or another; None if it has not."""
+    path = out / "tune.json"
+    content: dict[str, Any] = read_numbers(path.read_text(encoding="utf-8")) if path.exists() else {"trials": []}
+    return content if len(content["trials"]) >= trials else None
+
+
 def main() -> None:
     """Make the searches and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--recipe", default="digits")
-    parser.add_argument("--steps", type=int, default=5000, help="budget of a search in optimizer steps")
-    parser.add_argument("--searches", type=int, default=2, help="searches of each method")
+    parser.add_argument("--steps", type=int, default=9800, help="budget of a search in optimizer steps")
+    parser.add_argument("--searches", type=int, default=1, help="searches of each method")
     parser.add_argument("--seeds", type=int, default=5, help="fresh seeds, from 100")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--data-dir", type=Path)
@@ -87,7 +95,7 @@ def main() -> None:
         searches = []
         for number in range(given.searches):
             out = given.out / f"{name.replace(' ', '')}-{number}"
-            content = tune(
+            content = found_before(out, trials) or tune(
                 given.recipe,
                 objective="steps_to_target",
                 sampler=sampler,
@@ -100,7 +108,7 @@ def main() -> None:
             kept = within(content["trials"], given.steps)
             best = min((row for row in kept if row["status"] == "done"), key=objective.key)
             space = Space(without_tune(recipe), with_tune(recipe, {}).tune.space)  # type: ignore[union-attr]
-            found = fresh(space.recipe_of(best["values"]), seeds, out / "fresh", given.data_dir)
+            found = fresh(space.recipe_of(best["values"]), seeds, out / f"fresh-{best['trial']}", given.data_dir)
             searches.append(
                 {
                     "trials": len(kept),

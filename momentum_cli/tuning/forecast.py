@@ -9,8 +9,8 @@ from momentum_cli.tuning.objective import best_value
 from momentum_cli.tuning.study import Study
 from momentum_cli.tuning.trial import Position
 
-EARLIEST_PART = 0.2
-"""Part of the budget before which no trial is ended: the laws say too little there."""
+EARLIEST_PART = 0.4
+"""Part of the way to what is predicted before which no trial is ended: there the intervals are too narrow."""
 
 
 class Forecaster:
@@ -55,6 +55,6 @@ class Forecaster:
         return found is not None and better(self._metric, best, found.optimistic)
 
     def _at(self, position: Position, step: int) -> Forecast | None:
-        if not position.values or position.values[-1][0] < EARLIEST_PART * self._total:
+        if not position.values or position.values[-1][0] < EARLIEST_PART * step:
             return None
         return forecast(self._metric, position.values, self._plan, step)

@@ -3,12 +3,13 @@
 With y the distance of the metric from its best value (1 - accuracy, or an error itself), S the sum of the rate
 factors of the schedule so far, and D how much the rate has come down with a fading memory of it,
 
-    power law with offset   y = c + a S^-b
-    with annealing          y = c + a S^-b - d D,    D_k = m D_{k-1} + (f_{k-1} - f_k),  summed over the steps k
+    power law with offset   y = c + a (S + s)^-b
+    with annealing          y = c + a (S + s)^-b - d D,    D = sum of D_k,  D_k = m D_{k-1} + (f_{k-1} - f_k)
 
-c, a, d >= 0. The schedule is inside: what is still to come counts by the rates it will have. For every exponent b of a
-grid, and each memory m, both are linear, so their Bayesian regression has a closed form; predictions are drawn from all
-of them by how well each explains the curve. Later evaluations have larger weights: the first ones follow another law.
+c, a, d >= 0. The delay s lets a curve begin with a plateau. The schedule is inside: what is still to come counts by the
+rates it will have. For every exponent b and delay s of a grid, both are linear, so their Bayesian regression has a
+closed form; predictions are drawn from all of them by how well each explains the curve. Later evaluations have larger
+weights: the first ones follow another law.
 
 Reference: Tissue, Wang and Wang, Scaling Law with Learning Rate Annealing, 2024, arXiv 2408.11029 (equation 1; theirs
 has one exponent and memory for all runs, fitted to many).
@@ -16,6 +17,7 @@ has one exponent and memory for all runs, fitted to many).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +28,11 @@ from momentum_cli.metrics import METRICS
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.training.schedule import scheduled
 
-EXPONENTS = (0.15, 0.25, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.3, 3.0)
-MEMORIES = (0.98, 0.995)
-FEWEST_POINTS = 4
+EXPONENTS = (0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 5.0)
+DELAYS = (0.0, 0.05, 0.2, 0.6)
+"""s, as a part of S at the end of the budget."""
+MEMORIES = (0.99,)
+FEWEST_POINTS = 3
 _DRAWS = 400
 # Of the weights: the evaluation at half of the steps so far counts half as much as the last one.
 _WEIGHT_POWER = 1.0
@@ -98,7 +102,7 @@ def forecast(
         seed: Of the draws.
 
     Returns:
-        None with fewer than four evaluations.
+        None with fewer than three evaluations.
     """
     points = [(step, value) for step, value in curve if math.isfinite(value) and 0 < step <= len(plan.sums)]
     if len(points) < FEWEST_POINTS:
@@ -134,10 +138,10 @@ def _draws(y: np.ndarray, steps: np.ndarray, plan: Plan, end: int, random: np.ra
 def _designs(steps: np.ndarray, plan: Plan, end: int) -> Sequence[tuple[np.ndarray, np.ndarray]]:
     """Return the columns of each law at the evaluations, (n, 2 or 3), and at the end."""
     sums, last = plan.sums[steps - 1], plan.sums[end - 1]
-    reference = sums[-1]
     designs = []
-    for exponent in EXPONENTS:
-        power, there = (sums / reference) ** -exponent, (last / reference) ** -exponent
+    for exponent, delay in itertools.product(EXPONENTS, DELAYS):
+        begin = delay * plan.sums[-1]
+        power, there = ((sums + begin) / sums[-1]) ** -exponent, ((last + begin) / sums[-1]) ** -exponent
         # In units of its first value, so that one prior serves every exponent.
         power, there = power / power[0], there / power[0]
         plain = np.stack([np.ones_like(power), power], axis=1)

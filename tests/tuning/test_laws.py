@@ -74,7 +74,7 @@ def test_the_interval_narrows_as_the_run_goes_on_and_accuracy_stays_below_one() 
 
 def test_too_few_evaluations_and_values_that_are_no_numbers() -> None:
     plan = plan_of(recipe(), TOTAL)
-    curve = [(40, math.nan), (80, 0.5), (120, math.inf), (160, 0.4), (200, 0.35)]
+    curve = [(40, math.nan), (80, 0.5), (120, math.inf), (160, 0.4)]
     assert forecast("mse", curve, plan) is None
     found = forecast("mse", [*curve, (240, 0.33)], plan)
     assert found is not None
@@ -121,5 +121,9 @@ def test_a_trial_that_has_gone_past_the_fewest_steps_is_over() -> None:
     assert judge.hopeless(curve_to(0.94, 12))  # 480 steps
     assert judge.hopeless(curve_to(0.6, 8))  # will not be there at step 480
     assert not judge.hopeless(curve_to(0.6, 4))
+    # One that swings could be there at step 480, but it stands at that step and is not.
+    swinging = Position(480, TOTAL, [(int(s), 0.9 + 0.045 * (-1) ** n) for n, s in enumerate(GRID[:12])])
+    assert not judge.hopeless(Position(440, TOTAL, swinging.values[:11]))
+    assert judge.hopeless(swinging)
     early = Forecaster(cast(Any, Rows(goal, {"value": 0.9})), recipe(), "accuracy", TOTAL)
     assert not early.hopeless(curve_to(0.6, 20))  # none has reached the target: there is nothing to beat
