@@ -36,6 +36,7 @@ def bench(
     full: bool = False,
     tuned: int = 0,
     jobs: int = 1,
+    cluster: str | None = None,
     clock: str | None = None,
     accelerator: str = "auto",
     data_dir: str | os.PathLike[str] | None = None,
@@ -66,7 +67,8 @@ def bench(
         full: Train past the target, to the end of the budget.
         tuned: Trials per cell that choose its options first; 0: none.
         jobs: Processes; above 1 the clock is steps.
-        clock: ``"seconds"`` or ``"steps"``; None: seconds, with ``jobs`` above 1 steps.
+        cluster: Address of a Dask scheduler, whose workers make the runs; the clock is steps.
+        clock: ``"seconds"`` or ``"steps"``; None: seconds, with ``jobs`` above 1 or a cluster steps.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         data_dir: Folder of the data sets; None: ``momentumrnn`` in the user's cache folder.
         out: The folder of the benchmark; None: ``runs/bench-RECIPE-NNN``.
@@ -98,6 +100,7 @@ def bench(
             full=full,
             tuned=tuned,
             jobs=jobs,
+            cluster=cluster,
             clock=clock,
             accelerator=accelerator,
             data_dir=optional_path(data_dir),

@@ -27,6 +27,7 @@ from momentum_cli.benchmark.results.files import (
 )
 from momentum_cli.benchmark.results.goals import with_goals
 from momentum_cli.benchmark.results.summary import summarise
+from momentum_cli.benchmark.running.cluster import connected, machines_of
 from momentum_cli.benchmark.running.folder import RUNS, identity, machine, open_bench_folder
 from momentum_cli.benchmark.running.runner import Setting, execute
 from momentum_cli.benchmark.running.workers import threads_of
@@ -62,6 +63,7 @@ def bench(
     full: bool = False,
     tuned: int = 0,
     jobs: int = 1,
+    cluster: str | None = None,
     clock: str | None = None,
     accelerator: str = "auto",
     data_dir: Path | None = None,
@@ -93,8 +95,9 @@ def bench(
         full: train to the end of the budget, also past the target.
         tuned: trials of hyperparameters a cell before the runs; 0: none.
         jobs: processes; above 1 the clock is steps, because processes slow each other down.
-        clock: the scored clock, ``"seconds"`` or ``"steps"``; None: seconds, with `jobs` above 1 steps. A benchmark on
-            the clock of steps may continue on another machine, and then reports no seconds.
+        cluster: address of a Dask scheduler, whose workers make the runs; the clock is steps.
+        clock: the scored clock, ``"seconds"`` or ``"steps"``; None: seconds, with `jobs` above 1 or `cluster` steps.
+            A benchmark on the clock of steps may continue on another machine, and then reports no seconds.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         data_dir: folder of data sets.
         out: the folder; None: ``runs/bench-RECIPE-NNN``, or the unfinished one of the same benchmark.
@@ -116,7 +119,10 @@ def bench(
         raise RecipeError("--tuned chooses a learning rate and --lr-grid compares them: give one of the two")
     if tuned and (grid is not None or paper is not None):
         raise RecipeError("--tuned chooses options that --grid compares and --paper has fixed: give one of them")
-    require_accelerator(accelerator)
+    if cluster is None:
+        require_accelerator(accelerator)
+    elif jobs > 1:
+        raise RecipeError(f"--cluster {cluster} and --jobs {jobs}: runs are made there or here; leave out one of them")
     plan = make_plan(
         recipes,
         cells=cells,
@@ -134,13 +140,14 @@ def bench(
         full=full,
         overrides=overrides,
     )
-    scored = _scored(clock, jobs)
+    scored = _scored(clock, jobs, cluster)
     where = machine(torch.get_num_threads() if jobs == 1 else threads_of(jobs))
     wanted = identity(plan, scored=scored, tuned=tuned, where=where)
     with ExitStack() as held:
+        client = None if cluster is None else held.enter_context(connected(cluster))
         folder, again, earlier = open_bench_folder(out, wanted, overwrite=overwrite, held=held)
         shown.note(f"{'continuing in' if again else 'benchmark folder:'} {folder}")
-        setting = Setting(folder, data_dir, accelerator, jobs, shown)
+        setting = Setting(folder, data_dir, accelerator, jobs, shown, client=client)
         if tuned:
             from momentum_cli.benchmark.running.tuning import tune
 
@@ -148,6 +155,8 @@ def bench(
         else:
             tuning = None
         plan, results = _execute(plan, setting)
+        if machines := machines_of(folder / RUNS, results):
+            where, earlier = machines[0], [*machines[1:], *earlier]
         facts = {"jobs": jobs, "tuning": tuning, "machine": where, "earlier_machines": earlier}
         content = _report(plan, results, folder, scored, shown, **facts)
     if all(result["error"] for result in results.values()):
@@ -165,11 +174,15 @@ def _execute(plan: Plan, setting: Setting) -> tuple[Plan, dict[str, dict[str, An
     return with_goals(plan, results, setting.folder), results
 
 
-def _scored(clock: str | None, jobs: int) -> str:
+def _scored(clock: str | None, jobs: int, cluster: str | None) -> str:
     if clock is None:
-        return CLOCKS["seconds" if jobs == 1 else "steps"]
+        return CLOCKS["seconds" if jobs == 1 and cluster is None else "steps"]
     if clock not in CLOCKS:
         raise RecipeError(unknown("clock", clock, CLOCKS))
+    if clock == "seconds" and cluster is not None:
+        raise RecipeError(
+            "--clock seconds and --cluster: machines differ in speed, so steps are compared; leave one out"
+        )
     if clock == "seconds" and jobs > 1:
         raise RecipeError(
             f"--clock seconds needs --jobs 1, got --jobs {jobs}: processes slow each other down; leave out one of them"

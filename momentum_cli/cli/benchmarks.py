@@ -141,11 +141,20 @@ def bench(
         int,
         typer.Option(metavar="N", min=1, help="Processes; above 1 optimizer steps are the scored clock, not seconds."),
     ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Make the runs on the workers of this Dask scheduler, tcp://HOST:8786, with steps as the clock; see "
+            "docs/scale.md. Needs: pip install 'momentumrnn[cluster]'",
+            show_default=False,
+        ),
+    ] = None,
     clock: Annotated[
         Clock | None,
         typer.Option(
-            help="What speed-ups are measured in; by default seconds, with --jobs above 1 steps. A benchmark in steps "
-            "may continue on another machine.",
+            help="What speed-ups are measured in; by default seconds, with --jobs above 1 or --cluster steps. A "
+            "benchmark in steps may continue on another machine.",
             show_default=False,
         ),
     ] = None,
@@ -218,6 +227,7 @@ def bench(
         "--full": full,
         "--tuned": tuned,
         "--jobs": jobs != 1,
+        "--cluster": cluster,
         "--clock": clock,
         "--accelerator": accelerator != Accelerator.auto,
     }
@@ -267,6 +277,7 @@ def bench(
             full=full,
             tuned=tuned or 0,
             jobs=jobs,
+            cluster=cluster,
             clock=None if clock is None else clock.value,
             accelerator=accelerator.value,
             data_dir=data_dir,

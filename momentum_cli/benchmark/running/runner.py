@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from momentum_cli.benchmark.plan.plan import RunSpec
+from momentum_cli.benchmark.running.cluster import work_in_cluster
 from momentum_cli.benchmark.running.contender import SAVE_EVERY_SECONDS, Contender
 from momentum_cli.benchmark.running.folder import RUNS, kept_results
 from momentum_cli.benchmark.running.outcome import stillborn
+from momentum_cli.benchmark.running.remote import fingerprint
 from momentum_cli.benchmark.running.workers import measure_memory, work_in_processes
 from momentum_cli.data import Dataset
 from momentum_cli.errors import DataError, Interrupted, Stopped
@@ -43,6 +45,7 @@ class Setting:
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         jobs: processes; 1: all runs in this one.
         ui: shows the progress of the runs.
+        client: of a cluster that makes the runs, see `momentum_cli.benchmark.running.cluster`; None without one.
         save_every_seconds: at most this much work is lost if the process is killed.
     """
 
@@ -52,6 +55,7 @@ class Setting:
     jobs: int
     ui: BenchUi
     save_every_seconds: float = SAVE_EVERY_SECONDS
+    client: Any = None
 
 
 def execute(title: str, groups: Sequence[Sequence[RunSpec]], setting: Setting) -> dict[str, dict[str, Any]]:
@@ -81,7 +85,7 @@ def execute(title: str, groups: Sequence[Sequence[RunSpec]], setting: Setting) -
         {name: next(iter(found)) if len(found) == 1 else None for name, found in goals.items()},
     )
     missing = [[run for run in group if run.id not in results] for group in groups]
-    work = _in_processes if setting.jobs > 1 else _in_turns
+    work = _in_cluster if setting.client is not None else _in_processes if setting.jobs > 1 else _in_turns
     try:
         for run_id, result in work([group for group in missing if group], setting):
             results[run_id] = result
@@ -173,6 +177,30 @@ def _in_processes(groups: Sequence[Sequence[RunSpec]], setting: Setting) -> list
             show=setting.ui.update,
             stopped=lambda: bool(received),
             save_every_seconds=setting.save_every_seconds,
+        )
+    if received:
+        _interrupt(received[-1], setting.folder)
+    return done
+
+
+def _in_cluster(groups: Sequence[Sequence[RunSpec]], setting: Setting) -> list[tuple[str, dict[str, Any]]]:
+    runs = [run for group in groups for run in group]
+    fingerprints = {}
+    for run in {run.comparison: run for run in runs}.values():
+        dataset = load_data(run.recipe, setting.data_dir, setting.ui)
+        _warn(dataset, setting)
+        fingerprints[run.comparison] = fingerprint(dataset)
+    with signals() as received:
+        done = work_in_cluster(
+            runs,
+            setting.folder / RUNS,
+            client=setting.client,
+            fingerprints=fingerprints,
+            data_dir=setting.data_dir,
+            accelerator=setting.accelerator,
+            show=setting.ui.update,
+            warn=lambda text: setting.ui.note(text, "warning"),
+            stopped=lambda: bool(received),
         )
     if received:
         _interrupt(received[-1], setting.folder)
