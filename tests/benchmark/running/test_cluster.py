@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from momentum_cli import Callback, bench
 from momentum_cli.benchmark.plan.plan import RunSpec
+from momentum_cli.benchmark.running.cluster import _unpack, machines_of
 from momentum_cli.benchmark.running.remote import Delivery, Order, fingerprint, make, versions
 from momentum_cli.errors import DataError, RecipeError, RunError
 from momentum_cli.progress import RunState
@@ -28,6 +29,7 @@ from momentum_cli.recipe.recipe import load_recipe
 
 pytest.importorskip("distributed")
 OPTIONS = {"model.hidden_size": 8, "train.batch_size": 64, "schedule.name": "constant", "target": None}
+_MIDDLE = 200
 CSV = "t,a,label\n" + "".join(f"{n},{n % 7},{'xy'[n // 30 % 2]}\n" for n in range(600))
 
 
@@ -93,7 +95,7 @@ def parameters(folder: Path) -> dict[str, torch.Tensor]:
 
 
 class Killer(Callback):
-    """Kills a worker once two runs are being made, and notes which run began again afterwards."""
+    """Kills a worker in the middle of two runs, and notes which of them began again afterwards."""
 
     def __init__(self, kill: Callable[[], None]) -> None:
         self.kill = kill
@@ -107,7 +109,7 @@ class Killer(Callback):
         if state.step < self.steps.get(state.id, 0):
             self.again.add(state.id)
         self.steps[state.id] = state.step
-        if len(self.steps) == 2 and not self.killed:
+        if not self.killed and len(self.steps) == 2 and min(self.steps.values()) >= _MIDDLE:
             self.killed = True
             self.kill()
 
@@ -162,7 +164,7 @@ def test_a_worker_without_the_data_is_named_and_left_out(
     lacks = r"tcp://[0-9.:]+ \(bad\) lacks the data of files: .*d\.csv"
     with (
         pytest.warns(RuntimeWarning, match=lacks),
-        pytest.raises(DataError, match="no worker can make the runs: .*d.csv"),
+        pytest.raises(DataError, match=r"no worker can make the runs: .*d\.csv"),
     ):
         bench(recipe, seeds="0-1", **options)
     cluster.worker("good", cwd=here)
@@ -234,8 +236,6 @@ def test_a_fingerprint_differs_where_one_value_does() -> None:
 
 
 def test_a_run_that_fails_comes_back_with_its_error(tmp_path: Path) -> None:
-    from momentum_cli.benchmark.running.cluster import _unpack
-
     wanted = order()
     run = replace(wanted.run, recipe=wanted.run.recipe.override("optimizer.lr=1e30", "train.max_nonfinite=0"))
     delivery = made(replace(wanted, run=run))
@@ -244,3 +244,13 @@ def test_a_run_that_fails_comes_back_with_its_error(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "runs" / run.id / "result.json").read_text())
     assert result["error"] is None or "diverged" in result["error"]
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [run.id]
+
+
+def test_machines_of_one_processor_and_two_names_are_two(tmp_path: Path) -> None:
+    for number, host in enumerate(("a", "b", "a")):
+        folder = tmp_path / f"run{number}"
+        folder.mkdir()
+        told = {"worker": f"tcp://{number}", "machine": {"host": host, "cpu": "same", "cores": 2}}
+        (folder / "worker.json").write_text(json.dumps(told))
+    (tmp_path / "run3").mkdir()
+    assert [machine["host"] for machine in machines_of(tmp_path, [f"run{n}" for n in range(4)])] == ["a", "b"]
