@@ -16,12 +16,16 @@ import torch
 
 from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.data.files.sequences import FileSplit
+from momentum_cli.data.language.text import TokenText
+from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.output import check_output_file
+from momentum_cli.training.evaluation import baselines
 from momentum_cli.ui import results, terminal
+from momentum_cli.wording import metric_text
 
 if TYPE_CHECKING:
     from momentum_cli.recipe.recipe import Recipe
@@ -30,6 +34,10 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".svg", ".pdf")
 # Classes shown in a table; more are only counted.
 _SHOWN_CLASSES = 30
+# Tokens of a vocabulary that are shown.
+_FREQUENT = 12
+# Sequences that a naive predictor answers at a time.
+_BATCH = 1000
 
 
 def describe_data(
@@ -49,8 +57,11 @@ def describe_data(
 
     Returns:
         ``task``, ``input_size``, ``output_size``, ``loss``, ``metric``, ``labels``; ``splits``: sequences, steps,
-        shortest, longest and classes (label -> sequences, of classes a sequence) of each; of a task that reads the
-        user's files also ``path``, and what it says of them (`momentum_cli.data.Task.describe`); ``picture``.
+        shortest, longest and classes (label -> sequences, of classes a sequence) of each, of a text tokens and unknown
+        (share of tokens outside the vocabulary); of a text ``vocabulary`` (its size) and ``frequent`` (its first
+        tokens); of a task that reads the user's files also ``path``, and what it says of them
+        (`momentum_cli.data.Task.describe`); ``naive``: name and test metrics of predictors without a model, the best
+        first; ``picture``.
 
     Raises:
         DataError: The data are missing or wrong.
@@ -74,6 +85,8 @@ def describe_data(
         "metric": dataset.metric,
         "labels": None if dataset.labels is None else list(dataset.labels),
         "splits": {name: _split(split, dataset) for name, split in splits.items() if split is not None},
+        **_text_facts(dataset),
+        "naive": baselines(dataset, dataset.test, _BATCH),
         "picture": None if picture is None else str(picture),
     }
     if picture is not None:
@@ -123,12 +136,29 @@ def _split(split: Sequences, dataset: Dataset) -> dict[str, Any]:
         "longest": longest,
         "classes": None,
     }
+    if isinstance(split, TokenText):
+        unknown = Vocabulary.from_preprocessing(dataset.preprocessing).unknown
+        share = None if unknown is None else float((split.tokens == unknown).double().mean())
+        return {"tokens": len(split.tokens), "unknown": share, "classes": None} | result
     targets = getattr(split, "targets", None)
     if dataset.loss == "cross_entropy" and dataset.output == "last" and isinstance(targets, torch.Tensor):
         counts = Counter(targets.tolist())
         labels = dataset.labels or [str(code) for code in range(dataset.output_size)]
         result["classes"] = {label: counts[code] for code, label in enumerate(labels)}
     return result
+
+
+def _text_facts(dataset: Dataset) -> dict[str, Any]:
+    """Return the vocabulary of a text, {} for other data."""
+    if not isinstance(dataset.train, TokenText):
+        return {}
+    vocabulary = Vocabulary.from_preprocessing(dataset.preprocessing)
+    # The tokens are in the order of their frequency, except at byte level, where a byte is its own number.
+    return {
+        "level": vocabulary.level,
+        "vocabulary": len(vocabulary),
+        "frequent": list(vocabulary.tokens[:_FREQUENT]) or None,
+    }
 
 
 @dataclass(frozen=True)
@@ -187,16 +217,20 @@ def print_description(result: dict[str, Any]) -> None:
     """Print a result of `describe_data`."""
     facts = {
         key.replace("_", " "): result[key]
-        for key in ("task", "path", "format", "metric", "input_size", "output_size", "picture")
+        for key in ("task", "path", "format", "level", "vocabulary", "metric", "input_size", "output_size", "picture")
         if result.get(key) is not None
     }
+    if result.get("frequent"):
+        facts["most frequent"] = " ".join(repr(token)[1:-1] if token != " " else "' '" for token in result["frequent"])
     results.print_facts(facts)
     print()
-    rows = [
-        [name, *(split[key] for key in ("sequences", "steps", "shortest", "longest"))]
-        for name, split in result["splits"].items()
-    ]
-    terminal.print_table(["split", "sequences", "steps", "shortest", "longest"], rows)
+    text = "tokens" in result["splits"]["train"]
+    columns = ["tokens"] if text else ["sequences", "steps", "shortest", "longest"]
+    rows = [[name, *(split[key] for key in columns)] for name, split in result["splits"].items()]
+    if text and result["splits"]["train"]["unknown"] is not None:
+        columns.append("unknown")
+        rows = [[*row, f"{100 * result['splits'][row[0]]['unknown']:.2f} %"] for row in rows]
+    terminal.print_table(["split", *columns], rows)
     if "features" in result:
         print()
         keys = ("minimum", "maximum", "mean")
@@ -212,6 +246,12 @@ def print_description(result: dict[str, Any]) -> None:
         rows = [[label, *(split["classes"][label] for split in result["splits"].values())] for label in shown]
         more = f"the first {len(shown)} of {len(classes)} classes" if len(shown) < len(classes) else ""
         terminal.print_table(["class", *result["splits"]], rows, more)
+
+    if result["naive"]:
+        print()
+        names = [name for name in result["naive"][0]["metrics"] if name != "loss"]
+        rows = [[one["name"], *(metric_text(name, one["metrics"][name]) for name in names)] for one in result["naive"]]
+        terminal.print_table(["naive predictor, test", *(name.replace("_", " ") for name in names)], rows)
 
 
 def print_problems(result: dict[str, Any]) -> None:
