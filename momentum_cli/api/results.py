@@ -148,7 +148,7 @@ class TrainResult(Result):
 
 
 class DryRunResult(Result):
-    """What a training would need."""
+    """Needs of a training, measured by a dry run."""
 
     _shown = ("steps", "estimated_seconds", "memory_bytes")
 

@@ -78,7 +78,7 @@ class Looked:
 
 
 def worst_rows(looked: Looked, worst: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
-    """Return where the worst sequences are from, their loss and, of classes, the true and the predicted one.
+    """Return the places of the worst sequences, their loss and, for classes, the true and the predicted one.
 
     Args:
         looked: The model and the split.

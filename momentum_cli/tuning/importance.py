@@ -1,4 +1,4 @@
-"""Which keys of a search space the score depends on."""
+"""Importance of the keys of a search space for the score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal in a folder, or a database by its URL."""
+"""The storage of a study: a journal in a folder, or a database by its URL."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def _require_package(recipe: Recipe) -> None:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What a search needs before its folder is made, so that a refusal leaves none."""
+    """Requirements of a search, checked before its folder is made, so that a refusal leaves none."""
 
     space: Space
     worker: Worker

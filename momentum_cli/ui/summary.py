@@ -135,7 +135,7 @@ def metric_name(result: Mapping[str, Any]) -> str:
 
 
 def naive_row(test: Mapping[str, Any], naive: Mapping[str, Any], metric: str) -> Row:
-    """The best naive predictor on the test set, and if the model is better than it."""
+    """The best naive predictor on the test set, with a remark if the model is no better."""
     values, mine = naive["metrics"], test.get(metric)
     text = f"{metrics_text(values, metric)} ({naive['name']})"
     # A value that is not a number is null in a file.

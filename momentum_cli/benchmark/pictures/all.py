@@ -86,7 +86,7 @@ def figures(
     *,
     sentences: bool = False,
 ) -> dict[str, Callable[[], Figure]]:
-    """Return what draws each picture that this benchmark has; `sentences` adds what it shows in words.
+    """Return a drawing function for each picture of this benchmark; `sentences` adds the conclusion in words.
 
     ``curves`` always; a figure of the paper under its name; ``time_to_target`` with a target; ``profile`` for three or
     more recipes; ``rates`` and ``heat_map`` with a grid of learning rates; ``grid`` with one over options;

@@ -73,7 +73,7 @@ def _learning(summary: Mapping[str, Any], points: Points, width: float) -> Figur
 
 
 def _in_epochs(comparison: Mapping[str, Any]) -> bool:
-    """Return if all evaluations are at the ends of epochs, each at its own."""
+    """Return True if every evaluation is at the end of another epoch."""
     return all(row[1] == number for run in comparison["runs"] for number, row in enumerate(run["losses"], start=1))
 
 

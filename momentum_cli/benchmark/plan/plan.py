@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Its own overrides, besides its names."""
+        """Overrides of its own, its names left out."""
         return (*self.variant.options, *self.point, *(() if self.optimizer is None else self.optimizer.options))
 
     def seeded(self, seed: int) -> Recipe:

@@ -163,7 +163,7 @@ def _environment(folder: Path) -> dict[str, Any]:
 
 
 def machine_of(environment: Mapping[str, Any], threads: int | None) -> dict[str, Any]:
-    """Return what times depend on."""
+    """Return the facts that times depend on."""
     cpu = environment.get("cpu") or {}
     return {
         "cpu": cpu.get("name"),

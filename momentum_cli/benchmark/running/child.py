@@ -34,7 +34,7 @@ def without_main() -> Iterator[None]:
 
 
 def parcel(body: Callable[..., None], *arguments: Any) -> bytes:
-    """Return what `run` takes: unpacking it is what imports the modules of the body."""
+    """Return the argument of `run`, whose unpacking imports the modules of the body."""
     return pickle.dumps((body, arguments))
 
 

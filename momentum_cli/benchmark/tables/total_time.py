@@ -45,7 +45,7 @@ class Times:
         return float(median((self.epoch if which == "epoch" else self.total)[label]))
 
     def speed_up(self, label: str) -> float:
-        """Return how many times as fast as the baseline a cell is at the target, over [0, inf]; NaN when both miss."""
+        """Return the speed of a cell at the target relative to the baseline, over [0, inf]; NaN if both miss."""
         return speed_up(self.total[self.baseline], self.total[label])
 
     def row(self, label: str) -> list[str]:

@@ -21,7 +21,7 @@ from momentum_cli.errors import DataError, RecipeError
 PADDING, UNKNOWN, START, END = range(4)
 """Numbers of the tokens that are no text: filling, a character outside the vocabulary, before a sentence, after it."""
 SPECIAL = 4
-"""How many of them there are."""
+"""Their number."""
 
 
 def require_sentencepiece() -> Any:
