@@ -57,7 +57,8 @@ def test_prepare_scales_columns_as_training_does(tmp_path: Path) -> None:
     ]
     (tmp_path / "x.csv").write_text("\n".join(rows))
     recipe = tmp_path / "x.yaml"
-    task = "{name: files, path: x.csv, kind: classification, sequence: id, order: step, target: label, missing: mean}"
+    task = "name: files, path: x.csv, kind: classification, sequence: id, order: step, target: label"
+    task = f"{{{task}, missing: mean, normalise: range}}"
     recipe.write_text(
         f"task: {task}\nmodel: {{hidden_size: 3}}\noptimizer: {{name: sgd, lr: 0.1}}\ntrain: {{epochs: 1}}\n"
     )
