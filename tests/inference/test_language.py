@@ -371,10 +371,20 @@ def test_lines_are_scored_and_continued(run: Path, tmp_path: Path) -> None:
 
 
 def test_commands_that_know_no_text_refuse_it(run: Path) -> None:
-    for command in (["inspect", str(run)], ["summary", str(run / "recipe.yaml")]):
-        result = CliRunner().invoke(app, command)
-        assert result.exit_code == 2
-        assert "does not support model.language" in result.stderr
+    result = CliRunner().invoke(app, ["inspect", str(run)])
+    assert result.exit_code == 2
+    assert "does not support model.language" in result.stderr
+
+
+def test_the_parts_of_a_model_are_summed_up_without_its_cost(run: Path) -> None:
+    result = CliRunner().invoke(app, ["summary", str(run / "recipe.yaml")])
+    assert result.exit_code == 0
+    assert "FLOPs" not in result.stdout
+    count = sum(parameter.numel() for parameter in load_model(run).model.parameters())
+    assert f"{count:,}" in result.stdout
+    result = CliRunner().invoke(app, ["summary", str(run / "recipe.yaml"), "--measure"])
+    assert result.exit_code == 2
+    assert "--measure must be left out for it" in result.stderr
 
 
 def test_a_dry_run_tells_time_and_backend(text: Path) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 
 import torch
 
+from momentum_cli.data import Dataset
 from momentum_cli.errors import RecipeError
 from momentum_cli.inspection.model.memory import estimate
 from momentum_cli.inspection.model.operations import forward_operations, head_operations, training_operations
 from momentum_cli.inspection.model.peak import measured_peak
+from momentum_cli.messages import Said, refuse
+from momentum_cli.models.model import Model
 from momentum_cli.progress import NullUi, Ui
-from momentum_cli.recipe.building import build_sequence_model, build_task, model_section
+from momentum_cli.recipe.building import build_model, build_sequence_model, build_task, load_data, model_section
 from momentum_cli.recipe.recipe import Recipe
 
 
@@ -32,7 +35,8 @@ def summary(
         shape and number of each parameter) and ``parameters`` (their sum); ``state`` (name, shape and bytes of each
         tensor for one sequence) and ``state_bytes``; ``backend`` and ``asked_backend``; ``flops`` (``time_step``: the
         layer, forward, one sequence; ``head``: one output; ``training_step``: forward and backward of a batch);
-        ``memory`` in bytes (`memory.Memory`, and with ``measure`` also ``measured``, None where unknown).
+        ``memory`` in bytes (`memory.Memory`, and with ``measure`` also ``measured``, None where unknown). Of a model
+        of language or of translation ``flops`` and ``memory`` are None.
 
     Raises:
         DataError: The data of a task had to be loaded and are missing.
@@ -40,10 +44,10 @@ def summary(
     """
     shown: Ui = ui or NullUi()
     if section := model_section(recipe):
-        raise RecipeError(
-            f"summary does not support model.{section}: it counts a recurrent layer with a head; use momentumrnn train "
-            "--dry-run, which measures a step and its memory"
-        )
+        if measure:
+            remedy = "momentumrnn train --dry-run measures a step and its memory"
+            raise RecipeError(refuse("--measure", Said(f"a model with model.{section}"), "be left out for it", remedy))
+        return _parts(recipe, load_data(recipe, data_dir, shown))
     task = build_task(recipe)
     size = task.sizes() or task.load(data_dir, shown).sizes
     batch = recipe.train.batch_size
@@ -54,10 +58,6 @@ def summary(
     if measure:
         shown.note("measuring one training step in a separate process")
         memory["measured"] = measured_peak(recipe, size, batch)
-    state = [
-        {"name": name, "shape": [*tensor.shape], "bytes": tensor.numel() * tensor.element_size()}
-        for name, tensor in zip(layer.state_names, layer.zero_tensors(1), strict=True)
-    ]
     return {
         "cell": recipe.model.cell,
         "task": recipe.task.name,
@@ -66,13 +66,7 @@ def summary(
         "output_size": size.output_size,
         "output": size.output,
         "batch_size": batch,
-        "layers": [
-            {"name": name, "shape": [*parameter.shape], "parameters": parameter.numel()}
-            for name, parameter in model.named_parameters()
-        ],
-        "parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
-        "state": state,
-        "state_bytes": sum(entry["bytes"] for entry in state),
+        **_counted(model),
         "backend": layer.backend_for((size.length, batch, size.input_size), training=True),
         "asked_backend": recipe.model.backend,
         "flops": {
@@ -81,4 +75,42 @@ def summary(
             "training_step": training_operations(model, size.length, batch),
         },
         "memory": memory,
+    }
+
+
+def _parts(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+    """Return the summary of a model with a section of its own, whose operations and memory are not counted."""
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
+    groups = dataset.train.training_groups(recipe.train.batch_size, recipe.train.seed, recipe.train.bptt)
+    return {
+        "cell": recipe.model.cell,
+        "task": recipe.task.name,
+        "length": groups.longest,
+        "input_size": dataset.input_size,
+        "output_size": dataset.output_size,
+        "output": dataset.output,
+        "batch_size": recipe.train.batch_size,
+        **_counted(model),
+        "backend": model.backend_for(groups.longest, groups.rows, training=True),
+        "asked_backend": recipe.model.backend,
+        "flops": None,
+        "memory": None,
+    }
+
+
+def _counted(model: Model) -> dict[str, Any]:
+    """Return the parameters and the state of a model."""
+    state = [
+        {"name": name, "shape": [*tensor.shape], "bytes": tensor.numel() * tensor.element_size()}
+        for name, tensor in zip(model.state_names, model.zero_state(1), strict=True)
+    ]
+    return {
+        "layers": [
+            {"name": name, "shape": [*parameter.shape], "parameters": parameter.numel()}
+            for name, parameter in model.named_parameters()
+        ],
+        "parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        "state": state,
+        "state_bytes": sum(entry["bytes"] for entry in state),
     }

@@ -30,6 +30,14 @@ def print_summary(result: Mapping[str, Any]) -> None:
         "sizes": f"T = {result['length']}, B = {result['batch_size']}, D = {result['input_size']}, "
         f"{result['output_size']} outputs, {result['output']} step",
         "backend": f"{result['backend']} ({result['asked_backend']} requested), on the CPU",
+    }
+    if flops is not None and memory is not None:
+        facts |= _cost(flops, memory)
+    results.print_facts(facts)
+
+
+def _cost(flops: Mapping[str, Any], memory: Mapping[str, Any]) -> dict[str, str]:
+    facts = {
         "FLOPs per time step": f"{flops['time_step']:,} per sequence, forward",
         "FLOPs per training step": f"{flops['training_step']:.4g} (matrix products with weights only)",
         "memory of a training step": f"{bytes_text(memory['peak'])}, estimated",
@@ -39,4 +47,4 @@ def print_summary(result: Mapping[str, Any]) -> None:
     if "measured" in memory:
         measured = memory["measured"]
         facts["  measured"] = "not on this system" if measured is None else f"{bytes_text(measured)}, in a new process"
-    results.print_facts(facts)
+    return facts
