@@ -6,7 +6,10 @@ Axes: m rows of a block.
 from __future__ import annotations
 
 import codecs
+import os
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +23,8 @@ from momentum_cli.errors import DataError
 
 BYTES = 8 << 20
 """Bytes of a block; the texts of its cells take about twice as many."""
+THREADS = min(4, os.cpu_count() or 1)
+"""Blocks, or columns, that are converted at once."""
 # A quotation mark that is never closed makes the rest of the file one cell.
 _LONGEST_CELL = 64 << 20
 
@@ -43,11 +48,22 @@ def csv_blocks(
     layout = _complete(path, find_layout(path, reading))
     places = [layout.names.index(name) for name in names]
     line = layout.first + 1
-    with open_bytes(path) as file:
+    waiting: deque[tuple[Future[list[Any] | None], bytes, int, int]] = deque()
+
+    def first() -> tuple[dict[str, Any], np.ndarray]:
+        cells, block, line, lines = waiting.popleft()
+        return _parse(cells.result(), block, line, lines, layout, list(names), places, problems)
+
+    # Arrow cuts a block into cells in one thread, so several blocks keep all cores busy; they come in their order.
+    with open_bytes(path) as file, ThreadPoolExecutor(THREADS) as pool:
         for block in _whole_lines(path, _as_utf8(path, file, layout), layout.first):
             lines = block.count(b"\n")
-            yield _parse(block, line, lines, layout, list(names), places, problems)
+            waiting.append((pool.submit(_usual, block, lines, layout, places), block, line, lines))
             line += lines
+            if len(waiting) > THREADS:
+                yield first()
+        while waiting:
+            yield first()
 
 
 def _complete(path: Path, layout: Layout) -> Layout:
@@ -111,15 +127,32 @@ def _whole_lines(path: Path, chunks: Iterator[bytes], skipped: int) -> Iterator[
         yield rest if rest.endswith(b"\n") else rest + b"\n"
 
 
+def _usual(block: bytes, lines: int, layout: Layout, places: list[int]) -> list[Any] | None:
+    """Return columns as texts if each line is a row of the usual width; else None."""
+    width = len(layout.names)
+    mark = b"" if layout.delimiter == WHITE_SPACE else layout.delimiter.encode()
+    if not mark or layout.comment is not None or layout.ragged:
+        return None
+    found = _cells(block, mark, width, places, None)
+    if found is None or len(found[0]) != lines or _empty_rows(block, mark, width):
+        return None
+    return found
+
+
 def _parse(
-    block: bytes, line: int, lines: int, layout: Layout, names: list[str], places: list[int], problems: Problems
+    usual: list[Any] | None,
+    block: bytes,
+    line: int,
+    lines: int,
+    layout: Layout,
+    names: list[str],
+    places: list[int],
+    problems: Problems,
 ) -> tuple[dict[str, Any], np.ndarray]:
     width = len(layout.names)
     mark = b"" if layout.delimiter == WHITE_SPACE else layout.delimiter.encode()
-    if mark and layout.comment is None and not layout.ragged:
-        found = _cells(block, mark, width, places, None)
-        if found is not None and len(found[0]) == lines and not _empty_rows(block, mark, width):
-            return dict(zip(names, found, strict=True)), np.arange(line, line + lines)
+    if usual is not None:
+        return dict(zip(names, usual, strict=True)), np.arange(line, line + lines)
     # Something is unusual: empty rows, comments, line breaks in cells, or rows of another width.
     kept, numbers = _records(block, line, layout, mark)
     mark = mark or b"\t"

@@ -123,3 +123,34 @@ def test_two_million_rows_are_looked_at_and_trained_on_within_one_and_a_half_gig
     }
     assert set(sizes) == {"init", "data check", "train, 1 epoch"}
     assert max(sizes.values()) < 1.5
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_blocks_that_are_cut_in_threads_come_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    from momentum_cli.data import Files
+    from momentum_cli.data.files import rows
+
+    for owner, name, value in ((module, "BYTES", 1 << 10), (module, "THREADS", threads), (rows, "_MANY_CELLS", 1)):
+        monkeypatch.setattr(owner, name, value)
+    monkeypatch.setattr(rows, "THREADS", threads)
+    draw = random.Random(7)
+    values = [[round(draw.gauss(0, 10**column), 6) for column in range(4)] for _ in range(3000)]
+    lines = ["t,a,b,c", *(f"{n},{row[0]},{row[1]},{row[2]}" for n, row in enumerate(values))]
+    lines[1500] += ",9"
+    lines[2600] = "2599,x,1,1"
+    lines[2900] = "2899,1,y,1"
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    problems = Problems()
+    task = Files(path=str(path), kind="forecasting", order="t", target="a", window=3)
+    gathered = task.gather(path, problems)
+    said = [(problem.code, problem.rows) for problem in problems.all if problem.code != "missing"]
+    assert said == [("cells", [1501]), ("not_a_number", [2601]), ("not_a_number", [2901])]
+    left = [row[:3] for n, row in enumerate(values) if n not in (1499, 2599, 2899)]
+    found = gathered.features.read(0, len(gathered.features))
+    keep = [n for n in range(2999) if n not in (2598, 2898)]
+    assert found[keep].tolist() == left
+    _, numbers = read(path, Reading(), Problems())
+    assert numbers == [n for n in range(2, 3002) if n != 1501]
