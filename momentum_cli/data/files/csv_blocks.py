@@ -24,7 +24,7 @@ from momentum_cli.errors import DataError
 BYTES = 8 << 20
 """Bytes of a block; the texts of its cells take about twice as many."""
 THREADS = min(4, os.cpu_count() or 1)
-"""Blocks, or columns, that are converted at once."""
+"""Blocks that are cut into cells at once."""
 # A quotation mark that is never closed makes the rest of the file one cell.
 _LONGEST_CELL = 64 << 20
 

@@ -6,8 +6,7 @@ Axes: m rows of a block, t steps of a piece, D features, K targets.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from momentum_cli.data.files.columns import (
     value_at,
     words,
 )
-from momentum_cli.data.files.csv_blocks import THREADS
 from momentum_cli.data.files.dates import localised
 from momentum_cli.data.files.layout import is_row_number
 from momentum_cli.data.files.many_files import added_columns, table_files
@@ -36,8 +34,6 @@ from momentum_cli.messages import unknown
 
 WHOLE = "all"
 """Name of the only sequence of a table without a column of names."""
-# From so many cells on, threads are worth their start.
-_MANY_CELLS = 1 << 18
 # At most this many different texts per column are reported one by one.
 _NAMED = 20
 
@@ -119,17 +115,11 @@ def read_features(
 ) -> np.ndarray:
     """Return (m, D) float64; a value that is not a finite number is a problem and becomes NaN."""
     found = np.empty((len(block.rows), len(names)))
-
-    def convert(place: int) -> list[int]:
-        name = names[place]
+    for place, name in enumerate(names):
         if categories is not None and name in categories:
             found[:, place] = read_categories(block.columns[name], reading, categories[name])
-            return []
+            continue
         found[:, place], bad = numbers(block.columns[name], reading)
-        return bad
-
-    for place, bad in enumerate(_mapped(convert, len(names), found.size)):
-        name = names[place]
         for row in bad:
             # A thousand numbers with a comma are one problem, solved by one option.
             mistake = f"column {name!r}: more texts that are not finite numbers"
@@ -139,14 +129,6 @@ def read_features(
                 mistake, group = f"column {name!r}: {mistake}", f"column {name!r}: {group}"
             problems.add("not_a_number", mistake, [block.rows[row]], column=name, group=group)
     return found
-
-
-def _mapped(convert: Callable[[int], list[int]], columns: int, cells: int) -> Iterable[list[int]]:
-    """Call a function for each column, of a large block in threads, since Arrow converts a column in one."""
-    if cells < _MANY_CELLS:
-        return map(convert, range(columns))
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(convert, range(columns)))
 
 
 def read_target(

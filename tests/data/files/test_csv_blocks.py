@@ -130,11 +130,9 @@ def test_blocks_that_are_cut_in_threads_come_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     from momentum_cli.data import Files
-    from momentum_cli.data.files import rows
 
-    for owner, name, value in ((module, "BYTES", 1 << 10), (module, "THREADS", threads), (rows, "_MANY_CELLS", 1)):
-        monkeypatch.setattr(owner, name, value)
-    monkeypatch.setattr(rows, "THREADS", threads)
+    monkeypatch.setattr(module, "BYTES", 1 << 10)
+    monkeypatch.setattr(module, "THREADS", threads)
     draw = random.Random(7)
     values = [[round(draw.gauss(0, 10**column), 6) for column in range(4)] for _ in range(3000)]
     lines = ["t,a,b,c", *(f"{n},{row[0]},{row[1]},{row[2]}" for n, row in enumerate(values))]
