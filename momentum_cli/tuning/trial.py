@@ -14,6 +14,7 @@ from momentum_cli.errors import DataError, MomentumError, RunError
 from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.files import write_json, write_text
+from momentum_cli.runs.folder import MARKER
 from momentum_cli.runs.metrics_log import read_metrics
 from momentum_cli.training.record import outcome
 from momentum_cli.training.session import Session, record_start
@@ -88,6 +89,7 @@ class Trial:
         self._show = show
         self._save_every = save_every_seconds
         self._now = now
+        (folder / MARKER).touch()
         record_start(recipe, folder)
         self.session = Session(self.trainer, folder, now=now, group=folder.parent.parent)
         rows = read_metrics(folder, "eval") if (folder / "metrics.jsonl").is_file() else []

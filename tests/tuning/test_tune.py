@@ -130,6 +130,8 @@ def test_pruned_trials_keep_their_checkpoint_and_are_never_the_best(tmp_path: Pa
         assert len(row["curve"]) == row["steps"] // 4
         assert row["score"] is None
     assert content["best"]["values"] == {"optimizer.lr": 0.03}
+    folder = Path(pruned[0]["folder"])
+    assert train(load_recipe(folder / "recipe.yaml"), resume=folder)["steps"] == 24
 
 
 def test_a_trial_that_fails_is_told_and_the_search_goes_on(tmp_path: Path) -> None:
