@@ -99,6 +99,7 @@ def test_three_workers_on_postgresql_one_killed(tmp_path: Path, postgresql: str)
     counted(postgresql, recipe_of(tmp_path), tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_a_database_is_joined_without_a_recipe_and_holds_several_studies(tmp_path: Path) -> None:
     url, recipe = f"sqlite:///{tmp_path}/study.db", recipe_of(tmp_path)
     with pytest.raises(MomentumError, match="there is no study yet"):

@@ -159,7 +159,7 @@ def test_a_worker_that_died_between_two_notes_is_settled(tmp_path: Path) -> None
     assert (following.place, following.values) == (1, second.values)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "qmc", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "qmc", "random"])
 def test_a_study_opened_anew_before_every_trial_draws_what_an_unbroken_one_draws(tmp_path: Path, sampler: str) -> None:
     def drawn(folder: Path, broken: bool) -> list[float]:
         folder.mkdir()
