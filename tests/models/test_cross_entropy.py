@@ -32,14 +32,15 @@ def problem(dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], Tensor]:
     return [tensor.requires_grad_() for tensor in tensors], targets
 
 
-def torchs(tensors: list[Tensor], targets: Tensor) -> Tensor:
-    return cross_entropy(linear(*tensors), targets, ignore_index=NOT_SCORED, reduction="sum")
+def torchs(tensors: list[Tensor], targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    return cross_entropy(linear(*tensors), targets, ignore_index=NOT_SCORED, reduction="sum", label_smoothing=smoothing)
 
 
 @pytest.mark.usefixtures("chunks")
-def test_chunks_give_the_loss_and_the_gradients_of_torch() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_chunks_give_the_loss_and_the_gradients_of_torch(smoothing: float) -> None:
     tensors, targets = problem()
-    loss, expected = linear_cross_entropy(*tensors, targets), torchs(tensors, targets)
+    loss, expected = linear_cross_entropy(*tensors, targets, smoothing), torchs(tensors, targets, smoothing)
     assert loss.grad_fn is not None
     assert loss.grad_fn.name() == "_ChunkedBackward"
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0.0)
@@ -87,6 +88,7 @@ def test_second_derivatives_are_refused_and_without_gradients_nothing_is_kept() 
         assert linear_cross_entropy(*tensors, targets).grad_fn is None
 
 
-def test_small_problems_are_torchs_own() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_small_problems_are_torchs_own(smoothing: float) -> None:
     tensors, targets = problem()
-    assert torch.equal(linear_cross_entropy(*tensors, targets), torchs(tensors, targets))
+    assert torch.equal(linear_cross_entropy(*tensors, targets, smoothing), torchs(tensors, targets, smoothing))
