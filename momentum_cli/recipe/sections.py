@@ -48,7 +48,7 @@ else:
     LoggerName = Literal[table_names("loggers/__init__.py", "LOGGERS")]
 CellName = Annotated[str, AfterValidator(_cell_name)]
 # Building a layer takes a while even where its weights are small; more than a thousand are a slip of the hand.
-LayerCount = Annotated[int, Field(ge=1, le=1000), BeforeValidator(check_number)]
+UpToThousand = Annotated[int, Field(ge=1, le=1000), BeforeValidator(check_number)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(check_number)]
 # 1 would leave nothing of the labels.
 Smoothing = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), BeforeValidator(check_number)]
@@ -124,7 +124,7 @@ class TranslationModelOptions(Section):
     input_dropout: UnitInterval = 0.0
     memory_dropout: UnitInterval = 0.0
     output_dropout: UnitInterval = 0.0
-    beam_size: Annotated[PositiveInt, Field(le=1000)] = 1
+    beam_size: UpToThousand = 1
     length_penalty: NaturalFloat = 1.0
 
 
@@ -133,7 +133,7 @@ class ModelOptions(Section):
 
     cell: CellName = "momentum"
     hidden_size: PositiveInt
-    num_layers: LayerCount = 1
+    num_layers: UpToThousand = 1
     bidirectional: bool = False
     dropout: UnitInterval = 0.0
     bias: bool = True
