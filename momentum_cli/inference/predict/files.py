@@ -353,6 +353,8 @@ class FileReader:
         if self._window is None:
             return {}
         steps = gathered.features.read(start, stop)
+        if self._schema.wide_series:
+            return {self._names[0]: steps[:, 0].astype(float).tolist()}
         known = [name for name in self._names if name in self._features]
         return {name: steps[:, self._features.index(name)].astype(float).tolist() for name in known}
 
