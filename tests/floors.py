@@ -17,7 +17,7 @@ FLOORS = [  # from the top; rooms in one row do not know each other
     ["tuning"],
     ["training"],
     ["recipe"],
-    ["cells", "models"],
+    ["attacks", "cells", "models"],
     ["layers", "optim"],
     ["kernels", "loggers", "pages", "pictures", "ui"],
     ["data", "options", "recurrence", "runs", "wording"],

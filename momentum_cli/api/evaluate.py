@@ -21,6 +21,10 @@ def evaluate(
     batch_size: int | None = None,
     beam_size: int | None = None,
     length_penalty: float | None = None,
+    attack: str | None = None,
+    epsilon: float | None = None,
+    attack_steps: int | None = None,
+    restarts: int | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -34,13 +38,17 @@ def evaluate(
         data_dir: Folder of the data sets; None: ``momentumrnn`` in the user's cache folder.
         batch_size: Sequences at a time, >= 1; None: that of the run.
         beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
+        attack: Key of `momentum_cli.attacks.ATTACKS`: also evaluate the worst inputs that it finds; None: do not.
+        epsilon: With an attack, by how much it may change each input, > 0, in the unit that the model gets.
+        attack_steps: Steps of an iterated attack, >= 1; None: 50.
+        restarts: Random places that an iterated attack begins at, >= 1; None: 1.
         out: Folder for the result and the pictures; None: the run folder.
         progress: Show the display of the command.
         callbacks: Called while it works.
         ui: A whole display in place of ``progress`` and ``callbacks``.
 
     Raises:
-        RecipeError: The split is unknown, or ``out`` cannot be written to.
+        RecipeError: The split is unknown, an option of an attack is wrong, or ``out`` cannot be written to.
         DataError: Model or data are missing, damaged, or do not belong together.
     """
     with ui or run_display(progress, callbacks) as shown:
@@ -51,6 +59,10 @@ def evaluate(
             batch_size=batch_size,
             beam_size=beam_size,
             length_penalty=length_penalty,
+            attack=attack,
+            epsilon=epsilon,
+            attack_steps=attack_steps,
+            restarts=restarts,
             ui=shown,
             out=optional_path(out),
         )

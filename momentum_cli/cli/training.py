@@ -23,8 +23,11 @@ from momentum_cli.cli.arguments import (
 from momentum_cli.cli.completion import complete_recipe, complete_run
 from momentum_cli.errors import TargetError
 from momentum_cli.messages import refuse
+from momentum_cli.tables import table_names
 from momentum_cli.ui import results, terminal
 from momentum_cli.wording import target_text
+
+_ATTACKS = table_names("attacks/__init__.py", "ATTACKS")
 
 
 def train(
@@ -128,6 +131,34 @@ def evaluate(
     ] = None,
     beam_size: BeamSize = None,
     length_penalty: LengthPenalty = None,
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Also evaluate the worst inputs an attack finds: {', '.join(_ATTACKS)}.",
+            show_default=False,
+        ),
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            metavar="E",
+            help="With --attack: by how much each input may change, in the unit the model gets; pixels are 0 to 1.",
+            show_default=False,
+        ),
+    ] = None,
+    attack_steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --attack pgd: steps, 50 by default.", show_default=False),
+    ] = None,
+    restarts: Annotated[
+        int | None,
+        typer.Option(
+            metavar="R",
+            help="With --attack pgd: random starts, of which the worst counts; 1 by default.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -149,6 +180,10 @@ def evaluate(
             batch_size=batch_size,
             beam_size=beam_size,
             length_penalty=length_penalty,
+            attack=attack,
+            epsilon=epsilon,
+            attack_steps=attack_steps,
+            restarts=restarts,
             ui=ui,
             out=out,
         ).to_dict()

@@ -228,6 +228,7 @@ class Dataset:
             drawn together.
         warnings: sentences on what makes results on these data less trustworthy.
         spell: where a model answers in words, the text of some of its tokens.
+        input_range: the lowest and the highest value that an input can have, as the model gets it; None: any number.
     """
 
     name: str
@@ -251,6 +252,7 @@ class Dataset:
     neighbours: int = 1
     warnings: tuple[str, ...] = ()
     spell: Callable[[SequenceOf[int]], str] | None = None
+    input_range: tuple[float, float] | None = None
 
     @property
     def metric(self) -> str:

@@ -131,4 +131,5 @@ def pixel_dataset(
         preprocessing=preprocessing,
         licence=licence,
         naive=(shares("majority class", classes, 10),),
+        input_range=(0.0, 1.0),
     )

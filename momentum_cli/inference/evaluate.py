@@ -15,6 +15,7 @@ from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.inference.by_target import ByTarget
 from momentum_cli.inference.closer import WORST, Looked, draw, shown_forecasts, worst_rows
 from momentum_cli.inference.opened import Subject, open_subject, with_search
+from momentum_cli.inference.robust import Attacked, check_attackable, chosen_attack
 from momentum_cli.messages import refuse
 from momentum_cli.metrics import signatures
 from momentum_cli.models.model import Answered
@@ -41,6 +42,10 @@ def evaluate(
     batch_size: int | None = None,
     beam_size: int | None = None,
     length_penalty: float | None = None,
+    attack: str | None = None,
+    epsilon: float | None = None,
+    attack_steps: int | None = None,
+    restarts: int | None = None,
     ui: Ui | None = None,
     out: Path | None = None,
 ) -> dict[str, Any]:
@@ -52,6 +57,10 @@ def evaluate(
         data_dir: Folder of the data sets, or None for the default.
         batch_size: Sequences at a time, or None for the recipe's ``eval_batch_size``.
         beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
+        attack: Key of `momentum_cli.attacks.ATTACKS`: also evaluate the worst inputs that it finds; None: do not.
+        epsilon: With an attack, by how much it may change each input, > 0, in the unit that the model gets.
+        attack_steps: Steps of an iterated attack, >= 1; None: 50.
+        restarts: Random places that an iterated attack begins at, >= 1; None: 1.
         ui: Where progress is shown; None shows nothing.
         out: Folder of ``eval-SPLIT.json`` and the pictures; None: the run folder, or nowhere for a checkpoint outside
             one.
@@ -71,19 +80,24 @@ def evaluate(
         - ``targets``, errors of each value, and step by step, in the units of the data; None without values;
         - ``worst``, the sequences with the largest loss; [] for a text;
         - ``forecasts``, those of the picture; None without.
+        - ``attack``, ``name``, ``epsilon``, ``steps`` and ``restarts`` of an attack, and on the worst inputs that it
+          found ``metrics``, ``intervals``, ``classes`` and ``confusion``; None without an attack.
 
     Raises:
-        RecipeError: The split is unknown, or `out` cannot be written to.
+        RecipeError: The split is unknown, an option of an attack is wrong, or `out` cannot be written to.
         DataError: Model or data are missing, damaged, or do not belong together.
     """
     shown: Ui = ui or NullUi()
     if split not in SPLITS:
         raise RecipeError(refuse("--split", split, f"be one of {', '.join(SPLITS)}"))
+    attacked = chosen_attack(attack, epsilon, attack_steps, restarts)
     subject = with_search(open_subject(run), beam_size, length_penalty)
     dataset = load_data(subject.recipe, data_dir, shown)
     data = _split_of(dataset, split)
     if subject.trained_on["preprocessing"] != describe(dataset)["preprocessing"]:
         raise DataError(f"{subject.path}: the preprocessing of {dataset.name} differs from that of the training")
+    if attacked is not None:
+        check_attackable(subject, data)
     if out is not None:
         make_output_folder(out)
     device = subject.device
@@ -128,6 +142,7 @@ def evaluate(
     worst = [] if data.carried else worst_rows(looked, found.worst(WORST, dataset.neighbours))
     forecast = shown_forecasts(looked, worst)
     labels = list(dataset.labels) if dataset.labels else [str(k) for k in range(dataset.output_size)]
+    robust = None if attacked is None else _robust(attacked, subject, dataset, objective, data, size, split, shown)
     result = {
         "run": str(run),
         "checkpoint": str(subject.path),
@@ -147,6 +162,7 @@ def evaluate(
         "worst": worst,
         "labels": labels if with_classes else None,
         "forecasts": forecast,
+        "attack": robust,
         "seconds": seconds,
         "samples_per_second": len(data) / seconds,
         "device": str(device),
@@ -165,6 +181,44 @@ def evaluate(
         except MomentumError as error:
             shown.note(f"a picture is missing: {error}", "warning")
     return result
+
+
+def _robust(
+    attacked: Attacked,
+    subject: Subject,
+    dataset: Dataset,
+    objective: Objective,
+    data: Sequences,
+    size: int,
+    split: str,
+    shown: Ui,
+) -> dict[str, Any]:
+    """Return the settings of an attack and the metrics under it."""
+    matrix = torch.zeros(dataset.output_size, dataset.output_size, dtype=torch.int64)
+    with_classes = objective.loss == "cross_entropy" and objective.output == "last"
+
+    def heard(batch: Batch, outputs: Tensor) -> None:
+        if with_classes:
+            matrix.add_(_confusion(outputs.argmax(1), batch.targets, dataset.output_size))
+
+    found = tally(
+        attacked.answers(subject, dataset, objective, heard),
+        data,
+        objective,
+        size=size,
+        device=subject.device,
+        keep=True,
+        split=split,
+        on_progress=shown.evaluation_progress,
+    )
+    labels = list(dataset.labels) if dataset.labels else [str(k) for k in range(dataset.output_size)]
+    return {
+        **attacked.facts(),
+        "metrics": found.metrics(),
+        "intervals": found.intervals(dataset.neighbours),
+        "classes": class_table(matrix, labels) if with_classes else None,
+        "confusion": matrix.tolist() if with_classes else None,
+    }
 
 
 def _naive_rows(naive: Naive | None, dataset: Dataset, data: Sequences, size: int) -> list[dict[str, Any]]:

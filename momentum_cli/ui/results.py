@@ -92,6 +92,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
         "checkpoint": result["checkpoint"],
         "split": f"{result['split']}, {result['samples']:,} sequences",
         **{name: _measured(name, result, naive) for name in result["metrics"]},
+        **_attack_facts(result["attack"]),
         "naive": None if naive is None else _naive_text(result["baselines"]),
         **{f"{100 * one['level']:.4g} % interval": coverage_text(one) for one in result["coverage"]},
         "speed": f"{result['samples_per_second']:,.0f} samples/s, {result['backend']} on {result['device']}",
@@ -99,9 +100,28 @@ def print_evaluation(result: dict[str, Any]) -> None:
     print_facts(facts)
     if result["classes"]:
         shares = ("precision", "recall", "f1")
-        rows = [
-            [row["label"], row["support"], *("-" if row[key] is None else f"{100 * row[key]:.2f} %" for key in shares)]
-            for row in result["classes"]
-        ]
+        rows = [[row["label"], row["support"], *(_share(row[key]) for key in shares)] for row in result["classes"]]
+        heads = ["class", "samples", *shares]
+        if result["attack"]:
+            heads.append("robust recall")
+            for shown, row in zip(rows, result["attack"]["classes"], strict=True):
+                shown.append(_share(row["recall"]))
         print()
-        print_table(["class", "samples", *shares], rows)
+        print_table(heads, rows)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def _attack_facts(attack: dict[str, Any] | None) -> dict[str, str]:
+    """Each metric under an attack, and the attack; {} without one."""
+    if attack is None:
+        return {}
+    steps, starts = attack["steps"], attack["restarts"]
+    settings = [f"epsilon {attack['epsilon']:g}", f"{steps} step{'s' * (steps > 1)}"]
+    settings += [f"worst of {starts} starts"] if starts > 1 else []
+    return {
+        "attack": ", ".join([attack["name"], *settings]),
+        **{f"robust {name}": _measured(name, attack, None) for name in attack["metrics"]},
+    }

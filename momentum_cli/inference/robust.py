@@ -1,0 +1,149 @@
+"""`momentumrnn eval --attack`: metrics on the worst inputs that an attack finds.
+
+Axes: B batch, T time, D channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from momentum_cli.attacks import ATTACKS, Attack, Ball
+from momentum_cli.data import Batch, Dataset, Sequences
+from momentum_cli.data.batching import stream
+from momentum_cli.errors import RecipeError
+from momentum_cli.inference.opened import Subject
+from momentum_cli.messages import Said, refuse, unknown
+from momentum_cli.models.model import Answered
+from momentum_cli.training.objective import Objective, Scores
+
+STEPS = 50
+"""Steps of an iterated attack where none are given."""
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """An attack as `eval` makes it: from several random places, of which the worst counts, as do the inputs themselves.
+
+    A sequence is worse with more of its classes wrong, and, of answers with equally many, with the larger loss. The
+    random places depend on the sequence and the restart alone, not on the batch.
+
+    Args:
+        name: A key of `momentum_cli.attacks.ATTACKS`.
+        attack: The attack.
+        epsilon: Radius in the unit of the inputs as the model gets them.
+        steps: Of each start.
+        restarts: Starts.
+    """
+
+    name: str
+    attack: Attack
+    epsilon: float
+    steps: int
+    restarts: int
+
+    def facts(self) -> dict[str, Any]:
+        """Return the settings for a result."""
+        return {"name": self.name, "epsilon": self.epsilon, "steps": self.steps, "restarts": self.restarts}
+
+    def answers(
+        self, subject: Subject, dataset: Dataset, objective: Objective, heard: Callable[[Batch, Tensor], None]
+    ) -> Callable[[Batch, Tensor, Any], Answered]:
+        """Return the function from a batch and its places in the split to the worst answer to it.
+
+        Args:
+            subject: Whose `model` is attacked.
+            dataset: Of the batches.
+            objective: Of the data set.
+            heard: Called with each batch and the outputs that count.
+        """
+        model = subject.model
+        assert model is not None
+
+        def answer(batch: Batch, index: Tensor, state: Any) -> Answered:
+            def call(inputs: Tensor) -> Tensor:
+                return model(inputs, batch.lengths)[0]
+
+            ball = Ball(batch.inputs, self.epsilon, batch.lengths, dataset.input_range)
+            worst = call(batch.inputs)
+            for restart in range(self.restarts):
+                start = _start(batch, index, restart)
+                found = call(self.attack(call, batch.targets, objective.losses, ball, start))
+                worse = _worse(objective, found, worst, batch.targets)
+                worst = torch.where(worse.view(-1, *[1] * (worst.ndim - 1)), found, worst)
+            heard(batch, worst)
+            return Answered(worst, None)
+
+        return answer
+
+
+def chosen_attack(name: str | None, epsilon: float | None, steps: int | None, restarts: int | None) -> Attacked | None:
+    """Return the attack that the options of `eval` ask for, or None.
+
+    Raises:
+        RecipeError: An option is outside its range, is missing, or has no effect.
+    """
+    if name is None:
+        for flag, value in (("--epsilon", epsilon), ("--attack-steps", steps), ("--restarts", restarts)):
+            if value is not None:
+                raise RecipeError(refuse(flag, value, "be left out without --attack", "add --attack pgd"))
+        return None
+    if name not in ATTACKS:
+        raise RecipeError(f"--attack: {unknown('attack', name, ATTACKS)}")
+    if epsilon is None:
+        raise RecipeError(refuse("--epsilon", None, "be a number > 0 with --attack", "add, for example, --epsilon 0.1"))
+    kind = ATTACKS[name]
+    for flag, value in (("--attack-steps", steps), ("--restarts", restarts)):
+        if value is not None and value < 1:
+            raise RecipeError(refuse(flag, value, "be >= 1"))
+        if value not in (None, 1) and not kind.iterated:
+            raise RecipeError(refuse(flag, value, f"be 1 for {name}", "use --attack pgd"))
+    taken = (steps or STEPS) if kind.iterated else 1
+    try:
+        Ball(torch.zeros(()), epsilon)
+        return Attacked(name, kind(taken), epsilon, taken, restarts or 1)
+    except ValueError as error:
+        raise RecipeError(f"--attack {name}: {error}") from error
+
+
+def check_attackable(subject: Subject, data: Sequences) -> None:
+    """Refuse what has no gradient of its inputs.
+
+    Raises:
+        RecipeError: The inputs are tokens, or the model is an exported program.
+    """
+    if data.carried or not data.batch(torch.arange(1)).inputs.is_floating_point():
+        raise RecipeError(refuse("--attack", Said("a model of tokens"), "be left out for inputs that are not numbers"))
+    if subject.model is None:
+        raise RecipeError(
+            refuse("--attack", Said(f"the exported file {subject.path}"), "be given with a run folder or a checkpoint")
+        )
+
+
+def _start(batch: Batch, index: Tensor, restart: int) -> Tensor:
+    """Return uniform numbers in [-1, 1) for each sequence, the shape of the inputs; 0 in padding."""
+    steps, channels = batch.inputs.shape[1:]
+    lengths = [steps] * len(index) if batch.lengths is None else batch.lengths.tolist()
+    found = torch.zeros(batch.inputs.shape)
+    for row, (place, length) in enumerate(zip(index.tolist(), lengths, strict=True)):
+        found[row, :length] = torch.rand(length, channels, generator=stream("attack", place, restart))
+        found[row, :length].mul_(2).sub_(1)
+    return found.to(batch.inputs.device)
+
+
+def _worse(objective: Objective, found: Tensor, other: Tensor, targets: Tensor) -> Tensor:
+    """Return where answers are worse than others, (B,) bool."""
+    if objective.loss != "cross_entropy":
+        return objective.losses(found, targets) > objective.losses(other, targets)
+    mistakes, others = (_mistakes(objective, outputs, targets) for outputs in (found, other))
+    larger = objective.losses(found, targets) > objective.losses(other, targets)
+    return (mistakes > others) | ((mistakes == others) & larger)
+
+
+def _mistakes(objective: Objective, outputs: Tensor, targets: Tensor) -> Tensor:
+    scores = Scores(objective, outputs, targets)
+    return (scores.judged & ~scores.correct).reshape(len(targets), -1).sum(1)
