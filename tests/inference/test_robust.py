@@ -96,10 +96,13 @@ def test_bad_options_are_refused(run: Path, options: dict[str, Any], message: st
     assert message in str(caught.value)
 
 
-def test_an_exported_program_and_tokens_are_refused(run: Path, tmp_path: Path) -> None:
+def test_a_file_of_weights_is_attacked_but_no_program_and_no_tokens(run: Path, tmp_path: Path) -> None:
     file = Path(export(run, format="torchscript", out=tmp_path / "out", check_accuracy=False)["file"])
     with pytest.raises(RecipeError, match="run folder or a checkpoint"):
         evaluate(file, attack="pgd", epsilon=0.1)
+    weights = Path(export(run, format="safetensors", out=tmp_path / "weights", check_accuracy=False)["file"])
+    own, theirs = (evaluate(each, attack="fgsm", epsilon=0.05)["attack"]["metrics"] for each in (run, weights))
+    assert theirs == pytest.approx(own, rel=1e-4)
     text = tmp_path / "tiny.txt"
     text.write_text("the quick brown fox jumps over the lazy dog\n" * 60)
     content: dict[str, Any] = {
