@@ -38,7 +38,7 @@ class MetricsLog:
         diagnostics: names of the optimizer's diagnostics, for example ("beta",); they are the last columns.
 
     Raises:
-        RunError: the folder holds metrics with other columns.
+        DataError: the folder holds metrics with other columns.
     """
 
     def __init__(self, folder: Path, metrics: Sequence[str] = (), diagnostics: Sequence[str] = ()) -> None:
@@ -48,8 +48,9 @@ class MetricsLog:
         rows = read_metrics(folder) if _has_metrics(folder) else []
         foreign = sorted({name for row in rows for name in row} - set(self.columns))
         if foreign:
-            raise RunError(
-                f"{folder} holds metrics that this run does not have: {', '.join(foreign)}; use a new folder"
+            raise DataError(
+                f"{folder} holds metrics that this run does not have: {', '.join(foreign)}; its log is damaged or of "
+                "another run: use a new folder"
             )
         self._rewrite(rows)
 

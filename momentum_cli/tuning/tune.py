@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from momentum_cli.errors import DataError, Interrupted, RecipeError, RunError
 from momentum_cli.progress import NullTuneUi, TuneUi
-from momentum_cli.recipe.recipe import Recipe, load_recipe
+from momentum_cli.recipe.recipe import Recipe, full_overrides, load_recipe
 from momentum_cli.tuning.folder import TRIALS, open_folder, plan_of, read_plan, recipe_of, same_search, study_name
 from momentum_cli.tuning.space import Space, given_axes, with_tune, without_tune
 
@@ -126,7 +126,16 @@ def require_optuna() -> None:
 def _plan(recipe: str, overrides: Sequence[str], space: Sequence[str], chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return the plan of a recipe."""
     loaded = load_recipe(recipe, overrides)
-    tuned = with_tune(loaded, given_axes(space, loaded), **chosen)
+    searched = given_axes(space, loaded)
+    written = loaded.tune.space if loaded.tune is not None and not searched else {}
+    for text in full_overrides(recipe, overrides):
+        key = text.partition("=")[0]
+        if key in searched or key in written:
+            where = "--space" if key in searched else "tune.space of the recipe"
+            raise RecipeError(
+                f"{text}: {key} is searched ({where}); leave out the override, or give a --space without it"
+            )
+    tuned = with_tune(loaded, searched, **chosen)
     _require_package(tuned)
     return plan_of(tuned, Path(recipe).stem)
 

@@ -26,7 +26,7 @@ MANY = settings(FEW, max_examples=2000, derandomize=False, print_blob=True)
 LAYERS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": RNN, "orthogonal": OrthogonalRNN}
 SERVED = ("auto", "native", "fused")
 # Relative to the largest value of each tensor; bfloat16 has 8 bits.
-TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-4, torch.bfloat16: 0.1}
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-4, torch.bfloat16: 0.2}
 SLACK = 30.0  # times the error of the reference loop in the same dtype: Adam divides by roots that may be tiny
 LAYOUTS = ("contiguous", "batch first", "strided", "expanded", "negated", "offset")
 

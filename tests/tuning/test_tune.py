@@ -16,7 +16,7 @@ from small_bench import write_recipe
 from typer.testing import CliRunner
 
 from momentum_cli import cli
-from momentum_cli.errors import MomentumError
+from momentum_cli.errors import MomentumError, RecipeError
 from momentum_cli.progress import NullTuneUi, TrialState, TuneStart
 from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint
@@ -269,3 +269,9 @@ def test_killed_at_any_moment_a_search_finds_what_it_finds_left_alone(tmp_path: 
 
 
 _SHORT = "{max_steps: 8, batch_size: 16, eval_every_n_steps: 2, seed: 0}"
+
+
+def test_a_key_that_is_searched_takes_no_override(tmp_path: Path) -> None:
+    """Its value would be ignored without a word."""
+    with pytest.raises(RecipeError, match=r"optimizer\.lr is searched \(--space\)"):
+        tune("digits", space=["lr=log:1e-3..1e-1"], trials=1, overrides=["lr=0.5"], out=tmp_path / "t")

@@ -105,7 +105,16 @@ def read_samples(source: str, preparation: Preparation) -> Iterator[Sample | Bro
                 yield from reader(source, file, preparation)
         else:
             yield Broken(source, None, unknown("ending", suffix, IMAGES + ARRAYS))
-    except (DataError, OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
+    except (
+        DataError,
+        OSError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        SyntaxError,
+        NotImplementedError,
+    ) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = reason.removeprefix(f"{source}: ")
         yield Broken(source, None, reason or type(error).__name__)
