@@ -330,7 +330,7 @@ def test_unknown_columns_are_refused(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"no metrics column acuracy; the columns are.*accuracy"):
             log.append({"kind": "eval", "step": 1, "acuracy": 0.5})
         log.append({"kind": "eval", "step": 1, "accuracy": 0.5})
-    with pytest.raises(RunError, match="accuracy"):
+    with pytest.raises(DataError, match="accuracy"):
         MetricsLog(tmp_path, ("mse",))
     assert len(read_metrics(tmp_path)) == 1
 
