@@ -20,6 +20,13 @@ _WITHOUT = {
     "docs": "cannot build the documentation",
     "optimizers": "cannot use optimizers pytorch_optimizer:NAME",
     "translation": "cannot train, evaluate or use translation models",
+    "tune": "cannot search with tune",
+    "cluster": "cannot run benchmarks on Dask workers",
+    "tensorboard": "cannot log to TensorBoard",
+    "mlflow": "cannot log to MLflow",
+    "wandb": "cannot log to Weights & Biases",
+    "trackio": "cannot log to trackio",
+    "examples": "cannot run the examples with Lightning, Accelerate and scikit-learn",
     "dev": "cannot run the tests",
 }
 

@@ -47,6 +47,7 @@ def result_of(spec: RunSpec, error: str | None) -> dict[str, Any]:
     nothing = ("ms_per_step", "validation", "test", "best", "final", "selected_on", "target", "stopping_metric")
     goal = spec.recipe.goal
     return dict.fromkeys((*unknown, *nothing)) | {
+        "baselines": [],
         "id": spec.id,
         "comparison": spec.comparison,
         "label": spec.label,
