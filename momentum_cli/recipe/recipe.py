@@ -232,7 +232,10 @@ def _beside(given: Any, folder: Path) -> str | None:
     """Return the absolute path of data that are next to a recipe, None if they are not there."""
     if not isinstance(given, str) or not given or expanded(given).is_absolute():
         return None
-    place = (folder / given).resolve()
+    try:
+        place = (folder / given).resolve()
+    except (OSError, RuntimeError):  # a circle of links, which reading it refuses
+        return None
     # A pattern exists if it matches a file.
     there = place.exists() or (set(given) & set("*?[") and any(folder.glob(given)))
     return str(place) if there else None

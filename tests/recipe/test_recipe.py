@@ -84,3 +84,11 @@ def test_override_of_a_loaded_recipe() -> None:
     assert other.override("model.cell=momentum", "train.seed=0") == recipe
     with pytest.raises(InvalidRecipeError, match=r"override 'model.cel=x': model.cel: unknown key"):
         recipe.override("model.cel=x")
+
+
+def test_a_circle_of_links_as_data_is_left_to_the_reader(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").symlink_to("b.csv")
+    (tmp_path / "b.csv").symlink_to("a.csv")
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("task: {name: files, path: a.csv, target: y, kind: classification}\n" + MINIMAL.partition("\n")[2], encoding="utf-8")
+    assert load_recipe(recipe).task.options["path"] == "a.csv"

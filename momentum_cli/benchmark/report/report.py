@@ -9,7 +9,7 @@ from typing import Any
 from momentum_cli.benchmark.report.page import page
 from momentum_cli.benchmark.report.sources import differences, read_sources, require_one_machine
 from momentum_cli.benchmark.report.training import finished_folder, is_training, read_training, training_page
-from momentum_cli.errors import RecipeError
+from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.pages.document import MARK
 from momentum_cli.runs.files import write_text
 from momentum_cli.runs.output import check_output_file
@@ -37,7 +37,11 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
     warnings: list[str] = []
     if len(paths) == 1 and is_training(paths[0]):
         training = read_training(finished_folder(paths[0]))
-        names, content = [str(training.folder)], training_page(training)
+        try:
+            names, content = [str(training.folder)], training_page(training)
+        except KeyError as error:
+            where = training.folder / "result.json"
+            raise DataError(f"{where} is damaged or of another version: it lacks {error}; train again") from error
     else:
         sources = read_sources(paths)
         if not force:

@@ -100,3 +100,12 @@ def test_a_damaged_evaluation_is_named(forecast: Path) -> None:
     with pytest.raises(DataError, match=r"eval-train\.json is damaged"):
         report([forecast])
     path.unlink()
+
+
+def test_a_result_that_lacks_a_key_is_named(forecast: Path, tmp_path: Path) -> None:
+    shutil.copytree(forecast, tmp_path / "run")
+    path = tmp_path / "run" / "result.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({name: value for name, value in content.items() if name != "backend"}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"result\.json is damaged or of another version: it lacks 'backend'"):
+        report([tmp_path / "run"])
