@@ -110,7 +110,15 @@ def _begin(path: Path, reading: Reading) -> _Beginning:
         delimiter, first = delimiter or told[1], first + 1
         if first == len(lines):
             raise DataError(f"{path}: the file holds no rows")
-    delimiter = delimiter or max(DELIMITERS, key=lambda d: (len(_cells(lines[first], d)), d == ","))
+    below = next((line for line in lines[first + 1 :] if line.strip()), "")
+
+    def likely(candidate: str) -> tuple[bool, int, bool]:
+        # A heading in quotes may hold other delimiters; R writes row names without a heading.
+        count = len(_cells(lines[first], candidate))
+        agree = count > 1 and len(_cells(below, candidate)) in (count, count + 1)
+        return agree, count, candidate == ","
+
+    delimiter = delimiter or max(DELIMITERS, key=likely)
     return _Beginning(lines, first, delimiter, encoding, mark)
 
 
