@@ -90,5 +90,8 @@ def test_a_circle_of_links_as_data_is_left_to_the_reader(tmp_path: Path) -> None
     (tmp_path / "a.csv").symlink_to("b.csv")
     (tmp_path / "b.csv").symlink_to("a.csv")
     recipe = tmp_path / "r.yaml"
-    recipe.write_text("task: {name: files, path: a.csv, target: y, kind: classification}\n" + MINIMAL.partition("\n")[2], encoding="utf-8")
+    recipe.write_text(
+        "task: {name: files, path: a.csv, target: y, kind: classification}\n" + MINIMAL.partition("\n")[2],
+        encoding="utf-8",
+    )
     assert load_recipe(recipe).task.options["path"] == "a.csv"
