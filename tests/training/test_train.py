@@ -159,9 +159,10 @@ def test_a_signal_writes_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path
     # one process without any.
     [
         (["-m", "momentum_cli"], ["train.batch_size=128"]),
-        (
+        pytest.param(
             ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
             ["train.batch_size=314", "train.scale_batch=true"],
+            marks=pytest.mark.slow,  # tests/training/test_nodes.py runs torchrun, too
         ),
     ],
     ids=["--devices", "torchrun"],

@@ -183,11 +183,14 @@ def test_the_target_is_the_first_crossing() -> None:
     assert (one.progress.best["value"], one.progress.best["step"]) == (0.9, 3)
 
 
-def test_a_first_value_that_is_not_a_number_is_not_the_best() -> None:
+def test_a_value_that_is_not_a_number_is_the_best_only_until_there_is_one() -> None:
     one = trainer()
-    assert not one.record({"loss": math.nan, "accuracy": math.nan}, "validation")
+    nothing = {"loss": math.nan, "accuracy": math.nan}
+    assert one.record(nothing, "validation")
+    assert one.record(nothing, "validation")  # the last model counts
     assert one.record({"loss": 1.0, "accuracy": 0.1}, "validation")
     assert not one.record({"loss": 1.0, "accuracy": 0.1}, "validation")
+    assert not one.record(nothing, "validation")
 
 
 def test_a_tie_of_the_best_goes_to_the_lower_loss() -> None:

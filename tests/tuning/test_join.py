@@ -84,6 +84,7 @@ def counted(place: str, recipe: str, folder: Path) -> None:
     assert len(set(runs)) == TRIALS
 
 
+@pytest.mark.slow
 def test_three_workers_on_a_folder_one_killed(tmp_path: Path) -> None:
     counted(str(tmp_path / "study"), recipe_of(tmp_path), tmp_path / "runs")
     assert (tmp_path / "study" / "best.yaml").is_file()
