@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
-import shutil
 from pathlib import Path
 
 from momentum_cli.errors import RecipeError
 from momentum_cli.runs.card import CARD, is_card
 from momentum_cli.runs.lock import locked
+from momentum_cli.runs.numbered import clear, numbered
 
 MARKER = ".momentumrnn-run"
 # The files of a run, which --overwrite may delete; anything else in the folder is the user's.
@@ -58,7 +57,7 @@ def new_run_folder(
     """
     try:
         with contextlib.ExitStack() as own:
-            folder = _numbered(base, stem) if out is None else _existing(out)
+            folder = numbered(base, stem) if out is None else _existing(out)
             (own if held is None else held).enter_context(locked(folder, "training"))
             if out is not None:
                 _clear(out, overwrite)
@@ -69,20 +68,6 @@ def new_run_folder(
             f"cannot make a run folder in {wanted}: {error.strerror or error}; name another folder with --out"
         ) from error
     return folder
-
-
-def _numbered(base: Path, stem: str) -> Path:
-    stem = re.sub(r"[^\w.+@=-]+", "-", stem).strip(".-") or "run"
-    base.mkdir(parents=True, exist_ok=True)
-    pattern = re.compile(re.escape(stem) + r"-(\d+)")
-    taken = [int(match[1]) for entry in base.iterdir() if (match := pattern.fullmatch(entry.name))]
-    number = max(taken, default=0) + 1
-    while True:
-        folder = base / f"{stem}-{number:03d}"
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()  # exclusive: if two processes try a number, one gets it and the other tries the next
-            return folder
-        number += 1
 
 
 def _existing(out: Path) -> Path:
@@ -106,16 +91,7 @@ def _clear(out: Path, overwrite: bool) -> None:
         raise RecipeError(f"--out {out} is not a run folder (it holds {shown}); nothing was deleted; name another one")
     if is_card(out / CARD):
         (out / CARD).unlink()
-    for pattern in RUN_FILES:
-        for path in out.glob(pattern):
-            if path.is_file() or path.is_symlink():
-                path.unlink()
-    for name in RUN_DIRECTORIES:
-        directory = out / name
-        if directory.is_symlink():
-            directory.unlink()
-        elif directory.is_dir():
-            shutil.rmtree(directory)
+    clear(out, RUN_FILES, RUN_DIRECTORIES)
 
 
 def is_run_folder(path: Path) -> bool:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,8 @@ from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.runs.files import json_text, write_json
 from momentum_cli.runs.lock import locked
+from momentum_cli.runs.numbered import clear, first_difference, numbered
+from momentum_cli.runs.numbered import earlier as earlier_folders
 
 PLAN, RESULT, TRIALS = "plan.json", "tune.json", "trials"
 FORMAT = "momentumrnn tune plan"
@@ -113,7 +113,7 @@ def open_folder(
     """
     name = f"tune-{plan['name']}"
     try:
-        folder = _unfinished(base, name, plan) or _numbered(base, name) if out is None else out
+        folder = _unfinished(base, name, plan) or numbered(base, name) if out is None else out
         if folder.exists() and not folder.is_dir():
             raise RecipeError(f"{option} {folder} is a file; name a new or an empty folder")
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,11 +125,12 @@ def open_folder(
         if earlier is None and any(folder.iterdir()):
             raise RecipeError(f"{option} {folder} is not empty and not a search; name a new or an empty folder")
         if earlier is not None and overwrite:
-            _clear(folder)
+            clear(folder, _FILES, (TRIALS,))
             earlier = None
         if earlier is not None and not same_search(earlier, plan):
+            difference = first_difference(*(_without_trials(each)["recipe"] for each in (earlier, plan)))
             raise RecipeError(
-                f"{option} {folder} holds another search ({_difference(earlier, plan)}); name another folder, or "
+                f"{option} {folder} holds another search ({difference}); name another folder, or "
                 "--overwrite to start anew"
             )
         (folder / TRIALS).mkdir(exist_ok=True)
@@ -152,14 +153,10 @@ def _is_free(folder: Path) -> bool:
 
 
 def _unfinished(base: Path, name: str, plan: Mapping[str, Any]) -> Path | None:
-    if not base.is_dir():
-        return None
-    pattern = re.compile(re.escape(_stem(name)) + r"-(\d+)")
-    found = sorted((int(m[1]), path) for path in base.iterdir() if (m := pattern.fullmatch(path.name)))
-    for _, path in reversed(found):
+    for path in earlier_folders(base, name):
         with contextlib.suppress(DataError):
-            earlier = None if _is_over(path) else read_plan(path)
-            if earlier is not None and same_search(earlier, plan) and _is_free(path):
+            before = None if _is_over(path) else read_plan(path)
+            if before is not None and same_search(before, plan) and _is_free(path):
                 return path
     return None
 
@@ -173,44 +170,3 @@ def _is_over(folder: Path) -> bool:
         return bool(parse_json(read_text(path)).get("over", True))
     except (ValueError, AttributeError):
         return True
-
-
-def _numbered(base: Path, name: str) -> Path:
-    base.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = base / f"{_stem(name)}-{number:03d}"
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder
-        number += 1
-
-
-def _stem(name: str) -> str:
-    return re.sub(r"[^\w.+@=-]+", "-", name)[:80]
-
-
-def _clear(folder: Path) -> None:
-    """Delete the files of a search; anything else in the folder is the user's."""
-    for pattern in _FILES:
-        for path in folder.glob(pattern):
-            path.unlink()
-    trials = folder / TRIALS
-    if trials.is_symlink():
-        trials.unlink()
-    elif trials.is_dir():
-        shutil.rmtree(trials)
-
-
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
-    """Return the first key at which two plans differ, with both values."""
-    if not prefix:
-        before, now = _without_trials(before)["recipe"], _without_trials(now)["recipe"]
-    for key in dict.fromkeys([*before, *now]):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            if found := _difference(old, new, f"{prefix}{key}."):
-                return found
-        elif old != new:
-            return f"{prefix}{key}: {old!r} there, {new!r} now"
-    return ""

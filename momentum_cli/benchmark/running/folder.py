@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,8 @@ from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.files import write_json
 from momentum_cli.runs.lock import locked
+from momentum_cli.runs.numbered import clear, first_difference, numbered
+from momentum_cli.runs.numbered import earlier as earlier_folders
 
 BENCH = "bench.json"
 PLAN = "plan.json"
@@ -95,7 +95,7 @@ def open_bench_folder(
     machines: list[dict[str, Any]] = []
     name = "bench-" + "-".join(wanted["recipes"])
     try:
-        folder = _unfinished(base, name, wanted) or _numbered(base, name) if out is None else out
+        folder = _unfinished(base, name, wanted) or numbered(base, name) if out is None else out
         if folder.exists() and not folder.is_dir():
             raise RecipeError(f"--out {folder} is a file; name a new or an empty folder")
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def open_bench_folder(
         if earlier is None and any(folder.iterdir()):
             raise RecipeError(f"--out {folder} is not empty and not a benchmark; name a new or an empty folder")
         if earlier is not None and overwrite:
-            _clear(folder)
+            clear(folder, _FILES, (RUNS,))
             earlier = None
         if earlier is not None:
             machines = _machines_before(folder, earlier, wanted)
@@ -156,33 +156,13 @@ def _same_run(before: Recipe, now: Recipe) -> bool:
 
 
 def _unfinished(base: Path, name: str, wanted: dict[str, Any]) -> Path | None:
-    if not base.is_dir():
-        return None
-    pattern = re.compile(re.escape(_stem(name)) + r"-(\d+)")
-    found = sorted((int(m[1]), path) for path in base.iterdir() if (m := pattern.fullmatch(path.name)))
-    for _, path in reversed(found):
+    for path in earlier_folders(base, name):
         if (path / BENCH).exists() or (plan := _read_plan(path)) is None:
             continue
         plan.pop(_EARLIER, None)
         if plan == wanted:
             return path
     return None
-
-
-def _numbered(base: Path, name: str) -> Path:
-    stem = _stem(name)
-    base.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = base / f"{stem}-{number:03d}"
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder
-        number += 1
-
-
-def _stem(name: str) -> str:
-    return re.sub(r"[^\w.+@=-]+", "-", name)[:80]
 
 
 def _read_plan(folder: Path) -> dict[str, Any] | None:
@@ -213,27 +193,3 @@ def _machines_before(folder: Path, earlier: dict[str, Any], wanted: dict[str, An
             "compare steps with --clock steps, name another --out, or --overwrite to start anew"
         )
     return []
-
-
-def _clear(folder: Path) -> None:
-    """Delete the files of a benchmark; anything else in the folder is the user's."""
-    for pattern in _FILES:
-        for path in folder.glob(pattern):
-            path.unlink()
-    runs = folder / RUNS
-    if runs.is_symlink():
-        runs.unlink()
-    elif runs.is_dir():
-        shutil.rmtree(runs)
-
-
-def first_difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
-    """Return the first key at which two recipes differ, with both values, or "" if they are equal."""
-    for key in dict.fromkeys([*before, *now]):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            if found := first_difference(old, new, f"{prefix}{key}."):
-                return found
-        elif old != new:
-            return f"{prefix}{key}: {old!r} there, {new!r} now"
-    return ""

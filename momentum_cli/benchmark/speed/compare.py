@@ -19,6 +19,7 @@ from momentum_cli.pages.table import Table
 from momentum_cli.pictures.style import PALETTE, drawing
 from momentum_cli.progress import BenchUi, NullBenchUi
 from momentum_cli.runs.files import write_json
+from momentum_cli.runs.numbered import numbered
 from momentum_cli.wording import NOTHING, bytes_text
 
 SPEED = "speed.json"
@@ -204,10 +205,7 @@ def _shape(text: str) -> Shape:
 
 def _folder(out: Path | None, overwrite: bool) -> Path:
     if out is None:
-        base, number = Path("runs"), 1
-        while (base / f"speed-{number:03d}").exists():
-            number += 1
-        out = base / f"speed-{number:03d}"
+        return numbered(Path("runs"), "speed")
     if out.exists() and not out.is_dir():
         raise RecipeError(f"--out {out} is a file; name a new or an empty folder")
     if out.is_dir() and any(out.iterdir()) and not (overwrite and (out / SPEED).is_file()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from momentum_cli.inspection.gradients.subjects import is_run, open_recipe, open
 from momentum_cli.machine import environment
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.runs.files import write_json
+from momentum_cli.runs.numbered import numbered
 from momentum_cli.runs.output import make_output_folder
 
 RESULT = "inspect.json"
@@ -113,14 +113,6 @@ def _folder(out: Path | None, names: Sequence[str]) -> Path:
         make_output_folder(out)
         return out
     try:
-        stem = re.sub(r"[^\w.+@=-]+", "-", Path(names[0]).stem if len(names) == 1 else "runs").strip(".-") or "model"
-        number = 1
-        while True:
-            folder = Path("runs") / f"inspect-{stem}-{number:03d}"
-            try:
-                folder.mkdir(parents=True)
-                return folder
-            except FileExistsError:  # perhaps another process took the number
-                number += 1
+        return numbered(Path("runs"), f"inspect-{Path(names[0]).stem if len(names) == 1 else 'runs'}")
     except OSError as error:
         raise RecipeError(f"runs: cannot be made: {error.strerror or error}; name a folder with --out") from error

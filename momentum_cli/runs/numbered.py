@@ -1,0 +1,70 @@
+"""Numbered folders, ``runs/NAME-001``, and what replacing or continuing one needs."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+_LONGEST_NAME = 80  # so that a number, and the names of files inside, still fit
+
+
+def numbered(base: Path, name: str) -> Path:
+    """Make ``base/NAME-NNN`` with the next number; two processes that ask at the same time get two folders.
+
+    Args:
+        base: Its parent, which is made too.
+        name: Characters that do not belong in a file name become ``-``.
+    """
+    base.mkdir(parents=True, exist_ok=True)
+    number = max((number for number, _ in _taken(base, name)), default=0) + 1
+    while True:
+        folder = base / f"{_stem(name)}-{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()  # exclusive: if two processes try a number, one gets it and the other tries the next
+            return folder
+        number += 1
+
+
+def earlier(base: Path, name: str) -> list[Path]:
+    """Return the numbered folders of a name, the newest first."""
+    return [path for _, path in sorted(_taken(base, name), reverse=True)]
+
+
+def clear(folder: Path, files: Iterable[str], directories: Iterable[str]) -> None:
+    """Delete the files of some patterns and some directories; anything else in the folder is the user's."""
+    for pattern in files:
+        for path in folder.glob(pattern):
+            if path.is_file() or path.is_symlink():
+                path.unlink()
+    for name in directories:
+        directory = folder / name
+        if directory.is_symlink():
+            directory.unlink()
+        elif directory.is_dir():
+            shutil.rmtree(directory)
+
+
+def first_difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
+    """Return the first key at which two recipes differ, with both values, or "" if they are equal."""
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            if found := first_difference(old, new, f"{prefix}{key}."):
+                return found
+        elif old != new:
+            return f"{prefix}{key}: {old!r} there, {new!r} now"
+    return ""
+
+
+def _taken(base: Path, name: str) -> list[tuple[int, Path]]:
+    pattern = re.compile(re.escape(_stem(name)) + r"-(\d+)")
+    entries = base.iterdir() if base.is_dir() else ()
+    return [(int(match[1]), path) for path in entries if (match := pattern.fullmatch(path.name))]
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[^\w.+@=-]+", "-", name)[:_LONGEST_NAME].strip(".-") or "run"
