@@ -6,63 +6,40 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
-from typing import Self, TextIO
+from typing import TextIO
 
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from momentum_cli.progress import OVER, Level, NullBenchUi, RunState, SummaryLines
+from momentum_cli.progress import OVER, NullBenchUi, RunState
 from momentum_cli.ui.bench_plain import outcome_text
 from momentum_cli.ui.layout import BAR, ERROR, GOOD, LABEL, REST, VALUE, WARNING, rule
-from momentum_cli.ui.screen import Screen
-from momentum_cli.wording import bytes_text, clock_text, metric_text, printable, target_text
+from momentum_cli.ui.several_live import LiveDisplay
+from momentum_cli.wording import clock_text, metric_text, printable, target_text
 
-_REDRAW_SECONDS = 1 / 6
 _LONGEST_BAR, _SHORTEST_BAR = 40, 6
 _MOST_PLACES = 12
 _LONGEST_STATUS = len("training")
 _STYLE = {"reached": GOOD, "finished": GOOD, "missed": WARNING, "failed": ERROR, "training": "", "waiting": LABEL}
 
 
-class RichBenchUi(NullBenchUi):
-    """The live display.
-
-    Args:
-        stream: a terminal.
-        clock: monotonic seconds.
-        console: replaces the console on `stream`, for a display that is recorded.
-    """
+class RichBenchUi(LiveDisplay, NullBenchUi):
+    """The live display; arguments as `LiveDisplay`."""
 
     def __init__(
         self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic, console: Console | None = None
     ) -> None:
-        self._screen = Screen(
-            stream,
-            self,
-            clock=clock,
-            shortest_seconds=_REDRAW_SECONDS,
-            longest_seconds=math.inf,
-            console=console,
-        )
-        self._clock = clock
         self._title = ""
         self._targets: dict[str, tuple[str, float] | None] = {}
         self._states: dict[str, RunState] = {}
         self._ended: list[str] = []
-        self._started_at = clock()
-        self._downloads: dict[str, tuple[int, int | None]] = {}
-
-    def __enter__(self) -> Self:
-        # Loading torch and the data takes seconds: show at once that something happens.
-        self._screen.draw(self._clock())
-        return self
+        super().__init__(stream, clock=clock, console=console)
 
     def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
         self._title, self._targets = title, dict(targets)
         self._states = {run.id: run for run in runs}
         self._ended = [run.id for run in runs if run.status in OVER]
-        self._started_at = self._clock()
-        self._screen.draw(self._started_at)
+        self._begin()
 
     def update(self, state: RunState) -> None:
         self._states[state.id] = state
@@ -71,50 +48,23 @@ class RichBenchUi(NullBenchUi):
             self._ended.append(state.id)
             if state.status == "failed":
                 self._screen.print(Text(printable(outcome_text(state)), style=ERROR), soft_wrap=True)
-        now = self._clock()
-        if over or now >= self._screen.next_draw:
-            self._screen.draw(now)
-
-    def note(self, text: str, level: Level = "info") -> None:
-        self._screen.note(text, level)
-
-    def finish(self, summary: SummaryLines) -> None:
-        self._screen.close(erase=True)
-        for line in summary(self._screen.console.width):
-            self._screen.print(Text(printable(line)), soft_wrap=True)
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        self._downloads[name] = (done, total)
-        if total is not None and done >= total:
-            del self._downloads[name]
-            self.note(f"downloaded {name} ({bytes_text(done)})")
-        now = self._clock()
-        if self._screen.is_open and now >= self._screen.next_draw:
-            self._screen.draw(now)
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        if done >= total:
-            self.note(f"{name}: {done:,} files")
-
-    def close(self) -> None:
-        self._screen.close(erase=not self._states)
+        self._changed(important=over)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         width = options.max_width
         states = list(self._states.values())
         if not states:
             yield Text("loading torch, the recipes and the data …", style=LABEL)
+            yield from self._download_lines()
             return
         done = sum(state.status in OVER for state in states)
-        elapsed = clock_text(self._clock() - self._started_at)
+        elapsed = clock_text(self._clock() - self._begun)
         yield rule(self._title, f"{done} of {len(states)} runs, {elapsed}", width)
         board = list(self._board(width))
         room = max(3, console.height - len(board) - len(self._targets) - 4)
         yield from self._lines(states, room, width)
         yield from board
-        for name, (size, total) in list(self._downloads.items()):
-            whole = f" of {bytes_text(total)}" if total else ""
-            yield Text(printable(f"downloading {name}: {bytes_text(size)}{whole}"), style=LABEL)
+        yield from self._download_lines()
 
     def _lines(self, states: Sequence[RunState], room: int, width: int) -> Iterator[Text]:
         """One line per run; of too many, the running ones and the last to end."""

@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from typing import TextIO
+from collections.abc import Sequence
 
-from momentum_cli.progress import OVER, Level, NullBenchUi, RunState, SummaryLines
-from momentum_cli.ui.stream import SafeStream
-from momentum_cli.wording import bytes_text, clock_text, metric_text, seconds_text, target_text
-
-# In characters, because a log file has no width.
-_WIDTH = 100
+from momentum_cli.progress import OVER, NullBenchUi, RunState
+from momentum_cli.ui.several import PlainLines, Quiet
+from momentum_cli.wording import clock_text, metric_text, seconds_text, target_text
 
 
-class QuietBenchUi(NullBenchUi):
+class QuietBenchUi(Quiet, NullBenchUi):
     """Shows warnings and errors only."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = SafeStream(stream)
 
-    def note(self, text: str, level: Level = "info") -> None:
-        if level != "info":
-            self._stream.note(text, level)
-
-
-class PlainBenchUi(NullBenchUi):
-    """Plain lines for log files and pipes: one per finished run, and one per interval for the runs in between.
-
-    Args:
-        stream: where the lines go.
-        interval_seconds: > 0, at most one line about unfinished runs in this time.
-        progress: False leaves those lines out.
-        clock: monotonic seconds.
-    """
-
-    def __init__(
-        self,
-        stream: TextIO,
-        *,
-        interval_seconds: float = 15.0,
-        progress: bool = True,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._stream = SafeStream(stream)
-        self._interval = interval_seconds
-        self._show_progress = progress
-        self._clock = clock
-        self._states: dict[str, RunState] = {}
-        self._started_at = clock()
-        self._next_line = clock() + interval_seconds
+class PlainBenchUi(PlainLines, NullBenchUi):
+    """Plain lines: one per finished run, and one per interval for the runs in between; arguments as `PlainLines`."""
 
     def start(self, title: str, runs: Sequence[RunState], targets: dict[str, tuple[str, float] | None]) -> None:
         self._states = {run.id: run for run in runs}
-        self._started_at = self._clock()
-        self._next_line = self._started_at + self._interval
+        self._begin()
         wanted = [f"{name}: {target_text(*target)}" for name, target in targets.items() if target is not None]
         done = sum(run.status in OVER for run in runs)
         kept = f", {done} of them kept from before" if done else ""
@@ -68,28 +32,10 @@ class PlainBenchUi(NullBenchUi):
                 done = sum(run.status in OVER for run in self._states.values())
                 self._stream.line(f"[{done}/{len(self._states)}] {outcome_text(state)}")
             return
-        now = self._clock()
-        if now >= self._next_line and self._show_progress:
-            self._next_line = now + self._interval
-            self._stream.line(self._progress_line(now))
+        if (elapsed := self._due()) is not None:
+            self._stream.line(self._progress_line(elapsed))
 
-    def note(self, text: str, level: Level = "info") -> None:
-        self._stream.note(text, level)
-
-    def finish(self, summary: SummaryLines) -> None:
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        for line in summary(_WIDTH):
-            self._stream.line(_spelled(line, encoding))
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        if total is not None and done >= total:
-            self._stream.line(f"downloaded {name} ({bytes_text(done)})")
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        if done >= total:
-            self._stream.line(f"{name}: {done:,} files")
-
-    def _progress_line(self, now: float) -> str:
+    def _progress_line(self, elapsed: float) -> str:
         active = [run for run in self._states.values() if run.status == "training"]
         parts = []
         for run in active[:6]:
@@ -97,17 +43,7 @@ class PlainBenchUi(NullBenchUi):
             parts.append(f"{run.label} seed {run.seed} step {steps} {metric_text(run.metric, run.value)}")
         if len(active) > 6:
             parts.append(f"and {len(active) - 6} more")
-        return f"{clock_text(now - self._started_at)}: " + "; ".join(parts)
-
-
-def _spelled(text: str, encoding: str) -> str:
-    """The text for a stream that may be limited to ASCII."""
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        for sign, word in (("∞", "inf"), ("–", "-"), ("±", "+-"), ("×", "x")):
-            text = text.replace(sign, word)
-    return text
+        return f"{clock_text(elapsed)}: " + "; ".join(parts)
 
 
 def outcome_text(state: RunState) -> str:

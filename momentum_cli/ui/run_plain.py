@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from momentum_cli.progress import Evaluation, Level, NullUi, RunStart, StepInfo
 from momentum_cli.ui.estimate import Progress
+from momentum_cli.ui.several import Quiet
 from momentum_cli.ui.stream import SafeStream
 from momentum_cli.ui.summary import evaluation_text, header, next_steps, of, reached_text, summary_rows, title
 from momentum_cli.wording import (
@@ -132,12 +133,5 @@ class PlainUi(NullUi):
         self._line(", ".join([*parts, f"left {clock_text(left)}"] if left is not None else parts))
 
 
-class QuietUi(NullUi):
-    """Shows warnings and errors only (`-q`)."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = SafeStream(stream)
-
-    def note(self, text: str, level: Level = "info") -> None:
-        if level != "info":
-            self._stream.note(text, level)
+class QuietUi(Quiet, NullUi):
+    """Shows warnings and errors only."""

@@ -2,60 +2,41 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Self, TextIO
+from typing import TextIO
 
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from momentum_cli.progress import Level, NullTuneUi, SummaryLines, TrialState, TuneStart
+from momentum_cli.progress import NullTuneUi, TrialState, TuneStart
 from momentum_cli.ui.layout import BAR, ERROR, GOOD, LABEL, REST, VALUE, WARNING, fact, flow, rule
-from momentum_cli.ui.screen import Screen
+from momentum_cli.ui.several_live import LiveDisplay
 from momentum_cli.ui.tune_plain import ended_text, ranked
-from momentum_cli.wording import bytes_text, clock_text, metric_text, printable
+from momentum_cli.wording import clock_text, metric_text, printable
 
-_REDRAW_SECONDS = 1 / 6
 _MOST_BEST, _MOST_RECENT = 8, 6
 _LONGEST_BAR, _SHORTEST_BAR = 24, 6
 _STYLE = {"done": GOOD, "pruned": WARNING, "failed": ERROR, "running": ""}
 
 
-class RichTuneUi(NullTuneUi):
-    """The live display.
-
-    Args:
-        stream: a terminal.
-        clock: monotonic seconds.
-        console: replaces the console on `stream`, for a display that is recorded.
-    """
+class RichTuneUi(LiveDisplay, NullTuneUi):
+    """The live display; arguments as `LiveDisplay`."""
 
     def __init__(
         self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic, console: Console | None = None
     ) -> None:
-        self._screen = Screen(
-            stream, self, clock=clock, shortest_seconds=_REDRAW_SECONDS, longest_seconds=math.inf, console=console
-        )
-        self._clock = clock
         self._search: TuneStart | None = None
         self._states: dict[int, TrialState] = {}
         self._recent: list[int] = []
         self._kept = 0
-        self._begun = clock()
-        self._downloads: dict[str, tuple[int, int | None]] = {}
-
-    def __enter__(self) -> Self:
-        # Loading torch and the data takes seconds: show at once that something happens.
-        self._screen.draw(self._clock())
-        return self
+        super().__init__(stream, clock=clock, console=console)
 
     def start(self, search: TuneStart) -> None:
         self._search = search
         self._states = {state.place: state for state in search.kept}
         self._kept = len(search.kept)
-        self._begun = self._clock()
-        self._screen.draw(self._begun)
+        self._begin()
 
     def trial(self, state: TrialState) -> None:
         self._states[state.place] = state
@@ -65,33 +46,7 @@ class RichTuneUi(NullTuneUi):
             if state.status == "failed" and self._search is not None:
                 text = ended_text(state, self._search.metric)
                 self._screen.print(Text(printable(text), style=ERROR), soft_wrap=True)
-        now = self._clock()
-        if over or now >= self._screen.next_draw:
-            self._screen.draw(now)
-
-    def note(self, text: str, level: Level = "info") -> None:
-        self._screen.note(text, level)
-
-    def finish(self, summary: SummaryLines) -> None:
-        self._screen.close(erase=True)
-        for line in summary(self._screen.console.width):
-            self._screen.print(Text(printable(line)), soft_wrap=True)
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        self._downloads[name] = (done, total)
-        if total is not None and done >= total:
-            del self._downloads[name]
-            self.note(f"downloaded {name} ({bytes_text(done)})")
-        now = self._clock()
-        if self._screen.is_open and now >= self._screen.next_draw:
-            self._screen.draw(now)
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        if done >= total:
-            self.note(f"{name}: {done:,} files")
-
-    def close(self) -> None:
-        self._screen.close(erase=self._search is None)
+        self._changed(important=over)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         width, search = options.max_width, self._search
@@ -107,9 +62,7 @@ class RichTuneUi(NullTuneUi):
             room = max(6, console.height - 8)
             yield from self._best(search, width, min(_MOST_BEST, room // 2))
             yield from self._last(search, width, min(_MOST_RECENT, room - room // 2 - 2))
-        for name, (size, total) in list(self._downloads.items()):
-            whole = f" of {bytes_text(total)}" if total else ""
-            yield Text(printable(f"downloading {name}: {bytes_text(size)}{whole}"), style=LABEL)
+        yield from self._download_lines()
 
     def _with(self, *statuses: str) -> list[TrialState]:
         return [state for state in self._states.values() if state.status in statuses]

@@ -2,60 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
-from typing import TextIO
+from collections.abc import Iterable
 
-from momentum_cli.progress import Level, NullTuneUi, SummaryLines, TrialState, TuneStart
-from momentum_cli.ui.stream import SafeStream
-from momentum_cli.wording import bytes_text, clock_text, metric_text
-
-# In characters, because a log file has no width.
-_WIDTH = 120
+from momentum_cli.progress import NullTuneUi, TrialState, TuneStart
+from momentum_cli.ui.several import PlainLines, Quiet
+from momentum_cli.wording import clock_text, metric_text
 
 
-class QuietTuneUi(NullTuneUi):
+class QuietTuneUi(Quiet, NullTuneUi):
     """Shows warnings and errors only."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = SafeStream(stream)
 
-    def note(self, text: str, level: Level = "info") -> None:
-        if level != "info":
-            self._stream.note(text, level)
+class PlainTuneUi(PlainLines, NullTuneUi):
+    """Plain lines: one per trial that is over, and one per interval in between; arguments as `PlainLines`."""
 
-
-class PlainTuneUi(NullTuneUi):
-    """Plain lines for log files and pipes: one per trial that is over, and one per interval in between.
-
-    Args:
-        stream: where the lines go.
-        interval_seconds: > 0, at most one line about running trials in this time.
-        progress: False leaves those lines out.
-        clock: monotonic seconds.
-    """
-
-    def __init__(
-        self,
-        stream: TextIO,
-        *,
-        interval_seconds: float = 15.0,
-        progress: bool = True,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._stream = SafeStream(stream)
-        self._interval = interval_seconds
-        self._show_progress = progress
-        self._clock = clock
-        self._search: TuneStart | None = None
-        self._over: dict[int, TrialState] = {}
-        self._begun = self._next_line = clock()
+    width = 120
+    _search: TuneStart | None = None
 
     def start(self, search: TuneStart) -> None:
         self._search = search
         self._over = {state.place: state for state in search.kept}
-        self._begun = self._clock()
-        self._next_line = self._begun + self._interval
+        self._begin()
         kept = f", {len(self._over)} of them kept from before" if self._over else ""
         how = f"sampler {search.sampler}" + (f", pruner {search.pruner}" if search.pruner != "none" else "")
         self._stream.line(f"{search.trials} trials{kept}: {search.objective}; {how}")
@@ -71,27 +38,10 @@ class PlainTuneUi(NullTuneUi):
                 mark = " (best so far)" if best == [state] else ""
                 self._stream.line(f"[{len(self._over)}/{search.trials}] {ended_text(state, search.metric)}{mark}")
             return
-        now = self._clock()
-        if now >= self._next_line and self._show_progress:
-            self._next_line = now + self._interval
+        if (elapsed := self._due()) is not None:
             steps = f"{state.step:,}" if state.total_steps is None else f"{state.step:,}/{state.total_steps:,}"
             value = metric_text(search.metric, state.value)
-            self._stream.line(f"{clock_text(now - self._begun)}: trial {state.place} step {steps} {value}")
-
-    def note(self, text: str, level: Level = "info") -> None:
-        self._stream.note(text, level)
-
-    def finish(self, summary: SummaryLines) -> None:
-        for line in summary(_WIDTH):
-            self._stream.line(line)
-
-    def download(self, name: str, done: int, total: int | None) -> None:
-        if total is not None and done >= total:
-            self._stream.line(f"downloaded {name} ({bytes_text(done)})")
-
-    def preparation(self, name: str, done: int, total: int) -> None:
-        if done >= total:
-            self._stream.line(f"{name}: {done:,} files")
+            self._stream.line(f"{clock_text(elapsed)}: trial {state.place} step {steps} {value}")
 
 
 def ranked(states: Iterable[TrialState]) -> list[TrialState]:
