@@ -241,19 +241,23 @@ class Arm:
     speed_up: float
 
 
-class BenchResult(Result):
-    """The result of a benchmark, and the path of its folder."""
-
-    _shown = ("folder", "scored", "baseline", "arms")
+class FolderResult(Result):
+    """A result that is the path of its folder, too."""
 
     def __fspath__(self) -> str:
-        """Return the folder of the benchmark."""
+        """Return the folder."""
         return str(self.folder)
 
     @property
     def folder(self) -> Path:
-        """The folder of the benchmark."""
+        """The folder."""
         return Path(self._content["folder"])
+
+
+class BenchResult(FolderResult):
+    """The result of a benchmark, and the path of its folder."""
+
+    _shown = ("folder", "scored", "baseline", "arms")
 
     @property
     def scored(self) -> str:
@@ -284,19 +288,10 @@ class BenchResult(Result):
         ]
 
 
-class TuneResult(Result):
+class TuneResult(FolderResult):
     """The result of a search, and the path of its folder."""
 
     _shown = ("folder", "counts", "best_values")
-
-    def __fspath__(self) -> str:
-        """Return the folder of the search."""
-        return str(self.folder)
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the search."""
-        return Path(self._content["folder"])
 
     @property
     def recipe(self) -> Path | None:
