@@ -48,7 +48,7 @@ class Ended:
         found = [] if self.code in set(codes) else ["hung" if self.code is None else f"exit {self.code}"]
         found += [word for word in BEWILDERED if word in self.error]
         found += [f"left {each}" for each in self.left]
-        if self.code not in (0, None) and not (self.error + self.output).strip():
+        if self.code not in (0, None) and not self.error.strip():
             found.append("no message")
         return [f"{each}: {self.error.strip()[-400:]}" for each in found]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -78,7 +78,7 @@ def init(
         said = [f"  {'warning' if problem.warning else 'mistake'}: {problem}" for problem in problems]
         terminal.print_lines("\n".join([str(path), *(f"  {reason}" for reason in reasons), *said]))
     if not ok:
-        raise typer.Exit(DataError.exit_code)
+        _refuse(str(data), sum(not problem.warning for problem in problems), json=json)
 
 
 def describe(
@@ -133,4 +133,12 @@ def check(
     elif not quiet or not result["ok"]:
         print_problems(result)
     if not result["ok"]:
-        raise typer.Exit(DataError.exit_code)
+        _refuse(recipe, sum(problem["severity"] == "error" for problem in result["problems"]), json=json)
+
+
+def _refuse(name: str, mistakes: int, *, json: bool) -> NoReturn:
+    """End a command that has shown mistakes; standard error says so, because the list is on standard output."""
+    if not json:
+        found = "a mistake" if mistakes == 1 else f"{mistakes} mistakes"
+        terminal.print_error(f"{name}: the data have {found}, shown on standard output; train refuses them")
+    raise typer.Exit(DataError.exit_code)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from momentum_cli import GRU, LSTM, RNN, OrthogonalRNN
 from momentum_cli.kernels import BACKENDS
+from momentum_cli.kernels.fused import library
 from momentum_cli.layers.recurrent import RecurrentLayer
 
 # The same examples in every run; the slow form looks at others each time.
@@ -26,7 +27,7 @@ MANY = settings(FEW, max_examples=2000, derandomize=False, print_blob=True)
 LAYERS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": RNN, "orthogonal": OrthogonalRNN}
 SERVED = ("auto", "native", "fused")
 # Relative to the largest value of each tensor; bfloat16 has 8 bits.
-TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-4, torch.bfloat16: 0.2}
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-4, torch.bfloat16: 0.1}
 SLACK = 30.0  # times the error of the reference loop in the same dtype: Adam divides by roots that may be tiny
 LAYOUTS = ("contiguous", "batch first", "strided", "expanded", "negated", "offset")
 
@@ -74,30 +75,19 @@ class Call:
             return negated
         return torch.cat([x.new_zeros(3), x.flatten()])[3:].view(x.shape) if self.layout == "offset" else x
 
-    def run(
-        self, dtype: torch.dtype, backend: str, *, gradients: bool = True, shaken: float = 0.0
-    ) -> list[Tensor] | str:
-        """Return outputs, states and, if asked for, all gradients; or the refusal.
-
-        `shaken` is the largest relative change, drawn at random, of the input and of each parameter.
-        """
-        layer, x = self.layer(dtype, backend), self.input(dtype)
-        if shaken:
-            for number, parameter in enumerate(layer.parameters()):
-                change = random(*parameter.shape, seed=self.seed + 40 + number).clamp(-1, 1).to(dtype)
-                parameter.data *= 1 + shaken * change
-            x = x * (1 + shaken * random(*x.shape, seed=self.seed + 39).clamp(-1, 1).to(dtype))
+    def run(self, dtype: torch.dtype, backend: str, *, gradients: bool = True) -> list[Tensor] | str:
+        """Return outputs, states and, if asked for, all gradients; or the refusal."""
         with torch.set_grad_enabled(gradients):
-            return self._run(layer, x.requires_grad_(gradients), gradients)
+            return self._run(self.layer(dtype, backend), self.input(dtype).requires_grad_(gradients))
 
-    def _run(self, layer: RecurrentLayer, x: Tensor, gradients: bool) -> list[Tensor] | str:
+    def _run(self, layer: RecurrentLayer, x: Tensor) -> list[Tensor] | str:
         dtype = x.dtype
         zeros = layer.zero_tensors(self.sizes[1])
         state = None
         if self.started:
             drawn = (self.values(*z.shape, seed=2 + i).abs().to(dtype) for i, z in enumerate(zeros))
             state = tuple(
-                d.requires_grad_(gradients) if z.is_floating_point() else z + 3
+                d.requires_grad_(x.requires_grad) if z.is_floating_point() else z + 3
                 for z, d in zip(zeros, drawn, strict=True)
             )
         try:
@@ -108,14 +98,14 @@ class Call:
         except ValueError as error:
             return str(error)
         results = [t for t in (output, *flat(after)) if t.is_floating_point()]
-        if not gradients:
+        if not x.requires_grad:
             return [t.double() for t in results]
         upstream = [self.values(*t.shape, seed=20 + i).to(t.dtype) for i, t in enumerate(results)]
         leaves = [x, *layer.parameters(), *(s for s in state or () if s.is_floating_point())]
-        of_leaves = torch.autograd.grad(results, leaves, upstream, allow_unused=True)
+        gradients = torch.autograd.grad(results, leaves, upstream, allow_unused=True)
         found = [
             *(t.detach() for t in results),
-            *(t.new_zeros(()) if g is None else g for t, g in zip(leaves, of_leaves, strict=True)),
+            *(t.new_zeros(()) if g is None else g for t, g in zip(leaves, gradients, strict=True)),
         ]
         return [t.double() for t in found]
 
@@ -150,40 +140,27 @@ def errors(got: list[Tensor], expected: list[Tensor]) -> list[float]:
 def check(call: Call) -> None:
     exact = call.run(torch.float64, "reference")
     own = call.run(call.dtype, "reference")
-    # How much a rounding of h, or of the output of a layer below, may change: only bfloat16 rounds them.
-    near = call.run(torch.float64, "reference", shaken=2.0**-8) if call.dtype == torch.bfloat16 else exact
     for backend in SERVED:
         layer = call.layer(call.dtype, backend)
         work = layer.work(torch.device("cpu"), torch.float32 if call.dtype == torch.bfloat16 else call.dtype)
         if backend != "auto" and BACKENDS[backend].supports(work) is not None:
             continue
-        got = call.run(call.dtype, backend)
-        inferred = call.run(call.dtype, backend, gradients=False)
-        if isinstance(exact, str) or isinstance(own, str) or isinstance(near, str):
-            assert got == inferred == exact
-            continue
-        assert not isinstance(got, str), got
-        assert not isinstance(inferred, str), inferred
-        allowed = [
-            max(TOLERANCES[call.dtype], SLACK * by_loop, 10 * by_rounding)
-            for by_loop, by_rounding in zip(errors(own, exact), errors(near, exact), strict=True)
-        ]
-        for found in (got, inferred):
-            of_found = errors(found, exact[: len(found)])
-            for number, (error, most) in enumerate(zip(of_found, allowed, strict=False)):
-                assert error <= most, (backend, number, error, most)
+        # Without gradients a short call goes another way.
+        for got in (call.run(call.dtype, backend), call.run(call.dtype, backend, gradients=False)):
+            if isinstance(exact, str) or isinstance(own, str) or isinstance(got, str):
+                assert got == exact
+                continue
+            tolerance, count = TOLERANCES[call.dtype], len(got)
+            pairs = zip(errors(got, exact[:count]), errors(own[:count], exact[:count]), strict=True)
+            for number, (error, by_loop) in enumerate(pairs):
+                assert error <= max(tolerance, SLACK * by_loop), (backend, number, error, by_loop)
 
 
 NO_SEQUENCE = Call("lstm", "identity", (10, 0, 1, 1), 1, False, torch.float32, "contiguous", False, [], 0)  # found
 
 
-# The gradient through u / sqrt(m) is steep where u is small, and bfloat16 rounds what the second layer reads.
-STEEP = Call("lstm", "rmsprop", (10, 1, 20, 2), 2, True, torch.bfloat16, "contiguous", False, None, 4)  # found
-
-
 @FEW
 @example(NO_SEQUENCE)
-@example(STEEP)
 @given(calls())
 def test_every_backend_computes_what_the_reference_does(call: Call) -> None:
     check(call)
@@ -194,4 +171,20 @@ def test_every_backend_computes_what_the_reference_does(call: Call) -> None:
 @MANY
 @given(calls())
 def test_every_backend_computes_what_the_reference_does_on_many(call: Call) -> None:
+    check(call)
+
+
+# Found by the many. The kernel in bfloat16 keeps activations and the gradients of gates in it, as torch does: the slope
+# of u / sqrt(m) where u is small, a gate that is nearly 1, and a bias whose gradient is a small sum of large terms.
+STEEP = Call("lstm", "rmsprop", (10, 1, 20, 2), 2, True, torch.bfloat16, "contiguous", False, None, 4)
+SATURATED = Call("lstm", "adam", (1, 7, 44, 19), 1, True, torch.bfloat16, "contiguous", True, [0, 0, 0, 0, 1, 0, 0], 0)
+CANCELLED = Call("gru", "nesterov", (34, 5, 1, 1), 1, True, torch.bfloat16, "contiguous", True, None, 132)
+
+
+@pytest.mark.skipif(library.why_no_bfloat16() is not None, reason="no products in bfloat16 on this processor")
+@pytest.mark.xfail(
+    raises=AssertionError, strict=True, reason="single gradients in bfloat16 are off by more than a tenth"
+)
+@pytest.mark.parametrize("call", [STEEP, SATURATED, CANCELLED], ids=["steep", "saturated", "cancelled"])
+def test_gradients_in_bfloat16_where_they_are_ill_conditioned(call: Call) -> None:
     check(call)
