@@ -248,3 +248,16 @@ def test_every_exit_code_is_in_the_readme_and_in_the_help() -> None:
     for words in ("0 done", "1 failed", "3 data", "4 target missed"):
         assert words in readme
         assert words in text
+
+
+@pytest.mark.parametrize("command", ["init", "data check"])
+def test_mistakes_in_data_are_told_on_standard_error_too(desk: Path, command: str) -> None:
+    rows = "\n".join(f"2024-01-{day:02},{day}" for day in [*range(1, 28), 3])
+    (desk / "twice.csv").write_text(f"date,value\n{rows}\n", encoding="utf-8")
+    result = run("init twice.csv --out twice.yaml")
+    if command == "data check":
+        result = run("data check twice.yaml")
+    assert result.exit_code == 3
+    assert "twice" in result.stderr
+    assert "shown on standard output; train refuses them" in " ".join(result.stderr.split())
+    assert result.stdout.strip()
