@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from momentum_cli.errors import RunError
 from momentum_cli.metrics import METRICS
-from momentum_cli.pictures.style import GREY, PALETTE, SPLIT_STYLE, drawing, literal
+from momentum_cli.pictures.style import GREY, PALETTE, SPLIT_STYLE, drawing, literal, plain_log
 from momentum_cli.runs.metrics_log import LEADING, TRAILING, diagnostic_names, read_metrics
 from momentum_cli.wording import metric_text
 
@@ -114,8 +114,6 @@ def _evaluations(axes: Axes, rows: Sequence[Row], name: str) -> list[float]:
 
 
 def _loss_panel(axes: Axes, rows: Sequence[Row]) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
     steps, values = _series(rows, "train", None, "loss")
     color = SPLIT_STYLE["train"][0]
     if values:
@@ -129,9 +127,7 @@ def _loss_panel(axes: Axes, rows: Sequence[Row]) -> None:
     lowest, highest = min(values + drawn), max(values + drawn)
     if lowest > 0 and highest / lowest > 30:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if highest / lowest < 1e3 else (1.0,)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        plain_log(axes.yaxis, highest / lowest)
     elif values and highest > 3 * max(drawn):  # a single spike must not flatten the curve
         axes.set_ylim(top=1.5 * max(drawn))
     axes.legend()

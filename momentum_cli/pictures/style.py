@@ -18,6 +18,7 @@ from momentum_cli.runs.files import replacing
 from momentum_cli.wording import printable
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe & Ito, "Color Universal Design" (2008)
@@ -108,3 +109,18 @@ def transparent() -> Iterator[None]:
 def literal(text: str) -> str:
     """Return user text escaped: matplotlib would read `$…$` as mathematics, and fails at bytes that are not UTF-8."""
     return printable(text).replace("$", r"\$")
+
+
+def plain_log(axis: Axis, factor: float, room: float = 1e3) -> None:
+    """Label a logarithmic axis by plain numbers that do not run into each other, be it less than a decade or many.
+
+    Args:
+        axis: The axis, whose scale is logarithmic already.
+        factor: By which its ends differ.
+        room: The factor up to which there is room for three labels in a decade, and not only one.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if factor < room else (1.0,)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from momentum_cli.metrics import METRICS
 from momentum_cli.pictures.page import drawn_for_page
-from momentum_cli.pictures.style import GREY, PALETTE, drawing, literal
+from momentum_cli.pictures.style import GREY, PALETTE, drawing, literal, plain_log
 from momentum_cli.recipe.axes import Axis, Range, read_axis
 from momentum_cli.tuning.results import short_names
 from momentum_cli.wording import metric_text
@@ -243,7 +243,9 @@ def _slices(content: Mapping[str, Any], path: Path, width: float) -> None:
             panel.scatter(x, y, c=[color for _, color in with_key], s=[40 if c == _BEST else 18 for _, c in with_key])
             panel.set_xlabel(literal(names[key]))
             if isinstance(axis, Range):
-                panel.set_xscale("log" if axis.log else "linear")
+                if axis.log:
+                    panel.set_xscale("log")
+                    plain_log(panel.xaxis, axis.high / axis.low, room=50.0)
             else:
                 points = axis.points() or []
                 panel.set_xticks(range(len(points)), [literal(_text(value)) for value in points])
@@ -265,8 +267,8 @@ _COLOURS = "Orange the best trial, blue the other good ones (the best fifth), gr
 PICTURES: dict[str, Picture] = {
     "history": Picture(
         "Trials in their order",
-        "Each trial that has a number, and the best so far. A trial that missed the target stands above the budget "
-        "that it used, the less the closer it came.",
+        "Each trial that has a number, and the best so far. Of a search for the fewest steps or seconds, a trial "
+        "that missed the target is drawn above the budget that it used, the closer to it the closer it came.",
         lambda content: any(_score(content, row) is not None for row in content["trials"]),
         _history,
     ),
