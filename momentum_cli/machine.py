@@ -113,7 +113,8 @@ def _git() -> dict[str, Any] | None:
             (bare / "HEAD").write_text(f"{commit}\n", encoding="ascii")
             for name in ("objects", "refs"):
                 (bare / name).mkdir()
-            shutil.copyfile(index, bare / "index")
+            # With its time: git looks into files that are as new as the index, whose change their times may not show.
+            shutil.copy2(index, bare / "index")
             own = {"GIT_DIR": folder, "GIT_WORK_TREE": top, "GIT_OBJECT_DIRECTORY": objects}
             options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=all")
             changes = _git_output("status", *options, folder=top, variables=own)
