@@ -42,9 +42,9 @@ def find_run(run: str | None, base: Path = Path("runs")) -> Path:
     if candidates:
         return max(candidates, key=lambda folder: (folder.stat().st_mtime, folder.name))
     if run is None:
-        raise DataError(f"no run to resume in {base}; {_WHAT}")
+        raise DataError(f"no run in {base}; {_WHAT}")
     hint = did_you_mean(str(base / Path(run).name), [str(folder) for folder in found.values()])
-    raise DataError(f"{run}: no run to resume{hint or f'; {_WHAT}; {_there(base)}'}")
+    raise DataError(f"{run}: no such run{hint or f'; {_WHAT}; {_there(base)}'}")
 
 
 def _runs_in(folder: Path) -> dict[str, Path]:

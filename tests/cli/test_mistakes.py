@@ -186,7 +186,7 @@ def test_a_wrong_variable_of_the_environment_is_named(desk: Path, monkeypatch: p
 
 def test_nothing_to_resume_says_where_runs_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for line, message in (("train --resume", "no run to resume in runs"), ("train --resume x", "are none in runs")):
+    for line, message in (("train --resume", "no run in runs"), ("train --resume x", "are none in runs")):
         result = run(line)
         assert result.exit_code == 3
         assert message in result.stderr
