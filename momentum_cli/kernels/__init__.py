@@ -9,10 +9,10 @@ Axes: T time, B batch, D input, H hidden, G gates * H.
 from __future__ import annotations
 
 import torch
-from torch.autograd import forward_ad
 
 from momentum_cli.kernels import native, reference
 from momentum_cli.kernels.backend import Backend, Work
+from momentum_cli.kernels.eager import transformed
 from momentum_cli.kernels.fused import run as fused
 from momentum_cli.kernels.triton import run as triton
 
@@ -49,11 +49,6 @@ def choose(work: Work, shape: tuple[int, int, int], training: bool) -> str:
     if work.device.type == "cuda" and triton.supports(work) is None:
         return "triton"
     return "reference"
-
-
-def transformed() -> bool:
-    """Return True inside a transform of torch.func (grad, jvp, vmap, …) or forward-mode differentiation."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def require(name: str, work: Work) -> Backend:

@@ -10,30 +10,31 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from momentum_cli import kernels
 from momentum_cli.dynamics.filter import Filter
-from momentum_cli.dynamics.protocol import Dynamics
+from momentum_cli.dynamics.protocol import Form
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels import native
 from momentum_cli.kernels.backend import Weights, Work
+from momentum_cli.kernels.eager import are_plain, is_eager
 from momentum_cli.kernels.fused import run as fused
 from momentum_cli.kernels.fused.session import Session
 from momentum_cli.layers.state import StateLayout, part, whole
 from momentum_cli.layers.stream import Streamed
 from momentum_cli.recurrence.protocol import Recurrence
 
-# Rows times steps times hidden units or inputs, and hidden units, up to which packing the weights and one call of the
-# library on one thread take less time than the way through torch's operators (benchmarks/every_shape.py).
-_WORK, _HIDDEN = 32_768, 256
+# Bounds of what a session does faster than the way layer by layer (benchmarks/short_calls.py): rows times steps times
+# the wider of input and hidden units, weights that are packed at each call, hidden units, and inputs for each of them.
+_NUMBERS, _WEIGHTS, _HIDDEN, _WIDE = 32_768, 294_912, 256, 16
 
 
 class _Kept(NamedTuple):
-    """The session of a layer and what it was made for; each call packs the parameters anew."""
+    """The session of a layer and what it was made for; each call takes the constants and parameters that there are."""
 
     recurrence: Recurrence
-    dynamics: Dynamics
+    kind: tuple[object, ...]
     sizes: tuple[int, ...]
     dtype: torch.dtype
     session: Session
@@ -70,7 +71,7 @@ def run(layer: Streamed, x: Tensor, state: State | None) -> tuple[Tensor, State,
         return None
     if layer.training and (layer.dropout or layer.weight_dropout):
         return None
-    if torch.compiler.is_compiling() or kernels.transformed() or torch._C._len_torch_dispatch_stack():
+    if not is_eager() or not are_plain((x, *(state or ()))):
         return None
     work, layout = layer.work(x.device, x.dtype), layer.layout
     able = not torch.is_grad_enabled() and layer.backend in ("auto", "fused")
@@ -78,8 +79,7 @@ def run(layer: Streamed, x: Tensor, state: State | None) -> tuple[Tensor, State,
     if not in_session and not _torch_serves(layer, layout, work, x):
         return None
     weights = layer.all_layers(x.dtype)
-    tensors = (x, *(state or ()), *(tensor for own in weights for tensor in own if tensor is not None))
-    if not all(type(tensor) in (Tensor, nn.Parameter) and tensor.is_cpu for tensor in tensors):
+    if not are_plain(tensor for own in weights for tensor in own):
         return None
     if in_session:
         return (*_in_session(layer, layout, weights, x, state), "fused")
@@ -91,10 +91,13 @@ def run(layer: Streamed, x: Tensor, state: State | None) -> tuple[Tensor, State,
 def is_short(layer: Streamed, work: Work, shape: tuple[int, int, int]) -> bool:
     """Return True if a session of the library is the fastest for an input (T, B, D) without gradients."""
     steps, batch, size = shape
-    long = steps * batch * max(work.hidden_size, size) > _WORK
-    if layer.bidirectional or long or work.hidden_size > _HIDDEN:
+    hidden, layers = work.hidden_size, layer.num_layers
+    if layer.bidirectional or hidden > _HIDDEN or size > _WIDE * hidden:
         return False
-    return work.dtype != torch.bfloat16 and fused.supports(work) is None
+    if steps * batch * max(hidden, size) > _NUMBERS:
+        return False
+    packed = work.recurrence.gates * hidden * (size + hidden + 2 * (layers - 1) * hidden)
+    return packed <= _WEIGHTS and work.dtype != torch.bfloat16 and fused.supports(work) is None
 
 
 def _torch_serves(layer: Streamed, layout: StateLayout, work: Work, x: Tensor) -> bool:
@@ -113,15 +116,17 @@ def _in_session(
     layer: Streamed, layout: StateLayout, weights: list[Weights], x: Tensor, state: State | None
 ) -> tuple[Tensor, State]:
     batch = x.shape[1]
+    form = layout.dynamics.form
     sizes = (batch, *layout.input_sizes, layout.hidden_size, layout.bias)
-    wanted = (layout.recurrence, layout.dynamics, sizes, x.dtype)
+    wanted = (layout.recurrence, _kind(form), sizes, x.dtype)
     kept = _SESSIONS.of.get(layer)
     if kept is None or kept[:-1] != wanted:
-        longest = max(1, _WORK // (layout.hidden_size * batch))
-        session = Session(layout.recurrence, layout.dynamics, weights, batch, longest)
+        longest = max(1, _NUMBERS // (max(layout.hidden_size, *layout.input_sizes) * batch))
+        of_layers = [(size, layout.hidden_size) for size in layout.input_sizes]
+        session = Session(layout.recurrence, layout.dynamics, weights, of_layers, batch, longest)
         _SESSIONS.of[layer] = kept = _Kept(*wanted, session)
     else:
-        kept.session.pack(weights)
+        kept.session.prepare(form, weights)
     session, places = kept.session, layout.places
     if state is None:
         session.reset()
@@ -129,3 +134,10 @@ def _in_session(
         session.set_state([tuple(part(list(state), of_layer)) for of_layer in places])
     output = session.run(x)
     return output, tuple(whole(session.state, places, len(layout.names)))
+
+
+def _kind(form: Form | None) -> tuple[object, ...]:
+    """Return what the structure of a session depends on, of a form; its constants may change."""
+    if isinstance(form, Filter):
+        return Filter, form.is_identity, form.decay is None, callable(form.decay)
+    return type(form), form is not None and form.momentum is None

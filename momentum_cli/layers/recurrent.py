@@ -18,6 +18,7 @@ from momentum_cli.dynamics.ragged import checked_lengths, clear_padding, keep_em
 from momentum_cli.dynamics.scan import autocast_type
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels.backend import Backend, Weights, Work
+from momentum_cli.kernels.eager import transformed
 from momentum_cli.kernels.fused import run as fused
 from momentum_cli.layers import quick
 from momentum_cli.layers.initialization import initialize
@@ -275,7 +276,7 @@ class RecurrentLayer(LayerParameters):
 
     def _precision(self, device: torch.device) -> Precision:
         def can_narrow() -> bool:
-            able = self.backend in ("auto", "fused") and not kernels.transformed()
+            able = self.backend in ("auto", "fused") and not transformed()
             return able and fused.supports(self.work(device, torch.bfloat16)) is None
 
         return choose_precision(self.tensor("weight_ih_l0").dtype, device, can_narrow)

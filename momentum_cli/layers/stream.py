@@ -215,8 +215,10 @@ def _session(layers: Sequence[Streamed], batch: int) -> Session | None:
         return None
     if any(fused.supports(one) is not None for one in work):
         return None
-    weights = []
+    weights, sizes = [], []
     for layer in layers:
+        layout = layer.layout
+        sizes += [(size, layout.hidden_size) for size in layout.input_sizes]
         with _evaluated(layer):
             weights += layer.all_layers(first.dtype)
-    return Session(work[0].recurrence, work[0].dynamics, weights, batch)
+    return Session(work[0].recurrence, work[0].dynamics, weights, sizes, batch)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import copy
 import gc
 import io
+import os
+import subprocess
+import sys
 import threading
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -15,7 +20,9 @@ from layer_inputs import random as random_in
 from torch import Tensor
 from torch.nn.utils import parametrizations
 
-from momentum_cli import GRU, LSTM, RNN, HeavyBall, Identity, OrthogonalRNN
+from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, Identity, OrthogonalRNN
+from momentum_cli.dynamics.filter import Filter
+from momentum_cli.dynamics.protocol import FormDynamics
 from momentum_cli.layers import quick
 from momentum_cli.layers.recurrent import RecurrentLayer
 
@@ -167,3 +174,99 @@ def test_plain_layers_are_one_call_of_torch(kind: str, layers: int, bidirectiona
     expected = torch.autograd.grad(other(x, state)[0].sum(), tuple(other.parameters()))
     for own, exact in zip(gradients, expected, strict=True):
         torch.testing.assert_close(own, exact)
+
+
+@dataclass
+class Changing(FormDynamics):
+    """A dynamics whose options can change, unlike those of the package."""
+
+    decay: float = 0.5
+    equation: ClassVar[str] = "v' = decay v + u; d = v'"
+
+    @property
+    def form(self) -> Filter:
+        return Filter(1.0, self.decay)
+
+
+def test_constants_of_a_dynamics_are_those_of_now() -> None:
+    dynamics, x = Changing(0.5), random(4, 1, 2, seed=0)
+    layer = LSTM(2, 3, dynamics=dynamics)
+    with torch.no_grad():
+        compare(layer, x)
+        dynamics.decay = 0.9
+        compare(layer, x)
+        assert len(quick._SESSIONS.of) == 1
+    adam, layer = Adam(0.5, 0.9), LSTM(2, 3, dynamics=Adam(0.5, 0.9))
+    layer.dynamics = adam
+    with torch.no_grad():
+        compare(layer, x)
+        object.__setattr__(adam, "step_size", 3.0)
+        compare(layer, x)
+
+
+def test_weights_of_another_size_than_the_layer_are_refused_and_forgotten() -> None:
+    layer, x = LSTM(2, 3, dynamics=HeavyBall(0.5)), random(2, 1, 2, seed=0)
+    right = layer.state_dict()
+    wrong = {name: torch.nn.Parameter(p) for name, p in LSTM(2, 5).state_dict().items()}
+    with torch.no_grad():
+        for name, parameter in wrong.items():
+            setattr(layer, name, parameter)
+        with pytest.raises(ValueError, match=r"w_ih.*\(12, 2\).*\(20, 2\)"):
+            layer(x)
+        for name, tensor in right.items():
+            setattr(layer, name, torch.nn.Parameter(tensor))
+        compare(layer, x)
+
+
+def test_a_context_of_another_device_does_not_reach_the_session() -> None:
+    layer, x = LSTM(2, 3, dynamics=HeavyBall(0.45)), random(4, 1, 2, seed=0)
+    with torch.no_grad():
+        expected = layer(x)[0]
+        with torch.device("meta"):
+            assert torch.equal(layer(x)[0], expected)
+            made_inside = LSTM(2, 3, dynamics=HeavyBall(0.35), device="cpu")
+            inside = made_inside(x)[0]
+        assert torch.equal(made_inside(x)[0], inside)
+        long = random(300, 2, 2, seed=1)
+        assert made_inside(long)[0].isfinite().all()  # the scan of this decay was first made inside
+
+
+def test_an_interrupted_call_leaves_the_next_one_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = LSTM(2, 3, 2, dynamics=HeavyBall(0.5)), random(4, 1, 2, seed=0)
+    with torch.no_grad():
+        compare(layer, random(2, 1, 2, seed=1))
+        (kept,) = quick._SESSIONS.of.values()
+        second = kept.session._layers[1]
+        monkeypatch.setattr(second, "set_steps", MagicMock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            layer(x)
+        monkeypatch.undo()
+        compare(layer, x)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_layer_works_in_a_process_that_was_forked() -> None:
+    program = """
+import os, sys, torch
+from momentum_cli import LSTM, HeavyBall
+torch.set_num_threads(2)
+layer, x = LSTM(2, 64, dynamics=HeavyBall(0.5)), torch.randn(4, 8, 2)
+with torch.no_grad():
+    stream = layer.stream(8)
+    first, streamed = layer(x)[0], stream(x)
+    child = os.fork()
+    if child == 0:
+        torch.set_num_threads(1)
+        stream.reset()
+        same = torch.equal(layer(x)[0], first) and torch.equal(stream(x), streamed)
+        os._exit(0 if same else 3)
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_wide_inputs_and_heavy_weights_go_another_way() -> None:
+    for layer, x in ((LSTM(1000, 16), random(1, 1, 1000, seed=0)), (GRU(256, 256), random(1, 1, 256, seed=0))):
+        with torch.no_grad():
+            layer(x)
+    assert len(quick._SESSIONS.of) == 0

@@ -45,7 +45,7 @@ def open_source(path: Path, schema: Schema, problems: Problems, *, whole: bool =
     if schema.categorical and "categories" not in source.facts:
         must = "be left out unless each row of a table is a step"
         raise DataError(f"{path}: {refuse('task.categorical', list(schema.categorical), must)}")
-    if schema.known_future and (schema.format not in TABLES or source.columns):
+    if schema.known_future and (schema.format not in TABLES or source.columns or source.wide):
         must = "be left out unless each row of a table is a step"
         raise DataError(f"{path}: {refuse('task.known_future', list(schema.known_future), must)}")
     if schema.group and schema.format in FOLDERS:

@@ -8,7 +8,7 @@ Axes: n values.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -252,21 +252,24 @@ def _word(value: Any, missing: set[str]) -> str | None:
     return whole[1] if whole else text
 
 
-def joined_words(columns: Sequence[Values], reading: Reading = PLAIN) -> np.ndarray:
+def joined_words(columns: Mapping[str, Values], reading: Reading = PLAIN) -> np.ndarray:
     """Return the words of columns of names as one, ``shop / family``, (n,) object, None where one is missing.
 
     Raises:
-        DataError: Different words have the same name when joined.
+        DataError: A word of several columns holds what stands between them, so others could have the same joined name.
     """
-    parts = [words(one, reading).tolist() for one in columns]
-    names: dict[tuple[Any, ...], str | None] = {}
-    for row in set(zip(*parts, strict=True)):
-        names[row] = None if None in row else JOINT.join(row)
-    if len(set(names.values()) - {None}) < sum(name is not None for name in names.values()):
-        raise DataError(f"columns of names must not hold {JOINT!r}, which stands between them")
-    found = np.empty(len(parts[0]), object)
-    found[:] = [names[row] for row in zip(*parts, strict=True)]
-    return found
+    parts = {name: words(one, reading).tolist() for name, one in columns.items()}
+    for name, found in parts.items() if len(parts) > 1 else ():
+        wrong = next((word for word in dict.fromkeys(found) if word is not None and JOINT in word), None)
+        if wrong is not None:
+            raise DataError(
+                f"column {name!r}: {wrong!r} holds {JOINT!r}, which stands between the names of several columns; write "
+                "it without"
+            )
+    names = {row: None if None in row else JOINT.join(row) for row in set(zip(*parts.values(), strict=True))}
+    joined = np.empty(len(next(iter(parts.values()))), object)
+    joined[:] = [names[row] for row in zip(*parts.values(), strict=True)]
+    return joined
 
 
 def times(

@@ -24,6 +24,10 @@ METRICS = {
 """Metrics of each kind, the headline one first."""
 
 
+# Options that may be lists of columns.
+_NAMES = "sequence", "order", "features", "categorical", "date_features", "target", "known_future", "normalise_by"
+
+
 @dataclass(frozen=True)
 class FileOptions:
     """The options of `momentum_cli.data.files.Files`; docs/data.md describes formats and layouts.
@@ -143,6 +147,11 @@ class FileOptions:
         for name in ("sequence", "normalise_by"):
             if getattr(self, name) == []:
                 raise ValueError(refuse(name, Said("an empty list"), "name at least one column"))
+        for name in _NAMES:
+            given = getattr(self, name)
+            twice = [one for one in given if given.count(one) > 1] if isinstance(given, list) else []
+            if twice:
+                raise ValueError(refuse(name, Said(f"{twice[0]!r} twice"), "name each column once"))
         for name in self.categorical or ():
             if name not in (self.features or [name]) or name in ([self.target] if isinstance(self.target, str) else []):
                 raise ValueError(refuse("categorical", name, "be a feature, and no target"))
@@ -273,6 +282,7 @@ class FileOptions:
 
 def _check_horizon(horizon: int | list[int]) -> None:
     steps = horizon if isinstance(horizon, list) else [horizon]
-    if not steps or steps[0] < 1 or any(later <= step for step, later in itertools.pairwise(steps)):
+    numbers = all(isinstance(step, int) and not isinstance(step, bool) for step in steps)
+    if not steps or not numbers or steps[0] < 1 or any(later <= step for step, later in itertools.pairwise(steps)):
         must = "be a number >= 1, or a list of rising ones such as [1, 6, 24]"
         raise ValueError(refuse("horizon", Said("an empty list") if not steps else horizon, must))

@@ -117,7 +117,7 @@ def _pieces(
             problems.add("shape", f"the row is not a sequence: {error}", here, sequence=str(row))
             continue
         named, split, group = (
-            joined_words([[content.get(column)] for column in columns], schema.reading) if columns else None
+            joined_words({column: [content.get(column)] for column in columns}, schema.reading) if columns else None
             for columns in (schema.sequence, schema.split_columns, schema.group)
         )
         name = str(row) if named is None else named[0]

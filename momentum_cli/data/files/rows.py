@@ -176,7 +176,7 @@ def _wide_pieces(
 
 def _words_of(block: Block, names: Sequence[str], reading: Reading) -> np.ndarray | None:
     """Return (m,) words of a column, or of several together, or None without one."""
-    return joined_words([block.columns[name] for name in names], reading) if names else None
+    return joined_words({name: block.columns[name] for name in names}, reading) if names else None
 
 
 def _long_pieces(
@@ -248,7 +248,7 @@ def _runs(block: Block, schema: Schema, problems: Problems) -> tuple[list[str | 
     count = len(block.rows)
     if not schema.sequence:
         return [WHOLE], [0, count]
-    raw = joined_words([block.columns[name] for name in schema.sequence])
+    raw = joined_words({name: block.columns[name] for name in schema.sequence})
     starts = [0, *(np.flatnonzero(raw[1:] != raw[:-1]) + 1).tolist()]
     keys = raw[starts].tolist()
     for key, start, stop in zip(keys, starts, [*starts[1:], count], strict=True):

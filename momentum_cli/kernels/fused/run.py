@@ -9,12 +9,8 @@ Axes: T time, B batch, D input, H hidden, G gates * H.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.nn import Parameter
 
 from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.protocol import Dynamics
@@ -22,6 +18,7 @@ from momentum_cli.dynamics.state import State
 from momentum_cli.kernels import reference
 from momentum_cli.kernels.backend import Weights, Work
 from momentum_cli.kernels.driven import LINEAR, take_in
+from momentum_cli.kernels.eager import are_plain, is_eager
 from momentum_cli.kernels.fused import library
 from momentum_cli.kernels.fused.library import status
 from momentum_cli.kernels.fused.ops import DTYPES, NARROW, RECURRENCES, eager_forward, fused_forward
@@ -140,7 +137,7 @@ def run(
         parts,
         _chunk(x.shape[0], batch, parts, driven.dynamics),
     ]
-    call = eager_forward if _eager(tensors) else fused_forward
+    call = eager_forward if is_eager() and are_plain(tensors) else fused_forward
     output, hn, cn, vn, mn, _, _ = call(*tensors, lengths, driven.constants or [0.0] * 4, plan, training)
     if order is not None:
         back = torch.argsort(order)
@@ -149,15 +146,6 @@ def run(
         hn, cn, vn, mn = (last.index_select(0, back) if last.dim() == 2 else last for last in (hn, cn, vn, mn))
     state = (hn, cn) if len(state) == 2 else (hn,)
     return output, state, driven.after(vn, mn)
-
-
-def _eager(tensors: Iterable[Tensor | None]) -> bool:
-    """Return True for plain tensors that no compiler, transform or mode of torch looks at."""
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
-        return False
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return False
-    return all(tensor is None or (type(tensor) in (Tensor, Parameter) and tensor.is_cpu) for tensor in tensors)
 
 
 @library.constant_when_compiled

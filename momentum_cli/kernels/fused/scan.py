@@ -62,7 +62,7 @@ def scan_on_cpu(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backw
 @torch.inference_mode(False)
 def _number(decay: float) -> Tensor:
     """Return a number as the (1, 1) array that the library reads; making one takes a quarter of a short scan."""
-    return torch.tensor([[decay]], dtype=torch.float64)
+    return torch.tensor([[decay]], dtype=torch.float64, device="cpu")
 
 
 @traced_scan.register_kernel("cpu")

@@ -87,7 +87,7 @@ class _Table:
     ) -> None:
         self.data, self.columns, self.rows, self.reading, self.when = data, columns, rows, reading, when
         self.sequence, self.split, self.guess = sequence, split, guess
-        self.runs = joined_words([columns[name] for name in sequence], reading) if sequence else None
+        self.runs = joined_words({name: columns[name] for name in sequence}, reading) if sequence else None
         self.row_numbers: list[str] = []
         self.numeric = self._numeric()
         self.target: list[str] = []
@@ -109,7 +109,7 @@ class _Table:
     def _series_names(self, columns: list[str]) -> set[str]:
         if not columns:
             return {str(row) for row in self.rows}
-        return set(joined_words([self.columns[name] for name in columns], self.reading).tolist()) - {None}
+        return set(joined_words({name: self.columns[name] for name in columns}, self.reading).tolist()) - {None}
 
     def fill_series(self) -> None:
         """Fill in the options for a table whose rows are series."""

@@ -160,3 +160,29 @@ def test_a_group_must_be_that_of_the_whole_sequence(tmp_path: Path) -> None:
     task = Files(path=str(path), kind="classification", sequence="id", order="t", target="y", normalise_by="g")
     with pytest.raises(DataError, match="sequence '0' is in two groups, u and v"):
         task.load()
+
+
+def test_a_name_that_holds_what_joins_names_is_refused(tmp_path: Path) -> None:
+    """Else ``x / y`` with ``z`` and ``x`` with ``y / z`` would be one series."""
+    rows = [{"a": "x", "b": "y / z", "v": list(range(60))}, {"a": "x / y", "b": "z", "v": list(range(1000, 1060))}]
+    path = tmp_path / "two.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    task = Files(path=str(path), kind="forecasting", sequence=["a", "b"], target="v", features=["v"], window=8)
+    with pytest.raises(DataError, match=r"column 'b': 'y / z' holds ' / '"):
+        task.load()
+
+
+@pytest.mark.parametrize("options", [{"known_future": ["p", "p"]}, {"sequence": ["a", "a"]}, {"horizon": [True, 2]}])
+def test_names_given_twice_and_truths_as_numbers_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"once|rising"):
+        Files(path=str(tmp_path / "a.csv"), kind="forecasting", order="t", target="y", window=8, **options)
+
+
+def test_a_table_whose_rows_are_series_knows_no_future(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    names = [f"d_{step}" for step in range(1, 31)]
+    rows = [f"i{row}," + ",".join(str(row + step) for step in range(30)) for row in range(4)]
+    path.write_text("item," + ",".join(names) + "\n" + "\n".join(rows), encoding="utf-8")
+    task = Files(path=str(path), kind="forecasting", sequence="item", features=names, window=8, known_future=["d_3"])
+    with pytest.raises(DataError, match="known_future"):
+        task.load()
