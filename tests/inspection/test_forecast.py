@@ -49,7 +49,7 @@ def test_what_cannot_be_predicted_is_refused(run: Path, tmp_path: Path) -> None:
     (early / "recipe.yaml").write_text((run / "recipe.yaml").read_text())
     with pytest.raises(MomentumError, match="must have at least 3 evaluations, got 0"):
         forecast_runs([str(early)])
-    with pytest.raises(MomentumError, match="no run"):
+    with pytest.raises(MomentumError, match="no such run"):
         forecast_runs([str(tmp_path / "nowhere")])
     timed = tmp_path / "timed"
     timed.mkdir()
