@@ -25,8 +25,15 @@ def read(path: str, preprocessing: dict[str, Any]) -> np.ndarray:
     return np.array([[[float(row[name] or "nan") for name in preprocessing["features"]] for row in rows]])
 
 
-def prepare(raw: np.ndarray, preprocessing: dict[str, Any]) -> np.ndarray:
-    """Return the inputs (batch, time, channels) of the model for raw values."""
+def prepare(raw: np.ndarray, dataset: dict[str, Any]) -> np.ndarray:
+    """Return the inputs (batch, time, channels) of the model for raw values.
+
+    Args:
+        raw: As `read` returns it.
+        dataset: The section of that name in the description of the model.
+    """
+    refuse_made(dataset)
+    preprocessing = dataset["preprocessing"]
     kind = preprocessing.get("kind", "none")
     if kind == "pixels":
         flat = raw.reshape(len(raw), -1)
@@ -35,15 +42,17 @@ def prepare(raw: np.ndarray, preprocessing: dict[str, Any]) -> np.ndarray:
         scaled = flat.astype(np.float32) * np.float32(preprocessing["scale"])
         return scaled.reshape(len(raw), -1, preprocessing["pixels_per_step"])
     if kind == "files":
-        made = [name for name in ("categorical", "date_features", "resample") if preprocessing["schema"].get(name)]
-        made += ["normalise: sequence"] if preprocessing["schema"].get("each_scaled") else []
-        if made or preprocessing["scaling"] is None:
-            raise SystemExit(f"this example reads numbers, but the model needs {', '.join(made) or 'text'}")
         offset, scale, fill = (np.array(preprocessing["scaling"][name]) for name in ("offset", "scale", "fill"))
         return ((np.where(np.isnan(raw), fill, raw) - offset) / scale).astype(np.float32)
     if kind == "none":
         return raw.astype(np.float32)
     raise SystemExit(f"this example reads numbers and images, but the model needs {kind!r}")
+
+
+def refuse_made(dataset: dict[str, Any]) -> None:
+    """Refuse a model whose inputs are more than columns, each scaled by two numbers of its own."""
+    if dataset.get("made_inputs"):
+        raise SystemExit(f"this example reads numbers, but the model needs {', '.join(dataset['made_inputs'])}")
 
 
 def answers(outputs: np.ndarray, dataset: dict[str, Any]) -> list[str]:

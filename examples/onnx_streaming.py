@@ -40,5 +40,5 @@ if __name__ == "__main__":
         sys.exit(__doc__ + USAGE)
     model = onnxruntime.InferenceSession(sys.argv[1])
     dataset = describe(model)["dataset"]
-    sequences = prepare(read(sys.argv[2], dataset["preprocessing"]), dataset["preprocessing"])
+    sequences = prepare(read(sys.argv[2], dataset["preprocessing"]), dataset)
     print(*answers(stream(model, sequences, int(sys.argv[3]) if len(sys.argv) > 3 else 1), dataset), sep="\n")

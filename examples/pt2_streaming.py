@@ -41,6 +41,6 @@ if __name__ == "__main__":
         sys.exit(__doc__ + USAGE)
     loaded, about = load(sys.argv[1])
     dataset = about["dataset"]
-    sequences = torch.from_numpy(prepare(read(sys.argv[2], dataset["preprocessing"]), dataset["preprocessing"]))
+    sequences = torch.from_numpy(prepare(read(sys.argv[2], dataset["preprocessing"]), dataset))
     outputs = stream(loaded, about, sequences, int(sys.argv[3]) if len(sys.argv) > 3 else 1)
     print(*answers(outputs.numpy(), dataset), sep="\n")

@@ -8,7 +8,7 @@ import json
 import sys
 
 import torch
-from described_data import USAGE, answers, read
+from described_data import USAGE, answers, read, refuse_made
 
 
 def stream(model: torch.jit.ScriptModule, inputs: torch.Tensor, chunk: int) -> torch.Tensor:
@@ -27,6 +27,7 @@ if __name__ == "__main__":
     loaded = torch.jit.load(sys.argv[1], _extra_files=files)
     dataset = json.loads(files["momentumrnn.json"])["dataset"]
     # The scaling is in the file.
+    refuse_made(dataset)
     sequences = loaded.prepare(torch.from_numpy(read(sys.argv[2], dataset["preprocessing"])))
     chunk_size = int(sys.argv[3]) if len(sys.argv) > 3 else 1
     print(*answers(stream(loaded, sequences, chunk_size).numpy(), dataset), sep="\n")

@@ -18,12 +18,8 @@ function readRows(file) {
 }
 
 /** Returns the scaled inputs of a step, or throws where the model needs more than columns of numbers. */
-function prepare(row, preprocessing) {
-  const made = ["categorical", "date_features", "resample", "each_scaled"].filter((name) => {
-    const value = preprocessing.schema?.[name];
-    return Array.isArray(value) ? value.length > 0 : Boolean(value);
-  });
-  if (preprocessing.kind !== "files" || !preprocessing.scaling || made.length > 0) {
+function prepare(row, { preprocessing, made_inputs: made = [] }) {
+  if (preprocessing.kind !== "files" || made.length > 0) {
     throw new Error(`this example reads columns of numbers, and the model needs ${made.join(", ") || preprocessing.kind}`);
   }
   const { offset, scale, fill } = preprocessing.scaling;
@@ -59,7 +55,7 @@ async function main([folder, file]) {
   let outputs;
   // A forecast is made from the last steps.
   for (const row of rows.slice(-(preprocessing.window ?? rows.length))) {
-    const step = Float32Array.from(prepare(row, preprocessing));
+    const step = Float32Array.from(prepare(row, description.dataset));
     const results = await session.run({ inputs: new ort.Tensor("float32", step, [1, 1, step.length]), ...state });
     for (const entry of description.state) state[entry.input] = results[entry.output];
     outputs = results.outputs;

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from momentum_cli import __version__
+from momentum_cli.data.files.made import made_inputs
 from momentum_cli.formats.bundle import FORMAT, FORMAT_VERSION, Bundle
 from momentum_cli.formats.forms import form_of
 from momentum_cli.models.model import Model
@@ -36,12 +37,18 @@ def describe_model(source: Loaded, export_format: str, *, stateful: bool, **opti
             "inputs": {"name": "inputs", "shape": model.inputs.shape, "dtype": model.inputs.dtype},
             "outputs": {"name": "outputs", "shape": [*free, model.output_size], "dtype": "float32"},
             "state": state_entries(model) if stateful else [],
-            "dataset": source.checkpoint.data["dataset"],
+            "dataset": _with_made_inputs(source.checkpoint.data["dataset"]),
             "metrics": {"step": progress["step"], "best": progress.get("best"), "last": progress.get("last")},
             "recipe": source.recipe.dump(),
             "versions": {"momentumrnn": __version__, "torch": torch.__version__},
         }
     )
+
+
+def _with_made_inputs(dataset: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of data, which says what a reader of raw values could not make."""
+    of_files = dataset["preprocessing"].get("kind") == "files"
+    return dataset | {"made_inputs": made_inputs(dataset["preprocessing"]) if of_files else []}
 
 
 def state_entries(model: Model) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from momentum_cli.data.files.made import made_inputs
+
 
 class PixelPreparation(nn.Module):
     """Images to sequences of pixels.
@@ -90,12 +92,5 @@ def scripted_preparation(preprocessing: dict[str, Any]) -> nn.Module:
         preprocessing: The ``preprocessing`` of a data set, see `momentum_cli.data.Dataset`.
     """
     kind = preprocessing.get("kind", "none")
-    known = kind != "files" or _is_by_column(preprocessing)
+    known = kind != "files" or not made_inputs(preprocessing)
     return (_BY_KIND.get(kind, UnknownPreparation) if known else UnknownPreparation)(preprocessing)
-
-
-def _is_by_column(preprocessing: dict[str, Any]) -> bool:
-    """Return True if every channel is a column, scaled by two numbers."""
-    schema = preprocessing["schema"]
-    made = any(schema.get(name) for name in ("categorical", "date_features", "resample", "each_scaled"))
-    return preprocessing["scaling"] is not None and not made

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from untrained import write_checkpoint
 
+from momentum_cli import load
+from momentum_cli.errors import DataError
 from momentum_cli.formats.export import FORMATS, export
 from momentum_cli.inference.predict.predict import predict
 
@@ -98,3 +101,33 @@ def test_without_arguments_a_program_says_how_it_is_called(program: str) -> None
     assert said.returncode == 1
     assert f"python examples/{program} " in said.stderr
     assert "Traceback" not in said.stderr
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize(
+    ("options", "made"), [("normalise_by: id", "normalise_by"), ("known_future: [p]", "known_future")]
+)
+def test_a_model_whose_inputs_are_made_from_a_file_is_refused(tmp_path: Path, options: str, made: str) -> None:
+    """As many groups as columns and as steps, so that no shape would tell."""
+    lines = ["id,step,p,q"]
+    for number in range(2):
+        lines += [f"{number},{step},{math.sin(step):.4f},{10.0 ** (1 + 2 * number) + step}" for step in range(60)]
+    (tmp_path / "all.csv").write_text("\n".join(lines))
+    kind = f"kind: forecasting, window: 2, horizon: 2, {options}"
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(path=tmp_path / "all.csv", target="q", kind=kind))
+    checkpoint = write_checkpoint(tmp_path / "run.safetensors", recipe=str(tmp_path / "recipe.yaml"))
+    (tmp_path / "rows.csv").write_text("p,q\n0.1,1000\n0.2,1001\n")
+    with pytest.raises(DataError, match=f"made from a file .*{made}"):
+        load(checkpoint).predict(np.array([[0.1, 1000.0], [0.2, 1001.0]]))
+    for format in ("torchscript", "onnx"):
+        for package in ("onnx", "onnxruntime") if format == "onnx" else ():
+            pytest.importorskip(package)
+        model = tmp_path / f"model{FORMATS[format].SUFFIX}"
+        export(checkpoint, format=format, stateful=True, out=model, check_accuracy=False)
+        said = run(f"{format}_streaming.py", model, tmp_path / "rows.csv")
+        assert said.returncode == 1
+        assert made in said.stderr
+        assert "Traceback" not in said.stderr
+    program = torch.jit.load(str(tmp_path / f"model{FORMATS['torchscript'].SUFFIX}"))
+    with pytest.raises(torch.jit.Error, match="prepare: this file cannot"):
+        program.prepare(torch.zeros(1, 2, 2))

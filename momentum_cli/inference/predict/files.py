@@ -23,6 +23,7 @@ from momentum_cli.data.files.future import future_of, horizon_steps, listed_step
 from momentum_cli.data.files.gathered import Gathered
 from momentum_cli.data.files.gathering import Gatherer
 from momentum_cli.data.files.groups import UNSEEN
+from momentum_cli.data.files.made import made_inputs
 from momentum_cli.data.files.normalisation import Mixed, OneHot, Scaling
 from momentum_cli.data.files.ordering import time_texts
 from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema, format_of
@@ -80,6 +81,7 @@ class FileReader:
         self._levels: tuple[float, ...] = tuple(preprocessing.get("quantiles", ()))
         self._shifts: list[list[float]] | None = subject.trained_on.get("calibration")
         self.pasts: list[dict[str, list[float]]] = []
+        self._made = made_inputs(preprocessing)
         targets = preprocessing["targets"]
         self._names: list[str] = [] if targets is None else targets["names"]
         self._targets = None if targets is None else Scaling.of(targets)
@@ -105,9 +107,9 @@ class FileReader:
 
     def _of_array(self, values: np.ndarray) -> Iterator[Sample | Broken]:
         """Yield the samples of sequences; for a forecasting model the last steps of each."""
-        if self._scaling is None or self._categories is not None or len(self._scaling.scale) != len(self._features):
-            what = "inputs that are text, categories or dates are read from files: give their paths to predict"
-            yield Broken(ARRAY, None, what)
+        if self._scaling is None or self._made:
+            made = ", ".join(self._made)
+            yield Broken(ARRAY, None, f"inputs that are made from a file ({made}) need one: give its path to predict")
             return
         if values.ndim not in (2, 3) or values.shape[-1] != len(self._features) or values.dtype.kind not in "uif":
             must = f"be numbers (t, {len(self._features)}), of {', '.join(self._features)}, or several of them"
