@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from momentum_cli.tuning.results import values_text
@@ -39,7 +40,9 @@ def summary_lines(content: Mapping[str, Any], width: int) -> Iterator[str]:
                 f"{name} {100 * part:.0f} %" for name, part in content["importance"].items()
             )
         yield f"train the best: momentumrnn train {short_path(content['folder'])}/best.yaml"
-    yield f"files: trials.csv, tune.json, report.html in {short_path(content['folder'])}"
+    # A full disk may have prevented one.
+    files = [name for name in ("trials.csv", "tune.json", "report.html") if (Path(content["folder"]) / name).is_file()]
+    yield f"files: {', '.join(files)} in {short_path(content['folder'])}"
 
 
 def _extra(content: Mapping[str, Any], row: Mapping[str, Any]) -> str:

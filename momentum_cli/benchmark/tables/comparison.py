@@ -196,7 +196,8 @@ def mean_text(metric: str, value: Mapping[str, Any]) -> str:
 def total_text(summary: Mapping[str, Any]) -> str:
     """`27 runs, 81.3 s of training`."""
     runs = [run for comparison in summary["comparisons"] for run in comparison["runs"]]
-    return f"{len(runs)} runs, {seconds_text(math.fsum(run['train_seconds'] for run in runs))} of training"
+    count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
+    return f"{count}, {seconds_text(math.fsum(run['train_seconds'] for run in runs))} of training"
 
 
 def split_columns(table: Table, width: int) -> list[Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -47,4 +48,8 @@ def summary_text(summary: Mapping[str, Any], width: int) -> Iterator[str]:
     yield from rates_remarks(summary)
     yield from grid_remarks(summary)
     yield from remarks(summary)
-    yield f"{total_text(summary)}; report: {short_path(summary['folder'])}/report.html"
+    folder = summary["folder"]
+    page = os.path.join(folder, "report.html")  # which a full disk may have prevented
+    yield f"{total_text(summary)}; " + (
+        f"report: {short_path(page)}" if os.path.isfile(page) else f"results: {short_path(folder)}"
+    )

@@ -175,12 +175,15 @@ class Gatherer:
                 self._groups.append("")
             if piece.target is not None and not self.schema.target_every_step:
                 self._sequence_targets.append(0 if self.schema.target_is_class else [np.nan] * piece.target.shape[1])
+        gaps = np.zeros(len(piece.features), bool)
         if piece.order is not None:
             piece, gaps = self._ordering.sorted(piece, current.clock, self._even)
-            if self.schema.gaps == "split":
-                self._breaks += (self._taken + np.flatnonzero(gaps)).tolist()
         self._open[-1] = open_steps(piece.features, self._unknown)
         piece = self._filled(piece, current)
+        if self.missing == "forward_fill" and self.schema.is_series and not self.schema.target_is_class:
+            piece, gaps = self._begun(piece, gaps)
+        if self.schema.gaps == "split":
+            self._breaks += (self._taken + np.flatnonzero(gaps)).tolist()
         if piece.split is not None:
             self._take_word(piece.split, piece, current, "split")
         if piece.group is not None:
@@ -249,6 +252,20 @@ class Gatherer:
         if len(piece.features):
             current.last_values = piece.features[-1]
         return piece
+
+    def _begun(self, piece: Piece, gaps: np.ndarray) -> tuple[Piece, np.ndarray]:
+        """Return a filled piece, and its gaps, without the steps before a value has no value before it.
+
+        Of a series that is read without targets, as to forecast from it, these are the values themselves.
+        """
+        values = piece.features if piece.target is None and self.schema.wide_series else piece.target
+        if values is None or len(values) != len(piece.features):
+            return piece, gaps
+        begun = ~np.isnan(values).any(1)
+        if begun.all():
+            return piece, gaps
+        self._open[-1] = min(self._open[-1], int(begun.sum()))
+        return piece.picked(np.flatnonzero(begun)), gaps[begun]
 
     def _refuse_missing(self, piece: Piece, absent: np.ndarray) -> None:
         wide = self.source.wide

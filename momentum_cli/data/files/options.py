@@ -85,7 +85,8 @@ class FileOptions:
         normalise_by: Column, or columns, with the group of a sequence, such as its shop, or those of `sequence`: each
             group has its own mean and scale, those of its training data. None: one for all.
         missing: ``"refuse"``; ``"forward_fill"``: the last value of the sequence, before the first one the training
-            mean; ``"mean"``: the training mean; ``"drop_step"``: leave the step out. Forecasting takes the first two.
+            mean, and a series begins with the first value of its targets; ``"mean"``: the training mean;
+            ``"drop_step"``: leave the step out. Windows take the first two.
         missing_values: Texts and numbers that stand for a missing value, besides the empty text; None: na, n/a, nan,
             null and none, in any case.
         similar_labels: Classes that differ in case alone, or in the way of writing a number: ``"refuse"``; ``"fold"``:

@@ -292,7 +292,10 @@ class _Table:
     def _guess_gaps(self, gaps: int) -> None:
         if gaps:
             self.guess.missing = "forward_fill"
-            self.guess.comments.append(f"missing: {gaps} values are missing; each takes the last value before it")
+            begun = "; a series begins with the first value of its target" if self.guess.kind == "forecasting" else ""
+            self.guess.comments.append(
+                f"missing: {gaps} values are missing; each takes the last value before it{begun}"
+            )
 
     def _guess_labels(self) -> None:
         if self.guess.kind not in ("classification", "labelling"):

@@ -42,6 +42,60 @@ GAPS = {20: 400, 68: 30, 91: 12}
 
 
 @pytest.mark.parametrize("large", [False, True])
+def test_a_series_filled_forward_begins_with_the_first_value_of_every_target(
+    large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it there is nothing to fill with; gaps keep their place."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cache, "LARGE", 1 if large else cache.LARGE)
+    begins, path = {"a": (0, 0), "b": (3, 5), "c": (7, 2)}, tmp_path / "a.csv"
+    lines = [
+        f"{name},{day},{step if step >= x and step != 30 else ''},{-step if step >= y else ''},{step if step > 9 else ''}"
+        for name, (x, y) in begins.items()
+        for step, day in enumerate(days(60, {40: 400}))
+    ]
+    path.write_text("\n".join(["id,date,x,y,z", *lines]) + "\n", encoding="utf-8")
+    task = Files(
+        path=str(path), kind="forecasting", sequence="id", order="date", target=["x", "y"], window=4, gaps="split",
+        missing="forward_fill", normalise="none",
+    )  # fmt: skip
+    problems = Problems()
+    gathered = task.gather(path, problems)
+    assert problems.all == []
+    first = [max(pair) for pair in begins.values()]
+    assert gathered.lengths.tolist() == [60 - begin for begin in first]
+    assert gathered.step_targets is not None
+    values = [[29 if step == 30 else step, -step] for begin in first for step in range(begin, 60)]
+    assert gathered.step_targets.read(0, len(values)).tolist() == values
+    assert gathered.breaks.tolist() == [40, 60 + 35, 115 + 33]
+    split = task.load().train
+    batch = split.batch(torch.arange(len(split)))
+    assert bool(torch.isfinite(batch.inputs).all() and torch.isfinite(batch.targets).all())
+
+
+def test_a_row_that_is_a_series_begins_with_its_first_value(tmp_path: Path) -> None:
+    """In training, and when it is read without targets, as to forecast from it."""
+    path = tmp_path / "a.csv"
+    rows = [[""] * begin + [str(step) for step in range(begin, 40)] for begin in (0, 3, 12)]
+    lines = [f"s{n},{','.join(row)}" for n, row in enumerate(rows)]
+    path.write_text("\n".join([f"id,{','.join(f'd_{n}' for n in range(40))}", *lines]) + "\n", encoding="utf-8")
+    task = {
+        "name": "files", "path": str(path), "kind": "forecasting", "sequence": "id", "window": 4, "horizon": 1,
+        "missing": "forward_fill", "normalise_by": "id",
+    }  # fmt: skip
+    training = {"optimizer": {"name": "adam", "lr": 0.01}, "train": {"max_steps": 1, "batch_size": 8}}
+    recipe = parse_recipe({"task": task, "model": {"cell": "lstm", "hidden_size": 2}, **training})
+    gathered = Files(**{name: value for name, value in task.items() if name != "name"}).gather(path, Problems())  # type: ignore[arg-type]
+    assert gathered.lengths.tolist() == [40, 37, 28]
+    train(recipe, out=tmp_path / "run")
+    short = tmp_path / "short.csv"
+    short.write_text(f"id,{','.join(f'd_{n}' for n in range(6))}\ns0,,,1,2,3,4\ns1,,,,2,3,4\n", encoding="utf-8")
+    out = tmp_path / "o.jsonl"
+    with pytest.raises(DataError, match="has 3 steps; a forecast needs 4"):
+        predict(tmp_path / "run", [short], out=out)
+
+
+@pytest.mark.parametrize("large", [False, True])
 def test_no_window_spans_a_gap(large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = series(tmp_path / "a.csv", GAPS)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
