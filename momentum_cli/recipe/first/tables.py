@@ -292,10 +292,9 @@ class _Table:
     def _guess_gaps(self, gaps: int) -> None:
         if gaps:
             self.guess.missing = "forward_fill"
-            begun = "; a series begins with the first value of its target" if self.guess.kind == "forecasting" else ""
-            self.guess.comments.append(
-                f"missing: {gaps} values are missing; each takes the last value before it{begun}"
-            )
+            text = f"missing: {gaps} values are missing; each takes the last value before it"
+            begin = "; a series begins with the first value of its target"
+            self.guess.comments.append(text + (begin if self.guess.kind == "forecasting" else ""))
 
     def _guess_labels(self) -> None:
         if self.guess.kind not in ("classification", "labelling"):

@@ -50,7 +50,7 @@ def test_a_series_filled_forward_begins_with_the_first_value_of_every_target(
     monkeypatch.setattr(cache, "LARGE", 1 if large else cache.LARGE)
     begins, path = {"a": (0, 0), "b": (3, 5), "c": (7, 2)}, tmp_path / "a.csv"
     lines = [
-        f"{name},{day},{step if step >= x and step != 30 else ''},{-step if step >= y else ''},{step if step > 9 else ''}"
+        f"{name},{day},{step if step >= x and step != 30 else ''},{-step if step >= y else ''},{'' if step < 10 else 1}"
         for name, (x, y) in begins.items()
         for step, day in enumerate(days(60, {40: 400}))
     ]
