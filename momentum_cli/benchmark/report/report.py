@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,17 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
         raise RecipeError("name one or more folders of benchmarks or runs")
     warnings: list[str] = []
     if len(paths) == 1 and is_training(paths[0]):
-        training = read_training(finished_folder(paths[0]))
-        try:
+        folder = finished_folder(paths[0])
+        with _as_written(f"{folder / 'result.json'}", "train again"):
+            training = read_training(folder)
             names, content = [str(training.folder)], training_page(training)
-        except KeyError as error:
-            where = training.folder / "result.json"
-            raise DataError(f"{where} is damaged or of another version: it lacks {error}; train again") from error
     else:
-        sources = read_sources(paths)
-        if not force:
-            require_one_machine(sources)
-        warnings = [f"Results of different machines: {text}" for text in differences(sources)]
-        names, content = [source.name for source in sources], page(sources, warnings)
+        with _as_written(" or ".join(f"a file of {path}" for path in paths), "make the results again"):
+            sources = read_sources(paths)
+            if not force:
+                require_one_machine(sources)
+            warnings = [f"Results of different machines: {text}" for text in differences(sources)]
+            names, content = [source.name for source in sources], page(sources, warnings)
     if out is None:
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
         out = (folder if len(paths) == 1 else Path()) / "report.html"
@@ -60,6 +60,21 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
         reason = error.strerror or error
         raise RecipeError(f"--out {out}: cannot be written: {reason}; name a file elsewhere") from error
     return {"report": str(out), "sources": names, "warnings": warnings}
+
+
+@contextmanager
+def _as_written(where: str, remedy: str) -> Iterator[None]:
+    """Refuse files whose content is not what this version writes, as far as their readers have not found out before.
+
+    Args:
+        where: The files.
+        remedy: What to do.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        found = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"{where} is damaged or of another version: {found}; {remedy}") from error
 
 
 def write_report(folder: Path) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 from momentum_cli.data.files.columns import column, joined_words, not_a_number, numbers, times, value_at, words
 from momentum_cli.data.files.dates import localised
 from momentum_cli.data.files.schema import Piece, Schema, Source
-from momentum_cli.data.files.tables import json_objects, open_parquet, rows_of_block
+from momentum_cli.data.files.tables import json_objects, open_parquet, parquet_batches, rows_of_block
 from momentum_cli.data.files.ts_lines import ts_rows
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
@@ -213,19 +213,17 @@ def _is_list(types: Any, type: Any) -> bool:
 def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
     from pyarrow import types
 
-    file = open_parquet(path)
     number = 0
-    for group in range(file.num_row_groups):
-        # A row is a whole sequence, whose length is unknown before it is read.
-        for batch in file.iter_batches(min(256, rows_of_block(len(file.schema_arrow))), row_groups=[group]):
-            lists = [_is_list(types, one.type) for one in batch.columns]
-            for place in range(batch.num_rows):
-                cells = (one[place] for one in batch.columns)
-                yield (
-                    number,
-                    {
-                        name: cell.values if listed and cell.is_valid else cell.as_py()
-                        for name, listed, cell in zip(batch.schema.names, lists, cells, strict=True)
-                    },
-                )
-                number += 1
+    # A row is a whole sequence, whose length is unknown before it is read.
+    for batch in parquet_batches(path, min(256, rows_of_block(len(open_parquet(path).schema_arrow)))):
+        lists = [_is_list(types, one.type) for one in batch.columns]
+        for place in range(batch.num_rows):
+            cells = (one[place] for one in batch.columns)
+            yield (
+                number,
+                {
+                    name: cell.values if listed and cell.is_valid else cell.as_py()
+                    for name, listed, cell in zip(batch.schema.names, lists, cells, strict=True)
+                },
+            )
+            number += 1

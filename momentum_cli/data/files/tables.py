@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,15 +80,12 @@ def table_blocks(
 
 
 def _parquet_blocks(path: Path, names: Sequence[str]) -> Iterator[Block]:
-    file = open_parquet(path)
     number = 0
     wanted = list(dict.fromkeys(names))
-    # With all row groups in one call, pyarrow would keep those it has read until the last one.
-    for group in range(file.num_row_groups):
-        for batch in file.iter_batches(rows_of_block(len(wanted)), row_groups=[group], columns=wanted):
-            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            yield Block(columns, np.arange(number, number + batch.num_rows))
-            number += batch.num_rows
+    for batch in parquet_batches(path, rows_of_block(len(wanted)), wanted):
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        yield Block(columns, np.arange(number, number + batch.num_rows))
+        number += batch.num_rows
 
 
 def json_objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -128,9 +126,42 @@ def open_parquet(path: Path) -> Any:
     Raises:
         DataError: It is not a Parquet file.
     """
-    from pyarrow import ArrowInvalid, parquet
+    from pyarrow import parquet
+
+    with _readable(path):
+        return parquet.ParquetFile(path, pre_buffer=False)
+
+
+def parquet_batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[Any]:
+    """Yield the record batches of a Parquet file.
+
+    Args:
+        path: The file.
+        rows: Most rows of a batch, >= 1.
+        columns: Names of those that are read; None for all.
+
+    Raises:
+        DataError: It is not a Parquet file, or is damaged.
+    """
+    file = open_parquet(path)
+    # With all row groups in one call, pyarrow would keep those it has read until the last one.
+    for group in range(file.num_row_groups):
+        batches = file.iter_batches(rows, row_groups=[group], columns=columns)
+        while True:
+            with _readable(path):
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                # A value may lie outside a column's dictionary, which would be found out far from here.
+                batch.validate(full=True)
+            yield batch
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    from pyarrow import ArrowException
 
     try:
-        return parquet.ParquetFile(path, pre_buffer=False)
-    except (ArrowInvalid, OSError) as error:
+        yield
+    except (ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file ({error})") from error

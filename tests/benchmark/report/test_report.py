@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import random
 import re
+import shutil
+from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +168,35 @@ def test_what_is_not_there_is_told(bench_folder: Path, tmp_path: Path) -> None:
         report([bench_folder, bench_folder], out=tmp_path / "x.html")
     with pytest.raises(RecipeError, match="name one or more"):
         report([])
+
+
+def _places(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the keys that lead to each value of a nested content."""
+    for key in content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ():
+        yield (*path, key)
+        yield from _places(content[key], (*path, key))
+
+
+@pytest.mark.parametrize("tries", [1, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_damaged_result_is_refused_or_shown(bench_folder: Path, tmp_path: Path, tries: int) -> None:
+    """Any value of it may be missing, or be something else."""
+    shutil.copytree(bench_folder, tmp_path / "b")
+    path = tmp_path / "b" / "bench.json"
+    text = path.read_text(encoding="utf-8")
+    places = list(_places(json.loads(text)))
+    draw = random.Random(tries)
+    refused: list[str] = []
+    for keys in [("comparisons",), *draw.sample(places, tries)]:
+        content = json.loads(text)
+        parent = reduce(lambda value, key: value[key], keys[:-1], content)
+        if keys == ("comparisons",) or draw.random() < 0.5:
+            del parent[keys[-1]]
+        else:
+            parent[keys[-1]] = draw.choice([None, "x", 3, [], {}, -1e400])
+        path.write_text(json.dumps(content), encoding="utf-8")
+        try:
+            report([path.parent], out=tmp_path / "r.html")
+        except DataError as error:
+            refused.append(str(error))
+    assert refused
+    assert all(str(path.parent) in message for message in refused)

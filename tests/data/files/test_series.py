@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -315,3 +316,26 @@ def test_a_table_compressed_with_zstandard(tmp_path: Path) -> None:
         stream.write(plain)
     task = Files(path=str(tmp_path / "a.csv.zst"), kind="forecasting", order="date", target="x", window=4)
     assert task.gather(Path(task.path), Problems()).features.read(0, 100)[:, 0].tolist() == list(range(100))
+
+
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_damaged_parquet_file_is_refused_by_name(lists: bool, tmp_path: Path) -> None:
+    """Wherever the damage is found: when it is opened, or in a later block."""
+    path = tmp_path / "a.parquet"
+    words = [("u", "v")[row % 2] for row in range(60)]
+    plain = {"x": [row * 0.5 for row in range(60)], "name": words}
+    table = {"x": [[row * 0.5] * 3 for row in range(60)], "name": words} if lists else plain
+    pq.write_table(pa.table(table), path)  # words are stored as a dictionary
+    whole = path.read_bytes()
+    draw, found = random.Random(0), []
+    task = Files(path=str(path), kind="classification", target="name")
+    for _ in range(120):
+        changed = bytearray(whole)
+        changed[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        path.write_bytes(changed)
+        try:
+            task.gather(path, Problems())
+        except DataError as error:
+            found.append(str(error))
+    assert len(found) > 40
+    assert all(message.startswith(str(path)) for message in found)
