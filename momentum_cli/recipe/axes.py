@@ -21,6 +21,8 @@ from typing import Any, Protocol
 from momentum_cli.messages import refuse, unknown
 
 Value = float | int | str | bool | None
+MOST_POINTS = 100_000
+"""Values of an axis, and points of a grid, beyond which there is no end of them: no search makes so many trials."""
 
 
 class Suggest(Protocol):
@@ -46,7 +48,7 @@ class Axis(Protocol):
         """Return values that stand for all: the ends and the middle of a range, or every choice."""
 
     def points(self) -> list[Value] | None:
-        """Return all values; None if there is no end of them."""
+        """Return all values; None if there are more than `MOST_POINTS`."""
 
     def contains(self, value: Any) -> bool:
         """Return True if a value is on the axis."""
@@ -108,9 +110,10 @@ class Range:
         return [self.at(0.0), self.at(0.37), self.at(1.0)]
 
     def points(self) -> list[Value] | None:
-        if self.step is not None:
-            return [self._nth(number) for number in range(self._count())]
-        return [*range(int(self.low), int(self.high) + 1)] if self.whole else None
+        if self.step is None and not self.whole:
+            return None
+        count = self._count()
+        return [self._nth(number) for number in range(count)] if count <= MOST_POINTS else None
 
     def contains(self, value: Any) -> bool:
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -135,10 +138,14 @@ class Range:
         return self._rounded(self.low + number * (self.step or 1))
 
     def _rounded(self, value: float) -> float | int:
-        """Return the value with four digits, which suffice and keep recipes readable, inside the range."""
+        """Return the value with four digits, which suffice and keep recipes readable, inside the range.
+
+        Those that all values of a narrow range have in common do not count.
+        """
         if self.whole:
             return round(min(self.high, max(self.low, value)))
-        return min(float(self.high), max(float(self.low), float(f"{value:.4g}")))
+        common = int(math.log10(max(abs(self.low), abs(self.high)) / (self.high - self.low)))
+        return min(float(self.high), max(float(self.low), float(f"{value:.{4 + max(0, common)}g}")))
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,18 @@ def plan_of(recipe: Recipe, name: str) -> dict[str, Any]:
 
 
 def same_search(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return True if two plans are of one search; it may be longer in one of them."""
+    """Return True if two plans are of one search; it may be longer in one of them.
+
+    A key that one of them lacks, because the version that wrote it had no such key, has its default.
+
+    Raises:
+        DataError: One of them is no plan.
+    """
     return _without_trials(one) == _without_trials(other)
 
 
 def _without_trials(plan: Mapping[str, Any]) -> dict[str, Any]:
-    recipe = dict(plan["recipe"])
+    recipe = recipe_of(plan).dump()
     recipe["tune"] = {key: value for key, value in (recipe.get("tune") or {}).items() if key != "trials"}
     return {"recipe": recipe}
 
@@ -60,11 +66,19 @@ def recipe_of(plan: Mapping[str, Any]) -> Recipe:
     """Return the recipe of a plan.
 
     Raises:
-        DataError: It has none.
+        DataError: It has none, or one with mistakes.
     """
-    if plan.get("format") != FORMAT or not isinstance(plan.get("recipe"), dict):
+    if not isinstance(plan, Mapping) or plan.get("format") != FORMAT or not isinstance(plan.get("recipe"), dict):
         raise DataError(f"{PLAN} is not the plan of a search")
-    return parse_recipe(plan["recipe"])
+    if not isinstance(plan.get("name"), str):
+        raise DataError(f"{PLAN} is damaged: it lacks the name of the search")
+    try:
+        recipe = parse_recipe(plan["recipe"])
+    except RecipeError as error:
+        raise DataError(f"{PLAN} is damaged, or of another version: {error}") from error
+    if recipe.tune is None:
+        raise DataError(f"{PLAN} is damaged: its recipe lacks the section tune")
+    return recipe
 
 
 def read_plan(folder: Path) -> dict[str, Any] | None:

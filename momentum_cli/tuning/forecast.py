@@ -17,7 +17,8 @@ class Forecaster:
     """Judges one trial.
 
     A trial ends when fewer than one in twenty predictions is better than the best trial that is over: for a metric at
-    the end of the budget; for a number of steps at that step, which a trial that has gone past it cannot beat anyway.
+    the end of the budget; for a time to the target at the step at which that time is over, which a trial that has gone
+    past it cannot beat anyway.
 
     Args:
         study: With the trials that are over.
@@ -36,14 +37,17 @@ class Forecaster:
     def hopeless(self, position: Position) -> bool:
         """Return True if the trial ends here."""
         rows = [row for row in self._study.rows() if row["status"] == "done"]
-        step = position.values[-1][0] if position.values else 0
-        if self._study.objective.stops_at_target:
-            fewest = min((row["to_target"]["steps"] for row in rows if row["to_target"]), default=None)
-            if fewest is None or self._goal is None:
+        if (clock := self._study.objective.clock) is not None:
+            fewest = min((float(row["to_target"][clock]) for row in rows if row["to_target"]), default=None)
+            if fewest is None or self._goal is None or not position.values:
                 return False
-            if step >= fewest:
+            step = position.values[-1][0]
+            used = step if clock == "steps" else position.train_seconds
+            if used >= fewest:
                 return True
-            found = self._at(position, min(fewest, self._total))
+            # Steps of one run take the same time, those of another may not.
+            last = step * fewest / used if used > 0 else self._total
+            found = self._at(position, min(int(last), self._total))
             return found is not None and not reaches(self._metric, found.optimistic, self._goal[1])
         best = best_value(self._metric, [float(row["value"]) for row in rows if row["value"] is not None])
         if best is None:

@@ -21,8 +21,8 @@ class Objective(Protocol):
         """True if higher scores are better."""
 
     @property
-    def stops_at_target(self) -> bool:
-        """True if what comes after the target changes nothing."""
+    def clock(self) -> str | None:
+        """What is counted until the target, ``"steps"`` or ``"train_seconds"``; None for the best value of a metric."""
 
     def score(self, row: Mapping[str, Any]) -> float | None:
         """Return the number of a finished trial; None if it has none.
@@ -54,7 +54,7 @@ class BestMetric:
     """The best value of the headline metric on the selection split."""
 
     metric: str
-    stops_at_target: bool = False
+    clock: None = None
 
     @property
     def maximize(self) -> bool:
@@ -90,7 +90,6 @@ class ToTarget:
     clock: str
     metric: str
     value: float
-    stops_at_target: bool = True
     maximize: bool = False
 
     def score(self, row: Mapping[str, Any]) -> float | None:
@@ -102,7 +101,12 @@ class ToTarget:
         """Return how far a value is from the target: 0 at the target, 1 where nothing is reached."""
         if math.isnan(value):
             return 1.0
-        part = value / self.value if METRICS[self.metric].higher_is_better else self.value / value if value > 0 else 1.0
+        if not METRICS[self.metric].higher_is_better:
+            part = self.value / value if value > 0 else 1.0
+        elif self.value > 0:
+            part = value / self.value
+        else:  # of a correlation, whose 0 is not nothing
+            part = 1.0 - (self.value - value)
         return 1.0 - min(1.0, max(0.0, part))
 
     def sign(self) -> float:

@@ -29,8 +29,7 @@ def ranking(rows: Sequence[Mapping[str, Any]], objective: Objective) -> list[Map
 
 def best_row(rows: Sequence[Mapping[str, Any]], objective: Objective) -> Mapping[str, Any] | None:
     """Return the best trial; None if none ended by itself with a number."""
-    ranked = [row for row in ranking(rows, objective) if not all(map(math.isinf, objective.key(row)))]
-    return ranked[0] if ranked else None
+    return next((row for row in ranking(rows, objective) if objective.score(row) is not None), None)
 
 
 def values_text(values: Mapping[str, Any], keys: Sequence[str] = ()) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.recipe.axes import Axis, Range, Value, parse_axis
+from momentum_cli.recipe.axes import MOST_POINTS, Axis, Range, Value, parse_axis
 from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.recipe.short_keys import full_key
 from momentum_cli.recipe.tuning import NAMES, applied, has_effect
@@ -78,7 +79,7 @@ class Space:
         """Return every combination of values, each once.
 
         Raises:
-            RecipeError: An axis has no end of values.
+            RecipeError: An axis, or the grid, has no end of values.
         """
         points = {key: self.axes[key].points() for key in self.keys}
         endless = [key for key, values in points.items() if values is None]
@@ -86,6 +87,11 @@ class Space:
             raise RecipeError(
                 f"tune.sampler grid: {', '.join(endless)} has no end of values; give it a step, as in "
                 "{float: [0, 1, 0.25]}, or a list of choices"
+            )
+        count = math.prod(len(values or ()) for values in points.values())
+        if count > MOST_POINTS:
+            raise RecipeError(
+                f"tune.sampler grid: must have at most {MOST_POINTS:,} combinations, got {count:,}; give longer steps"
             )
         return list(_combined(self, [values or [] for values in points.values()]))
 

@@ -94,7 +94,8 @@ class Trial:
         self.session = Session(self.trainer, folder, now=now, group=folder.parent.parent)
         rows = read_metrics(folder, "eval") if (folder / "metrics.jsonl").is_file() else []
         values = [(row["step"], row[metric]) for row in rows if metric in row]
-        self.position = Position(self.trainer.progress.step, self.trainer.total_steps, values)
+        progress = self.trainer.progress
+        self.position = Position(progress.step, self.trainer.total_steps, values, progress.train_seconds)
         self._pruned = False
 
     def run(self, stopped: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:

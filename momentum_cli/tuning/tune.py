@@ -20,6 +20,7 @@ from momentum_cli.tuning.space import Space, given_axes, with_tune, without_tune
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
+    from optuna.storages import BaseStorage
 
     from momentum_cli.tuning.objective import Objective
     from momentum_cli.tuning.study import Study
@@ -176,6 +177,17 @@ def _joined_plan(url: str) -> dict[str, Any] | None:
     return next(iter(unfinished if len(plans) > 1 else plans), None)
 
 
+def _name_in(storage: BaseStorage, plan: Mapping[str, Any]) -> str:
+    """Return the name of the study of a search in a database: an earlier version may have given it another one."""
+    import optuna
+
+    for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
+        with contextlib.suppress(DataError):  # of another program, or of a version whose recipes are different
+            if "plan" in study.user_attrs and same_search(study.user_attrs["plan"], plan):
+                return study.study_name
+    return study_name(plan)
+
+
 def _require_package(recipe: Recipe) -> None:
     assert recipe.tune is not None
     if recipe.tune.sampler == "gp" and importlib.util.find_spec("scipy") is None:
@@ -203,7 +215,13 @@ def _prepared(recipe: Recipe, data_dir: Path | None, accelerator: str, ui: TuneU
     assert recipe.tune is not None
     options = recipe.tune
     space = Space(without_tune(recipe), options.space)
-    trials = min(options.trials, len(space.grid())) if options.sampler == "grid" else options.trials
+    trials = options.trials
+    if options.sampler == "grid":
+        count = len(space.grid())
+        trials = min(trials, count)
+        if trials < count:
+            text = f"the grid has {count:,} points, of which {trials:,} are tried; --trials {count} tries all"
+            ui.note(text, "warning")
     worker = Worker(recipe, data_dir=data_dir, accelerator=accelerator, ui=ui)
     pruner = make_pruner(options.pruner, worker.planned_evaluations)
     return _Prepared(space, worker, objective_of(recipe, worker.headline), pruner, trials)
@@ -224,7 +242,7 @@ def _open(
     held.callback(close_storage, storage)
     opened = optuna.create_study(
         storage=storage,
-        study_name="tune" if url is None else study_name(plan),
+        study_name="tune" if url is None else _name_in(storage, plan),
         direction="maximize" if prepared.objective.maximize else "minimize",
         pruner=prepared.pruner,
         load_if_exists=True,

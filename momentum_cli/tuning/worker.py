@@ -153,7 +153,7 @@ class Worker:
         result = kept_result(folder)
         try:
             recipe = study.space.recipe_of(assignment.values)
-            if study.objective.stops_at_target:
+            if study.objective.clock is not None:
                 recipe = replace(recipe, train=recipe.train.model_copy(update={"stop_at_target": True}))
             if result is None:
                 with determinism(recipe.train.deterministic):

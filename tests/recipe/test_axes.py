@@ -93,3 +93,12 @@ def test_a_logarithmic_axis_gives_each_decade_its_share() -> None:
     width = math.log(3.5 / 0.5)
     for value in (1, 2, 3):
         assert values.count(value) / 10_000 == pytest.approx(math.log((value + 0.5) / (value - 0.5)) / width, abs=1e-3)
+
+
+def test_the_digits_of_a_value_are_those_that_differ_in_its_range() -> None:
+    """Four digits of them all would leave ten different values between 0.999 and 1."""
+    for low, high in ((0.999, 0.99999), (10_000.0, 10_010.0), (-3.0, 3.0)):
+        values = [Range(low, high).at(place / 1000) for place in range(1000)]
+        assert len(set(values)) == 1000
+        assert all(low <= float(str(value)) <= high for value in values)
+    assert Range(1e-4, 1e-1, log=True).at(0.123456) == 2.346e-4

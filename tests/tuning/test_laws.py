@@ -127,3 +127,16 @@ def test_a_trial_that_has_gone_past_the_fewest_steps_is_over() -> None:
     assert judge.hopeless(swinging)
     early = Forecaster(cast(Any, Rows(goal, {"value": 0.9})), recipe(), "accuracy", TOTAL)
     assert not early.hopeless(curve_to(0.6, 20))  # none has reached the target: there is nothing to beat
+
+
+def test_seconds_are_compared_with_seconds() -> None:
+    """A trial with fast steps may need more of them than the best one, and still less time."""
+    goal = ToTarget("train_seconds", "accuracy", 0.8)
+    study = Rows(goal, {"value": 0.81, "to_target": {"steps": 100, "train_seconds": 10.0}})
+    judge = Forecaster(cast(Any, study), recipe(), "accuracy", TOTAL)
+    fast = curve_to(0.9, 8)
+    fast.train_seconds = 1.0
+    assert fast.values[-1][0] > 100
+    assert not judge.hopeless(fast)
+    fast.train_seconds = 10.0
+    assert judge.hopeless(fast)

@@ -10,6 +10,7 @@ import pytest
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.tuning.objective import BestMetric, ToTarget, best_value, objective_of
+from momentum_cli.tuning.results import best_row
 from momentum_cli.tuning.space import with_tune
 
 
@@ -28,6 +29,19 @@ def test_a_miss_scores_worse_than_its_whole_budget_and_the_less_the_closer_it_ca
     assert error.score(row(0.2)) == pytest.approx(10 * 1.5)
     assert error.score(row(math.inf)) == pytest.approx(20)
     assert error.score(row(0.05, 70, 70)) == 7
+
+
+def test_a_miss_of_a_correlation_of_zero_has_a_score() -> None:
+    goal = ToTarget("steps", "matthews", 0.0)
+    assert goal.score(row(-0.25)) == pytest.approx(125)
+    assert goal.score(row(-1.0)) == pytest.approx(200)
+
+
+def test_a_trial_without_a_number_is_not_the_best_one() -> None:
+    without, some = row(None) | {"status": "done"}, row(0.5) | {"status": "done"}
+    for objective in (BestMetric("accuracy"), ToTarget("steps", "accuracy", 0.9)):
+        assert best_row([without], objective) is None
+        assert best_row([without, some], objective) is some
 
 
 def test_trials_are_ordered_by_the_target_first_and_then_by_the_metric() -> None:

@@ -55,6 +55,11 @@ def test_a_grid_has_each_combination_once_without_options_that_have_no_effect() 
     assert len({tuple(sorted(map(str, values.items()))) for values in grid}) == len(grid)
     with pytest.raises(RecipeError, match="no end of values"):
         Space(load_recipe("digits"), {"optimizer.lr": Range(0.01, 0.1)}).grid()
+    with pytest.raises(RecipeError, match="no end of values"):
+        Space(load_recipe("digits"), {"model.hidden_size": Range(1, 10**9, whole=True)}).grid()
+    many = {"model.hidden_size": Range(1, 1000, whole=True), "train.seed": Range(1, 1000, whole=True)}
+    with pytest.raises(RecipeError, match="at most 100,000 combinations, got 1,000,000"):
+        Space(load_recipe("digits"), many).grid()
 
 
 def test_quasi_random_points_are_those_of_a_net() -> None:

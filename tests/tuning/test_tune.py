@@ -21,7 +21,7 @@ from momentum_cli.progress import NullTuneUi, TrialState, TuneStart
 from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint
 from momentum_cli.training.train import train
-from momentum_cli.tuning.folder import recipe_of
+from momentum_cli.tuning.folder import plan_of, recipe_of
 from momentum_cli.tuning.tune import tune
 
 
@@ -235,6 +235,9 @@ def test_a_plan_holds_the_whole_recipe(tmp_path: Path) -> None:
     tune(recipe, out=tmp_path / "search")
     plan = json.loads((tmp_path / "search" / "plan.json").read_text())
     assert recipe_of(plan) == load_recipe(recipe)
+    # An earlier version had fewer keys, and this one takes their defaults.
+    del plan["recipe"]["train"]["clip_grad_norm"], plan["recipe"]["tune"]["pruner"]
+    (tmp_path / "search" / "plan.json").write_text(json.dumps(plan))
     again = tune(None, join=str(tmp_path / "search"), trials=2)
     assert len(again["trials"]) == 2
     with pytest.raises(MomentumError, match="takes the study as it is"):
@@ -275,3 +278,26 @@ def test_a_key_that_is_searched_takes_no_override(tmp_path: Path) -> None:
     """Its value would be ignored without a word."""
     with pytest.raises(RecipeError, match=r"optimizer\.lr is searched \(--space\)"):
         tune("digits", space=["lr=log:1e-3..1e-1"], trials=1, overrides=["lr=0.5"], out=tmp_path / "t")
+
+
+def test_a_grid_that_is_not_tried_whole_says_so(tmp_path: Path) -> None:
+    ui = RecordingUi()
+    recipe = recipe_with(tmp_path, "{space: {optimizer.lr: {choice: [0.1, 0.01, 0.001]}}, sampler: grid, trials: 1}")
+    tune(recipe, out=tmp_path / "t", ui=ui)
+    assert "the grid has 3 points, of which 1 are tried; --trials 3 tries all" in ui.notes
+
+
+def test_a_database_names_the_study_of_an_earlier_version(tmp_path: Path) -> None:
+    """Its plan had fewer keys, so its study has another name."""
+    optuna = pytest.importorskip("optuna")
+    recipe = recipe_with(tmp_path, f"{{{SPACE}, trials: 1}}")
+    url = f"sqlite:///{tmp_path}/study.db"
+    plan = plan_of(load_recipe(recipe), "r")
+    del plan["recipe"]["train"]["clip_grad_norm"]
+    earlier = optuna.create_study(storage=url, study_name="of-before", direction="minimize")
+    earlier.set_user_attr("plan", plan)
+    other = optuna.create_study(storage=url, study_name="of-another-program")
+    other.set_user_attr("plan", "theirs")
+    tune(recipe, join=url, out=tmp_path / "t")
+    assert optuna.study.get_all_study_names(url) == ["of-before", "of-another-program"]
+    assert len(optuna.load_study(study_name="of-before", storage=url).trials) == 1
