@@ -5,6 +5,8 @@ Axes: T time, B batch, D input, H hidden.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +139,58 @@ def errors(got: list[Tensor], expected: list[Tensor]) -> list[float]:
     return [float((g - e).abs().max() / e.abs().max().clamp(min=1e-3)) for g, e in pairs]
 
 
+class _Kept(torch.autograd.Function):
+    """An activation that is exact forwards and whose derivative is computed from a value kept in bfloat16."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(_in_bfloat16(value))
+        ctx.slope = slope
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (value,) = ctx.saved_tensors
+        return _in_bfloat16(grads[0] * ctx.slope(value)), None, None
+
+
+def _in_bfloat16(x: Tensor) -> Tensor:
+    """Return x (…) with a relative error as of a rounding to 8 bits, another one in every call."""
+    return x * (1 + 2**-8 * (2 * torch.rand_like(x) - 1))
+
+
+def conditioning(call: Call) -> list[float]:
+    """Return the largest change of each result of the loop in float64 when it is given numbers of 8 bits: inputs,
+    parameters and states, and what the kernel keeps in bfloat16, activations and the gradients of gates."""
+    sigmoid, tanh, values, layer = torch.sigmoid, torch.tanh, Call.values, Call.layer
+    rounded = {
+        "sigmoid": lambda x: _Kept.apply(x, sigmoid(x.detach()), lambda y: y * (1 - y)),
+        "tanh": lambda x: _Kept.apply(x, tanh(x.detach()), lambda y: 1 - y * y),
+    }
+
+    def with_errors(self: Call, dtype: torch.dtype, backend: str) -> RecurrentLayer:
+        made = layer(self, dtype, backend)
+        torch.manual_seed(draw)  # `layer` has set the same seed for all
+        with torch.no_grad():
+            for parameter in made.parameters():
+                parameter.copy_(_in_bfloat16(parameter))
+        return made
+
+    exact = call.run(torch.float64, "reference")
+    worst = [0.0] * len(exact)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Call, "layer", with_errors)
+        patch.setattr(Call, "values", lambda self, *shape, seed: _in_bfloat16(values(self, *shape, seed=seed).double()))
+        for name, function in rounded.items():
+            patch.setattr(torch, name, function)
+        for draw in range(6):  # noqa: B007 - read by `with_errors`
+            found = call.run(torch.float64, "reference")
+            assert not isinstance(found, str)
+            assert not isinstance(exact, str)
+            worst = [max(pair) for pair in zip(worst, errors(found, exact), strict=True)]
+    return worst
+
+
 def check(call: Call) -> None:
     exact = call.run(torch.float64, "reference")
     own = call.run(call.dtype, "reference")
@@ -150,10 +204,13 @@ def check(call: Call) -> None:
             if isinstance(exact, str) or isinstance(own, str) or isinstance(got, str):
                 assert got == exact
                 continue
-            tolerance, count = TOLERANCES[call.dtype], len(got)
-            pairs = zip(errors(got, exact[:count]), errors(own[:count], exact[:count]), strict=True)
-            for number, (error, by_loop) in enumerate(pairs):
-                assert error <= max(tolerance, SLACK * by_loop), (backend, number, error, by_loop)
+            count = len(got)
+            found, by_loop = errors(got, exact[:count]), errors(own[:count], exact[:count])
+            most = [max(TOLERANCES[call.dtype], SLACK * error) for error in by_loop]
+            if call.dtype == torch.bfloat16 and any(map(operator.gt, found, most)):
+                most = list(map(max, most, conditioning(call)))
+            for number, (error, bound) in enumerate(zip(found, most, strict=False)):
+                assert error <= bound, (backend, number, error, bound)
 
 
 NO_SEQUENCE = Call("lstm", "identity", (10, 0, 1, 1), 1, False, torch.float32, "contiguous", False, [], 0)  # found
@@ -174,17 +231,18 @@ def test_every_backend_computes_what_the_reference_does_on_many(call: Call) -> N
     check(call)
 
 
-# Found by the many. The kernel in bfloat16 keeps activations and the gradients of gates in it, as torch does: the slope
-# of u / sqrt(m) where u is small, a gate that is nearly 1, and a bias whose gradient is a small sum of large terms.
+# Found by the many: gradients that are ill-conditioned where numbers have 8 bits. The slope of u / sqrt(m) where u is
+# small, a gate that is nearly 1, and a bias whose gradient is a small sum of large terms.
 STEEP = Call("lstm", "rmsprop", (10, 1, 20, 2), 2, True, torch.bfloat16, "contiguous", False, None, 4)
 SATURATED = Call("lstm", "adam", (1, 7, 44, 19), 1, True, torch.bfloat16, "contiguous", True, [0, 0, 0, 0, 1, 0, 0], 0)
 CANCELLED = Call("gru", "nesterov", (34, 5, 1, 1), 1, True, torch.bfloat16, "contiguous", True, None, 132)
 
 
 @pytest.mark.skipif(library.why_no_bfloat16() is not None, reason="no products in bfloat16 on this processor")
-@pytest.mark.xfail(
-    raises=AssertionError, strict=True, reason="single gradients in bfloat16 are off by more than a tenth"
-)
 @pytest.mark.parametrize("call", [STEEP, SATURATED, CANCELLED], ids=["steep", "saturated", "cancelled"])
-def test_gradients_in_bfloat16_where_they_are_ill_conditioned(call: Call) -> None:
+def test_gradients_in_bfloat16_are_as_exact_as_their_conditioning_lets_them_be(call: Call) -> None:
+    exact, got = call.run(torch.float64, "reference"), call.run(call.dtype, "fused")
+    assert not isinstance(exact, str)
+    assert not isinstance(got, str)
+    assert max(errors(got, exact)) > TOLERANCES[torch.bfloat16]
     check(call)
