@@ -26,4 +26,4 @@ LD_PRELOAD="$("${CXX:-g++}" -print-file-name=libasan.so) $("${CXX:-g++}" -print-
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 MOMENTUMRNN_KERNEL_LIBRARY="$folder/_cpu.so" \
     "${PYTHON:-.venv/bin/python}" -m pytest tests/kernels/fused/test_run.py tests/kernels/fused/test_bfloat16.py \
     tests/kernels/fused/test_update.py tests/kernels/fused/test_ops.py tests/kernels/fused/test_wrong_calls.py tests/layers/test_stream.py \
-    tests/layers/test_quick.py -q "$@"
+    tests/layers/test_quick.py tests/kernels/fused/test_pointer_ranges.py -q "$@"

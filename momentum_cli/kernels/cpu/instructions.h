@@ -41,7 +41,7 @@ MRNN_INLINE VF inverse_root(VF x) {
     // The estimate of 12 bits and one step of third order.
     const VF y = (VF)_mm256_rsqrt_ps((__m256)x), e = 1.0f - x * y * y;
     const VF refined = x == __builtin_inff() ? VF{} : y + y * e * (0.375f * e + 0.5f);
-    return x >= 1.17549435e-38f ? refined : x * 0;  // NaN stays NaN
+    return (x >= 0) & (x < 1.17549435e-38f) ? VF{} : refined;  // NaN stays NaN, and is the root of what is negative
 }
 #else
 MRNN_INLINE VF smaller(VF x, VF y) { return x < y ? x : y; }
@@ -51,7 +51,7 @@ MRNN_INLINE void fence() {}
 MRNN_INLINE VF inverse_root(VF x) {
     VF root;
     for (int i = 0; i < LANES<float>; i++) root[i] = __builtin_sqrtf(x[i]);
-    return x > 0 ? 1 / root : x * 0;
+    return x == 0 ? x : 1 / root;
 }
 #endif
 
@@ -75,7 +75,7 @@ MRNN_INLINE void store_past_caches(double* p, VD v) { *(VD*)p = v; }
 MRNN_INLINE VD inverse_root(VD x) {
     VD root;
     for (int i = 0; i < LANES<double>; i++) root[i] = __builtin_sqrt(x[i]);
-    return x > 0 ? 1 / root : x * 0;
+    return x == 0 ? x : 1 / root;
 }
 
 }  // namespace MRNN_NS

@@ -125,6 +125,28 @@ def test_vanishing_input_without_eps_is_no_step() -> None:
 
 
 @built
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dynamics", [Adam(), RMSProp()], ids=["adam", "rmsprop"])
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+@pytest.mark.parametrize("isa", ["generic", "avx2", "avx512"])
+def test_the_root_of_a_negative_second_moment_is_not_a_number(
+    isa: str, recurrence: str, dynamics: Dynamics, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOMENTUMRNN_ISA", isa)
+    try:
+        fused.status()
+    except ValueError as problem:
+        pytest.skip(str(problem))
+    case = Case(recurrence, dynamics, (4, 3, 2, 19))
+    assert case.drive is not None
+    case.drive[-1].neg_()
+    exact, got = case.run(reference, torch.float64), case.run(fused, dtype)
+    assert torch.isnan(exact[0]).any()
+    for one, other in zip(exact, got, strict=True):
+        assert torch.equal(one.isnan(), other.isnan())
+
+
+@built
 def test_not_a_number_is_not_swallowed() -> None:
     for dynamics in DYNAMICS:
         case = Case("lstm", dynamics, (4, 3, 2, 5), started=False)
