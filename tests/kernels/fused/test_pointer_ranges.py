@@ -46,9 +46,10 @@ print("finished")
 INPUTS = ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "v0", "m0", "lengths")
 RESULTS = ("out", "hn", "cn", "vn", "mn", "saved", "checkpoints")
 GRADIENTS = ("d_out", "d_hn", "d_cn", "d_vn", "d_mn", *(f"d{name}" for name in INPUTS[:-1]))
+# The backward pass has the states of moments from the checkpoints, and adds biases nowhere.
 CALLS = [
     *(("mrnn_forward", name) for name in (*INPUTS, *RESULTS)),
-    *(("mrnn_backward", name) for name in (*INPUTS[:3], "c0", "v0", "m0", "lengths", "out", "saved", "checkpoints")),
+    *(("mrnn_backward", name) for name in (*INPUTS[:3], "c0", "lengths", "out", "saved", "checkpoints")),
     *(("mrnn_backward", name) for name in GRADIENTS),
 ]
 
