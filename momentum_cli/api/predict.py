@@ -38,7 +38,7 @@ def predict(
     model: str | os.PathLike[str],
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
-    format: str = "jsonl",
+    format: str | None = None,
     out: str | os.PathLike[str] | None = None,
     batch_size: int = 256,
     top: int = 3,
@@ -54,7 +54,8 @@ def predict(
     Args:
         model: A run folder, a checkpoint or an exported file; or the result of `train` or `export`.
         inputs: Files, folders or globs, one or several, with inputs like those in training.
-        format: Of the file: ``"jsonl"``, ``"csv"``, ``"npz"``, ``"parquet"``, or of translations ``"txt"``.
+        format: Of the file: ``"jsonl"``, ``"csv"``, ``"npz"``, ``"parquet"``, or ``"txt"`` of translations; None: by
+            the ending of ``out``, ``"jsonl"`` without one.
         out: File to write, completely or not at all; None: the predictions are in the result.
         batch_size: Samples at a time, >= 1.
         top: Classes to list for each sample, >= 1.

@@ -119,7 +119,10 @@ def predict(
         ),
     ],
     *,
-    format: Annotated[PredictionFormat, typer.Option(help="Output format.")] = PredictionFormat.jsonl,
+    format: Annotated[
+        PredictionFormat | None,
+        typer.Option(help="Output format, by default by the ending of --out, else jsonl.", show_default=False),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The file; by default standard output.", show_default=False),
@@ -146,7 +149,7 @@ def predict(
         engine_predict(
             model,
             inputs,
-            format=format.value,
+            format=None if format is None else format.value,
             out=out,
             batch_size=batch_size,
             top=top,

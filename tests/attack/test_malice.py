@@ -151,7 +151,7 @@ LINKED = [
     ["train", "small.yaml", "--out", "linked", "--overwrite"],
     ["init", "table.csv", "--out", "link.yaml"],
     ["recipes", "copy", "digits", "link.yaml"],
-    ["predict", "trun", "table.csv", "--out", "link.yaml"],
+    ["predict", "trun", "table.csv", "--format", "csv", "--out", "link.yaml"],
     ["bench", "small.yaml", "--cells", "lstm", "--seeds", "0", "--out", "linkedbench", "--overwrite"],
 ]
 

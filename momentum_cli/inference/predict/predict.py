@@ -21,7 +21,7 @@ from momentum_cli.inference.predict.speech import SpeechReader
 from momentum_cli.inference.predict.text import TextReader
 from momentum_cli.inference.predict.translation import TranslationReader
 from momentum_cli.inference.predict.writers import CsvWriter, JsonlWriter, LineWriter, NpzWriter, Stream, Writer
-from momentum_cli.messages import refuse, unknown
+from momentum_cli.messages import Said, refuse, unknown
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.runs.files import replacing
 from momentum_cli.runs.output import check_output_file
@@ -38,6 +38,7 @@ READERS: dict[str, type[Reader]] = {
     "translation": TranslationReader,
 }
 OUTPUT_FORMATS = ("jsonl", "csv", "npz", "parquet", "txt")
+_ENDINGS = {f".{name}": name for name in OUTPUT_FORMATS} | {".ndjson": "jsonl", ".pq": "parquet"}
 BINARY: dict[str, Callable[[Path], Writer]] = {"npz": NpzWriter, "parquet": ParquetWriter}
 """Formats that cannot go to standard output."""
 # Broken samples shown one by one; the others are counted.
@@ -48,7 +49,7 @@ def predict(
     model: Path,
     inputs: list[str],
     *,
-    format: str = "jsonl",
+    format: str | None = None,
     out: Path | None = None,
     batch_size: int = 256,
     top: int = 3,
@@ -64,8 +65,8 @@ def predict(
         model: A run folder, a checkpoint or an exported file.
         inputs: Files, folders, globs, or ``-`` for standard input: images for pixel tasks, NPY, NPZ and CSV
             arrays; text files for language models, one prediction per line; recordings for speech models.
-        format: One of `OUTPUT_FORMATS`.
-        out: File to write, completely or not at all; None: standard output, except for npz.
+        format: One of `OUTPUT_FORMATS`; None: that of the ending of `out`, jsonl without one.
+        out: File to write, completely or not at all; None: standard output, except for binary formats.
         batch_size: Samples at a time, >= 1.
         top: Classes to list for each sample, >= 1.
         picture: Where to draw the first forecasts, of a forecasting model; its ending is png, svg or pdf.
@@ -81,8 +82,7 @@ def predict(
         DataError: The model cannot be opened, or inputs were broken; the others have been predicted and written.
     """
     shown: Ui = ui or NullUi()
-    if format not in OUTPUT_FORMATS:
-        raise RecipeError(unknown("format", format, OUTPUT_FORMATS))
+    format = _format_of(format, out)
     if format in BINARY and out is None and writer is None:
         raise RecipeError(f"--format {format} is binary and needs --out FILE")
     if out is not None:
@@ -116,6 +116,8 @@ def predict(
                     first.append(item[0])
                 predicted += 1
         writer.close()
+        if broken and not predicted:
+            raise DataError(_failure(broken, predicted, problems))  # here, so that no file is written
     if picture is not None and first:
         draw_forecasts(first, reader, picture)
     result = {
@@ -127,10 +129,33 @@ def predict(
         "picture": None if picture is None else str(picture),
     }
     if broken:
-        rest = f"the other {predicted} were" if predicted else "no prediction was made"
-        failed = f"{broken} of {broken + predicted} inputs could not be predicted"
-        raise DataError(f"{failed} (first: {problems[0]}); {rest}")
+        raise DataError(_failure(broken, predicted, problems))
     return result
+
+
+def _failure(broken: int, predicted: int, problems: list[str]) -> str:
+    rest = f"the other {predicted} were" if predicted else "no prediction was made"
+    return f"{broken} of {broken + predicted} inputs could not be predicted (first: {problems[0]}); {rest}"
+
+
+def _format_of(format: str | None, out: Path | None) -> str:
+    """Return the format to write.
+
+    Raises:
+        RecipeError: There is no such format, or none can be told from the ending of the file, or it is another one's.
+    """
+    ending = "" if out is None else out.suffix.lower()
+    if format is None:
+        if ending and ending not in _ENDINGS:
+            must = f"end in {', '.join(_ENDINGS)}"
+            raise RecipeError(refuse("--out", Said(str(out)), must, "or say with --format what to write into it"))
+        return _ENDINGS.get(ending, OUTPUT_FORMATS[0])
+    if format not in OUTPUT_FORMATS:
+        raise RecipeError(unknown("format", format, OUTPUT_FORMATS))
+    if _ENDINGS.get(ending, format) != format:
+        must = f"end in .{format} with --format {format}"
+        raise RecipeError(refuse("--out", Said(str(out)), must, "leave out --format, or name another file"))
+    return format
 
 
 def reader_of(subject: Subject, top: int) -> Reader:

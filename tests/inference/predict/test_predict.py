@@ -219,6 +219,11 @@ def test_wrong_options(checkpoint: Path, tmp_path: Path) -> None:
         ({"batch_size": 0}, "at least 1"),
         ({"top": 0}, "at least 1"),
         ({"out": tmp_path / "nowhere" / "x.jsonl"}, "no folder .*nowhere; make it"),
+        ({"out": tmp_path / "x.xlsx"}, r"--out must end in \.jsonl, \.csv.*got .*x\.xlsx; or say with --format"),
+        (
+            {"out": tmp_path / "x.csv", "format": "jsonl"},
+            r"end in \.jsonl with --format jsonl, got .*x\.csv; leave out",
+        ),
     ):
         with pytest.raises(RecipeError, match=message):
             predict(checkpoint, ["x.npy"], **options)  # type: ignore[arg-type]
@@ -227,6 +232,34 @@ def test_wrong_options(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no"):
         predict(checkpoint, [str(tmp_path / "empty")])
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "first"),
+    [
+        ("a.csv", None, b"source,"),
+        ("a.jsonl", None, b'{"'),
+        ("a", None, b'{"'),
+        ("a.NPZ", None, b"PK"),
+        ("a", "csv", b"sou"),
+    ],
+)
+def test_the_ending_of_the_file_says_the_format(
+    checkpoint: Path, tmp_path: Path, name: str, format: str | None, first: bytes
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((2, 8, 8)))
+    predict(checkpoint, [str(tmp_path / "x.npy")], format=format, out=tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(first)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.npz", "a.parquet"])
+def test_where_nothing_could_be_predicted_no_file_is_written(checkpoint: Path, tmp_path: Path, name: str) -> None:
+    np.save(tmp_path / "x.npy", np.full((2, 8, 8), 99.0))
+    (tmp_path / name).write_text("before")
+    with pytest.raises(DataError, match="no prediction was made"):
+        predict(checkpoint, [str(tmp_path / "x.npy")], out=tmp_path / name)
+    assert (tmp_path / name).read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == sorted(["x.npy", name])
 
 
 def test_rows_are_read_as_they_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
