@@ -1,0 +1,534 @@
+"""Compare optimizers on pictures: learning rates, batch sizes and seeds, for any classifier of torchvision.
+
+    python examples/images.py --optimizers sgd,sgd@heavy:momentum=0.9,ahb-sgd,adam,ahb-adam \
+        --lr-grid 1e-3,1e-2,1e-1,1 --batch-sizes 128,512 --seeds 0-2 --out build/images
+
+With the same seed, all runs have the same first weights and the same order of pictures; the pictures are always the
+same. A run ends after `--epochs`; its learning rate falls to 0 along a cosine, without weight decay or augmentation.
+Validation pictures choose the rate of an optimizer, and test pictures judge it.
+
+Finished runs are kept in OUT/results.json, and the same command continues where it was stopped. It prints tables,
+which are also in OUT/tables.txt, and draws OUT/images.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from statistics import mean, median
+from typing import Any, NamedTuple
+
+import torch
+import torchvision
+import yaml
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+from momentum_cli.benchmark.pictures.panels import look
+from momentum_cli.benchmark.plan.optimizers import OptimizerVariant, parse_optimizers, parse_rates, rate_text
+from momentum_cli.benchmark.plan.planning import parse_seeds
+from momentum_cli.benchmark.results.rates import robustness
+from momentum_cli.benchmark.tables.comparison import split_columns
+from momentum_cli.benchmark.tables.rates import robustness_text
+from momentum_cli.data import MNIST, Digits, Task, default_data_dir
+from momentum_cli.errors import DataError, MomentumError, RecipeError
+from momentum_cli.messages import Said, did_you_mean, refuse, unknown
+from momentum_cli.optim import resolve
+from momentum_cli.pages.table import Table
+from momentum_cli.pictures.style import drawing, literal, plain_log
+from momentum_cli.runs.files import write_json, write_text
+from momentum_cli.runs.lock import locked
+from momentum_cli.wording import printable
+
+SMALL = "resnet8"
+EVALUATIONS_PER_EPOCH = 4
+# Training and validation pictures are drawn with this seed, whatever the seed of a run.
+DRAW_SEED = 0
+
+
+class Pictures(NamedTuple):
+    """(n, C, H, W) uint8 and their classes, (n,) int64."""
+
+    images: Tensor
+    classes: Tensor
+
+
+class Data(NamedTuple):
+    """The splits, the mean and standard deviation of the training pixels, (1, C, 1, 1), and the number of classes."""
+
+    train: Pictures
+    validation: Pictures
+    test: Pictures
+    offset: Tensor
+    scale: Tensor
+    classes: int
+
+
+def load(name: str, folder: Path, train: int, validation: int, size: int) -> Data:
+    """Load a data set, or a folder with `train` and `test` in it, each with one folder per class.
+
+    Args:
+        name: A key of `SOURCES`, or the folder.
+        folder: Where the data sets are.
+        train: Training pictures, >= 1, drawn from those that are there.
+        validation: Validation pictures, >= 1, drawn from the others.
+        size: Height and width to which the pictures of a folder are brought.
+
+    Raises:
+        DataError: The data are missing, damaged or too few.
+    """
+    if name in SOURCES:
+        known, test = SOURCES[name](folder)
+    elif Path(name).is_dir():
+        known, test = _read_folder(Path(name), size)
+    else:
+        message = refuse("--data", printable(name), "be a folder or one of " + ", ".join(SOURCES))
+        raise DataError(message + did_you_mean(name, SOURCES))
+    count = len(known.classes)
+    if train + validation > count:
+        asked = Said(f"{train:,} and {validation:,}")
+        raise DataError(refuse("--train and --validation", asked, f"be at most {count:,} together, all there are"))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(DRAW_SEED))
+    splits = [Pictures(*(part[chosen] for part in known)) for chosen in (order[:train], order[train:][:validation])]
+    values = splits[0].images.double()
+    # A picture of one brightness has no deviation.
+    scale = values.std((0, 2, 3), keepdim=True).clamp_min(1.0).float()
+    classes = int(torch.cat([known.classes, test.classes]).max()) + 1
+    return Data(*splits, test, values.mean((0, 2, 3), keepdim=True).float(), scale, classes)
+
+
+def _read_task(task: Task, folder: Path) -> tuple[Pictures, Pictures]:
+    """Read a task of this package whose sequences are pictures, row by row."""
+    dataset: Any = task.load(folder)
+    train, test = (Pictures(split.inputs[:, None], split.targets) for split in (dataset.train, dataset.test))
+    return train, test
+
+
+def _read_published(name: str, folder: Path) -> tuple[Pictures, Pictures]:
+    """Read a data set of torchvision, which downloads it if it is not there."""
+    cls = getattr(torchvision.datasets, name)
+    try:
+        train, test = (_as_pictures(cls(folder, train=train, download=True)) for train in (True, False))
+    except (OSError, RuntimeError, EOFError) as error:
+        raise DataError(
+            f"{name} is not in {folder}, or is damaged, and the download failed: {printable(str(error)).strip()}\n"
+            f"Put its original files where torchvision.datasets.{name} looks for them below that folder, or name "
+            "another one with --data-dir or MOMENTUMRNN_DATA."
+        ) from error
+    return train, test
+
+
+def _as_pictures(published: Any) -> Pictures:
+    images = torch.as_tensor(published.data)
+    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    return Pictures(images, torch.as_tensor(published.targets))
+
+
+def _read_folder(folder: Path, size: int) -> tuple[Pictures, Pictures]:
+    try:
+        splits = [torchvision.datasets.ImageFolder(folder / name) for name in ("train", "test")]
+    except OSError as error:
+        raise DataError(f"{folder}: must hold train and test, each with one folder per class: {error}") from error
+    if splits[0].classes != splits[1].classes:
+        only = sorted(set(splits[0].classes) ^ set(splits[1].classes))
+        raise DataError(f"{folder}: train and test must have the same classes; not in both: {', '.join(only)}")
+    train, test = (_read_images(split.samples, size) for split in splits)
+    return train, test
+
+
+def _read_images(samples: Sequence[tuple[str, int]], size: int) -> Pictures:
+    from PIL import Image
+    from torchvision.transforms.functional import pil_to_tensor
+
+    images = []
+    for path, _ in samples:
+        try:
+            with Image.open(path) as image:
+                images.append(pil_to_tensor(image.convert("RGB").resize((size, size))))
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(f"{printable(path)}: {refuse('', Said(str(error)), 'be a picture')}") from error
+    return Pictures(torch.stack(images), torch.tensor([label for _, label in samples]))
+
+
+SOURCES: dict[str, Callable[[Path], tuple[Pictures, Pictures]]] = {
+    "digits": partial(_read_task, Digits(pixels_per_step=8, validation="none")),
+    "mnist": partial(_read_task, MNIST(pixels_per_step=28, validation="none")),
+    "fashion-mnist": partial(_read_published, "FashionMNIST"),
+    "cifar-10": partial(_read_published, "CIFAR10"),
+}
+
+
+def build(name: str, channels: int, classes: int, width: int) -> nn.Module:
+    """Return a classifier, initialised from torch's global generator.
+
+    Args:
+        name: ``resnet8``, or a classifier of torchvision, which is without its published weights and reads three
+            channels; grey pictures are repeated then.
+        channels: Channels of the pictures.
+        classes: Number of classes.
+        width: Channels of the first stage of ``resnet8``.
+
+    Raises:
+        RecipeError: torchvision has no such classifier.
+
+    Reference for ``resnet8``: He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385, section 4.2
+    with n = 1. Ours differs in the first convolution, which halves the picture, and in shortcuts with a convolution.
+    """
+    if name == SMALL:
+        widths = [width, width, 2 * width, 4 * width]
+        stages = [_stage(*ends) for ends in itertools.pairwise(widths)]
+        first = nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False)
+        last = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
+        return nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU(inplace=True), *stages, *last)
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        raise RecipeError(f"--model: {unknown('classifier', name, [SMALL, *names])}")
+    return torchvision.models.get_model(name, weights=None, num_classes=classes)  # type: ignore[no-any-return]
+
+
+def _stage(inputs: int, outputs: int) -> nn.Module:
+    if inputs == outputs:
+        return BasicBlock(inputs, outputs)  # type: ignore[no-any-return]
+    shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=2, bias=False), nn.BatchNorm2d(outputs))
+    return BasicBlock(inputs, outputs, 2, shortcut)  # type: ignore[no-any-return]
+
+
+def build_optimizer(variant: OptimizerVariant, model: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """Return an optimizer with the options of the command line.
+
+    Raises:
+        RecipeError: It has no such option, or refuses a value.
+    """
+    options = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in variant.options)}
+    if variant.own_rate:
+        raise RecipeError(f"--optimizers {variant.label}: the learning rates are those of --lr-grid; leave out lr")
+    try:
+        return resolve(variant.name)(model.parameters(), lr=rate, **options)  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"--optimizers {variant.label}: {error}") from error
+
+
+class Contest:
+    """Pictures, a model and a budget that all runs share."""
+
+    def __init__(self, data: Data, model: str, width: int, epochs: int) -> None:
+        self.data, self.model, self.width, self.epochs = data, model, width, epochs
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Return pictures as a model reads them, (B, C, H, W) float32."""
+        values = (images.float() - self.data.offset) / self.data.scale
+        if self.model != SMALL and values.shape[1] == 1:
+            values = values.expand(-1, 3, -1, -1)
+        return values.contiguous(memory_format=torch.channels_last)
+
+    def start(self, seed: int) -> nn.Module:
+        """Return the model with the first weights of a seed."""
+        torch.manual_seed(seed)
+        model = build(self.model, self.data.train.images.shape[1], self.data.classes, self.width)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+
+    def check(self, batch_size: int) -> None:
+        """Train on two pictures once, so that a model that cannot read them is refused before all runs.
+
+        Raises:
+            RecipeError: It cannot, or there are fewer pictures than a batch.
+        """
+        if batch_size > (count := len(self.data.train.classes)):
+            raise RecipeError(refuse("--batch-sizes", batch_size, f"be at most --train, {count}"))
+        model, images = self.start(0), self.data.train.images[:2]
+        try:
+            outputs = model(self.prepare(images))
+            if not isinstance(outputs, Tensor):
+                raise ValueError("it has more than one output in training")
+        except (RuntimeError, ValueError) as error:
+            shape = " x ".join(str(size) for size in images.shape[2:])
+            raise RecipeError(f"--model {self.model} cannot be trained on pictures of {shape}: {error}") from error
+
+    def accuracy(self, model: nn.Module, pictures: Pictures) -> float:
+        """Return the share of right answers, in [0, 1]; an answer that is not a number is wrong."""
+        model.eval()
+        right = 0
+        with torch.inference_mode():
+            for images, classes in zip(pictures.images.split(1000), pictures.classes.split(1000), strict=True):
+                outputs = model(self.prepare(images))
+                right += int((outputs.isfinite().all(1) & (outputs.argmax(1) == classes)).sum())
+        model.train()
+        return right / len(pictures.classes)
+
+    def run(self, variant: OptimizerVariant, rate: float, batch_size: int, seed: int) -> dict[str, Any]:
+        """Train once.
+
+        Returns:
+            ``validation``: pairs of an epoch and the accuracy then. ``test``, ``train``: accuracies at the end, of the
+            training pictures the first ones, as many as are in the test split. ``finite``: False if the loss stopped
+            being finite, which ends the run with accuracies of 0. ``loss``: the means of the training loss between
+            validations. ``beta``: the momentum that the optimizer chose, at each validation, if it chooses one.
+        """
+        data, start = self.data, time.monotonic()
+        model = self.start(seed)
+        optimizer = build_optimizer(variant, model, rate)
+        steps = len(data.train.classes) // batch_size
+        total = steps * self.epochs
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / total)) / 2)
+        generator = torch.Generator().manual_seed(seed)
+        every = max(1, steps // EVALUATIONS_PER_EPOCH)
+        validation: list[tuple[float, float]] = []
+        losses: list[float] = []
+        betas: list[float] = []
+        finite = True
+        for step in range(total):
+            if step % steps == 0:
+                order = torch.randperm(len(data.train.classes), generator=generator)
+            chosen = order[step % steps * batch_size :][:batch_size]
+            outputs = model(self.prepare(data.train.images[chosen]))
+            loss = nn.functional.cross_entropy(outputs, data.train.classes[chosen])
+            losses.append(loss.item())
+            finite = math.isfinite(losses[-1])
+            if not finite:
+                break
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if (step + 1) % every == 0 or step + 1 == total:
+                validation.append(((step + 1) / steps, self.accuracy(model, data.validation)))
+                told = getattr(optimizer, "diagnostics", dict)()
+                betas += [float(told["beta"])] if "beta" in told else []
+        seen = Pictures(*(part[: len(data.test.classes)] for part in data.train))
+        return {
+            "optimizer": variant.label,
+            "lr": rate,
+            "batch_size": batch_size,
+            "seed": seed,
+            "finite": finite,
+            "validation": validation if finite else [*validation, (len(losses) / steps, 0.0)],
+            "test": self.accuracy(model, data.test) if finite else 0.0,
+            "train": self.accuracy(model, seen) if finite else 0.0,
+            "loss": [mean(losses[at : at + every]) for at in range(0, len(losses), every)],
+            "beta": betas,
+            "seconds": time.monotonic() - start,
+        }
+
+
+def epochs_to(run: dict[str, Any], target: float) -> float:
+    """Return the epochs after which a run first had a validation accuracy, infinite if it never had."""
+    return next((epoch for epoch, accuracy in run["validation"] if accuracy >= target), math.inf)
+
+
+def of_arm(runs: Sequence[dict[str, Any]], label: str, batch_size: int, rate: float) -> list[dict[str, Any]]:
+    """Return the runs of all seeds of an optimizer at a learning rate."""
+    return [run for run in runs if (run["optimizer"], run["batch_size"], run["lr"]) == (label, batch_size, rate)]
+
+
+def best_rate(runs: Sequence[dict[str, Any]], label: str, batch_size: int, rates: Sequence[float]) -> float:
+    """Return the learning rate with the best mean of the last validation accuracies; of equal ones the smallest."""
+    return max(rates, key=lambda rate: mean(run["validation"][-1][1] for run in of_arm(runs, label, batch_size, rate)))
+
+
+def tables(results: dict[str, Any], target: float) -> Iterator[Table]:
+    """Yield two tables for each batch size: test accuracies at every rate, and every optimizer at its best rate."""
+    runs, rates, labels = results["runs"], results["rates"], results["optimizers"]
+    for size in results["batch_sizes"]:
+        rows, best_rows = [], []
+        for label in labels:
+            arms = [of_arm(runs, label, size, rate) for rate in rates]
+            rows.append([label, *(_mean_text([run["test"] for run in arm]) for arm in arms)])
+            reached = [median(run["validation"][-1][1] for run in arm) >= target for arm in arms]
+            best = of_arm(runs, label, size, chosen := best_rate(runs, label, size, rates))
+            epochs = median(epochs_to(run, target) for run in best)
+            betas = [beta for run in best for beta in run["beta"]]
+            best_rows.append(
+                [
+                    label,
+                    robustness_text(asdict(robustness(rates, reached))),
+                    rate_text(chosen),
+                    f"{epochs:.2f}",
+                    _range_text([run["test"] for run in best]),
+                    f"{100 * mean(run['train'] - run['test'] for run in best):.2f}",
+                    f"{median(betas):.2f}" if betas else "",
+                ]
+            )
+        title = f"batch size {size}: test accuracy in %, mean over seeds"
+        yield Table(title, ["learning rate", *map(rate_text, rates)], rows)
+        columns = ["", "robustness", "best lr", "epochs", "test, %", "train - test", "beta"]
+        yield Table(f"batch size {size}: at the best rate", columns, best_rows)
+
+
+def _mean_text(values: Sequence[float]) -> str:
+    return f"{100 * mean(values):.1f}"
+
+
+def _range_text(values: Sequence[float]) -> str:
+    return f"{100 * mean(values):.2f} ({100 * min(values):.2f}–{100 * max(values):.2f})"
+
+
+def remarks(results: dict[str, Any], target: float) -> Iterator[str]:
+    """Yield what a reader of the tables needs."""
+    runs = results["runs"]
+    yield ""
+    yield (
+        f"{len(runs)} runs. Robustness is the width in decades of the widest range of learning rates whose median run "
+        f"ends with a validation accuracy of at least {100 * target:g} %; >= where it ends with the grid. Epochs: "
+        "median until a run first had that accuracy. Best rate: by validation. Train - test: accuracy at the end, in "
+        "points. In brackets: lowest and highest seed."
+    )
+    if ended := sum(not run["finite"] for run in runs):
+        yield f"The loss of {ended} runs stopped being finite; their accuracy counts as 0."
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Draw test accuracy against the learning rate: the mean over seeds and the range, a panel for each batch size."""
+    runs, rates, sizes = results["runs"], results["rates"], results["batch_sizes"]
+    with drawing(path, 7.2, 3.2 * len(sizes) + 0.5) as figure:
+        panels = figure.subplots(len(sizes), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
+        for axes, size in zip(panels, sizes, strict=True):
+            for number, label in enumerate(results["optimizers"]):
+                color, line, mark = look(number)
+                values = [[100 * run["test"] for run in of_arm(runs, label, size, rate)] for rate in rates]
+                middle = [mean(seeds) for seeds in values]
+                axes.plot(rates, middle, line, color=color, marker=mark, markersize=4, label=literal(label))
+                axes.fill_between(rates, [*map(min, values)], [*map(max, values)], color=color, alpha=0.13, linewidth=0)
+            axes.set_xscale("log")
+            plain_log(axes.xaxis, rates[-1] / rates[0])
+            axes.set_ylim(0, 100)
+            axes.set_ylabel("test accuracy, %")
+            axes.set_title(f"batch size {size}")
+        panels[-1].set_xlabel("learning rate")
+        handles, names = panels[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=9)
+
+
+def _number(text: str, name: str, low: float, high: float = math.inf, kind: Callable[[str], Any] = int) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value < high:
+        noun = "an integer" if kind is int else "a number"
+        limit = f">= {low}" if high == math.inf else f"in [{low}, {high})"
+        raise RecipeError(refuse(name, text, f"be {noun} {limit}"))
+    return value
+
+
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    """Read and check the command line.
+
+    Raises:
+        RecipeError: A value is wrong.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", default="mnist", help=f"{', '.join(SOURCES)}, or a folder with train and test in it")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
+    parser.add_argument("--size", default="32", help="height and width of the pictures of a folder")
+    parser.add_argument("--train", default="10000", help="training pictures")
+    parser.add_argument("--validation", default="1000", help="validation pictures")
+    parser.add_argument("--model", default=SMALL, help=f"{SMALL}, or a classifier of torchvision such as resnet18")
+    parser.add_argument("--width", default="8", help=f"channels of the first stage of {SMALL}")
+    parser.add_argument("--optimizers", default="sgd,sgd@heavy:momentum=0.9,ahb-sgd,adam,ahb-adam", help="as of bench")
+    parser.add_argument("--lr-grid", default="1e-3,1e-2,1e-1,1", help="learning rates")
+    parser.add_argument("--batch-sizes", default="128", help="one or more")
+    parser.add_argument("--seeds", default="0-2", help="such as 0-2 or 0,3,7")
+    parser.add_argument("--epochs", default="5", help="passes over the training pictures")
+    parser.add_argument("--target", default="0.95", help="validation accuracy, for robustness and epochs")
+    parser.add_argument("--out", type=Path, default=Path("build/images"), help="folder of the results")
+    options = parser.parse_args(given)
+    for name in ("size", "train", "validation", "width", "epochs"):
+        setattr(options, name, _number(getattr(options, name), f"--{name}", 1))
+    options.target = _number(options.target, "--target", 0.0, 1.0, float)
+    options.batch_sizes = sorted({_number(text, "--batch-sizes", 2) for text in options.batch_sizes.split(",")})
+    options.optimizers = parse_optimizers([options.optimizers])
+    options.rates, options.seeds = parse_rates(options.lr_grid), parse_seeds(options.seeds)
+    options.data_dir = options.data_dir or default_data_dir()
+    return options
+
+
+def kept(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the finished runs of a file of results, or none if there is no file.
+
+    Raises:
+        DataError: It is damaged.
+        RecipeError: Its runs had other settings.
+    """
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        before, runs = content["settings"], content["runs"]
+        changed = [key for key in settings if before.get(key) != settings[key]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: is not a file of results ({error}); delete it, or name another --out") from error
+    if changed:
+        told = ", ".join(f"{key} was {before.get(key)!r} and is {settings[key]!r}" for key in changed)
+        raise RecipeError(f"{path}: its runs had other settings ({told}); name another --out")
+    return list(runs)
+
+
+def compare(given: Sequence[str] | None = None) -> dict[str, Any]:
+    """Make all runs that are not made yet, print the tables and draw the picture; return the results.
+
+    Raises:
+        MomentumError: An option or the data are wrong.
+    """
+    options = arguments(given)
+    data = load(options.data, options.data_dir, options.train, options.validation, options.size)
+    contest = Contest(data, options.model, options.width, options.epochs)
+    for size in options.batch_sizes:
+        contest.check(size)
+    probe = nn.Linear(1, 1)
+    for variant in options.optimizers:
+        build_optimizer(variant, probe, options.rates[0])
+    names = ("data", "size", "train", "validation", "model", "width", "epochs")
+    settings = {name: getattr(options, name) for name in names} | {"torch": torch.__version__}
+    options.out.mkdir(parents=True, exist_ok=True)
+    with locked(options.out, "comparison"):
+        return _compare(options, contest, settings)
+
+
+def _compare(options: argparse.Namespace, contest: Contest, settings: dict[str, Any]) -> dict[str, Any]:
+    file = options.out / "results.json"
+    runs = kept(file, settings)
+    # Seeds are the outer loop: a comparison that is stopped early has all optimizers and rates, with fewer seeds.
+    order = itertools.product(options.seeds, options.batch_sizes, options.rates, options.optimizers)
+    plan = {(variant.label, rate, size, seed): variant for seed, size, rate, variant in order}
+    done = {(run["optimizer"], run["lr"], run["batch_size"], run["seed"]): run for run in runs}
+    for number, ((label, rate, size, seed), variant) in enumerate(plan.items(), start=1):
+        if (label, rate, size, seed) in done:
+            continue
+        run = contest.run(variant, rate, size, seed)
+        done[label, rate, size, seed] = run
+        write_json(file, {"settings": settings, "runs": list(done.values())})
+        what = f"{label} lr={rate_text(rate)} batch size {size} seed {seed}"
+        print(f"{number}/{len(plan)} {what}: test {100 * run['test']:.2f} %, {run['seconds']:.0f} s", file=sys.stderr)
+    results = {
+        "settings": settings,
+        "optimizers": [variant.label for variant in options.optimizers],
+        "rates": list(options.rates),
+        "batch_sizes": options.batch_sizes,
+        "runs": [done[key] for key in plan],
+    }
+    parts = [part for table in tables(results, options.target) for part in split_columns(table, 100)]
+    lines = [line for part in parts for line in part.lines()] + list(remarks(results, options.target))
+    text = "\n".join(lines).lstrip("\n")
+    print(text)
+    write_text(options.out / "tables.txt", f"{text}\n")
+    draw(results, options.out / "images.png")
+    return results
+
+
+if __name__ == "__main__":
+    try:
+        compare()
+    except MomentumError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        sys.exit(130)
