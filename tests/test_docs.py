@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs" / "site"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 # Those whose programs only show a part of something that another test runs.
-FRAGMENTS = {"tutorial.md", "first-hour.md", "plugins.md"}
+FRAGMENTS = {"tutorial.md", "first-hour.md", "driving.md", "plugins.md"}
 PROGRAMS = [
     pytest.param(text, id=f"{page.stem}-{number}")
     for page in PAGES
