@@ -31,7 +31,7 @@ PACKAGES = (
 
 
 def without_password(text: str) -> str:
-    """Return a text in which the passwords of URLs, ``://user:password@host``, are three asterisks."""
+    """Return a text with the passwords in its URLs, ``://user:password@host``, replaced by three asterisks."""
     return re.sub(r"(://[^:/@\s]*:)[^/\s]*@", r"\1***@", text)
 
 
@@ -113,7 +113,8 @@ def _git() -> dict[str, Any] | None:
             (bare / "HEAD").write_text(f"{commit}\n", encoding="ascii")
             for name in ("objects", "refs"):
                 (bare / name).mkdir()
-            # With its time: git looks into files that are as new as the index, whose change their times may not show.
+            # The copy keeps its time: git also reads files as new as the index, because their times may not show a
+            # change.
             shutil.copy2(index, bare / "index")
             own = {"GIT_DIR": folder, "GIT_WORK_TREE": top, "GIT_OBJECT_DIRECTORY": objects}
             options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=all")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-# A message lists at most this many names; of more, those nearest to what was given.
+# A message lists at most this many names; if there are more, it lists the nearest ones.
 _READABLE = 20
 _NEAREST = 5
 

@@ -1,4 +1,4 @@
-"""Metrics: what each is computed from, the direction in which it improves, and how people read it.
+"""Metrics: the sums each is computed from, the direction in which it improves, and how it is shown.
 
 Axes: C classes, m steps or sequences that are judged.
 """
@@ -35,12 +35,13 @@ class Metric:
         of_sums: Takes the values of `sums`.
         of_mean: Turns the quotient into the metric; None for the quotient itself.
         of_confusion: Takes (C, C) float64 counts, rows true classes and columns predicted ones.
-        of_scores: Takes what is judged, ranked by its scores, and weights (m,).
-        of: Answers that it is defined for.
+        of_scores: Takes a ranking of the steps or sequences by their scores, and weights (m,).
+        of: Kinds of answers that it is defined for.
         higher_is_better: Its direction.
         fraction: People read it in percent.
-        upper: Of a fraction the largest value.
-        signature: Returns how it was computed, which belongs to each published number; None: there is one way only.
+        upper: The largest value of a fraction.
+        signature: Returns a description of how it was computed, to publish with each number; None if there is only one
+            way.
     """
 
     total: str = ""
@@ -82,14 +83,14 @@ def _bits(nats: float) -> float:
 
 
 def balanced_accuracy(confusion: np.ndarray) -> float:
-    """Return the mean recall of the classes that are there; NaN without any."""
+    """Return the mean recall of the classes that occur; NaN without any."""
     support = confusion.sum(1)
     there = support > 0
     return float((confusion.diagonal()[there] / support[there]).mean()) if there.any() else math.nan
 
 
 def macro_f1(confusion: np.ndarray) -> float:
-    """Return the mean F1 of the classes that are there or are predicted; NaN without any."""
+    """Return the mean F1 of the classes that occur or are predicted; NaN without any."""
     both = confusion.sum(0) + confusion.sum(1)
     there = both > 0
     return float((2.0 * confusion.diagonal()[there] / both[there]).mean()) if there.any() else math.nan
@@ -163,6 +164,6 @@ def reaches(metric: str, value: float, target: float) -> bool:
 
 
 def signatures(metrics: Iterable[str]) -> dict[str, str]:
-    """Return how those of the metrics were computed that can be computed in more than one way."""
+    """Return a description of each metric that can be computed in more than one way."""
     found = {name: METRICS[name].signature for name in metrics}
     return {name: signature() for name, signature in found.items() if signature is not None}

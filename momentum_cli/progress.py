@@ -264,8 +264,8 @@ class TrialState:
         total_steps: planned steps, or None if only time limits the run.
         value: latest value of the compared metric, or None before the first evaluation.
         score: the objective in words, once the trial is over.
-        key: what trials are sorted by, the best one first; once it is over.
-        reason: why it failed.
+        key: sort key of trials, the best one first, once the trial is over.
+        reason: reason of a failure.
         seconds: wall seconds of the trial.
     """
 
@@ -286,9 +286,9 @@ class TuneStart:
     """Facts known when a search starts.
 
     Args:
-        objective: what is looked for, in words.
+        objective: goal of the search, in words.
         metric: the metric of `TrialState.value`.
-        kept: trials that are over already.
+        kept: trials that were over before.
         time_limit: seconds after which no trial begins, or None.
     """
 

@@ -40,7 +40,7 @@ def what_is_at(path: Path) -> str | None:
     """Return `kind_of` a path, or None where nothing exists, a link to a missing file included.
 
     Raises:
-        DataError: It leads in a circle of links, or cannot be looked at.
+        DataError: It is a circle of links, or cannot be examined.
     """
     try:
         os.stat(path)
@@ -82,7 +82,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the value of a JSON text that somebody else may have written.
+    """Return the value of a JSON text that anyone may have written.
 
     Raises:
         ValueError: It is not JSON, or nested so deeply that Python cannot read it.

@@ -23,7 +23,7 @@ both."""
 
 
 def sacrebleu_is_installed() -> bool:
-    """Return True if the package is there; the other functions need it."""
+    """Return True if sacrebleu is installed; the other functions need it."""
     try:
         import sacrebleu.metrics
     except ImportError:
@@ -42,22 +42,22 @@ def chrf_sums(translations: Sequence[str], references: Sequence[str]) -> list[li
 
 
 def bleu(sums: Sequence[float]) -> float:
-    """Return BLEU in [0, 100] of added `BLEU_SUMS`; 0 without a word."""
+    """Return BLEU in [0, 100] for added `BLEU_SUMS`; 0 without a word."""
     return _score(_metric("BLEU"), sums)
 
 
 def chrf(sums: Sequence[float]) -> float:
-    """Return chrF in [0, 100] of added `CHRF_SUMS`; 0 without a character."""
+    """Return chrF in [0, 100] for added `CHRF_SUMS`; 0 without a character."""
     return _score(_metric("CHRF"), sums)
 
 
 def bleu_signature() -> str:
-    """Return how BLEU was computed, in sacrebleu's words, such as ``nrefs:1|case:mixed|eff:no|tok:13a|…``."""
+    """Return sacrebleu's signature of BLEU, such as ``nrefs:1|case:mixed|eff:no|tok:13a|…``."""
     return _signature("BLEU")
 
 
 def chrf_signature() -> str:
-    """Return how chrF was computed, in sacrebleu's words."""
+    """Return sacrebleu's signature of chrF."""
     return _signature("CHRF")
 
 
@@ -65,7 +65,7 @@ def chrf_signature() -> str:
 def _metric(name: str) -> Any:
     import sacrebleu.metrics
 
-    # `force`: no remark about texts that look tokenized; a bad model may well write such.
+    # `force` suppresses the remark about texts that look tokenized, which a bad model may well write.
     options = {"BLEU": {"force": True}, "CHRF": {}}[name]
     return getattr(sacrebleu.metrics, name)(**options)
 

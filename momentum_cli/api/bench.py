@@ -48,7 +48,7 @@ def bench(
 ) -> BenchResult:
     """Compare cells by the time they need to a target, as ``momentumrnn bench``.
 
-    Called again with the same arguments after an interruption, it continues where it was.
+    After an interruption, the same call continues where it stopped.
 
     Args:
         recipes: One recipe or several: files, names of shipped recipes, mappings or `Recipe` objects; none:
@@ -59,15 +59,15 @@ def bench(
         lr_grid: Learning rates ``"1e-3,1e-2"``, each tried for each cell and optimizer.
         grid: Options of the cells and their values, ``"momentum=0,0.6; step_size=0.3,1"``.
         paper: A published table or figure in place of recipes, such as ``"table1"``.
-        hidden_size: Of the cells of a figure.
+        hidden_size: Hidden units of the cells of a figure; None: those of its recipes.
         seeds: ``"0-4"`` or ``"0,3,7"``.
         target: A number, ``"metric=number"``, ``"baseline"`` or ``"baseline:pooled"``; None: the recipe's.
         budget_epochs, budget_steps, budget_seconds: A budget in place of the recipe's.
-        baseline: What speed-ups are relative to; None: the first cell.
+        baseline: Cell that speed-ups are relative to; None: the first one.
         full: Train past the target, to the end of the budget.
-        tuned: Trials per cell that choose its options first; 0: none.
+        tuned: Trials per cell that first choose its options; 0: none.
         jobs: Processes; above 1 the clock is steps.
-        cluster: Address of a Dask scheduler, whose workers make the runs; the clock is steps.
+        cluster: Address of a Dask scheduler whose workers train the runs; the clock is steps.
         clock: ``"seconds"`` or ``"steps"``; None: seconds, with ``jobs`` above 1 or a cluster steps.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         data_dir: Folder of the data sets; None: ``momentumrnn`` in the user's cache folder.

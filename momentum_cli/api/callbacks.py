@@ -1,4 +1,4 @@
-"""What a program learns while a command works, and the display that passes it on."""
+"""Callbacks of a program while a command works, and the displays that call them."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ from momentum_cli.progress import (
 class Callback:
     """The methods that a command calls while it works; each does nothing until you override it.
 
-    Of several processes only the first one calls them. An error in one ends the command with that error.
+    With several processes, only the first one calls them. An error in a callback ends the command with that error.
     """
 
     def on_start(self, run: RunStart) -> None:
-        """Learn of the facts of a training before its first step."""
+        """Receive the facts of a training before its first step."""
 
     def on_step(self, info: StepInfo) -> None:
-        """Learn of an optimizer step of a training; called at every step, so it must be quick."""
+        """Receive an optimizer step of a training; called at every step, so it must be quick."""
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
-        """Learn of a complete evaluation of a training."""
+        """Receive a complete evaluation of a training."""
 
     def on_run(self, state: RunState) -> None:
-        """Learn of the state of a run of a benchmark; called a few times per second."""
+        """Receive the state of a run of a benchmark; called a few times per second."""
 
     def on_trial(self, state: TrialState) -> None:
-        """Learn of the state of a trial of a search; called a few times per second."""
+        """Receive the state of a trial of a search; called a few times per second."""
 
     def on_note(self, text: str, level: Level) -> None:
-        """Learn of a remark or a warning, ``level`` being "info", "warning" or "error"."""
+        """Receive a remark or a warning; ``level`` is "info", "warning" or "error"."""
 
     def on_finish(self, result: dict[str, Any]) -> None:
-        """Learn of the content of ``result.json`` of a training."""
+        """Receive the content of ``result.json`` when a training ends."""
 
 
 _Shown = TypeVar("_Shown", bound=Display)
@@ -83,7 +83,7 @@ class CallingUi(_Calling[Ui], NullUi):
 
     Args:
         shown: The other display.
-        callbacks: Called after it, in order.
+        callbacks: Called after the other display, in order.
     """
 
     def start(self, run: RunStart) -> None:
@@ -141,7 +141,7 @@ class CallingTuneUi(_Calling[TuneUi], NullTuneUi):
 
 
 class _WarningUi:
-    """The part of a display that gives warnings as Python's own, for programs that show nothing else."""
+    """The part of a display that turns warnings into Python's own, for programs that show nothing else."""
 
     def note(self, text: str, level: Level = "info") -> None:
         if level != "info":

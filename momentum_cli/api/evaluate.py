@@ -37,11 +37,11 @@ def evaluate(
         split: ``"train"``, ``"validation"`` or ``"test"``.
         data_dir: Folder of the data sets; None: ``momentumrnn`` in the user's cache folder.
         batch_size: Sequences at a time, >= 1; None: that of the run.
-        beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
+        beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe.
         attack: Key of `momentum_cli.attacks.ATTACKS`: also evaluate the worst inputs that it finds; None: do not.
-        epsilon: With an attack, by how much it may change each input, > 0, in the unit that the model gets.
+        epsilon: Largest change that an attack may make to each input, > 0, in the units of the model's inputs.
         attack_steps: Steps of an iterated attack, >= 1; None: 50.
-        restarts: Random places that an iterated attack begins at, >= 1; None: 1.
+        restarts: Random starting points of an iterated attack, >= 1; None: 1.
         out: Folder for the result and the pictures; None: the run folder.
         progress: Show the display of the command.
         callbacks: Called while it works.

@@ -34,11 +34,12 @@ def export(
     Args:
         run: A run folder or a checkpoint; or the result of `train`.
         format: ``"torchscript"``, ``"onnx"``, ``"pt2"`` or ``"safetensors"``.
-        stateful: Take and return the state, so that a sequence can be fed in chunks.
+        stateful: The exported model takes and returns its state, so that a sequence can be fed in chunks.
         out: The file; None: ``export/TASK-CELL`` in the run folder.
-        checkpoint: Of a run ``"best"``, ``"last"``, or the step of one that was kept, such as ``"400"``.
+        checkpoint: The checkpoint of a run: ``"best"``, ``"last"``, or the step of one that was kept, such as
+            ``"400"``.
         aoti: With pt2: compile by AOTInductor, which needs a C++ compiler.
-        as_torch_lstm: With safetensors: weights of a plain torch layer and the numbers of the filter.
+        as_torch_lstm: With safetensors: write the weights of a plain torch layer and the coefficients of the filter.
         quantize: With onnx: ``"int8"`` weights.
         no_accuracy: Check parity only, without evaluating the whole test set.
         data_dir: Folder of the data sets; None: ``momentumrnn`` in the user's cache folder.

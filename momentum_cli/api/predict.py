@@ -54,20 +54,20 @@ def predict(
     Args:
         model: A run folder, a checkpoint or an exported file; or the result of `train` or `export`.
         inputs: Files, folders or globs, one or several, with inputs like those in training.
-        format: Of the file: ``"jsonl"``, ``"csv"``, ``"npz"``, ``"parquet"``, or ``"txt"`` of translations; None: by
-            the ending of ``out``, ``"jsonl"`` without one.
+        format: Format of the file: ``"jsonl"``, ``"csv"``, ``"npz"``, ``"parquet"``, or ``"txt"`` for translations;
+            None: by the ending of ``out``, ``"jsonl"`` without one.
         out: File to write, completely or not at all; None: the predictions are in the result.
         batch_size: Samples at a time, >= 1.
         top: Classes to list for each sample, >= 1.
         picture: Draw the first forecasts of a forecasting model into this png, svg or pdf.
-        beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
+        beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe.
         progress: Show the display of the command.
         callbacks: Called while it works.
         ui: A whole display in place of ``progress`` and ``callbacks``.
 
     Raises:
         RecipeError: An option is wrong.
-        DataError: The model cannot be opened, or inputs are broken. With ``out`` the others are in the file.
+        DataError: The model cannot be opened, or some inputs are broken; with ``out`` the others are in the file.
     """
     named = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     kept = _Collector() if out is None else None

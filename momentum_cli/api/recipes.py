@@ -25,10 +25,10 @@ def override_texts(overrides: Overrides) -> list[str]:
     """Return changes as texts ``key.path=value``.
 
     Raises:
-        RecipeError: They are one text, which would be taken for a list of letters.
+        RecipeError: They are a single text, which Python would read as a list of letters.
     """
     if isinstance(overrides, Mapping):
-        # JSON is how a value is written in YAML without a doubt about its type.
+        # Written as JSON, a value keeps its type when it is read as YAML.
         return [f"{key}={json.dumps(to_jsonable_python(value))}" for key, value in overrides.items()]
     if isinstance(overrides, str):
         raise RecipeError(refuse("overrides", overrides, "be a list of texts or a mapping", f"write [{overrides!r}]"))

@@ -45,7 +45,7 @@ class Best:
     Args:
         metric: Its name.
         value: Its value.
-        step, epoch: When it was; optimizer steps, and completed epochs.
+        step, epoch: Its place in the training, in optimizer steps and completed epochs.
         split: ``"validation"``, or ``"test"`` of a task without validation.
     """
 
@@ -63,7 +63,7 @@ class Target:
     Args:
         metric, value: What had to be reached.
         reached: Whether it was.
-        steps, train_seconds: When it was, in optimizer steps and on the scored clock; None for a miss.
+        steps, train_seconds: Its place in the training, in optimizer steps and on the scored clock; None for a miss.
     """
 
     metric: str
@@ -148,7 +148,7 @@ class TrainResult(Result):
 
 
 class DryRunResult(Result):
-    """Needs of a training, measured by a dry run."""
+    """The time and memory that a training needs, measured by a dry run."""
 
     _shown = ("steps", "estimated_seconds", "memory_bytes")
 
@@ -223,7 +223,7 @@ class Arm:
         comparison: Name of the recipe.
         label: Name of the cell or of its variant.
         runs: Number of seeds.
-        hits: Runs that reached the target; of a benchmark without one, 0.
+        hits: Runs that reached the target; 0 in a benchmark without one.
         steps: Median optimizer steps to the target; infinite if half of the runs missed it.
         train_seconds: The same in training seconds.
         best: Mean over seeds of the best value of the compared metric; None without any.

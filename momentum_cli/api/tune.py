@@ -34,10 +34,10 @@ def tune(
     callbacks: Sequence[Callback] = (),
     ui: TuneUi | None = None,
 ) -> TuneResult:
-    """Search better values of a recipe's keys by many short trainings, as ``momentumrnn tune``.
+    """Search for better values of a recipe's keys by many short trainings, as ``momentumrnn tune``.
 
-    Called again with the same arguments after an interruption, it continues where it was. It needs Optuna:
-    ``pip install 'momentumrnn[tune]'``.
+    After an interruption, the same call continues where it stopped. It needs Optuna: ``pip install
+    'momentumrnn[tune]'``.
 
     Args:
         recipe: A recipe file, the name of a shipped recipe, a mapping or a `Recipe`; None with ``join``: that of the

@@ -29,7 +29,7 @@ class Attack(Protocol):
     iterated: ClassVar[bool]
 
     def __init__(self, steps: int, step_size: float | None = None) -> None:
-        """Take the number of steps, >= 1, and their size in the unit of the inputs; None: one for that number."""
+        """Take the number of steps, >= 1, and their size in the unit of the inputs; None: one that suits the number."""
 
     def __call__(self, model: Call, targets: Tensor, losses: Losses, ball: Ball, start: Tensor) -> Tensor:
         """Return inputs of the ball with a large loss, (B, T, D).

@@ -47,7 +47,7 @@ class Ball:
         return found if self.lengths is None else torch.where(self._valid(), found, self.centre)
 
     def spread(self, start: Tensor) -> Tensor:
-        """Return inputs of the ball at `start`, (B, T, D) with -1 and 1 for its ends."""
+        """Return the inputs at the relative places `start`, (B, T, D), where -1 and 1 are the ends of the ball."""
         return self.project(self.centre + self.epsilon * start)
 
     def _valid(self) -> Tensor:

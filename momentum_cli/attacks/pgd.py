@@ -11,7 +11,7 @@ from momentum_cli.attacks.attack import Call, Losses, ascent
 from momentum_cli.attacks.ball import Ball
 from momentum_cli.messages import refuse
 
-# Of the radius: a walk from any place can reach any other, and turn round once.
+# Length of the whole walk in radii of the ball: enough to reach any place from any other, with some to spare.
 _REACH = 2.5
 
 

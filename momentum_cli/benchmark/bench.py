@@ -1,4 +1,4 @@
-"""`momentumrnn bench`: which cell reaches a target first, compared on equal terms and reported with its doubts."""
+"""`momentumrnn bench`: cells compared on equal terms by their time to a target, with the uncertainty of the result."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def bench(
 ) -> dict[str, Any]:
     """Compare cells by their time to a target and leave a folder with numbers, pictures and a report.
 
-    Called again with the same arguments after an interruption, it continues where it was.
+    After an interruption, the same call continues where it stopped.
 
     Args:
         recipes: files or names of shipped recipes; none: digits-pixels.
@@ -86,16 +86,16 @@ def bench(
         grid: options of the cells and their values, ``momentum=0,0.6; step_size=0.1,1``; None: no grid.
         paper: a published table such as ``table1`` or a figure such as ``figure4`` in place of recipes; our results are
             listed next to it, and a figure is drawn like theirs.
-        hidden_size: of the cells of a figure; None: that of its recipes.
+        hidden_size: hidden units of the cells of a figure; None: those of its recipes.
         seeds: ``0-4`` or ``0,3,7``.
         target: ``0.9`` or ``metric=0.9``, or ``"baseline"``: the best value of the baseline's run with the same seed,
             ``"baseline:pooled"``: the median of them; None: the recipe's.
         budget_epochs, budget_steps, budget_seconds: in place of the recipe's budget.
-        baseline: what speed-ups are relative to, a cell, or ``"CELL OPTIMIZER"``; None: the first.
-        full: train to the end of the budget, also past the target.
-        tuned: trials of hyperparameters a cell before the runs; 0: none.
+        baseline: the cell, or ``"CELL OPTIMIZER"``, that speed-ups are relative to; None: the first.
+        full: train past the target, to the end of the budget.
+        tuned: trials of hyperparameters per cell before the runs; 0: none.
         jobs: processes; above 1 the clock is steps, because processes slow each other down.
-        cluster: address of a Dask scheduler, whose workers make the runs; the clock is steps.
+        cluster: address of a Dask scheduler whose workers train the runs; the clock is steps.
         clock: the scored clock, ``"seconds"`` or ``"steps"``; None: seconds, with `jobs` above 1 or `cluster` steps.
             A benchmark on the clock of steps may continue on another machine, and then reports no seconds.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -210,13 +210,13 @@ def _report(
     content |= {"definitions": DEFINITIONS, "environment": environment()}
     write_curves(folder / CURVES, content["comparisons"], points)
     write_traces(folder / TRACES, traces)
-    from momentum_cli.benchmark.report.report import write_report  # here, because the report is made of this package
+    from momentum_cli.benchmark.report.report import write_report  # imported here, because the report uses this package
 
     content = write_bench(folder, content)
     try:
         draw_bench(content, points, folder, traces)
         write_report(folder)
     except MomentumError as error:
-        # The numbers are there; `momentumrnn report` makes the rest again.
+        # The numbers are written; `momentumrnn report` can make the rest again.
         ui.note(f"the report is not complete: {error}", "warning")
     return content

@@ -85,7 +85,7 @@ def _program(
 
 
 def examples(*commands: str) -> str:
-    """Return the end of a command's help; a paragraph is a line there."""
+    """Return the end of a command's help, where every paragraph is shown as one line."""
     return "\n\n".join(["Examples:", *(f"momentumrnn {command}" for command in commands)])
 
 

@@ -51,7 +51,7 @@ def complete_override(incomplete: str) -> list[str]:
         texts += [f"cells.{cell}." for cell in built_in_names()]
     found = [text for text in texts if text.startswith(incomplete)]
     if len(found) == 1 and found[0].endswith("="):
-        # A shell adds a space behind a single word, so its values are listed at once.
+        # A shell adds a space after a single word, so its values are listed at once.
         return complete_override(found[0]) or found
     return found
 
@@ -81,12 +81,12 @@ def _few_values(annotation: Any) -> Iterable[str]:
 
 
 class Words(NamedTuple):
-    """The words of a command line in bash, which breaks them at ``=`` and ``:`` as well as at spaces.
+    """The words of a bash command line; bash breaks them at ``=`` and ``:`` as well as at spaces.
 
     Args:
-        words: Put together again.
-        current: Number of the one that is being completed.
-        typed: The part of it that bash takes for a word of its own and does not replace.
+        words: The words, put together again.
+        current: Index of the word that is being completed.
+        typed: The beginning of that word which bash takes for a separate word and does not replace.
     """
 
     words: list[str]
@@ -121,7 +121,7 @@ _BREAKS = ("=", ":")
 
 @contextmanager
 def in_bash() -> Iterator[None]:
-    """Let what bash broke be completed; elsewhere, and where nothing is completed, do nothing."""
+    """Complete words that bash broke; do nothing in other shells, or when nothing is being completed."""
     if os.environ.get("_MOMENTUMRNN_COMPLETE") != "complete_bash":
         yield
         return

@@ -196,7 +196,7 @@ def generate(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Continue a text with a language model, as it comes, or translate a sentence with a translation model."""
+    """Continue a text with a language model, as it is generated, or translate a sentence with a translation model."""
     from momentum_cli.inference.generate import generate as engine_generate
 
     # The text goes to standard output, everything else to standard error.

@@ -108,7 +108,7 @@ def train(
     elif dry_run and not quiet:
         results.print_dry_run(result)
     target = result.get("target")
-    # One process says so: a launcher such as torchrun ends all the others when one of them fails.
+    # Only one process exits with 4: a launcher such as torchrun ends all the others when one of them fails.
     if not dry_run and target and not target["reached"] and terminal.is_main_process():
         if quiet and not json:
             terminal.print_error(f"target {target_text(target['metric'], target['value'])} was not reached")

@@ -127,7 +127,7 @@ def tune(
     quiet: Quiet = False,
     no_progress: NoProgress = False,
 ) -> None:
-    """Search better values of a recipe's keys, such as learning rate, cell and its options, by many short trainings.
+    """Search for better values of a recipe's keys, such as the learning rate or the cell, by many short trainings.
 
     Every trial is a run, and validation alone decides. Writes best.yaml, trials.csv, pictures and report.html.
 

@@ -96,7 +96,7 @@ class Separate(Protocol):
         """Return n, the number of sequences."""
 
     def place(self, index: int) -> dict[str, Any]:
-        """Return where a sequence is from, for readers of a result: its number in the split, and what else is known."""
+        """Describe the origin of a sequence for readers of a result: its number in the split and what else is known."""
         return {"number": index}
 
     @property

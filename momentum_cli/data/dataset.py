@@ -92,7 +92,7 @@ class Sequences(Protocol):
         """Return the sequences `index`, (B,) int64 in [0, n), padded to the longest of them."""
 
     def place(self, index: int) -> dict[str, Any]:
-        """Return where a sequence is from, for readers: its ``number`` in the split, and what else is known."""
+        """Describe the origin of a sequence for readers: its ``number`` in the split, and whatever else is known."""
 
     def to(self, device: torch.device | str) -> Sequences:
         """Return the split with batches on `device`."""
@@ -223,11 +223,12 @@ class Dataset:
             `units`. The loss is never rescaled.
         naive_errors: of a forecast, for each of the K targets the mean absolute error of the naive forecast in the
             training data, in the original unit, by which `mase` divides; None without one.
-        quantiles: levels in rising order that a model predicts of each target; () where it predicts one value.
-        neighbours: sequences of a split that share steps with one of them, itself included: those of a resample are
-            drawn together.
+        quantiles: levels, rising, of the quantiles that a model predicts for each target; () where it predicts one
+            value.
+        neighbours: consecutive sequences of a split that share steps with any one of them, itself included; a bootstrap
+            resample draws that many together.
         warnings: sentences on what makes results on these data less trustworthy.
-        spell: where a model answers in words, the text of some of its tokens.
+        spell: where a model answers in words, the function from its tokens to text.
         input_range: the lowest and the highest value that an input can have, as the model gets it; None: any number.
     """
 
@@ -298,7 +299,7 @@ class Task(Protocol):
 
     @classmethod
     def availability(cls, data_dir: Path) -> str:
-        """Describe for `momentumrnn doctor` if the data are available; nothing is downloaded.
+        """Say for `momentumrnn doctor` whether the data are available; nothing is downloaded.
 
         Args:
             data_dir: folder of data sets.

@@ -1,4 +1,4 @@
-"""Naive predictors, which learn a constant at most; how much better a model is shows what it has learned.
+"""Naive predictors, which learn at most a constant; the margin of a model over them shows what it has learned.
 
 Axes: B batch, T time, O outputs, C classes.
 """
@@ -40,7 +40,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class InputAgain:
-    """Predicts the input of each step: the next one is like this one."""
+    """Predicts the input of each step, as if the next one were equal to it."""
 
     name: str = "last value"
 

@@ -26,7 +26,7 @@ class Problem:
         count: Number of rows.
         column: The column, or None.
         sequence: The sequence, if it is only one.
-        warning: Not a mistake: the data are read and trained on as they are.
+        warning: True if it is no mistake: the data are read and trained on as they are.
     """
 
     code: str
@@ -59,7 +59,7 @@ class Problem:
 class Problems:
     """Mistakes met while a file is read; the same mistake in the same place is one `Problem` with more rows.
 
-    Warnings are among them, and neither make it true nor raise an error.
+    Warnings are included, but they neither make the object true nor raise an error.
     """
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class Problems:
         return self._counts[code, column]
 
     def refuse(self, path: str) -> None:
-        """Do nothing without a mistake.
+        """Raise an error if there is a mistake.
 
         Raises:
             DataError: There is one; the message has one line for each.

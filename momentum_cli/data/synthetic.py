@@ -39,7 +39,7 @@ class Adding(Task):
 
     Channel 0 is uniform in [0, 1); channel 1 is 1 at one step of the first half and one step of the second half
     (each uniform), else 0. The target is the sum of the two marked values, the loss their mean squared error. Always
-    answering 1 has the error of the variance, 2 / 12 = 0.1667; `Dataset.naive` answers the training mean.
+    answering 1 gives the variance as error, 2 / 12 = 0.1667; `Dataset.naive` answers the training mean.
 
     Args:
         length: T, steps, >= 2; the first half has T // 2 steps.
@@ -50,8 +50,8 @@ class Adding(Task):
         ValueError: an option is outside its range.
 
     Reference: Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9(8), 1997, section 5.4, in the
-    form of Arjovsky, Shah and Bengio, ICML 2016, section 4.2, that is in use since (values in [0, 1) instead of
-    [-1, 1], one mark in each half, fixed length, unscaled sum).
+    form of Arjovsky, Shah and Bengio, ICML 2016, section 4.2, used ever since (values in [0, 1) instead of [-1, 1], one
+    mark in each half, fixed length, unscaled sum).
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "loss")

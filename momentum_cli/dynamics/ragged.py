@@ -42,7 +42,8 @@ def checked_lengths(lengths: Tensor, steps: int, batch: int, traced: bool = Fals
         lengths: (B,) of any integer dtype, each in [0, T].
         steps: T.
         batch: B.
-        traced: The values are not known yet: the graph checks them when it runs, with a RuntimeError.
+        traced: True while a graph is traced: the values are unknown, and the graph checks them when it runs
+            (RuntimeError).
 
     Raises:
         ValueError: They are not integers, not one per sequence, or outside [0, T].

@@ -74,8 +74,8 @@ class Bundle:
         """Check the arguments of a call alike in every format: some runtimes take any state, or none, and crash.
 
         Args:
-            inputs: Of any batch size and length above 0.
-            state: By name, or None.
+            inputs: Inputs of any batch size and length above 0.
+            state: The state by name, or None.
 
         Raises:
             ValueError: A name, a shape or a type is not that of the description, or a token does not exist.
@@ -131,8 +131,8 @@ def decode_bundle(text: str | bytes | None, path: Path, export_format: str) -> B
     """Read and check the JSON text of a file.
 
     Args:
-        text: What the file holds under our key, or None when it has nothing.
-        path: For messages.
+        text: The content of the file under our key, or None if it has none.
+        path: The file, for messages.
         export_format: The format that the file was read as.
 
     Raises:

@@ -46,7 +46,7 @@ def describe_model(source: Loaded, export_format: str, *, stateful: bool, **opti
 
 
 def _with_made_inputs(dataset: dict[str, Any]) -> dict[str, Any]:
-    """Return the description of data, which says what a reader of raw values could not make."""
+    """Return the description of data, with the inputs that a reader of raw values could not make."""
     of_files = dataset["preprocessing"].get("kind") == "files"
     return dataset | {"made_inputs": made_inputs(dataset["preprocessing"]) if of_files else []}
 

@@ -60,8 +60,8 @@ def export(
     Args:
         run: A run folder or a checkpoint.
         format: A key of `FORMATS`.
-        stateful: Take and return the state, so that a sequence can be fed in chunks of any length.
-        out: The file; or a folder, which is there or whose name has no ending, for the file ``model.SUFFIX``,
+        stateful: The exported model takes and returns its state, so that a sequence can be fed in chunks of any length.
+        out: The file; or a folder, existing or with a name without ending, for the file ``model.SUFFIX``,
             ``config.json`` and ``README.md``. None: ``export/TASK-CELL[-stateful].SUFFIX`` in the run folder, or the
             current folder for a checkpoint; for safetensors a folder of that name.
         aoti: Compile a pt2 file with AOTInductor.
@@ -189,7 +189,7 @@ def _export_translation(
 
 
 def _quantized(path: Path, bundle: Bundle, model: Model, dataset: Any) -> tuple[Program, Parity]:
-    """Round the weights of an ONNX file to int8, and write the difference that this makes into its description."""
+    """Round the weights of an ONNX file to int8, and write the resulting difference into its description."""
     from momentum_cli.formats.onnx.quantize import quantize
 
     proto = quantize(path)
@@ -305,7 +305,7 @@ def _compare_scores(
     own = score(lambda x, lengths: model(x, lengths)[0], dataset, dataset.test, ui, size, own_step)
     got = score(program_function(program), dataset, dataset.test, ui, size, program.run if carried else None)
     metric = dataset.metric
-    # One sequence in ten thousand may be on the border between two classes, or one sequence of a small set.
+    # One sequence in ten thousand (one in a small set) may lie on the border between two classes.
     allowed = max(1e-4, 1.0 / len(dataset.test)) if METRICS[metric].fraction else 1e-4 * max(1.0, abs(own[metric]))
     if exact and not abs(got[metric] - own[metric]) <= allowed:
         raise TargetError(
@@ -316,7 +316,7 @@ def _compare_scores(
 
 
 def _is_folder(out: Path) -> bool:
-    """Return True if an output is a folder: one that is there, or a name without an ending."""
+    """Return True if an output is a folder: an existing one, or a name without an ending."""
     return out.is_dir() or (not out.suffix and not os.path.lexists(out))
 
 

@@ -43,9 +43,9 @@ def write_folder(path: Path, bundle: Bundle, source: Loaded, dataset: Dataset, r
     Args:
         path: The file, in its folder.
         bundle: Its description.
-        source: The model, and the checkpoint that it is from.
-        dataset: Its data.
-        run: What was exported: of a finished run, the results of its best checkpoint are in the README.md.
+        source: The model and its checkpoint.
+        dataset: Its data set.
+        run: The exported run or checkpoint; for a finished run the README.md has the results of the best checkpoint.
     """
     data = bundle.data
     write_text(path.parent / "config.json", json.dumps(data, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
@@ -70,7 +70,7 @@ def write_folder(path: Path, bundle: Bundle, source: Loaded, dataset: Dataset, r
 
 
 def _result_of(run: Path, step: int) -> dict[str, Any]:
-    """Return the result of a finished run, {} if it is not that of a step.
+    """Return the result of a finished run, {} if it belongs to another step.
 
     Raises:
         DataError: It is damaged.

@@ -13,7 +13,7 @@ class Program(Protocol):
     """A loaded model of any format.
 
     Attributes:
-        bundle: What it is.
+        bundle: Its description.
     """
 
     bundle: Bundle
@@ -23,7 +23,7 @@ class Program(Protocol):
 
         Args:
             inputs: (B, T, D) float32, or tokens (B, T) int64.
-            state: Of a stateful program, the state an earlier call returned, or None for zeros.
+            state: For a stateful program, the state that an earlier call returned, or None for zeros.
 
         Returns:
             (B, O) or (B, T, O) float32, and the state after the last step, empty unless stateful.

@@ -79,7 +79,7 @@ class Pt2Program:
     """A loaded program; see `Program`.
 
     Args:
-        bundle: What it is.
+        bundle: Its description.
         call: Takes inputs and states by name and returns a dictionary.
     """
 

@@ -1,4 +1,4 @@
-"""safetensors with a JSON description: parameters as data, for this package or for code that never heard of it.
+"""safetensors with a JSON description: parameters as data, for this package or for any other program.
 
 With ``as_torch_lstm`` a linear dynamics is written as what it is: two numbers of a filter, and the weights of plain
 `torch.nn.LSTM`, `GRU` or `RNN` layers that run on the filtered input.
@@ -96,8 +96,8 @@ class EagerProgram:
     """A model of this package, run by its own layers; see `Program`.
 
     Args:
-        bundle: What it is.
-        model: In evaluation mode.
+        bundle: Its description.
+        model: The model, in evaluation mode.
     """
 
     def __init__(self, bundle: Bundle, model: Model) -> None:
@@ -132,7 +132,7 @@ def load(path: Path) -> EagerProgram:
     """Load a file that `write` wrote. safetensors holds numbers only.
 
     Raises:
-        DataError: The file is damaged or not ours, or a plugin that its model is from is not loaded.
+        DataError: The file is damaged or not ours, or the plugin that defines its cell is not loaded.
     """
     try:
         with safe_open(path, framework="pt") as file:

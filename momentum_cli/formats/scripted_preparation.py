@@ -1,4 +1,4 @@
-"""The way from raw values to the inputs of a model, inside its TorchScript file.
+"""Preparation of raw values as inputs of a model, inside its TorchScript file.
 
 Axes: B batch, T time, D channels.
 """
@@ -71,7 +71,7 @@ class NoPreparation(nn.Module):
 
 
 class UnknownPreparation(NoPreparation):
-    """A way that takes more than arithmetic on tensors, such as from recordings or texts."""
+    """Preparation that takes more than arithmetic on tensors, such as that of recordings or texts."""
 
     def forward(self, raw: Tensor) -> Tensor:
         """Refuse."""

@@ -77,7 +77,7 @@ def write(model: Model, bundle: Bundle, path: Path) -> None:
     except TypeError as error:
         raise RecipeError(f"--format torchscript: {error}; export it as pt2 or safetensors") from error
     with warnings.catch_warnings():
-        # Replaced by the line that `export` shows.
+        # `export` shows a line of its own instead.
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated")
         scripted = torch.jit.script(module.eval())
         # Into memory first: on a full disk torch's own writer aborts the process.
@@ -90,7 +90,7 @@ class TorchScriptProgram:
     """A loaded TorchScript file; see `Program`.
 
     Args:
-        bundle: What it is.
+        bundle: Its description.
         module: The scripted module.
     """
 
@@ -116,7 +116,7 @@ def recognises(content: Content) -> bool:
 def load(path: Path) -> TorchScriptProgram:
     """Load a file that `write` wrote.
 
-    TorchScript's own reader runs no Python code, but a program may write any file: every operator is looked at first.
+    TorchScript's own reader runs no Python code, but a program can write files, so every operator is checked first.
 
     Raises:
         DataError: The file is damaged, not ours, or holds more than arithmetic on tensors.

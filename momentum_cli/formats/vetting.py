@@ -141,7 +141,7 @@ def _walk(node: Any, key: str) -> None:
             if name.startswith("as_") and name not in _VALUES:
                 raise Unlisted(f"a value {name[:80]!r}")
             if name == "metadata":
-                # Texts about the origin of a node, which torch keeps as texts.
+                # Texts about the origin of a node; torch never evaluates them.
                 _only("metadata", value, _METADATA)
             elif name == "custom_obj_values" and value:
                 raise Unlisted("an object of a class")

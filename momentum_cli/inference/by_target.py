@@ -20,8 +20,8 @@ class ByTarget:
     """Adds up the errors of each value that a model predicts for a sequence.
 
     Args:
-        dataset: Of values, with one prediction for each sequence.
-        objective: Of the data set, calibrated as the model is.
+        dataset: A data set of values, with one prediction for each sequence.
+        objective: Objective of the data set, calibrated as the model is.
     """
 
     def __init__(self, dataset: Dataset, objective: Objective) -> None:
@@ -32,7 +32,7 @@ class ByTarget:
         self._sums: Tensor = torch.zeros(3, len(self._ahead) * len(self._names), dtype=torch.float64)
 
     def add(self, outputs: Tensor, batch: Batch) -> None:
-        """Take a batch and outputs as for `Objective.loss_sum`, (B,) or (B, h K)."""
+        """Add a batch and its outputs, as for `Objective.loss_sum`, (B,) or (B, h K)."""
         targets = batch.targets
         scores = Scores(self._objective, outputs, targets, batch.units)
         errors, counted = (each.reshape(len(targets), -1) for each in (scores.errors, scores.counted))

@@ -1,6 +1,6 @@
 """The worst sequences of an evaluation, and pictures of predictions.
 
-Axes: B sequences that are looked at, h horizon, K targets, Q quantiles.
+Axes: B sequences that are shown, h horizon, K targets, Q quantiles.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from momentum_cli.training.objective import Objective, Scores
 
 WORST = 6
 """Sequences that are listed and drawn."""
-# Consecutive forecasts in a picture: as many as give about this many steps, and this many at least.
+# Consecutive forecasts in a picture: enough for about this many steps, and at least this many.
 _STEPS_IN_A_ROW, _FEWEST_IN_A_ROW = 96, 3
-# Points of a picture of values.
+# The most points in a picture of values.
 _MOST_POINTS = 2000
 
 Call = Callable[[Tensor, Tensor | None], Tensor]
@@ -45,13 +45,13 @@ class Looked:
     """A model and the split whose predictions are shown.
 
     Args:
-        call: From inputs and lengths to outputs.
-        dataset: With the metrics of the run.
-        objective: Of the data set, calibrated as the model is.
+        call: Maps inputs and lengths to outputs.
+        dataset: Its data set, with the metrics of the run.
+        objective: Objective of the data set, calibrated as the model is.
         data: The split, with batches on the device of the model.
         split: Its name.
         naive: The best naive predictor, or None.
-        rows: Of `momentum_cli.inference.by_target.ByTarget.rows`, or none.
+        rows: Result of `momentum_cli.inference.by_target.ByTarget.rows`, or none.
         naive_rows: The same of the naive predictor.
     """
 
@@ -82,7 +82,7 @@ def worst_rows(looked: Looked, worst: Sequence[tuple[int, float]]) -> list[dict[
 
     Args:
         looked: The model and the split.
-        worst: Number and mean loss of each.
+        worst: Number and mean loss of each sequence.
     """
     rows = [looked.data.place(number) | {"loss": loss} for number, loss in worst]
     if rows and looked.dataset.loss == "cross_entropy" and looked.dataset.output == "last":
@@ -103,9 +103,9 @@ def draw(looked: Looked, worst: Sequence[dict[str, Any]], folder: Path, shown: d
 
     Args:
         looked: The model and the split.
-        worst: Of `worst_rows`.
-        folder: Which exists.
-        shown: Of `shown_forecasts`.
+        worst: Result of `worst_rows`.
+        folder: An existing folder.
+        shown: Result of `shown_forecasts`.
 
     Raises:
         RunError: Drawing failed.
@@ -132,7 +132,7 @@ def _draw_sequences(looked: Looked, worst: Sequence[dict[str, Any]], path: Path)
     index = [row["number"] for row in worst]
     batch = looked.data.batch(torch.tensor(index))
     if not batch.inputs.is_floating_point():
-        return  # tokens are read, not looked at
+        return  # tokens make no picture
     shown = shown_inputs(looked.dataset, looked.data, index, batch)
     inputs = shown.inputs
     pixels = looked.dataset.preprocessing.get("kind") == "pixels"
@@ -212,7 +212,7 @@ def _forecast_title(place: dict[str, Any], error: float, named: bool) -> str:
 
 
 def shown_forecasts(looked: Looked, worst: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the forecasts of a picture, JSON-able; None of another model; `read_forecasts` reads them.
+    """Return the forecasts of a picture, JSON-able, for `read_forecasts`; None for other models.
 
     Args:
         looked: The model and the split.

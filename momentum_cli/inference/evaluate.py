@@ -56,11 +56,11 @@ def evaluate(
         split: ``"train"``, ``"validation"`` or ``"test"``.
         data_dir: Folder of the data sets, or None for the default.
         batch_size: Sequences at a time, or None for the recipe's ``eval_batch_size``.
-        beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
+        beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe.
         attack: Key of `momentum_cli.attacks.ATTACKS`: also evaluate the worst inputs that it finds; None: do not.
-        epsilon: With an attack, by how much it may change each input, > 0, in the unit that the model gets.
+        epsilon: Largest change that an attack may make to each input, > 0, in the units of the model's inputs.
         attack_steps: Steps of an iterated attack, >= 1; None: 50.
-        restarts: Random places that an iterated attack begins at, >= 1; None: 1.
+        restarts: Random starting points of an iterated attack, >= 1; None: 1.
         ui: Where progress is shown; None shows nothing.
         out: Folder of ``eval-SPLIT.json`` and the pictures; None: the run folder, or nowhere for a checkpoint outside
             one.
@@ -75,11 +75,11 @@ def evaluate(
         - ``classes``, one row per class: label, support, precision, recall, f1; None without classes;
         - ``confusion``, rows are true classes; None without classes;
         - ``search``, options of the search of a translation model; None for others;
-        - ``signatures``, how those metrics were computed that can be computed in more than one way;
-        - ``coverage``, of each predicted interval its level, the share of the targets inside and its mean width;
+        - ``signatures``, descriptions of the metrics that can be computed in more than one way;
+        - ``coverage``, for each predicted interval its level, the share of targets inside it and its mean width;
         - ``targets``, errors of each value, and step by step, in the units of the data; None without values;
         - ``worst``, the sequences with the largest loss; [] for a text;
-        - ``forecasts``, those of the picture; None without.
+        - ``forecasts``, those of the picture; None without any;
         - ``attack``, ``name``, ``epsilon``, ``steps`` and ``restarts`` of an attack, and on the worst inputs that it
           found ``metrics``, ``intervals``, ``classes`` and ``confusion``; None without an attack.
 
@@ -276,7 +276,7 @@ def class_table(matrix: Tensor, labels: list[str]) -> list[dict[str, Any]]:
 
 
 def _warm_up(subject: Subject, data: Sequences, size: int) -> None:
-    """Run before the clock starts what happens only once: thread pools, library handles, TorchScript's compilation."""
+    """Incur one-time costs before the clock starts: thread pools, library handles, TorchScript's compilation."""
     with torch.no_grad():
         for group, _ in zip(data.evaluation_groups(size), range(1), strict=False):
             for _ in range(_WARM_UP_PASSES):

@@ -54,12 +54,12 @@ def generate(
 
     Args:
         run: A run folder (for its best checkpoint), a checkpoint, or a file exported with ``--stateful``.
-        prompt: Beginning of the text; if empty, the text begins as after a line break.
+        prompt: Beginning of the text; if it is empty, the text begins as if after a line break.
         length: Tokens to add, >= 1: characters, bytes or words; None: 200. A translation ends by itself.
-        temperature: >= 0; None: 0.8 of a text, 0 of a translation, which is then that of the search.
+        temperature: >= 0; None: 0.8 for a text; 0 for a translation, which then comes from the beam search.
         top_k: >= 1, or None for the whole vocabulary.
-        seed: Of the draws, in [0, 2**32): the same seed, prompt and model give the same text.
-        beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
+        seed: Seed of the draws, in [0, 2**32): the same seed, prompt and model give the same text.
+        beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe.
         write: Receives the prompt, then the text piece by piece as it is generated.
         ui: Where notes are shown.
 

@@ -28,12 +28,12 @@ class Subject:
     """A trained model as a function of inputs and lengths, and its origin.
 
     Args:
-        call: Inputs and lengths to outputs.
-        answer: A batch to what is judged of the answer to it.
-        advance: Inputs, and the state of an earlier call or None, to outputs and state; None for an exported program
-            that keeps no state.
-        stream: From a batch size to a function from inputs to outputs that keeps the state itself, the fastest way for
-            short inputs; None as for ``advance``.
+        call: Maps inputs and lengths to outputs.
+        answer: Maps a batch to the answer that an evaluation judges.
+        advance: Maps inputs, and the state of an earlier call or None, to outputs and state; None for an exported
+            program that keeps no state.
+        stream: Takes a batch size and returns a function from inputs to outputs that keeps the state itself, the
+            fastest way for short inputs; None as for ``advance``.
         model: The module behind ``call``; None for an exported program of another format than safetensors.
         translator: The model with its search, if it translates.
         search_with: Returns a model that translates with other options of the search; None for other models.
@@ -142,10 +142,10 @@ def _packed_subject(packed: TranslationProgram, path: Path) -> Subject:
 
 
 def with_search(subject: Subject, beam_size: int | None = None, length_penalty: float | None = None) -> Subject:
-    """Return a translation model with another search.
+    """Return a translation model with other options of its search.
 
     Args:
-        subject: As it was opened.
+        subject: The opened model.
         beam_size, length_penalty: See `momentum_cli.models.translation.search.Search`; None: unchanged.
 
     Raises:

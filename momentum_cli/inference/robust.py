@@ -27,17 +27,17 @@ STEPS = 50
 
 @dataclass(frozen=True)
 class Attacked:
-    """An attack as `eval` makes it: from several random places, of which the worst counts, as do the inputs themselves.
+    """An attack as `eval` runs it: from several random starts; the worst result counts, the unchanged inputs included.
 
-    A sequence is worse with more of its classes wrong, and, of answers with equally many, with the larger loss. The
-    random places depend on the sequence and the restart alone, not on the batch.
+    An answer is worse if more of its classes are wrong or, with equally many wrong, if its loss is larger. The random
+    starts depend on the sequence and the restart alone, not on the batch.
 
     Args:
         name: A key of `momentum_cli.attacks.ATTACKS`.
         attack: The attack.
-        epsilon: Radius in the unit of the inputs as the model gets them.
-        steps: Of each start.
-        restarts: Starts.
+        epsilon: Radius, in the units of the model's inputs.
+        steps: Steps from each start.
+        restarts: Number of starts.
     """
 
     name: str
@@ -56,9 +56,9 @@ class Attacked:
         """Return the function from a batch and its places in the split to the worst answer to it.
 
         Args:
-            subject: Whose `model` is attacked.
-            dataset: Of the batches.
-            objective: Of the data set.
+            subject: The subject whose `model` is attacked.
+            dataset: Data set of the batches.
+            objective: Objective of the data set.
             heard: Called with each batch and the outputs that count.
         """
         model = subject.model
@@ -111,7 +111,7 @@ def chosen_attack(name: str | None, epsilon: float | None, steps: int | None, re
 
 
 def check_attackable(subject: Subject, data: Sequences) -> None:
-    """Refuse what has no gradient of its inputs.
+    """Refuse a model without gradients of its inputs.
 
     Raises:
         RecipeError: The inputs are tokens, or the model is an exported program.
@@ -136,7 +136,7 @@ def _start(batch: Batch, index: Tensor, restart: int) -> Tensor:
 
 
 def _worse(objective: Objective, found: Tensor, other: Tensor, targets: Tensor) -> Tensor:
-    """Return where answers are worse than others, (B,) bool."""
+    """Return a mask of the answers that are worse than the others, (B,) bool."""
     if objective.loss != "cross_entropy":
         return objective.losses(found, targets) > objective.losses(other, targets)
     mistakes, others = (_mistakes(objective, outputs, targets) for outputs in (found, other))

@@ -29,7 +29,7 @@ class Predictions:
     Args:
         records: One per sample: ``row``; and ``label``, ``probability`` and ``top`` of a classifier, ``labels`` and
             ``probabilities`` of one that labels every step, ``values`` of a model that predicts numbers.
-        outputs: Of each sample, (O,) or (T, O): the outputs of the model, numbers in the units of the data.
+        outputs: The outputs of the model for each sample, (O,) or (T, O); predicted values in the units of the data.
     """
 
     records: list[dict[str, Any]]
@@ -60,7 +60,7 @@ class Predictions:
 class TrainedModel(nn.Module):
     """A trained model, made by `load`.
 
-    Called, it is the model itself: prepared inputs to outputs. `predict` takes samples as they are in files.
+    Calling it runs the model itself on prepared inputs; `predict` takes samples as they are in files.
 
     Args:
         subject: The opened run, checkpoint or file.
@@ -92,7 +92,7 @@ class TrainedModel(nn.Module):
             lengths: (B,) int64 valid steps, or None for T.
 
         Returns:
-            (B, O), or (B, T, O) of a model with an output at every step.
+            (B, O), or (B, T, O) for a model with an output at every step.
         """
         return self._subject.call(inputs, lengths)
 
@@ -144,7 +144,8 @@ def load(run: str | os.PathLike[str], *, checkpoint: str = "best") -> TrainedMod
 
     Args:
         run: A run folder, a checkpoint, an exported file or the folder of one; or the result of `train` or `export`.
-        checkpoint: Of a run folder ``"best"``, ``"last"``, or the step of one that was kept, such as ``"400"``.
+        checkpoint: The checkpoint of a run folder: ``"best"``, ``"last"``, or the step of one that was kept, such as
+            ``"400"``.
 
     Raises:
         DataError: It is missing, damaged or something else, or there is no such checkpoint.

@@ -31,11 +31,11 @@ def translate_lines(
     Args:
         translator: The model.
         source, target: Its vocabularies.
-        lines: Without line breaks.
+        lines: Lines without line breaks.
 
     Returns:
-        For each the translation, the logarithm of its probability and its number of tokens with the end, ("", 0, 0)
-        for a line without text; None for one with more than `LONGEST` subwords.
+        For each line its translation, the logarithm of its probability and its number of tokens, the end included; ("",
+        0, 0) for a line without text; None for one with more than `LONGEST` subwords.
 
     Raises:
         DataError: There is no translator.

@@ -57,11 +57,10 @@ def describe_data(
 
     Returns:
         ``task``, ``input_size``, ``output_size``, ``loss``, ``metric``, ``labels``; ``splits``: sequences, steps,
-        shortest, longest and classes (label -> sequences, of classes a sequence) of each, of a text tokens and unknown
-        (share of tokens outside the vocabulary); of a text ``vocabulary`` (its size) and ``frequent`` (its first
-        tokens); of a task that reads the user's files also ``path``, and what it says of them
-        (`momentum_cli.data.Task.describe`); ``naive``: name and test metrics of predictors without a model, the best
-        first; ``picture``.
+        shortest, longest and classes (label -> sequences) of each, and for a text tokens and unknown (share of tokens
+        outside the vocabulary); for a text ``vocabulary`` (its size) and ``frequent`` (its first tokens); for a task
+        that reads the user's files also ``path`` and its description of them (`momentum_cli.data.Task.describe`);
+        ``naive``: name and test metrics of predictors without a model, the best first; ``picture``.
 
     Raises:
         DataError: The data are missing or wrong.
@@ -167,8 +166,8 @@ class Shown:
 
     Args:
         inputs: (T, D) each, in the units of the file where these are known.
-        names: Of the channels, if each is a feature.
-        unit: Of the values, where it is not that of the file; "" else.
+        names: Names of the channels, if each is a feature.
+        unit: Unit of the values, if it is not that of the file; else "".
     """
 
     inputs: list[np.ndarray]
@@ -177,13 +176,13 @@ class Shown:
 
 
 def shown_inputs(dataset: Dataset, data: Sequences, index: Sequence[int], batch: Batch) -> Shown:
-    """Return the inputs of some sequences for a picture, without what is known of the steps ahead.
+    """Return the inputs of some sequences for a picture, without the values that are known in advance.
 
     Args:
-        dataset: Of the split.
+        dataset: Data set of the split.
         data: The split.
         index: Numbers of the sequences.
-        batch: These.
+        batch: The batch of these sequences.
     """
     count = [batch.inputs.shape[1]] * len(index) if batch.lengths is None else batch.lengths.tolist()
     inputs = batch.inputs.double().cpu().numpy()

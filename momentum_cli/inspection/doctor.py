@@ -14,7 +14,7 @@ from momentum_cli import __version__, allocator
 from momentum_cli.machine import cpu_name, package_version, usable_cores
 from momentum_cli.ui import terminal
 
-# What does not work without an extra; a test compares the names with those of the package.
+# Features that need an extra; a test compares the names with those of the package.
 _WITHOUT = {
     "export": "cannot export, evaluate or predict ONNX files",
     "docs": "cannot build the documentation",

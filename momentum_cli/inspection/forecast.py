@@ -1,4 +1,4 @@
-"""`momentumrnn inspect --forecast`: where the learning curve of a run will be at the end of its budget."""
+"""`momentumrnn inspect --forecast`: the metric of a run at the end of its budget, predicted from its learning curve."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None
         dynamics: A dynamics with a form.
         x: (T, B, D) input.
         weights: Parameters of the layer.
-        state: Of the dynamics before the first step, or None at the start of the sequence.
+        state: State of the dynamics before the first step, or None at the start of the sequence.
         lengths: (B,) int64 valid steps, or None for T.
 
     Raises:

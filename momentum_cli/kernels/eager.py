@@ -1,4 +1,4 @@
-"""When a call may go to the C++ library at once: in plain eager mode, with tensors that are nothing but memory."""
+"""Tests whether a call may go straight to the C++ library: plain eager mode, and tensors that are plain memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def transformed() -> bool:
 
 
 def is_eager() -> bool:
-    """Return True if no compiler, transform or mode of torch looks at what is called."""
+    """Return True if no compiler, transform or mode of torch intercepts calls."""
     return not (torch.compiler.is_compiling() or transformed() or torch._C._len_torch_dispatch_stack())
 
 

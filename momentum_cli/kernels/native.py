@@ -83,9 +83,9 @@ def run_whole(
     Args:
         recurrence: One that torch has.
         x: (T, B, D).
-        weights: Of each layer and direction.
+        weights: Weights of each layer and direction.
         state: Tensors (layers * directions, B, ·).
-        bidirectional: Directions are 2.
+        bidirectional: True for two directions.
 
     Returns:
         (T, B, directions * H), and the state after the last step.

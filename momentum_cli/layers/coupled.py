@@ -36,8 +36,8 @@ class CoupledLSTM(RecurrentLayer):
         step_size: s, > 0.
         restart_every: Steps between restarts, an integer >= 1.
         backend: ``"auto"`` or ``"reference"``.
-        device: Of the parameters.
-        dtype: Of the parameters: float32, float64 or bfloat16.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters: float32, float64 or bfloat16.
 
     Parameters as in `momentum_cli.LSTM`. The state is h and c (L, B, H), p (L, B, 4H) and k (L, B) int64.
 

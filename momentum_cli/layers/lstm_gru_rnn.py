@@ -30,13 +30,11 @@ class LSTM(RecurrentLayer):
         bidirectional: Run each layer in both directions; each has a dynamics of its own.
         proj_size: P in [0, H): if not 0, ``h_t = W_hr σ(o) tanh(c_t)`` has P channels, on the backends ``reference``
             and, for a linear dynamics, ``native``.
-        device: Of the parameters.
-        dtype: Of the parameters: float32, float64 or bfloat16.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters: float32, float64 or bfloat16.
         dynamics: One of `momentum_cli.dynamics`.
         backend: ``"auto"`` (the fastest for the shape; see `chosen_backend`), ``"fused"``, ``"native"``, ``"triton"``
             or ``"reference"``.
-        device: Of the parameters.
-        dtype: Of the parameters: float32, float64 or bfloat16.
 
     Parameters have the names and shapes of `torch.nn.LSTM`, whose state_dict loads unchanged. `forward` takes and
     returns what `torch.nn.LSTM` does; with a dynamics that has a state, ``(h_n, c_n)`` is a `RecurrentState`.

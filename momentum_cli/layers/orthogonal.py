@@ -41,8 +41,8 @@ class OrthogonalRNN(RecurrentLayer):
         basis_every: Optimizer steps between changes of the basis, an integer >= 1, or ``"infty"``; dynamic only.
         orthogonal_init: ``"cayley"`` or ``"henaff"``, see `momentum_cli.layers.orthogonal_matrix.INITS`.
         backend: ``"auto"``, ``"fused"``, ``"triton"`` or ``"reference"``.
-        device: Of the parameters.
-        dtype: Of the parameters: float32, float64 or bfloat16.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters: float32, float64 or bfloat16.
 
     Parameters and buffers are ``weight_ih_l0`` (H, D), ``orthogonal_hh_l0.skew`` (H (H - 1) / 2,), ``….base`` (H, H),
     ``….counters`` and ``bias_hh_l0`` (H,), which is b of modReLU; there is no other bias. B of a layer is

@@ -48,8 +48,8 @@ class Orthogonal(nn.Module):
             a static trivialization.
         init: Key of `INITS`.
         project_every: Changes of the basis between two projections of the base to the nearest orthogonal matrix.
-        device: Of the parameter and the buffers.
-        dtype: Of the parameter and the base.
+        device: Device of the parameter and the buffers.
+        dtype: Dtype of the parameter and the base.
 
     Attributes:
         skew: (P,) parameter, the entries above the diagonal of A, row by row.
@@ -112,7 +112,7 @@ class Orthogonal(nn.Module):
         is computed once and kept until the parameters or the base change, in whatever way.
 
         Args:
-            dtype: Of the result; None for that of the parameters.
+            dtype: Dtype of the result; None for that of the parameters.
         """
         dtype = dtype or self.skew.dtype
         # Without values to compare, every call computes the exponential.

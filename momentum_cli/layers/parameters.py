@@ -22,7 +22,7 @@ class LayerParameters(nn.Module):
     num_layers: int
     bias: bool
     bidirectional: bool
-    proj_size: int = 0  # of layers pickled before there was one
+    proj_size: int = 0  # for layers pickled before there was one
     weight_dropout: float = 0.0
     """Probability of zeroing an entry of ``weight_hh``, one mask per call, in training; `RecurrentStack` sets it."""
 
@@ -107,7 +107,7 @@ class LayerParameters(nn.Module):
 
         Args:
             suffix: End of the parameters' names: ``_l0``, ``_l0_reverse``, ``_l1``, …
-            dtype: Of the computation.
+            dtype: Dtype of the computation.
         """
 
         def get(name: str) -> Tensor:

@@ -26,8 +26,8 @@ def choose_precision(parameters: torch.dtype, device: torch.device, can_narrow: 
     nothing. In both cases products are taken in bfloat16 where a kernel can.
 
     Args:
-        parameters: Their dtype.
-        device: Of the input.
+        parameters: Dtype of the parameters.
+        device: Device of the input.
         can_narrow: Returns True if a kernel can multiply in bfloat16; called only when that matters.
     """
     if device.type != "cpu":

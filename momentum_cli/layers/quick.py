@@ -1,4 +1,4 @@
-"""Calls that need not go layer by layer and direction by direction, which costs a short one more than its arithmetic.
+"""One call for all layers and directions: for a short input, a call for each would cost more than the arithmetic.
 
 Axes: T time, B batch, D input, H hidden.
 """
@@ -25,13 +25,13 @@ from momentum_cli.layers.state import StateLayout, part, whole
 from momentum_cli.layers.stream import Streamed
 from momentum_cli.recurrence.protocol import Recurrence
 
-# Bounds of what a session does faster than the way layer by layer (benchmarks/short_calls.py): rows times steps times
-# the wider of input and hidden units, weights that are packed at each call, hidden units, and inputs for each of them.
+# Bounds within which a session is faster than one call per layer (benchmarks/short_calls.py): rows times steps times
+# the larger of input size and hidden units, weights that are packed at each call, hidden units, and inputs per unit.
 _NUMBERS, _WEIGHTS, _HIDDEN, _WIDE = 32_768, 294_912, 256, 16
 
 
 class _Kept(NamedTuple):
-    """The session of a layer and what it was made for; each call takes the constants and parameters that there are."""
+    """The session of a layer and the structure it was made for; calls take the current constants and parameters."""
 
     recurrence: Recurrence
     kind: tuple[object, ...]
@@ -51,10 +51,10 @@ _SESSIONS = _Sessions()
 
 
 def run(layer: Streamed, x: Tensor, state: State | None) -> tuple[Tensor, State, str] | None:
-    """Run all layers and directions by one call, where there is one: eager, on the CPU and without dropout.
+    """Run all layers and directions by one call where that is possible: in eager mode, on the CPU and without dropout.
 
-    Short calls without gradients go to the C++ library, and layers without dynamics whose sizes suit torch's own
-    kernel to that, as in `torch.nn`.
+    Short calls without gradients go to the C++ library; layers without dynamics whose sizes suit torch's own kernel go
+    to that, as in `torch.nn`.
 
     Args:
         layer: The layer.
@@ -62,7 +62,8 @@ def run(layer: Streamed, x: Tensor, state: State | None) -> tuple[Tensor, State,
         state: Tensors before the first step, or None for zeros.
 
     Returns:
-        (T, B, directions * H), the state after the last step and the name of the backend; None where no call serves.
+        (T, B, directions * H), the state after the last step and the name of the backend; None if no single call will
+        do.
 
     Raises:
         ValueError: The shape or dtype of a parameter is wrong.
@@ -137,7 +138,7 @@ def _in_session(
 
 
 def _kind(form: Form | None) -> tuple[object, ...]:
-    """Return what the structure of a session depends on, of a form; its constants may change."""
+    """Return the part of a form that the structure of a session depends on; its constants may change."""
     if isinstance(form, Filter):
         return Filter, form.is_identity, form.decay is None, callable(form.decay)
     return type(form), form is not None and form.momentum is None

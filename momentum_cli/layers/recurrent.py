@@ -233,7 +233,7 @@ class RecurrentLayer(LayerParameters):
         return output, layout.returned(after)
 
     def run_tensors(self, x: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
-        """Do what `run_padded` does, with the state as one flat tuple in the order of `state_names`."""
+        """Do the same as `run_padded`, with the state as one flat tuple in the order of `state_names`."""
         self._check_input(x)
         if lengths is None:
             return self._run(x, state, None)
@@ -329,7 +329,7 @@ class RecurrentLayer(LayerParameters):
         training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *weights))
         steps, batch, size = x.shape
         chosen = kernels.choose(self.work(x.device, x.dtype), (steps, batch, size), training)
-        # A module takes its time to set an attribute, and a graph must not depend on what it was.
+        # Setting an attribute of a module takes time, and a graph must not depend on its earlier value.
         if torch.compiler.is_compiling() or chosen != self.chosen_backend:
             self.chosen_backend = chosen
         return kernels.BACKENDS[chosen]

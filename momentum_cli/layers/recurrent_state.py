@@ -28,8 +28,8 @@ class RecurrentState:
     Args:
         tensors: All tensors in the order of ``layer.state_names``, each with the batch in dimension 1. A layer also
             takes this flat tuple for its state.
-        names: Of the tensors.
-        seen: How many of them the state unpacks to, >= 1.
+        names: Names of the tensors.
+        seen: Number of tensors that the state unpacks to, >= 1.
 
     Raises:
         TypeError: ``names`` are missing: the tensors come from taking a state apart, and are not all there.
@@ -63,7 +63,7 @@ class RecurrentState:
         return self.tensors[self.names.index(name)]
 
     def __getattr__(self, name: str) -> Tensor:
-        names = self.__dict__.get("names", ())  # not there yet while a copy is made
+        names = self.__dict__.get("names", ())  # not set yet while a copy is made
         if name in names:
             return self._named(name)
         has = f"have one of the tensors {', '.join(names)}"
@@ -90,7 +90,7 @@ class RecurrentState:
             raise IndexError(refuse("index of a state", index, must, remedy)) from None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> RecurrentState:
-        """Return the state of the function's values, as in ``state.map(lambda tensor: tensor[:, rows])``."""
+        """Apply a function to every tensor, as in ``state.map(lambda tensor: tensor[:, rows])``."""
         return RecurrentState(tuple(map(function, self.tensors)), self.names, self.seen)
 
     def replace(self, **tensors: Tensor) -> RecurrentState:

@@ -48,7 +48,7 @@ _LIST = ScriptedForm("list[Tensor]", "hx", "after")
 
 
 def scripted_form(layout: StateLayout) -> ScriptedForm:
-    """Return the form of a layer's state: that of `torch.nn` where there is no more, a list for other recurrences."""
+    """Return the form of a layer's state: that of `torch.nn` where it suffices, a list for other recurrences."""
     names = layout.names
     if names[:2] == ("h", "c"):
         return _PAIR if len(names) == 2 else _LSTM

@@ -87,10 +87,10 @@ class StateLayout(NamedTuple):
         return tensors[0] if len(tensors) == 1 else tensors
 
     def flat(self, state: LayerState) -> State:
-        """Return the tensors of a state that a caller gave; `checked` looks at each of them.
+        """Return the tensors of a state that a caller gave; `checked` then checks each of them.
 
         Raises:
-            ValueError: It is not all of a state, or that of another layer.
+            ValueError: The state is incomplete, or belongs to another layer.
         """
         names = self.names
         if isinstance(state, RecurrentState):
@@ -133,7 +133,7 @@ class StateLayout(NamedTuple):
             tensors: As returned by `flat`.
             x: (T, B, D) input.
             batched: False for a state without a batch dimension.
-            dtype: Of the parameters, or None to accept and convert any floating-point dtype.
+            dtype: Dtype of the parameters, or None to accept and convert any floating-point dtype.
 
         Raises:
             ValueError: A shape, a dtype or a device is wrong.
@@ -201,7 +201,7 @@ def part(state: list[Tensor], places: list[tuple[int, int]]) -> list[Tensor]:
     """Return the tensors of one layer in one direction.
 
     Args:
-        state: Of the whole layer.
+        state: State of the whole layer.
         places: An entry of `StateLayout.places`.
     """
     return [state[number][row] for number, row in places]

@@ -66,9 +66,9 @@ class Stream:
     have no gradients. One thread at a time may use a stream.
 
     Args:
-        layers: In one direction, each reading the outputs of the one before.
+        layers: Layers in one direction, each reading the outputs of the one before.
         batch_size: B, >= 1, or None for unbatched input.
-        layout: Of the one layer whose form the state has, or None for the flat tuple of several layers.
+        layout: Layout of the one layer whose form the state has, or None for the flat tuple of several layers.
 
     Raises:
         ValueError: A layer is bidirectional, or ``batch_size`` is not an integer >= 1.

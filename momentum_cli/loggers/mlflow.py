@@ -27,7 +27,7 @@ class MLflow:
     extra: ClassVar[str] = "mlflow"
 
     def __init__(self, run: LoggedRun) -> None:
-        # It reports its use to its makers otherwise, and its messages are of no use to the user of a command.
+        # Otherwise it reports usage to its makers; its messages do not help the user of a command.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow.entities import Param, RunTag
         from mlflow.tracking import MlflowClient
@@ -64,7 +64,7 @@ class MLflow:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        # A database keeps no NaN in some of its columns, and infinities as the largest number.
+        # Some columns of a database cannot hold NaN, and infinities become the largest number.
         told = [Metric(name, float(value), now, step) for name, value in values.items() if not math.isnan(value)]
         self._client.log_batch(self._run, metrics=told)
 

@@ -21,7 +21,7 @@ class TensorBoard:
     def __init__(self, run: LoggedRun) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # Steps after the last checkpoint are made again, and those of the first attempt do not count.
+        # Steps after the last checkpoint are repeated, and those of the first attempt do not count.
         purge = run.step + 1 if run.step else None
         self._parameters = run.parameters
         self._writer: Any = SummaryWriter(str(run.folder / FOLDER), purge_step=purge)

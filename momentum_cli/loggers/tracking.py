@@ -1,4 +1,4 @@
-"""The trackers of a run together: one that fails is left out from then on, with one warning, and the run goes on."""
+"""The trackers of a run together: one that fails is dropped with a warning, and the run continues."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def require_loggers(names: Iterable[str]) -> None:
 
 
 def warn(text: str) -> None:
-    """Give a warning of Python's."""
+    """Give a Python warning."""
     warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
@@ -97,7 +97,7 @@ class Tracking:
     def _try(self, name: str, work: Callable[[], None]) -> None:
         try:
             with warnings.catch_warnings():
-                # Those of the packages, which the user of a run can do nothing about.
+                # Warnings from inside the packages: the user of a run can do nothing about them.
                 warnings.simplefilter("ignore")
                 work()
         except Exception as error:

@@ -65,7 +65,7 @@ class _Chunked(torch.autograd.Function):
             gradient = logits.exp_()
             sums = gradient.sum(1, keepdim=True)
             total += (sums.log() - right).where(scored, 0.0).sum()
-            # The gradient of a logit is its probability, less what is wanted of it: 1 at the target without smoothing.
+            # The gradient of a logit is its probability minus the wanted one: 1 at the target without smoothing.
             gradient /= sums
             if smoothing > 0.0:
                 gradient -= spread

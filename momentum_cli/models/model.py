@@ -38,12 +38,12 @@ class TrainingLoss(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What a model says to a batch in an evaluation.
+    """The answer of a model to a batch in an evaluation.
 
     Args:
-        outputs: To be compared with the targets, as `momentum_cli.training.objective.Objective.loss_sum` takes them.
+        outputs: Outputs, as `momentum_cli.training.objective.Objective.loss_sum` compares them with the targets.
         state: State after the batch.
-        written: Of a model that answers in words, the tokens of its answer to each sequence; None for others.
+        written: For a model that answers in words, the tokens of its answer to each sequence; else None.
     """
 
     outputs: Tensor
@@ -104,10 +104,10 @@ class Model(nn.Module, ABC):
         ) -> tuple[Tensor, State]: ...
 
     def answer(self, batch: Batch, state: State | None) -> Answered:
-        """Return what is judged in an evaluation; the model is in evaluation mode.
+        """Return the answer that an evaluation judges; the model is in evaluation mode.
 
         Args:
-            batch: Inputs and targets, which only a model that reads its own words may look at.
+            batch: Inputs and targets; only a model that predicts each token from those before it may read the targets.
             state: The state after the previous batch, or None at the start.
         """
         outputs, after = self(batch.inputs, batch.lengths, state)

@@ -30,7 +30,7 @@ class SequenceModel(Model):
             the final output of each direction). ``"every"``: it reads every step.
         dropout: Probability in [0, 1] of zeroing an input of the head, while training.
         recompute: In training, number of steps whose activations are kept at a time, >= 1. The sequence is cut into
-            pieces of so many steps, and the backward pass computes the activations of each again from the state before
+            pieces of that many steps, and the backward pass recomputes the activations of each from the state before
             it: less memory, for one more forward pass. None keeps all. Gradients are the same up to the order of sums;
             dropout draws other masks.
 

@@ -18,9 +18,9 @@ class ModelStream:
     """A model in inference that keeps its state from call to call, see `momentum_cli.layers.stream.Stream`.
 
     Args:
-        layers: Between its input and its output.
-        read: From inputs as the model takes them, (B, T, ...), to those of the layers, (T, B, D).
-        write: From outputs of the layers (T, B, H) to outputs as the model gives them.
+        layers: The layers between its input and its output.
+        read: Maps inputs as the model takes them, (B, T, ...), to those of the layers, (T, B, D).
+        write: Maps outputs of the layers (T, B, H) to outputs as the model gives them.
     """
 
     def __init__(self, layers: Stream, read: Callable[[Tensor], Tensor], write: Callable[[Tensor], Tensor]) -> None:
@@ -38,7 +38,7 @@ class ModelStream:
 
     @property
     def state(self) -> State:
-        """A copy of the state, as `Model.forward` returns it; setting it goes on from there (None: from the start)."""
+        """A copy of the state, as `Model.forward` returns it; setting it continues from it (None: from the start)."""
         return self.layers.tensors
 
     @state.setter

@@ -20,7 +20,7 @@ def on_host(tensors: list[Tensor]) -> bool:
 
 
 def kernel_serves(*lists: list[Tensor]) -> bool:
-    """Return True if `momentum_cli.kernels.fused.update` can make the step of these tensors."""
+    """Return True if `momentum_cli.kernels.fused.update` can do the step for these tensors."""
     return on_host(lists[0]) and update.serves(*lists)
 
 

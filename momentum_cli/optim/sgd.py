@@ -15,7 +15,8 @@ from momentum_cli.optim.optimizer import Params, require
 class SGD(torch.optim.SGD):
     """`torch.optim.SGD`, with ``momentum="scaled"`` for 1 - β = C lr^(2/3).
 
-    The momentum follows the rate of the step, so a schedule of the rate is one of the momentum too: as the rate falls
+    The momentum follows the learning rate of the step, so a schedule of the rate is also one of the momentum: as the
+        rate falls
     to 0, β rises to 1. β is kept between 0 and 1 - 1e-6.
 
     Args:

@@ -1,6 +1,6 @@
-"""A page as one HTML file: nothing in it comes from elsewhere, and nothing in it runs.
+"""A page as one HTML file that loads nothing from elsewhere and runs no scripts.
 
-The content security policy forbids both, so a browser would refuse what slipped in.
+The content security policy forbids both, so a browser would refuse anything that slipped in.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def document(title: str, body: Iterable[str]) -> str:
     """Return the page.
 
     Args:
-        title: As text.
+        title: Title, as text.
         body: Its elements, as HTML.
     """
     return "\n".join(
@@ -82,10 +82,10 @@ def _two_lines(text: str) -> str:
 
 
 def where_and_how(environment: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, str]:
-    """Return the facts on the process and the machine of a result, by name.
+    """Return the facts about the process and the machine of a result, by name.
 
     Args:
-        environment: Of the process.
+        environment: Environment of the process.
         machine: ``cpu``, ``cores``, ``threads``, ``devices``, ``torch``.
     """
     git = environment.get("git") or {}

@@ -27,9 +27,9 @@ class Forecast:
     Args:
         values: h values.
         past: w values before the first of them.
-        truth: h values, or none where they are not known.
+        truth: h values, or none if they are unknown.
         naive: h values of the naive forecast, or none.
-        low, high: h ends of an interval each, or none.
+        low, high: h lower and upper ends of an interval, or none.
         place: Number of the first step of the forecast in its series.
         times: Time of each of the w + h steps, or none.
         title: Above the panel.
@@ -95,9 +95,9 @@ def forecasts(in_a_row: Sequence[Forecast], apart: Sequence[Forecast], words: Wo
     """Draw forecasts over the truth.
 
     Args:
-        in_a_row: Forecasts of one series that follow one another, in one wide panel; none: there is no such panel.
-        apart: Forecasts with a panel each and their past, such as the worst ones; three in a row.
-        words: What to call them.
+        in_a_row: Consecutive forecasts of one series, for one wide panel; none: no such panel.
+        apart: Forecasts with their past, one panel for each, such as the worst ones; three in a row.
+        words: Words of the picture.
         path: The picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
 
     Raises:
@@ -130,9 +130,9 @@ def errors_by_step(
     """Draw the mean absolute error of each step of the horizon, a panel for each target.
 
     Args:
-        rows: Of `momentum_cli.inference.by_target.ByTarget.rows`, with ``steps``.
+        rows: Result of `momentum_cli.inference.by_target.ByTarget.rows`, with ``steps``.
         naive: Those of the naive forecast, in the same order; or none.
-        name: Of the naive forecast.
+        name: Name of the naive forecast.
         path: As for `forecasts`.
 
     Raises:
@@ -161,7 +161,7 @@ def values(predicted: Sequence[float], wanted: Sequence[float], name: str, path:
 
     Args:
         predicted, wanted: Values of one target.
-        name: Of the target.
+        name: Name of the target.
         path: As for `forecasts`.
 
     Raises:
@@ -240,7 +240,7 @@ def _interval(axes: Axes, steps: Sequence[int], part: Forecast, words: Words) ->
 
 
 def _time_axis(axes: Axes, known: Sequence[tuple[int, Any]]) -> None:
-    """Name some steps by their times, where these are known."""
+    """Label some steps with their times, if these are known."""
     if not known:
         axes.set_xlabel("step")
         return

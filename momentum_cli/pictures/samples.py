@@ -28,11 +28,11 @@ def samples(
 
     Args:
         sequences: (T, D) arrays, at most a dozen.
-        titles: Above each, such as its class.
+        titles: Title above each, such as its class.
         path: the picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
         names: Names of the D channels for the legend; empty for no legend.
-        images: They are grey images, (height, width), the first row on top.
-        unit: Of the values, to be named next to them.
+        images: True if the sequences are grey images, (height, width), with the first row on top.
+        unit: Unit of the values, shown next to them.
 
     Raises:
         RunError: drawing failed.

@@ -116,8 +116,8 @@ def plain_log(axis: Axis, factor: float, room: float = 1e3) -> None:
 
     Args:
         axis: The axis, whose scale is logarithmic already.
-        factor: By which its ends differ.
-        room: The factor up to which there is room for three labels in a decade, and not only one.
+        factor: Ratio of its ends.
+        room: The largest ratio at which there is room for three labels per decade instead of one.
     """
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 

@@ -106,7 +106,7 @@ class Range:
         return self._rounded(trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log))
 
     def samples(self) -> list[Value]:
-        # A middle that is no round number, so that a range of numbers for an option of integers is found out.
+        # A middle that is no whole number, so that a range of numbers for an option of integers is noticed.
         return [self.at(0.0), self.at(0.37), self.at(1.0)]
 
     def points(self) -> list[Value] | None:
@@ -150,7 +150,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choices:
-    """A list of values, of which each is as likely.
+    """A list of values, all equally likely.
 
     Args:
         values: At least one, all different: words, numbers, true, false and null.
@@ -220,7 +220,7 @@ def read_axis(given: Any) -> Axis:
     """Return the axis of a recipe's value, see the table on top.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no axis.
     """
     if isinstance(given, Range | Choices):
         return given
@@ -243,7 +243,7 @@ def parse_axis(text: str) -> Axis:
     """Return the axis of a text of the command line, see the table on top.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no axis.
     """
     from momentum_cli.recipe.document import scalar
 

@@ -39,10 +39,10 @@ def build_task(recipe: Recipe) -> Task:
 
 
 def load_data(recipe: Recipe, data_dir: Path | None = None, progress: DownloadProgress = NO_PROGRESS) -> Dataset:
-    """Return the data of a recipe, with the metrics that it names in front of those of the task.
+    """Return the data of a recipe, with the metrics that the recipe names in front of the task's.
 
     Args:
-        recipe: Of the run.
+        recipe: Recipe of the run.
         data_dir: Folder of the data sets, or None for the default.
         progress: Receives the progress of downloads.
 

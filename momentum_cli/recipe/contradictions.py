@@ -118,7 +118,7 @@ def _schedule_contradictions(schedule: ScheduleOptions, train: TrainOptions, lr:
 
 
 def _class_contradictions(train: TrainOptions, task: TaskOptions) -> list[Problem]:
-    """Return options of the loss of classes where a task has none."""
+    """Return options of a loss over classes that are given to a task without classes."""
     measured = TASKS[task.name](**task.options).measured
     given = {"class_weights": train.class_weights, "label_smoothing": train.label_smoothing or None}
     fitting = {"class_weights": {"classes"}, "label_smoothing": {"classes", "texts"}}

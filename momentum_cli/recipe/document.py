@@ -93,7 +93,7 @@ class Document:
         self._locate(node, ())
 
     def extend(self, parent: Document) -> None:
-        """Take what is not written here from another recipe.
+        """Add the values of another recipe that this one does not have.
 
         Mappings are merged, except where ``name`` differs: the options of one optimizer are not those of another.
         Everything else, lists too, is replaced.
@@ -122,7 +122,7 @@ class Document:
 
         Args:
             overrides: The texts.
-            complete: From a key of one part to its whole path; a ValueError says why there is none.
+            complete: Maps a key of one part to its whole path; a ValueError says why there is none.
 
         Returns:
             The texts without mistakes, with the whole path of each key.
@@ -181,7 +181,7 @@ class Document:
         self.problems.append(Problem(marker, message))
 
     def _locate(self, node: yaml.Node, path: Keys) -> None:
-        """Note where the keys below a node were written; `_parse` has made sure that there is an end to them."""
+        """Note where the keys below a node were written; `_parse` has checked that the nesting is finite."""
         if not isinstance(node, yaml.MappingNode):
             return
         lines: dict[str, int] = {}

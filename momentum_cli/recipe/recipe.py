@@ -177,12 +177,12 @@ def _open(name_or_path: str | Path) -> tuple[Document, Path]:
 
 
 def _document(path: Path, shown: str, below: tuple[Path, ...] = ()) -> Document:
-    """Read a recipe file, and below it the recipes that it extends.
+    """Read a recipe file, and the recipes that it extends.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         shown: Its name for messages.
-        below: The files that extend this one.
+        below: The files that extend it.
     """
     try:
         text = read_text(path, MAX_BYTES)
@@ -229,7 +229,7 @@ def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def _beside(given: Any, folder: Path) -> str | None:
-    """Return the absolute path of data that are next to a recipe, None if they are not there."""
+    """Return the absolute path of data next to a recipe, None if there are none."""
     if not isinstance(given, str) or not given or expanded(given).is_absolute():
         return None
     try:

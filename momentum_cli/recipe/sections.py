@@ -172,8 +172,8 @@ PLANNED_SCHEDULES = frozenset({"cosine", "linear", "onecycle"})
 class EarlyStoppingOptions(Section):
     """Stop after `patience` evaluations in which `metric` did not improve by more than `min_delta`.
 
-    `metric` is one of the task; null: the loss where the headline metric is one of classes, such as the accuracy, and
-    the headline metric otherwise. `mode` may say its direction, ``"min"`` or ``"max"``, as other tools ask for it.
+    `metric` is one of the task's; null: the loss if the headline metric is one of classes, such as the accuracy, else
+    the headline metric. `mode` may give its direction, ``"min"`` or ``"max"``, as in other tools.
     """
 
     patience: PositiveInt
@@ -183,7 +183,7 @@ class EarlyStoppingOptions(Section):
 
     def metric_for(self, headline: str) -> str:
         """Return the metric that decides, given the headline one."""
-        # An accuracy stands still while the loss still falls; patience would run out.
+        # An accuracy may not change while the loss still falls, so patience would run out.
         return self.metric or ("loss" if METRICS[headline].higher_is_better else headline)
 
 
@@ -243,8 +243,8 @@ class TargetOptions(Section):
     """The value of the task's metric that counts as reached: accuracy from below, an error from above.
 
     In place of a value, `baseline` names a cell of a benchmark, which is trained to the end of its budget: the best
-    value of its run is the target of all runs with the same seed; with `pooled` the median of its best values over
-    seeds is that of all runs.
+    value of its run is the target of all runs with the same seed; with `pooled`, the median of its best values over
+    seeds is the target of all runs.
     """
 
     metric: str

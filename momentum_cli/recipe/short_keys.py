@@ -47,7 +47,7 @@ def full_key(key: str, content: Mapping[str, Any]) -> str:
 
 
 def _paths(content: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the paths of all keys; what is wrong in the recipe is reported elsewhere."""
+    """Yield the paths of all keys; mistakes of the recipe are reported elsewhere."""
     yield from ("task.name", "optimizer.name")
     for section, options in _FIXED.items():
         yield from (f"{section}.{key}" for key in options.model_fields)

@@ -1,4 +1,4 @@
-"""The search space of a recipe: what its values change, when they have an effect, and which are mistakes."""
+"""The search space of a recipe: the changes that values make, when they have an effect, and which are mistakes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ NAMES = ("model.cell", "optimizer.name", "schedule.name")
 def applied(content: Mapping[str, Any], drawn: Mapping[str, Value]) -> dict[str, Any]:
     """Return the content of a recipe with the drawn values, without its section `tune`.
 
-    A drawn optimizer or schedule that is not the recipe's has none of its options except the learning rate.
+    A drawn optimizer or schedule other than the recipe's takes none of the recipe's options but the learning rate.
 
     Args:
-        content: Of the recipe.
+        content: Content of the recipe.
         drawn: Whole path of a key -> value.
     """
     changed = copy.deepcopy({key: value for key, value in content.items() if key != "tune"})
@@ -44,12 +44,12 @@ def applied(content: Mapping[str, Any], drawn: Mapping[str, Value]) -> dict[str,
 
 
 def has_effect(key: str, content: Mapping[str, Any], drawn: Mapping[str, Value]) -> bool:
-    """Return True if a key has an effect beside the drawn values: options of the drawn cell, optimizer and schedule.
+    """Return True if a key has an effect with the drawn values: it belongs to no other cell, optimizer or schedule.
 
     Args:
         key: A whole path.
-        content: Of the recipe.
-        drawn: Values of `NAMES` that are drawn, at least.
+        content: Content of the recipe.
+        drawn: The drawn values, at least those of `NAMES`.
     """
     section, _, rest = key.partition(".")
     condition = _CONDITIONS.get(section)
@@ -72,7 +72,7 @@ def _of_optimizer(rest: str, content: Mapping[str, Any], drawn: Mapping[str, Val
         known = {option.name for option in signature_options(resolve(name), frozenset())}
     except ValueError:
         return False
-    # An option that no optimizer has is refused for the recipe's own.
+    # A key that no optimizer has is refused with the recipe's own optimizer.
     return rest in known or "optimizer.name" not in drawn
 
 
@@ -109,10 +109,10 @@ def space_problems(
     """Return the axes that give recipes with mistakes, with paths relative to the section `tune`.
 
     Each axis is tried at its ends and in its middle, or at every choice, with the first cell, optimizer and schedule
-    beside which it has an effect.
+    with which it has an effect.
 
     Args:
-        content: Of a recipe without mistakes outside `tune`.
+        content: Content of a recipe without mistakes outside `tune`.
         space: Its search space.
         check: Returns the mistakes of a recipe without `tune`.
     """

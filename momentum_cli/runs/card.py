@@ -1,4 +1,4 @@
-"""The README.md of a folder: written by this program until somebody makes it theirs."""
+"""The README.md of a folder: written by this program, until someone removes its mark."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def write_card(folder: Path, text: str) -> None:
     """Write the README.md of a folder, unless there is one without `MARK`, which is left as it is.
 
     Args:
-        folder: Which exists.
-        text: With `MARK`.
+        folder: An existing folder.
+        text: The text, with `MARK`.
     """
     path = folder / CARD
     if not path.exists() or is_card(path):
@@ -25,7 +25,7 @@ def write_card(folder: Path, text: str) -> None:
 
 
 def is_card(path: Path) -> bool:
-    """Return True if a file is a README.md that this program wrote and nobody has made theirs."""
+    """Return True if a file is a README.md that this program wrote and that still has the mark."""
     try:
         return path.is_file() and MARK in read_text(path)
     except (DataError, RunError):

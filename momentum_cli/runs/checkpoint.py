@@ -126,7 +126,7 @@ def save_in_order(last_path: Path, last: Checkpoint, others: Mapping[str, Checkp
     Args:
         last_path: Path of the last checkpoint; the others are in the same folder.
         last: The last checkpoint.
-        others: New ones by the names of their files; a best one that `last` does not name is left out.
+        others: Other new checkpoints by their file names; a best one that `last` does not name is left out.
     """
     progress = last.data["progress"]
     for name, checkpoint in others.items():
@@ -137,11 +137,11 @@ def save_in_order(last_path: Path, last: Checkpoint, others: Mapping[str, Checkp
 
 
 def drop_others(last_path: Path, progress: Mapping[str, Any]) -> None:
-    """Delete checkpoints that do not belong to the last one: bests of the past, and what a kill left behind.
+    """Delete checkpoints that do not belong to the last one: former best ones, and leftovers of a killed process.
 
     Args:
         last_path: Path of the last checkpoint; the others are in the same folder.
-        progress: That of the last checkpoint, or of the start.
+        progress: Progress in the last checkpoint, or at the start.
     """
     named = _bests(progress)
     for path in last_path.parent.glob(f"best-*{SUFFIX}"):

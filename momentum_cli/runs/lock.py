@@ -17,7 +17,7 @@ def locked(folder: Path, what: str, *, shared: bool = False) -> Iterator[None]:
     Args:
         folder: An existing folder.
         what: The activity, for the message: "training".
-        shared: Keep out only those that want the folder for themselves.
+        shared: Keep out only processes that want the folder for themselves.
 
     Raises:
         RecipeError: Another process holds the lock.

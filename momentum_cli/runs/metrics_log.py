@@ -205,7 +205,7 @@ def read_metrics(folder: Path, kind: Literal["train", "eval"] | None = None) -> 
         DataError: The metrics are missing, or a line other than the last is damaged.
     """
     jsonl, table = folder / "metrics.jsonl", folder / "metrics.csv"
-    # Anything but a file, such as a link to nothing, is an error here: the rows of the other file may be older.
+    # Anything but a file, such as a broken link, is an error here: the rows of the other file may be older.
     if os.path.lexists(jsonl):
         rows = _read_jsonl(jsonl)
     elif os.path.lexists(table):

@@ -55,7 +55,7 @@ def make_output_folder(path: Path, option: str = "--out") -> None:
 
 
 def _try(folder: Path, given: str, wanted: str) -> None:
-    # Permissions do not tell everything: a file system may be read-only, or a quota used up.
+    # Permissions are not enough: a file system may be read-only, or a quota used up.
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

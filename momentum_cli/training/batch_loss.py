@@ -12,11 +12,11 @@ from momentum_cli.models.model import LossSum, Model, TrainingLoss
 
 
 class BatchLoss(nn.Module):
-    """The loss of a batch as a forward pass: Fabric wraps that, for mixed precision and the exchange of gradients.
+    """The loss of a batch as a forward pass, which Fabric wraps for mixed precision and the exchange of gradients.
 
     Args:
-        model: In training.
-        loss_sum: Of the data set.
+        model: The model in training.
+        loss_sum: The summed loss of the data set.
     """
 
     def __init__(self, model: Model, loss_sum: LossSum) -> None:

@@ -31,13 +31,13 @@ def conformity(quantiles: Tensor, wanted: Tensor) -> Tensor:
 
 
 def shifts(scores: Tensor, levels: tuple[float, ...]) -> list[list[float]] | None:
-    """Return what to add to each quantile so that each interval covers what its level says.
+    """Return the shift of each quantile with which each interval covers the share that its level names.
 
     An interval of level 1 - a grows by the ceil((n + 1) (1 - a))-th smallest of its n scores; it then covers a further
     exchangeable target with a probability of at least 1 - a.
 
     Args:
-        scores: Of `conformity` on the validation split.
+        scores: Results of `conformity` on the validation split.
         levels: Q levels.
 
     Returns:
@@ -50,7 +50,7 @@ def shifts(scores: Tensor, levels: tuple[float, ...]) -> list[list[float]] | Non
         for number in range(pairs):
             known = column[:, number]
             known = known[~known.isnan()]
-            # A product such as 10 * 0.8 may be a little above the whole number that it is.
+            # A product such as 10 * 0.8 may be rounded to slightly above its whole number.
             rank = math.ceil((len(known) + 1) * (levels[-1 - number] - levels[number]) - 1e-9)
             if rank > len(known):
                 return None

@@ -1,4 +1,4 @@
-"""The README.md of a trained model: what it is, its data, its results and how to load it.
+"""The README.md of a trained model: its description, its data, its results and how to load it.
 
 The front matter is that of model hubs: YAML with tags, and the test results in the form ``model-index``.
 """
@@ -20,7 +20,7 @@ from momentum_cli.runs.card import MARK
 from momentum_cli.wording import metric_text, printable
 
 _MOST_LABELS = 20
-# What model hubs call the tasks, by kind of prediction, of preprocessing, or by task.
+# Names of tasks on model hubs, by kind of prediction, kind of preprocessing, or task.
 _PIPELINES = {
     "pixels": "image-classification",
     "speech-classify": "audio-classification",
@@ -36,14 +36,14 @@ class Card:
     """Content of the README.md of a model.
 
     Args:
-        recipe: Of the training.
+        recipe: Recipe of the training.
         dataset: Description of the data, see `momentum_cli.training.trained.describe`.
         sizes: Sequences of each split.
-        parameters: Trainable ones.
+        parameters: Number of trainable parameters.
         best: The evaluation that chose the checkpoint, ``{step, epoch, split, metrics}``, or None.
         result: ``test``, ``test_intervals`` and ``baselines`` of `result.json`; {} where they are not known.
-        files: What each file of the folder is.
-        others: Lines on how programs without this package load the model.
+        files: Description of each file of the folder.
+        others: Lines on loading the model in programs without this package.
     """
 
     recipe: Recipe
@@ -133,7 +133,7 @@ class Card:
         yield f"momentumrnn {__version__}."
 
     def _columns(self) -> Iterator[str]:
-        """Yield what the model reads and predicts."""
+        """Yield sentences on the inputs and predictions of the model."""
         preprocessing, labels = self.dataset["preprocessing"], self.dataset["labels"] or []
         if preprocessing.get("kind") == "files":
             names = ", ".join(map(_plain, preprocessing["features"][:_MOST_LABELS]))
@@ -186,5 +186,5 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[st
 
 
 def _plain(text: Any) -> str:
-    """Return text in which Markdown and HTML see no marks of their own."""
+    """Return text without any markup of Markdown or HTML."""
     return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(printable(str(text)).split()))

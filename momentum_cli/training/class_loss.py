@@ -54,10 +54,10 @@ class ClassLoss:
 def training_loss(
     objective: Objective, options: TrainOptions, dataset: Dataset, device: torch.device
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the sum of the loss that a recipe trains with: that of the data set unless it weighs or smooths classes.
+    """Return the summed loss that a recipe trains with: that of the data set unless classes are weighted or smoothed.
 
     Raises:
-        DataError: The data have no class of a name that is given a weight.
+        DataError: A weight names a class that the data do not have.
     """
     if options.class_weights is None and options.label_smoothing == 0:
         return objective.loss_sum

@@ -15,8 +15,8 @@ def compile_loss(loss: BatchLoss, device: torch.device) -> None:
     """Compile forward and backward pass at the first batch, for batches of any size.
 
     Args:
-        loss: Compiled in place; its parameters keep their names.
-        device: Of the model.
+        loss: The loss, compiled in place; its parameters keep their names.
+        device: Device of the model.
 
     Raises:
         RecipeError: There is no C++ compiler, which the CPU needs.
@@ -30,6 +30,6 @@ def compile_loss(loss: BatchLoss, device: torch.device) -> None:
         except InvalidCxxCompiler as error:
             remedy = "it needs a C++ compiler (g++ or clang++), and none was found"
             raise RecipeError(refuse("train.compile", True, "be false here", remedy)) from error
-    # Tracing skips the caches of plain Python functions, which changes nothing, and says so at length.
+    # Tracing skips the caches of plain Python functions, which is harmless, but torch warns about it at length.
     warnings.filterwarnings("ignore", message="Dynamo detected a call to a `functools.lru_cache`")
     loss.compile(dynamic=True)

@@ -44,16 +44,16 @@ def tally(
     """Evaluate a split.
 
     Args:
-        answer: The model.
+        answer: Function that answers a batch: the model.
         data: The split, with batches on `device`.
-        objective: Of the data set.
+        objective: Objective of the data set.
         size: Sequences at a time, >= 1.
-        device: Of the outputs.
-        keep: As for `Tally`; of texts, whose windows hang together, nothing is kept.
+        device: Device of the outputs.
+        keep: As for `Tally`; texts, whose windows are not independent, keep nothing.
         calibrating: As for `Tally`.
         split: Its name, for `on_progress`.
         on_progress: Called after each batch.
-        fabric: Its processes share the batches; None: there is one.
+        fabric: Its processes share the batches; None: there is only one process.
     """
     rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
     found = Tally(objective, device, keep=keep and not data.carried, calibrating=calibrating)
@@ -80,10 +80,10 @@ def baselines(dataset: Dataset, data: Sequences, size: int, device: torch.device
     """Return the metrics of the naive predictors of a data set on a split, the best by the headline metric first.
 
     Args:
-        dataset: With the metrics of the run.
+        dataset: The data set, with the metrics of the run.
         data: The split, with batches on `device`.
         size: Sequences at a time, >= 1.
-        device: Of the batches.
+        device: Device of the batches.
 
     Returns:
         ``name`` and ``metrics`` of each.
@@ -95,7 +95,7 @@ def baselines(dataset: Dataset, data: Sequences, size: int, device: torch.device
         found.append({"name": naive.name, "metrics": counted.metrics()})
     sign = -1.0 if METRICS[dataset.metric].higher_is_better else 1.0
     values = [sign * one["metrics"][dataset.metric] for one in found]
-    # One that is not defined comes last.
+    # A predictor whose metric is undefined comes last.
     order = sorted(range(len(found)), key=lambda number: (math.isnan(values[number]), values[number]))
     return [found[number] for number in order]
 

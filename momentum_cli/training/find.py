@@ -52,7 +52,7 @@ def _runs_in(folder: Path) -> dict[str, Path]:
 
 
 def _there(folder: Path) -> str:
-    """Return a phrase with the runs in a folder, the newest first."""
+    """Return a phrase that names the runs in a folder, the newest first."""
     runs = sorted(_runs_in(folder).values(), key=lambda run: run.stat().st_mtime, reverse=True)
     if not runs:
         return f"there are none in {folder}"

@@ -37,7 +37,7 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
     from lightning_fabric import Fabric
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    # Its messages about process groups are of no use to the user of a command.
+    # Its messages about process groups do not help the user of a command.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -124,7 +124,7 @@ def determinism(mode: str) -> Iterator[None]:
 def is_restarted(fabric: Fabric) -> bool:
     """Return whether ``torchrun --max-restarts`` has started this training again.
 
-    The agents of several machines count apart, and one that only follows the others does not count.
+    The agents of several machines count separately, and an agent that only follows the others does not count.
     """
     return _total(fabric, int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))) > 0
 
@@ -135,7 +135,7 @@ def may_restart() -> bool:
 
 
 def require_shared(fabric: Fabric, folder: Path) -> None:
-    """Refuse a run folder that only some processes see: each reads its checkpoints, which the first one writes.
+    """Refuse a run folder that only some processes see: all read its checkpoints, which the first one writes.
 
     Raises:
         RunError: The machines of the training have no file system in common there.
@@ -155,7 +155,7 @@ def _total(fabric: Fabric, number: int) -> int:
     return int(fabric.all_reduce(torch.tensor(number, device=fabric.device), reduce_op="sum"))  # type: ignore[arg-type]
 
 
-# Words of gloo and NCCL about a process that is gone.
+# Words of gloo and NCCL about a process that has died.
 _GONE = (
     "closed by peer",
     "reset by peer",
@@ -170,7 +170,7 @@ _GONE = (
 
 @contextmanager
 def together(fabric: Fabric) -> Iterator[None]:
-    """Turn the errors that follow from the loss of another process of the training into one that says so.
+    """Turn errors caused by the loss of another process of the training into one that says so.
 
     Raises:
         RunError: A process can no longer be reached.
@@ -181,7 +181,7 @@ def together(fabric: Fabric) -> Iterator[None]:
         lost = isinstance(error, torch.distributed.DistError) or any(word in str(error).casefold() for word in _GONE)
         if fabric.world_size == 1 or not lost:
             raise
-        # Without the place in torch's source in front and the advice behind.
+        # Without the leading place in torch's source and the trailing advice.
         reason = re.sub(r"^\[[^]]*\] ", "", str(error).strip()).partition(". ")[0].partition("\n")[0]
         raise RunError(
             f"another of the {fabric.world_size} processes of this training ended or can no longer be reached, so it "
@@ -190,7 +190,7 @@ def together(fabric: Fabric) -> Iterator[None]:
 
 
 def on_first(fabric: Fabric, work: Callable[[], _T]) -> _T:
-    """Run a function in the first process and give its result, or its error, to all."""
+    """Run a function in the first process, and pass its result or its error to all."""
     result: Any = None
     if fabric.global_rank == 0:
         try:

@@ -18,7 +18,7 @@ from momentum_cli.messages import Said, refuse
 from momentum_cli.metrics import METRICS, Metric
 from momentum_cli.text_scores import BLEU_SUMS, CHRF_SUMS, bleu_sums, chrf_sums
 
-# Of a float32, twice its largest relative error.
+# Twice the largest relative error of a float32.
 _ROUNDING = 2.0**-23
 
 
@@ -30,15 +30,15 @@ class Objective:
         loss: ``"cross_entropy"``, ``"mse"`` or ``"pinball"``.
         output: ``"last"`` or ``"every"``.
         metric_steps: With output ``"every"``, the steps over which accuracy is taken; None for every scored one.
-        target_scale, target_offset: Of each of K targets, original = scaled * scale + offset, for metrics of values;
+        target_scale, target_offset: For each of K targets, original = scaled * scale + offset, for metrics of values;
             None for 1 and 0.
-        naive_errors: What the errors of each of K targets are divided by in ``mase``; None where that is not defined.
+        naive_errors: Divisor of the errors of each of K targets in ``mase``; None where that is not defined.
         quantiles: Q levels in rising order, each in (0, 1), that a model of loss ``"pinball"`` predicts of every
             target; () for other losses.
-        shifts: What each quantile of each of K targets is moved by before it is judged, (K, Q) in the scaled unit, see
-            `momentum_cli.training.calibration`; None: nothing.
+        shifts: Shift of each quantile of each of K targets before it is judged, (K, Q) in the scaled unit, see
+            `momentum_cli.training.calibration`; None: no shift.
         metrics: Keys of `momentum_cli.metrics.METRICS`, in the order of a result.
-        spell: Of a model that answers in words, from its tokens to their text; None for others.
+        spell: For a model that answers in words, the function from its tokens to text; else None.
     """
 
     loss: str
@@ -76,7 +76,7 @@ class Objective:
         return tuple(map(self.spell, written))
 
     def calibrated(self, shifts: Sequence[Sequence[float]] | None) -> Objective:
-        """Return the objective with the shifts that a model was calibrated by, if any."""
+        """Return the objective with the shifts of a calibrated model, if any."""
         return self if shifts is None else replace(self, shifts=tuple(map(tuple, shifts)))
 
     @property
@@ -180,14 +180,14 @@ def pinball(found: Tensor, wanted: Tensor, quantiles: tuple[float, ...]) -> Tens
 
 @dataclass(frozen=True)
 class Scores:
-    """A batch whose outputs are judged; what several sums need is computed once.
+    """A batch whose outputs are judged; values that several sums need are computed once.
 
     Args:
-        objective: Of the data set.
+        objective: Objective of the data set.
         outputs, targets: As for `Objective.loss_sum`.
         units: As in `momentum_cli.data.Batch`; None: those of the objective.
-        texts: Of a model that answers in words, its answer to each sequence.
-        references: The right ones.
+        texts: Answers to each sequence, for a model that answers in words.
+        references: The right answers.
     """
 
     objective: Objective
@@ -227,7 +227,7 @@ class Scores:
     @property
     def class_scores(self) -> Tensor:
         """Logarithms of the probabilities of the classes, float64, the shape of `judged` and C."""
-        # In float64: in single precision everything that a model is sure of would be a tie.
+        # In float64: in single precision, all classes that a model is sure of would tie.
         return self._steps(self.outputs.double().log_softmax(-1))
 
     @cached_property
@@ -258,7 +258,7 @@ class Scores:
     def wanted(self) -> Tensor:
         """Targets in the original unit, float64, 0 where there is none."""
         found, offset = self._restored(self.targets.double()), self._unit[1]
-        # A target of 0 comes back from its float32 as a tiny rest, by which no error must be divided.
+        # A target of 0 comes back from float32 as a tiny remainder, by which no error may be divided.
         rounding = (found if offset is None else found - offset).abs() * _ROUNDING
         return torch.where(self.counted & (found.abs() > rounding), found, 0.0)
 
@@ -298,19 +298,19 @@ class Scores:
 
     @property
     def percentages(self) -> Tensor:
-        """Sum of the errors over the values, of values that are not 0, (B,)."""
+        """Sum of the errors relative to the values, over values that are not 0, (B,)."""
         share = self.errors.abs() / self.wanted.abs()
         return _by_sequence(torch.where(self.wanted != 0, share, 0.0))
 
     @property
     def symmetric(self) -> Tensor:
-        """Sum of the errors over the mean size of value and prediction, 0 where both are 0, (B,)."""
+        """Sum of the errors relative to the mean size of value and prediction, 0 where both are 0, (B,)."""
         size = (self.predicted.abs() + self.wanted.abs()) / 2
         return _by_sequence(torch.where(size > 0, self.errors.abs() / size, 0.0))
 
     @property
     def scaled(self) -> Tensor:
-        """Sum of the errors over those of the naive forecast in the training data, (B,)."""
+        """Sum of the errors relative to those of the naive forecast in the training data, (B,)."""
         assert self.objective.naive_errors is not None
         return _by_sequence(self.errors.abs() / self.errors.new_tensor(self.objective.naive_errors))
 

@@ -86,21 +86,22 @@ class Progress:
         """Take in an evaluation: best, target, early stopping.
 
         Args:
-            metrics: All of it, the loss among them.
-            split: Of which split.
-            metric: The headline one.
-            stopping: What counts as an improvement for early stopping; None: there is none.
+            metrics: All metrics of the evaluation, the loss among them.
+            split: The evaluated split.
+            metric: The headline metric.
+            stopping: The rule of early stopping; None: there is none.
 
         Returns:
             Whether it is the best so far: a better headline metric, or the same one with a lower loss. As long as that
-            metric is not a number, each evaluation is, so that a run always has a model to be used.
+                metric has never been a number, every evaluation is the best, so that a run always leaves a usable
+                model.
         """
         value = metrics[metric]
         self.last = {"step": self.step, "epoch": self.epoch, "split": split, "metrics": metrics}
         if self.best is None or math.isnan(self.best["value"]):
             best = True
         elif value == self.best["value"]:
-            # Small validation sets make ties of accuracies, and the first of them is the least trained.
+            # Accuracies on small validation sets tie, and the first of the tied models is the least trained.
             best = better("loss", metrics["loss"], self.best["metrics"]["loss"])
         else:
             best = better(metric, value, self.best["value"])
@@ -146,7 +147,7 @@ class Progress:
     def take_plateau(self, loss: float, patience: int) -> None:
         """Count a reduction of the learning rate after more than ``patience`` evaluations without a smaller loss.
 
-        Smaller is by a ten-thousandth at least, as in `torch.optim.lr_scheduler.ReduceLROnPlateau`.
+        A loss counts as smaller by at least a ten-thousandth, as in `torch.optim.lr_scheduler.ReduceLROnPlateau`.
         """
         if self.plateau_loss is None or math.isnan(self.plateau_loss) or loss < self.plateau_loss * (1.0 - 1e-4):
             self.plateau_loss, self.plateau_evaluations = loss, 0

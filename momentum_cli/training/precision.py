@@ -1,4 +1,4 @@
-"""Number types of a training: the one that was asked for or chosen, and the scale of a loss in float16."""
+"""Number types of a training: the requested or chosen precision, and the scale of a loss in float16."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE = 2000
 
 
 def chosen_precision(asked: str, accelerator: str) -> str:
-    """Return what ``auto`` stands for on a device; other precisions are returned as they are.
+    """Return the precision that ``auto`` means on a device; other precisions are returned unchanged.
 
     A GPU that computes in bfloat16 trains in ``bf16-mixed``, an older one in ``fp16-mixed``, and a CPU in ``fp32``.
 
@@ -65,10 +65,10 @@ class Scale(Protocol):
         """Choose the next scale.
 
         Args:
-            loss, norm: Of a step, 0-d: the loss, not enlarged, and the norm of the reduced gradient.
+            loss, norm: 0-d tensors of a step: the loss before scaling, and the norm of the gradient after `reduce`.
 
         Returns:
-            0-d bool: the step was not finite because of the scale, and a smaller one is tried next.
+            0-d bool: True if the step was not finite because of the scale, and a smaller one is tried next.
         """
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
@@ -105,7 +105,7 @@ class LossScale:
     by a power of two rounds nothing.
 
     Args:
-        device: Of the loss.
+        device: Device of the loss.
 
     Reference: Micikevicius et al., Mixed Precision Training, arXiv 1710.03740, section 3.2.
     """

@@ -85,8 +85,8 @@ def diverged(result: StepResult, in_a_row: int, recipe: Recipe) -> str:
 
     Args:
         result: The last one of them.
-        in_a_row: How many they are.
-        recipe: Of the run; the message names changes that can keep it from diverging, of those it does not have yet.
+        in_a_row: Their number.
+        recipe: Recipe of the run; the message names changes against divergence that it does not have yet.
     """
     changes = [f"optimizer.lr={recipe.optimizer.lr / 10:g}"]
     if recipe.train.clip_grad_norm is None:

@@ -47,7 +47,7 @@ def card_of(trainer: Trainer, result: dict[str, Any]) -> str:
     """Return the README.md of a finished run.
 
     Args:
-        trainer: At the end of the run.
+        trainer: The trainer at the end of the run.
         result: The content of ``result.json``.
     """
     data = trainer.dataset
@@ -100,13 +100,13 @@ def unmeasured(progress: Progress) -> list[str]:
 def outcome(
     trainer: Trainer, folder: Path, *, test: dict[str, float] | None, stop_reason: str | None
 ) -> dict[str, Any]:
-    """Return what ``result.json`` holds of a run, except of its environment.
+    """Return the content of ``result.json`` of a run, except its environment.
 
     Args:
-        trainer: At the end of the run.
+        trainer: The trainer at the end of the run.
         folder: The run folder.
         test: Metrics of the best parameters on the test set, or None.
-        stop_reason: Why it is over.
+        stop_reason: Reason why it ended.
     """
     recipe, progress = trainer.recipe, trainer.progress
     best = progress.best

@@ -45,7 +45,7 @@ def schedule_change(before: Recipe, trainer: Trainer) -> str | None:
 
     Args:
         before: The recipe of the run so far.
-        trainer: At the position of the checkpoint, with the recipe of the continued run.
+        trainer: The trainer at the position of the checkpoint, with the recipe of the continued run.
     """
     name, step, lr = trainer.recipe.schedule.name, trainer.progress.step, trainer.recipe.optimizer.lr
     if step == 0 or before.schedule != trainer.recipe.schedule or before.optimizer != trainer.recipe.optimizer:
@@ -67,14 +67,14 @@ def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, pr
     """Refuse a recipe or a number of processes with which a run cannot continue from a checkpoint.
 
     Args:
-        data: Of the checkpoint.
-        recipe: Of the continued run.
+        data: JSON of the checkpoint.
+        recipe: Recipe of the continued run.
         progress: Position of the checkpoint.
-        processes: Of the continued run.
+        processes: Number of processes of the continued run.
         group_size: Sequences per optimizer step, over all processes.
 
     Raises:
-        RecipeError: A value was changed that cannot change here.
+        RecipeError: A value was changed that cannot change at this point.
     """
     options = recipe.train
     for name, planned, done in (

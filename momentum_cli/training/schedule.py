@@ -1,4 +1,4 @@
-"""Learning-rate schedules as functions of the step, and for one of them of how often the loss stopped falling."""
+"""Learning-rate schedules as functions of the step and, for one of them, of the number of plateaus of the loss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def learning_rate_factor(
         step: Optimizer steps done before this one, from 0.
         total_steps: Planned steps; needed by ``cosine``, ``linear`` and ``onecycle``.
         minimum: Smallest factor, as a fraction of the base rate.
-        reductions: How often the loss has stopped falling, for ``plateau``.
+        reductions: Number of times that the loss has stopped falling, for ``plateau``.
 
     Returns:
         A factor, 1 at the end of the warm-up.
@@ -74,7 +74,7 @@ def scheduled(options: ScheduleOptions, step: int, total_steps: int | None, lr: 
         options: The section.
         step: Steps made, >= 0.
         total_steps: Planned steps, None without a plan.
-        lr: The base rate, which the smallest rate is relative to, > 0.
-        reductions: How often the loss has stopped falling.
+        lr: The base rate, > 0; the smallest rate is relative to it.
+        reductions: Number of times that the loss has stopped falling.
     """
     return learning_rate_factor(options, step, total_steps, options.min_lr / lr, reductions)

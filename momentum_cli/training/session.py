@@ -107,7 +107,7 @@ class Session:
         self._since = now
 
     def step(self, stop_requested: bool = False) -> StepResult:
-        """Make an optimizer step, log it, and keep its checkpoint if that is wanted; see `Trainer.step`."""
+        """Make an optimizer step, log it, and keep its checkpoint if the recipe asks for it; see `Trainer.step`."""
         if self._current is not None:
             best = snapshot(self.trainer)
             # The tensors are the parameters themselves, which the step changes.

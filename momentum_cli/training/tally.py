@@ -1,4 +1,4 @@
-"""The sums of an evaluation: metrics of a split, and how far they vary with the sequences that are in it.
+"""The sums of an evaluation: metrics of a split, and their variation with the sequences that are in it.
 
 Axes: B batch, n sequences, S sums, m judged steps, C classes, R resamples.
 """
@@ -23,7 +23,7 @@ RESAMPLES = 1000
 """Resamples of a bootstrap."""
 LEVEL = 0.95
 """Share of the resamples that an error bar covers."""
-# Resamples of metrics that are no sums: each takes as long as a pass over all answers.
+# Resamples of metrics that are not sums: each takes as long as a pass over all answers.
 _RESAMPLES_OF_ALL = 200
 
 
@@ -40,10 +40,10 @@ class Tally:
     """The metrics of a split, batch by batch.
 
     Args:
-        objective: Of the data set.
-        device: Of outputs and targets.
-        keep: Keep what each sequence adds, for `intervals`; 8 bytes for each sum of each sequence.
-        calibrating: Keep what `shifts` needs.
+        objective: Objective of the data set.
+        device: Device of outputs and targets.
+        keep: Keep the sums of each sequence, for `intervals`; 8 bytes for each sum.
+        calibrating: Keep the values that `shifts` needs.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Tally:
         return shifts(torch.cat(self._conformity), self._objective.quantiles)
 
     def share(self, fabric: Fabric) -> None:
-        """Bring together what all processes have added; each of them calls it once, after its last batch."""
+        """Bring together the sums of all processes; each of them calls it once, after its last batch."""
         if fabric.world_size == 1:
             return
         for name in ("_totals", "_covered", "_terms"):
@@ -187,8 +187,8 @@ class Tally:
         """Return the place and the mean loss of the sequences with the largest mean loss, the worst first.
 
         Args:
-            count: Of them, at most.
-            apart: Least distance of their places, >= 1: one of several windows that share steps is enough.
+            count: The most sequences to return.
+            apart: Least distance of their places, >= 1, because one of several windows that share steps is enough.
         """
         places = torch.cat(self._places)
         order = places.argsort()
@@ -205,7 +205,7 @@ class Tally:
         return found
 
     def _judged(self) -> _Judged:
-        """Return all that is judged, in one order."""
+        """Return everything that is judged, in one order."""
         owners = torch.cat(self._owners)
         order = owners.argsort(stable=True)
         true, answers = (torch.cat(each)[order].numpy() for each in (self._true, self._answers))

@@ -78,7 +78,7 @@ def train(
         )
     fabric = launch(recipe, devices, nodes, accelerator)
     if resume is None and out is not None and is_restarted(fabric):
-        # Only the first process may be on the machine with the folder.
+        # Perhaps only the first process is on the machine with the folder.
         resume = out if on_first(fabric, (out / "recipe.yaml").is_file) else None
     shown: Ui = ui if ui is not None and fabric.global_rank == 0 else NullUi()
     with together(fabric), determinism(recipe.train.deterministic), ExitStack() as held:

@@ -15,7 +15,7 @@ from momentum_cli.runs.checkpoint import Checkpoint, find_checkpoint, load_check
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """Return what a user of the model needs to know about its data, JSON-able."""
+    """Return the facts about its data that a user of the model needs, JSON-able."""
     steps = dataset.metric_steps
     return {
         "name": dataset.name,
@@ -36,7 +36,7 @@ class Loaded:
     """A trained model and its origin.
 
     Args:
-        model: In evaluation mode, on the CPU.
+        model: The model, in evaluation mode, on the CPU.
         recipe: The recipe of the training.
         checkpoint: The content of the file.
         path: The file.

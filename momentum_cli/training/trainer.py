@@ -1,8 +1,8 @@
 """The training engine: a model, its data and its position, advanced a number of steps at a time.
 
 `Trainer` neither writes files nor decides when to stop: `momentum_cli.training.session` keeps the files of a run,
-`momentum_cli.training.run` and `momentum_cli.benchmark.running` decide. What decides the next step is what
-`momentum_cli.training.snapshot` saves, so a restored trainer continues bit for bit.
+`momentum_cli.training.run` and `momentum_cli.benchmark.running` decide. `momentum_cli.training.snapshot` saves
+everything that determines the next step, so a restored trainer continues bit for bit.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ class Trainer:
         progress: Position and best values.
         module: The model itself, not wrapped.
         carried: State after each part of the latest group, from which the next group continues; () where none is.
-        precision: Of the training; never ``auto``.
-        scale: What the loss is multiplied by in float16.
-        average: Of the parameters, once it has begun.
-        random: What dropout draws from.
+        precision: Precision of the training; never ``auto``.
+        scale: Factor of the loss in float16.
+        average: Average of the parameters, once it has begun.
+        random: Random state that dropout draws from.
         shifts: Calibration of the quantiles of the present parameters, after an evaluation of the validation split.
         guard: Keeps a step that is not finite from counting; see `momentum_cli.training.guard`.
         on_skipped: Called for each such step when its numbers are read, in order.
 
     A step takes ``batch_size`` sequences, ``accumulate`` times. The order of an epoch depends on the seed and the epoch
     alone; the processes share each group of sequences among them, and every loss is divided by the number of scored
-    terms of the whole group, so the gradient is that of one process with the whole group, also when the last group of
-    an epoch does not divide evenly.
+    terms of the whole group, so the gradient is that of one process with the whole group, even if the last group of an
+    epoch does not divide evenly.
     """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, fabric: Fabric) -> None:
@@ -188,7 +188,7 @@ class Trainer:
             stop_requested: This process wants to stop; every process learns of it at the next reading.
 
         Returns:
-            What happened. Position and clock are in `progress`.
+            The result of the step. Position and clock are in `progress`.
 
         Raises:
             RunError: Loss or gradient was not finite ``max_nonfinite`` + 1 times in a row.
@@ -197,7 +197,7 @@ class Trainer:
         with self.random.inside():
             self.clock.start()
             self.shifts = None
-            if not self.module.training:  # Fabric's wrapper takes half a millisecond to say so again
+            if not self.module.training:  # Fabric's wrapper would take half a millisecond to set it again
                 self._model.train()
             group = self._next_group()
             rate = self._set_learning_rate()
@@ -213,7 +213,7 @@ class Trainer:
             self.guard.step(lambda: self._change(parameters, norm), finite, self.optimizer, others)
             overflowed = self.scale.follow(loss, norm)
             if carried:
-                # The state of a step that was not finite would spoil all that follow.
+                # The state after a step that was not finite would spoil all later steps.
                 self.carried = self.guard.carried(carried, self.carried, finite)
             for parameter in parameters:
                 parameter.grad = None
@@ -362,7 +362,7 @@ class Trainer:
             on_progress: Called with sequences done, their number, and the split.
             parameters: A state_dict of the model; None: the current parameters, or their average once there is one.
             keep: As for `Tally`.
-            shifts: With which the quantiles of these parameters were calibrated.
+            shifts: Calibration of the quantiles of these parameters.
         """
         self.read()
         self.module.eval()
@@ -394,5 +394,5 @@ class Trainer:
         return best
 
     def averaged(self) -> dict[str, Tensor] | None:
-        """Return the averaged parameters by name, or None as long as there are none."""
+        """Return the averaged parameters by name, or None before averaging begins."""
         return self.average.mean if self.average is not None and self.progress.averaged > 0 else None

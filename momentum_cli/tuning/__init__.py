@@ -1,1 +1,1 @@
-"""Searching better values of a recipe's keys: a search space, trials that are ordinary runs, and what came of them."""
+"""Searching for better values of a recipe's keys: a search space, trials that are ordinary runs, and their results."""

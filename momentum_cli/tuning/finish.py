@@ -20,10 +20,10 @@ def finish(study: Study, folder: Path, plan: Mapping[str, Any], metric: str, ui:
 
     Args:
         study: The study, with all trials or, at a time limit, some of them.
-        folder: Of the search.
-        plan: Of the search.
+        folder: Folder of the search.
+        plan: Plan of the search.
         metric: The compared metric.
-        ui: Shows what could not be written.
+        ui: Shows a note on each file that could not be written.
     """
     rows = study.rows()
     content = summary_of(

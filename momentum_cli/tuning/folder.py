@@ -32,15 +32,15 @@ def plan_of(recipe: Recipe, name: str) -> dict[str, Any]:
     """Return the plan of a search, JSON-able.
 
     Args:
-        recipe: With its section `tune`.
-        name: Of the recipe.
+        recipe: The recipe with its section `tune`.
+        name: Name of the recipe.
     """
     plan: dict[str, Any] = json.loads(json_text({"format": FORMAT, "name": name, "recipe": recipe.dump()}))
     return plan
 
 
 def same_search(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return True if two plans are of one search; it may be longer in one of them.
+    """Return True if two plans are of one search, even if one of them has more trials.
 
     A key that one of them lacks, because the version that wrote it had no such key, has its default.
 
@@ -57,7 +57,7 @@ def _without_trials(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def study_name(plan: Mapping[str, Any]) -> str:
-    """Return the name of the study of a plan in a database, which has those of others too."""
+    """Return the name of the study of a plan in a database, which may hold other studies too."""
     digest = hashlib.sha256(json.dumps(_without_trials(plan), sort_keys=True).encode()).hexdigest()
     return f"{plan['name']}-{digest[:12]}"
 
@@ -112,15 +112,15 @@ def open_folder(
     Args:
         out: The folder itself: new, empty, or of the same search. None: the newest unfinished one in `base` of the same
             search, or else a new numbered one.
-        plan: Of the search.
+        plan: Plan of the search.
         option: The option that gave the folder, for messages.
-        join: Other workers may be in the folder.
+        join: True if other workers may use the folder.
         overwrite: Delete an earlier search in `out`.
         base: Parent of numbered folders.
-        held: Receives a lock that keeps out those who want the folder for themselves.
+        held: Receives a lock that keeps out processes that want the folder for themselves.
 
     Returns:
-        The folder; True if it holds the same search already; True if no other worker is in it.
+        The folder; True if it already holds the same search; True if no other worker uses it.
 
     Raises:
         RecipeError: Another process uses the folder, or it holds something else.

@@ -1,4 +1,4 @@
-"""The pruner `extrapolate`: ends a trial whose learning curve, carried on, does not come to the best one so far."""
+"""The pruner `extrapolate`: ends a trial whose extrapolated learning curve does not reach the best value so far."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Forecaster:
     past it cannot beat anyway.
 
     Args:
-        study: With the trials that are over.
-        recipe: Of the trial.
+        study: The study, with the trials that are over.
+        recipe: Recipe of the trial.
         metric: The compared metric.
         total_steps: Planned steps.
     """
@@ -35,7 +35,7 @@ class Forecaster:
         self._goal = recipe.goal
 
     def hopeless(self, position: Position) -> bool:
-        """Return True if the trial ends here."""
+        """Return True if the trial is to end here."""
         rows = [row for row in self._study.rows() if row["status"] == "done"]
         if (clock := self._study.objective.clock) is not None:
             fewest = min((float(row["to_target"][clock]) for row in rows if row["to_target"]), default=None)

@@ -13,10 +13,10 @@ _FEWEST_TRIALS = 8
 
 
 def importance_of(study: Study) -> dict[str, float]:
-    """Return the part of each key in what sets the better trials apart, 0 to 1, the largest first.
+    """Return the share of each key in the difference between better and worse trials, 0 to 1, the largest first.
 
-    Keys that have an effect in some trials only are left out, because the parts could not be compared. Empty for fewer
-    than eight trials that ended by themselves, or where all scores are the same.
+    Keys that have an effect in only some trials are left out, because their shares could not be compared. Empty for
+    fewer than eight trials that were not pruned and did not fail, or if all scores are equal.
 
     Reference: Watanabe, Bansal and Hutter, PED-ANOVA, 2023, arXiv 2304.10255 (optuna.importance).
     """

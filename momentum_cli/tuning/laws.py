@@ -1,15 +1,15 @@
 """Learning-curve laws: the metric at the end of a run, predicted from its evaluations so far, with an interval.
 
-With y the distance of the metric from its best value (1 - accuracy, or an error itself), S the sum of the rate
-factors of the schedule so far, and D how much the rate has come down with a fading memory of it,
+With y the distance of the metric from its best value (1 - accuracy, or an error itself), S the sum of the schedule's
+rate factors so far, and D the fall of the rate so far, with a fading memory,
 
     power law with offset   y = c + a (S + s)^-b
     with annealing          y = c + a (S + s)^-b - d D,    D = sum of D_k,  D_k = m D_{k-1} + (f_{k-1} - f_k)
 
-c, a, d >= 0. The delay s lets a curve begin with a plateau. The schedule is inside: what is still to come counts by the
-rates it will have. For every exponent b and delay s of a grid, both are linear, so their Bayesian regression has a
-closed form; predictions are drawn from all of them by how well each explains the curve. Later evaluations have larger
-weights: the first ones follow another law.
+c, a, d >= 0. The delay s lets a curve begin with a plateau. Future steps count by the rates that the schedule gives
+them. For fixed exponent b and delay s, taken from a grid, both laws are linear, so their Bayesian regression has a
+closed form; predictions are drawn from all of them in proportion to how well each explains the curve. Later evaluations
+have larger weights, because the first ones follow another law.
 
 Reference: Tissue, Wang and Wang, Scaling Law with Learning Rate Annealing, 2024, arXiv 2408.11029 (equation 1; theirs
 has one exponent and memory for all runs, fitted to many).
@@ -34,7 +34,7 @@ DELAYS = (0.0, 0.05, 0.2, 0.6)
 MEMORIES = (0.99,)
 FEWEST_POINTS = 3
 _DRAWS = 400
-# Of the weights: the evaluation at half of the steps so far counts half as much as the last one.
+# Exponent of the weights: the evaluation at half of the steps so far counts half as much as the last one.
 _WEIGHT_POWER = 1.0
 # Prior standard deviations in units of the largest distance seen: an offset below it, a coefficient somewhat above.
 _PRIOR = (1.0, 3.0, 1.0)
@@ -97,9 +97,9 @@ def forecast(
     Args:
         metric: Its name.
         curve: (step, value) of the evaluations so far, in order; values that are not finite are left out.
-        plan: Of the run.
+        plan: Plan of the run.
         at: The step, from 1 to that of the end; None: the end.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         None with fewer than three evaluations.
@@ -123,7 +123,7 @@ def forecast(
 
 
 def _draws(y: np.ndarray, steps: np.ndarray, plan: Plan, end: int, random: np.random.Generator) -> np.ndarray:
-    """Return draws of y at a step from all laws, each by its share; y is at most 1 in size."""
+    """Return draws of y at a step from all laws in proportion to their evidence; |y| is at most 1."""
     weights = (steps / steps[-1]) ** _WEIGHT_POWER
     weights = weights / weights.mean()
     laws = list(_designs(steps, plan, end))
@@ -148,7 +148,7 @@ def _designs(steps: np.ndarray, plan: Plan, end: int) -> Sequence[tuple[np.ndarr
         designs.append((plain, np.array([1.0, there])))
         for drops in plan.drops:
             whole = drops[-1]
-            # Where hardly any of the fall has come yet, its effect could be anything; the prior then decides.
+            # Before the rate has fallen noticeably, the effect of its fall could be anything; then the prior decides.
             if whole > 0:
                 column = -drops[steps - 1] / whole
                 designs.append((np.column_stack([plain, column]), np.array([1.0, there, -drops[end - 1] / whole])))
@@ -189,7 +189,7 @@ class _Fit:
         return cls(mean, np.linalg.cholesky(covariance), shape_n, rate_n, there, float(evidence))
 
     def draw(self, count: int, random: np.random.Generator) -> np.ndarray:
-        """Return draws of the prediction with its noise, of those that can be: a law that falls, to a value above 0."""
+        """Return draws of the prediction with its noise, limited to possible ones: a falling law, a value above 0."""
         tries = 8 * count
         variance = self.rate / random.gamma(self.shape, size=tries)
         normal = random.standard_normal((tries, len(self.mean)))
@@ -200,6 +200,6 @@ class _Fit:
         return chosen
 
 
-# The prior of the coefficients is in units of the noise's variance, as the closed form needs it; this is about what the
-# noise is, so that the prior has its width in the units of y.
+# The closed form needs the prior of the coefficients in units of the noise's variance; this estimate of the noise gives
+# the prior its width in the units of y.
 _NOISE_UNITS = 4e-4

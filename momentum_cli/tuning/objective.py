@@ -1,4 +1,4 @@
-"""What a search looks for: the best value of a metric, or the least steps or training seconds to the target."""
+"""The goal of a search: the best value of a metric, or the fewest steps or training seconds to the target."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from momentum_cli.wording import count_text, metric_text, time_text
 
 
 class Objective(Protocol):
-    """A number per run, and which of two is better."""
+    """A score for each run, and its direction."""
 
     @property
     def maximize(self) -> bool:
@@ -22,7 +22,7 @@ class Objective(Protocol):
 
     @property
     def clock(self) -> str | None:
-        """What is counted until the target, ``"steps"`` or ``"train_seconds"``; None for the best value of a metric."""
+        """The clock of the target, ``"steps"`` or ``"train_seconds"``; None for the best value of a metric."""
 
     def score(self, row: Mapping[str, Any]) -> float | None:
         """Return the number of a finished trial; None if it has none.
@@ -33,13 +33,13 @@ class Objective(Protocol):
         """
 
     def sign(self) -> float:
-        """Return what a metric during a run is multiplied by to be compared in the direction of the scores."""
+        """Return the factor that gives a metric during a run the direction of the scores."""
 
     def text(self, row: Mapping[str, Any]) -> str:
         """Return the score of a trial in words."""
 
     def key(self, row: Mapping[str, Any]) -> tuple[float, float]:
-        """Return what trials are sorted by, the best one first."""
+        """Return the sort key of trials, the best one first."""
 
 
 def _rank(metric: str, value: float | None) -> float:
@@ -77,14 +77,15 @@ class BestMetric:
 class ToTarget:
     """Steps or training seconds until the target is reached.
 
-    A run that misses has no such number. Its score is what it used, times 1 plus how far its best value is from the
-    target as a part of the way, at most 1: more than the whole budget, and the less the closer it came. So a sampler
-    learns from misses; among the trials they come after all that reached the target.
+    A run that misses the target has no such number. Its score is its used budget times (1 + m), where m in [0, 1] is
+    the distance of its best value from the target as a share of the whole way. So a miss scores worse than the whole
+    budget, but better the closer it came, and a sampler learns from misses; trials that missed rank after all that
+    reached the target.
 
     Args:
         clock: ``"steps"`` or ``"train_seconds"``.
-        metric: The target's.
-        value: The target's.
+        metric: Metric of the target.
+        value: Value of the target.
     """
 
     clock: str
@@ -98,7 +99,7 @@ class ToTarget:
         return None if row["value"] is None else float(row[self.clock]) * (1.0 + self.miss(row["value"]))
 
     def miss(self, value: float) -> float:
-        """Return how far a value is from the target: 0 at the target, 1 where nothing is reached."""
+        """Return the distance of a value from the target: 0 at the target, 1 if nothing has been achieved."""
         if math.isnan(value):
             return 1.0
         if not METRICS[self.metric].higher_is_better:
@@ -131,7 +132,7 @@ def objective_of(recipe: Recipe, headline: str) -> Objective:
     """Return the objective of a recipe's section `tune`.
 
     Args:
-        recipe: With such a section.
+        recipe: A recipe with such a section.
         headline: The headline metric of its data.
 
     Raises:

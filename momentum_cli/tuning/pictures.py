@@ -1,4 +1,4 @@
-"""The pictures of a search: its history, what mattered, all trials across the axes, and each axis alone."""
+"""The pictures of a search: its history, the importance of keys, all trials across the axes, and each axis alone."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Picture:
     """One picture of a search.
 
     Args:
-        title: What it shows.
-        caption: How to read it.
-        needs: Returns True if the search has what it shows.
+        title: Its title.
+        caption: A sentence on reading it.
+        needs: Returns True if the search has the data for it.
         draw: Draws the content of ``tune.json`` into a file, with a width in inches.
     """
 
@@ -84,7 +84,7 @@ def _label(content: Mapping[str, Any]) -> str:
 
 
 def _score(content: Mapping[str, Any], row: Row) -> float | None:
-    """Return the height of a trial: its score, or of one that was pruned what it had reached; None without any."""
+    """Return the height of a trial: its score or, for a pruned one, the value it had reached; None without any."""
     if row["score"] is not None:
         return float(row["score"])
     value = row["best"]
@@ -111,7 +111,7 @@ def _colors(count: int) -> list[str]:
 
 
 def _scale(content: Mapping[str, Any], axes: Axes) -> None:
-    """Give the vertical axis of the scores its unit."""
+    """Label the vertical axis of scores with its unit."""
     from matplotlib.ticker import FuncFormatter
 
     metric = content["metric"]
@@ -173,7 +173,7 @@ def _importance(content: Mapping[str, Any], path: Path, width: float) -> None:
 
 
 def _place(axis: Axis, value: Any) -> float:
-    """Return how high a value is on its axis, 0 to 1."""
+    """Return the height of a value on its axis, 0 to 1."""
     if not isinstance(axis, Range):
         points = axis.points() or []
         return points.index(value) / max(1, len(points) - 1) if len(points) > 1 else 0.5

@@ -1,4 +1,4 @@
-"""Points of a search space that do not depend on what was tried before, by their number."""
+"""Points of a search space that depend only on their number, not on earlier trials."""
 
 from __future__ import annotations
 

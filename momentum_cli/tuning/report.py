@@ -40,7 +40,7 @@ def page(content: Mapping[str, Any], recipe: str) -> str:
     """Return the page.
 
     Args:
-        content: That of ``tune.json``.
+        content: Content of ``tune.json``.
         recipe: The best recipe as YAML, or "".
     """
     title = f"momentumrnn tune: {content['name']}"

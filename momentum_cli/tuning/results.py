@@ -23,12 +23,12 @@ _COSTS = ("steps", "train_seconds", "wall_seconds", "parameters", "test", "error
 
 
 def ranking(rows: Sequence[Mapping[str, Any]], objective: Objective) -> list[Mapping[str, Any]]:
-    """Return the trials that ended by themselves, the best one first; of equal ones the first."""
+    """Return the trials that were neither pruned nor failed, the best one first; equal ones in their order."""
     return sorted((row for row in rows if row["status"] == "done"), key=objective.key)
 
 
 def best_row(rows: Sequence[Mapping[str, Any]], objective: Objective) -> Mapping[str, Any] | None:
-    """Return the best trial; None if none ended by itself with a number."""
+    """Return the best trial; None if no unpruned trial ended with a score."""
     return next((row for row in ranking(rows, objective) if objective.score(row) is not None), None)
 
 
@@ -37,7 +37,7 @@ def values_text(values: Mapping[str, Any], keys: Sequence[str] = ()) -> str:
 
     Args:
         values: Key -> value.
-        keys: All keys of the search, whose last parts are used where they differ.
+        keys: All keys of the search; their last parts are used where these differ.
     """
     names = short_names([*keys, *values])
     shown = []
@@ -76,7 +76,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], keys: Sequence[st
 
 
 def write_best(path: Path, space: Space, values: Values, row: Mapping[str, Any], words: str) -> None:
-    """Write ``best.yaml``, a recipe for `train`, with what it is in its first line."""
+    """Write ``best.yaml``, a recipe for `train` whose first line describes it."""
     recipe = space.recipe_of(values)
     head = f"# The best of the trials of a search: trial {row['trial']}, {words}.\n# {values_text(values)}\n"
     write_text(path, head.replace("\r", " ") + to_yaml(recipe.dump()))
@@ -93,7 +93,7 @@ def summary_of(
     importance: Mapping[str, float],
     over: bool,
 ) -> dict[str, Any]:
-    """Return the content of ``tune.json``; `over` says whether all trials are made."""
+    """Return the content of ``tune.json``; `over` is True if all trials are done."""
     tune = plan["recipe"]["tune"]
     told = [{**row, "words": objective.text(row) if row["status"] == "done" else ""} for row in rows]
     best = best_row(told, objective)

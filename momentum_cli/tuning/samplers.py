@@ -1,6 +1,6 @@
 """Samplers of Optuna, made anew for every trial from the trial's place, so that a resumed search draws the same points.
 
-A sampler that lived as long as its process would begin its random numbers again when the process does.
+The random numbers of a sampler that lived as long as its process would begin again in the next process.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LEARNING: dict[str, Callable[[int, Space], BaseSampler]] = {"tpe": _tpe, "gp": _
 
 
 def scripted(sampler: str, space: Space, trials: int, seed: int) -> list[Values]:
-    """Return the points of the first trials that do not depend on the others.
+    """Return the points of the first trials, which do not depend on other trials.
 
     The first point is the recipe's own, where it is in the space, so that a search never ends worse than it began; not
     on a grid, which has its own points.
@@ -58,7 +58,7 @@ def scripted(sampler: str, space: Space, trials: int, seed: int) -> list[Values]
         sampler: Name in the section `tune`.
         space: The search space.
         trials: Trials of the search.
-        seed: Of the sampler.
+        seed: Seed of the sampler.
     """
     if sampler == "grid":
         return space.grid()
@@ -71,12 +71,12 @@ def scripted(sampler: str, space: Space, trials: int, seed: int) -> list[Values]
 
 
 class Placed(BaseSampler):
-    """Draws the point of a trial by its place: a scripted one, or one of a sampler that is made for this trial.
+    """Draws the point of a trial by its place: a scripted one, or one from a sampler made for this trial.
 
     Args:
         make: Returns the sampler for a seed.
         points: Scripted points of the first places.
-        seed: Of the search.
+        seed: Seed of the search.
         place_of: Returns the place of a trial.
     """
 

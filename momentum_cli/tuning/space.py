@@ -38,11 +38,11 @@ class Space:
 
     @cached_property
     def keys(self) -> list[str]:
-        """The keys in the order in which they are drawn: what decides over others first."""
+        """The keys in the order in which they are drawn: first those that decide which others have an effect."""
         return sorted(self.axes, key=lambda key: key not in NAMES)
 
     def draw(self, pick: Callable[[str, Axis], Value]) -> Values:
-        """Return a value for every key that has an effect beside the others.
+        """Return a value for every key that has an effect together with the others.
 
         Args:
             pick: Returns the value of a key on its axis.
@@ -57,7 +57,7 @@ class Space:
         """Return the recipe with drawn values.
 
         Raises:
-            InvalidRecipeError: They do not go together.
+            InvalidRecipeError: The values do not fit together.
         """
         return parse_recipe(applied(self.content, values))
 
@@ -79,7 +79,7 @@ class Space:
         """Return every combination of values, each once.
 
         Raises:
-            RecipeError: An axis, or the grid, has no end of values.
+            RecipeError: An axis, or the grid, has too many values.
         """
         points = {key: self.axes[key].points() for key in self.keys}
         endless = [key for key, values in points.items() if values is None]
@@ -107,7 +107,7 @@ def _combined(space: Space, points: Sequence[Sequence[Value]]) -> Iterator[Value
             yield drawn
 
 
-# Ranges of the options of cells, in which the recipes of the papers and of this package are.
+# Ranges of the options of cells, which contain the values in the recipes of the papers and of this package.
 CELL_AXES: dict[str, Range] = {
     "momentum": Range(0.0, 0.95),
     "step_size": Range(0.1, 3.0, log=True),
@@ -135,7 +135,7 @@ def given_axes(texts: Sequence[str], recipe: Recipe) -> dict[str, Axis]:
     """Return the axes of ``KEY=AXIS`` texts of the command line; a text may hold several, separated by semicolons.
 
     Raises:
-        RecipeError: A text is none, or a key has no section.
+        RecipeError: A text is not of this form, or a key has no section.
     """
     axes: dict[str, Axis] = {}
     for text in (part.strip() for given in texts for part in given.split(";") if part.strip()):
@@ -156,9 +156,9 @@ def with_tune(recipe: Recipe, axes: Mapping[str, Axis], **settings: Any) -> Reci
     """Return a recipe whose section `tune` is complete and checked.
 
     Args:
-        recipe: With or without such a section.
-        axes: In place of its space; {} keeps it, and one that is empty becomes the default.
-        settings: In place of the section's values, where not None.
+        recipe: A recipe with or without such a section.
+        axes: Axes in place of its space; {} keeps its space, and an empty space becomes the default.
+        settings: Replace the section's values, unless None.
     """
     content = recipe.dump()
     section = content.get("tune") or {}

@@ -15,7 +15,7 @@ from optuna.storages.journal._file import get_lock_file
 from momentum_cli.errors import DataError, RecipeError
 
 JOURNAL = "study.journal"
-# A process that was killed while it held the lock keeps the others waiting so long; a write takes milliseconds.
+# Time that others wait for a process that was killed while it held the lock; a write takes milliseconds.
 _LOCK_SECONDS = 10
 _DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
 
@@ -59,7 +59,7 @@ def open_journal(folder: Path) -> BaseStorage:
     Raises:
         DataError: Its journal is damaged or cannot be read.
     """
-    # Absolute, because the lock is a link beside it that would otherwise lead nowhere.
+    # Absolute, because the lock is a link next to it that would otherwise lead nowhere.
     path = (folder / JOURNAL).resolve()
     try:
         lock = JournalFileSymlinkLock(str(path), grace_period=_LOCK_SECONDS)
@@ -74,7 +74,7 @@ def open_database(url: str) -> BaseStorage:
     """Return the storage of a database: ``postgresql://``, ``mysql://`` or ``sqlite:///``.
 
     Raises:
-        RecipeError: The URL is none, or the package for it is missing.
+        RecipeError: The URL is invalid, or the package for it is missing.
         DataError: The database cannot be opened.
     """
     from sqlalchemy.engine import make_url

@@ -1,4 +1,4 @@
-"""A study that any number of workers share: which trial is next, which are over, and which have lost their worker.
+"""A study that any number of workers share: its next trial, those that are over, and those that lost their worker.
 
 A trial has a *place*, its number among the trials that count, from 0. Optuna's own numbers also count trials that were
 begun again after their worker had died, and those that two workers began at the same moment when one was missing.
@@ -37,11 +37,11 @@ _HOST = socket.gethostname()
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial that this worker makes.
+    """A trial that this worker runs.
 
     Args:
-        place: Its number among those that count.
-        trial: Optuna's.
+        place: Its number among the trials that count.
+        trial: Optuna's trial.
         values: Drawn values.
         folder: Run folder, which is locked until `held` is closed.
         held: The lock.
@@ -58,10 +58,10 @@ class Study:
     """One worker's view of a study.
 
     Args:
-        study: Optuna's.
+        study: Optuna's study.
         space: The search space.
         objective: The score of a trial.
-        trials: Trials that count, in all.
+        trials: Number of trials of the whole search.
         folder: Parent of the run folders of this worker's trials.
         beat_seconds: Time between two beats, > 0.
         grace_seconds: Time without a beat after which a worker counts as dead, several times as long.
@@ -90,7 +90,7 @@ class Study:
         self._now = now
         self._seen: dict[tuple[int, Any], float] = {}
 
-    # What is there.
+    # The state of the study.
 
     def place_of(self, trial: FrozenTrial) -> int:
         """Return the place of a trial, whether it is known already or not."""
@@ -108,17 +108,17 @@ class Study:
         return dict(sorted(found.items()))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the facts on the trials that are over, by place; see `momentum_cli.tuning.trial.facts_of`."""
+        """Return the facts about the trials that are over, by place; see `momentum_cli.tuning.trial.facts_of`."""
         return [self.row(place, trial) for place, trial in self.counted().items() if _is_over(trial)]
 
     def row(self, place: int, trial: FrozenTrial) -> dict[str, Any]:
-        """Return the facts on a trial that is over, with its place, its values and its score."""
+        """Return the facts about a trial that is over, with its place, its values and its score."""
         facts: dict[str, Any] = trial.user_attrs["facts"]
         score = trial.value if trial.state == TrialState.COMPLETE else None
         return {"trial": place, **facts, "values": trial.user_attrs["values"], "score": score}
 
     def running(self) -> list[int]:
-        """Return the places of the trials that some worker is making."""
+        """Return the places of the trials that some worker is running."""
         return [place for place, trial in self.counted().items() if not _is_over(trial)]
 
     @property
@@ -129,7 +129,7 @@ class Study:
     # Work.
 
     def next(self) -> Assignment | None:
-        """Return the next trial of this worker; None if all are over or someone else's."""
+        """Return the next trial of this worker; None if all are over or taken by others."""
         while True:
             waiting = any(trial.state == TrialState.WAITING for trial in self._all())
             if len(self.counted()) >= self.trials and not waiting:
@@ -158,7 +158,7 @@ class Study:
             assignment.trial.report(signed, number)
 
     def finish(self, assignment: Assignment, facts: Mapping[str, Any]) -> bool:
-        """Record that a trial is over; return False if this worker had been given up and the trial is another's."""
+        """Record that a trial is over; return False if this worker was taken for dead and another has the trial."""
         try:
             assignment.trial.set_user_attr("facts", dict(facts))
             self._settle(assignment.trial.number, facts)
@@ -170,7 +170,7 @@ class Study:
         score = self.objective.score(facts) if facts["status"] == "done" else None
         if score is not None:
             self.optuna.tell(number, score, skip_if_finished=True)
-        # A sampler has to learn that a diverged run was a bad one, and it does not look at failed ones.
+        # A sampler must learn that a diverged run was bad, but it ignores failed trials.
         elif facts["status"] == "pruned" or str(facts["error"]).startswith("diverged"):
             self.optuna.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
         else:

@@ -13,7 +13,7 @@ _MOST_ROWS = 5
 
 
 def summary_lines(content: Mapping[str, Any], width: int) -> Iterator[str]:
-    """Yield the result of a search for a width in characters: what was tried, the best trials, where the files are."""
+    """Yield the result of a search for a width in characters: the trials, the best of them, the files."""
     counts = content["counts"]
     total = sum(counts.values())
     parts = [f"{count} {status}" for status, count in counts.items() if count]
@@ -46,7 +46,7 @@ def summary_lines(content: Mapping[str, Any], width: int) -> Iterator[str]:
 
 
 def _extra(content: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """Return the best value of the compared metric beside a time to the target."""
+    """Return the best value of the compared metric, shown next to a time to the target."""
     if content["settings"]["objective"] == "metric":
         return ""
     return metric_text(content["metric"], row["value"])

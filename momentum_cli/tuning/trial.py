@@ -57,7 +57,7 @@ class Trial:
     """A trial at its start, or at the last checkpoint in its folder.
 
     Args:
-        recipe: Of the run.
+        recipe: Recipe of the run.
         folder: Its run folder, new or of the same run.
         dataset: The data of the recipe.
         fabric: Its device is the run's.
@@ -175,7 +175,7 @@ def kept_result(folder: Path) -> dict[str, Any] | None:
 
 
 def facts_of(result: Mapping[str, Any], folder: Path, metric: str) -> dict[str, Any]:
-    """Return the facts on a trial that the tables and the objective need, JSON-able.
+    """Return the facts about a trial that the tables and the objective need, JSON-able.
 
     Args:
         result: Content of its ``result.json``.
@@ -202,7 +202,7 @@ def facts_of(result: Mapping[str, Any], folder: Path, metric: str) -> dict[str, 
 
 
 def failed(folder: Path, error: BaseException) -> dict[str, Any]:
-    """Write why a trial failed into its folder, and return its facts as `facts_of` does."""
+    """Write the reason of a failure into the folder of a trial, and return its facts as `facts_of` does."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
     names = ("best", "value", "to_target", "parameters", "test")

@@ -1,4 +1,4 @@
-"""`momentumrnn tune`: search better values of a recipe's keys, one ordinary run per trial."""
+"""`momentumrnn tune`: search for better values of a recipe's keys, one ordinary run per trial."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def tune(
     overrides: Sequence[str] = (),
     ui: TuneUi | None = None,
 ) -> dict[str, Any]:
-    """Search better values of a recipe's keys and leave a folder with the best recipe and all trials.
+    """Search for better values of a recipe's keys and leave a folder with the best recipe and all trials.
 
-    Called again with the same arguments after an interruption, it continues where it was.
+    After an interruption, the same call continues where it stopped.
 
     Args:
         recipe: File or name of a shipped recipe; None with `join`: that of the study.
         space: ``KEY=AXIS`` texts in place of the recipe's space, see `momentum_cli.recipe.axes`.
-        trials, objective, sampler, pruner: In place of the values in the recipe's section `tune`.
+        trials, objective, sampler, pruner: Replace the values in the recipe's section `tune`.
         join: Folder or URL of a study that other workers share; it is made if there is none.
         time_limit: Seconds after which no trial begins, > 0; None: no limit.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -259,7 +259,7 @@ def _open(
 
 
 def _work(study: Study, worker: Worker, ui: TuneUi, folder: Path, *, alone: bool, time_limit: float | None) -> None:
-    """Make trials until all are over, the time is up or a signal arrives."""
+    """Run trials until all are over, the time is up or a signal arrives."""
     begun = time.monotonic()
     study.give_back(alone=alone)
     worker.announce(study, folder, time_limit)

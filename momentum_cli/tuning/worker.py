@@ -1,4 +1,4 @@
-"""A worker of a search: makes one trial after the other in this process."""
+"""A worker of a search: runs one trial after the other in this process."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _WARM_UP_STEPS = 2
 
 
 class Worker:
-    """Makes trials; a context manager, inside which signals are collected.
+    """Runs trials; a context manager, inside which signals are collected.
 
     Args:
-        recipe: With its section `tune`.
+        recipe: The recipe with its section `tune`.
         data_dir: Folder of data sets.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         ui: Where progress is shown.
@@ -41,7 +41,7 @@ class Worker:
     Attributes:
         headline: The headline metric of the data.
         metric: The compared metric: the target's for a time to the target, else the headline one.
-        planned_evaluations: Of the recipe's own run; None if only time limits it.
+        planned_evaluations: Evaluations of the recipe's own run; None if only time limits it.
         received: Signals that arrived, newest last.
 
     Raises:
@@ -118,7 +118,7 @@ class Worker:
         )
 
     def make(self, study: Study, assignment: Assignment) -> None:
-        """Make a trial and record it; or save it and give it back if a signal arrives."""
+        """Run a trial and record it; or save it and give it back if a signal arrives."""
         state = TrialState(assignment.place, values_text(assignment.values, study.space.keys), "running")
         self._show(state)
         begun = time.monotonic()
@@ -137,7 +137,7 @@ class Worker:
         self.watch(study)
 
     def watch(self, study: Study) -> None:
-        """Show what became of the trials of all workers."""
+        """Show the outcome of the trials of all workers."""
         for row in study.rows():
             if row["trial"] not in self._shown or self._shown[row["trial"]].status == "running":
                 self._show(self._ended(study, row))
@@ -146,7 +146,7 @@ class Worker:
                 self._show(TrialState(place, "by another worker", "running"))
 
     def _facts(self, study: Study, assignment: Assignment, state: TrialState) -> dict[str, Any] | None:
-        """Make a trial; return the facts on it, or None if a signal arrived."""
+        """Run a trial; return the facts about it, or None if a signal arrived."""
         folder = assignment.folder
         if study.attempts(assignment) > MOST_ATTEMPTS:
             return failed(folder, RunError(f"its worker died {MOST_ATTEMPTS} times; is there enough memory?"))
@@ -225,7 +225,7 @@ class Judge:
         self._reported = 0
 
     def __call__(self, position: Position) -> bool:
-        """Return True if the trial ends here."""
+        """Return True if the trial is to end here."""
         for number in range(self._reported + 1, position.evaluations + 1):
             self._study.report(self._assignment, number, position.values[number - 1][1])
         self._reported = position.evaluations

@@ -48,7 +48,7 @@ class Progress:
         if loss is not None:
             self.last_loss = loss
             self.grad_norm = info.grad_norm
-            if math.isfinite(loss):  # one skipped step must not make the average NaN from then on
+            if math.isfinite(loss):  # one skipped step must not make the average NaN forever
                 self._loss_sum = SMOOTHING * self._loss_sum + (1 - SMOOTHING) * loss
                 self._loss_weight = SMOOTHING * self._loss_weight + (1 - SMOOTHING)
 

@@ -1,4 +1,4 @@
-"""What the displays of commands that make several trainings share: a benchmark and a search."""
+"""The common part of displays of several trainings: those of a benchmark and of a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the live displays of commands that make several trainings share: a benchmark and a search."""
+"""The common part of live displays of several trainings: those of a benchmark and of a search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REDRAW_SECONDS = 1 / 6
 
 
 class LiveDisplay:
-    """A screen that is drawn again as trainings go on, and messages above it.
+    """A screen that is redrawn as trainings proceed, and messages above it.
 
     Args:
         stream: a terminal.
@@ -52,7 +52,7 @@ class LiveDisplay:
         self._screen.draw(self._begun)
 
     def _changed(self, *, important: bool) -> None:
-        """Draw again, if it is time or at once."""
+        """Redraw if it is time, or at once."""
         now = self._clock()
         if important or now >= self._screen.next_draw:
             self._screen.draw(now)

@@ -130,7 +130,7 @@ def summary_rows(result: Mapping[str, Any]) -> list[Row]:
 
 
 def metric_name(result: Mapping[str, Any]) -> str:
-    """Name the metric that early stopping went by."""
+    """Return the name of the metric that early stopping used."""
     return str(result.get("stopping_metric") or "metric").replace("_", " ")
 
 

@@ -149,7 +149,7 @@ class RichTuneUi(LiveDisplay, NullTuneUi):
         return text
 
     def _value(self, search: TuneStart, state: TrialState) -> str:
-        """Return the compared metric, where the score is another number."""
+        """Return the compared metric, if the score is another number."""
         value = metric_text(search.metric, state.value)
         return "" if state.value is None or value == state.score else value
 

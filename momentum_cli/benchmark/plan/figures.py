@@ -23,7 +23,7 @@ class Figure:
         recipes: names of shipped recipes, a panel or more for each.
         cells: cells that it compares, the baseline first.
         target: as for ``--target``; None: the recipes' own.
-        sizes: hidden units -> the recipe with the authors' settings for them; for other sizes those of `recipes` hold.
+        sizes: hidden units -> the recipe with the authors' settings for that size; other sizes use `recipes`.
     """
 
     recipes: tuple[str, ...]

@@ -127,7 +127,7 @@ class Comparison:
         return (self.target.metric, self.goals[seed]) if seed in self.goals else None
 
     def run(self, entry: Entry, seed: int) -> RunSpec:
-        """Return the run of an entry with a seed; one that stops at the target has it in its recipe."""
+        """Return the run of an entry with a seed; if it stops at the target, its recipe contains the target."""
         run, goal = run_spec(self.name, entry, seed), self.goal(seed)
         if self.leader is None or goal is None or not run.recipe.train.stop_at_target:
             return run
@@ -140,10 +140,10 @@ class Plan:
     """Everything a benchmark runs.
 
     Args:
-        comparisons: one a recipe.
+        comparisons: one per recipe.
         seeds: the same for every entry.
         baseline: arm that speed-ups are relative to.
-        full: train to the end of the budget, also past the target.
+        full: train past the target, to the end of the budget.
         rates: the grid of learning rates, from the smallest to the largest; () without one.
         axes: the grid over options of cells; () without one.
         paper: compare results with the published numbers.
@@ -169,7 +169,7 @@ class Plan:
         ]
 
     def leading(self) -> list[tuple[RunSpec, ...]]:
-        """Return the runs that have to be over before the others know their target, each a group of its own.
+        """Return the runs that must end before the others know their target, each in a group of its own.
 
         There are none when all runs go to the end of the budget anyway.
         """

@@ -61,14 +61,14 @@ def make_plan(
             optimizer's own option ``lr``.
         grid: options of the cells and their values, see `momentum_cli.benchmark.plan.grid`; None: no grid.
         paper: a published table in place of recipes, see `momentum_cli.benchmark.plan.paper`, or a figure, see
-            `momentum_cli.benchmark.plan.figures`; runs go to the end of the budget, and of a table cells without a
-            published number are left out.
-        hidden_size: of the cells of a figure; None: that of its recipes.
+            `momentum_cli.benchmark.plan.figures`; runs go to the end of the budget, and a table leaves out cells
+            without a published number.
+        hidden_size: hidden units of the cells of a figure; None: those of its recipes.
         seeds: ``0-4``, ``0,3,7`` or ``5``.
         target: ``0.9`` or ``metric=0.9``, in place of the recipe's; ``baseline`` or ``metric=baseline`` for the best
             value of the baseline's run with the same seed, ``baseline:pooled`` for the median of these values.
         epochs, steps, seconds: a budget; one that is given replaces all budgets of the recipe.
-        baseline: what speed-ups are relative to, a cell, with optimizers ``"CELL OPTIMIZER"``; None for the first.
+        baseline: the cell that speed-ups are relative to, with optimizers ``"CELL OPTIMIZER"``; None for the first.
         full: see `Plan`.
         overrides: ``key.path=value`` for all recipes.
 

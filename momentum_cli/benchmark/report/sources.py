@@ -93,7 +93,7 @@ def differences(sources: Sequence[Source]) -> list[str]:
 def require_one_machine(sources: Sequence[Source]) -> None:
     """Raise RecipeError when the sources were measured on different machines.
 
-    A benchmark that was resumed on another machine, scored in steps, shows no seconds; alone, it gets a warning only.
+    A benchmark scored in steps that was resumed on another machine shows no seconds; on its own it only gets a warning.
     """
     if len(sources) == 1 and sources[0].summary.get("earlier_machines"):
         return

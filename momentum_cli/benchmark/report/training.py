@@ -1,4 +1,4 @@
-"""The report of one training: what it reached next to what can be had without a model, how, and where it is wrong."""
+"""The report of one training: its metrics next to those of naive predictors, its course, and its errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from momentum_cli.recipe.recipe import to_yaml
 from momentum_cli.ui.summary import summary_rows
 from momentum_cli.wording import NOTHING, coverage_text, metric_text, number_text, target_text
 
-# Cells of a confusion matrix that fit a page; of more classes the most frequent confusions are listed.
+# Classes of a confusion matrix that fit a page; with more of them the most frequent confusions are listed.
 _MOST_CLASSES, _MOST_CONFUSIONS = 20, 12
 _SPLITS = ("test", "validation", "train")
 _DEFINITIONS = {
@@ -45,8 +45,8 @@ class Training:
 
     Args:
         folder: The run folder.
-        result: Of result.json.
-        evaluations: Of eval-SPLIT.json, by split; those that were made.
+        result: Content of result.json.
+        evaluations: Content of each eval-SPLIT.json that exists, by split.
     """
 
     folder: Path
@@ -191,7 +191,7 @@ def _classes(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Iterator[str]:
-    """A table in the colour of the pictures, which a dark page can show; of many classes a list."""
+    """Return a table in the colour of the pictures, which a dark page can show; with many classes, a list."""
     yield "<h3>Confusions</h3>"
     if len(labels) > _MOST_CLASSES:
         pairs = [(n, a, b) for a, row in enumerate(matrix) for b, n in enumerate(row) if a != b and n]

@@ -81,10 +81,10 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 def pooled(metric: str, values: Sequence[float]) -> float:
     """Return the median; of an even number the one of the middle two that is easier to reach.
 
-    So more than half of the runs with these values reach it, and the baseline's median time is finite.
+    So at least half of the runs with these values reach it, and the baseline's median time is finite.
 
     Args:
-        metric: its name decides which is easier.
+        metric: name of the metric, which determines what is easier.
         values: one per seed.
     """
     return median_low(values) if METRICS[metric].higher_is_better else median_high(values)

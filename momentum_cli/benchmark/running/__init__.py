@@ -1,1 +1,1 @@
-"""Making the runs of a benchmark."""
+"""Training the runs of a benchmark."""

@@ -22,8 +22,8 @@ from typing import Any
 def without_main() -> Iterator[None]:
     """Hide the program from processes that are started inside the block.
 
-    A started process runs the file of the program again, for what it may need of it. Of a script that calls `bench`
-    without ``if __name__ == "__main__"`` that is the whole benchmark, and nothing of it is needed.
+    A started process runs the program's file again, to define what it may need. In a script that calls `bench` without
+    ``if __name__ == "__main__"``, that would start the whole benchmark again, and nothing in it is needed.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -46,7 +46,7 @@ def run(parcel: bytes, connection: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent dies; its files are complete at any moment."""
+    """End this process when its parent dies; that is safe, because its files are complete at any moment."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()

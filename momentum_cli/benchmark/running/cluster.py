@@ -48,7 +48,7 @@ def connected(address: str) -> Iterator[Any]:
         ) from error
     if files := loaded_files():
         raise RecipeError(f"--cluster: workers do not have the plugin {files[0]}; leave out one of them, or use --jobs")
-    # Its messages about connections are of no use to the user of a command; what follows from them is said.
+    # Its messages about connections do not help the user of a command; their consequences are reported below.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
@@ -75,24 +75,24 @@ def work_in_cluster(
     warn: Callable[[str], None],
     stopped: Callable[[], bool],
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Make runs on the workers of a cluster, one at a time on each.
+    """Train runs on the workers of a cluster, one at a time on each.
 
     Args:
         runs: In the order in which they are started.
         folder: Parent of their folders.
         client: From `connected`.
-        fingerprints: Of the data of each comparison.
+        fingerprints: Fingerprint of the data of each comparison.
         data_dir: Folder of the data sets, which workers use where they have it.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         show: Receives the states of the runs.
-        warn: Receives which worker is left out, and why.
+        warn: Receives a message naming each worker that is left out, and why.
         stopped: Called often; True ends the runs.
 
     Returns:
         (id, result) of every run that is over.
 
     Raises:
-        DataError: No worker can make a run.
+        DataError: No worker can train a run.
         RunError: The cluster has no workers.
     """
     from distributed import Event, as_completed
@@ -148,7 +148,7 @@ def work_in_cluster(
 
 
 def run_on_worker(order: Order, topic: str) -> Delivery:
-    """Make a run: the task of a worker."""
+    """Train a run: the task of a worker."""
     from distributed import Event, get_worker
 
     worker = get_worker()
@@ -165,7 +165,7 @@ def run_on_worker(order: Order, topic: str) -> Delivery:
 
 
 def machines_of(folder: Path, run_ids: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the different machines that made runs on a cluster, the host's name included."""
+    """Return the different machines that trained runs on a cluster, with the names of their hosts."""
     found: list[dict[str, Any]] = []
     for run_id in run_ids:
         path = folder / run_id / WORKER

@@ -1,4 +1,4 @@
-"""The part of a benchmark on a cluster that a worker does: one run in a temporary folder, which goes back as bytes."""
+"""The worker's part of a benchmark on a cluster: one run in a temporary folder, sent back as bytes."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _loaded: tuple[Any, Dataset] | None = None
 
 @dataclass(frozen=True)
 class Order:
-    """A run that a worker is to make.
+    """A run that a worker is to train.
 
     Args:
         run: The run, with its whole recipe.
-        fingerprint: Of the data of the machine that asks; see `fingerprint`.
+        fingerprint: Fingerprint of the data on the machine that asks; see `fingerprint`.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         data_dir: Folder of the data sets there, which is used where it exists.
-        version: Of momentumrnn and torch.
+        version: Versions of momentumrnn and torch.
     """
 
     run: RunSpec
@@ -65,8 +65,8 @@ class Delivery:
 
     Args:
         worker: Its address and host.
-        folder: The run folder as a tar archive; None if the worker cannot make the run.
-        refusal: Why it cannot; "" if it did.
+        folder: The run folder as a tar archive; None if the worker cannot train the run.
+        refusal: The reason why it cannot; "" if it did.
     """
 
     worker: str
@@ -96,16 +96,16 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def make(order: Order, name: str, show: Callable[[dict[str, Any]], None], stopped: Callable[[], bool]) -> Delivery:
-    """Make a run.
+    """Train a run.
 
     Args:
-        order: What to make.
-        name: Of this worker, for messages.
+        order: The run to train.
+        name: Name of this worker, for messages.
         show: Receives the state of the run as a mapping, about once per second.
         stopped: Called between turns; True ends the run without a result.
 
     Returns:
-        The run folder, also of a run that an error ended; or a refusal.
+        The run folder, even if an error ended the run; or a refusal.
     """
     if order.version != versions():
         return Delivery(name, None, f"has {versions()}, not {order.version}")
@@ -138,7 +138,7 @@ def _data(order: Order) -> Dataset:
 def _train(
     order: Order, dataset: Dataset, folder: Path, show: Callable[[dict[str, Any]], None], stopped: Callable[[], bool]
 ) -> bool:
-    """Make the run in a folder; return False if it was stopped."""
+    """Train the run in a folder; return False if it was stopped."""
     run, shown_at = order.run, 0.0
 
     def tell(state: RunState) -> None:

@@ -45,7 +45,8 @@ class Setting:
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         jobs: processes; 1: all runs in this one.
         ui: shows the progress of the runs.
-        client: of a cluster that makes the runs, see `momentum_cli.benchmark.running.cluster`; None without one.
+        client: client of the cluster that trains the runs, see `momentum_cli.benchmark.running.cluster`; None without
+            one.
         save_every_seconds: at most this much work is lost if the process is killed.
     """
 
@@ -81,7 +82,7 @@ def execute(title: str, groups: Sequence[Sequence[RunSpec]], setting: Setting) -
     setting.ui.start(
         title,
         [_before(run, results.get(run.id)) for run in runs],
-        # With a target of its own for each seed there is none to show for all.
+        # If each seed has its own target, there is no common one to show.
         {name: next(iter(found)) if len(found) == 1 else None for name, found in goals.items()},
     )
     missing = [[run for run in group if run.id not in results] for group in groups]
@@ -89,7 +90,7 @@ def execute(title: str, groups: Sequence[Sequence[RunSpec]], setting: Setting) -
     try:
         for run_id, result in work([group for group in missing if group], setting):
             results[run_id] = result
-    except Stopped as stop:  # where no run had anything to save
+    except Stopped as stop:  # no run had anything to save
         _interrupt(stop.number, setting.folder)
     return {run.id: results[run.id] for run in runs}
 
@@ -232,7 +233,7 @@ def _memory(group: Sequence[RunSpec], setting: Setting) -> dict[str, int | None]
         values = measure_memory(missing, setting.data_dir, setting.accelerator)
         for run, value in zip(missing, values, strict=True):
             known[keys[run.id]] = value
-            # At once, so that a benchmark that is stopped here does not measure it again.
+            # Written at once, so that a benchmark that is stopped here does not measure it again.
             write_json(path, known)
     return {run.id: known[keys[run.id]] for run in group}
 

@@ -135,7 +135,7 @@ def _objective(outcome: Mapping[str, Any]) -> Objective:
 
 
 def _row(outcome: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts that an objective needs; of a miss, the headline metric counts."""
+    """Return the facts that an objective needs; for a miss, the headline metric counts."""
     value, target = outcome["best"]["value"], outcome["target"]
     reached = {"steps": target["steps"]} if target and target["reached"] else None
     return {"best": value, "value": value, "to_target": reached, "steps": 0}

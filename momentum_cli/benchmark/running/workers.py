@@ -138,7 +138,7 @@ def measure_memory(runs: Sequence[RunSpec], data_dir: Path | None, accelerator: 
                 yield value
         finally:
             for process, _ in started:
-                process.kill()  # it has nothing to save; for a finished one this does nothing
+                process.kill()  # it has nothing to save; does nothing to a finished process
                 process.join()
 
 
@@ -164,7 +164,7 @@ def _worker(run: RunSpec, folder: Path, slot: int, options: _Options) -> _Worker
     parcel = child.parcel(_train, run, folder / run.id, slot, options)
     process = _SPAWN.Process(target=child.run, args=(parcel, sending), daemon=True)
     _start(process)
-    # Only the process has this end, so its death ends the stream.
+    # Only the child keeps this end open, so its death ends the stream.
     sending.close()
     return _Worker(process, receiving, run, slot)
 

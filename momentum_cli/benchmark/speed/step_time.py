@@ -1,8 +1,8 @@
 """Time of one training step or inference pass of a layer, as a ratio to torch's own layer in the same interleaved run.
 
 A round times every contender once, in an order that rotates from round to round, and ratios are taken within a round,
-because other work of the machine then slows both sides. Reported are the median and the interquartile range over
-rounds.
+because other work of the machine then slows both sides. The median and the interquartile range over rounds are
+reported.
 
 In a process that keeps its memory, as commands of this package do (`momentum_cli.allocator`), torch's layer is timed
 both there and in its own process with the default allocator. In bfloat16 all run under autocast.

@@ -51,7 +51,7 @@ def verdicts(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> list[
 
 
 def _baseline(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the row that speed-ups are relative to, the first one where it is not there; None without a target."""
+    """Return the row that speed-ups are relative to, or the first row if it is missing; None without a target."""
     if comparison["target"] is None:
         return None
     rows: Sequence[Mapping[str, Any]] = comparison["cells"]

@@ -16,7 +16,7 @@ def grid_tables(comparison: Mapping[str, Any]) -> Iterator[Table]:
     """Yield the tables of each arm: rows are values of the first option, columns those of the second.
 
     Args:
-        comparison: one of ``comparisons`` of bench.json; without a grid there are none.
+        comparison: one of ``comparisons`` of bench.json; without a grid it has no such tables.
     """
     targeted, metric = comparison["target"] is not None, comparison["metric"]
     for grid in comparison.get("grids") or ():

@@ -24,7 +24,7 @@ from momentum_cli.wording import short_path
 
 
 def summary_text(summary: Mapping[str, Any], width: int) -> Iterator[str]:
-    """The summary of a benchmark in lines of plain text.
+    """Return the summary of a benchmark in lines of plain text.
 
     Args:
         summary: the content of bench.json.
@@ -49,7 +49,7 @@ def summary_text(summary: Mapping[str, Any], width: int) -> Iterator[str]:
     yield from grid_remarks(summary)
     yield from remarks(summary)
     folder = summary["folder"]
-    page = os.path.join(folder, "report.html")  # which a full disk may have prevented
+    page = os.path.join(folder, "report.html")  # a full disk may have prevented them
     yield f"{total_text(summary)}; " + (
         f"report: {short_path(page)}" if os.path.isfile(page) else f"results: {short_path(folder)}"
     )

@@ -1,4 +1,4 @@
-"""Times of the paper's figure 4: of an epoch, and until the accuracy of the LSTM, ours and published."""
+"""Times of the paper's figure 4, ours and published: that of an epoch, and that until the accuracy of the LSTM."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Times:
         return speed_up(self.total[self.baseline], self.total[label])
 
     def row(self, label: str) -> list[str]:
-        """Return the cells of a table: an epoch where it is known, the whole time, the speed-up; dashes for others."""
+        """Return a table row: the time of an epoch if known, the whole time, the speed-up; dashes for the rest."""
         if label not in self.total:
             return [NOTHING] * (3 if self.epoch else 2)
         epoch = [time_text(self.middle("epoch", label))] if self.epoch else []
         return [*epoch, self._number("total", label), times_text(self.speed_up(label))]
 
     def text(self, which: str, label: str) -> str:
-        """`551 (1.39×)`, the median and for the whole time the speed-up."""
+        """`551 (1.39×)`: the median and, for the whole time, the speed-up."""
         number = self._number(which, label)
         return number if which == "epoch" else f"{number} ({times_text(self.speed_up(label))})"
 

@@ -47,7 +47,7 @@ def calendar_features(order: np.ndarray, wanted: Sequence[str], zone: str | None
     Args:
         order: (t,) datetime64 in UTC, or as the file writes clock times without a zone.
         wanted: n keys of `CALENDAR`.
-        zone: Time zone of the clock that is meant; None: times are taken as they are.
+        zone: Time zone that UTC times are converted to first; None: times are taken as they are.
 
     Raises:
         DataError: The order of the steps is not one of dates and times.

@@ -1,4 +1,4 @@
-"""Warnings that take all of a file to find: classes without training, copies across splits, constant columns, ranges.
+"""Warnings that need the whole file: classes without training data, copies across splits, constant columns, ranges.
 
 `data check` and `train` print them, and the training continues, because its numbers are right for the data as they are.
 A mistake that makes a number wrong is found where the file is read, and refused.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from momentum_cli.data.files.gathered import Gathered
     from momentum_cli.data.files.splitting import Part
 
-# Constant columns that are named one by one.
+# The most constant columns that are named one by one.
 _NAMED = 20
 
 
@@ -29,7 +29,7 @@ def find_warnings(gathered: Gathered, parts: dict[str, Part], by_time: bool, pro
     """Find what makes the result of a training less trustworthy without stopping it.
 
     Args:
-        gathered: All of a file.
+        gathered: The whole file.
         parts: Its splits.
         by_time: The splits are parts of the same series.
         problems: Receives the warnings.
@@ -58,15 +58,15 @@ def find_copies(
     rows: np.ndarray | None,
     problems: Problems,
 ) -> None:
-    """Find sequences that are in two splits with the same values: a model may have memorised their answer.
+    """Find sequences that two splits have in common: a model may have memorised their answer.
 
     Args:
-        steps: Of all sequences.
-        starts, lengths: (n,) int64, where those of each are.
+        steps: The steps of all sequences.
+        starts, lengths: (n,) int64, the first step of each sequence and its number of steps.
         splits: The sequences of each split.
-        name: Of a sequence.
+        name: Returns the name of a sequence for its index.
         rows: (n,) int64, the first row of each; None where rows have no meaning.
-        problems: Receives one warning for each two splits.
+        problems: Receives one warning for each pair of splits.
     """
     seen: dict[bytes, tuple[str, int]] = {}
     copies: dict[tuple[str, str], list[tuple[int, int]]] = {}
@@ -104,7 +104,7 @@ def find_untrained(
         trained: Those of the training data, by number.
         classes: (n,) int64, the class of each sequence, or None.
         rows: (n,) int64, the first row of each, or None.
-        what: That has a class: ``"sequence"`` or ``"recording"``.
+        what: The thing that has a class: ``"sequence"`` or ``"recording"``.
         problems: Receives one warning for each class.
     """
     for code in sorted(set(range(len(labels))) - {int(code) for code in trained}):
@@ -125,7 +125,7 @@ def find_constant(
         constant: (D,) bool.
         values: (D,) the value of each.
         problems: Receives the warnings.
-        target: They are to be predicted.
+        target: True if the columns are to be predicted.
     """
     places = np.flatnonzero(constant).tolist()
     for place in places[:_NAMED]:

@@ -256,7 +256,7 @@ def joined_words(columns: Mapping[str, Values], reading: Reading = PLAIN) -> np.
     """Return the words of columns of names as one, ``shop / family``, (n,) object, None where one is missing.
 
     Raises:
-        DataError: A word of several columns holds what stands between them, so others could have the same joined name.
+        DataError: A word contains the separator, so that different words could have the same joined name.
     """
     parts = {name: words(one, reading).tolist() for name, one in columns.items()}
     for name, found in parts.items() if len(parts) > 1 else ():

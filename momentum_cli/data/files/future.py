@@ -1,4 +1,4 @@
-"""Features whose values are known for the steps that are forecast: inputs beside those of the window.
+"""Features whose values are known for the forecast steps: inputs in addition to those of the window.
 
 At each step of a window the model sees, besides all features of that step, those known in advance of the steps that are
 forecast from there. So their number of channels grows with the horizon, and a model can still be run step by step.
@@ -55,10 +55,10 @@ def future_of(
     """Return the channels of features that are known in advance; None without any.
 
     Args:
-        steps: That are forecast.
+        steps: The forecast steps.
         known: Names of the features.
         features: D names.
-        prepare: From features to channels.
+        prepare: Converts features to channels.
 
     Raises:
         DataError: One is not among the features.

@@ -52,7 +52,7 @@ class Gatherer:
         folder: Folder for the steps as files; None keeps them in memory.
         whole: True if each piece is a whole sequence, so that its steps may be sorted.
         keep_times: Keep the times of all steps.
-        open_end: Sequences may end in steps that have no values but those known in advance, as to forecast from.
+        open_end: Sequences may end in steps with no values but those known in advance, as in files to forecast from.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class Gatherer:
 
     @property
     def _words(self) -> list[int]:
-        """Places of the features that are categories."""
+        """Return the places of the features that are categories."""
         return [place for place, name in enumerate(self.source.features) if name in self.schema.categorical]
 
     def _apart(self, piece: Piece) -> None:
@@ -254,9 +254,9 @@ class Gatherer:
         return piece
 
     def _begun(self, piece: Piece, gaps: np.ndarray) -> tuple[Piece, np.ndarray]:
-        """Return a filled piece, and its gaps, without the steps before a value has no value before it.
+        """Return a filled piece and its gaps without the leading steps that lack a target even after filling.
 
-        Of a series that is read without targets, as to forecast from it, these are the values themselves.
+        In a series that is read without targets, to forecast from it, the features themselves are the targets.
         """
         values = piece.features if piece.target is None and self.schema.wide_series else piece.target
         if values is None or len(values) != len(piece.features):

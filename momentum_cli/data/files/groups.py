@@ -27,7 +27,7 @@ class Groups:
     """The group of each sequence of a file.
 
     Args:
-        column: That names them.
+        column: The column that names them.
         names: G names of those with training data, sorted.
         places: (n,) int64, the group of each sequence among the names; 0 for one without training data.
     """
@@ -45,7 +45,7 @@ def groups_of(gathered: Gathered, parts: dict[str, Part], column: str, problems:
     """Return the groups of a file; None without columns of groups.
 
     Args:
-        gathered: All of the file.
+        gathered: The whole file.
         parts: Its splits.
         column: Names of the columns of groups, for messages.
         problems: Receives every group without training data.
@@ -71,11 +71,11 @@ def fitted(
     """Return the moments of all training data, and the scaling: (C,), or with groups (G, C).
 
     Args:
-        blocks: Returns the training data of a part, (t, C) each.
-        train: All of them.
+        blocks: Yields the training data of a part, (t, C) each.
+        train: All training sequences.
         columns: C.
         how: As for `Moments.fit`.
-        groups: Or None for one scale.
+        groups: The groups, or None for one scale.
 
     Raises:
         DataError: See `Moments.fit`.

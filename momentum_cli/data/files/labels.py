@@ -14,7 +14,7 @@ class Labels:
     Args:
         similar: Labels that differ only in case or in the notation of a number: ``"refuse"``, ``"fold"`` into one
             class, or ``"keep"``.
-        column: Their column, for messages.
+        column: Name of their column, for messages.
     """
 
     def __init__(self, similar: str, column: str) -> None:

@@ -1,4 +1,4 @@
-"""What makes the inputs of a model more than the columns of a file, each scaled by two numbers of its own."""
+"""Inputs of a model that are more than the columns of a file, each scaled by its own offset and scale."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def made_inputs(preprocessing: Mapping[str, Any]) -> list[str]:
-    """Return the options of the task that make inputs; [] if each channel is a column, scaled by two numbers.
+    """Return the options of the task that make such inputs; [] if each channel is a scaled column.
 
     Args:
         preprocessing: That of `momentum_cli.data.Dataset` for files.

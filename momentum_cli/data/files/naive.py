@@ -22,7 +22,8 @@ from momentum_cli.data.naive import Constant, of_counts, shares
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Twice a season forecasts as well but for noise, so the shortest period with an error this close to the least is taken.
+# Two seasons forecast as well as one, up to noise, so the shortest period with an error this close to the least is
+# taken.
 _AS_GOOD = 0.05
 # Number of training steps in which a season is looked for, the latest ones.
 _SEARCHED = 20_000
@@ -30,12 +31,12 @@ _SEARCHED = 20_000
 
 @dataclass(frozen=True)
 class Repeated:
-    """Forecasts the values of the last `period` steps, again and again: of a period of 1 the last value.
+    """Forecasts the values of the last `period` steps, over and over; with a period of 1, the last value.
 
     Args:
         name: Its name in results.
-        period: Steps, from 1 to those of a window.
-        quantiles: Each value is repeated for so many quantiles.
+        period: Steps, from 1 to the length of a window.
+        quantiles: Number of quantiles that each value is repeated for.
     """
 
     name: str
@@ -114,7 +115,7 @@ def of_forecasts(
 
     Args:
         train: The training data.
-        part: Where they are in the file.
+        part: Their place in the file.
         breaks: Steps before which a series has a gap.
         window: As for `momentum_cli.data.files.Files`.
         season: Steps of the season, or None to look for one: the shortest period, at most a window, whose naive

@@ -27,7 +27,7 @@ class Scaling:
 
     Args:
         offset, scale: (C,) float64; scale > 0. Or (G, C), one of each group, of which `chosen` picks some.
-        fill: The same shape, replaces a missing value before scaling.
+        fill: Replaces a missing value before scaling; the same shape.
     """
 
     offset: np.ndarray
@@ -164,7 +164,7 @@ def standardised(values: np.ndarray, but: Sequence[int]) -> np.ndarray:
 
     Args:
         values: NaN where one is missing.
-        but: Columns that stay as they are.
+        but: Columns that are left unchanged.
     """
     moments = Moments.of([values], values.shape[1])
     offset, scale = moments.mean.copy(), np.where(moments.constant, 1.0, moments.deviation)
@@ -214,8 +214,8 @@ class Mixed:
     """Scaled numbers, and a channel for each word of categorical columns, in the order of the columns.
 
     Args:
-        scaling: Of all columns; what it says of categorical ones is not used.
-        words: By the place of a categorical column.
+        scaling: Scaling of all columns; that of categorical ones is not used.
+        words: Its known words, by the place of a categorical column.
     """
 
     scaling: Scaling

@@ -44,24 +44,24 @@ class FileOptions:
             rows are one series.
         order: Column of times, by which the steps of a sequence are sorted, or two of them, a date and a time of day;
             None: in the order of the file.
-        order_format: How they are written, such as ``"%d.%m.%Y %H:%M"`` (of two columns with a blank between them);
+        order_format: Format of these times, such as ``"%d.%m.%Y %H:%M"`` (for two columns with a blank between them);
             None: numbers, or ISO 8601 such as 2024-01-31T12:00:00+01:00.
-        order_timezone: Zone of clock times without one, such as ``"Europe/Berlin"``; None: they are taken as they are.
+        order_timezone: Time zone of clock times without one, such as ``"Europe/Berlin"``; None: taken as they are.
         gaps: With windows: a step that comes more than 10 times the usual spacing after the one before it is refused
             (``"refuse"``), no window spans it (``"split"``), or it is a step like any other (``"ignore"``).
         features: Columns of inputs; None: every column without another role.
         categorical: Features of a table that hold words: one channel for each word of the training data, and one for
             all others.
-        date_features: Out of ``"hour"``, ``"weekday"`` and ``"month"``: two more features each, the sine and cosine of
-            the share of the day, week and year that has passed.
+        date_features: Any of ``"hour"``, ``"weekday"`` and ``"month"``: each adds two features, the sine and cosine of
+            the share of the day, week or year that has passed.
         resample: Length of even steps, such as ``"15min"``, or a number where the order is one; see
             `momentum_cli.data.files.resampling.resampled`. None: steps are as they are.
         target: Column or columns to predict; the classes of folders are their names. Forecasting from a table without
             `order`: None if each row is a series and its feature columns are the steps.
         window: Forecasting: steps that a forecast is made from, >= 1. Classification and regression: sequences are cut
             into windows of that many steps, and the target of a window is that of its last step.
-        horizon: Forecasting: steps that are forecast, >= 1, all at once; or a rising list of them such as
-            ``[1, 6, 24]``, which are forecast alone.
+        horizon: Forecasting: steps that are forecast, >= 1, all at once; or a rising list such as ``[1, 6, 24]``, to
+            forecast only these.
         known_future: Forecasting from a table: features whose values at the forecast steps are known when the forecast
             is made, such as holidays, prices or a weather forecast; these values are inputs as well.
         stride: Steps from one window to the next, >= 1.
@@ -81,7 +81,7 @@ class FileOptions:
         split_seed: Determines which sequences are drawn, in [0, 2**32).
         normalise: ``"standard"`` (mean 0, standard deviation 1), ``"range"`` (0 to 1) or ``"none"``; fitted to the
             training data alone, for features and for predicted values. ``"sequence"``: standard, after each sequence
-            was given mean 0 and standard deviation 1 by itself.
+            has been scaled to mean 0 and standard deviation 1 on its own.
         normalise_by: Column, or columns, with the group of a sequence, such as its shop, or those of `sequence`: each
             group has its own mean and scale, those of its training data. None: one for all.
         missing: ``"refuse"``; ``"forward_fill"``: the last value of the sequence, before the first one the training
@@ -89,9 +89,9 @@ class FileOptions:
             ``"drop_step"``: leave the step out. Windows take the first two.
         missing_values: Texts and numbers that stand for a missing value, besides the empty text; None: na, n/a, nan,
             null and none, in any case.
-        similar_labels: Classes that differ in case alone, or in the way of writing a number: ``"refuse"``; ``"fold"``:
-            they are one; ``"keep"``: they are different.
-        csv: How a file of text is written: ``delimiter``, ``decimal``, ``thousands``, ``encoding``, ``skip_rows``,
+        similar_labels: Classes that differ only in case, or in the notation of a number: ``"refuse"``; ``"fold"``: they
+            are one class; ``"keep"``: they are different classes.
+        csv: Notation of a text file: ``delimiter``, ``decimal``, ``thousands``, ``encoding``, ``skip_rows``,
             ``comment``, ``header`` and ``units``, see `momentum_cli.data.files.reading.Reading`.
         lengths: NPZ and NPY: array with the number of valid steps of each sequence.
         samples_per_step: WAV: samples that are one step, >= 1.
@@ -161,7 +161,7 @@ class FileOptions:
         for name in ("date_features", "resample"):
             if getattr(self, name) is not None and self.order is None:
                 raise ValueError(refuse(name, getattr(self, name), "be left out without task.order"))
-        # Refuses what is wrong in them.
+        # This refuses a wrong value.
         Reading.of(self.csv, self.missing_values)
         self._check_order()
         self._check_kind()
@@ -214,7 +214,7 @@ class FileOptions:
             remedy = "windows alone are split by time; give task.window"
             raise ValueError(refuse("split", self.split, f"be 'fraction' with kind {self.kind}", remedy))
         if self.normalise == "sequence" and (forecasting or self.by_time):
-            # The mean of a whole series gives away values that are to be predicted.
+            # The mean of a whole series would reveal values that are to be predicted.
             must = "be 'standard', 'range' or 'none' with series that are split by time, and with forecasts"
             raise ValueError(refuse("normalise", self.normalise, must))
         if self.split is not None and self.split_column is not None:

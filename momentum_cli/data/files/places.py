@@ -19,7 +19,7 @@ class Places:
         names: (n,) texts.
         starts, lengths: (n,) int64, the steps of each; starts increase.
         clocks: Last time and spacing of each, or [] where the times are not known.
-        groups: (n,) int64, the group of each whose scale it has; None: there is one scale.
+        groups: (n,) int64, the group whose scale each sequence has; None: there is one scale.
     """
 
     names: np.ndarray
@@ -32,7 +32,7 @@ class Places:
         """Return ``sequence`` and ``step``, and ``time`` where the steps of the sequence are evenly spaced.
 
         Args:
-            step: Of all sequences, counted from 0; ``step`` is its number within the sequence.
+            step: Counted from 0 over all sequences; the ``step`` in the result is its number within the sequence.
         """
         place = int(np.searchsorted(self.starts, step, side="right")) - 1
         own = step - int(self.starts[place])

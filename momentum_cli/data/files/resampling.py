@@ -15,12 +15,12 @@ from momentum_cli.errors import DataError
 from momentum_cli.messages import Said, refuse
 
 _UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9, "w": 7 * 86_400 * 10**9}
-# Most steps without a value in a sequence; more come from a mistake in the times, or in the interval.
+# The most steps without a value in a sequence; more of them mean a mistake in the times or the interval.
 _MOST = 10_000_000
 
 
 def interval(text: str | float) -> tuple[float, bool]:
-    """Return the length of an interval, in nanoseconds or as a plain number, and True for one of time.
+    """Return the length of an interval, in nanoseconds or as a plain number, and True if it is one of time.
 
     Args:
         text: Such as ``"15min"``, ``"1h"`` or ``"1d"``; or a number > 0, for an order of numbers.
@@ -50,7 +50,7 @@ def resampled(piece: Piece, every: str | float, words: Sequence[int]) -> Piece:
     Args:
         piece: A whole sequence in the order of its times.
         every: See `interval`.
-        words: Places of the features that are categories.
+        words: Places of the categorical features.
 
     Raises:
         DataError: Times and interval are of different kinds, or far more steps would result.

@@ -206,7 +206,7 @@ class Piece:
         features: (t, D) float64, NaN for missing values.
         rows: (t,) int64, the row of each step in the file; (1,) if the whole sequence is one row.
         order: (t,) float64 or int64, or None if steps come in order.
-        target: (t, …) or, with one for the sequence, (1, …): object words or float64 (…, K); None without a target.
+        target: (t, …), or (1, …) for one target of the sequence: object words or float64 (…, K); None without a target.
         split: (t,) or (1,) object words, or None.
         group: Likewise.
     """

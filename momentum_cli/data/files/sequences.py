@@ -80,8 +80,8 @@ class FileSplit(Separate):
         windows: The positions of the inputs in them.
         prepare: Converts stored steps to float32 channels.
         channels: W.
-        targets: (n,) int64 classes or (n, K) float32 scaled values; or steps: (S, 1) int64 classes of the steps of
-            the inputs, or (S, K) values of which those some steps after the inputs are forecast.
+        targets: (n,) int64 classes or (n, K) float32 scaled values; or steps: (S, 1) int64 classes of the steps of the
+            inputs, or (S, K) values, of which those at the steps `ahead` are forecast.
         ahead: These h steps, rising, counted from the last one of the inputs; () unless forecasting.
         target_scaling: Scaling of values that are read from steps.
         where: Device of batches.
@@ -177,7 +177,7 @@ class FileSplit(Separate):
         return torch.from_numpy(np.tile(both, max(1, len(self.ahead)))).to(self.where)
 
     def scaled(self, values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """Return targets (B, …, K) in the scale of the sequences that some steps, (B,), belong to, float32."""
+        """Return targets (B, …, K) float32, each in the scale of the sequence that its step, (B,), belongs to."""
         assert self.target_scaling is not None
         return self.target_scaling.chosen(self._groups(steps))(values)
 
@@ -199,7 +199,7 @@ class FileSplit(Separate):
     def place(self, index: int) -> dict[str, Any]:
         """Return the number of a sequence in the split and, where they are known, its name, step and time.
 
-        Of a forecast these are of its first step; of whole sequences there is only the name.
+        For a forecast these are those of its first step; for whole sequences there is only the name.
         """
         found: dict[str, Any] = {"number": index}
         if self.places is None:

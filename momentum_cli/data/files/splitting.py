@@ -72,7 +72,7 @@ def by_fraction(
         classes: (n,) int64, or None if sequences have no class.
         validation, test: Fractions, in (0, 1); at least one sequence each.
         seed: Selects the sequences.
-        remedy: Ends the refusal of too few sequences.
+        remedy: End of the message that refuses too few sequences.
 
     Raises:
         DataError: There are too few sequences.

@@ -21,8 +21,8 @@ class Steps:
 
     Args:
         source: The array, or a file with only the array in C order.
-        dtype: Of the file.
-        columns: C of the file.
+        dtype: Type of the numbers in the file.
+        columns: C.
     """
 
     def __init__(self, source: np.ndarray | Path, dtype: Any = np.float32, columns: int = 1) -> None:

@@ -172,7 +172,7 @@ class Files(FileOptions, Task):
         return gather(path, self.schema(path), self.missing, problems)
 
     def parts(self, gathered: Gathered, problems: Problems) -> dict[str, Part]:
-        """Return the part of the file that each split is.
+        """Return the part of the file that belongs to each split.
 
         Raises:
             DataError: There are too few sequences.

@@ -19,7 +19,7 @@ UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens of a text, the most frequent of its training part first; ``<unk>`` counts as often as it stands there.
+    """The tokens of a text, the most frequent of its training part first; ``<unk>`` counts as often as it occurs there.
 
     Args:
         level: ``"character"`` (Unicode code points), ``"byte"`` (of UTF-8 or any other content) or ``"word"``

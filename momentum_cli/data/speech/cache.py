@@ -214,7 +214,7 @@ def _fingerprint(folder: Path, recordings: Sequence[Recording], features: Featur
 
 
 def _content(path: Path) -> str:
-    """Return the digest of a recording; of one that cannot be read nothing is kept anyway."""
+    """Return the digest of a recording; if it cannot be read, nothing is cached anyway."""
     try:
         return _digest(check_regular(path))
     except (DataError, OSError):

@@ -42,7 +42,7 @@ class SpeechClassify(Task):
         n_mels: M, >= 1; each mel channel needs a bin.
         normalise: ``"standard"``: mean 0 and standard deviation 1 of each channel of the training frames; ``"none"``:
             dB.
-        channel: Of recordings with several, from 1, or ``"mean"`` of all; None: they must have one.
+        channel: Which of several channels to use, counted from 1, or ``"mean"`` of all; None: recordings must have one.
         num_workers: Threads that compute the frames, >= 1; None: one per core.
 
     Raises:

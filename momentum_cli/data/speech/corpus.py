@@ -86,8 +86,8 @@ def open_corpus(
         pattern: Pattern of their names.
         division: Their division; that of TIMIT is fixed.
         problems: Receives mistakes in names.
-        timit: The folder has the layout of TIMIT.
-        labelled: The recordings have a label.
+        timit: True if the folder has the layout of TIMIT.
+        labelled: True if the recordings have a label.
 
     Raises:
         DataError: There are no recordings, or too few.

@@ -37,8 +37,8 @@ class Features:
         n_fft: Samples of a frame, even, >= 2.
         hop_length: Samples from one frame to the next, in [1, n_fft].
         n_mels: M; 0 for ``"stft"``.
-        channel: Of a recording with several, from 1, or ``"mean"``; None where recordings have one. It is chosen when
-            they are read.
+        channel: Which of several channels to use, counted from 1, or ``"mean"``; None where recordings have one. It is
+            chosen when a recording is read.
 
     Raises:
         ValueError: A value is outside its range, or a mel channel would have no bin.

@@ -50,7 +50,7 @@ class Speech(Task):
             files of TIMIT, see docs/speech.md.
         normalise: ``"standard"``: mean 0 and standard deviation 1 of each bin of the training frames, for inputs and
             predicted frames; ``"none"``: dB.
-        channel: Of recordings with several, from 1, or ``"mean"`` of all; None: they must have one.
+        channel: Which of several channels to use, counted from 1, or ``"mean"`` of all; None: recordings must have one.
         num_workers: Threads that compute the frames, >= 1; None: one per core.
 
     Raises:

@@ -27,9 +27,9 @@ class Corpus:
     """The pairs of a split.
 
     Args:
-        name: Where they are from, for messages.
+        name: Name of their source, for messages.
         sources: Sentences, without line breaks.
-        targets: Their translations, as many.
+        targets: Their translations, one for each.
         rows: Number of the line of each pair, from 1.
         empty: Numbers of the lines that are left out because a side is empty.
     """
@@ -51,7 +51,7 @@ class Corpus:
 
     @property
     def warning(self) -> tuple[str, ...]:
-        """What is to be said about the empty lines, if there are some."""
+        """The warning about empty lines, if there are any."""
         if not self.empty:
             return ()
         rows = ", ".join(map(str, self.empty[:_SHOWN])) + (", …" if len(self.empty) > _SHOWN else "")
@@ -62,7 +62,7 @@ def read_folder(folder: Path, languages: tuple[str, str], stems: dict[str, str |
     """Read the splits of a folder.
 
     Args:
-        folder: Which exists.
+        folder: An existing folder.
         languages: Endings of the files of source and target.
         stems: For each split the name of its files without the ending; None: one of `STEMS`, or the only one that
             begins so.
@@ -82,7 +82,7 @@ def read_split(files: Sequence[Path]) -> Corpus:
     """Read two files of lines, or one of two columns separated by a tab.
 
     Raises:
-        DataError: One is missing, damaged or not UTF-8; they differ in the number of lines; or a line has not two
+        DataError: One is missing, damaged or not UTF-8; they differ in the number of lines; or a line does not have two
             columns.
     """
     if len(files) == 1:
@@ -108,9 +108,9 @@ def read_split(files: Sequence[Path]) -> Corpus:
 
 
 def divide(whole: Corpus, validation: float, test: float) -> dict[str, Corpus]:
-    """Divide a corpus at random, the same way each time and on each machine.
+    """Divide a corpus at random, but the same way every time and on every machine.
 
-    What decides is the source sentence alone, so a sentence that occurs twice is in one split.
+    The source sentence alone decides, so a sentence that occurs twice stays in one split.
 
     Args:
         whole: All pairs.

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Flat:
-    """Sequences of tokens one behind the other.
+    """Sequences of tokens, one after the other.
 
     Args:
         tokens: (N,) integers.
-        starts: (n + 1,) int64 on the CPU, where each begins, and N.
+        starts: (n + 1,) int64 on the CPU, the beginning of each, and N.
     """
 
     tokens: Tensor
@@ -154,7 +154,7 @@ _SIDES = ("source", "target")
 
 
 def group_sizes(costs: Sequence[int], size: int) -> list[int]:
-    """Return how many consecutive pairs are in each group, so that none has more than `size` tokens with its padding.
+    """Return the number of consecutive pairs in each group, so that none has more than `size` tokens, padding included.
 
     Args:
         costs: Tokens of the longer side of each pair. One that is longer than `size` is a group of its own.
@@ -173,8 +173,8 @@ def group_sizes(costs: Sequence[int], size: int) -> list[int]:
 class TokenGroups:
     """Pairs of similar length, in groups that have about the same number of tokens; implements `Groups`.
 
-    Pairs are sorted by the tokens of the longer side; each epoch draws the order of those that have as many, and the
-    order of the groups. So every epoch has the same number of groups, with other pairs in them.
+    Pairs are sorted by the tokens of their longer side; each epoch shuffles pairs of equal length, and the groups. So
+    every epoch has the same number of groups, with different pairs in them.
 
     Args:
         costs: (n,) tokens of the longer side of each pair.

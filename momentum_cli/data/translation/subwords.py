@@ -70,7 +70,7 @@ class Subwords:
         """Learn a vocabulary.
 
         Args:
-            lines: Of the training text, at least one that is not empty.
+            lines: Lines of the training text, at least one of them not empty.
             size: Number of tokens, the special ones included; every character of the lines is one.
 
         Raises:
@@ -102,7 +102,7 @@ class Subwords:
         return cls(found.getvalue())
 
     def encode(self, line: str) -> list[int]:
-        """Return the tokens of a line, `END` last; characters that training had none of are `UNKNOWN`."""
+        """Return the tokens of a line, `END` last; characters that the training text did not have are `UNKNOWN`."""
         return [*self._processor.EncodeAsIds(line), END]
 
     def unknown(self, line: str) -> list[str]:
@@ -111,7 +111,7 @@ class Subwords:
         return list(dict.fromkeys(piece for piece, number in pieces if number == UNKNOWN))
 
     def text(self, tokens: Sequence[int]) -> str:
-        """Return the line of some tokens; special ones are left out."""
+        """Return the text of some tokens; special ones are left out."""
         return str(self._processor.DecodeIds([int(token) for token in tokens if token >= SPECIAL]))
 
     @cached_property

@@ -32,7 +32,7 @@ class Translation(Task):
             The first column of a TSV file is the source, the second one the target.
         train, validation, test: Stems of the files of each split; None: train; val, valid, validation or dev; and test,
             or the only one that begins so.
-        validation_fraction, test_fraction: Of one TSV file for all splits.
+        validation_fraction, test_fraction: Shares of a single TSV file for all splits.
         vocabulary_size: Subwords, > 4, of each side or of both together; learned from the training split.
         joint: Both sides share one vocabulary, so that names and numbers have the same tokens in both.
         max_length: Training pairs with more subwords on a side are left out, >= 1. Validation and test keep all.
@@ -203,7 +203,7 @@ def _shortened(split: ParallelText, longest: int) -> tuple[ParallelText, int]:
     Raises:
         DataError: No pair is left.
     """
-    kept = (split.costs <= longest + 1).nonzero().flatten().tolist()  # the end of a sentence is a token, and no subword
+    kept = (split.costs <= longest + 1).nonzero().flatten().tolist()  # the end of a sentence is a token, but no subword
     if len(kept) == len(split):
         return split, 0
     if not kept:

@@ -60,7 +60,7 @@ class OnnxProgram:
     """A loaded ONNX file in ONNX Runtime; see `Program`.
 
     Args:
-        bundle: What it is.
+        bundle: Its description.
         session: An ``onnxruntime.InferenceSession``.
     """
 

@@ -21,7 +21,7 @@ def quantize(path: Path) -> Any:
     ONNX Runtime, or these operators.
 
     Args:
-        path: A file of `momentum_cli.formats.onnx.format.write`.
+        path: A file written by `momentum_cli.formats.onnx.format.write`.
 
     Raises:
         RecipeError: onnxruntime is not installed, or has no int8 kernel for the recurrence.

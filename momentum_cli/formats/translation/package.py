@@ -1,4 +1,4 @@
-"""The archive of a translation model: a zip file that a program opens with what it has anyway.
+"""The archive of a translation model: a zip file, which any language can open with its standard library.
 
 encoder.onnx, step.onnx     or .pt2: the two programs
 source.model, target.model  SentencePiece models; with a joint vocabulary there is only the first
@@ -43,11 +43,11 @@ class TranslationProgram:
     """A loaded archive; it writes token by token as `momentum_cli.models.translation.search.Steps` do.
 
     Args:
-        bundle: What it is.
-        encoder: From sentences of one length (B, S) to the values (B, S, M) and keys (B, S, H) of the memory, and the
+        bundle: Its description.
+        encoder: Maps sentences of one length (B, S) to the values (B, S, M) and keys (B, S, H) of the memory, and the
             first tensor of the state.
-        decoder: From tokens (B,), memory and state to logits (B, V) and the state.
-        search: How it translates.
+        decoder: Maps tokens (B,), memory and state to logits (B, V) and the next state.
+        search: Its search for translations.
     """
 
     bundle: Bundle
@@ -87,7 +87,7 @@ class TranslationProgram:
         return cast("tuple[Tensor, Tensors]", self.decoder(tokens, context, state))
 
     def forced(self, batch: Batch) -> Tensor:
-        """Return the logits of each token of the references given those before, (B, T, V)."""
+        """Return the logits of each token of the references given the tokens before it, (B, T, V)."""
         assert batch.lengths is not None
         context, state = self.encode(batch.inputs, batch.lengths)
         before = torch.full((len(batch.inputs),), START)

@@ -21,20 +21,20 @@ from momentum_cli.training.objective import Objective
 
 SENTENCES = 32
 """Sentences of the test split that are translated by both."""
-# (batch, tokens of the source, of the target) of random sentences: other sizes than those of the example.
+# (batch, tokens of the source, of the target) of random sentences: sizes other than the example's.
 _SHAPES = ((1, 1, 1), (4, 1, 3), (1, 37, 5), (5, 23, 12))
 
 
 def check(program: TranslationProgram, model: TranslationModel, samples: Sequences, seed: int = 0) -> Parity:
     """Compare the logits of each token against the reference loop in float64, and translate sentences with both.
 
-    A translation may differ only where the reference finds both as good, to `TOLERANCE`.
+    Translations may differ only where the reference scores both equally, to within `TOLERANCE`.
 
     Args:
         program: Loaded from the written file.
         model: The checkpoint's model, float32 on the CPU.
         samples: The test split.
-        seed: Of the random sentences.
+        seed: Seed of the random sentences.
 
     Raises:
         TargetError: A difference is beyond tolerance; the message shows every case.
@@ -63,8 +63,8 @@ def compare_scores(
 ) -> dict[str, Any]:
     """Return the test metric of an archive and of its checkpoint; their losses must agree.
 
-    Where two translations are as good to the last digit, one of them may have the other: the metric of the file is
-    shown, and not compared.
+    Where two translations score equally, to the last digit, either may be chosen: the metric of the file is shown, but
+        not compared.
     """
     found = []
     for answer in (lambda batch: model.answer(batch, None), program.answer):
@@ -127,7 +127,7 @@ def _translated(
 
 
 def _score(reference: TranslationModel, source: Tensor, tokens: list[int]) -> float:
-    """Return what the search compares a translation by."""
+    """Return the score by which the search compares translations."""
     targets = torch.tensor([[*tokens, END]])
     logs = reference.forced(Batch(source, targets, torch.tensor([source.shape[1]]))).log_softmax(2)
     total = float(logs[0].gather(1, targets[0][:, None]).sum())

@@ -135,7 +135,7 @@ class Step(nn.Module):
             x = torch.cat((x, state["state_in_readout"].transpose(0, 1)), 2)
         found = self.core.run(x, **{f"state_in_{name}": state[f"state_in_{name}"] for name in self.own})
         query = found.pop("outputs")
-        # Not minus infinity, which is no number in the JSON of the program; its share is 0 all the same.
+        # Not minus infinity, which the JSON of the program cannot hold; the attention weight is 0 all the same.
         scores = torch.bmm(query, keys.transpose(1, 2)).masked_fill(~there.unsqueeze(1), _NEVER)
         context = torch.bmm(scores.softmax(2), values)
         read = torch.tanh(self.readout(torch.cat((context, query), 2)))

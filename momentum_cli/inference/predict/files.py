@@ -1,4 +1,4 @@
-"""Prediction for files of the task `files`: read by the schema in the model, answered in original units.
+"""Prediction for files of the task `files`: inputs are read by the schema in the model, answers are in original units.
 
 Axes: t steps, D features, W channels of the model, O outputs, K targets, h horizon.
 """
@@ -88,7 +88,7 @@ class FileReader:
 
     @property
     def _listed(self) -> dict[str, Any]:
-        """The steps of a forecast, for a record, where they are not the next ones."""
+        """The steps of a forecast, for a record, unless they are simply the next ones."""
         steps = listed_steps(self._ahead) if self._window is not None else ()
         return {"steps": list(steps)} if steps else {}
 
@@ -156,11 +156,11 @@ class FileReader:
 
         Args:
             outputs: (K,), or (h K,) for a forecast; with Q quantiles of each value (K Q,) or (h K Q,).
-            group: Whose scale they have; None where there is one scale.
+            group: The group whose scale they have; None where there is one scale.
 
         Returns:
-            The same shape in original units, quantiles rising and calibrated; and, for a record: ``values`` by
-            name, a list of h values of a forecast, of quantiles the median; and ``quantiles``, the same by level.
+            The same shape in original units, quantiles rising and calibrated; and, for a record: ``values`` by name (a
+            list of h values for a forecast, the median of quantiles) and ``quantiles``, the same by level.
         """
         assert self._targets is not None
         count = max(1, len(self._levels))
@@ -289,7 +289,7 @@ class FileReader:
         return gatherer.gather()
 
     def _last(self, gathered: Gathered, place: int) -> int:
-        """Return the end of the steps to forecast from: of all, or of those before the ones that are known in advance.
+        """Return the end of the steps to forecast from: of all, or of those before the steps known in advance.
 
         Raises:
             DataError: Too few steps are known in advance.
@@ -300,7 +300,7 @@ class FileReader:
         names, reach = ", ".join(self._schema.known_future), self._ahead[-1]
         others = [name for name in self._features if name not in self._schema.known_future]
         if not others:
-            # Nothing tells the steps that are to be forecast from those before.
+            # Nothing distinguishes the steps to be forecast from those before.
             return start + max(0, length - reach)
         found = int(gathered.open_steps[place])
         if found < reach:
@@ -330,11 +330,11 @@ class FileReader:
         return None if gathered.groups is None else gathered.groups[place]
 
     def _group(self, gathered: Gathered, place: int) -> int | None:
-        """Return the number of the group of a sequence; None without groups, and for one that is not known."""
+        """Return the number of the group of a sequence; None without groups, and for an unknown one."""
         return None if self._groups is None else self._groups.get(self._word(gathered, place))
 
     def _times(self, gathered: Gathered, place: int, end: int) -> dict[str, Any]:
-        """Return the times of labelled steps; of a forecast the last one, and its own where the steps are even."""
+        """Return the times of labelled steps; for a forecast the last time, and those of its steps if they are even."""
         if self._schema.kind == "labelling" and gathered.times is not None:
             start = int(gathered.starts[place])
             return {"times": time_texts(gathered.times[start : start + int(gathered.lengths[place])])}

@@ -13,7 +13,7 @@ from momentum_cli.inference.predict.writers import Number, Row, check_columns, t
 if TYPE_CHECKING:
     import pyarrow
 
-# Rows of a row group: some MB of them are in memory.
+# Rows of a row group: a few MB in memory.
 _GROUP = 50_000
 
 
@@ -74,7 +74,7 @@ def _plain(cell: str | int | Number | None) -> str | int | float | None:
 
 
 def _type(values: list[Any]) -> pyarrow.DataType:
-    """Return the type of a column by its values; a column of nothing holds texts."""
+    """Return the type of a column by its values; an empty column is one of texts."""
     import pyarrow as pa
 
     found = pa.infer_type(values)

@@ -18,7 +18,7 @@ def check_picture(path: Path, reader: Reader) -> None:
     """Refuse a picture that cannot be drawn, before anything is predicted.
 
     Raises:
-        RecipeError: The model makes no forecasts, or the file cannot be written, or not in the format of its ending.
+        RecipeError: The model makes no forecasts, or the file cannot be written, or its ending is not a known format.
     """
     if not isinstance(reader, FileReader) or not reader.forecasts:
         raise RecipeError(
@@ -34,8 +34,8 @@ def draw_forecasts(records: list[dict[str, Any]], reader: Reader, path: Path) ->
 
     Args:
         records: The first predictions, at most `momentum_cli.inference.predict.files.SHOWN`.
-        reader: That made them.
-        path: As `check_picture` allows.
+        reader: The reader that made them.
+        path: A file that `check_picture` allows.
 
     Raises:
         RunError: Drawing failed.

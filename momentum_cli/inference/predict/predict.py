@@ -69,9 +69,9 @@ def predict(
         out: File to write, completely or not at all; None: standard output, except for binary formats.
         batch_size: Samples at a time, >= 1.
         top: Classes to list for each sample, >= 1.
-        picture: Where to draw the first forecasts, of a forecasting model; its ending is png, svg or pdf.
+        picture: File for a picture of a forecasting model's first forecasts, ending in png, svg or pdf.
         writer: Receives the predictions in place of `out` and standard output.
-        beam_size, length_penalty: Of the search of a translation model; None: those of the recipe.
+        beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe.
         ui: Where progress and broken files are shown; None shows nothing.
 
     Returns:

@@ -34,11 +34,11 @@ class Sample:
         inputs: (T, D) float32.
         sequence: Its name, if it has one.
         wanted: The true values to compare the outputs with, (T, D), or None.
-        times: For a forecast the time of the last step, ``after``, and those of the forecast steps, ``times``; for
-            labels the times of the steps; for a window the number of its last ``step`` in the sequence, and, if steps
-            have times, its ``time``.
+        times: For a forecast the time of the last step, ``after``, and the ``times`` of the forecast steps; for labels
+            the times of the steps; for a window the number of its last ``step`` in the sequence, and, if steps have
+            times, its ``time``.
         past: For a forecast the last values of each target that is among the inputs, in its unit.
-        group: Whose scale the values have, or None.
+        group: The group whose scale the values have, or None.
     """
 
     source: str
@@ -138,7 +138,7 @@ def find_sources(names: list[str], endings: tuple[str, ...]) -> list[str]:
                 raise DataError(f"{name}: no file matches")
             found += files
         else:
-            # The reader reports it, and reads the others.
+            # The reader reports a missing file, and reads the others.
             found.append(name)
     return found
 

@@ -21,7 +21,7 @@ from momentum_cli.reading import read_bytes
 
 
 class TranslationReader:
-    """Reads lines of text; an empty one is translated by an empty one.
+    """Reads lines of text; the translation of an empty line is empty.
 
     Args:
         subject: A translation model.

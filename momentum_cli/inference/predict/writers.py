@@ -21,7 +21,7 @@ from momentum_cli.errors import DataError
 from momentum_cli.metrics import METRICS
 from momentum_cli.runs.files import csv_cell, escaped, json_text
 
-# Where a prediction is from.
+# The origin of a prediction.
 _PLACE = ("source", "row", "sequence", "step", "time", "after")
 _SCORES = ("tokens", "frames", *METRICS)
 
@@ -46,7 +46,7 @@ class Writer(Protocol):
         ...
 
     def leave_out(self, row: int | None) -> None:
-        """Take note of an input that could not be predicted: row `row` of its file, or all of it."""
+        """Note an input that could not be predicted: row `row` of its file, or the whole file."""
         ...
 
     def close(self) -> None:
@@ -137,12 +137,12 @@ def _ahead(record: dict[str, Any]) -> Row:
 
 
 def _by_step(values: Sequence[Any], steps: Sequence[int] | None) -> Iterable[tuple[int, Any]]:
-    """Return each value with its step; without steps these are the next ones."""
+    """Return each value with its step; by default the steps are the next ones."""
     return zip(steps or range(1, len(values) + 1), values, strict=True)
 
 
 def _numbers(values: dict[str, Any], ahead: Sequence[int] | None) -> Row:
-    """Return the cells of values by name, of forecasts one for each step."""
+    """Return the cells of values by name; a forecast has one for each step."""
     cells: Row = {}
     for name, value in values.items():
         steps = _by_step(value, ahead) if isinstance(value, list) else ()
@@ -198,11 +198,11 @@ def _text(cell: str | int | Number | None) -> Any:
 
 
 class LineWriter:
-    """Writes a line of text for each line that was read; an empty one where that was not possible.
+    """Writes a line of text for each line that was read, an empty one if it could not be predicted.
 
     Args:
         stream: Destination.
-        key: Of a record.
+        key: The key of a record that holds the line.
     """
 
     def __init__(self, stream: Stream, key: str) -> None:

@@ -29,7 +29,7 @@ def draw_gradients(entries: Sequence[Entry], stage: str, path: Path) -> None:
     """Draw the gradient norms over time, one panel per quantity, cells overlaid: median and quartiles over the batch.
 
     Args:
-        entries: What `momentumrnn.inspection.measure` returned, of one stage.
+        entries: Results of `momentum_cli.inspection.gradients.measurement.measure` of one stage.
         stage: Its name, for the title.
         path: The PNG file.
 
@@ -65,7 +65,7 @@ def draw_spectra(entries: Sequence[Entry], path: Path) -> None:
     """Draw the eigenvalue moduli of the recurrent Jacobian by rank: one row per stage, one column per step.
 
     Args:
-        entries: What `momentumrnn.inspection.measure` returned.
+        entries: Results of `momentum_cli.inspection.gradients.measurement.measure`.
         path: The PNG file.
 
     Raises:
@@ -96,7 +96,7 @@ def draw_impulses(impulses: Sequence[Entry], path: Path) -> None:
     """Draw the impulse responses: their values at short lags, and their size relative to the peak at all lags.
 
     Args:
-        impulses: What `momentumrnn.inspection.measure_impulses` returned.
+        impulses: Result of `momentum_cli.inspection.gradients.measurement.measure_impulses`.
         path: The PNG file.
 
     Raises:

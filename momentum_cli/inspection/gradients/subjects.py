@@ -33,7 +33,7 @@ class Subject:
     Args:
         label: Its name in tables and pictures: its cell, or its run if two runs have the same cell.
         stage: ``"initial"`` or ``"trained"``.
-        model: On the CPU.
+        model: The model, on the CPU.
         recipe: Its recipe.
     """
 

@@ -35,8 +35,8 @@ def summary(
         shape and number of each parameter) and ``parameters`` (their sum); ``state`` (name, shape and bytes of each
         tensor for one sequence) and ``state_bytes``; ``backend`` and ``asked_backend``; ``flops`` (``time_step``: the
         layer, forward, one sequence; ``head``: one output; ``training_step``: forward and backward of a batch);
-        ``memory`` in bytes (`memory.Memory`, and with ``measure`` also ``measured``, None where unknown). Of a model
-        of language or of translation ``flops`` and ``memory`` are None.
+        ``memory`` in bytes (`memory.Memory`, and with ``measure`` also ``measured``, None where unknown). For language
+        and translation models ``flops`` and ``memory`` are None.
 
     Raises:
         DataError: The data of a task had to be loaded and are missing.

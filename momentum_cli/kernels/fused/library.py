@@ -127,7 +127,7 @@ def chosen_isa(dtype: torch.dtype = torch.float32) -> str:
     which only MOMENTUMRNN_ISA=generic selects.
 
     Args:
-        dtype: Of the input.
+        dtype: Dtype of the input.
 
     Raises:
         SettingError: MOMENTUMRNN_ISA names an instruction set that this machine lacks.

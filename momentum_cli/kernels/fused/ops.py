@@ -61,10 +61,10 @@ def _check(tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]]
     """Check the tensors that the library will read and write as plain memory.
 
     Args:
-        tensors: By name; None or, but for inputs and what is `needed`, empty ones are absent.
-        shapes: Of each name.
-        parts: Of the batch.
-        needed: What must not be absent.
+        tensors: By name; an absent one is None or, unless it is an input or `needed`, empty.
+        shapes: Shape of each, by name.
+        parts: Parts of the batch.
+        needed: Names of tensors that must not be absent.
 
     Raises:
         ValueError: The dtype, device, shape or layout of a tensor is wrong, or a length is outside [1, T] or longer
@@ -77,7 +77,7 @@ def _check(tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]]
     for name, tensor in tensors.items():
         if name not in needed and (tensor is None or (name not in _INPUTS and tensor.numel() == 0)):
             continue  # absent, or not requested
-        if tensor is None:  # torch passes None also for what must be a tensor
+        if tensor is None:  # torch also passes None for a tensor that must be there
             raise ValueError(refuse(name, None, "be a tensor"))
         dtype = torch.int64 if name == "lengths" else x.dtype if name in _OF_THE_INPUT else exact
         if tensor.dtype != dtype:
@@ -363,7 +363,7 @@ class _Eager(torch.autograd.Function):
 
 
 def eager_forward(*inputs: Any) -> Seven:
-    """Do what `fused_forward` does, for plain tensors outside any graph that is recorded or transformed."""
+    """Do the same as `fused_forward` for plain tensors outside any graph that is recorded or transformed."""
     if inputs[-1]:
         result: Seven = _Eager.apply(*inputs)
         return result

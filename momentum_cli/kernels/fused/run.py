@@ -142,7 +142,7 @@ def run(
     if order is not None:
         back = torch.argsort(order)
         output = output.index_select(1, back)
-        # Those that the work does not have are flat and empty.
+        # Tensors that the work does not have are flat and empty.
         hn, cn, vn, mn = (last.index_select(0, back) if last.dim() == 2 else last for last in (hn, cn, vn, mn))
     state = (hn, cn) if len(state) == 2 else (hn,)
     return output, state, driven.after(vn, mn)

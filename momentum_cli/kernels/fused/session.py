@@ -23,7 +23,7 @@ from momentum_cli.kernels.fused.ops import DTYPES, RECURRENCES
 from momentum_cli.messages import Said, refuse
 from momentum_cli.recurrence.protocol import Recurrence
 
-# Steps of a call: long against its fixed cost, short against a buffer of their outputs.
+# Steps per call: enough to outweigh its fixed cost, few enough for a small buffer of their outputs.
 _STEPS, _ROWS = 256, 8192
 # Decays that depend on the step number are computed for this many steps ahead.
 _AHEAD = 1024
@@ -38,7 +38,7 @@ class Session:
         weights: Parameters of each layer, all float32 or all float64. They are copied.
         sizes: D and H of each layer.
         batch: B, >= 1.
-        short: Steps of the longest sequence, where all are short: one thread runs it. None for sequences of any length.
+        short: Length of the longest sequence if all are short, so that one thread runs them; None for any length.
 
     Raises:
         RuntimeError: There is no library.
@@ -81,7 +81,7 @@ class Session:
         self.prepare(dynamics.form, weights)
 
     def prepare(self, form: Form | None, weights: Sequence[Weights]) -> None:
-        """Take constants and parameters, of the kind and the shapes that the session was made for.
+        """Take new constants and parameters of the kind and shapes that the session was made for.
 
         Raises:
             ValueError: The shape, dtype or device of a parameter is wrong.
@@ -125,7 +125,7 @@ class Session:
         if not x.is_contiguous() or x.is_neg():
             x = x.detach().contiguous().resolve_neg()
         output = torch.empty((steps, self._batch, self._sizes[1]), dtype=self._dtype, device="cpu")
-        # Not what they were when the session was made: a process that was forked has lost the other threads.
+        # Read now, not when the session was made: a forked process has lost the other threads.
         threads = min(self._parts, torch.get_num_threads())
         if threads != self._threads:
             for layer in self._layers:
@@ -134,7 +134,7 @@ class Session:
         for at in range(0, steps, self._longest):
             count = min(self._longest, steps - at)
             if count != self._steps:
-                self._steps = 0  # of no layer, if this is interrupted
+                self._steps = 0  # of no layer, in case this is interrupted
                 for layer in self._layers:
                     layer.set_steps(count)
                 self._steps = count
@@ -149,7 +149,7 @@ class Session:
 
 
 class _Layer:
-    """One layer of a session: what its stage points to."""
+    """One layer of a session, with the memory that its stage points to."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class _Layer:
         self.stage, self.batch, self.longest = stage, batch, longest
         stage.layer = arguments
         self._arguments = stage.layer  # a view: reading the field makes one each time
-        self.buffers: list[Tensor] = []  # kept alive: the stage has only their addresses
+        self.buffers: list[Tensor] = []  # kept alive, because the stage has only their addresses
         self._folded = channels > size
         hidden = [torch.zeros((batch, self.hidden_size), dtype=dtype, device="cpu") for _ in recurrence.state_names]
         self.state: list[Tensor] = list(hidden)
@@ -245,7 +245,7 @@ class _Layer:
         return tensor.data_ptr()
 
     def _filter(self, form: Filter, channels: int, constant: int) -> None:
-        """Let the stage filter its input before the layer reads it."""
+        """Make the stage filter its input before the layer reads it."""
         dtype, shape = self.state[0].dtype, (self.batch, channels)
         self.stage.constant = constant
         self._arguments.x = self._own(torch.empty((self.longest, *shape), dtype=dtype, device="cpu"))

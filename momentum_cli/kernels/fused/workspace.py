@@ -31,7 +31,7 @@ class Workspace:
 
         Args:
             size: Elements, >= 0.
-            dtype: Of the elements.
+            dtype: Dtype of the elements.
         """
         if size * dtype.itemsize < _WORTHWHILE:
             return torch.empty(size, dtype=dtype)

@@ -1,1 +1,1 @@
-"""Translation: an encoder, a decoder with attention to what was read, and the search for a sentence."""
+"""Translation: an encoder, a decoder with attention to the source, and the search for a sentence."""

@@ -29,7 +29,7 @@ _GREEDY = Search()
 
 
 class Memory(NamedTuple):
-    """What the decoder reads of the source.
+    """The encoded source, which the decoder reads.
 
     Args:
         values: (B, S, M) outputs of the encoder.
@@ -51,23 +51,24 @@ class TranslationModel(Model):
 
         a_t = softmax_s(h_t · W_a m_s);  c_t = Σ_s a_ts m_s;  r_t = tanh(W_c [c_t, h_t]);  p_t = softmax(W r_t + b)
 
-    With `input_feeding` the decoder also reads ``r_{t-1}``, so that it knows where it has looked.
+    With `input_feeding` the decoder also reads ``r_{t-1}``, so that it knows what it has attended to.
 
     Args:
-        encoder: One or two directions, of input size E.
-        decoder: Of input size E, or E + R with `input_feeding`; as many layers and of the same size H.
+        encoder: One or two directions, input size E.
+        decoder: Input size E, or E + R with `input_feeding`; as many layers as the encoder, of the same size H.
         source_size: V of the source.
         target_size: V of the target.
         readout_size: R.
         tied: ``"target"``: the embedding of the target is W, which requires R = E; ``"all"``: and that of the source
             too, which requires one vocabulary; ``"none"``.
-        input_feeding: See above.
+        input_feeding: Feed ``r_{t-1}`` to the decoder, see above.
         embedding_dropout: Probability in [0, 1) of dropping a token from an embedding matrix, drawn once per batch.
-        input_dropout: In [0, 1), of channels of the embedded tokens, one mask for a sentence, as the others.
-        memory_dropout: In [0, 1), of the outputs of the encoder.
-        output_dropout: In [0, 1), of ``r_t``.
+        input_dropout: Probability in [0, 1) of dropping a channel of the embedded tokens, one mask per sentence, as for
+            the next two.
+        memory_dropout: Probability in [0, 1) of dropping a channel of the outputs of the encoder.
+        output_dropout: Probability in [0, 1) of dropping a channel of ``r_t``.
         label_smoothing: Share of each target that is spread evenly over all tokens in training, in [0, 1).
-        search: How `answer` translates.
+        search: Options of the search with which `answer` translates.
 
     Raises:
         ValueError: An option is outside its range, or sizes do not fit together.
@@ -156,8 +157,8 @@ class TranslationModel(Model):
     def reset_parameters(self, init: str = "torch", forget_bias: float | None = None) -> None:
         """Initialise the layers as `RecurrentLayer.reset_parameters`, embeddings with variance 1 / E, others as torch.
 
-        Embeddings are multiplied by √E where they are read, so that the layers see a variance of 1, and not where they
-        are W, so that the first logits are small.
+        Embeddings are multiplied by √E where they are read, so that the layers see a variance of 1, but not where they
+        serve as W, so that the first logits are small.
         """
         for layer in (self.encoder, self.layer):
             layer.reset_parameters(init, forget_bias)
@@ -185,7 +186,7 @@ class TranslationModel(Model):
         return memory.values, start
 
     def read(self, source: Tensor, lengths: Tensor | None = None) -> tuple[Memory, State]:
-        """Return what the decoder reads of sentences (B, S), and its state before the first token."""
+        """Return the memory of sentences (B, S), and the state of the decoder before the first token."""
         if lengths is None:
             lengths = torch.full((len(source),), source.shape[1])
         x = self._embedded(self.source_embedding.weight, source)
@@ -206,8 +207,8 @@ class TranslationModel(Model):
 
         Args:
             tokens: (B, T) int64, the token before each.
-            memory: Of `read`.
-            state: Of `read`, or of the call before.
+            memory: Memory from `read`.
+            state: State from `read`, or from the call before.
 
         Returns:
             The readout r, (T, B, R), whose `head` are logits; and the state.
@@ -244,7 +245,7 @@ class TranslationModel(Model):
         return locked_dropout(found, self.dropouts["input_dropout"], self.training)
 
     def stream(self, batch_size: int) -> ModelStream:
-        """Not there: a translation begins when the whole sentence is known.
+        """Not available: a translation begins when the whole sentence is known.
 
         Raises:
             ValueError: Always.
@@ -252,7 +253,7 @@ class TranslationModel(Model):
         raise ValueError("a translation cannot be streamed: it begins when the whole sentence is known")
 
     def training_loss(self, batch: Batch, state: State | None, loss_sum: LossSum) -> TrainingLoss:
-        """Return the loss of a batch of pairs, each token of the target given those before; see `Model.training_loss`.
+        """Return the loss of a batch of pairs, each target token given those before; see `Model.training_loss`.
 
         ``loss_sum`` is not used: the loss is computed from the readout, a part of the logits at a time.
         """
@@ -301,7 +302,7 @@ class TranslationModel(Model):
         self.search = replace(self.search, **options)
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """Not there; export to ONNX or pt2 instead.
+        """Not available; export to ONNX or pt2 instead.
 
         Raises:
             ValueError: Always.

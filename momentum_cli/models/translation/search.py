@@ -1,8 +1,8 @@
 """The search for a translation: token by token, greedily, with a beam, or by drawing.
 
-Sentences are translated in blocks of one shape, whatever the number that is asked for: a sentence is filled up to a
-multiple of `_GRAIN` tokens and a block to `_BLOCK` sentences. Kernels round differently for other shapes, and then the
-translation of a sentence could depend on the sentences around it.
+Sentences are always translated in blocks of a few fixed shapes: a sentence is filled up to a multiple of `_GRAIN`
+    tokens, and a block to `_BLOCK` sentences. Kernels round differently for different shapes, so otherwise the
+    translation of a sentence could depend on the sentences around it.
 
 Axes: n sentences, B sentences of a block, K beams, S tokens of a source, V tokens of the vocabulary.
 """
@@ -38,8 +38,8 @@ class Steps(Protocol):
             lengths: (B,) int64 on the CPU.
 
         Returns:
-            What each step reads, with the batch in dimension 0; and the state before the first, with the batch in
-            dimension 1.
+            The context that each step reads, with the batch in dimension 0; and the state before the first step, with
+            the batch in dimension 1.
         """
 
     def step(self, tokens: Tensor, context: Tensors, state: Tensors) -> tuple[Tensor, Tensors]:
@@ -47,8 +47,8 @@ class Steps(Protocol):
 
         Args:
             tokens: (B,) int64, the tokens before.
-            context: Of `encode`.
-            state: Of `encode`, or of the step before.
+            context: Context from `encode`.
+            state: State from `encode`, or from the step before.
 
         Returns:
             Logits of the next token, (B, V), and the state.
@@ -59,10 +59,10 @@ class Steps(Protocol):
 class Search:
     """Options of the search.
 
-    A sentence y is chosen by ``log p(y) / ((5 + |y|) / 6) ** length_penalty``, where |y| counts its tokens and the end.
+    A sentence y scores ``log p(y) / ((5 + |y|) / 6) ** length_penalty``, where |y| counts its tokens and the end.
 
     Args:
-        beam_size: Beginnings of sentences that are continued at a time, >= 1; 1 is greedy.
+        beam_size: Partial sentences that are continued at a time, >= 1; 1 is greedy.
         length_penalty: >= 0; 0 prefers short sentences, as their probability is larger.
 
     Raises:
@@ -81,7 +81,7 @@ class Search:
             raise ValueError(refuse("length_penalty", self.length_penalty, "be >= 0"))
 
     def score(self, log_probability: float, tokens: int) -> float:
-        """Return what sentences are compared by."""
+        """Return the score by which sentences are compared."""
         return float(log_probability / ((5.0 + tokens) / 6.0) ** self.length_penalty)
 
 
@@ -90,7 +90,7 @@ class Written:
     """A translation.
 
     Args:
-        tokens: Without the end.
+        tokens: Its tokens, without the end.
         log_probability: Of the tokens and the end, natural logarithm.
     """
 
@@ -105,7 +105,7 @@ def translate(model: Steps, source: Tensor, lengths: Tensor, search: Search) -> 
     tokens of its source and ten more.
 
     Args:
-        model: In evaluation mode.
+        model: The model, in evaluation mode.
         source: (n, S) int64 tokens, each sentence with its end.
         lengths: (n,) int64 on the CPU, each in [1, S].
         search: Options.
@@ -128,7 +128,7 @@ def draw(
         model, source, lengths: As for `translate`.
         temperature: > 0; logits are divided by it.
         top_k: Draw from this many of the most probable tokens, or None for all.
-        generator: Of the draws, on the CPU.
+        generator: Generator of the draws, on the CPU.
     """
     found: list[Written | None] = [None] * len(source)
     with torch.no_grad():
@@ -166,7 +166,7 @@ def _blocks(source: Tensor, lengths: Tensor) -> Iterator[tuple[list[int], Tensor
     for size in sorted(set(sizes.tolist())):
         same = (sizes == size).nonzero().flatten()
         for places in same.split(_BLOCK):
-            # Whole rows fill a block up, because an empty sentence would be another case for every kernel.
+            # Rows of full length fill a block up, because an empty sentence would be a special case for every kernel.
             rows = torch.cat((places, places[:1].expand(_BLOCK - len(places))))
             block = torch.full((_BLOCK, size), PADDING, dtype=torch.int64, device=source.device)
             width = min(size, source.shape[1])
@@ -245,7 +245,7 @@ class Translator:
     Args:
         steps: The model, in evaluation mode.
         search: Options.
-        device: Of the model.
+        device: Device of the model.
     """
 
     steps: Steps

@@ -25,7 +25,7 @@ from momentum_cli.recipe.first.guess import ORDER, SEQUENCE, SPLIT, TARGET, Gues
 from momentum_cli.recipe.first.speech import first_speech_recipe, recordings_below
 from momentum_cli.recipe.first.tables import guess_table
 
-# Bytes of data that are checked at once; of more `momentumrnn data check` is the next command.
+# Data of up to this many bytes are checked at once; for more, `momentumrnn data check` is the next command.
 _CHECKED = 32 << 20
 
 

@@ -25,11 +25,11 @@ from momentum_cli.recipe.first.times import Times, guess_times, guess_zone
 _CLASSES = 20
 # A recipe names at most this many columns one by one.
 _NAMED = 40
-# Steps of the longest series below which its last 15 % are no test.
+# Fewest steps of the longest series for which its last 15 % make a test.
 _SHORT = 10
-# Columns of which two may name a sequence.
+# The most columns among which a pair that names a sequence is looked for.
 _PAIRED = 8
-# Fewest columns that are taken for the steps of series.
+# Fewest columns that are taken as the steps of a series.
 _STEPS = 8
 # Rows that are read.
 _ROWS = 200_000
@@ -169,7 +169,7 @@ class _Table:
             guess.comments.append("split: the series are too short to be cut in time, so whole ones are drawn")
 
     def _note_forecasts(self, features: list[str]) -> None:
-        """Name the options of a forecast for which no file says if they are wanted."""
+        """Name the options of a forecast that cannot be guessed from a file."""
         if set(features) > set(self.target):
             text = "names features whose values at the forecast steps are known in advance, such as holidays"
             self.guess.comments.append(f"known_future: {text}")
