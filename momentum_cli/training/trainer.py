@@ -8,19 +8,18 @@ everything that determines the next step, so a restored trainer continues bit fo
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from momentum_cli.data import Batch, Dataset, Sequences
+from momentum_cli.data import Dataset, Sequences
 from momentum_cli.dynamics.state import State
 from momentum_cli.errors import RunError
 from momentum_cli.loggers.tracking import require_loggers
-from momentum_cli.models.model import TrainingLoss
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
+from momentum_cli.training.accumulation import Accumulation
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.training.batch_loss import BatchLoss
 from momentum_cli.training.class_loss import training_loss
@@ -66,10 +65,8 @@ class Trainer:
         guard: Keeps a step that is not finite from counting; see `momentum_cli.training.guard`.
         on_skipped: Called for each such step when its numbers are read, in order.
 
-    A step takes ``batch_size`` sequences, ``accumulate`` times. The order of an epoch depends on the seed and the epoch
-    alone; the processes share each group of sequences among them, and every loss is divided by the number of scored
-    terms of the whole group, so the gradient is that of one process with the whole group, even if the last group of an
-    epoch does not divide evenly.
+    A step takes ``batch_size`` sequences, ``accumulate`` times; its gradient is made by
+    `momentum_cli.training.accumulation`. The order of an epoch depends on the seed and the epoch alone.
     """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, fabric: Fabric) -> None:
@@ -80,7 +77,6 @@ class Trainer:
         self.device: torch.device = fabric.device
         self.dataset = dataset
         self.objective = Objective.of(dataset)
-        self._scored = dataset.train.scored
         self._groups = dataset.train.training_groups(self.group_size, options.seed, options.bptt)
         self.carried: list[State] = []
         self.average: ParameterAverage | None = None
@@ -105,6 +101,7 @@ class Trainer:
         self.progress = Progress.start(recipe)
         self.precision = chosen_precision(options.precision, self.device.type)
         self.scale = scale_for(self.precision, self.device)
+        self._accumulate = Accumulation(fabric, self._model, self._splits["train"], self.part_size, self.scale)
         self.clock = Clock.of(self.device)
         self.guard: Guard = guard_for(self.device, self.module)
         self.on_skipped: Callable[[StepResult], None] = lambda result: None
@@ -203,7 +200,7 @@ class Trainer:
             rate = self._set_learning_rate()
             if progress.step_in_epoch == 0:
                 self.carried = []
-            loss, carried = self._backward(group)
+            loss, carried = self._accumulate(group, self.carried)
             parameters = [p for p in self.module.parameters() if p.grad is not None]
             gradients = [p.grad for p in parameters if p.grad is not None]
             self.scale.reduce(gradients)
@@ -288,43 +285,6 @@ class Trainer:
         for group, base in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = base * factor
         return self._base_lrs[0] * factor
-
-    def _backward(self, group: Tensor) -> tuple[Tensor, list[State]]:
-        """Accumulate the gradient of the mean loss over a group of all processes.
-
-        Returns:
-            That loss, 0-d float64, and the state after each part of the group, for the next one.
-        """
-        fabric, rank, world = self.fabric, self.fabric.global_rank, self.fabric.world_size
-        count = int(self._scored[group].sum())
-        parts = self.dataset.train.parts(group, self.part_size)
-        goes_on = bool(self.carried)
-        carried: list[State] = []
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for number, part in enumerate(parts):
-            mine = part[rank::world]
-            # A process without a sequence still takes part in the exchange of gradients, with weight 0.
-            weight = 1.0 if len(mine) else 0.0
-            batch = self._splits["train"].batch(mine if len(mine) else part[:1])
-            waits = world > 1 and number + 1 < len(parts)
-            with fabric.no_backward_sync(self._model) if waits else nullcontext():
-                before = self.carried[number] if goes_on else None
-                summed, penalty, after = self._loss(batch, before)
-                loss = summed * (weight / count)
-                whole = loss if penalty is None else loss + penalty * (len(mine) / len(group))
-                # Processes average their gradients, and the sum over them is wanted.
-                fabric.backward(self.scale.enlarge(whole * world if world > 1 else whole))
-            total += loss.detach()
-            if self.dataset.train.carried:
-                carried.append(tuple(tensor.detach() for tensor in after))
-        if world > 1:
-            total = fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
-        return total, carried
-
-    def _loss(self, batch: Batch, state: State | None) -> TrainingLoss:
-        # Targets as a function, because mixed precision rounds every tensor that passes the wrapper.
-        loss: TrainingLoss = self._model(batch.inputs, batch.lengths, state, lambda: batch.targets)
-        return loss
 
     def _agree(self, seconds: float) -> bool:
         """Give the clocks of all processes the same time, and return whether one of them wants to stop."""
