@@ -1,11 +1,11 @@
 """Run a training, kill it with SIGKILL at given moments, resume it, and report the result. Run as a script.
 
-    python killed_runs.py FOLDER MOMENT…
+    python killed_runs.py FOLDER MOMENT… [KEY=VALUE…]
 
 A moment is ``replace:N:before`` or ``replace:N:after`` (before or after the N-th time a finished file takes its name),
-``step:N`` (in the middle of optimizer step N), ``time:SECONDS`` after the start, or ``none``. Forks one process per
-training after importing torch once. Writes to stdout one JSON object: moment to {killed, status, resume_status, digest,
-metrics, result, files}.
+``step:N`` (in the middle of optimizer step N), ``time:SECONDS`` after the start, or ``none``. KEY=VALUE changes the
+recipe. Forks one process per training after importing torch once. Writes to stdout one JSON object: moment to {killed,
+status, resume_status, digest, metrics, result, files}.
 """
 
 from __future__ import annotations
@@ -118,10 +118,10 @@ def outcome(folder: Path) -> dict[str, Any]:
     }
 
 
-def main(base: Path, moments: list[str]) -> None:
+def main(base: Path, moments: list[str], overrides: list[str]) -> None:
     assert lightning_fabric
     assert matplotlib.figure
-    recipe = parse_recipe(RECIPE)
+    recipe = parse_recipe(RECIPE).override(*overrides)
     torch.set_num_threads(1)
     report = {}
     for moment in moments:
@@ -143,4 +143,5 @@ def main(base: Path, moments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    given = sys.argv[2:]
+    main(Path(sys.argv[1]), [one for one in given if "=" not in one], [one for one in given if "=" in one])

@@ -24,6 +24,7 @@ def evaluate(
     attack: str | None = None,
     epsilon: float | None = None,
     attack_steps: int | None = None,
+    attack_step_size: float | None = None,
     restarts: int | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -41,6 +42,7 @@ def evaluate(
         attack: Key of `momentum_cli.attacks.ATTACKS`: also evaluate the worst inputs that it finds; None: do not.
         epsilon: Largest change that an attack may make to each input, > 0, in the units of the model's inputs.
         attack_steps: Steps of an iterated attack, >= 1; None: 50.
+        attack_step_size: Their size, > 0, in the same unit; None: 1.25 epsilon for one step, else 2.5 epsilon / steps.
         restarts: Random starting points of an iterated attack, >= 1; None: 1.
         out: Folder for the result and the pictures; None: the run folder.
         progress: Show the display of the command.
@@ -62,6 +64,7 @@ def evaluate(
             attack=attack,
             epsilon=epsilon,
             attack_steps=attack_steps,
+            attack_step_size=attack_step_size,
             restarts=restarts,
             ui=shown,
             out=optional_path(out),

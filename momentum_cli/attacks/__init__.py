@@ -9,9 +9,10 @@ from __future__ import annotations
 from momentum_cli.attacks.attack import Attack
 from momentum_cli.attacks.ball import Ball
 from momentum_cli.attacks.fgsm import FGSM
+from momentum_cli.attacks.learned import Learned
 from momentum_cli.attacks.pgd import PGD
 
-ATTACKS: dict[str, type[Attack]] = {"fgsm": FGSM, "pgd": PGD}
-"""Attacks by the names that the command line uses."""
+ATTACKS: dict[str, type[Attack]] = {"fgsm": FGSM, "pgd": PGD, "learned": Learned}
+"""Attacks by the names that recipes and the command line use."""
 
-__all__ = ["ATTACKS", "FGSM", "PGD", "Attack", "Ball"]
+__all__ = ["ATTACKS", "FGSM", "PGD", "Attack", "Ball", "Learned"]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 from torch import Tensor
 
-from momentum_cli.attacks.attack import Call, Losses, ascent
+from momentum_cli.attacks.attack import Call, LossSum, ascent, check_steps, reaching
 from momentum_cli.attacks.ball import Ball
-from momentum_cli.messages import refuse
-
-# Length of the whole walk in radii of the ball: enough to reach any place from any other, with some to spare.
-_REACH = 2.5
 
 
 class PGD:
@@ -30,18 +25,19 @@ class PGD:
     """
 
     iterated: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
 
     def __init__(self, steps: int = 50, step_size: float | None = None) -> None:
-        if steps < 1:
-            raise ValueError(refuse("steps", steps, "be >= 1"))
-        if step_size is not None and not (math.isfinite(step_size) and step_size > 0):
-            raise ValueError(refuse("step_size", step_size, "be a finite number > 0"))
+        check_steps(steps, step_size)
         self.steps, self.step_size = steps, step_size
 
-    def __call__(self, model: Call, targets: Tensor, losses: Losses, ball: Ball, start: Tensor) -> Tensor:
+    def size(self, epsilon: float) -> float:
+        """See `Attack`."""
+        return reaching(epsilon, self.steps) if self.step_size is None else self.step_size
+
+    def __call__(self, model: Call, targets: Tensor, loss_sum: LossSum, ball: Ball, start: Tensor) -> Tensor:
         """Return the attacked inputs; see `Attack`."""
-        size = _REACH * ball.epsilon / self.steps if self.step_size is None else self.step_size
-        found = ball.spread(start)
+        found, size = ball.spread(start), self.size(ball.epsilon)
         for _ in range(self.steps):
-            found = ball.project(found + size * ascent(model, found, targets, losses).sign())
+            found = ball.project(found + size * ascent(model, found, targets, loss_sum).sign())
         return found

@@ -151,6 +151,14 @@ def evaluate(
         int | None,
         typer.Option(metavar="N", help="With --attack pgd: steps, 50 by default.", show_default=False),
     ] = None,
+    attack_step_size: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="With --attack: size of a step, by default 1.25 epsilon for fgsm, 2.5 epsilon / steps for pgd.",
+            show_default=False,
+        ),
+    ] = None,
     restarts: Annotated[
         int | None,
         typer.Option(
@@ -183,6 +191,7 @@ def evaluate(
             attack=attack,
             epsilon=epsilon,
             attack_steps=attack_steps,
+            attack_step_size=attack_step_size,
             restarts=restarts,
             ui=ui,
             out=out,

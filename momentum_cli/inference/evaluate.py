@@ -15,7 +15,7 @@ from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.inference.by_target import ByTarget
 from momentum_cli.inference.closer import WORST, Looked, draw, shown_forecasts, worst_rows
 from momentum_cli.inference.opened import Subject, open_subject, with_search
-from momentum_cli.inference.robust import Attacked, check_attackable, chosen_attack
+from momentum_cli.inference.robust import Attacked, armed, check_attackable, chosen_attack
 from momentum_cli.messages import refuse
 from momentum_cli.metrics import signatures
 from momentum_cli.models.model import Answered
@@ -45,6 +45,7 @@ def evaluate(
     attack: str | None = None,
     epsilon: float | None = None,
     attack_steps: int | None = None,
+    attack_step_size: float | None = None,
     restarts: int | None = None,
     ui: Ui | None = None,
     out: Path | None = None,
@@ -60,6 +61,7 @@ def evaluate(
         attack: Key of `momentum_cli.attacks.ATTACKS`: also evaluate the worst inputs that it finds; None: do not.
         epsilon: Largest change that an attack may make to each input, > 0, in the units of the model's inputs.
         attack_steps: Steps of an iterated attack, >= 1; None: 50.
+        attack_step_size: Their size, > 0, in the same unit; None: 1.25 epsilon for one step, else 2.5 epsilon / steps.
         restarts: Random starting points of an iterated attack, >= 1; None: 1.
         ui: Where progress is shown; None shows nothing.
         out: Folder of ``eval-SPLIT.json`` and the pictures; None: the run folder, or nowhere for a checkpoint outside
@@ -80,8 +82,8 @@ def evaluate(
         - ``targets``, errors of each value, and step by step, in the units of the data; None without values;
         - ``worst``, the sequences with the largest loss; [] for a text;
         - ``forecasts``, those of the picture; None without any;
-        - ``attack``, ``name``, ``epsilon``, ``steps`` and ``restarts`` of an attack, and on the worst inputs that it
-          found ``metrics``, ``intervals``, ``classes`` and ``confusion``; None without an attack.
+        - ``attack``, ``name``, ``epsilon``, ``steps``, ``step_size`` and ``restarts`` of an attack, and on the worst
+          inputs that it found ``metrics``, ``intervals``, ``classes`` and ``confusion``; None without an attack.
 
     Raises:
         RecipeError: The split is unknown, an option of an attack is wrong, or `out` cannot be written to.
@@ -90,7 +92,7 @@ def evaluate(
     shown: Ui = ui or NullUi()
     if split not in SPLITS:
         raise RecipeError(refuse("--split", split, f"be one of {', '.join(SPLITS)}"))
-    attacked = chosen_attack(attack, epsilon, attack_steps, restarts)
+    attacked = chosen_attack(attack, epsilon, attack_steps, attack_step_size, restarts)
     subject = with_search(open_subject(run), beam_size, length_penalty)
     dataset = load_data(subject.recipe, data_dir, shown)
     data = _split_of(dataset, split)
@@ -98,6 +100,7 @@ def evaluate(
         raise DataError(f"{subject.path}: the preprocessing of {dataset.name} differs from that of the training")
     if attacked is not None:
         check_attackable(subject, data)
+        attacked = armed(attacked, subject)
     if out is not None:
         make_output_folder(out)
     device = subject.device

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Subject:
         model: The module behind ``call``; None for an exported program of another format than safetensors.
         translator: The model with its search, if it translates.
         search_with: Returns a model that translates with other options of the search; None for other models.
+        attack: Parameters of the attack that was trained along with the model; {} where none was.
     """
 
     call: Callable[[Tensor, Tensor | None], Tensor]
@@ -52,6 +53,7 @@ class Subject:
     model: Model | None = None
     translator: Translator | None = None
     search_with: Callable[..., Subject] | None = None
+    attack: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def open_subject(run: Path, which: str = "best") -> Subject:
@@ -112,6 +114,7 @@ def open_subject(run: Path, which: str = "best") -> Subject:
         model,
         model.translator,
         search_with,
+        loaded.checkpoint.group("attack.network"),
     )
     return subject
 

@@ -6,13 +6,13 @@ Axes: B batch, T time, D channels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from momentum_cli.attacks import ATTACKS, Attack, Ball
+from momentum_cli.attacks import ATTACKS, Attack, Ball, Learned
 from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.data.batching import stream
 from momentum_cli.errors import RecipeError
@@ -30,7 +30,7 @@ class Attacked:
     """An attack as `eval` runs it: from several random starts; the worst result counts, the unchanged inputs included.
 
     An answer is worse if more of its classes are wrong or, with equally many wrong, if its loss is larger. The random
-    starts depend on the sequence and the restart alone, not on the batch.
+    starts depend on the sequence and the restart alone, not on the batch. An attack of one step starts at the inputs.
 
     Args:
         name: A key of `momentum_cli.attacks.ATTACKS`.
@@ -48,7 +48,14 @@ class Attacked:
 
     def facts(self) -> dict[str, Any]:
         """Return the settings for a result."""
-        return {"name": self.name, "epsilon": self.epsilon, "steps": self.steps, "restarts": self.restarts}
+        size = self.attack.size(self.epsilon)
+        return {
+            "name": self.name,
+            "epsilon": self.epsilon,
+            "steps": self.steps,
+            "step_size": size,
+            "restarts": self.restarts,
+        }
 
     def answers(
         self, subject: Subject, dataset: Dataset, objective: Objective, heard: Callable[[Batch, Tensor], None]
@@ -71,8 +78,8 @@ class Attacked:
             ball = Ball(batch.inputs, self.epsilon, batch.lengths, dataset.input_range)
             worst = call(batch.inputs)
             for restart in range(self.restarts):
-                start = _start(batch, index, restart)
-                found = call(self.attack(call, batch.targets, objective.losses, ball, start))
+                start = _start(batch, index, restart) if self.attack.iterated else torch.zeros_like(batch.inputs)
+                found = call(self.attack(call, batch.targets, objective.loss_sum, ball, start))
                 worse = _worse(objective, found, worst, batch.targets)
                 worst = torch.where(worse.view(-1, *[1] * (worst.ndim - 1)), found, worst)
             heard(batch, worst)
@@ -81,14 +88,17 @@ class Attacked:
         return answer
 
 
-def chosen_attack(name: str | None, epsilon: float | None, steps: int | None, restarts: int | None) -> Attacked | None:
+def chosen_attack(
+    name: str | None, epsilon: float | None, steps: int | None, step_size: float | None, restarts: int | None
+) -> Attacked | None:
     """Return the attack that the options of `eval` ask for, or None.
 
     Raises:
         RecipeError: An option is outside its range, is missing, or has no effect.
     """
     if name is None:
-        for flag, value in (("--epsilon", epsilon), ("--attack-steps", steps), ("--restarts", restarts)):
+        given = {"--epsilon": epsilon, "--attack-steps": steps, "--attack-step-size": step_size, "--restarts": restarts}
+        for flag, value in given.items():
             if value is not None:
                 raise RecipeError(refuse(flag, value, "be left out without --attack", "add --attack pgd"))
         return None
@@ -105,9 +115,26 @@ def chosen_attack(name: str | None, epsilon: float | None, steps: int | None, re
     taken = (steps or STEPS) if kind.iterated else 1
     try:
         Ball(torch.zeros(()), epsilon)
-        return Attacked(name, kind(taken), epsilon, taken, restarts or 1)
+        return Attacked(name, kind(taken, step_size), epsilon, taken, restarts or 1)
     except ValueError as error:
         raise RecipeError(f"--attack {name}: {error}") from error
+
+
+def armed(attacked: Attacked, subject: Subject) -> Attacked:
+    """Return the attack with what it learned in the training of a model, if it is one that learns.
+
+    Raises:
+        RecipeError: The model was trained without it.
+    """
+    if not attacked.attack.learns:
+        return attacked
+    if not subject.attack:
+        must = "be fgsm or pgd for a model without an attack of its own"
+        remedy = f"a run has one that was trained with train.adversarial.attack={attacked.name}"
+        raise RecipeError(refuse("--attack", attacked.name, must, remedy))
+    learned = cast(Learned, attacked.attack)
+    learned.load_state_dict(subject.attack)
+    return replace(attacked, attack=learned.to(subject.device))
 
 
 def check_attackable(subject: Subject, data: Sequences) -> None:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from momentum_cli.attacks import ATTACKS
 from momentum_cli.cells.catalogue import LAYERS
 from momentum_cli.cells.find import parse_cell
-from momentum_cli.data import TASKS
+from momentum_cli.data import TASKS, Task
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.metrics import METRICS, metrics_of
 from momentum_cli.options import Problem
@@ -68,6 +69,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
             found += _metric_contradictions(("target",), target, task, known)
         if train:
             found += _class_contradictions(train, task)
+            found += _adversarial_contradictions(train, built)
         if train and train.early_stopping is not None and not wrong:
             found += _stopping_contradictions(train.early_stopping, task, evaluated)
         for cell, given in published.items():
@@ -128,6 +130,26 @@ def _class_contradictions(train: TrainOptions, task: TaskOptions) -> list[Proble
         for key, value in given.items()
         if value is not None and not fitting[key] & set(measured)
     ]
+
+
+def _adversarial_contradictions(train: TrainOptions, task: Task) -> list[Problem]:
+    """Return an attack on a task that has none, or with options that it does not have."""
+    given, place = train.adversarial, ("train", "adversarial")
+    if given is None:
+        return []
+    found = []
+    if {"tokens", "texts"} & set(task.measured):
+        message = refuse("", given.attack, "be left out for inputs that are not numbers", "tokens have no gradient")
+        found.append(Problem(place, message))
+    if given.steps not in (None, 1) and not ATTACKS[given.attack].iterated:
+        message = refuse("", given.steps, f"be 1 for {given.attack}", "use train.adversarial.attack=pgd")
+        found.append(Problem((*place, "steps"), message))
+    if train.recompute is not None:
+        remedy = "an attack keeps the activations of all steps"
+        found.append(
+            Problem(("train", "recompute"), refuse("", train.recompute, f"be left out with {'.'.join(place)}", remedy))
+        )
+    return found
 
 
 def _stopping_contradictions(

@@ -43,9 +43,11 @@ def _unique(names: list[str]) -> list[str]:
 if TYPE_CHECKING:
     BackendName = str
     LoggerName = str
+    AttackName = str
 else:
     BackendName = Literal[("auto", *table_names("kernels/__init__.py", "BACKENDS"))]
     LoggerName = Literal[table_names("loggers/__init__.py", "LOGGERS")]
+    AttackName = Literal[table_names("attacks/__init__.py", "ATTACKS")]
 CellName = Annotated[str, AfterValidator(_cell_name)]
 # Building a layer takes a while even where its weights are small; more than a thousand are a slip of the hand.
 UpToThousand = Annotated[int, Field(ge=1, le=1000), BeforeValidator(check_number)]
@@ -202,6 +204,19 @@ class AveragingOptions(Section):
     patience: PositiveInt = 5
 
 
+class AdversarialOptions(Section):
+    """Train on the inputs within `epsilon` that an attack finds, see `momentum_cli.training.adversary`.
+
+    `epsilon` and `step_size` are in the unit of the inputs as the model gets them. `steps`: of each attack; null: 1 for
+    fgsm, 7 for the others. `step_size`: null: that of the attack for so many steps.
+    """
+
+    attack: AttackName = "pgd"
+    epsilon: PositiveFloat
+    steps: PositiveInt | None = None
+    step_size: PositiveFloat | None = None
+
+
 class KeepOptions(Section):
     """Checkpoints that stay in the run folder: one every `every_n_steps`, and those of the `top` best evaluations."""
 
@@ -233,6 +248,7 @@ class TrainOptions(Section):
     label_smoothing: Smoothing = 0.0
     bptt: BpttOptions | None = None
     averaging: AveragingOptions | None = None
+    adversarial: AdversarialOptions | None = None
     max_nonfinite: NaturalInt = 3
     stop_at_target: bool = False
     log_every_n_steps: PositiveInt = 10

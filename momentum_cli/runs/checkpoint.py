@@ -35,7 +35,7 @@ class Checkpoint:
     """Content of a checkpoint file.
 
     Args:
-        tensors: Tensors by name, with the prefix ``model.``, ``optimizer.`` or ``rng.``.
+        tensors: Tensors by name, with a prefix that says of what: ``model.``, ``optimizer.``, ``rng.``, ….
         data: JSON-able: recipe, progress, options of the optimizer, description of the data set, versions.
     """
 

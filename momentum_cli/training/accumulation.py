@@ -11,6 +11,7 @@ from torch import Tensor
 from momentum_cli.data import Batch, Sequences
 from momentum_cli.dynamics.state import State
 from momentum_cli.models.model import TrainingLoss
+from momentum_cli.training.adversary import Adversary
 from momentum_cli.training.precision import Scale
 
 if TYPE_CHECKING:
@@ -30,19 +31,23 @@ class Accumulation:
         train: The training split, with batches on the device of the model.
         part_size: Sequences that are in memory at one time, over all processes.
         scale: What the loss is multiplied by before its gradient is taken.
+        adversary: Changes the batches; every process gives it the same steps.
     """
 
-    def __init__(self, fabric: Fabric, model: Any, train: Sequences, part_size: int, scale: Scale) -> None:
+    def __init__(
+        self, fabric: Fabric, model: Any, train: Sequences, part_size: int, scale: Scale, adversary: Adversary
+    ) -> None:
         self._fabric, self._model, self._train, self._scale = fabric, model, train, scale
-        self._part_size = part_size
+        self._part_size, self._adversary = part_size, adversary
         self._scored = train.scored
 
-    def __call__(self, group: Tensor, before: list[State]) -> tuple[Tensor, list[State]]:
+    def __call__(self, group: Tensor, before: list[State], step: int) -> tuple[Tensor, list[State]]:
         """Add the gradient of a group to that of the parameters.
 
         Args:
             group: Sequences of all processes; see `momentum_cli.data.batching`.
             before: The state after each part of the group before, or [] at the start.
+            step: Optimizer steps before this one.
 
         Returns:
             The mean loss, 0-d float64, and the state after each part, for the next group; [] where none is carried.
@@ -51,12 +56,14 @@ class Accumulation:
         count = int(self._scored[group].sum())
         parts = self._train.parts(group, self._part_size)
         carried: list[State] = []
+        self._adversary.begin(step)
         total = torch.zeros((), dtype=torch.float64, device=fabric.device)
         for number, part in enumerate(parts):
             mine = part[rank::world]
             # A process without a sequence still takes part in the exchange of gradients, with weight 0.
             weight = 1.0 if len(mine) else 0.0
             batch = self._train.batch(mine if len(mine) else part[:1])
+            batch = self._adversary.changed(batch, part, rank, world, weight / count)
             waits = world > 1 and number + 1 < len(parts)
             with fabric.no_backward_sync(self._model) if waits else nullcontext():
                 summed, penalty, after = self._loss(batch, before[number] if before else None)

@@ -36,6 +36,7 @@ def snapshot(trainer: Trainer) -> Checkpoint:
             everyone = fabric.all_gather(state) if fabric.world_size > 1 else state[None]
             tensors |= {f"carried.{rank}.{number}.{index}": row for rank, row in enumerate(everyone)}
     tensors |= {f"optimizer.{name}": t for name, t in optimizer_tensors.items()}
+    tensors |= {f"attack.{name}": t for name, t in trainer.adversary.tensors.items()}
     tensors |= {f"scale.{name}": t for name, t in trainer.scale.tensors.items()}
     for name, state in trainer.random.tensors.items():
         everyone = fabric.all_gather(state.to(trainer.device)) if fabric.world_size > 1 else state[None]
@@ -72,6 +73,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
             trainer.average = ParameterAverage(trainer.module, progress.averaged)
         if progress.averaged > 0:
             trainer.module.load_state_dict(checkpoint.group("training"), strict=False)
+        trainer.adversary.restore(checkpoint.group("attack"))
         trainer.optimizer.load_state_dict(unpack_optimizer(checkpoint.group("optimizer"), data["optimizer"]))
     except (RuntimeError, ValueError, KeyError) as error:
         raise RecipeError(f"the checkpoint does not fit the recipe: {error}") from error

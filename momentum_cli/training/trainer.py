@@ -20,6 +20,7 @@ from momentum_cli.errors import RunError
 from momentum_cli.loggers.tracking import require_loggers
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
 from momentum_cli.training.accumulation import Accumulation
+from momentum_cli.training.adversary import adversary_for
 from momentum_cli.training.averaging import ParameterAverage, stopped_improving, swapped
 from momentum_cli.training.batch_loss import BatchLoss
 from momentum_cli.training.class_loss import training_loss
@@ -59,6 +60,7 @@ class Trainer:
         carried: State after each part of the latest group, from which the next group continues; () where none is.
         precision: Precision of the training; never ``auto``.
         scale: Factor of the loss in float16.
+        adversary: Changes the inputs that are learned from; see `momentum_cli.training.adversary`.
         average: Average of the parameters, once it has begun.
         random: Random state that dropout draws from.
         shifts: Calibration of the quantiles of the present parameters, after an evaluation of the validation split.
@@ -93,7 +95,8 @@ class Trainer:
             check_backends(self.module, self.device)
             self.optimizer = build_optimizer(recipe, self.module)
             self._base_lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
-            loss = BatchLoss(self.module, training_loss(self.objective, options, dataset, self.device))
+            loss_sum = training_loss(self.objective, options, dataset, self.device)
+            loss = BatchLoss(self.module, loss_sum)
             if options.compile:
                 compile_loss(loss, self.device)
             self._model, self._optimizer = fabric.setup(loss, self.optimizer)
@@ -101,7 +104,10 @@ class Trainer:
         self.progress = Progress.start(recipe)
         self.precision = chosen_precision(options.precision, self.device.type)
         self.scale = scale_for(self.precision, self.device)
-        self._accumulate = Accumulation(fabric, self._model, self._splits["train"], self.part_size, self.scale)
+        self.adversary = adversary_for(options, self.module, loss_sum, dataset, fabric, self.precision)
+        self._accumulate = Accumulation(
+            fabric, self._model, self._splits["train"], self.part_size, self.scale, self.adversary
+        )
         self.clock = Clock.of(self.device)
         self.guard: Guard = guard_for(self.device, self.module)
         self.on_skipped: Callable[[StepResult], None] = lambda result: None
@@ -200,7 +206,7 @@ class Trainer:
             rate = self._set_learning_rate()
             if progress.step_in_epoch == 0:
                 self.carried = []
-            loss, carried = self._accumulate(group, self.carried)
+            loss, carried = self._accumulate(group, self.carried, progress.step)
             parameters = [p for p in self.module.parameters() if p.grad is not None]
             gradients = [p.grad for p in parameters if p.grad is not None]
             self.scale.reduce(gradients)
@@ -208,6 +214,7 @@ class Trainer:
             finite = torch.isfinite(loss) & torch.isfinite(norm)
             others = [*self.module.buffers(), *(self.average.tensors if self.average is not None else ())]
             self.guard.step(lambda: self._change(parameters, norm), finite, self.optimizer, others)
+            self.adversary.learn(self.guard)
             overflowed = self.scale.follow(loss, norm)
             if carried:
                 # The state after a step that was not finite would spoil all later steps.

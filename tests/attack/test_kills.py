@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,15 @@ EVERY_STEP = [f"step:{n}" for n in range(1, 11)]
 EVERY_NAME = [f"replace:{n}:{when}" for n in range(1, 17) for when in ("before", "after")]
 
 
-def kills(folder: Path, moments: list[str], seconds: float) -> list[str]:
+def kills(folder: Path, moments: list[str], seconds: float, overrides: Sequence[str] = ()) -> list[str]:
     """Kill a training at moments of `killed_runs`, a run for each; return what differs from the run left alone."""
     driver = Path(__file__).parents[1] / "killed_runs.py"
     done = subprocess.run(
-        [sys.executable, driver, folder, "none", *moments], capture_output=True, text=True, timeout=seconds, check=False
+        [sys.executable, driver, folder, "none", *moments, *overrides],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -54,6 +59,14 @@ def test_killed_at_any_moment_a_resumed_run_is_the_run_left_alone(tmp_path: Path
     names = [name for name in EVERY_NAME[2:] if name != fixed]  # each moment has a folder of its own
     few = [fixed, *draw.sample(EVERY_STEP, 2), *draw.sample(names, 2)]
     assert kills(tmp_path, EVERY_STEP + EVERY_NAME[1:] if all_moments else few, 1800) == []
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("attack", ["learned", pytest.param("pgd", marks=pytest.mark.slow)])
+def test_a_run_that_is_attacked_resumes_as_well(tmp_path: Path, attack: str) -> None:
+    """With dropout, between two checkpoints: starts, and what the attack has learned, are those of the run alone."""
+    overrides = [f"train.adversarial={{attack: {attack}, epsilon: 0.1, steps: 2}}", "train.max_steps=6"]
+    assert kills(tmp_path, ["step:5"], 600, overrides) == []
 
 
 @pytest.mark.slow

@@ -29,12 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_result_of_an_attack(run: Path) -> None:
     found = evaluate(run, attack="pgd", epsilon=0.05, attack_steps=4, restarts=2)
     attack = found["attack"]
-    assert {name: attack[name] for name in ("name", "epsilon", "steps", "restarts")} == {
-        "name": "pgd",
-        "epsilon": 0.05,
-        "steps": 4,
-        "restarts": 2,
-    }
+    settings = {"name": "pgd", "epsilon": 0.05, "steps": 4, "step_size": 2.5 * 0.05 / 4, "restarts": 2}
+    assert {name: attack[name] for name in settings} == settings
     accuracy = attack["metrics"]["accuracy"]
     assert 0 < accuracy < found["metrics"]["accuracy"]
     assert attack["metrics"]["loss"] > found["metrics"]["loss"]
@@ -72,7 +68,28 @@ def test_the_table_of_the_command_and_its_json(run: Path) -> None:
     assert "robust accuracy" in shown.stdout
     assert "robust recall" in shown.stdout
     found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
-    assert found["attack"]["steps"] == 1
+    assert (found["attack"]["steps"], found["attack"]["step_size"]) == (1, 1.25 * 0.05)
+
+
+def test_one_step_is_that_of_the_paper_by_default_and_a_shorter_one_finds_less(run: Path) -> None:
+    def loss(**options: Any) -> float:
+        return float(evaluate(run, epsilon=0.05, **options)["attack"]["metrics"]["loss"])
+
+    one = loss(attack="fgsm")
+    assert loss(attack="fgsm", attack_step_size=0.05) == pytest.approx(one, rel=1e-5)
+    assert loss(attack="fgsm", attack_step_size=0.01) < one
+    few, tiny = (loss(attack="pgd", attack_steps=3, attack_step_size=size) for size in (0.05, 0.001))
+    assert tiny < few
+
+
+def test_a_learned_attack_is_the_one_of_the_training(tmp_path: Path) -> None:
+    changes = ["train.max_steps=60", "train.epochs=null", "train.eval_every_n_steps=60", "model.hidden_size=8"]
+    folder = tmp_path / "run"
+    train(load_recipe("digits", [*changes, "train.adversarial={attack: learned, epsilon: 0.1, steps: 3}"]), out=folder)
+    found = evaluate(folder, attack="learned", epsilon=0.1, attack_steps=3)
+    clean, robust = found["metrics"]["loss"], found["attack"]["metrics"]["loss"]
+    pgd = evaluate(folder, attack="pgd", epsilon=0.1, attack_steps=3)["attack"]["metrics"]["loss"]
+    assert clean + 0.5 * (pgd - clean) < robust < clean + 1.2 * (pgd - clean)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +97,12 @@ def test_the_table_of_the_command_and_its_json(run: Path) -> None:
     [
         ({"epsilon": 0.1}, "--epsilon must be left out without --attack"),
         ({"restarts": 2}, "--restarts must be left out without --attack"),
+        ({"attack_step_size": 0.1}, "--attack-step-size must be left out without --attack"),
+        (
+            {"attack": "pgd", "epsilon": 0.1, "attack_step_size": 0.0},
+            "--attack pgd: `step_size` must be a finite number > 0, got 0.0",
+        ),
+        ({"attack": "learned", "epsilon": 0.1}, "must be fgsm or pgd for a model without an attack of its own"),
         ({"attack": "pgdd", "epsilon": 0.1}, "did you mean 'pgd'"),
         ({"attack": "pgd"}, "--epsilon must be a number > 0 with --attack, got nothing"),
         ({"attack": "pgd", "epsilon": 0.0}, "`epsilon` must be a finite number > 0, got 0.0"),
