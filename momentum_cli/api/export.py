@@ -19,7 +19,7 @@ def export(
     format: str,
     stateful: bool = False,
     out: str | os.PathLike[str] | None = None,
-    checkpoint: str = "best",
+    checkpoint: str | int = "best",
     aoti: bool = False,
     as_torch_lstm: bool = False,
     quantize: str | None = None,
@@ -36,8 +36,7 @@ def export(
         format: ``"torchscript"``, ``"onnx"``, ``"pt2"`` or ``"safetensors"``.
         stateful: The exported model takes and returns its state, so that a sequence can be fed in chunks.
         out: The file; None: ``export/TASK-CELL`` in the run folder.
-        checkpoint: The checkpoint of a run: ``"best"``, ``"last"``, or the step of one that was kept, such as
-            ``"400"``.
+        checkpoint: The checkpoint of a run: ``"best"``, ``"last"``, or the step of one that was kept, such as 400.
         aoti: With pt2: compile by AOTInductor, which needs a C++ compiler.
         as_torch_lstm: With safetensors: write the weights of a plain torch layer and the coefficients of the filter.
         quantize: With onnx: ``"int8"`` weights.
@@ -58,7 +57,7 @@ def export(
             format=format,
             stateful=stateful,
             out=optional_path(out),
-            which=checkpoint,
+            which=str(checkpoint),
             aoti=aoti,
             as_torch_lstm=as_torch_lstm,
             quantize=quantize,

@@ -12,7 +12,9 @@ import numpy as np
 from momentum_cli.api.callbacks import Callback, run_display
 from momentum_cli.api.paths import optional_path
 from momentum_cli.api.results import PredictResult
+from momentum_cli.errors import RecipeError
 from momentum_cli.inference.predict import predict as engine
+from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import Ui
 
 
@@ -70,6 +72,8 @@ def predict(
         DataError: The model cannot be opened, or some inputs are broken; with ``out`` the others are in the file.
     """
     named = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    if not named:
+        raise RecipeError(refuse("inputs", Said("none"), "name at least one file or folder"))
     kept = _Collector() if out is None else None
     with ui or run_display(progress, callbacks) as shown:
         result = engine.predict(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import Said, refuse
@@ -25,14 +25,21 @@ def override_texts(overrides: Overrides) -> list[str]:
     """Return changes as texts ``key.path=value``.
 
     Raises:
-        RecipeError: They are a single text, which Python would read as a list of letters.
+        RecipeError: They are a single text, which Python would read as a list of letters; or a value is none of a recipe.
     """
     if isinstance(overrides, Mapping):
-        # Written as JSON, a value keeps its type when it is read as YAML.
-        return [f"{key}={json.dumps(to_jsonable_python(value))}" for key, value in overrides.items()]
+        return [f"{key}={_written(key, value)}" for key, value in overrides.items()]
     if isinstance(overrides, str):
         raise RecipeError(refuse("overrides", overrides, "be a list of texts or a mapping", f"write [{overrides!r}]"))
     return list(overrides)
+
+
+def _written(key: str, value: Any) -> str:
+    try:
+        # Written as JSON, a value keeps its type when it is read as YAML.
+        return json.dumps(to_jsonable_python(value))
+    except (PydanticSerializationError, ValueError) as error:
+        raise RecipeError(refuse(key, value, "be a value that a recipe can hold")) from error
 
 
 def read_recipe(recipe: RecipeLike, overrides: Overrides = ()) -> tuple[Recipe, Path | None]:

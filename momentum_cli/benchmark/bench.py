@@ -35,7 +35,7 @@ from momentum_cli.benchmark.tables.conclusion import conclusion
 from momentum_cli.benchmark.tables.text import summary_text
 from momentum_cli.errors import MomentumError, RecipeError, RunError
 from momentum_cli.machine import environment
-from momentum_cli.messages import unknown
+from momentum_cli.messages import refuse, unknown
 from momentum_cli.progress import BenchUi, NullBenchUi
 from momentum_cli.training.launch import require_accelerator
 
@@ -115,6 +115,9 @@ def bench(
     shown: BenchUi = ui or NullBenchUi()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RecipeError("start a benchmark once, not by torchrun or srun; --jobs spreads its runs over processes")
+    for option, number, least in (("--tuned", tuned, 0), ("--jobs", jobs, 1)):
+        if number < least:
+            raise RecipeError(refuse(option, number, f"be at least {least}"))
     if tuned and lr_grid is not None:
         raise RecipeError("--tuned chooses a learning rate and --lr-grid compares them: give one of the two")
     if tuned and (grid is not None or paper is not None):

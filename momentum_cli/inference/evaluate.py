@@ -92,6 +92,8 @@ def evaluate(
     shown: Ui = ui or NullUi()
     if split not in SPLITS:
         raise RecipeError(refuse("--split", split, f"be one of {', '.join(SPLITS)}"))
+    if batch_size is not None and batch_size < 1:
+        raise RecipeError(refuse("--batch-size", batch_size, "be at least 1"))
     attacked = chosen_attack(attack, epsilon, attack_steps, attack_step_size, restarts)
     subject = with_search(open_subject(run), beam_size, length_penalty)
     dataset = load_data(subject.recipe, data_dir, shown)

@@ -17,7 +17,7 @@ import torch
 
 from momentum_cli.errors import MomentumError, RecipeError, RunError
 from momentum_cli.machine import peak_resident_bytes
-from momentum_cli.messages import refuse
+from momentum_cli.messages import refuse, unknown
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.folder import is_run_folder
 from momentum_cli.training.precision import chosen_precision, fabric_precision
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _T = TypeVar("_T")
+
+ACCELERATORS = ("auto", "cpu", "cuda")
 
 
 def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> Fabric:
@@ -69,8 +71,10 @@ def require_accelerator(accelerator: str) -> None:
     """Refuse an accelerator that this machine does not have.
 
     Raises:
-        RecipeError: It is ``"cuda"`` and no CUDA device was found.
+        RecipeError: It is ``"cuda"`` and no CUDA device was found, or it is none of `ACCELERATORS`.
     """
+    if accelerator not in ACCELERATORS:
+        raise RecipeError(f"--accelerator: {unknown('accelerator', accelerator, ACCELERATORS)}")
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise RecipeError("--accelerator cuda: no CUDA device was found; use cpu or auto")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.errors import DataError, Interrupted, RecipeError, RunError
+from momentum_cli.messages import refuse
 from momentum_cli.progress import NullTuneUi, TuneUi
 from momentum_cli.recipe.recipe import Recipe, full_overrides, load_recipe
 from momentum_cli.tuning.folder import TRIALS, open_folder, plan_of, read_plan, recipe_of, same_search, study_name
@@ -81,6 +82,8 @@ def tune(
         raise RecipeError(
             "--join and --overwrite: a study that others may work on is not replaced; leave out one of them"
         )
+    if time_limit is not None and not time_limit > 0:
+        raise RecipeError(refuse("--time-limit", time_limit, "be a number of seconds > 0"))
     chosen = {"trials": trials, "objective": objective, "sampler": sampler, "pruner": pruner}
     if recipe is None:
         plan = _joined(join, chosen, given=bool(space or overrides))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from momentum_cli import (
     tune,
 )
 from momentum_cli.cli import app
-from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.progress import Evaluation, RunStart, RunState, StepInfo, TrialState
 from momentum_cli.recipe.building import load_data
 
@@ -220,6 +222,29 @@ def test_wrong_options_of_loading_and_predicting_are_refused(run: TrainResult, t
         load(run).predict(np.zeros((8, 8)), batch_size=0)
     with pytest.raises(DataError):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda run, out: evaluate(run, batch_size=0), "--batch-size must be at least 1, got 0"),
+        (lambda run, out: export(run, format="onnx", checkpoint=7), "the number of a step that was kept"),
+        (lambda run, out: predict(run, []), "`inputs` must name at least one file or folder"),
+        (lambda run, out: train("digits", {"train.max_steps": object()}, out=out), "be a value that a recipe can hold"),
+        (lambda run, out: train("digits", accelerator="tpu", out=out), "unknown accelerator 'tpu'"),
+        (lambda run, out: bench("digits", accelerator="tpu", out=out), "unknown accelerator 'tpu'"),
+        (lambda run, out: bench("digits", jobs=0, out=out), "--jobs must be at least 1, got 0"),
+        (lambda run, out: bench("digits", tuned=-1, out=out), "--tuned must be at least 0, got -1"),
+        (lambda run, out: tune("digits", time_limit=0, out=out), "--time-limit must be a number of seconds > 0, got 0"),
+        (lambda run, out: tune("digits", time_limit=float("nan"), out=out), "--time-limit must be a number of seconds"),
+    ],
+)
+def test_an_option_out_of_its_range_is_refused_as_by_the_command(
+    call: Callable[[TrainResult, Path], Any], message: str, run: TrainResult, tmp_path: Path
+) -> None:
+    with pytest.raises(MomentumError, match=re.escape(message)):
+        call(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_benchmark_of_a_mapping_gives_its_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

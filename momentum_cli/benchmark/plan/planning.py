@@ -178,7 +178,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         RecipeError: It is none of these, or repeats a seed.
     """
     seeds: list[int] = []
-    for piece in text.split(","):
+    for piece in str(text).split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", piece)
         if match is None or (match[2] and int(match[2]) < int(match[1])):
             raise RecipeError(f"--seeds {text}: must be a range such as 0-4 or a list such as 0,3,7")
