@@ -292,7 +292,11 @@ def bench(
 def report(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="BENCH|RUN", help="Folders of benchmarks or runs.", autocompletion=complete_run),
+        typer.Argument(
+            metavar="BENCH|RUN|SEARCH",
+            help="Folders of benchmarks or runs; or of one search by momentumrnn tune.",
+            autocompletion=complete_run,
+        ),
     ],
     *,
     out: Annotated[
@@ -308,7 +312,7 @@ def report(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write one self-contained HTML file on benchmarks and runs: tables, pictures, recipes, definitions."""
+    """Write one self-contained HTML file on benchmarks, runs or a search: tables, pictures, recipes, definitions."""
     from momentum_cli.benchmark.report.report import report as engine_report
 
     result = engine_report(folders, out=out, force=force)

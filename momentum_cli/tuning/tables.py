@@ -17,7 +17,8 @@ def summary_lines(content: Mapping[str, Any], width: int) -> Iterator[str]:
     counts = content["counts"]
     total = sum(counts.values())
     parts = [f"{count} {status}" for status, count in counts.items() if count]
-    yield f"{total} trials: {', '.join(parts)}; {seconds_text(content['wall_seconds'])} of runs"
+    trials = f"{total} trial{'s' if total != 1 else ''}"
+    yield f"{trials}: {', '.join(parts)}; {seconds_text(content['wall_seconds'])} of runs"
     best, own = content["best"], content["own"]
     if best is None:
         yield "no trial ended with a number"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ from small_bench import write_recipe
 from typer.testing import CliRunner
 
 from momentum_cli import cli
-from momentum_cli.errors import MomentumError, RecipeError
+from momentum_cli.benchmark.report.report import report
+from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.progress import NullTuneUi, TrialState, TuneStart
 from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint
@@ -228,6 +230,28 @@ def test_a_time_limit_leaves_a_result_and_the_same_command_goes_on(
     assert again["over"]
     assert again["trials"][: len(first["trials"])] == first["trials"]
     assert tune(recipe)["folder"] != first["folder"]  # over, so a new one
+
+
+def test_the_report_of_a_search_is_made_again_from_its_folder(tmp_path: Path) -> None:
+    search = tmp_path / "search"
+    tune(recipe_with(tmp_path, f"{{{SPACE}, trials: 2, sampler: qmc}}"), out=search)
+    before = (search / "report.html").read_text(encoding="utf-8")
+    (search / "report.html").unlink()
+    assert report([search])["report"] == str(search / "report.html")
+    again = (search / "report.html").read_text(encoding="utf-8")
+    assert without_ids(again) == without_ids(before)
+    with pytest.raises(DataError, match="is a search: finish it by the same momentumrnn tune, and name it alone"):
+        report([search, search / "trials" / "0000"], out=tmp_path / "both.html")
+    content = json.loads((search / "tune.json").read_text(encoding="utf-8"))
+    del content["trials"][0]["status"]
+    (search / "tune.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DataError, match=r"tune\.json is damaged or of another version: it lacks 'status'"):
+        report([search])
+
+
+def without_ids(page: str) -> str:
+    """Return a page without the names that matplotlib makes by chance."""
+    return re.sub(r"[mp][0-9a-f]{10}", "", page)
 
 
 def test_a_plan_holds_the_whole_recipe(tmp_path: Path) -> None:

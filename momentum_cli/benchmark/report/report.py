@@ -1,4 +1,4 @@
-"""`momentumrnn report`: benchmarks and trainings as one self-contained HTML file."""
+"""`momentumrnn report`: benchmarks, trainings and searches as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.benchmark.report.page import page
+from momentum_cli.benchmark.report.search import is_search, search_folder, search_page
 from momentum_cli.benchmark.report.sources import differences, read_sources, require_one_machine
 from momentum_cli.benchmark.report.training import finished_folder, is_training, read_training, training_page
 from momentum_cli.errors import DataError, RecipeError
@@ -19,7 +20,7 @@ __all__ = ["report", "write_report"]
 
 
 def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = False) -> dict[str, Any]:
-    """Write the report of benchmarks and trainings; a single training has a page of its own kind.
+    """Write the report of benchmarks and trainings; a single training, or a search, has a page of its own kind.
 
     Args:
         paths: their folders.
@@ -41,6 +42,10 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
         with _as_written(f"{folder / 'result.json'}", "train again"):
             training = read_training(folder)
             names, content = [str(training.folder)], training_page(training)
+    elif len(paths) == 1 and is_search(paths[0]):
+        folder = search_folder(paths[0])
+        with _as_written(f"{folder / 'tune.json'}", "the same search writes it again"):
+            names, content = [str(folder)], search_page(folder)
     else:
         with _as_written(" or ".join(f"a file of {path}" for path in paths), "make the results again"):
             sources = read_sources(paths)

@@ -24,6 +24,7 @@ from momentum_cli.benchmark.running.folder import BENCH
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.reading import parse_json, read_text
 from momentum_cli.runs.metrics_log import read_metrics
+from momentum_cli.tuning.folder import read_plan
 
 # Times depend on these; sources that differ in one of them are put into one report only with --force.
 MACHINE = ("cpu", "cores", "threads", "devices", "torch")
@@ -65,6 +66,8 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
             runs.append(folder)
         elif not folder.exists():
             raise DataError(f"{path}: no such folder")
+        elif read_plan(folder) is not None:
+            raise DataError(f"{path} is a search: finish it by the same momentumrnn tune, and name it alone")
         else:
             raise DataError(f"{path} holds neither {BENCH} nor result.json; name a finished benchmark or run")
     names = [source.name for source in sources]
