@@ -25,7 +25,7 @@ def override_texts(overrides: Overrides) -> list[str]:
     """Return changes as texts ``key.path=value``.
 
     Raises:
-        RecipeError: They are a single text, which Python would read as a list of letters; or a value is none of a recipe.
+        RecipeError: They are a single text, which Python would read as a list of letters, or a recipe cannot hold one.
     """
     if isinstance(overrides, Mapping):
         return [f"{key}={_written(key, value)}" for key, value in overrides.items()]
