@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.dates import assembled, fast_stamps, parsed, stamps_of
-from momentum_cli.data.files.reading import JOINT, PLAIN, Reading
+from momentum_cli.data.files.reading import JOINT, NEGATIVE, PLAIN, Reading
 from momentum_cli.errors import DataError
 
 Values = Any
@@ -145,6 +145,11 @@ def _plain_numbers(texts: Any, reading: Reading) -> tuple[Any, np.ndarray]:
     from pyarrow import compute
 
     factor = np.ones(len(texts))
+    if reading.negative is not None:
+        here = _true(compute.match_substring_regex(texts, NEGATIVE[reading.negative]))
+        factor[here] = -1.0
+        bare = compute.utf8_trim(texts, characters="()- ")
+        texts = compute.if_else(pa.array(here), bare, texts)
     for unit, size in reading.units:
         ends = compute.or_(compute.ends_with(texts, unit), compute.starts_with(texts, unit))
         here = _true(ends)
@@ -215,6 +220,8 @@ def _alternatives(reading: Reading) -> list[tuple[str, Reading]]:
     for thousands in (",", ".", " ", "'"):
         if thousands not in (reading.decimal, reading.thousands):
             found.append((f"task.csv.thousands={thousands!r}", replace(reading, thousands=thousands)))
+    for notation in NEGATIVE:
+        found.append((f"task.csv.negative={notation}", replace(reading, negative=notation)))
     for unit, factor in UNITS.items():
         if unit not in dict(reading.units):
             units = (*reading.units, (unit, factor))

@@ -2,7 +2,7 @@
 
 Arrow reads ISO 8601 fast. Other formats, and texts that it refuses, are split by a regular expression and computed by
 arithmetic on whole columns, because `strptime` of the C library knows neither `%f` nor `%z`, and reads the names of
-months in the language of the computer.
+months in one language, that of the computer.
 
 Axes: n texts.
 """
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from momentum_cli.data.files.months import MONTHS
 from momentum_cli.errors import DataError
 
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 # The first and the last second that nanoseconds since 1970 can represent.
 _NANOSECONDS = (-9_223_372_036, 9_223_372_035)
 _ZONE = r"(?P<z>Z|UTC|[-+][0-9]{2}(?::?[0-9]{2})?)"
@@ -26,14 +26,15 @@ _ISO = (
     r"(?:[T ](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?\s*"
     rf"{_ZONE}?)?)?$"
 )
+_LETTERS = "[A-Za-zÀ-ÖØ-öø-ÿ]"
 # The supported directives of `datetime.strptime`, and what each matches.
 _DIRECTIVES = {
     "Y": r"(?P<Y>[0-9]{4})",
     "y": r"(?P<y>[0-9]{2})",
     "m": r"(?P<m>[0-9]{1,2})",
     "d": r"(?P<d>[0-9]{1,2})",
-    "b": r"(?P<b>[A-Za-z]{3,9})\.?",
-    "B": r"(?P<b>[A-Za-z]{3,9})\.?",
+    "b": rf"(?P<b>{_LETTERS}{{3,12}})\.?",
+    "B": rf"(?P<b>{_LETTERS}{{3,12}})\.?",
     "H": r"(?P<H>[0-9]{1,2})",
     "I": r"(?P<I>[0-9]{1,2})",
     "p": r"(?P<p>[AaPp]\.?[Mm]\.?)",
@@ -41,8 +42,8 @@ _DIRECTIVES = {
     "S": r"(?P<S>[0-9]{1,2})",
     "f": r"(?P<f>[0-9]{1,9})",
     "z": _ZONE,
-    "a": r"[A-Za-z]+\.?",
-    "A": r"[A-Za-z]+\.?",
+    "a": rf"{_LETTERS}+\.?",
+    "A": rf"{_LETTERS}+\.?",
     "%": "%",
 }
 
@@ -232,12 +233,14 @@ def _whole(texts: Any, default: int) -> np.ndarray:
 
 
 def _month(texts: Any) -> np.ndarray:
-    """Return the number of each English month by its first three letters, 0 for other words."""
+    """Return the number of each month by its name, 0 for other words."""
     import pyarrow as pa
     from pyarrow import compute
 
-    start = compute.utf8_lower(compute.utf8_slice_codeunits(texts, 0, 3))
-    return np.asarray(compute.index_in(start, pa.array(MONTHS, start.type)).fill_null(-1).to_numpy(False), np.int64) + 1
+    bare = compute.replace_substring_regex(compute.utf8_normalize(texts, "NFKD"), "[\u0300-\u036f]", "")
+    place = compute.index_in(compute.utf8_lower(bare), pa.array(list(MONTHS), bare.type))
+    numbers = np.array([*MONTHS.values(), 0], np.int64)
+    return numbers[np.asarray(place.fill_null(len(MONTHS)).to_numpy(False), np.int64)]
 
 
 def _text_starts(texts: Any, letter: str) -> np.ndarray:

@@ -15,6 +15,9 @@ MISSING = ("na", "n/a", "nan", "null", "none")
 WHITE_SPACE = "whitespace"
 """Name of the delimiter that is any number of blanks and tabs."""
 
+NEGATIVE = {"parentheses": r"^\(\s*[^-+()\s][^()]*\)$", "trailing": r"^[^-+()\s][^-+()]*-$"}
+"""Notations of negative numbers without a minus in front, and the texts of each."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -28,6 +31,7 @@ class Reading:
         skip_rows: Lines before the header row, >= 0.
         comment: Lines that begin with it are skipped; None: there are no comments.
         header: False: the first row is data, and the columns are called c1, c2, …
+        negative: ``"parentheses"``: (5) is -5, as in accounts; ``"trailing"``: 5- is -5; None: neither is a number.
         units: Texts before or after a number, and the factor of each: ``{"%": 0.01, "K": 1000}``.
         missing_values: Texts that mark a missing value, in any case; None: `MISSING`. A number among them stands for
             every notation of it.
@@ -43,6 +47,7 @@ class Reading:
     skip_rows: int = 0
     comment: str | None = None
     header: bool = True
+    negative: str | None = None
     units: tuple[tuple[str, float], ...] = ()
     missing_values: tuple[str, ...] | None = None
 
@@ -61,6 +66,8 @@ class Reading:
             raise ValueError(refuse("csv.comment", self.comment, "be a text such as '#'"))
         if not isinstance(self.header, bool):
             raise ValueError(refuse("csv.header", self.header, "be true or false"))
+        if self.negative is not None and self.negative not in NEGATIVE:
+            raise ValueError(refuse("csv.negative", self.negative, f"be {' or '.join(NEGATIVE)}"))
         for unit, factor in self.units:
             if not unit or isinstance(factor, bool) or not isinstance(factor, int | float) or not factor:
                 raise ValueError(refuse(f"csv.units.{unit}", factor, "be a factor other than 0"))
@@ -120,7 +127,7 @@ class Reading:
     @property
     def is_plain(self) -> bool:
         """True if numbers are written as in Python."""
-        return self.decimal == "." and self.thousands is None and not self.units
+        return self.decimal == "." and self.thousands is None and not self.units and self.negative is None
 
 
 def _character(text: Any) -> bool:

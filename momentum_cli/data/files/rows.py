@@ -24,7 +24,7 @@ from momentum_cli.data.files.columns import (
 )
 from momentum_cli.data.files.dates import localised
 from momentum_cli.data.files.layout import is_row_number
-from momentum_cli.data.files.many_files import added_columns, table_files
+from momentum_cli.data.files.many_files import added_columns, short_names, table_files
 from momentum_cli.data.files.reading import PLAIN, Reading
 from momentum_cli.data.files.schema import Piece, Schema, Source
 from momentum_cli.data.files.tables import Block, table_blocks, table_columns
@@ -61,7 +61,8 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     if whole_rows or schema.wide_series:
         if schema.order:
             raise DataError(f"{path}: task.order={schema.order_name!r} needs names of sequences; give task.sequence")
-        return Source(str(path), features, _wide_pieces(read, schema, features, problems), 1, wide=True)
+        pieces = _wide_pieces(read, schema, features, problems, short_names(files))
+        return Source(str(path), features, pieces, 1, wide=True)
     if whole:
         read = iter([_joined(list(read), names)])
     categories: dict[str, list[str]] = {name: [] for name in schema.categorical}
@@ -145,7 +146,7 @@ def read_target(
 
 
 def _wide_pieces(
-    blocks: Iterator[Block], schema: Schema, names: tuple[str, ...], problems: Problems
+    blocks: Iterator[Block], schema: Schema, names: tuple[str, ...], problems: Problems, files: list[str]
 ) -> Iterator[Piece]:
     for block in blocks:
         steps = read_features(block, names, schema.reading, problems)
@@ -164,7 +165,7 @@ def _wide_pieces(
                 continue
             own = steps[place, :length, None]
             yield Piece(
-                str(row if keys is None else keys[place]),
+                _row_name(row, files) if keys is None else str(keys[place]),
                 own,
                 block.rows[here],
                 None,
@@ -172,6 +173,12 @@ def _wide_pieces(
                 None if split is None else split[here],
                 None if group is None else group[here],
             )
+
+
+def _row_name(row: int, files: list[str]) -> str:
+    """Return the name of a sequence that is a row, such as ``7``, or with several files ``b.csv:7``."""
+    file, own = divmod(int(row), 1 << ROW_BITS)
+    return f"{files[file]}:{own}" if files else str(own)
 
 
 def _words_of(block: Block, names: Sequence[str], reading: Reading) -> np.ndarray | None:

@@ -34,6 +34,8 @@ SUFFIXES: dict[str, Format] = {
     ".npz": "npz",
     ".npy": "npy",
 }
+ANY_TEXT = (".txt", ".dat", ".data", "")
+"""Endings of files that may hold a table like those of csv, or something else."""
 TABLES = ("csv", "parquet", "jsonl", "ts")
 FOLDERS = ("wav", "text")
 

@@ -18,7 +18,7 @@ import numpy as np
 from momentum_cli.data.files.assembly import mixed_channels
 from momentum_cli.data.files.cache import open_source
 from momentum_cli.data.files.calendar import calendar_names
-from momentum_cli.data.files.compression import COMPRESSED
+from momentum_cli.data.files.compression import COMPRESSED, inner_suffix
 from momentum_cli.data.files.future import future_of, horizon_steps, listed_steps
 from momentum_cli.data.files.gathered import Gathered
 from momentum_cli.data.files.gathering import Gatherer
@@ -26,7 +26,7 @@ from momentum_cli.data.files.groups import UNSEEN
 from momentum_cli.data.files.made import made_inputs
 from momentum_cli.data.files.normalisation import Mixed, OneHot, Scaling
 from momentum_cli.data.files.ordering import time_texts
-from momentum_cli.data.files.schema import FOLDERS, SUFFIXES, Schema, format_of
+from momentum_cli.data.files.schema import ANY_TEXT, FOLDERS, SUFFIXES, Schema, format_of
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
@@ -267,6 +267,8 @@ class FileReader:
 
         trained_on = self._schema.format
         found = trained_on if trained_on in FOLDERS else format_of(path)
+        if found is None and trained_on == "csv" and inner_suffix(path) in ANY_TEXT:
+            found = trained_on
         if found is None:
             raise DataError(unknown("ending", path.suffix.lower(), [*SUFFIXES, *COMPRESSED]))
         schema = dataclasses.replace(self._schema, format=found)

@@ -11,19 +11,19 @@ import numpy as np
 
 from momentum_cli.data.files.arrays import array_names, array_shape, array_values, class_numbers
 from momentum_cli.data.files.columns import numbers
-from momentum_cli.data.files.compression import COMPRESSED
+from momentum_cli.data.files.compression import COMPRESSED, inner_suffix
 from momentum_cli.data.files.folders import folder_endings
-from momentum_cli.data.files.many_files import FILE, table_files
+from momentum_cli.data.files.many_files import table_files
 from momentum_cli.data.files.options import METRICS
 from momentum_cli.data.files.row_sequences import has_lists, list_columns, sequence_rows, sequence_shape
-from momentum_cli.data.files.schema import SUFFIXES, format_of
+from momentum_cli.data.files.schema import ANY_TEXT, SUFFIXES, format_of
 from momentum_cli.data.problems import Problem, Problems
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.reading import check_data
 from momentum_cli.recipe.first.guess import ORDER, SEQUENCE, SPLIT, TARGET, Guess, named, one, target_of
 from momentum_cli.recipe.first.speech import first_speech_recipe, recordings_below
-from momentum_cli.recipe.first.tables import guess_table
+from momentum_cli.recipe.first.tables import guess_table, is_table
 
 # Data of up to this many bytes are checked at once; for more, `momentumrnn data check` is the next command.
 _CHECKED = 32 << 20
@@ -62,6 +62,9 @@ def first_recipe(
         _guess_folder(data, target, order_format, guess)
     else:
         found = format_of(data)
+        if found is None and inner_suffix(data) in ANY_TEXT and is_table(data):
+            found = guess.options["format"] = "csv"
+            guess.comments.append("format: the file holds columns")
         if found is None:
             more = f"; for a text: momentumrnn train shakespeare task.path={data}" if data.suffix == ".txt" else ""
             endings = f"{', '.join(SUFFIXES)}, also compressed ({', '.join(COMPRESSED)})"
@@ -71,23 +74,22 @@ def first_recipe(
         elif has_lists(data, found):
             _guess_lists(data, found, target, guess)
         else:
-            guess_table(data, found, target, order_format, guess)
+            guess_table([data], found, target, order_format, guess)
     return _text(data.name, shown or data.as_posix(), guess)
 
 
 def _guess_tables(data: Path, target: list[str] | None, order_format: str | None, guess: Guess) -> None:
-    """Guess the options of a table in several files from the first one."""
+    """Guess the options of a table in several files."""
     formats = Counter(format_of(file) for file in data.rglob("*") if file.is_file() and file.suffix)
     found = next((name for name, _ in formats.most_common() if name in ("csv", "parquet", "jsonl")), None)
     if found is None:
         raise DataError(f"{data}: the folder contains no recordings, text files or tables")
     files = table_files(data, found)
     guess.options["format"] = found
-    guess.comments.append(f"format: {len(files)} files are one table; the first of them is {files[0].name}")
-    guess_table(files[0], found, target, order_format, guess)
-    if guess.kind == "forecasting" and "sequence" not in guess.options and len(files) > 1:
-        guess.options["sequence"] = FILE
-        guess.comments.append("sequence: each file is a series; remove it if one continues the other")
+    guess.comments.append(
+        f"format: {len(files)} files, {files[0].name} and so on" if len(files) > 1 else "format: one file"
+    )
+    guess_table(files, found, target, order_format, guess)
 
 
 def _guess_folder(data: Path, target: list[str] | None, order_format: str | None, guess: Guess) -> None:

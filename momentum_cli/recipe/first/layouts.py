@@ -13,7 +13,7 @@ from momentum_cli.data.files.columns import UNITS, is_number, numbers, words
 from momentum_cli.data.files.compression import inner_suffix, open_bytes
 from momentum_cli.data.files.dates import fast_stamps
 from momentum_cli.data.files.layout import DELIMITERS, find_layout, heading
-from momentum_cli.data.files.reading import MISSING, PLAIN, WHITE_SPACE, Reading
+from momentum_cli.data.files.reading import MISSING, NEGATIVE, PLAIN, WHITE_SPACE, Reading
 from momentum_cli.errors import DataError
 
 # Texts for a missing value in files of instruments, archives and spreadsheets, in lower case.
@@ -71,26 +71,39 @@ def guess_values(columns: dict[str, Any], reading: Reading, delimiter: str) -> t
     styles = [(".", None), *styles, (",", "."), (".", " "), (",", " "), (".", "'")]
     unknown = tuple(dict.fromkeys([*MISSING, *_MISSING]))
     best, most, numeric = reading, -1, list[str]()
+    every = [text for found in texts.values() for text in found]
+    negative = next((name for name, form in NEGATIVE.items() if any(_is_negative(text, form) for text in every)), None)
     for decimal, thousands in styles:
         tried = replace(
-            reading, decimal=decimal, thousands=thousands, units=tuple(UNITS.items()), missing_values=unknown
+            reading,
+            decimal=decimal,
+            thousands=thousands,
+            negative=negative,
+            units=tuple(UNITS.items()),
+            missing_values=unknown,
         )
         good = [name for name, found in texts.items() if _all_numbers(found, tried)]
         if len(good) > most:
             best, most, numeric = tried, len(good), good
     reasons = _why_style(best, texts, numeric)
+    negatives = [
+        text for name in numeric for text in texts[name] if negative and _is_negative(text, NEGATIVE[negative])
+    ]
+    if negatives:
+        reasons.append(f"csv.negative: {negatives[0]} is a negative number")
     used = {unit for name in numeric for text in texts[name] for unit in UNITS if _has_unit(text, unit)}
     if used:
         reasons.append(f"csv.units: {' '.join(sorted(used))} are factors of the numbers before them")
     missing, why = _guess_missing(columns, texts, numeric, best)
     units = tuple((unit, factor) for unit, factor in UNITS.items() if unit in used)
-    return replace(best, units=units, missing_values=missing), reasons + why
+    best = replace(best, negative=negative if negatives else None, units=units, missing_values=missing)
+    return best, reasons + why
 
 
 def options_of(reading: Reading, delimiter: str | None) -> dict[str, Any]:
     """Return the options ``csv`` and ``missing_values`` that differ from their defaults."""
     found: dict[str, Any] = {}
-    for name in ("encoding", "skip_rows", "comment", "header", "decimal", "thousands"):
+    for name in ("encoding", "skip_rows", "comment", "header", "decimal", "thousands", "negative"):
         if getattr(reading, name) != getattr(PLAIN, name):
             found[name] = getattr(reading, name)
     if reading.delimiter is not None or delimiter not in (None, ","):
@@ -165,6 +178,10 @@ def _texts(values: Any, reading: Reading) -> list[str]:
 def _all_numbers(texts: list[str], reading: Reading) -> bool:
     found, bad = numbers(texts, reading)
     return not bad and not bool(np.isnan(found).all())
+
+
+def _is_negative(text: str, form: str) -> bool:
+    return re.match(form, text) is not None and any(letter.isdigit() for letter in text)
 
 
 def _has_unit(text: str, unit: str) -> bool:

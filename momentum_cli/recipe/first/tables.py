@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import numpy as np
 from momentum_cli.data.files.columns import joined_words, numbers, value_at, words
 from momentum_cli.data.files.labels import folded
 from momentum_cli.data.files.layout import find_layout, is_row_number
+from momentum_cli.data.files.many_files import FILE
 from momentum_cli.data.files.ordering import GAP
 from momentum_cli.data.files.reading import JOINT, PLAIN, Reading
-from momentum_cli.data.files.tables import Block, table_blocks, table_columns
-from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.recipe.first.guess import SEQUENCE, SPLIT, TARGET, Guess, named, one, target_of
+from momentum_cli.recipe.first.heads import Head, read_head
 from momentum_cli.recipe.first.layouts import guess_layout, guess_values, options_of, word_classes
 from momentum_cli.recipe.first.times import Times, guess_times, guess_zone
 
@@ -29,23 +30,25 @@ _NAMED = 40
 _SHORT = 10
 # The most columns among which a pair that names a sequence is looked for.
 _PAIRED = 8
-# Fewest columns that are taken as the steps of a series.
+# The name of a column that is a step, and the fewest such columns that are taken as a series.
+_STEP = re.compile(r"(\D*)(\d+)")
 _STEPS = 8
-# Rows that are read.
-_ROWS = 200_000
 
 
-def guess_table(data: Path, found: str, target: list[str] | None, order_format: str | None, guess: Guess) -> None:
-    """Guess the options of a table.
+def guess_table(
+    files: list[Path], found: str, target: list[str] | None, order_format: str | None, guess: Guess
+) -> None:
+    """Guess the options of a table in one or several files.
 
     Raises:
         DataError: It has no rows, or no column of numbers.
         RecipeError: A column does not exist, or the target or the format of dates cannot be guessed.
     """
+    data = files[0]
     layout, reasons = guess_layout(data) if found == "csv" else (PLAIN, [])
     guess.comments += reasons
-    columns, rows = _head(data, found, layout)
-    count = len(rows)
+    head = read_head(files, found, layout)
+    columns, count = head.columns, len(head.rows)
     if not count:
         raise DataError(f"{data}: the file holds no rows")
     empty = [name for name, values in columns.items() if values.null_count == count]
@@ -57,9 +60,9 @@ def guess_table(data: Path, found: str, target: list[str] | None, order_format: 
     values = {name: values for name, values in columns.items() if name not in when.columns}
     reading, reasons = guess_values(values, layout, delimiter)
     guess.comments += reasons
-    sequence = _guess_sequence(columns, when, target, reading, guess)
+    sequence = _guess_sequence(columns, head, when, target, reading, guess)
     split = named(columns, SPLIT)
-    table = _Table(data, columns, rows, reading, when, sequence, split, guess)
+    table = _Table(data, columns, head, reading, when, sequence, split, guess)
     if target is None and guess.kind in ("", "forecasting") and layout.header and table.rows_are_series():
         table.fill_series()
         guess.options |= options_of(reading, delimiter or None)
@@ -71,6 +74,19 @@ def guess_table(data: Path, found: str, target: list[str] | None, order_format: 
     _keep_label_words(columns, reading, guess)
 
 
+def is_table(path: Path) -> bool:
+    """Return True if a file with an unknown ending holds columns of text, one of them all numbers."""
+    try:
+        layout, _ = guess_layout(path)
+        head = read_head([path], "csv", layout)
+        delimiter = find_layout(path, layout).delimiter
+    except DataError:
+        return False
+    columns = _without_numbers(head.columns, layout, delimiter)
+    known = [numbers(values) for values in columns.values()]
+    return len(columns) > 1 and any(len(found) and not bad and not np.isnan(found).all() for found, bad in known)
+
+
 class _Table:
     """The columns of a table, with their guessed roles."""
 
@@ -78,37 +94,37 @@ class _Table:
         self,
         data: Path,
         columns: dict[str, Any],
-        rows: np.ndarray,
+        head: Head,
         reading: Reading,
         when: Times,
         sequence: list[str],
         split: str | None,
         guess: Guess,
     ) -> None:
-        self.data, self.columns, self.rows, self.reading, self.when = data, columns, rows, reading, when
+        self.data, self.columns, self.head, self.reading, self.when = data, columns, head, reading, when
         self.sequence, self.split, self.guess = sequence, split, guess
-        self.runs = joined_words({name: columns[name] for name in sequence}, reading) if sequence else None
+        self.runs: np.ndarray | None = None
+        if sequence:
+            by_file = sequence == [FILE]
+            self.runs = head.files if by_file else joined_words({name: columns[name] for name in sequence}, reading)
         self.row_numbers: list[str] = []
         self.numeric = self._numeric()
         self.target: list[str] = []
 
     def rows_are_series(self) -> bool:
         """True if the columns of numbers are the steps of a series: many, called d_1, d_2 and so on, and no times."""
-        found = [re.fullmatch(r"(\D*)(\d+)", name.strip()) for name in self.numeric]
-        parts = [(match[1], int(match[2])) for match in found if match is not None]
-        following = all(one[0] == next[0] and next[1] == one[1] + 1 for one, next in itertools.pairwise(parts))
         names = [name for name in self.columns if name not in self.numeric]
         return (
-            len(parts) == len(self.numeric) >= _STEPS
-            and following
+            are_steps(self.numeric)
+            and all(_STEP.fullmatch(name.strip()) for name in self.numeric)
             and not self.when.columns
-            and len(self._series_names(names)) == len(self.rows)
+            and len(self._series_names(names)) == len(self.head.rows)
             and named(self.columns, TARGET) is None
         )
 
     def _series_names(self, columns: list[str]) -> set[str]:
         if not columns:
-            return {str(row) for row in self.rows}
+            return {str(row) for row in range(len(self.head.rows))}
         return set(joined_words({name: self.columns[name] for name in columns}, self.reading).tolist()) - {None}
 
     def fill_series(self) -> None:
@@ -160,7 +176,9 @@ class _Table:
         guess.options["target"] = one(self.target)
         if guess.kind == "forecasting":
             self._note_forecasts(features)
-        counts = np.unique(self.runs.astype(str), return_counts=True)[1] if self.runs is not None else [len(self.rows)]
+        counts = (
+            np.unique(self.runs.astype(str), return_counts=True)[1] if self.runs is not None else [len(self.head.rows)]
+        )
         guess.longest = int(max(counts)) if series else len(features)
         self._guess_missing(features, series)
         self._guess_labels()
@@ -239,7 +257,7 @@ class _Table:
     def _text_in(self, name: str) -> str:
         """Return a column with the first text in it that is not a number."""
         bad = numbers(self.columns[name], self.reading)[1]
-        shown = f"{str(value_at(self.columns[name], bad[0]))[:40]!r} in row {self.rows[bad[0]]}" if bad else "empty"
+        shown = f"{str(value_at(self.columns[name], bad[0]))[:40]!r} in {self.head.place(bad[0])}" if bad else "empty"
         return f"{name} ({shown})"
 
     def _kind(self) -> tuple[str, str]:
@@ -308,23 +326,11 @@ class _Table:
             self.guess.comments.append(f"similar_labels: {' and '.join(map(repr, alike[:4]))} are taken for {what}")
 
 
-def _head(data: Path, found: str, layout: Reading) -> tuple[dict[str, Any], np.ndarray]:
-    """Return the columns of the first rows of a table, and their row numbers."""
-    import pyarrow as pa
-
-    names = table_columns(data, found, layout)
-    blocks: list[Block] = []
-    for block in table_blocks(data, found, names, layout, Problems()):
-        blocks.append(block)
-        if sum(len(one.rows) for one in blocks) >= _ROWS:
-            break
-    if not blocks:
-        return {name: pa.array([]) for name in names}, np.empty(0, np.int64)
-    try:
-        columns = {name: pa.concat_arrays([one.columns[name] for one in blocks]) for name in names}
-    except pa.ArrowInvalid:
-        return dict(blocks[0].columns), blocks[0].rows
-    return columns, np.concatenate([one.rows for one in blocks])
+def are_steps(names: Iterable[str]) -> bool:
+    """Return True if columns are called like the steps of a series, d_1, d_2 and so on; others may be among them."""
+    found = [_STEP.fullmatch(name.strip()) for name in names]
+    parts = [(match[1], int(match[2])) for match in found if match is not None]
+    return len(parts) >= _STEPS and all(a[0] == b[0] and b[1] == a[1] + 1 for a, b in itertools.pairwise(parts))
 
 
 def _without_numbers(columns: dict[str, Any], layout: Reading, delimiter: str) -> dict[str, Any]:
@@ -342,9 +348,11 @@ def _without_numbers(columns: dict[str, Any], layout: Reading, delimiter: str) -
 
 
 def _guess_sequence(
-    columns: dict[str, Any], when: Times, target: list[str] | None, reading: Reading, guess: Guess
+    columns: dict[str, Any], head: Head, when: Times, target: list[str] | None, reading: Reading, guess: Guess
 ) -> list[str]:
     """Return the column of sequence names: by its name, or because each time occurs once for each of its values.
+
+    In several files without such a name each file may be a sequence.
 
     Two columns may name a sequence together.
     """
@@ -356,6 +364,9 @@ def _guess_sequence(
         if not when.columns:
             guess.comments.append("every row is a sequence, and its columns are the steps")
             return []
+    if head.files_are_sequences(when.stamps) and not are_steps(columns):
+        guess.comments.append(f"sequence: each of the {len(head.names)} files is one; remove it if they are one table")
+        return [FILE]
     if not when.columns or len(np.unique(when.stamps)) == len(when.stamps) or guess_zone(when.stamps) is not None:
         return []
     some: dict[str, list[Any]] = {}

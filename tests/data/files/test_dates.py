@@ -45,6 +45,28 @@ def test_a_form_reads_what_strftime_wrote(form: str | None, low: int, high: int)
     assert found.astype("M8[s]").astype(int).tolist() == wanted
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        "Jan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec",
+        "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+        "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.",
+        "ENE FEB MAR ABR MAY JUN JUL AGO SEP OCT NOV DIC",
+        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
+        "jan. fev. mar. abr. mai. jun. jul. ago. set. out. nov. dez.",
+        "januari februari maart april mei juni juli augustus september oktober november december",
+    ],
+)
+def test_months_are_named_in_seven_languages(names: str) -> None:
+    found, bad = times([f"5 {name} 2021" for name in names.split()], "%d %b %Y")
+    assert bad == []
+    assert [str(stamp)[:10] for stamp in found] == [f"2021-{month:02}-05" for month in range(1, 13)]
+
+
+def test_a_word_that_only_begins_like_a_month_is_none() -> None:
+    assert times(["5 marraskuu 2021", "5 Jan 2021", "5 decade 2021"], "%d %b %Y")[1] == [0, 2]
+
+
 def test_iso_8601_in_all_its_lengths() -> None:
     texts = ["2024-01", "2024-1-5", "2024-01-31T12", "2024-01-31 12:30", "2024-02-30", "2024-01-31T24:00", "soon",
              "2024-01-31T12:30:15.5", "2023-02-29"]  # fmt: skip

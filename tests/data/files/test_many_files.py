@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,53 @@ def test_each_file_is_a_sequence_by_its_name(tmp_path: Path) -> None:
     task = Files(path="data", format="csv", sequence="(file)", **SERIES)
     gathered = task.gather(task.source(tmp_path), Problems())
     assert gathered.names.tolist() == ["1", "2", "3", "4"]
-    recipe = load_recipe(write_first_recipe(tmp_path / "data", tmp_path / "r.yaml", target=["x"]))
-    assert (recipe.task.options["sequence"], recipe.task.options["format"]) == ("(file)", "csv")
+
+
+def first(folder: Path, target: str) -> dict[str, Any]:
+    """Return the options that `init` writes for a folder, which must be enough to load it."""
+    recipe = load_recipe(write_first_recipe(folder, folder.parent / f"{folder.name}.yaml", target=[target]))
     assert len(build_task(recipe).load().train) > 0
+    return {"kind": recipe.task.options["kind"], "sequence": recipe.task.options.get("sequence")}
+
+
+def test_a_first_recipe_joins_files_that_continue_one_another(tmp_path: Path) -> None:
+    assert first(months(tmp_path / "data"), "x") == {"kind": "forecasting", "sequence": None}
+
+
+def patients(folder: Path, heading: str, row: Callable[[int, int], str], name: str = "p{:03}.csv") -> Path:
+    folder.mkdir()
+    for patient in range(8):
+        rows = "\n".join(row(patient, hour) for hour in range(20 + patient))
+        (folder / name.format(patient)).write_text(f"{heading}\n{rows}\n", encoding="utf-8")
+    return folder
+
+
+def test_a_first_recipe_takes_files_that_begin_again_for_sequences(tmp_path: Path) -> None:
+    """The kind is that of all files: in the first one the label never changes."""
+    timed = patients(tmp_path / "a", "hour,hr,ill", lambda p, h: f"{h},{70 + p + h % 9},{int(h > 15 and p % 2)}")
+    assert first(timed, "ill") == {"kind": "labelling", "sequence": "(file)"}
+    names = "p{:03}.psv"
+    untimed = patients(tmp_path / "b", "hr|ill", lambda p, h: f"{70 + p + h % 9}|{int(h > 15 and p % 2)}", names)
+    assert first(untimed, "ill") == {"kind": "labelling", "sequence": "(file)"}
+    whole = patients(tmp_path / "c", "hour,hr,ill", lambda p, h: f"{h},{70 + p + h % 9},{p % 2}")
+    assert first(whole, "ill") == {"kind": "classification", "sequence": "(file)"}
+    stations = patients(tmp_path / "d", "hour,heat", lambda p, h: f"{h},{p + h % 7}.5")
+    assert first(stations, "heat") == {"kind": "forecasting", "sequence": "(file)"}
+
+
+def test_a_first_recipe_joins_pieces_and_rows_that_are_sequences(tmp_path: Path) -> None:
+    pieces = patients(tmp_path / "a", "u,v,y", lambda p, h: f"{h + p},{h % 7},{h % 2}", "part-{:05}.csv")
+    assert first(pieces, "y") == {"kind": "classification", "sequence": None}
+    heading = ",".join([*(f"s{step}" for step in range(9)), "y"])
+    wide = patients(tmp_path / "b", heading, lambda p, h: ",".join(str(p + h + n) for n in range(9)) + f",{h % 2}")
+    assert first(wide, "y") == {"kind": "classification", "sequence": None}
+
+
+def test_rows_of_several_files_are_named_by_file_and_row(tmp_path: Path) -> None:
+    patients(tmp_path / "data", "u,v,y", lambda p, h: f"{h + p},{h % 7},{h % 2}", "part-{:05}.csv")
+    task = Files(path="data", format="csv", kind="classification", target="y")
+    names = task.gather(task.source(tmp_path), Problems()).names.tolist()
+    assert (names[0], names[20], len(set(names))) == ("part-00000.csv:2", "part-00001.csv:2", 188)
 
 
 def test_partitions_are_columns(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from momentum_cli.recipe.recipe import Recipe, load_recipe, parse_recipe
 
 FAMILIES = ("AUTOMOTIVE", "BREAD/BAKERY")
 DAY = datetime.date(2013, 1, 1)
+MOIS = ("janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc.")
 
 
 def swing(step: int) -> float:
@@ -62,6 +63,52 @@ class Archive:
 
 
 ARCHIVES = [
+    Archive(  # Accounts of an American spreadsheet
+        "ledger.csv",
+        text(
+            "month,profit",
+            [
+                f'{date(31 * s):%Y-%m}-01,"{f"(${-v:,.2f})" if (v := 900 * (s % 5) - 1800.25) < 0 else f"${v:,.2f}"}"'
+                for s in range(24)
+            ],
+        ),
+        {
+            "kind": "forecasting",
+            "order": "month",
+            "csv": {"thousands": ",", "negative": "parentheses", "units": {"$": 1}},
+        },
+        {"all": [[900 * (s % 5) - 1800.25] for s in range(24)]},
+        reasons=("csv.negative: ($",),
+    ),
+    Archive(  # A German export, minus behind
+        "buchungen.csv",
+        text(
+            "Datum;Saldo",
+            [
+                f"{date(s):%d.%m.%Y};{european(abs(v := 700.5 * (s % 4) - 1400), '.')}{'-' if v < 0 else ''}"
+                for s in range(40)
+            ],
+        ),
+        {
+            "order_format": "%d.%m.%Y",
+            "csv": {"delimiter": ";", "decimal": ",", "thousands": ".", "negative": "trailing"},
+        },
+        {"all": [[700.5 * (s % 4) - 1400] for s in range(40)]},
+    ),
+    Archive(  # A French service: months in words
+        "consommation.csv",
+        text("mois;charge", [f"1 {MOIS[s % 12]} {2019 + s // 12};{european(swing(s), '')}" for s in range(36)]),
+        {"kind": "forecasting", "order": "mois", "order_format": "%d %b %Y"},
+        {"all": [[swing(s)] for s in range(36)]},
+    ),
+    Archive(  # An instrument: columns in text under its own ending
+        "sonde.dat",
+        text("# buoy 41\n  t   wave   wind", [f"  {s}   {swing(s)}   {drift(s)}" for s in range(50)]),
+        {"kind": "forecasting", "format": "csv", "order": "t", "features": ["wave", "wind"]},
+        {"all": [[swing(s), drift(s)] for s in range(50)]},
+        target="wave",
+        reasons=("format: the file holds columns",),
+    ),
     Archive(  # M4: a series in each row, cells at the end empty, numbers in quotes
         "Yearly-train.csv",
         text(
@@ -287,14 +334,7 @@ def test_times_after_midnight_are_no_times_of_the_day(tmp_path: Path) -> None:
     assert any("'28:00:00' is not a date or time such as 2024-01-31T12:00:00" in one["message"] for one in problems)
 
 
-MONTHS = ("janv.", "févr.", "mars")
 REFUSED: list[tuple[str, str | None, Callable[[], str], str]] = [
-    ("mois.csv", None,
-     lambda: text("Mois;Valeur", [f"{date(s).day} {MONTHS[date(s).month - 1]} {date(s).year};{s}" for s in range(60)]),
-     r"these hold neither numbers nor times: Mois \('1 janv. 2013' in row 2\)"),
-    ("cash.csv", "Cash flow",
-     lambda: text("Date,Cash flow", [f"{date(s)},{f'({swing(s)})' if s % 3 else swing(s)}" for s in range(60)]),
-     r"the target holds texts: Cash flow \('\(51.79\)' in row 3\)"),
     ("long.csv", None,
      lambda: text("Time,Parameter,Value", [f"00:{s:02},{('HR', 'RR')[s % 2]},{swing(s)}" for s in range(60)]),
      r"name the column to predict with --target \(columns: Time, Parameter, Value\).*Parameter \('HR' in row 2\)"),
