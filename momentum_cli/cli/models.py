@@ -38,7 +38,11 @@ def export(
         typer.Option(metavar="FORMAT", help=f"Format: {', '.join(_FORMATS)}; see docs/export.md."),
     ],
     stateful: Annotated[
-        bool, typer.Option("--stateful", help="Take and return the state: sequences can be fed in chunks.")
+        bool,
+        typer.Option(
+            "--stateful",
+            help="Take and return the state: sequences can be fed in chunks. A translation model's file always does.",
+        ),
     ] = False,
     out: Annotated[
         Path | None,
@@ -165,7 +169,8 @@ def generate(
         Path,
         typer.Argument(
             metavar="RUN",
-            help="A run folder, a checkpoint or a file exported with --stateful, of a language or translation model.",
+            help="Of a language model a run folder, a checkpoint or a file exported with --stateful; of a translation "
+            "model any exported file, too.",
             autocompletion=complete_run,
         ),
     ],

@@ -6,6 +6,7 @@ A format is a module with ``write(model, bundle, path)``, ``load(path) -> Progra
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -61,9 +62,11 @@ def export(
         run: A run folder or a checkpoint.
         format: A key of `FORMATS`.
         stateful: The exported model takes and returns its state, so that a sequence can be fed in chunks of any length.
+            The decoder of a translation model always does.
         out: The file; or a folder, existing or with a name without ending, for the file ``model.SUFFIX``,
-            ``config.json`` and ``README.md``. None: ``export/TASK-CELL[-stateful].SUFFIX`` in the run folder, or the
-            current folder for a checkpoint; for safetensors a folder of that name.
+            ``config.json`` and ``README.md``; digits after a point, as in ``model-1.0``, are no ending. None:
+            ``export/TASK-CELL[-stateful].SUFFIX`` in the run folder, or the current folder for a checkpoint; for
+            safetensors a folder of that name.
         aoti: Compile a pt2 file with AOTInductor.
         as_torch_lstm: Write the plain torch weights of a linear dynamics to a safetensors file.
         quantize: ``"int8"``: int8 weights in an onnx file. The file is checked in float32 first, then with int8 weights
@@ -96,11 +99,14 @@ def export(
         raise RecipeError(refuse("--quantize", quantize, "be int8"))
     if quantize is not None and format != "onnx":
         raise RecipeError(refuse("--quantize", format, "be used with --format onnx"))
-    if out is not None:
-        _check_folder(out, FORMATS[format].SUFFIX) if _is_folder(out) else _check_target(out)
+    if out is not None and not _is_folder(out):
+        _check_target(out)
     source = load_model(run, which)
     model = source.model.float().eval().requires_grad_(False)
     fold(model)
+    suffix = translation.SUFFIX if model.translator is not None else FORMATS[format].SUFFIX
+    if out is not None and _is_folder(out):
+        _check_folder(out, suffix)
     if model.translator is not None:
         given = {"--aoti": aoti, "--as-torch-lstm": as_torch_lstm, "--quantize": quantize}
         for name, value in given.items():
@@ -122,7 +128,7 @@ def export(
         options = {"quantize": quantize}
     bundle = describe_model(source, format, stateful=stateful, **options)
     module = FORMATS[format]
-    path, in_folder = _path(run, out, bundle)
+    path, in_folder = _path(run, out, bundle, suffix)
     test = None
     with _final_name(path) as temporary:
         module.write(model, bundle, temporary)
@@ -163,7 +169,8 @@ def _export_translation(
     dataset = load_data(source.recipe, data_dir, ui)
     bundle = translation.describe(source, format)
     folder = run / "export" if run.is_dir() else Path()
-    path = out or folder / f"{dataset.name}-{source.recipe.model.cell}.{format}.zip"
+    out = out or folder / f"{dataset.name}-{source.recipe.model.cell}.{format}{translation.SUFFIX}"
+    path, in_folder = _path(run, out, bundle, translation.SUFFIX)
     test = None
     with _final_name(path) as temporary:
         translation.write(model, bundle, temporary)
@@ -174,8 +181,11 @@ def _export_translation(
         if check_accuracy:
             test = compare_scores(program, model, dataset, source.recipe.train.eval_batch_size, ui)
         size = temporary.stat().st_size
+    if in_folder:
+        write_folder(path, bundle, source, dataset, run)
     return {
         "file": str(path),
+        "folder": str(path.parent) if in_folder else None,
         "bytes": size,
         "format": format,
         "stateful": True,
@@ -317,13 +327,14 @@ def _compare_scores(
 
 def _is_folder(out: Path) -> bool:
     """Return True if an output is a folder: an existing one, or a name without an ending."""
-    return out.is_dir() or (not out.suffix and not os.path.lexists(out))
+    # The digits of a version, as in name-1.0, are no ending.
+    ending = re.fullmatch(r"\.[^\W\d_].*", out.suffix)
+    return out.is_dir() or (ending is None and not os.path.lexists(out))
 
 
-def _path(run: Path, out: Path | None, bundle: Bundle) -> tuple[Path, bool]:
+def _path(run: Path, out: Path | None, bundle: Bundle, suffix: str) -> tuple[Path, bool]:
     """Return the path of the file, and whether it has a folder of its own."""
     format = bundle.data["export"]["format"]
-    suffix = FORMATS[format].SUFFIX
     if out is None:
         out = _default_path(run, bundle)
         # A hub's library loads a folder, and safetensors is what hubs are for.
@@ -337,7 +348,7 @@ def exported_in(folder: Path) -> Path | None:
     Raises:
         DataError: There are several models in it.
     """
-    return model_file(folder, tuple(module.SUFFIX for module in FORMATS.values()))
+    return model_file(folder, tuple(module.SUFFIX for module in (*FORMATS.values(), translation)))
 
 
 def _default_path(run: Path, bundle: Bundle) -> Path:

@@ -17,10 +17,13 @@ from momentum_cli.training.card import Card
 from momentum_cli.training.trained import Loaded
 
 STEM = "model"
+# How programs without this package load the file, by its ending.
 _OTHERS = {
-    "onnx": "Without this package: ONNX Runtime, in any language; the metadata entry `momentumrnn` is `config.json`.",
-    "torchscript": "Without this package: `torch.jit.load`, or libtorch in C++; `model.prepare(raw)` makes the inputs.",
-    "pt2": "Without this package: `torch.export.load`.",
+    ".onnx": "Without this package: ONNX Runtime, in any language; the metadata entry `momentumrnn` is `config.json`.",
+    ".pt": "Without this package: `torch.jit.load`, or libtorch in C++; `model.prepare(raw)` makes the inputs.",
+    ".pt2": "Without this package: `torch.export.load`.",
+    ".zip": "Without this package: unpack the archive; `momentumrnn.json` in it, the same as `config.json`, describes "
+    "its two programs.",
 }
 
 
@@ -64,7 +67,7 @@ def write_folder(path: Path, bundle: Bundle, source: Loaded, dataset: Dataset, r
             path.name: f"the model, {format}",
             "config.json": "its options, inputs, outputs, preparation, recipe, versions",
         },
-        [_OTHERS[format]] if format in _OTHERS else [],
+        [_OTHERS[path.suffix]] if path.suffix in _OTHERS else [],
     )
     write_card(path.parent, card.text())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +15,11 @@ from torch import Tensor
 from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.data.translation.subwords import END
 from momentum_cli.data.translation.task import vocabularies
-from momentum_cli.errors import RecipeError
+from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.inference.opened import Subject, open_subject, with_search
 from momentum_cli.inference.translator import LONGEST, padded
 from momentum_cli.messages import Said, refuse
+from momentum_cli.models.translation.search import NOT_FINITE
 from momentum_cli.progress import NullUi, Ui
 
 _SHOWN = 20
@@ -57,28 +59,39 @@ def generate(
         prompt: Beginning of the text; if it is empty, the text begins as if after a line break.
         length: Tokens to add, >= 1: characters, bytes or words; None: 200. A translation ends by itself.
         temperature: >= 0; None: 0.8 for a text; 0 for a translation, which then comes from the beam search.
-        top_k: >= 1, or None for the whole vocabulary.
+        top_k: >= 1, or None for the whole vocabulary; only with a temperature above 0.
         seed: Seed of the draws, in [0, 2**32): the same seed, prompt and model give the same text.
-        beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe.
+        beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe. Only
+            without a temperature, as nothing is searched for with one.
         write: Receives the prompt, then the text piece by piece as it is generated.
         ui: Where notes are shown.
 
     Returns:
         ``prompt``, ``text`` (the added text), ``tokens`` (their number), ``level``, ``unknown`` (tokens of the prompt
         that were read as ``<unk>``), ``temperature``, ``top_k``, ``seed``, ``checkpoint``, ``step``; of a translation
-        ``log_probability`` and ``search`` in place of ``level``.
+        ``log_probability`` and ``search`` (None if it is drawn) in place of ``level``.
 
     Raises:
-        RecipeError: An option is outside its range, the prompt has characters that the model does not know, or the file
-            keeps no state.
+        RecipeError: An option is outside its range or contradicts another one, the prompt has characters that the model
+            does not know, or the file keeps no state.
         DataError: The model does not exist or is not a language model.
+        RunError: The model has logits that are not numbers.
     """
     shown: Ui = ui or NullUi()
     for name, value, least in (("--length", length, 1), ("--top-k", top_k, 1), ("--temperature", temperature, 0.0)):
-        if value is not None and not value >= least:
-            raise RecipeError(refuse(name, value, f"be >= {least:g}"))
+        if value is not None and not least <= value < math.inf:
+            raise RecipeError(refuse(name, value, f"be >= {least:g} and finite"))
     if not 0 <= seed < 2**32:
         raise RecipeError(refuse("--seed", seed, f"be in [0, {2**32 - 1}]"))
+    if temperature == 0.0 and top_k is not None:
+        raise RecipeError(
+            refuse("--top-k", top_k, "be left out with --temperature 0", "the most probable token is taken each time")
+        )
+    if temperature:
+        for name, value in (("--beam-size", beam_size), ("--length-penalty", length_penalty)):
+            if value is not None:
+                must = f"be left out with --temperature {temperature:g}"
+                raise RecipeError(refuse(name, value, must, "tokens are then drawn, not searched for"))
     subject = with_search(open_subject(run), beam_size, length_penalty)
     asked = Asked(prompt, length, temperature, top_k, seed)
     kind = subject.trained_on["preprocessing"].get("kind", "none")
@@ -124,6 +137,9 @@ def _translated(subject: Subject, asked: Asked, write: Callable[[str], None], sh
     assert translator is not None
     if asked.length is not None:
         raise RecipeError(refuse("--length", asked.length, "be left out: a translation ends by itself"))
+    if asked.top_k is not None and not asked.temperature:
+        remedy = "without one a translation is searched for, not drawn"
+        raise RecipeError(refuse("--top-k", asked.top_k, "be used with a --temperature", remedy))
     source, target = vocabularies(subject.trained_on["preprocessing"])
     try:
         asked.prompt.encode("utf-8")
@@ -147,7 +163,7 @@ def _translated(subject: Subject, asked: Asked, write: Callable[[str], None], sh
         "text": text,
         "tokens": len(written.tokens) + 1,
         "log_probability": written.log_probability,
-        "search": asdict(translator.search),
+        "search": None if asked.temperature else asdict(translator.search),
         "unknown": unknown,
         "temperature": asked.temperature or 0.0,
     }
@@ -207,7 +223,12 @@ def draw(logits: Tensor, temperature: float, top_k: int | None, generator: torch
         temperature: >= 0; 0 takes the largest.
         top_k: Draw from this many of the largest, or None for all.
         generator: Generator of the draw.
+
+    Raises:
+        RunError: The largest is not a finite number.
     """
+    if not bool(logits.max().isfinite()):
+        raise RunError(NOT_FINITE)
     if temperature == 0.0:
         return int(logits.argmax())
     chosen, places = logits.topk(min(top_k or len(logits), len(logits)))

@@ -51,6 +51,9 @@ else:
 CellName = Annotated[str, AfterValidator(_cell_name)]
 # Building a layer takes a while even where its weights are small; more than a thousand are a slip of the hand.
 UpToThousand = Annotated[int, Field(ge=1, le=1000), BeforeValidator(check_number)]
+# The ranges of `momentum_cli.models.translation.search.Search`, which would import torch for every recipe.
+BeamSize = Annotated[int, Field(ge=1, le=100), BeforeValidator(check_number)]
+LengthPenalty = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), BeforeValidator(check_number)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(check_number)]
 # 1 would leave nothing of the labels.
 Smoothing = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), BeforeValidator(check_number)]
@@ -126,8 +129,8 @@ class TranslationModelOptions(Section):
     input_dropout: UnitInterval = 0.0
     memory_dropout: UnitInterval = 0.0
     output_dropout: UnitInterval = 0.0
-    beam_size: UpToThousand = 1
-    length_penalty: NaturalFloat = 1.0
+    beam_size: BeamSize = 1
+    length_penalty: LengthPenalty = 1.0
 
 
 class ModelOptions(Section):

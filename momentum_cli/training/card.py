@@ -25,6 +25,7 @@ _PIPELINES = {
     "pixels": "image-classification",
     "speech-classify": "audio-classification",
     "language": "text-generation",
+    "translation": "translation",
     "forecasting": "time-series-forecasting",
     "classification": "tabular-classification",
     "regression": "tabular-regression",
@@ -78,7 +79,7 @@ class Card:
         entry = {"task": {"type": pipeline or "other"}, "dataset": data, "metrics": measured}
         return {
             "library_name": "momentumrnn",
-            "tags": [*dict.fromkeys(["recurrent-neural-network", "pytorch", "momentum", self.recipe.model.cell])],
+            "tags": [*dict.fromkeys(["recurrent-neural-network", "pytorch", self.recipe.model.cell])],
             **({"pipeline_tag": pipeline} if pipeline else {}),
             **({"model-index": [{"name": self._title, "results": [entry]}]} if measured else {}),
         }

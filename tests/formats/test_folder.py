@@ -70,6 +70,22 @@ def test_the_cards_of_a_run_and_of_its_export_say_what_was_measured(run: Path, t
     assert "`torch.jit.load`" in (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", ["name-1.0", "name.v2"])
+def test_the_digits_of_a_version_are_no_ending(run: Path, tmp_path: Path, name: str) -> None:
+    result = export(run, format="safetensors", out=tmp_path / name, check_accuracy=False)
+    in_folder = name == "name-1.0"
+    assert (tmp_path / name).is_dir() == in_folder
+    assert result["folder"] == (str(tmp_path / name) if in_folder else None)
+    assert load(tmp_path / name).step == 3
+
+
+def test_a_card_has_the_tag_of_its_cell_alone(run: Path, tmp_path: Path) -> None:
+    assert front(run / "README.md")["tags"] == ["recurrent-neural-network", "pytorch", "momentum"]
+    checkpoint = write_checkpoint(tmp_path / "run.safetensors", "model.hidden_size=4", "model.cell=lstm")
+    export(checkpoint, format="safetensors", out=tmp_path / "hub", check_accuracy=False)
+    assert front(tmp_path / "hub" / "README.md")["tags"] == ["recurrent-neural-network", "pytorch", "lstm"]
+
+
 def test_a_card_that_somebody_has_made_theirs_stays(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "hub"
     export(run, format="torchscript", out=folder, check_accuracy=False)

@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from momentum_cli.cli import app
-from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.errors import DataError, RecipeError, RunError
 from momentum_cli.formats.export import export, open_program
 from momentum_cli.inference.evaluate import evaluate
 from momentum_cli.inference.generate import draw, generate
@@ -268,6 +268,10 @@ def test_draws_follow_the_temperature() -> None:
     assert drawn.count(2) == 0
     assert drawn.count(1) / 2000 == pytest.approx(9 / 10, abs=0.03)
     assert {draw(logits, 100.0, 1, generator) for _ in range(20)} == {1}
+    for wrong in (math.nan, math.inf):
+        for temperature in (0.0, 1.0):
+            with pytest.raises(RunError, match="logits that are not numbers"):
+                draw(torch.tensor([0.0, wrong]), temperature, None, generator)
 
 
 def test_what_cannot_be_generated_says_why(run: Path, text: Path, tmp_path: Path) -> None:
@@ -275,6 +279,11 @@ def test_what_cannot_be_generated_says_why(run: Path, text: Path, tmp_path: Path
         generate(run, prompt="fox 7ü")
     with pytest.raises(RecipeError, match="--length"):
         generate(run, length=0)
+    for temperature in (math.inf, math.nan, -1.0):
+        with pytest.raises(RecipeError, match="--temperature must be >= 0 and finite, got "):
+            generate(run, prompt="a", temperature=temperature)
+    with pytest.raises(RecipeError, match="--top-k must be left out with --temperature 0, got 3"):
+        generate(run, prompt="a", temperature=0.0, top_k=3)
     words = recipe(text, task={"level": "word"}, train={"max_steps": 1})
     out = tmp_path / "words"
     train(words, out=out, accelerator="cpu")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from parallel_text import content, pairs, write_corpus
 from typer.testing import CliRunner
 
 from momentum_cli.cli import app
-from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.errors import DataError, RecipeError, RunError
 from momentum_cli.inference.evaluate import evaluate
 from momentum_cli.inference.generate import generate
 from momentum_cli.inference.opened import open_subject
@@ -130,12 +132,51 @@ def test_generate_translates_a_sentence(run: Path, lines: Path, tmp_path: Path) 
         generate(run, prompt=source, length=5)
     with pytest.raises(RecipeError, match="--prompt must have at most 2000"):
         generate(run, prompt="dog " * 3000)
+    assert generate(run, prompt=source, temperature=1.0, top_k=3)["search"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": math.inf}, "--temperature must be >= 0 and finite, got inf"),
+        ({"top_k": 3}, "--top-k must be used with a --temperature, got 3; without one a translation is searched for"),
+        ({"top_k": 3, "temperature": 0.0}, "--top-k must be left out with --temperature 0, got 3"),
+        ({"temperature": 0.7, "beam_size": 5}, "--beam-size must be left out with --temperature 0.7, got 5"),
+        ({"temperature": 2.0, "length_penalty": 0.0}, "--length-penalty must be left out with --temperature 2, got 0"),
+    ],
+)
+def test_options_of_generate_that_contradict_each_other(run: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        generate(run, prompt=pairs(1, 7)[0][0], **options)
+
+
+def test_a_model_whose_parameters_are_not_numbers_is_said_so(run: Path, lines: Path, tmp_path: Path) -> None:
+    from momentum_cli.runs.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+
+    checkpoint = load_checkpoint(find_checkpoint(run))
+    for tensor in checkpoint.tensors.values():
+        if tensor.is_floating_point():
+            tensor.fill_(math.nan)
+    damaged = tmp_path / "damaged.safetensors"
+    save_checkpoint(damaged, checkpoint)
+    for use in (
+        lambda: generate(damaged, prompt="The dog."),
+        lambda: generate(damaged, prompt="The dog.", temperature=1.0),
+        lambda: evaluate(damaged),
+        lambda: predict(damaged, [str(lines)], out=tmp_path / "out.txt"),
+    ):
+        with pytest.raises(RunError, match="logits that are not numbers"):
+            use()
+    assert not (tmp_path / "out.txt").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--beam-size", "0"], "--beam-size"),
+        (["--beam-size", "101"], "--beam-size"),
+        (["--length-penalty", "10.5"], "--length-penalty"),
+        (["--length-penalty", "inf"], "--length-penalty"),
         (["--length-penalty", "-1"], "--length-penalty"),
         (["--length-penalty", "nan"], "--length-penalty"),
     ],
@@ -158,7 +199,7 @@ def test_a_search_is_for_models_that_translate(tmp_path: Path) -> None:
     train(parse_recipe(digits), out=tmp_path / "digits")
     with pytest.raises(RecipeError, match="--beam-size must be left out: the model does not translate, got 2"):
         evaluate(tmp_path / "digits", beam_size=2)
-    with pytest.raises(RecipeError, match="--format must be jsonl, csv or npz"):
+    with pytest.raises(RecipeError, match="--format must be jsonl, csv, npz or parquet for a model"):
         predict(tmp_path / "digits", ["-"], format="txt")
 
 

@@ -15,7 +15,16 @@ from momentum_cli.dynamics.heavy_ball import HeavyBall
 from momentum_cli.layers.lstm_gru_rnn import LSTM
 from momentum_cli.models.translation import search as module
 from momentum_cli.models.translation.model import TranslationModel
-from momentum_cli.models.translation.search import Search, Tensors, draw, translate
+from momentum_cli.models.translation.search import (
+    LARGEST_PENALTY,
+    LIMIT,
+    WIDEST,
+    Search,
+    Tensors,
+    draw,
+    translate,
+)
+from momentum_cli.recipe.sections import TranslationModelOptions
 
 V = 8
 
@@ -54,9 +63,9 @@ def log_probability(model: Markov, tokens: list[int]) -> float:
 def test_a_wide_beam_finds_the_best_of_all_sentences(
     seed: int, penalty: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All sentences of up to three tokens fit into the beam; of four steps the last one must end the sentence."""
+    """All 85 sentences of up to three tokens fit into the beam; of four steps the last one must end the sentence."""
     monkeypatch.setattr(module, "LIMIT", (0, 4))
-    model, search = markov(seed), Search(beam_size=200, length_penalty=penalty)
+    model, search = markov(seed), Search(beam_size=100, length_penalty=penalty)
     words = [token for token in range(V) if token not in (PADDING, UNKNOWN, START, END)]
     every = [list(s) for n in range(4) for s in itertools.product(words, repeat=n)]
     best = max(every, key=lambda tokens: search.score(log_probability(model, tokens), len(tokens) + 1))
@@ -146,7 +155,26 @@ def test_draws_repeat_with_their_seed_and_are_probable_ones_at_a_low_temperature
     assert drawn(1.0, 1, 0) == greedy == drawn(1e-4, None, 0)
 
 
-@pytest.mark.parametrize(("name", "value"), [("beam_size", 0), ("length_penalty", -1.0), ("length_penalty", math.nan)])
-def test_options_outside_their_range(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"`{name}` must be >= "):
+@pytest.mark.parametrize(
+    ("name", "value", "must"),
+    [
+        ("beam_size", 0, "1, 100"),
+        ("beam_size", 101, "1, 100"),
+        ("beam_size", 10**30, "1, 100"),
+        ("length_penalty", -1.0, "0, 10"),
+        ("length_penalty", 10.5, "0, 10"),
+        ("length_penalty", math.inf, "0, 10"),
+        ("length_penalty", math.nan, "0, 10"),
+    ],
+)
+def test_options_outside_their_range(name: str, value: float, must: str) -> None:
+    with pytest.raises(ValueError, match=rf"`{name}` must be in \[{must}\], got "):
         Search(**{name: value})  # type: ignore[arg-type]
+
+
+def test_every_length_has_a_finite_score_and_a_recipe_the_same_ranges() -> None:
+    longest = LIMIT[0] * 2001 + LIMIT[1]
+    assert math.isfinite(Search(WIDEST, LARGEST_PENALTY).score(-1e4, longest))
+    ranges = TranslationModelOptions.model_json_schema()["properties"]
+    assert (ranges["beam_size"]["minimum"], ranges["beam_size"]["maximum"]) == (1, WIDEST)
+    assert (ranges["length_penalty"]["minimum"], ranges["length_penalty"]["maximum"]) == (0, LARGEST_PENALTY)

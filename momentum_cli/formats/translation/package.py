@@ -34,6 +34,7 @@ from momentum_cli.training.trained import Loaded
 PROGRAMS: dict[str, Any] = {"onnx": onnx, "pt2": pt2}
 """Formats of the two programs: modules with ``write(model)`` and ``load(encoder, step, states)``."""
 DESCRIPTION = "momentumrnn.json"
+SUFFIX = ".zip"
 # The date of every member, so that the same model gives the same file.
 _DATE = (1980, 1, 1, 0, 0, 0)
 

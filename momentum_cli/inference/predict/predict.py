@@ -92,7 +92,9 @@ def predict(
             raise RecipeError(refuse(name, value, "be at least 1"))
     reader = reader_of(with_search(open_subject(model), beam_size, length_penalty), top)
     if format == "txt" and reader.line is None:
-        raise RecipeError(refuse("--format", format, "be jsonl, csv or npz for a model that writes no lines of text"))
+        *others, last = (name for name in OUTPUT_FORMATS if name != "txt")
+        must = f"be {', '.join(others)} or {last} for a model that writes no lines of text"
+        raise RecipeError(refuse("--format", format, must))
     if picture is not None:
         check_picture(picture, reader)
     sources = find_sources(inputs, reader.endings)

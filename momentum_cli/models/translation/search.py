@@ -9,6 +9,7 @@ Axes: n sentences, B sentences of a block, K beams, S tokens of a source, V toke
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,12 +18,21 @@ import torch
 from torch import Tensor
 
 from momentum_cli.data.translation.subwords import END, PADDING, START, UNKNOWN
+from momentum_cli.errors import RunError
 from momentum_cli.messages import refuse
 
 _BLOCK = 32
 _GRAIN = 8
 # A translation has at most this many tokens for each of the source, and this many more.
 LIMIT = 2, 10
+WIDEST = 100
+"""Beams at most: each step holds the logits of all beams of a block, 100 MB for each 8,000 tokens of vocabulary."""
+LARGEST_PENALTY = 10.0
+"""Of the length: (5 + |y|) / 6 to this power is finite for every sentence."""
+NOT_FINITE = (
+    "the model has logits that are not numbers: its parameters have diverged or are damaged; use an earlier "
+    "checkpoint, or train again with a lower learning rate"
+)
 
 Tensors = tuple[Tensor, ...]
 
@@ -62,8 +72,8 @@ class Search:
     A sentence y scores ``log p(y) / ((5 + |y|) / 6) ** length_penalty``, where |y| counts its tokens and the end.
 
     Args:
-        beam_size: Partial sentences that are continued at a time, >= 1; 1 is greedy.
-        length_penalty: >= 0; 0 prefers short sentences, as their probability is larger.
+        beam_size: Partial sentences that are continued at a time, in [1, `WIDEST`]; 1 is greedy.
+        length_penalty: In [0, `LARGEST_PENALTY`]; 0 prefers short sentences, as their probability is larger.
 
     Raises:
         ValueError: An option is outside its range.
@@ -75,10 +85,10 @@ class Search:
     length_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.beam_size < 1:
-            raise ValueError(refuse("beam_size", self.beam_size, "be >= 1"))
-        if not self.length_penalty >= 0.0:
-            raise ValueError(refuse("length_penalty", self.length_penalty, "be >= 0"))
+        if not 1 <= self.beam_size <= WIDEST:
+            raise ValueError(refuse("beam_size", self.beam_size, f"be in [1, {WIDEST}]"))
+        if not 0.0 <= self.length_penalty <= LARGEST_PENALTY:
+            raise ValueError(refuse("length_penalty", self.length_penalty, f"be in [0, {LARGEST_PENALTY:g}]"))
 
     def score(self, log_probability: float, tokens: int) -> float:
         """Return the score by which sentences are compared."""
@@ -109,6 +119,9 @@ def translate(model: Steps, source: Tensor, lengths: Tensor, search: Search) -> 
         source: (n, S) int64 tokens, each sentence with its end.
         lengths: (n,) int64 on the CPU, each in [1, S].
         search: Options.
+
+    Raises:
+        RunError: The model has logits that are not numbers.
     """
     found: list[Written | None] = [None] * len(source)
     with torch.no_grad():
@@ -129,6 +142,9 @@ def draw(
         temperature: > 0; logits are divided by it.
         top_k: Draw from this many of the most probable tokens, or None for all.
         generator: Generator of the draws, on the CPU.
+
+    Raises:
+        RunError: The model has logits that are not numbers.
     """
     found: list[Written | None] = [None] * len(source)
     with torch.no_grad():
@@ -142,6 +158,8 @@ def draw(
             for number in range(max(limits[: len(places)])):
                 logits, state = model.step(tokens.to(block.device), context, state)
                 logs = _allowed(logits).double().cpu().log_softmax(1)
+                if bool(logs.isnan().any()):
+                    raise RunError(NOT_FINITE)
                 chosen, columns = logs.topk(min(top_k or logs.shape[1], logs.shape[1]))
                 shares = ((chosen - chosen[:, :1]) / temperature).softmax(1)
                 picked = torch.multinomial(shares, 1, generator=generator)
@@ -212,6 +230,9 @@ def _beams(model: Steps, block: Tensor, lengths: Tensor, count: int, search: Sea
         size = logs.shape[1]
         best, places = (live[:, :, None] + logs.view(rows, width, size)).view(rows, -1).topk(2 * width)
         values, parents, chosen = best.tolist(), (places // size).tolist(), (places % size).tolist()
+        # topk puts what is not a number first.
+        if any(math.isnan(values[row][0]) for row in going):
+            raise RunError(NOT_FINITE)
         next_live, next_tokens, next_parents, next_prefixes = [], [], [], []
         for row in range(rows):
             kept: list[tuple[float, int, int]] = []
@@ -234,6 +255,8 @@ def _beams(model: Steps, block: Tensor, lengths: Tensor, count: int, search: Sea
         tokens = torch.tensor(next_tokens, device=device).flatten()
         order = (first_rows + torch.tensor(next_parents)).flatten().to(device)
         state = tuple(tensor.index_select(1, order) for tensor in state)
+    if not all(finished[:count]):
+        raise RunError(NOT_FINITE)
     # The first of equals, which max gives.
     return [max(finished[row], key=lambda one: one[0])[1] for row in range(count)]
 

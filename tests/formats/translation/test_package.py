@@ -121,6 +121,27 @@ def test_the_example_translates_without_this_package(run: Path, files: Callable[
     assert done.stdout == generate(run, prompt=source, beam_size=1)["text"] + "\n\n"
 
 
+def test_a_folder_has_the_archive_its_description_and_a_card(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "multi-1.0"
+    result = export(run, format="onnx", out=folder, check_accuracy=False, stateful=True)
+    assert (result["file"], result["folder"]) == (str(folder / "model.zip"), str(folder))
+    assert result["stateful"]
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.zip"]
+    with zipfile.ZipFile(folder / "model.zip") as archive:
+        described = json.loads(archive.read("momentumrnn.json"))
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8")) == described
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "pipeline_tag: translation" in card
+    assert "`momentumrnn.json` in it" in card
+    source = pairs(40, 8)[0][0]
+    assert generate(folder, prompt=source)["text"] == generate(run, prompt=source)["text"]
+    export(run, format="onnx", out=folder, check_accuracy=False)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine").touch()
+    with pytest.raises(RecipeError, match="is a folder with other files"):
+        export(run, format="onnx", out=tmp_path / "other")
+
+
 CASES: list[dict[str, Any]] = [
     {"cell": "lstm", "translation": {"tied": "target", "input_feeding": False}, "num_layers": 2},
     {"cell": "adam-gru", "translation": {"tied": "none"}},
