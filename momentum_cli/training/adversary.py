@@ -25,7 +25,7 @@ from momentum_cli.training.guard import Guard
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from momentum_cli.recipe.sections import AdversarialOptions, TrainOptions
+    from momentum_cli.recipe.sections import TrainOptions
 
 STEPS = 7
 """Steps of an iterated attack where a recipe names none."""
@@ -36,7 +36,10 @@ class Adversary(Protocol):
 
     Attributes:
         tensors: All that decides its next steps and does not follow from the recipe, by name.
+        described: What it does, for readers; "" for nothing.
     """
+
+    described: str
 
     @property
     def tensors(self) -> dict[str, Tensor]: ...
@@ -64,6 +67,8 @@ class Adversary(Protocol):
 
 class NoAdversary:
     """Ordinary training."""
+
+    described = ""
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -98,6 +103,7 @@ class Attacking:
         dataset: Its training split and the range of its inputs.
         seed: Of the training.
         cast: The context of a forward pass.
+        described: The attack, for readers.
     """
 
     def __init__(
@@ -109,10 +115,11 @@ class Attacking:
         dataset: Dataset,
         seed: int,
         cast: Callable[[], AbstractContextManager[object]],
+        described: str,
     ) -> None:
         self._attacker, self._epsilon, self._model, self._loss_sum = attacker, epsilon, model, loss_sum
         self._lengths, self._limits = dataset.train.lengths, dataset.input_range
-        self._seed, self._cast = seed, cast
+        self._seed, self._cast, self.described = seed, cast, described
         self._places = torch.Generator()
 
     @property
@@ -183,13 +190,10 @@ def adversary_for(
         raise RecipeError(refuse("train.adversarial", Said(f"the task {dataset.name}"), must))
     # Without the scale of the loss, small gradients would be 0 in float16.
     precise = nullcontext if precision == "fp16-mixed" else fabric.autocast
-    attacker = _attacker(given, options.seed, fabric)
-    return Attacking(attacker, given.epsilon, model, loss_sum, dataset, options.seed, precise)
-
-
-def _attacker(given: AdversarialOptions, seed: int, fabric: Fabric) -> Attacker:
     kind = ATTACKS[given.attack]
     steps = given.steps or (STEPS if kind.iterated else 1)
-    if kind.learns:
-        return Learner(cast(Learned, kind(steps, given.step_size)), seed, fabric)
-    return Fixed(kind(steps, given.step_size))
+    attack = kind(steps, given.step_size)
+    attacker = Learner(cast(Learned, attack), options.seed, fabric) if kind.learns else Fixed(attack)
+    size = attack.size(given.epsilon)
+    described = f"{given.attack}, epsilon {given.epsilon:g}, {steps} step{'s' * (steps > 1)} of {size:.3g}"
+    return Attacking(attacker, given.epsilon, model, loss_sum, dataset, options.seed, precise, described)

@@ -66,6 +66,8 @@ class Run:
         if processes > 1:
             share = -(-trainer.part_size // processes)
             self.ui.note(f"{processes} processes share each batch of {trainer.part_size} sequences: {share} for each")
+        if trainer.adversary.described:
+            self.ui.note(f"learns from inputs that are attacked: {trainer.adversary.described}")
         reason = trainer.progress.stop_reason(recipe.train)
         while reason is None:
             interrupted = self._advance(trainer.next_evaluation())

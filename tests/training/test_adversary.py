@@ -213,4 +213,7 @@ def test_other_than_numbers_are_refused() -> None:
 
 def test_ordinary_training_has_no_adversary() -> None:
     assert not isinstance(trainer().adversary, Attacking)
+    assert trainer().adversary.described == ""
+    assert attacked().adversary.described == "pgd, epsilon 0.2, 7 steps of 0.0714"
+    assert attacked("fgsm").adversary.described == "fgsm, epsilon 0.2, 1 step of 0.25"
     assert not snapshot(trainer()).group("attack")

@@ -164,8 +164,13 @@ def test_a_signal_writes_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path
             ["train.batch_size=314", "train.scale_batch=true"],
             marks=pytest.mark.slow,  # tests/training/test_nodes.py runs torchrun, too
         ),
+        pytest.param(
+            ["-m", "momentum_cli"],
+            ["train.batch_size=128", "train.adversarial={attack: learned, epsilon: 0.05}"],
+            marks=pytest.mark.slow,  # tests/training/test_adversary.py has the starts of each process
+        ),
     ],
-    ids=["--devices", "torchrun"],
+    ids=["--devices", "torchrun", "learned"],
 )
 def test_two_processes_are_one_with_the_same_batch(tmp_path: Path, launcher: list[str], batch: list[str]) -> None:
     options = ["train.epochs=2", "model.hidden_size=8", "optimizer.name=sgd", "optimizer.lr=0.1", "target=null"]
@@ -186,8 +191,8 @@ def test_two_processes_are_one_with_the_same_batch(tmp_path: Path, launcher: lis
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    whole = "train.batch_size=628" if "train.scale_batch=true" in batch else batch[0]
-    alone = train(load_recipe("digits", [*options, whole]), out=one)
+    whole = ["train.batch_size=628"] if "train.scale_batch=true" in batch else batch
+    alone = train(load_recipe("digits", [*options, *whole]), out=one)
     assert "2 processes share each batch of" in done.stderr
     assert result["processes"] == 2
     assert (result["steps"], result["samples"]) == (alone["steps"], alone["samples"])
