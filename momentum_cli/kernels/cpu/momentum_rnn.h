@@ -40,7 +40,7 @@ typedef struct mrnn_args {
     int64_t recurrence, dynamics;
     int64_t threads;  // how many threads may run
     int64_t parts;    // row partition of the batch; the saved activations depend on it, so backward must get forward's
-    int64_t chunk;    // time steps a chunk (state checkpoints, weight gradient batches); as for parts
+    int64_t chunk;    // time steps per chunk (state checkpoints, weight gradient batches); as for parts
     int64_t steps, batch, input, hidden;
     double momentum, step_size, beta2, eps;
     const void *x, *w_ih, *w_hh, *b_ih, *b_hh;  // (T,B,D) (G*H,D) (G*H,H) (G*H) (G*H)
