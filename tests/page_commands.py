@@ -31,7 +31,7 @@ def run_page(page: Path, folder: Path) -> dict[str, str]:
             name = text.splitlines()[0].removeprefix("# ")
             (folder / name).write_text(text, encoding="utf-8")
             continue
-        for line in text.splitlines():
+        for line in text.replace("\\\n", " ").splitlines():
             program, *arguments = shlex.split(line)
             if program == "momentumrnn":
                 # In this process: starting one for each command would take longer than all of them.
