@@ -18,8 +18,6 @@ from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.data.files.sequences import FileSplit
 from momentum_cli.data.language.text import TokenText
 from momentum_cli.data.language.vocabulary import Vocabulary
-from momentum_cli.errors import RecipeError
-from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.output import check_output_file
@@ -67,9 +65,7 @@ def describe_data(
         RecipeError: The picture cannot be written, or its ending is not a known format.
     """
     if picture is not None:
-        if picture.suffix.lower() not in PICTURES:
-            raise RecipeError(refuse("--picture", Said(picture), f"end in {', '.join(PICTURES)}"))
-        check_output_file(picture, "--picture")
+        check_output_file(picture, "--picture", PICTURES)
     task = build_task(recipe)
     source = task.source(data_dir)
     facts = ({} if source is None else {"path": str(source)}) | task.describe(data_dir)

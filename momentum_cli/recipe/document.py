@@ -16,6 +16,8 @@ from momentum_cli.messages import Said, describe_value, refuse
 from momentum_cli.options import Path as Keys
 from momentum_cli.options import Problem
 
+ENDINGS = (".yaml", ".yml")
+"""Endings of files that hold a recipe."""
 MAX_BYTES = 1_000_000
 """Size of the largest recipe; YAML a hundred times as large would take a minute to read."""
 

@@ -19,7 +19,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse
 from momentum_cli.options import Problem
 from momentum_cli.reading import expanded, read_text
-from momentum_cli.recipe.document import MAX_BYTES, Document, Dumper, visible
+from momentum_cli.recipe.document import ENDINGS, MAX_BYTES, Document, Dumper, visible
 from momentum_cli.recipe.sections import (
     ModelOptions,
     OptimizerOptions,
@@ -215,7 +215,7 @@ def _document(path: Path, shown: str, below: tuple[Path, ...] = ()) -> Document:
 
 def _if_data(path: Path) -> str:
     """Return advice for a data file that was given as a recipe, else ""."""
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix in ENDINGS:
         return ""
     return f". If it is your own data, momentumrnn init {path} writes a recipe for it"
 

@@ -98,7 +98,7 @@ def copy_recipe(recipe: str | Path, destination: Path | None = None, *, overwrit
         RecipeError: The recipe does not exist, or the file already exists or cannot be written.
     """
     from momentum_cli.reading import read_text
-    from momentum_cli.recipe.document import MAX_BYTES
+    from momentum_cli.recipe.document import ENDINGS, MAX_BYTES
     from momentum_cli.runs.files import write_text
     from momentum_cli.runs.output import check_output_file
 
@@ -108,6 +108,6 @@ def copy_recipe(recipe: str | Path, destination: Path | None = None, *, overwrit
         target /= source.name
     if target.exists() and not overwrite:
         raise RecipeError(f"{target}: exists; name another file, or --overwrite to replace it")
-    check_output_file(target, "DESTINATION")
+    check_output_file(target, "DESTINATION", ENDINGS)
     write_text(target, read_text(source, MAX_BYTES))
     return target

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.messages import Said, refuse
 from momentum_cli.reading import what_is_at
 
 
-def check_output_file(path: Path, option: str = "--out") -> None:
+def check_output_file(path: Path, option: str = "--out", endings: Collection[str] = ()) -> None:
     """Refuse a path that cannot be written to, without creating anything.
 
     Args:
         path: The file that will be written; it may exist.
         option: The option that gave the path, for the message.
+        endings: What its name has to end in, as what is written is of that kind; () for anything.
 
     Raises:
-        RecipeError: It is a folder, a device, a pipe, a socket or a circle of links, or its folder is missing or cannot
-            be written to.
+        RecipeError: It has another ending; it is a folder, a device, a pipe, a socket or a circle of links; or its
+            folder is missing or cannot be written to.
     """
     try:
         kind = what_is_at(path)
@@ -28,6 +31,8 @@ def check_output_file(path: Path, option: str = "--out") -> None:
         raise RecipeError(f"{option} {path} is a folder; name a file")
     if kind not in (None, "a regular file"):
         raise RecipeError(f"{option} {path} is {kind}, and only a regular file is replaced; name another one")
+    if endings and path.suffix.lower() not in endings:
+        raise RecipeError(refuse(option, Said(path), f"end in {', '.join(endings)}"))
     if not path.parent.exists():
         raise RecipeError(f"{option} {path}: no folder {path.parent}; make it, or name a file elsewhere")
     if not path.parent.is_dir():

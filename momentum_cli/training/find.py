@@ -9,8 +9,8 @@ from momentum_cli.cells.catalogue import all_cells
 from momentum_cli.errors import DataError
 from momentum_cli.messages import did_you_mean
 from momentum_cli.reading import expanded
+from momentum_cli.recipe.document import ENDINGS
 
-_YAML = (".yaml", ".yml")
 _WHAT = "a run is a folder made by momentumrnn train that contains recipe.yaml"
 _SHOWN = 5
 
@@ -30,13 +30,13 @@ def find_run(run: str | None, base: Path = Path("runs")) -> Path:
         for folder in (path, *list(path.parents)[:2]):
             if (folder / "recipe.yaml").is_file():
                 return folder
-        if path.suffix not in _YAML:
+        if path.suffix not in ENDINGS:
             raise DataError(f"{run}: not a run; {_WHAT}; {_there(path if _runs_in(path) else base)}")
     found = _runs_in(base)
     if run is None:
         candidates = list(found.values())
     else:
-        name = Path(run).stem if run.endswith(_YAML) else Path(run).name
+        name = Path(run).stem if run.endswith(ENDINGS) else Path(run).name
         numbered = re.compile(f"{re.escape(name)}-({'|'.join(map(re.escape, all_cells()))})-[0-9]+")
         candidates = [folder for name, folder in found.items() if numbered.fullmatch(name)]
     if candidates:

@@ -56,7 +56,7 @@ def report(paths: Sequence[Path], *, out: Path | None = None, force: bool = Fals
     if out is None:
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
         out = (folder if len(paths) == 1 else Path()) / "report.html"
-    check_output_file(out)
+    check_output_file(out, endings=(".html", ".htm"))
     try:
         if out.exists() and MARK not in out.read_text(encoding="utf-8", errors="replace")[:200]:
             raise RecipeError(f"--out {out} is not a report of momentumrnn and was not changed; name another file")

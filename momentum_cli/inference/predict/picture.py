@@ -9,7 +9,6 @@ from momentum_cli.errors import RecipeError
 from momentum_cli.inference.predict.files import FileReader
 from momentum_cli.inference.predict.reader import Reader
 from momentum_cli.inspection.data import PICTURES
-from momentum_cli.messages import Said, refuse
 from momentum_cli.pictures.forecasts import Forecast, Words, forecasts, interval_name
 from momentum_cli.runs.output import check_output_file
 
@@ -24,9 +23,7 @@ def check_picture(path: Path, reader: Reader) -> None:
         raise RecipeError(
             "--picture shows forecasts, and this model makes none; momentumrnn eval draws other predictions"
         )
-    if path.suffix.lower() not in PICTURES:
-        raise RecipeError(refuse("--picture", Said(path), f"end in {', '.join(PICTURES)}"))
-    check_output_file(path, "--picture")
+    check_output_file(path, "--picture", PICTURES)
 
 
 def draw_forecasts(records: list[dict[str, Any]], reader: Reader, path: Path) -> None:

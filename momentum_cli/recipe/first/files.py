@@ -281,6 +281,7 @@ def write_first_recipe(
     """
     import os
 
+    from momentum_cli.recipe.document import ENDINGS
     from momentum_cli.recipe.recipe import load_recipe
     from momentum_cli.runs.files import replacing
     from momentum_cli.runs.output import check_output_file
@@ -290,7 +291,7 @@ def write_first_recipe(
     path = out or Path(f"{data.resolve().stem}.yaml")
     if path.exists() and not overwrite:
         raise RecipeError(f"{path}: exists; name another file with --out, or --overwrite to replace it")
-    check_output_file(path)
+    check_output_file(path, endings=ENDINGS)
     shown = Path(os.path.relpath(data.resolve(), path.resolve().parent)).as_posix()
     text = first_recipe(data, target=target, kind=kind, order_format=order_format, shown=shown).replace(
         "THIS.yaml", path.name
