@@ -18,6 +18,7 @@ import itertools
 import json
 import math
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -50,6 +51,8 @@ from momentum_cli.wording import printable
 
 SMALL = "resnet8"
 EVALUATIONS_PER_EPOCH = 4
+WIDTH = 100  # characters of a line of the tables
+LINES = ("-", "-.", "--")
 # Training and validation pictures are drawn with this seed, whatever the seed of a run.
 DRAW_SEED = 0
 
@@ -97,12 +100,14 @@ def load(name: str, folder: Path, train: int, validation: int, size: int) -> Dat
         asked = Said(f"{train:,} and {validation:,}")
         raise DataError(refuse("--train and --validation", asked, f"be at most {count:,} together, all there are"))
     order = torch.randperm(count, generator=torch.Generator().manual_seed(DRAW_SEED))
-    splits = [Pictures(*(part[chosen] for part in known)) for chosen in (order[:train], order[train:][:validation])]
-    values = splits[0].images.double()
+    ours, others = (
+        Pictures(*(part[chosen] for part in known)) for chosen in (order[:train], order[train:][:validation])
+    )
+    values = ours.images.double()
     # A picture of one brightness has no deviation.
     scale = values.std((0, 2, 3), keepdim=True).clamp_min(1.0).float()
     classes = int(torch.cat([known.classes, test.classes]).max()) + 1
-    return Data(*splits, test, values.mean((0, 2, 3), keepdim=True).float(), scale, classes)
+    return Data(ours, others, test, values.mean((0, 2, 3), keepdim=True).float(), scale, classes)
 
 
 def _read_task(task: Task, folder: Path) -> tuple[Pictures, Pictures]:
@@ -180,14 +185,16 @@ def build(name: str, channels: int, classes: int, width: int) -> nn.Module:
         RecipeError: torchvision has no such classifier.
 
     Reference for ``resnet8``: He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385, section 4.2
-    with n = 1. Ours differs in the first convolution, which halves the picture, and in shortcuts with a convolution.
+    with n = 1: three stages of one block each. To be cheap it begins as their larger networks do, with a stride of 2
+    and a pooling; and a shortcut to more channels is a convolution.
     """
     if name == SMALL:
         widths = [width, width, 2 * width, 4 * width]
         stages = [_stage(*ends) for ends in itertools.pairwise(widths)]
         first = nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False)
         last = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
-        return nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU(inplace=True), *stages, *last)
+        stem = first, nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, padding=1)
+        return nn.Sequential(*stem, *stages, *last)
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
         raise RecipeError(f"--model: {unknown('classifier', name, [SMALL, *names])}")
@@ -233,7 +240,7 @@ class Contest:
         """Return the model with the first weights of a seed."""
         torch.manual_seed(seed)
         model = build(self.model, self.data.train.images.shape[1], self.data.classes, self.width)
-        return model.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+        return model.to(memory_format=torch.channels_last)
 
     def check(self, batch_size: int) -> None:
         """Train on two pictures once, so that a model that cannot read them is refused before all runs.
@@ -300,7 +307,7 @@ class Contest:
             schedule.step()
             if (step + 1) % every == 0 or step + 1 == total:
                 validation.append(((step + 1) / steps, self.accuracy(model, data.validation)))
-                told = getattr(optimizer, "diagnostics", dict)()
+                told: dict[str, Tensor] = getattr(optimizer, "diagnostics", dict)()
                 betas += [float(told["beta"])] if "beta" in told else []
         seen = Pictures(*(part[: len(data.test.classes)] for part in data.train))
         return {
@@ -391,9 +398,11 @@ def draw(results: dict[str, Any], path: Path) -> None:
         panels = figure.subplots(len(sizes), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
         for axes, size in zip(panels, sizes, strict=True):
             for number, label in enumerate(results["optimizers"]):
-                color, line, mark = look(number)
+                color, _, mark = look(number)
                 values = [[100 * run["test"] for run in of_arm(runs, label, size, rate)] for rate in rates]
                 middle = [mean(seeds) for seeds in values]
+                # Optimizers that do the same lie on each other, and both are seen if the upper line has gaps.
+                line = LINES[number % len(LINES)]
                 axes.plot(rates, middle, line, color=color, marker=mark, markersize=4, label=literal(label))
                 axes.fill_between(rates, [*map(min, values)], [*map(max, values)], color=color, alpha=0.13, linewidth=0)
             axes.set_xscale("log")
@@ -403,7 +412,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
             axes.set_title(f"batch size {size}")
         panels[-1].set_xlabel("learning rate")
         handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=9)
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=9, handlelength=3)
 
 
 def _number(text: str, name: str, low: float, high: float = math.inf, kind: Callable[[str], Any] = int) -> Any:
@@ -514,8 +523,9 @@ def _compare(options: argparse.Namespace, contest: Contest, settings: dict[str, 
         "batch_sizes": options.batch_sizes,
         "runs": [done[key] for key in plan],
     }
-    parts = [part for table in tables(results, options.target) for part in split_columns(table, 100)]
-    lines = [line for part in parts for line in part.lines()] + list(remarks(results, options.target))
+    parts = [part for table in tables(results, options.target) for part in split_columns(table, WIDTH)]
+    lines = [line for part in parts for line in part.lines()]
+    lines += [line for remark in remarks(results, options.target) for line in (textwrap.wrap(remark, WIDTH) or [""])]
     text = "\n".join(lines).lstrip("\n")
     print(text)
     write_text(options.out / "tables.txt", f"{text}\n")
