@@ -28,7 +28,7 @@ from momentum_cli.formats.translation.package import TranslationProgram
 from momentum_cli.formats.translation.parity import check as check_translations
 from momentum_cli.formats.translation.parity import compare_scores
 from momentum_cli.layers.orthogonal_matrix import fold
-from momentum_cli.messages import refuse, unknown
+from momentum_cli.messages import Said, refuse, unknown
 from momentum_cli.metrics import METRICS
 from momentum_cli.models.model import Model
 from momentum_cli.models.translation.model import TranslationModel
@@ -40,6 +40,7 @@ from momentum_cli.runs.output import check_output_file
 from momentum_cli.training.trained import Loaded, load_model
 
 FORMATS: dict[str, Any] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2, "safetensors": safetensors}
+_SUFFIXES = tuple(module.SUFFIX for module in (*FORMATS.values(), translation))
 
 
 def export(
@@ -99,14 +100,18 @@ def export(
         raise RecipeError(refuse("--quantize", quantize, "be int8"))
     if quantize is not None and format != "onnx":
         raise RecipeError(refuse("--quantize", format, "be used with --format onnx"))
-    if out is not None and not _is_folder(out):
+    if out is not None and _is_folder(out):
+        _check_folder(out, _SUFFIXES)
+    elif out is not None:
         _check_target(out)
     source = load_model(run, which)
     model = source.model.float().eval().requires_grad_(False)
     fold(model)
     suffix = translation.SUFFIX if model.translator is not None else FORMATS[format].SUFFIX
     if out is not None and _is_folder(out):
-        _check_folder(out, suffix)
+        _check_folder(out, (suffix,))
+    elif out is not None and out.suffix.lower() in _SUFFIXES and out.suffix.lower() != suffix:
+        raise RecipeError(refuse("--out", Said(out), f"end in {suffix} with --format {format}"))
     if model.translator is not None:
         given = {"--aoti": aoti, "--as-torch-lstm": as_torch_lstm, "--quantize": quantize}
         for name, value in given.items():
@@ -221,12 +226,14 @@ def _check_target(path: Path) -> None:
         raise RecipeError(f"--out {path} exists and is not an exported model; name another file")
 
 
-def _check_folder(out: Path, suffix: str) -> None:
-    """Refuse a folder with anything but an earlier export of the same format, before any work is done."""
+def _check_folder(out: Path, suffixes: tuple[str, ...]) -> None:
+    """Refuse a folder with anything but an earlier export in one of these formats, before any work is done."""
     if not out.is_dir():
         return
-    _check_target(out / f"{STEM}{suffix}")
-    if any(out.iterdir()) and not (out / f"{STEM}{suffix}").is_file():
+    models = [out / f"{STEM}{suffix}" for suffix in suffixes]
+    for model in models:
+        _check_target(model)
+    if any(out.iterdir()) and not any(model.is_file() for model in models):
         raise RecipeError(f"--out {out} is a folder with other files; name a new or an empty one, or a file")
 
 
@@ -348,7 +355,7 @@ def exported_in(folder: Path) -> Path | None:
     Raises:
         DataError: There are several models in it.
     """
-    return model_file(folder, tuple(module.SUFFIX for module in (*FORMATS.values(), translation)))
+    return model_file(folder, _SUFFIXES)
 
 
 def _default_path(run: Path, bundle: Bundle) -> Path:

@@ -173,6 +173,8 @@ def test_what_makes_no_sense_is_refused(checkpoint: Path, adam: Path, tmp_path: 
             export(run, out=out, check_accuracy=False, **options)  # type: ignore[arg-type]
         assert caught.value.exit_code == 2
         assert not out.exists()
+    with pytest.raises(RecipeError, match=r"--out must end in \.onnx with --format onnx"):
+        export(checkpoint, format="onnx", out=tmp_path / "m.pt", check_accuracy=False)
     with pytest.raises(DataError, match="no such run"):
         export(tmp_path / "nothing", format="onnx")
 
