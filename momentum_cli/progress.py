@@ -76,6 +76,7 @@ class RunStart:
 
     Args:
         target: (metric, value), or None without a target.
+        batch_size, batch_unit: of an optimizer step, and what it counts: sequences, streams of a text or tokens.
         max_seconds: budget of training seconds, or None; used only to estimate the remaining time.
         best, reached: `best` and `target` of result.json, for a resumed run that has them.
     """
@@ -97,6 +98,7 @@ class RunStart:
     target: tuple[str, float] | None
     seed: int
     batch_size: int
+    batch_unit: str = "sequences"
     max_seconds: float | None = None
     best: Mapping[str, Any] | None = None
     reached: Mapping[str, Any] | None = None

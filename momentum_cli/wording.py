@@ -40,6 +40,11 @@ def interval_text(name: str, ends: Sequence[float | None]) -> str:
     return f"95 %: {low} to {high}"
 
 
+def batch_text(size: int, unit: str) -> str:
+    """The size of a batch: `128` sequences, and the unit of others: `2,048 tokens`."""
+    return str(size) if unit == "sequences" else f"{size:,} {unit}"
+
+
 def coverage_text(interval: Mapping[str, float]) -> str:
     """A predicted interval on a split: `covers 78.90 %, mean width 12.30`."""
     return f"covers {100 * interval['coverage']:.2f} %, mean width {number_text(interval['width'])}"

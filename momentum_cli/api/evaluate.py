@@ -37,7 +37,7 @@ def evaluate(
         run: A run folder, a checkpoint or an exported file; or the result of `train` or `export`.
         split: ``"train"``, ``"validation"`` or ``"test"``.
         data_dir: Folder of the data sets; None: ``momentumrnn`` in the user's cache folder.
-        batch_size: Sequences at a time, >= 1; None: that of the run.
+        batch_size: Sequences (for translation tokens) at a time, >= 1; None: that of the run.
         beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe.
         attack: Key of `momentum_cli.attacks.ATTACKS`: also evaluate the worst inputs that it finds; None: do not.
         epsilon: Largest change that an attack may make to each input, > 0, in the units of the model's inputs.

@@ -127,7 +127,12 @@ def evaluate(
     data_dir: DataDir = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Sequences at a time; by default that of the run.", show_default=False),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Sequences at a time, of a translation model tokens; by default that of the run.",
+            show_default=False,
+        ),
     ] = None,
     beam_size: BeamSize = None,
     length_penalty: LengthPenalty = None,

@@ -100,6 +100,11 @@ class Separate(Protocol):
         return {"number": index}
 
     @property
+    def batch_unit(self) -> str:
+        """``"sequences"``: what the size of a batch counts."""
+        return "sequences"
+
+    @property
     def carried(self) -> bool:
         """False: every sequence starts from the zero state."""
         return False

@@ -101,6 +101,10 @@ class Sequences(Protocol):
         """Return the first `count` sequences."""
 
     @property
+    def batch_unit(self) -> str:
+        """What the size of a batch counts: ``"sequences"``, ``"streams"`` of a text, or ``"tokens"``."""
+
+    @property
     def carried(self) -> bool:
         """True if state is carried from one group to the next, within an epoch or an evaluation."""
 

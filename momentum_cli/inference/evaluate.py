@@ -56,7 +56,7 @@ def evaluate(
         run: A run folder (for its best checkpoint), a checkpoint, or a file of `momentum_cli.formats`.
         split: ``"train"``, ``"validation"`` or ``"test"``.
         data_dir: Folder of the data sets, or None for the default.
-        batch_size: Sequences at a time, or None for the recipe's ``eval_batch_size``.
+        batch_size: Sequences (for translation tokens) at a time, or None for the recipe's ``eval_batch_size``.
         beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe.
         attack: Key of `momentum_cli.attacks.ATTACKS`: also evaluate the worst inputs that it finds; None: do not.
         epsilon: Largest change that an attack may make to each input, > 0, in the units of the model's inputs.

@@ -63,7 +63,9 @@ def schedule_change(before: Recipe, trainer: Trainer) -> str | None:
     )
 
 
-def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, processes: int, group_size: int) -> None:
+def check_continues(
+    data: dict[str, Any], recipe: Recipe, progress: Progress, processes: int, group_size: int, batch_unit: str
+) -> None:
     """Refuse a recipe or a number of processes with which a run cannot continue from a checkpoint.
 
     Args:
@@ -71,7 +73,8 @@ def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, pr
         recipe: Recipe of the continued run.
         progress: Position of the checkpoint.
         processes: Number of processes of the continued run.
-        group_size: Sequences per optimizer step, over all processes.
+        group_size: Size of the batch of an optimizer step, over all processes.
+        batch_unit: What it counts, see `momentum_cli.data.Sequences`.
 
     Raises:
         RecipeError: A value was changed that cannot change at this point.
@@ -90,7 +93,7 @@ def check_continues(data: dict[str, Any], recipe: Recipe, progress: Progress, pr
         )
     if data["group_size"] != group_size and progress.step_in_epoch > 0:
         raise RecipeError(
-            f"the run stopped in the middle of an epoch with {data['group_size']} sequences per step and is resumed "
+            f"the run stopped in the middle of an epoch with {data['group_size']} {batch_unit} per step and is resumed "
             f"with {group_size}; keep train.batch_size and train.accumulate"
         )
     own, saved_options = options.bptt, data["recipe"]["train"].get("bptt")

@@ -65,7 +65,8 @@ class Run:
         processes = trainer.fabric.world_size
         if processes > 1:
             share = -(-trainer.part_size // processes)
-            self.ui.note(f"{processes} processes share each batch of {trainer.part_size} sequences: {share} for each")
+            unit = trainer.dataset.train.batch_unit
+            self.ui.note(f"{processes} processes share each batch of {trainer.part_size} {unit}: {share} for each")
         if trainer.adversary.described:
             self.ui.note(f"learns from inputs that are attacked: {trainer.adversary.described}")
         reason = trainer.progress.stop_reason(recipe.train)
@@ -178,6 +179,7 @@ class Run:
                 target=recipe.goal,
                 seed=recipe.train.seed,
                 batch_size=trainer.group_size,
+                batch_unit=trainer.dataset.train.batch_unit,
                 max_seconds=recipe.train.max_seconds,
                 best=trainer.progress.best,
                 reached=target if target is not None and target["reached"] else None,

@@ -66,7 +66,8 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """
     data = checkpoint.data
     progress = Progress(**data["progress"])
-    check_continues(data, trainer.recipe, progress, trainer.fabric.world_size, trainer.group_size)
+    unit = trainer.dataset.train.batch_unit
+    check_continues(data, trainer.recipe, progress, trainer.fabric.world_size, trainer.group_size, unit)
     try:
         trainer.module.load_state_dict(checkpoint.group("model"))
         if progress.averaging_from is not None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from momentum_cli.metrics import better
 from momentum_cli.progress import Evaluation, RunStart
 from momentum_cli.wording import (
+    batch_text,
     coverage_text,
     interval_text,
     metric_text,
@@ -49,7 +50,7 @@ def header(run: RunStart) -> list[str]:
         f"{run.backend} on {run.device}",
         run.precision,
         f"{run.train_samples:,} sequences",
-        f"batch {run.batch_size}",
+        f"batch {batch_text(run.batch_size, run.batch_unit)}",
         f"seed {run.seed}",
     ]
     if run.start_step:

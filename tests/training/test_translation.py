@@ -17,6 +17,9 @@ import yaml
 from parallel_text import content, write_corpus
 
 from momentum_cli.errors import RecipeError
+from momentum_cli.inspection.model.summary import summary
+from momentum_cli.inspection.model.tables import print_summary
+from momentum_cli.progress import NullUi, RunStart
 from momentum_cli.recipe.building import build_task
 from momentum_cli.recipe.recipe import parse_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint
@@ -87,6 +90,26 @@ def test_a_killed_run_goes_on_bit_for_bit(corpus: Path, tmp_path: Path) -> None:
     assert os.fspath(killed) != os.fspath(tmp_path / "alone")
 
 
+def test_a_batch_counts_tokens(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = content(corpus)
+    recipe["train"] |= {"max_steps": 1, "eval_every_n_steps": 1000}
+    started = []
+
+    class Shown(NullUi):
+        def start(self, run: RunStart) -> None:
+            started.append(run)
+
+    train(parse_recipe(recipe), out=tmp_path / "run", ui=Shown())
+    assert [(run.batch_size, run.batch_unit, run.train_samples) for run in started] == [(400, "tokens", 300)]
+    recipe["train"] |= {"batch_size": 300, "max_steps": 2}
+    with pytest.raises(RecipeError, match="middle of an epoch with 400 tokens per step and is resumed with 300"):
+        train(parse_recipe(recipe), resume=tmp_path / "run")
+    result = summary(parse_recipe(recipe))
+    assert (result["batch_size"], result["batch_unit"]) == (300, "tokens")
+    print_summary(result)
+    assert "B = 300 tokens, " in capsys.readouterr().out
+
+
 def gradient(recipe: dict[str, Any]) -> dict[str, torch.Tensor]:
     parsed = parse_recipe(recipe)
     trainer = Trainer(parsed, build_task(parsed).load(), launch(parsed, 1, 1, "cpu"))
@@ -110,7 +133,9 @@ def test_accumulated_parts_have_the_gradient_of_the_whole(corpus: Path) -> None:
     [
         ("translation", "tied", "some", "model.translation.tied"),
         ("translation", "beam_size", 0, "model.translation.beam_size: must be >= 1"),
-        ("translation", "beam_size", 100_000, "model.translation.beam_size: must be <= 1000"),
+        ("translation", "beam_size", 100_000, "model.translation.beam_size: must be <= 100"),
+        ("translation", "length_penalty", 1e6, "model.translation.length_penalty: must be <= 10"),
+        ("translation", "length_penalty", math.inf, "model.translation.length_penalty: must be"),
         ("translation", "length_penalty", -1, "model.translation.length_penalty: must be >= 0"),
         ("translation", "input_feeding", "perhaps", "model.translation.input_feeding"),
         ("translation", "embedding_size", 0, "model.translation.embedding_size"),

@@ -26,7 +26,7 @@ from momentum_cli.ui import make_ui
 from momentum_cli.ui.estimate import SMOOTHING, Progress
 from momentum_cli.ui.run_live import RichUi
 from momentum_cli.ui.run_plain import PlainUi, QuietUi
-from momentum_cli.ui.summary import evaluation_text, next_steps, summary_rows
+from momentum_cli.ui.summary import evaluation_text, header, next_steps, summary_rows
 from momentum_cli.wording import bytes_text, clock_text, metric_text, number_text, printable, seconds_text
 
 DEMO = Path(__file__).parents[1] / "live_demo.py"
@@ -52,6 +52,15 @@ RUN = RunStart(
     seed=0,
     batch_size=32,
 )
+
+
+@pytest.mark.parametrize(
+    ("unit", "text"),
+    [("sequences", "batch 2048"), ("tokens", "batch 2,048 tokens"), ("streams", "batch 2,048 streams")],
+)
+def test_a_batch_is_shown_with_what_it_counts(unit: str, text: str) -> None:
+    assert text in header(replace(RUN, batch_size=2048, batch_unit=unit))
+
 
 RESULT: dict[str, Any] = {
     "cell": "momentum",

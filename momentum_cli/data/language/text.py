@@ -56,6 +56,11 @@ class TokenText:
         return torch.ones(1, dtype=torch.int64).expand(len(self))
 
     @property
+    def batch_unit(self) -> str:
+        """``"streams"``, which are read in parallel."""
+        return "streams"
+
+    @property
     def carried(self) -> bool:
         """True: a window starts from the state at the end of the previous one."""
         return True

@@ -90,6 +90,11 @@ class ParallelText(Separate):
         return int(self.source.lengths.max())
 
     @property
+    def batch_unit(self) -> str:
+        """``"tokens"`` of the longer side, with its padding."""
+        return "tokens"
+
+    @property
     def scored(self) -> Tensor:
         """(n,) int64 on the CPU, tokens of each target."""
         return self.target.lengths

@@ -31,12 +31,12 @@ def summary(
         ui: Where progress is shown; None shows nothing.
 
     Returns:
-        ``cell``, ``task``; ``length``, ``input_size``, ``output_size``, ``output``, ``batch_size``; ``layers`` (name,
-        shape and number of each parameter) and ``parameters`` (their sum); ``state`` (name, shape and bytes of each
-        tensor for one sequence) and ``state_bytes``; ``backend`` and ``asked_backend``; ``flops`` (``time_step``: the
-        layer, forward, one sequence; ``head``: one output; ``training_step``: forward and backward of a batch);
-        ``memory`` in bytes (`memory.Memory`, and with ``measure`` also ``measured``, None where unknown). For language
-        and translation models ``flops`` and ``memory`` are None.
+        ``cell``, ``task``; ``length``, ``input_size``, ``output_size``, ``output``, ``batch_size``, ``batch_unit``;
+        ``layers`` (name, shape and number of each parameter) and ``parameters`` (their sum); ``state`` (name, shape and
+        bytes of each tensor for one sequence) and ``state_bytes``; ``backend`` and ``asked_backend``; ``flops``
+        (``time_step``: the layer, forward, one sequence; ``head``: one output; ``training_step``: forward and backward
+        of a batch); ``memory`` in bytes (`memory.Memory`, and with ``measure`` also ``measured``, None where unknown).
+        For language and translation models ``flops`` and ``memory`` are None.
 
     Raises:
         DataError: The data of a task had to be loaded and are missing.
@@ -66,6 +66,7 @@ def summary(
         "output_size": size.output_size,
         "output": size.output,
         "batch_size": batch,
+        "batch_unit": "sequences",
         **_counted(model),
         "backend": layer.backend_for((size.length, batch, size.input_size), training=True),
         "asked_backend": recipe.model.backend,
@@ -91,6 +92,7 @@ def _parts(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         "output_size": dataset.output_size,
         "output": dataset.output,
         "batch_size": recipe.train.batch_size,
+        "batch_unit": dataset.train.batch_unit,
         **_counted(model),
         "backend": model.backend_for(groups.longest, groups.rows, training=True),
         "asked_backend": recipe.model.backend,

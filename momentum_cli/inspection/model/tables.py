@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from momentum_cli.ui import results, terminal
-from momentum_cli.wording import bytes_text
+from momentum_cli.wording import batch_text, bytes_text
 
 
 def print_summary(result: Mapping[str, Any]) -> None:
@@ -27,8 +27,8 @@ def print_summary(result: Mapping[str, Any]) -> None:
     terminal.print_lines("")
     flops, memory = result["flops"], result["memory"]
     facts = {
-        "sizes": f"T = {result['length']}, B = {result['batch_size']}, D = {result['input_size']}, "
-        f"{result['output_size']} outputs, {result['output']} step",
+        "sizes": f"T = {result['length']}, B = {batch_text(result['batch_size'], result['batch_unit'])}, "
+        f"D = {result['input_size']}, {result['output_size']} outputs, {result['output']} step",
         "backend": f"{result['backend']} ({result['asked_backend']} requested), on the CPU",
     }
     if flops is not None and memory is not None:
