@@ -67,12 +67,12 @@ def test_a_killed_run_goes_on_bit_for_bit(corpus: Path, tmp_path: Path) -> None:
         "import os, signal, sys, torch\n"
         "from momentum_cli.recipe.recipe import load_recipe\n"
         "from momentum_cli.training.train import train\n"
-        "from momentum_cli.training.trainer import Trainer\n"
-        "backward = Trainer._backward\n"
-        "def dying(self, group):\n"
-        "    if self.progress.step == 12: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return backward(self, group)\n"
-        "Trainer._backward = dying\n"
+        "from momentum_cli.training.accumulation import Accumulation\n"
+        "accumulate = Accumulation.__call__\n"
+        "def dying(self, group, before, step):\n"
+        "    if step == 12: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return accumulate(self, group, before, step)\n"
+        "Accumulation.__call__ = dying\n"
         f"torch.set_num_threads({torch.get_num_threads()})\n"
         "train(load_recipe(sys.argv[1]), out=__import__('pathlib').Path(sys.argv[2]))\n"
     )
@@ -113,7 +113,7 @@ def test_a_batch_counts_tokens(corpus: Path, tmp_path: Path, capsys: pytest.Capt
 def gradient(recipe: dict[str, Any]) -> dict[str, torch.Tensor]:
     parsed = parse_recipe(recipe)
     trainer = Trainer(parsed, build_task(parsed).load(), launch(parsed, 1, 1, "cpu"))
-    trainer._backward(torch.arange(60))
+    trainer._accumulate(torch.arange(60), [], 0)
     return {name: p.grad for name, p in trainer.module.named_parameters() if p.grad is not None}
 
 
