@@ -1,4 +1,4 @@
-"""SIGKILL at any moment of a training: the resumed run is the run left alone, bit for bit."""
+"""SIGKILL at any moment of a training, a benchmark or a search: what is resumed ends as what was left alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from small_bench import write_recipe
 
 # With these options a run makes 10 steps, and 16 files take their names: recipe, environment, twice the two metrics
 # files, seven checkpoints on the way (two of them the best so far), the picture of the curves and the result.
@@ -17,18 +19,17 @@ EVERY_STEP = [f"step:{n}" for n in range(1, 11)]
 EVERY_NAME = [f"replace:{n}:{when}" for n in range(1, 17) for when in ("before", "after")]
 
 
+def driven(driver: str, arguments: list[str], seconds: float) -> tuple[dict[str, Any], str]:
+    """Return the report of a driver beside this folder, and what it wrote to standard error."""
+    command = [sys.executable, str(Path(__file__).parents[1] / driver), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
 def kills(folder: Path, moments: list[str], seconds: float, overrides: Sequence[str] = ()) -> list[str]:
     """Kill a training at moments of `killed_runs`, a run for each; return what differs from the run left alone."""
-    driver = Path(__file__).parents[1] / "killed_runs.py"
-    done = subprocess.run(
-        [sys.executable, driver, folder, "none", *moments, *overrides],
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    report, errors = driven("killed_runs.py", [str(folder), "none", *moments, *overrides], seconds)
     alone = report.pop("none")
     assert not alone["killed"]
     faults = []
@@ -41,7 +42,7 @@ def kills(folder: Path, moments: list[str], seconds: float, overrides: Sequence[
         differing = [key for key in ("digest", "metrics", "result", "files") if entry.get(key) != alone[key]]
         if entry["resume_status"] != 0 or differing:
             status = entry["resume_status"]
-            faults.append(f"{moment}: resumed with {status}, differs in {differing}: {done.stderr[-500:]}")
+            faults.append(f"{moment}: resumed with {status}, differs in {differing}: {errors[-500:]}")
     print(f"kills: {len(report)} tried, {len(faults)} failed", *faults, sep="\n")
     return faults
 
@@ -76,3 +77,35 @@ def test_killed_a_thousand_times_by_the_clock(tmp_path: Path, hundred: int) -> N
     draw = random.Random(hundred)
     moments = {f"time:{draw.uniform(0.01, 1.5):.5f}" for _ in range(100)}
     assert kills(tmp_path, sorted(moments), 14_000) == []
+
+
+SHORT = "{max_steps: 24, batch_size: 16, eval_every_n_steps: 4, seed: 0}"
+SEARCH = "{space: {optimizer.lr: {log: [1e-3, 1e-1]}, model.cell: [lstm, momentum]}, trials: 3, pruner: median}"
+# Driver, parts of its report that must not depend on kills, and the longest time to one, in seconds.
+SEVERAL = {
+    "bench": ("killed_benches.py", ("runs",), 2.0),
+    "tune": ("killed_tunes.py", ("trials", "best"), 3.0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(14_400)
+@pytest.mark.parametrize("what", SEVERAL)
+def test_a_benchmark_and_a_search_killed_fifty_times_by_the_clock(what: str, tmp_path: Path) -> None:
+    driver, kept, longest = SEVERAL[what]
+    recipe = Path(write_recipe(tmp_path, train=SHORT))
+    if what == "tune":
+        recipe.write_text(f"{recipe.read_text(encoding='utf-8')}\ntune: {SEARCH}\n", encoding="utf-8")
+    draw = random.Random(what)
+    moments = [f"time:{draw.uniform(0.01, longest):.5f}" for _ in range(50)]
+    report, errors = driven(driver, [str(tmp_path), str(recipe), "none", *moments], 14_000)
+    alone = report.pop("none")
+    faults = [
+        f"{moment}: ended with {entry['status']}, differs in {differing}: {errors[-500:]}"
+        for moment, entry in report.items()
+        if (differing := [key for key in kept if entry.get(key) != alone[key]]) or entry["status"] != 0
+    ]
+    killed = sum(bool(entry.get("killed", entry.get("kills"))) for entry in report.values())
+    print(f"kills of {what}: {len(report)} tried, {killed} before its end, {len(faults)} failed", *faults, sep="\n")
+    assert faults == []
+    assert killed > 10

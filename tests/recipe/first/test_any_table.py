@@ -198,6 +198,7 @@ def test_a_table_is_trained_on_or_what_is_missing_is_said(table: Table) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @MANY
 @given(tables())
 def test_many_tables_are_trained_on_or_what_is_missing_is_said(table: Table) -> None:
