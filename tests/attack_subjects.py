@@ -13,6 +13,8 @@ model: {cell: momentum, hidden_size: 6}
 optimizer: {name: adam, lr: 0.01}
 train: {max_steps: 4, batch_size: 64, seed: 0, eval_every_n_steps: 2}
 """
+SEARCH = ["tune", "small.yaml", "--trials", "2", "--space", "optimizer.lr=log:1e-3..1e-1", "--out", "search"]
+BENCH = ["bench", "small.yaml", "--cells", "lstm,momentum", "--seeds", "0", "--out", "bench"]
 FORMATS = {"pt2": "model.pt2", "onnx": "model.onnx", "torchscript": "model.pt", "safetensors": "model.safetensors"}
 
 
@@ -32,7 +34,7 @@ def make_subjects(warm: Warm, folder: Path) -> None:
         ["train", "small.yaml", "--out", "run"],
         ["train", "digits.yaml", "--out", "drun"],
         ["train", "table.yaml", "train.epochs=1", "--out", "trun"],
-        ["bench", "small.yaml", "--cells", "lstm,momentum", "--seeds", "0", "--out", "bench"],
+        BENCH,
         *(["export", "run", "--format", name, "--out", file] for name, file in FORMATS.items() if name != "pt2"),
     ]
     for arguments in commands:
@@ -42,6 +44,11 @@ def make_subjects(warm: Warm, folder: Path) -> None:
 def add_pt2(warm: Warm, folder: Path) -> None:
     """Add the export as pt2 to the subjects."""
     _run(warm, folder, ["export", "run", "--format", "pt2", "--out", FORMATS["pt2"]])
+
+
+def add_search(warm: Warm, folder: Path) -> None:
+    """Add a search of two trials to the subjects; needs Optuna."""
+    _run(warm, folder, SEARCH)
 
 
 def _run(warm: Warm, folder: Path, arguments: list[str]) -> None:

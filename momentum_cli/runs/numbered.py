@@ -48,6 +48,24 @@ def clear(folder: Path, files: Iterable[str], directories: Iterable[str]) -> Non
             shutil.rmtree(directory)
 
 
+def emptied(folder: Path, first: str, directory: str, *, alone: bool = True) -> bool:
+    """Return True if a folder holds at most what a process leaves that is killed over its first file.
+
+    Args:
+        folder: The folder, which is locked.
+        first: Name of the file that is written first; its temporary files are deleted.
+        directory: Name of a directory that may be there, if it is empty.
+        alone: False if other processes use the folder, one of which may be writing that file; nothing is deleted then.
+    """
+    left = [path for path in folder.iterdir() if re.fullmatch(rf"\.{re.escape(first)}\.\w+\.tmp", path.name)]
+    others = [path for path in folder.iterdir() if path not in left]
+    if any(path.name != directory or not path.is_dir() or any(path.iterdir()) for path in others):
+        return False
+    for path in left if alone else ():
+        path.unlink()
+    return True
+
+
 def first_difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
     """Return the first key at which two recipes differ, with both values, or "" if they are equal."""
     for key in dict.fromkeys([*before, *now]):

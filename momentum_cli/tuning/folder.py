@@ -20,7 +20,7 @@ from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.runs.files import json_text, write_json
 from momentum_cli.runs.lock import locked
-from momentum_cli.runs.numbered import clear, first_difference, numbered
+from momentum_cli.runs.numbered import clear, emptied, first_difference, numbered
 from momentum_cli.runs.numbered import earlier as earlier_folders
 
 PLAN, RESULT, TRIALS = "plan.json", "tune.json", "trials"
@@ -136,7 +136,7 @@ def open_folder(
             raise RecipeError(f"{folder}: another search is running in this folder; add a worker to it with --join")
         held.enter_context(locked(folder, "search", shared=True))
         earlier = read_plan(folder)
-        if earlier is None and any(folder.iterdir()):
+        if earlier is None and not emptied(folder, PLAN, TRIALS, alone=alone):
             raise RecipeError(f"{option} {folder} is not empty and not a search; name a new or an empty folder")
         if earlier is not None and overwrite:
             clear(folder, _FILES, (TRIALS,))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attack_subjects import add_pt2, make_subjects
+from attack_subjects import add_pt2, add_search, make_subjects
 from attacked import Warm
 
 
@@ -40,8 +41,10 @@ def subjects(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def every_subject(warm: Warm, subjects: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a pt2 file, which takes seconds to write and to open."""
+    """The same with a pt2 file and, with Optuna, a search, which take seconds to make and to open."""
     folder = tmp_path_factory.mktemp("every") / "subject"
     shutil.copytree(subjects, folder)
     add_pt2(warm, folder)
+    if importlib.util.find_spec("optuna") is not None:
+        add_search(warm, folder)
     return folder

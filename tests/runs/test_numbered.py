@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from momentum_cli.runs.numbered import clear, earlier, first_difference, numbered
+from momentum_cli.runs.numbered import clear, earlier, emptied, first_difference, numbered
 
 
 def test_the_next_number_follows_the_largest(tmp_path: Path) -> None:
@@ -38,3 +38,19 @@ def test_the_first_difference_names_its_key_and_both_values() -> None:
     assert first_difference({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == "a.c: 2 there, 3 now"
     assert first_difference({"a": 1}, {"a": 1, "b": None}) == ""
     assert first_difference({"a": 1}, {}) == "a: 1 there, None now"
+
+
+def test_what_a_kill_over_the_first_file_left_is_no_content(tmp_path: Path) -> None:
+    left = tmp_path / ".plan.json.a1_b2c3d.tmp"
+    left.touch()
+    (tmp_path / "runs").mkdir()
+    assert emptied(tmp_path, "plan.json", "runs", alone=False)
+    assert left.exists()  # another process may be writing it
+    assert emptied(tmp_path, "plan.json", "runs")
+    assert not left.exists()
+    for mine in ("notes.txt", ".mine.tmp", "runs/a"):
+        (tmp_path / mine).touch()
+        left.touch()
+        assert not emptied(tmp_path, "plan.json", "runs")
+        assert left.exists()
+        (tmp_path / mine).unlink()

@@ -22,7 +22,7 @@ from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.files import write_json
 from momentum_cli.runs.lock import locked
-from momentum_cli.runs.numbered import clear, first_difference, numbered
+from momentum_cli.runs.numbered import clear, emptied, first_difference, numbered
 from momentum_cli.runs.numbered import earlier as earlier_folders
 
 BENCH = "bench.json"
@@ -101,7 +101,7 @@ def open_bench_folder(
         folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(locked(folder, "benchmark"))
         earlier = _read_plan(folder)
-        if earlier is None and any(folder.iterdir()):
+        if earlier is None and not emptied(folder, PLAN, RUNS):
             raise RecipeError(f"--out {folder} is not empty and not a benchmark; name a new or an empty folder")
         if earlier is not None and overwrite:
             clear(folder, _FILES, (RUNS,))
