@@ -110,6 +110,10 @@ class Subwords:
         pieces = zip(self._processor.EncodeAsPieces(line), self._processor.EncodeAsIds(line), strict=True)
         return list(dict.fromkeys(piece for piece, number in pieces if number == UNKNOWN))
 
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        """Return the text of each token; "▁" marks the beginning of a word."""
+        return [str(self._processor.IdToPiece(int(token))) for token in tokens]
+
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text of some tokens; special ones are left out."""
         return str(self._processor.DecodeIds([int(token) for token in tokens if token >= SPECIAL]))

@@ -7,6 +7,7 @@ Axes: T time, B batch, D input, H hidden, G gates * H.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from momentum_cli.data import Batch
 from momentum_cli.dynamics.ragged import reverse
+from momentum_cli.inspection.gradients.passes import Pass, sequence_pass
 from momentum_cli.inspection.gradients.tape import Tape, record
-from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.models.model import Model
 from momentum_cli.training.objective import Objective
 
 
@@ -56,7 +58,9 @@ class GradientFlow:
         return {**self.layers[0].norms, "x": self.x}
 
 
-def gradient_flow(model: SequenceModel, batch: Batch, objective: Objective) -> GradientFlow:
+def gradient_flow(
+    model: Model, batch: Batch, objective: Objective, begin: Callable[[Model, Batch], Pass] = sequence_pass
+) -> GradientFlow:
     """Return the norms of the total derivatives of the loss at every step.
 
     The loss is the recipe's mean over scored terms, times the number of sequences, so that a sequence's gradient does
@@ -67,15 +71,16 @@ def gradient_flow(model: SequenceModel, batch: Batch, objective: Objective) -> G
         model: The model, which is not changed.
         batch: Inputs (B, T, D) and targets.
         objective: The objective of the data set.
+        begin: Returns the pass of the model, see `momentum_cli.inspection.gradients.passes`.
 
     Returns:
         The norms and the forward pass.
     """
     model = copy.deepcopy(model).cpu().double().eval()
-    layer = model.layer
+    made = begin(model, batch)
+    layer, inputs = made.layer, made.inputs
     tape = record(layer)
-    inputs = batch.inputs.double().requires_grad_()
-    outputs, _ = model(inputs, batch.lengths)
+    outputs = made.run()
     mean = objective.loss_sum(outputs, batch.targets) / objective.scored(batch.targets).sum()
     names = tape.recurrence.state_names
     floating = [name for name, tensor in zip(names, tape.steps[0].after, strict=True) if tensor.is_floating_point()]

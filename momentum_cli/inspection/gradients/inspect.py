@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.errors import RecipeError
+from momentum_cli.inspection.gradients.attention import draw_attention
 from momentum_cli.inspection.gradients.measurement import measure, measure_impulses
 from momentum_cli.inspection.gradients.pictures import draw_gradients, draw_impulses, draw_spectra
 from momentum_cli.inspection.gradients.subjects import is_run, open_recipe, open_runs, real_batch
@@ -82,6 +83,10 @@ def inspect(
     impulses = measure_impulses(subjects, batch.inputs.shape[1])
     pictures = []
     for stage in dict.fromkeys(entry["stage"] for entry in measured):
+        for entry in measured:
+            if entry["stage"] == stage and "attention" in entry:
+                pictures.append(folder / f"attention-{entry['label']}-{stage}.png")
+                draw_attention(entry, pictures[-1])
         pictures.append(folder / f"gradients-{stage}.png")
         draw_gradients([entry for entry in measured if entry["stage"] == stage], stage, pictures[-1])
     pictures.append(folder / "jacobian.png")

@@ -14,7 +14,9 @@ from momentum_cli.data import Batch, Dataset
 from momentum_cli.inspection.gradients.gradient_flow import GradientFlow, gradient_flow, spread
 from momentum_cli.inspection.gradients.impulse import impulse_response, memory, memory_closed_form
 from momentum_cli.inspection.gradients.jacobian import spectrum
+from momentum_cli.inspection.gradients.passes import KINDS
 from momentum_cli.inspection.gradients.subjects import Subject
+from momentum_cli.recipe.building import model_section
 from momentum_cli.training.objective import Objective
 
 QUARTERS = (0.25, 0.5, 0.75)
@@ -36,9 +38,11 @@ def measure(subject: Subject, dataset: Dataset, batch: Batch) -> dict[str, Any]:
         ``label``, ``cell``, ``dynamics``, ``stage``, ``loss``, ``gradients`` (name of the quantity -> ``median``,
         ``lower`` and ``upper`` quartile over the batch, T numbers each; of the first layer, forward), ``layers`` (the
         same for every layer and direction), ``jacobian`` (a list, one entry per step ``t``: ``moduli``,
-        ``singular_values``, largest first).
+        ``singular_values``, largest first); of a translation model all this of its encoder, and ``attention``, see
+        `passes.attention_maps`.
     """
-    flow = gradient_flow(subject.model, batch, Objective.of(dataset))
+    kind = KINDS[model_section(subject.recipe)]
+    flow = gradient_flow(subject.model, batch, Objective.of(dataset), kind.begin)
     return {
         "label": subject.label,
         "cell": subject.recipe.model.cell,
@@ -55,6 +59,7 @@ def measure(subject: Subject, dataset: Dataset, batch: Batch) -> dict[str, Any]:
             for layer in flow.layers
         ],
         "jacobian": _spectra(flow, batch.inputs.shape[1]),
+        **({"attention": kind.attention(subject.model.eval(), dataset, batch)} if kind.attention else {}),
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import torch
 
@@ -13,11 +12,12 @@ from momentum_cli.cells.find import canonical_name
 from momentum_cli.data import Batch, Dataset
 from momentum_cli.data.batching import epoch_order
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.inspection.gradients.passes import KINDS
 from momentum_cli.messages import refuse
-from momentum_cli.models.sequence import SequenceModel
+from momentum_cli.models.model import Model
 from momentum_cli.progress import DownloadProgress
 from momentum_cli.reading import expanded
-from momentum_cli.recipe.building import build_sequence_model, load_data, model_section
+from momentum_cli.recipe.building import build_model, load_data, model_section
 from momentum_cli.recipe.recipe import Recipe, full_overrides, load_recipe
 from momentum_cli.recipe.sections import TaskOptions
 from momentum_cli.recipe.shipped import find_recipe
@@ -39,7 +39,7 @@ class Subject:
 
     label: str
     stage: str
-    model: SequenceModel
+    model: Model
     recipe: Recipe
 
 
@@ -120,7 +120,7 @@ def open_runs(names: Sequence[str], data_dir: Path | None, progress: DownloadPro
         label = cell if cells.count(cell) == 1 else Path(name).name
         subjects += [
             Subject(label, INITIAL, initial_model(run.recipe, dataset), run.recipe),
-            Subject(label, TRAINED, cast(SequenceModel, run.model), run.recipe),
+            Subject(label, TRAINED, run.model, run.recipe),
         ]
     return subjects, dataset
 
@@ -135,17 +135,17 @@ def _difference(task: TaskOptions, other: TaskOptions) -> str:
 
 
 def _check_inspectable(recipe: Recipe) -> None:
-    if section := model_section(recipe):
+    if (section := model_section(recipe)) not in KINDS:
         raise RecipeError(
             f"inspect does not support model.{section}: tokens have no gradient; inspect the cell on another task"
         )
 
 
-def initial_model(recipe: Recipe, dataset: Dataset) -> SequenceModel:
+def initial_model(recipe: Recipe, dataset: Dataset) -> Model:
     """Return the initial model of a training with this recipe, without changing torch's generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
-        return build_sequence_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
+        return build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
 
 
 def real_batch(dataset: Dataset, size: int, seed: int, length: int | None) -> Batch:
@@ -161,6 +161,9 @@ def real_batch(dataset: Dataset, size: int, seed: int, length: int | None) -> Ba
     Raises:
         RecipeError: The length is larger than the sequences.
     """
+    if length is not None and dataset.train.batch_unit == "tokens":
+        remedy = "half a sentence has no translation"
+        raise RecipeError(refuse("--length", length, "be left out for a model that translates", remedy))
     batch = dataset.train.batch(epoch_order(len(dataset.train), seed, 0)[:size])
     longest = batch.inputs.shape[1]
     if length is None or length == longest:

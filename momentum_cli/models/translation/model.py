@@ -187,9 +187,16 @@ class TranslationModel(Model):
 
     def read(self, source: Tensor, lengths: Tensor | None = None) -> tuple[Memory, State]:
         """Return the memory of sentences (B, S), and the state of the decoder before the first token."""
+        return self._encoded(self.embed_source(source), source, lengths)
+
+    def embed_source(self, source: Tensor) -> Tensor:
+        """Return the embedded tokens of sentences (B, S) as the encoder reads them, (S, B, E)."""
+        return self._embedded(self.source_embedding.weight, source)
+
+    def _encoded(self, x: Tensor, source: Tensor, lengths: Tensor | None) -> tuple[Memory, State]:
+        """Return the memory and the start of the decoder for embedded sentences (S, B, E)."""
         if lengths is None:
             lengths = torch.full((len(source),), source.shape[1])
-        x = self._embedded(self.source_embedding.weight, source)
         outputs, after = self.encoder.run_tensors(x, None, lengths)
         # The first tensor of a state is h; that of the last layer comes last.
         last = torch.cat(after[0][-self.encoder.num_directions :].unbind(0), 1)
@@ -213,28 +220,36 @@ class TranslationModel(Model):
         Returns:
             The readout r, (T, B, R), whose `head` are logits; and the state.
         """
+        found, state, _ = self._written(tokens, memory, state)
+        return found, state
+
+    def _written(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, State, list[Tensor]]:
+        """Return what `write` does, and the weights a of the attention, (B, T, S) in parts along T."""
         x = self._embedded(self.target_embedding.weight, tokens)
         kept = locked_dropout(
             x.new_ones(1, len(tokens), self.readout.out_features), self.dropouts["output_dropout"], self.training
         )
         if not self.input_feeding:
             hidden, state = self.layer.run_tensors(x, state)
-            return self._read(hidden, memory) * kept, state
+            read, weights = self._read(hidden, memory)
+            return read * kept, state, [weights]
         *inner, fed = state
-        found = []
+        found, attention = [], []
         for embedded in x.unbind(0):
             both = torch.cat((embedded[None], fed.to(embedded.dtype)), 2)
             hidden, inner = self.layer.run_tensors(both, tuple(inner))  # type: ignore[assignment]
-            fed = self._read(hidden, memory) * kept
+            read, weights = self._read(hidden, memory)
+            fed = read * kept
             found.append(fed)
-        return torch.cat(found), (*inner, fed)
+            attention.append(weights)
+        return torch.cat(found), (*inner, fed), attention
 
-    def _read(self, hidden: Tensor, memory: Memory) -> Tensor:
-        """Return r_t before dropout, (T, B, R), for outputs of the decoder (T, B, H)."""
+    def _read(self, hidden: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Return r_t before dropout, (T, B, R), and a_t, (B, T, S), for outputs of the decoder (T, B, H)."""
         scores = torch.bmm(hidden.transpose(0, 1), memory.keys.transpose(1, 2))
         weights = scores.masked_fill(~memory.there[:, None], -torch.inf).softmax(2)
         context = torch.bmm(weights.to(memory.values.dtype), memory.values)
-        return torch.tanh(self.readout(torch.cat((context.transpose(0, 1), hidden), 2)))
+        return torch.tanh(self.readout(torch.cat((context.transpose(0, 1), hidden), 2))), weights
 
     def _embedded(self, weight: Tensor, tokens: Tensor) -> Tensor:
         """Return (T, B, E) for tokens (B, T)."""
@@ -257,7 +272,7 @@ class TranslationModel(Model):
 
         ``loss_sum`` is not used: the loss is computed from the readout, a part of the logits at a time.
         """
-        read, after = self._forced(batch)
+        read, after, _ = self._forced(batch)
         # Time first, like the layers.
         summed = linear_cross_entropy(
             read.flatten(0, 1), self.head.weight, self.head.bias, batch.targets.t().flatten(), self.label_smoothing
@@ -270,17 +285,27 @@ class TranslationModel(Model):
         written = translate(self, batch.inputs, lengths, self.search)
         return Answered(self.forced(batch), None, [one.tokens for one in written])
 
-    def forced(self, batch: Batch) -> Tensor:
-        """Return the logits of each token of the targets given those before, (B, T, V)."""
-        found: Tensor = self.head(self._forced(batch)[0].transpose(0, 1))
+    def forced(self, batch: Batch, embedded: Tensor | None = None) -> Tensor:
+        """Return the logits of each token of the targets given those before, (B, T, V).
+
+        Args:
+            batch: Pairs.
+            embedded: (B, S, E), read in place of the embedded tokens of the sources; None: these.
+        """
+        found: Tensor = self.head(self._forced(batch, embedded)[0].transpose(0, 1))
         return found
 
-    def _forced(self, batch: Batch) -> tuple[Tensor, State]:
-        """Return the readout for the tokens of the targets, each after the one before it."""
+    def attention(self, batch: Batch) -> Tensor:
+        """Return the weights a of the attention at each token of the targets given those before, (B, T, S)."""
+        return torch.cat(self._forced(batch)[2], 1)
+
+    def _forced(self, batch: Batch, embedded: Tensor | None = None) -> tuple[Tensor, State, list[Tensor]]:
+        """Return the result of `_written` for the tokens of the targets, each after the one before it."""
         before = batch.targets.masked_fill(batch.targets == NOT_SCORED, START).roll(1, 1)
         before[:, 0] = START
-        memory, begin = self.read(batch.inputs, batch.lengths)
-        return self.write(before, memory, begin)
+        x = self.embed_source(batch.inputs) if embedded is None else embedded.transpose(0, 1)
+        memory, begin = self._encoded(x, batch.inputs, batch.lengths)
+        return self._written(before, memory, begin)
 
     def encode(self, source: Tensor, lengths: Tensor) -> tuple[Tensors, Tensors]:
         """See `momentum_cli.models.translation.search.Steps`."""
