@@ -197,10 +197,9 @@ class EvaluateResult(Result):
         return dict(self._content["metrics"])
 
     @property
-    def intervals(self) -> dict[str, tuple[float, float]] | None:
-        """The range in which each metric lies in 95 % of bootstrap resamples; None for a text."""
-        found = self._content["intervals"]
-        return found and {name: (low, high) for name, (low, high) in found.items()}
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """The range in which each metric lies in 95 % of bootstrap resamples."""
+        return {name: (low, high) for name, (low, high) in self._content["intervals"].items()}
 
     @property
     def confusion(self) -> np.ndarray | None:

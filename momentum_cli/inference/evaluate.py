@@ -72,7 +72,7 @@ def evaluate(
         ``samples_per_second``, ``device``, ``backend``; and
 
         - ``metrics``, and each of them by its name;
-        - ``intervals``, in which each metric lies in 95 % of bootstrap resamples; None for a text;
+        - ``intervals``, in which each metric lies in 95 % of bootstrap resamples;
         - ``baselines``, name and metrics of the naive predictors, the best one first;
         - ``classes``, one row per class: label, support, precision, recall, f1; None without classes;
         - ``confusion``, rows are true classes; None without classes;
@@ -158,7 +158,7 @@ def evaluate(
         "samples": len(data),
         "metrics": metrics,
         **metrics,
-        "intervals": None if data.carried else found.intervals(dataset.neighbours),
+        "intervals": found.intervals(dataset.neighbours),
         "baselines": naive,
         "coverage": found.coverage(),
         "search": None if subject.translator is None else asdict(subject.translator.search),

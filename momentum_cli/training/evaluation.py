@@ -49,14 +49,14 @@ def tally(
         objective: Objective of the data set.
         size: Sequences at a time, >= 1.
         device: Device of the outputs.
-        keep: As for `Tally`; texts, whose windows are not independent, keep nothing.
+        keep: As for `Tally`.
         calibrating: As for `Tally`.
         split: Its name, for `on_progress`.
         on_progress: Called after each batch.
         fabric: Its processes share the batches; None: there is only one process.
     """
     rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
-    found = Tally(objective, device, keep=keep and not data.carried, calibrating=calibrating)
+    found = Tally(objective, device, keep=keep, calibrating=calibrating)
     state: Any = None
     done = 0
     with torch.no_grad():
@@ -66,9 +66,11 @@ def tally(
                 batch = data.batch(mine)
                 outputs, after, written = answer(batch, mine, state)
                 state = after if data.carried else None
-                places = mine if mine.ndim == 1 else mine[:, 0]
-                texts = objective.spelled(written)
-                found.add(outputs, batch.targets, places, batch.units, texts, batch.references)
+                if mine.ndim > 1:
+                    found.add_windows(outputs, batch.targets, mine)
+                else:
+                    texts = objective.spelled(written)
+                    found.add(outputs, batch.targets, mine, batch.units, texts, batch.references)
             done = min(done + group.numel(), len(data))
             on_progress(done, len(data), split)
     if fabric is not None:

@@ -195,8 +195,7 @@ class Run:
         for text in unmeasured(trainer.progress):
             self.ui.note(text, "warning")
         if tested is not None:
-            carried = trainer.dataset.test.carried
-            result["test_intervals"] = None if carried else tested.intervals(trainer.dataset.neighbours)
+            result["test_intervals"] = tested.intervals(trainer.dataset.neighbours)
             result["coverage"] = tested.coverage()
             result["signatures"] = signatures(trainer.objective.metrics)
             size, test = trainer.recipe.train.eval_batch_size, trainer.dataset.test.to(trainer.device)

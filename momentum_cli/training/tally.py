@@ -1,6 +1,6 @@
 """The sums of an evaluation: metrics of a split, and their variation with the sequences that are in it.
 
-Axes: B batch, n sequences, S sums, m judged steps, C classes, R resamples.
+Axes: B batch, T time, n sequences, S sums, m judged steps, C classes, V vocabulary, R resamples.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ LEVEL = 0.95
 """Share of the resamples that an error bar covers."""
 # Resamples of metrics that are not sums: each takes as long as a pass over all answers.
 _RESAMPLES_OF_ALL = 200
+# Steps of a text whose sums are kept together: few next to a block of a resample, many next to the 8 bytes of a sum.
+_PIECE = 32
 
 
 class _Judged(NamedTuple):
@@ -50,6 +52,7 @@ class Tally:
         self, objective: Objective, device: torch.device | str, *, keep: bool = False, calibrating: bool = False
     ) -> None:
         self._calibrating = calibrating and bool(objective.quantiles)
+        self._of_text = False
         self._objective, self._keep = objective, keep
         self._totals = torch.zeros(len(objective.sums), dtype=torch.float64, device=device)
         self._covered = torch.zeros(2, len(objective.quantiles) // 2, dtype=torch.float64, device=device)
@@ -78,7 +81,7 @@ class Tally:
 
         Args:
             outputs, targets, texts, references: As for `Scores`.
-            places: (B,) int64, which sequences of the split they are; of windows of a text anything of length B.
+            places: (B,) int64, which sequences of the split they are.
             units: As in `momentum_cli.data.Batch`.
         """
         scores = Scores(self._objective, outputs, targets, units, texts, references)
@@ -98,6 +101,22 @@ class Tally:
             self._answers.append(scores.answers[judged].cpu())
             if self._objective.rankings:
                 self._ranked.append(scores.class_scores[judged].cpu())
+
+    def add_windows(self, outputs: Tensor, targets: Tensor, positions: Tensor) -> None:
+        """Add windows of a text, which is one long sequence, as pieces of a few steps.
+
+        Args:
+            outputs: (B, T, V).
+            targets: (B, T).
+            positions: (B, T) int64, where the steps are in the text.
+        """
+        self._of_text = True
+        whole = targets.shape[1] // _PIECE * _PIECE
+        if whole:
+            pieces = (outputs[:, :whole].reshape(-1, _PIECE, outputs.shape[-1]), targets[:, :whole].reshape(-1, _PIECE))
+            self.add(*pieces, positions[:, :whole:_PIECE].flatten())
+        if whole < targets.shape[1]:
+            self.add(outputs[:, whole:], targets[:, whole:], positions[:, whole])
 
     def _add_intervals(self, scores: Scores) -> None:
         pairs, counted = len(self._objective.quantiles) // 2, scores.counted.unsqueeze(-1)
@@ -158,18 +177,23 @@ class Tally:
         """Return the range in which each metric lies in 95 % of bootstrap resamples of the sequences.
 
         The resamples are drawn from a fixed seed. Sequences that share steps, as the windows of a series do, are drawn
-        as blocks of neighbours, the last sequence being a neighbour of the first.
+        as blocks of neighbours, the last sequence being a neighbour of the first. A text is drawn in blocks, too: of
+        its n pieces n^(1/3) neighbours together, the best rate of growth for a variance.
 
         Args:
-            block: Neighbours that are drawn together, >= 1.
+            block: Neighbours that are drawn together, >= 1; not used for a text.
 
         Reference: Efron, Bootstrap Methods: Another Look at the Jackknife, Annals of Statistics 7 (1979); percentile
-        intervals. Politis and Romano, A Circular Block-Resampling Procedure for Stationary Data (1992).
+        intervals. Politis and Romano, A Circular Block-Resampling Procedure for Stationary Data (1992). Hall, Horowitz
+        and Jing, On Blocking Rules for the Bootstrap with Dependent Data, Biometrika 82 (1995).
         """
         places = torch.cat(self._places)
         order = places.argsort()
         sums = torch.cat(self._sums)[order]
-        count = len(order)
+        if self._of_text:
+            sums = sums[sums[:, self._objective.sums.index("terms")] > 0]
+            block = round(len(sums) ** (1 / 3))
+        count = len(sums)
         judged = self._judged() if self._whole else None
         at = None if judged is None else np.searchsorted(places[order].numpy(), judged.owners)
         values: dict[str, list[float]] = {name: [] for name in self._objective.metrics}

@@ -66,10 +66,10 @@ def _measured(name: str, result: dict[str, Any], naive: dict[str, Any] | None) -
     """`97.50 %  (95 %: 96.10 % to 98.60 %; naive 10.11 %)`."""
     from momentum_cli.wording import interval_text, metric_text
 
-    beside = [] if result["intervals"] is None else [interval_text(name, result["intervals"][name])]
+    beside = [interval_text(name, result["intervals"][name])]
     beside += [] if naive is None else [f"naive {metric_text(name, naive['metrics'][name])}"]
     text = metric_text(name, result["metrics"][name])
-    return f"{text}  ({'; '.join(beside)})" if beside else text
+    return f"{text}  ({'; '.join(beside)})"
 
 
 def _naive_text(baselines: list[dict[str, Any]]) -> str:

@@ -149,7 +149,6 @@ def test_an_evaluation_takes_the_result_of_a_training(run: TrainResult) -> None:
     assert found.confusion is not None
     assert found.confusion.sum() == found.samples
     assert found.confusion.trace() / found.samples == pytest.approx(found.metrics["accuracy"])
-    assert found.intervals is not None
     low, high = found.intervals["accuracy"]
     assert low <= found.metrics["accuracy"] <= high
     with pytest.raises(RecipeError, match="--split"):

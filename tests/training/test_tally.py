@@ -124,3 +124,43 @@ def test_a_metric_without_anything_to_judge_is_not_a_number() -> None:
     tally.add(torch.zeros(2, 3, 4), torch.full((2, 3), NOT_SCORED), torch.arange(2))
     found = tally.metrics()
     assert all(math.isnan(found[name]) for name in CLASSES if METRICS[name].of_scores or METRICS[name].total)
+
+
+def of_text(certainty: torch.Tensor, streams: int = 1, window: int = 1000) -> Tally:
+    """Return the tally of a text of two tokens whose first one is right, with the logit `certainty` at each step."""
+    found = Tally(Objective("cross_entropy", "every", metrics=("loss", "perplexity")), "cpu", keep=True)
+    outputs = torch.stack([certainty, torch.zeros_like(certainty)], 1)
+    positions = torch.arange(len(certainty)).view(streams, -1)
+    for part in positions.split(window, 1):
+        found.add_windows(outputs[part], torch.zeros_like(part), part)
+    return found
+
+
+def test_the_error_bar_of_a_text_of_independent_tokens_is_that_of_a_mean() -> None:
+    certainty = torch.randn(32_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    losses = torch.nn.functional.softplus(-certainty)
+    found = of_text(certainty)
+    low, high = found.intervals()["loss"]
+    assert high - low == pytest.approx(2 * 1.96 * losses.std().item() / math.sqrt(32_000), rel=0.2)
+    assert low < losses.mean().item() < high
+    assert found.intervals()["perplexity"] == pytest.approx((math.exp(low), math.exp(high)), rel=1e-9)
+
+
+def test_the_error_bar_of_a_text_knows_that_neighbouring_tokens_are_alike() -> None:
+    """The losses are equal in each of 640 runs of 100 steps, so there are 640 independent ones."""
+    certainty = torch.randn(640, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    losses = torch.nn.functional.softplus(-certainty)
+    low, high = of_text(certainty.repeat_interleave(100)).intervals()["loss"]
+    right = 2 * 1.96 * losses.std().item() / math.sqrt(640)
+    assert 0.75 * right < high - low < 1.15 * right
+
+
+def test_metrics_of_a_text_do_not_depend_on_its_windows_and_steps_beyond_its_end_count_nothing() -> None:
+    certainty = torch.randn(960, generator=torch.Generator().manual_seed(0))
+    one, other = of_text(certainty), of_text(certainty, streams=3, window=50)
+    assert other.metrics() == pytest.approx(one.metrics(), rel=1e-6)
+    alone = one.intervals()
+    beyond = torch.arange(960, 1024)[None]
+    one.add_windows(torch.ones(1, 64, 2), torch.full((1, 64), NOT_SCORED), beyond)
+    assert one.metrics() == pytest.approx(other.metrics(), rel=1e-6)
+    assert one.intervals() == alone
