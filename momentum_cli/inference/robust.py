@@ -5,6 +5,7 @@ Axes: B batch, T time, D channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -107,17 +108,16 @@ def chosen_attack(
     if epsilon is None:
         raise RecipeError(refuse("--epsilon", None, "be a number > 0 with --attack", "add, for example, --epsilon 0.1"))
     kind = ATTACKS[name]
+    for flag, size in (("--epsilon", epsilon), ("--attack-step-size", step_size)):
+        if size is not None and not 0.0 < size < math.inf:
+            raise RecipeError(refuse(flag, size, "be a finite number > 0"))
     for flag, value in (("--attack-steps", steps), ("--restarts", restarts)):
         if value is not None and value < 1:
             raise RecipeError(refuse(flag, value, "be >= 1"))
         if value not in (None, 1) and not kind.iterated:
             raise RecipeError(refuse(flag, value, f"be 1 for {name}", "use --attack pgd"))
     taken = (steps or STEPS) if kind.iterated else 1
-    try:
-        Ball(torch.zeros(()), epsilon)
-        return Attacked(name, kind(taken, step_size), epsilon, taken, restarts or 1)
-    except ValueError as error:
-        raise RecipeError(f"--attack {name}: {error}") from error
+    return Attacked(name, kind(taken, step_size), epsilon, taken, restarts or 1)
 
 
 def armed(attacked: Attacked, subject: Subject) -> Attacked:

@@ -64,7 +64,7 @@ class Translation(Task):
         if self.source_language == self.target_language:
             raise ValueError(refuse("target_language", self.target_language, "differ from source_language"))
         if not SPECIAL < self.vocabulary_size < 2**31:
-            raise ValueError(refuse("vocabulary_size", self.vocabulary_size, f"be > {SPECIAL}"))
+            raise ValueError(refuse("vocabulary_size", self.vocabulary_size, f"be in [{SPECIAL + 1}, {2**31 - 1}]"))
         if self.max_length < 1:
             raise ValueError(refuse("max_length", self.max_length, "be >= 1"))
 

@@ -155,7 +155,8 @@ def test_a_stem_with_one_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"vocabulary_size": 4}, "`vocabulary_size` must be > 4, got 4"),
+        ({"vocabulary_size": 4}, r"`vocabulary_size` must be in \[5, 2147483647\], got 4"),
+        ({"vocabulary_size": 2**31}, r"`vocabulary_size` must be in \[5, 2147483647\], got 2147483648"),
         ({"max_length": 0}, "`max_length` must be >= 1, got 0"),
         ({"source_language": "../en"}, "`source_language` must be the ending of a file"),
         ({"target_language": ""}, "`target_language` must be the ending of a file"),
