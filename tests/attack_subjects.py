@@ -14,7 +14,7 @@ optimizer: {name: adam, lr: 0.01}
 train: {max_steps: 4, batch_size: 64, seed: 0, eval_every_n_steps: 2}
 """
 SEARCH = ["tune", "small.yaml", "--trials", "2", "--space", "optimizer.lr=log:1e-3..1e-1", "--out", "search"]
-BENCH = ["bench", "small.yaml", "--cells", "lstm,momentum", "--seeds", "0", "--out", "bench"]
+BENCH = ["bench", "small.yaml", "--cells", "lstm", "--seeds", "0", "--out", "bench"]
 FORMATS = {"pt2": "model.pt2", "onnx": "model.onnx", "torchscript": "model.pt", "safetensors": "model.safetensors"}
 
 
