@@ -1,15 +1,16 @@
-"""Progress and summary: a live display on a terminal, plain lines elsewhere, nothing in the library."""
+"""Progress and summary: a live display on a terminal, plain lines elsewhere, nothing in the library.
+
+Displays are imported where one is made: `--help` needs none of them.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from momentum_cli.progress import BenchUi, NullBenchUi, NullTuneUi, NullUi, TuneUi, Ui
-from momentum_cli.ui.bench_plain import PlainBenchUi, QuietBenchUi
-from momentum_cli.ui.run_plain import PlainUi, QuietUi
-from momentum_cli.ui.tune_plain import PlainTuneUi, QuietTuneUi
+if TYPE_CHECKING:
+    from momentum_cli.progress import BenchUi, TuneUi, Ui
 
 
 def make_ui(*, quiet: bool = False, progress: bool = True, json: bool = False, stream: TextIO | None = None) -> Ui:
@@ -25,6 +26,9 @@ def make_ui(*, quiet: bool = False, progress: bool = True, json: bool = False, s
         `RichUi` on a terminal, `PlainUi` elsewhere, `QuietUi` when quiet, `NullUi` without a stream.
         Colour follows NO_COLOR.
     """
+    from momentum_cli.progress import NullUi
+    from momentum_cli.ui.run_plain import PlainUi, QuietUi
+
     stream = stream or _stream(quiet, json)
     if stream is None:
         return NullUi()
@@ -41,6 +45,9 @@ def make_bench_ui(
     *, quiet: bool = False, progress: bool = True, json: bool = False, stream: TextIO | None = None
 ) -> BenchUi:
     """Return the display of a benchmark: live on a terminal, plain lines elsewhere; arguments as for `make_ui`."""
+    from momentum_cli.progress import NullBenchUi
+    from momentum_cli.ui.bench_plain import PlainBenchUi, QuietBenchUi
+
     stream = stream or _stream(quiet, json)
     if stream is None:
         return NullBenchUi()
@@ -57,6 +64,9 @@ def make_tune_ui(
     *, quiet: bool = False, progress: bool = True, json: bool = False, stream: TextIO | None = None
 ) -> TuneUi:
     """Return the display of a search: live on a terminal, plain lines elsewhere; arguments as for `make_ui`."""
+    from momentum_cli.progress import NullTuneUi
+    from momentum_cli.ui.tune_plain import PlainTuneUi, QuietTuneUi
+
     stream = stream or _stream(quiet, json)
     if stream is None:
         return NullTuneUi()
