@@ -20,155 +20,32 @@ import math
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean, median
-from typing import Any, NamedTuple
+from statistics import mean
+from typing import Any
 
 import torch
 import torchvision
 import yaml
+from image_data import SOURCES, Data, Pictures, load
+from image_results import draw, remarks, tables
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from momentum_cli.benchmark.pictures.panels import look
 from momentum_cli.benchmark.plan.optimizers import OptimizerVariant, parse_optimizers, parse_rates, rate_text
 from momentum_cli.benchmark.plan.planning import parse_seeds
-from momentum_cli.benchmark.results.rates import robustness
 from momentum_cli.benchmark.tables.comparison import split_columns
-from momentum_cli.benchmark.tables.rates import robustness_text
-from momentum_cli.data import MNIST, Digits, Task, default_data_dir
+from momentum_cli.data import default_data_dir
 from momentum_cli.errors import DataError, MomentumError, RecipeError
-from momentum_cli.messages import Said, did_you_mean, refuse, unknown
+from momentum_cli.messages import refuse, unknown
 from momentum_cli.optim import resolve
-from momentum_cli.pages.table import Table
-from momentum_cli.pictures.style import drawing, literal, plain_log
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.runs.lock import locked
-from momentum_cli.wording import printable
 
 SMALL = "resnet8"
 EVALUATIONS_PER_EPOCH = 4
 WIDTH = 100  # characters of a line of the tables
-LINES = ("-", "-.", "--")
-# Training and validation pictures are drawn with this seed, whatever the seed of a run.
-DRAW_SEED = 0
-
-
-class Pictures(NamedTuple):
-    """(n, C, H, W) uint8 and their classes, (n,) int64."""
-
-    images: Tensor
-    classes: Tensor
-
-
-class Data(NamedTuple):
-    """The splits, the mean and standard deviation of the training pixels, (1, C, 1, 1), and the number of classes."""
-
-    train: Pictures
-    validation: Pictures
-    test: Pictures
-    offset: Tensor
-    scale: Tensor
-    classes: int
-
-
-def load(name: str, folder: Path, train: int, validation: int, size: int) -> Data:
-    """Load a data set, or a folder with `train` and `test` in it, each with one folder per class.
-
-    Args:
-        name: A key of `SOURCES`, or the folder.
-        folder: Where the data sets are.
-        train: Training pictures, >= 1, drawn from those that are there.
-        validation: Validation pictures, >= 1, drawn from the others.
-        size: Height and width to which the pictures of a folder are brought.
-
-    Raises:
-        DataError: The data are missing, damaged or too few.
-    """
-    if name in SOURCES:
-        known, test = SOURCES[name](folder)
-    elif Path(name).is_dir():
-        known, test = _read_folder(Path(name), size)
-    else:
-        message = refuse("--data", printable(name), "be a folder or one of " + ", ".join(SOURCES))
-        raise DataError(message + did_you_mean(name, SOURCES))
-    count = len(known.classes)
-    if train + validation > count:
-        asked = Said(f"{train:,} and {validation:,}")
-        raise DataError(refuse("--train and --validation", asked, f"be at most {count:,} together, all there are"))
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(DRAW_SEED))
-    ours, others = (
-        Pictures(*(part[chosen] for part in known)) for chosen in (order[:train], order[train:][:validation])
-    )
-    values = ours.images.double()
-    # A picture of one brightness has no deviation.
-    scale = values.std((0, 2, 3), keepdim=True).clamp_min(1.0).float()
-    classes = int(torch.cat([known.classes, test.classes]).max()) + 1
-    return Data(ours, others, test, values.mean((0, 2, 3), keepdim=True).float(), scale, classes)
-
-
-def _read_task(task: Task, folder: Path) -> tuple[Pictures, Pictures]:
-    """Read a task of this package whose sequences are pictures, row by row."""
-    dataset: Any = task.load(folder)
-    train, test = (Pictures(split.inputs[:, None], split.targets) for split in (dataset.train, dataset.test))
-    return train, test
-
-
-def _read_published(name: str, folder: Path) -> tuple[Pictures, Pictures]:
-    """Read a data set of torchvision, which downloads it if it is not there."""
-    cls = getattr(torchvision.datasets, name)
-    try:
-        train, test = (_as_pictures(cls(folder, train=train, download=True)) for train in (True, False))
-    except (OSError, RuntimeError, EOFError) as error:
-        raise DataError(
-            f"{name} is not in {folder}, or is damaged, and the download failed: {printable(str(error)).strip()}\n"
-            f"Put its original files where torchvision.datasets.{name} looks for them below that folder, or name "
-            "another one with --data-dir or MOMENTUMRNN_DATA."
-        ) from error
-    return train, test
-
-
-def _as_pictures(published: Any) -> Pictures:
-    images = torch.as_tensor(published.data)
-    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
-    return Pictures(images, torch.as_tensor(published.targets))
-
-
-def _read_folder(folder: Path, size: int) -> tuple[Pictures, Pictures]:
-    try:
-        splits = [torchvision.datasets.ImageFolder(folder / name) for name in ("train", "test")]
-    except OSError as error:
-        raise DataError(f"{folder}: must hold train and test, each with one folder per class: {error}") from error
-    if splits[0].classes != splits[1].classes:
-        only = sorted(set(splits[0].classes) ^ set(splits[1].classes))
-        raise DataError(f"{folder}: train and test must have the same classes; not in both: {', '.join(only)}")
-    train, test = (_read_images(split.samples, size) for split in splits)
-    return train, test
-
-
-def _read_images(samples: Sequence[tuple[str, int]], size: int) -> Pictures:
-    from PIL import Image
-    from torchvision.transforms.functional import pil_to_tensor
-
-    images = []
-    for path, _ in samples:
-        try:
-            with Image.open(path) as image:
-                images.append(pil_to_tensor(image.convert("RGB").resize((size, size))))
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"{printable(path)}: {refuse('', Said(str(error)), 'be a picture')}") from error
-    return Pictures(torch.stack(images), torch.tensor([label for _, label in samples]))
-
-
-SOURCES: dict[str, Callable[[Path], tuple[Pictures, Pictures]]] = {
-    "digits": partial(_read_task, Digits(pixels_per_step=8, validation="none")),
-    "mnist": partial(_read_task, MNIST(pixels_per_step=28, validation="none")),
-    "fashion-mnist": partial(_read_published, "FashionMNIST"),
-    "cifar-10": partial(_read_published, "CIFAR10"),
-}
 
 
 def build(name: str, channels: int, classes: int, width: int) -> nn.Module:
@@ -287,7 +164,7 @@ class Contest:
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / total)) / 2)
         generator = torch.Generator().manual_seed(seed)
         every = max(1, steps // EVALUATIONS_PER_EPOCH)
-        validation: list[tuple[float, float]] = []
+        validation: list[list[float]] = []
         losses: list[float] = []
         betas: list[float] = []
         finite = True
@@ -306,113 +183,24 @@ class Contest:
             optimizer.step()
             schedule.step()
             if (step + 1) % every == 0 or step + 1 == total:
-                validation.append(((step + 1) / steps, self.accuracy(model, data.validation)))
+                validation.append([(step + 1) / steps, self.accuracy(model, data.validation)])
                 told: dict[str, Tensor] = getattr(optimizer, "diagnostics", dict)()
                 betas += [float(told["beta"])] if "beta" in told else []
         seen = Pictures(*(part[: len(data.test.classes)] for part in data.train))
         return {
             "optimizer": variant.label,
+            "options": list(variant.options),
             "lr": rate,
             "batch_size": batch_size,
             "seed": seed,
             "finite": finite,
-            "validation": validation if finite else [*validation, (len(losses) / steps, 0.0)],
+            "validation": validation if finite else [*validation, [len(losses) / steps, 0.0]],
             "test": self.accuracy(model, data.test) if finite else 0.0,
             "train": self.accuracy(model, seen) if finite else 0.0,
             "loss": [mean(losses[at : at + every]) for at in range(0, len(losses), every)],
             "beta": betas,
             "seconds": time.monotonic() - start,
         }
-
-
-def epochs_to(run: dict[str, Any], target: float) -> float:
-    """Return the epochs after which a run first had a validation accuracy, infinite if it never had."""
-    return next((epoch for epoch, accuracy in run["validation"] if accuracy >= target), math.inf)
-
-
-def of_arm(runs: Sequence[dict[str, Any]], label: str, batch_size: int, rate: float) -> list[dict[str, Any]]:
-    """Return the runs of all seeds of an optimizer at a learning rate."""
-    return [run for run in runs if (run["optimizer"], run["batch_size"], run["lr"]) == (label, batch_size, rate)]
-
-
-def best_rate(runs: Sequence[dict[str, Any]], label: str, batch_size: int, rates: Sequence[float]) -> float:
-    """Return the learning rate with the best mean of the last validation accuracies; of equal ones the smallest."""
-    return max(rates, key=lambda rate: mean(run["validation"][-1][1] for run in of_arm(runs, label, batch_size, rate)))
-
-
-def tables(results: dict[str, Any], target: float) -> Iterator[Table]:
-    """Yield two tables for each batch size: test accuracies at every rate, and every optimizer at its best rate."""
-    runs, rates, labels = results["runs"], results["rates"], results["optimizers"]
-    for size in results["batch_sizes"]:
-        rows, best_rows = [], []
-        for label in labels:
-            arms = [of_arm(runs, label, size, rate) for rate in rates]
-            rows.append([label, *(_mean_text([run["test"] for run in arm]) for arm in arms)])
-            reached = [median(run["validation"][-1][1] for run in arm) >= target for arm in arms]
-            best = of_arm(runs, label, size, chosen := best_rate(runs, label, size, rates))
-            epochs = median(epochs_to(run, target) for run in best)
-            betas = [beta for run in best for beta in run["beta"]]
-            best_rows.append(
-                [
-                    label,
-                    robustness_text(asdict(robustness(rates, reached))),
-                    rate_text(chosen),
-                    f"{epochs:.2f}",
-                    _range_text([run["test"] for run in best]),
-                    f"{100 * mean(run['train'] - run['test'] for run in best):.2f}",
-                    f"{median(betas):.2f}" if betas else "",
-                ]
-            )
-        title = f"batch size {size}: test accuracy in %, mean over seeds"
-        yield Table(title, ["learning rate", *map(rate_text, rates)], rows)
-        columns = ["", "robustness", "best lr", "epochs", "test, %", "train - test", "beta"]
-        yield Table(f"batch size {size}: at the best rate", columns, best_rows)
-
-
-def _mean_text(values: Sequence[float]) -> str:
-    return f"{100 * mean(values):.1f}"
-
-
-def _range_text(values: Sequence[float]) -> str:
-    return f"{100 * mean(values):.2f} ({100 * min(values):.2f}–{100 * max(values):.2f})"
-
-
-def remarks(results: dict[str, Any], target: float) -> Iterator[str]:
-    """Yield what a reader of the tables needs."""
-    runs = results["runs"]
-    yield ""
-    yield (
-        f"{len(runs)} runs. Robustness is the width in decades of the widest range of learning rates whose median run "
-        f"ends with a validation accuracy of at least {100 * target:g} %; >= where it ends with the grid. Epochs: "
-        "median until a run first had that accuracy. Best rate: by validation. Train - test: accuracy at the end, in "
-        "points. In brackets: lowest and highest seed."
-    )
-    if ended := sum(not run["finite"] for run in runs):
-        yield f"The loss of {ended} runs stopped being finite; their accuracy counts as 0."
-
-
-def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw test accuracy against the learning rate: the mean over seeds and the range, a panel for each batch size."""
-    runs, rates, sizes = results["runs"], results["rates"], results["batch_sizes"]
-    with drawing(path, 7.2, 3.2 * len(sizes) + 0.5) as figure:
-        panels = figure.subplots(len(sizes), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
-        for axes, size in zip(panels, sizes, strict=True):
-            for number, label in enumerate(results["optimizers"]):
-                color, _, mark = look(number)
-                values = [[100 * run["test"] for run in of_arm(runs, label, size, rate)] for rate in rates]
-                middle = [mean(seeds) for seeds in values]
-                # Optimizers that do the same lie on each other, and both are seen if the upper line has gaps.
-                line = LINES[number % len(LINES)]
-                axes.plot(rates, middle, line, color=color, marker=mark, markersize=4, label=literal(label))
-                axes.fill_between(rates, [*map(min, values)], [*map(max, values)], color=color, alpha=0.13, linewidth=0)
-            axes.set_xscale("log")
-            plain_log(axes.xaxis, rates[-1] / rates[0])
-            axes.set_ylim(0, 100)
-            axes.set_ylabel("test accuracy, %")
-            axes.set_title(f"batch size {size}")
-        panels[-1].set_xlabel("learning rate")
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=9, handlelength=3)
 
 
 def _number(text: str, name: str, low: float, high: float = math.inf, kind: Callable[[str], Any] = int) -> Any:
@@ -459,25 +247,36 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def kept(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the finished runs of a file of results, or none if there is no file.
+# The label and the options of an optimizer, because a user may give one name to other options; its learning rate, the
+# batch size and the seed.
+Key = tuple[str, tuple[str, ...], float, int, int]
+
+
+def key_of(run: dict[str, Any]) -> Key:
+    """Return what tells a run from the others."""
+    return run["optimizer"], tuple(run["options"]), run["lr"], run["batch_size"], run["seed"]
+
+
+def kept(path: Path, settings: dict[str, Any]) -> dict[Key, dict[str, Any]]:
+    """Return the finished runs of a file of results by their keys, or none if there is no file.
 
     Raises:
         DataError: It is damaged.
         RecipeError: Its runs had other settings.
     """
     if not path.exists():
-        return []
+        return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        before, runs = content["settings"], content["runs"]
+        before = content["settings"]
+        runs = {key_of(run): run for run in content["runs"]}
         changed = [key for key in settings if before.get(key) != settings[key]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: is not a file of results ({error}); delete it, or name another --out") from error
     if changed:
         told = ", ".join(f"{key} was {before.get(key)!r} and is {settings[key]!r}" for key in changed)
         raise RecipeError(f"{path}: its runs had other settings ({told}); name another --out")
-    return list(runs)
+    return runs
 
 
 def compare(given: Sequence[str] | None = None) -> dict[str, Any]:
@@ -503,16 +302,16 @@ def compare(given: Sequence[str] | None = None) -> dict[str, Any]:
 
 def _compare(options: argparse.Namespace, contest: Contest, settings: dict[str, Any]) -> dict[str, Any]:
     file = options.out / "results.json"
-    runs = kept(file, settings)
+    done = kept(file, settings)
     # Seeds are the outer loop: a comparison that is stopped early has all optimizers and rates, with fewer seeds.
     order = itertools.product(options.seeds, options.batch_sizes, options.rates, options.optimizers)
-    plan = {(variant.label, rate, size, seed): variant for seed, size, rate, variant in order}
-    done = {(run["optimizer"], run["lr"], run["batch_size"], run["seed"]): run for run in runs}
-    for number, ((label, rate, size, seed), variant) in enumerate(plan.items(), start=1):
-        if (label, rate, size, seed) in done:
+    plan = {(variant.label, variant.options, rate, size, seed): variant for seed, size, rate, variant in order}
+    for number, (key, variant) in enumerate(plan.items(), start=1):
+        if key in done:
             continue
+        label, _, rate, size, seed = key
         run = contest.run(variant, rate, size, seed)
-        done[label, rate, size, seed] = run
+        done[key] = run
         write_json(file, {"settings": settings, "runs": list(done.values())})
         what = f"{label} lr={rate_text(rate)} batch size {size} seed {seed}"
         print(f"{number}/{len(plan)} {what}: test {100 * run['test']:.2f} %, {run['seconds']:.0f} s", file=sys.stderr)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import runpy
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ BRIEF = [*SMALL, "--optimizers", "sgd,ahb-adam", "--batch-sizes", "50", "--lr-gr
 
 
 @pytest.fixture(scope="module")
-def images() -> dict[str, Any]:
-    return runpy.run_path(str(PROGRAM))
+def images() -> Iterator[dict[str, Any]]:
+    # As `python examples/images.py` does, so that it finds the modules beside it.
+    sys.path.insert(0, str(PROGRAM.parent))
+    yield {**runpy.run_path(str(PROGRAM)), **runpy.run_path(str(PROGRAM.with_name("image_results.py")))}
+    sys.path.remove(str(PROGRAM.parent))
 
 
 @pytest.fixture
@@ -66,9 +70,24 @@ def test_a_stopped_comparison_continues_to_the_same_results(
     assert again[3]["loss"] == kept["loss"]
     with pytest.raises(RecipeError, match=r"epochs was 1 and is 2\); name another --out"):
         compare(*BRIEF, "--epochs", "2")
+    del content["runs"][0]["options"]
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DataError, match="is not a file of results"):
+        compare(*BRIEF)
     file.write_text('{"runs": [', encoding="utf-8")
     with pytest.raises(DataError, match="is not a file of results"):
         compare(*BRIEF)
+
+
+def test_a_name_that_is_given_to_other_options_starts_new_runs(compare: Callable[..., dict[str, Any]]) -> None:
+    one = [*SMALL, "--batch-sizes", "50", "--lr-grid", "1e-1"]
+    (plain,) = compare(*one, "--optimizers", "sgd@mine:momentum=0.0")["runs"]
+    (heavy,) = compare(*one, "--optimizers", "sgd@mine:momentum=0.9")["runs"]
+    assert heavy["options"] == ["momentum=0.9"]
+    assert heavy["loss"] != plain["loss"]
+    # Both are kept.
+    (again,) = compare(*one, "--optimizers", "sgd@mine:momentum=0.0")["runs"]
+    assert again == plain
 
 
 def test_the_small_network_learns_the_digits(compare: Callable[..., dict[str, Any]]) -> None:
