@@ -133,7 +133,7 @@ METRICS: dict[str, Metric] = {
     "mae": Metric("magnitudes", of="values"),
     "mape": Metric("percentages", "nonzero", of="values", fraction=True, upper=math.inf),
     "smape": Metric("symmetric", of="values", fraction=True, upper=2.0),
-    "mase": Metric("scaled", of="forecasts"),
+    "mase": Metric("scaled", "weights", of="forecasts"),
     "pinball": Metric("pinball", of="quantiles"),
     # From the cross-entropy per token in nats: its exponential, or its value in bits.
     "perplexity": Metric("loss", of_mean=_exp, of="tokens"),

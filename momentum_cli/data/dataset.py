@@ -43,6 +43,8 @@ class Batch:
         lengths: (B,) int64 on the CPU, or None if every sequence has T steps.
         units: (2, B, K) float64, the scale and the offset of each target where they differ from sequence to sequence,
             in place of `Dataset.target_scale` and `target_offset`; None: they do not.
+        naive_errors: (2, B, K) float64, of forecasts what `mase` divides each error by, and the weight of the quotient,
+            0 where it is not defined; None for other data.
         references: Where a model answers in words, the right answer to each sequence.
     """
 
@@ -50,6 +52,7 @@ class Batch:
     targets: Tensor
     lengths: Tensor | None
     units: Tensor | None = None
+    naive_errors: Tensor | None = None
     references: tuple[str, ...] = ()
 
 
@@ -225,8 +228,6 @@ class Dataset:
         target_scale, target_offset: with normalised targets (…, K), K numbers each, and original = normalised * scale +
             offset; metrics are in the original units then. None: targets are in their own unit, or batches have
             `units`. The loss is never rescaled.
-        naive_errors: of a forecast, for each of the K targets the mean absolute error of the naive forecast in the
-            training data, in the original unit, by which `mase` divides; None without one.
         quantiles: levels, rising, of the quantiles that a model predicts for each target; () where it predicts one
             value.
         neighbours: consecutive sequences of a split that share steps with any one of them, itself included; a bootstrap
@@ -252,7 +253,6 @@ class Dataset:
     naive: tuple[Naive, ...] = ()
     target_scale: tuple[float, ...] | None = None
     target_offset: tuple[float, ...] | None = None
-    naive_errors: tuple[float, ...] | None = None
     quantiles: tuple[float, ...] = ()
     neighbours: int = 1
     warnings: tuple[str, ...] = ()

@@ -15,9 +15,12 @@ import numpy as np
 import torch
 
 from momentum_cli.data import Batch, Dataset, Sequences
+from momentum_cli.data.files.naive import without_mase
 from momentum_cli.data.files.sequences import FileSplit
 from momentum_cli.data.language.text import TokenText
 from momentum_cli.data.language.vocabulary import Vocabulary
+from momentum_cli.data.problems import Problem
+from momentum_cli.errors import DataError
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.output import check_output_file
@@ -113,6 +116,12 @@ def check_data(
     task = build_task(recipe)
     source = task.source(data_dir)
     found = task.check(data_dir, progress)
+    if "mase" in recipe.metrics and all(problem.warning for problem in found):
+        # A task does not know the metrics of its recipe.
+        try:
+            found += [Problem("mase", text, warning=True) for text in without_mase(task.load(data_dir, progress))]
+        except DataError as error:
+            found.append(Problem("mase", str(error)))
     return {
         "task": recipe.task.name,
         "path": None if source is None else str(source),

@@ -15,8 +15,9 @@ from momentum_cli import kernels
 from momentum_cli.cells.catalogue import build_cell_layer, cell_objects
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.data import NO_PROGRESS, TASKS, Dataset, DownloadProgress, Task
+from momentum_cli.data.files.naive import without_mase
 from momentum_cli.dynamics.protocol import Dynamics
-from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.errors import RecipeError
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.layers.stack import RecurrentStack
 from momentum_cli.machine import require_memory
@@ -51,9 +52,9 @@ def load_data(recipe: Recipe, data_dir: Path | None = None, progress: DownloadPr
     """
     dataset = build_task(recipe).load(data_dir, progress)
     dataset = replace(dataset, metrics=tuple(dict.fromkeys((*recipe.metrics, *dataset.metrics))))
-    if "mase" in dataset.metrics and not all(error > 0 for error in dataset.naive_errors or ()):
-        raise DataError("metrics: mase is not defined for a target that never changes in the training data")
-    return dataset
+    if "mase" not in dataset.metrics:
+        return dataset
+    return replace(dataset, warnings=(*dataset.warnings, *without_mase(dataset)))
 
 
 def metric_names(recipe: Recipe) -> tuple[str, ...]:

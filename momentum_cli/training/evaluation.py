@@ -70,7 +70,7 @@ def tally(
                     found.add_windows(outputs, batch.targets, mine)
                 else:
                     texts = objective.spelled(written)
-                    found.add(outputs, batch.targets, mine, batch.units, texts, batch.references)
+                    found.add(outputs, batch.targets, mine, batch.units, batch.naive_errors, texts, batch.references)
             done = min(done + group.numel(), len(data))
             on_progress(done, len(data), split)
     if fabric is not None:

@@ -32,7 +32,6 @@ class Objective:
         metric_steps: With output ``"every"``, the steps over which accuracy is taken; None for every scored one.
         target_scale, target_offset: For each of K targets, original = scaled * scale + offset, for metrics of values;
             None for 1 and 0.
-        naive_errors: Divisor of the errors of each of K targets in ``mase``; None where that is not defined.
         quantiles: Q levels in rising order, each in (0, 1), that a model of loss ``"pinball"`` predicts of every
             target; () for other losses.
         shifts: Shift of each quantile of each of K targets before it is judged, (K, Q) in the scaled unit, see
@@ -46,7 +45,6 @@ class Objective:
     metric_steps: slice | None = None
     target_scale: tuple[float, ...] | None = None
     target_offset: tuple[float, ...] | None = None
-    naive_errors: tuple[float, ...] | None = None
     quantiles: tuple[float, ...] = ()
     shifts: tuple[tuple[float, ...], ...] | None = None
     metrics: tuple[str, ...] = ("loss",)
@@ -62,7 +60,6 @@ class Objective:
             dataset.metric_steps,
             dataset.target_scale,
             dataset.target_offset,
-            dataset.naive_errors,
             dataset.quantiles,
             None,
             tuple(metrics),
@@ -186,6 +183,7 @@ class Scores:
         objective: Objective of the data set.
         outputs, targets: As for `Objective.loss_sum`.
         units: As in `momentum_cli.data.Batch`; None: those of the objective.
+        naive_errors: As in `momentum_cli.data.Batch`, for `mase`.
         texts: Answers to each sequence, for a model that answers in words.
         references: The right answers.
     """
@@ -194,6 +192,7 @@ class Scores:
     outputs: Tensor
     targets: Tensor
     units: Tensor | None = None
+    naive_errors: Tensor | None = None
     texts: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
 
@@ -310,9 +309,16 @@ class Scores:
 
     @property
     def scaled(self) -> Tensor:
-        """Sum of the errors relative to those of the naive forecast in the training data, (B,)."""
-        assert self.objective.naive_errors is not None
-        return _by_sequence(self.errors.abs() / self.errors.new_tensor(self.objective.naive_errors))
+        """Weighted sum of the errors relative to those of the naive forecast in the training data, (B,)."""
+        assert self.naive_errors is not None
+        divisor, weight = self.naive_errors
+        return _by_sequence(weight * self.errors.abs() / divisor)
+
+    @property
+    def weights(self) -> Tensor:
+        """Sum of the weights of these errors, (B,)."""
+        assert self.naive_errors is not None
+        return _by_sequence(self.counted * self.naive_errors[1])
 
     @property
     def pinball(self) -> Tensor:
@@ -358,6 +364,7 @@ SUMS: dict[str, Callable[[Scores], Tensor]] = {
     "nonzero": lambda scores: _by_sequence(scores.wanted != 0),
     "symmetric": lambda scores: scores.symmetric,
     "scaled": lambda scores: scores.scaled,
+    "weights": lambda scores: scores.weights,
     "pinball": lambda scores: scores.pinball,
     **{name: partial(_column, "bleu", number) for number, name in enumerate(BLEU_SUMS)},
     **{name: partial(_column, "chrf", number) for number, name in enumerate(CHRF_SUMS)},

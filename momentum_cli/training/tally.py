@@ -74,6 +74,7 @@ class Tally:
         targets: Tensor,
         places: Tensor,
         units: Tensor | None = None,
+        naive_errors: Tensor | None = None,
         texts: tuple[str, ...] = (),
         references: tuple[str, ...] = (),
     ) -> None:
@@ -82,9 +83,9 @@ class Tally:
         Args:
             outputs, targets, texts, references: As for `Scores`.
             places: (B,) int64, which sequences of the split they are.
-            units: As in `momentum_cli.data.Batch`.
+            units, naive_errors: As in `momentum_cli.data.Batch`.
         """
-        scores = Scores(self._objective, outputs, targets, units, texts, references)
+        scores = Scores(self._objective, outputs, targets, units, naive_errors, texts, references)
         sums = scores.totals()
         self._totals += sums.sum(0)
         if self._keep:

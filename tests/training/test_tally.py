@@ -101,21 +101,23 @@ def test_windows_that_share_their_steps_vary_more_than_independent_ones() -> Non
 def test_errors_of_values_in_their_own_unit() -> None:
     scale, offset = (2.0, 0.5), (10.0, -1.0)
     metrics = ("mse", "rmse", "mae", "mape", "smape", "mase")
-    objective = Objective(
-        "mse", "last", target_scale=scale, target_offset=offset, naive_errors=(4.0, 0.25), metrics=metrics
-    )
+    objective = Objective("mse", "last", target_scale=scale, target_offset=offset, metrics=metrics)
     wanted = torch.tensor([[12.0, 0.0], [8.0, -2.0]])
     predicted = torch.tensor([[13.0, 0.5], [6.0, math.inf]])
     scaled = [(values - torch.tensor(offset)) / torch.tensor(scale) for values in (predicted, wanted)]
     scaled[1][1, 1] = math.nan  # has no target
-    found = filled(objective, scaled[0], scaled[1], [0, 1]).metrics()
+    tally = Tally(objective, "cpu")
+    # The divisors of the errors, and the weights of the quotients: those of the second sequence count half.
+    naive_errors = torch.tensor([[[4.0, 0.25], [4.0, 0.25]], [[1.0, 1.0], [0.5, 0.5]]], dtype=torch.float64)
+    tally.add(scaled[0], scaled[1], torch.tensor([0, 1]), naive_errors=naive_errors)
+    found = tally.metrics()
     assert found["mse"] == pytest.approx((1 + 0.25 + 4) / 3)
     assert found["rmse"] == pytest.approx(math.sqrt(5.25 / 3))
     assert found["mae"] == pytest.approx(3.5 / 3)
     # The second target is 0 and has no percentage.
     assert found["mape"] == pytest.approx((1 / 12 + 2 / 8) / 2)
     assert found["smape"] == pytest.approx((1 / 12.5 + 0.5 / 0.25 + 2 / 7) / 3)
-    assert found["mase"] == pytest.approx((1 / 4 + 0.5 / 0.25 + 2 / 4) / 3)
+    assert found["mase"] == pytest.approx((1 / 4 + 0.5 / 0.25 + 0.5 * 2 / 4) / 2.5)
 
 
 def test_a_metric_without_anything_to_judge_is_not_a_number() -> None:

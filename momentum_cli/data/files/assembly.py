@@ -50,7 +50,12 @@ def assemble(
     if schema.known_future and not isinstance(prepare, OneHot):
         future = future_of(task.steps_ahead, schema.known_future, gathered.feature_names, prepare)
     in_groups = None if groups is None else groups.places
-    places = Places(gathered.names, gathered.starts, gathered.lengths, gathered.clocks, in_groups)
+    errors = None
+    if task.kind == "forecasting":
+        assert gathered.step_targets is not None
+        lag = task.season or 1
+        errors = naive_errors(gathered.step_targets, parts["train"], gathered.breaks, lag, len(gathered))
+    places = Places(gathered.names, gathered.starts, gathered.lengths, gathered.clocks, in_groups, errors)
     channels = prepare.size + (0 if future is None else future.size)
     splits = {
         split: replace(_split(task, gathered, part, prepare, channels, target_scaling, places), future=future)
@@ -74,10 +79,6 @@ def assemble(
         **({} if groups is None else {"groups": groups.dump()}),
     }
     count = max(1, len(task.steps_ahead))
-    errors = None
-    if task.kind == "forecasting":
-        assert gathered.step_targets is not None
-        errors = naive_errors(gathered.step_targets, parts["train"], gathered.breaks, task.season or 1)
     return Dataset(
         name="files",
         train=splits["train"],
@@ -95,7 +96,6 @@ def assemble(
         # With groups every batch says what its own are.
         target_scale=None if target_scaling is None or groups else tuple(target_scaling.scale.tolist()) * count,
         target_offset=None if target_scaling is None or groups else tuple(target_scaling.offset.tolist()) * count,
-        naive_errors=None if errors is None else tuple(errors.tolist()) * count,
         quantiles=levels,
         neighbours=1 if task.window is None else -(-(task.window + max(1, task.reach)) // task.stride),
     )

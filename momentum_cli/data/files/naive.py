@@ -6,18 +6,18 @@ Axes: S steps, K targets, h horizon, B batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from momentum_cli.data.dataset import Batch, Naive, Sequences
+from momentum_cli.data.dataset import Batch, Dataset, Naive, Sequences
 from momentum_cli.data.files.normalisation import Scaling
 from momentum_cli.data.files.sequences import FileSplit
 from momentum_cli.data.files.splitting import Part, read_blocks
 from momentum_cli.data.files.steps import Steps
 from momentum_cli.data.naive import Constant, of_counts, shares
+from momentum_cli.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 # Two seasons forecast as well as one, up to noise, so the shortest period with an error this close to the least is
 # taken.
 _AS_GOOD = 0.05
+# Steps that are read at a time.
+_BLOCK = 1 << 20
+# Series that a warning names.
+_NAMED = 5
 # Number of training steps in which a season is looked for, the latest ones.
 _SEARCHED = 20_000
 
@@ -123,41 +127,82 @@ def of_forecasts(
         quantiles: As for `Repeated`.
     """
     assert train.target_scaling is not None
-    period = season or _season(train, _stretches(part, breaks), window)
+    period = season or _season(train, [(begin, end) for _, begin, end in _stretches(part, breaks)], window)
     found: list[Naive] = [Repeated("last value", 1, quantiles)]
     if period is not None and period > 1:
         found.append(Repeated(f"seasonal naive ({period} steps)", period, quantiles))
     return (*found, training_mean(train.target_scaling, len(train.ahead), quantiles))
 
 
-def naive_errors(targets: Steps, part: Part, breaks: np.ndarray, period: int) -> np.ndarray:
-    """Return the mean absolute error of the naive forecast within the training series, (K,) float64, NaN without any.
+def naive_errors(targets: Steps, part: Part, breaks: np.ndarray, period: int, count: int) -> np.ndarray:
+    """Return the mean absolute error of the naive forecast within the training part of each series.
 
     That of y_t is y_{t - period}: the denominator of MASE (Hyndman and Koehler, Another Look at Measures of Forecast
     Accuracy, International Journal of Forecasting 22 (2006)).
+
+    Args:
+        targets: Steps of all series, (S, K).
+        part: The training parts.
+        breaks: Steps before which a series has a gap, which is no step of the naive forecast.
+        period: Steps, >= 1.
+        count: n, number of series in the file.
+
+    Returns:
+        (n, K) float64, NaN for a series without a training part longer than the period.
     """
-    total, count = np.zeros(targets.columns), np.zeros(targets.columns)
-    for series in _chunks(targets, _stretches(part, breaks), period):
-        change = np.abs(series[period:] - series[:-period])
-        total += np.nansum(change, 0)
-        count += (~np.isnan(change)).sum(0)
-    return np.asarray(np.divide(total, count, out=np.full(targets.columns, np.nan), where=count > 0))
+    total, terms = np.zeros((count, targets.columns)), np.zeros((count, targets.columns))
+    for number, begin, end in _stretches(part, breaks):
+        for at in range(begin + period, end, _BLOCK):
+            steps = targets.read(at - period, min(at + _BLOCK, end)).astype(np.float64)
+            change = np.abs(steps[period:] - steps[:-period])
+            total[number] += np.nansum(change, 0)
+            terms[number] += (~np.isnan(change)).sum(0)
+    return np.asarray(np.divide(total, terms, out=np.full_like(total, np.nan), where=terms > 0))
 
 
-def _stretches(part: Part, breaks: np.ndarray) -> list[tuple[int, int]]:
-    """Return the first step of each stretch without a gap and the one after its end."""
+def without_mase(dataset: Dataset) -> tuple[str, ...]:
+    """Return a warning for each split that has series without a MASE: they are left out of the mean.
+
+    Args:
+        dataset: Data of forecasts; each target of a series is a series here.
+
+    Raises:
+        DataError: A split that is evaluated has no series with one.
+    """
     found = []
-    for begin, end in zip(part.begins.tolist(), part.ends.tolist(), strict=True):
-        cuts = [begin, *breaks[(breaks > begin) & (breaks < end)].tolist(), end]
-        found += list(itertools.pairwise(cuts))
+    targets = dataset.preprocessing["targets"]["names"]
+    for name, split in (("validation", dataset.validation), ("test", dataset.test)):
+        if split is None:
+            continue
+        assert isinstance(split, FileSplit)
+        assert split.places is not None
+        assert split.mase_weights is not None
+        forecast = np.unique(split.places.numbers(split.windows.first[split.windows.counts > 0]))
+        lacking = np.argwhere(split.mase_weights[forecast] == 0)
+        count = len(forecast) * len(targets)
+        if len(lacking) == count:
+            raise DataError(
+                f"metrics: mase is not defined: none of the {count} series of the {name} split has a training part of "
+                "its own in which it changes; split series in time (task.split: time), or choose another metric"
+            )
+        names = [str(split.places.names[forecast[row]]) for row, _ in lacking[:_NAMED].tolist()]
+        if len(targets) > 1:
+            names = [f"{one} {targets[column]}" for one, column in zip(names, lacking[:, 1].tolist(), strict=False)]
+        if names:
+            text = f"mase of the {name} split leaves out {len(lacking)} of {count} series, for lack of a training part"
+            found.append(f"{text} in which they change: {', '.join(names)}{', …' if len(lacking) > _NAMED else ''}")
+    return tuple(found)
+
+
+def _stretches(part: Part, breaks: np.ndarray) -> list[tuple[int, int, int]]:
+    """Return of each stretch without a gap its series, its first step and the one after its end."""
+    found = []
+    inner = np.searchsorted(breaks, part.begins, "right"), np.searchsorted(breaks, part.ends, "left")
+    rows = zip(*(each.tolist() for each in (part.sequences, part.begins, part.ends, *inner)), strict=True)
+    for number, begin, end, low, high in rows:
+        cuts = [begin, *breaks[low:high].tolist(), end]
+        found += [(number, *stretch) for stretch in itertools.pairwise(cuts)]
     return found
-
-
-def _chunks(targets: Steps, stretches: list[tuple[int, int]], before: int, size: int = 1 << 20) -> Iterator[np.ndarray]:
-    """Yield the steps of each stretch in float64; each piece begins `before` steps early."""
-    for begin, end in stretches:
-        for at in range(begin + before, end, size):
-            yield targets.read(at - before, min(at + size, end)).astype(np.float64)
 
 
 def _season(train: FileSplit, stretches: list[tuple[int, int]], window: int) -> int | None:

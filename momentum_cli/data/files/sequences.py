@@ -6,6 +6,7 @@ Axes: n sequences of a split, B sequences of a batch, T longest of them, W chann
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
@@ -158,6 +159,7 @@ class FileSplit(Separate):
             self._targets(index, starts, lengths).to(self.where, non_blocking=True),
             None if same else torch.from_numpy(lengths.astype(np.int64)),
             self._units(groups),
+            self._naive_errors(starts),
         )
 
     def groups(self, index: np.ndarray) -> np.ndarray | None:
@@ -175,6 +177,34 @@ class FileSplit(Separate):
             return None
         both = np.stack([self.target_scaling.scale[groups], self.target_scaling.offset[groups]])
         return torch.from_numpy(np.tile(both, max(1, len(self.ahead)))).to(self.where)
+
+    @cached_property
+    def mase_weights(self) -> np.ndarray | None:
+        """(n, K) float64, the weight of a forecast of each series of the file in `mase`; None unless forecasting.
+
+        All forecasts of a series in this split have the sum 1. It is 0 for a series without any, and for one whose
+        naive error is 0 or not known.
+        """
+        if self.places is None or self.places.naive_errors is None:
+            return None
+        errors = self.places.naive_errors
+        series = self.places.numbers(self.windows.first)
+        counts = np.bincount(series, self.windows.counts, len(errors))[:, None]
+        defined = (errors > 0) & (counts > 0)
+        return np.asarray(np.divide(1.0, counts, out=np.zeros_like(errors), where=defined))
+
+    def _naive_errors(self, starts: np.ndarray) -> Tensor | None:
+        """Return what `mase` divides the errors by, and their weights; see `momentum_cli.data.Batch`."""
+        import torch
+
+        if self.mase_weights is None:
+            return None
+        assert self.places is not None
+        assert self.places.naive_errors is not None
+        series = self.places.numbers(starts)
+        weights = self.mase_weights[series]
+        divisors = np.where(weights > 0, self.places.naive_errors[series], 1.0)
+        return torch.from_numpy(np.tile(np.stack([divisors, weights]), len(self.ahead))).to(self.where)
 
     def scaled(self, values: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Return targets (B, …, K) float32, each in the scale of the sequence that its step, (B,), belongs to."""

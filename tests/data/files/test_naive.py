@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from momentum_cli.data import Dataset, Files, Language
+from momentum_cli.data import Dataset, Files, Language, Sequences
 from momentum_cli.errors import DataError
+from momentum_cli.inspection.data import check_data
 from momentum_cli.recipe.building import load_data
-from momentum_cli.recipe.recipe import parse_recipe
-from momentum_cli.training.evaluation import baselines
+from momentum_cli.recipe.recipe import Recipe, parse_recipe
+from momentum_cli.training.evaluation import baselines, naive_answer, tally
+from momentum_cli.training.objective import Objective
 
 WINDOW, HORIZON = 12, 5
 
@@ -70,6 +72,15 @@ def test_a_season_that_is_given_is_taken_and_repeats_itself_over_the_horizon(tmp
     np.testing.assert_allclose(found * scale + offset, expected, rtol=1e-6)
 
 
+def divisors(split: Sequences, window: int = 0) -> np.ndarray:
+    """Return what `mase` divides the errors of a window by, (K,)."""
+    found = split.batch(torch.tensor([window])).naive_errors
+    assert found is not None
+    steps = found[0, 0].reshape(HORIZON, -1).numpy()
+    assert (steps == steps[0]).all()
+    return np.asarray(steps[0])
+
+
 @pytest.mark.parametrize("season", [None, 4])
 def test_mase_divides_by_the_naive_error_of_the_training_part(tmp_path: Path, season: int | None) -> None:
     values = series()
@@ -77,7 +88,8 @@ def test_mase_divides_by_the_naive_error_of_the_training_part(tmp_path: Path, se
     train = values[: round(0.7 * len(values))]
     lag = season or 1
     expected = np.abs(train[lag:] - train[:-lag]).mean(0)
-    np.testing.assert_allclose(dataset.naive_errors, np.tile(expected, HORIZON), rtol=1e-9)  # type: ignore[arg-type]
+    for split in (dataset.train, dataset.test):
+        np.testing.assert_allclose(divisors(split), expected, rtol=1e-9)
 
 
 def test_a_gap_is_no_step_of_the_naive_error(tmp_path: Path) -> None:
@@ -87,7 +99,7 @@ def test_a_gap_is_no_step_of_the_naive_error(tmp_path: Path) -> None:
     dataset = forecasting(write(tmp_path / "a.csv", values, times), gaps="split").load()
     train = values[: round(0.7 * len(values))]
     changes = np.delete(np.abs(np.diff(train, axis=0)), 59, 0)
-    np.testing.assert_allclose(dataset.naive_errors[:2], changes.mean(0), rtol=1e-9)  # type: ignore[index]
+    np.testing.assert_allclose(divisors(dataset.test), changes.mean(0), rtol=1e-9)
 
 
 def test_white_noise_has_no_season_and_its_best_forecast_is_the_mean(tmp_path: Path) -> None:
@@ -104,20 +116,107 @@ def test_a_season_beyond_the_window_or_without_a_forecast_is_refused(tmp_path: P
         Files("a.csv", "regression", target="a", season=2)
 
 
-def test_mase_of_a_target_that_never_changes_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", np.ones((200, 2)))
-    task = {"name": "files", "path": str(path), "kind": "forecasting", "order": "t", "target": "a", "window": 4}
-    recipe = parse_recipe(
+SHOPS = {"a": (300, 1.0), "b": (100, 50.0), "c": (60, 1000.0)}
+"""Number of steps and size of the changes of each series of a panel."""
+
+
+def panel(path: Path, still: str = "") -> dict[str, np.ndarray]:
+    """Write two series of each shop, in rows that alternate; the second one of the shop `still` does not change."""
+    random = np.random.default_rng(5)
+    values = {shop: random.normal(size=(steps, 2)).cumsum(0) * size for shop, (steps, size) in SHOPS.items()}
+    if still:
+        values[still][:, 1] = 7.0
+    rows = [(t, shop, *pair) for shop, each in values.items() for t, pair in enumerate(each.tolist())]
+    lines = [f"{t},{shop},{a!r},{b!r}" for t, shop, a, b in sorted(rows)]
+    path.write_text("t,shop,a,b\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return values
+
+
+def with_mase(path: Path, **options: object) -> Recipe:
+    task = {"name": "files", "path": str(path), "kind": "forecasting", "order": "t", "sequence": "shop"}
+    task |= {"features": ["a", "b"], "target": ["a", "b"], "window": 6, "horizon": 3}
+    return parse_recipe(
         {
-            "task": task,
+            "task": task | options,
             "metrics": ["mase"],
             "model": {"hidden_size": 2},
             "optimizer": {"name": "adam", "lr": 0.1},
             "train": {"epochs": 1},
         }
     )
-    with pytest.raises(DataError, match="mase is not defined for a target that never changes"):
+
+
+def mase_of_last_values(values: dict[str, np.ndarray], lag: int, left_out: tuple[str, int] | None = None) -> float:
+    """Compute by loops the MASE of forecasts of the last value, on the last 15 % of each series."""
+    each = []
+    for shop, own in values.items():
+        steps = len(own)
+        test_at = steps - round(steps * 0.15)
+        train = test_at - round(steps * 0.15)
+        for target in range(2):
+            if (shop, target) == left_out:
+                continue
+            numbers = own[:, target].tolist()
+            changes = [abs(numbers[t] - numbers[t - lag]) for t in range(lag, train)]
+            divisor = sum(changes) / len(changes)
+            forecasts = range(test_at, steps - 3 + 1)
+            errors = [abs(numbers[t + step] - numbers[t - 1]) / divisor for t in forecasts for step in range(3)]
+            each.append(sum(errors) / len(errors))
+    return sum(each) / len(each)
+
+
+@pytest.mark.parametrize("options", [{}, {"season": 4}, {"normalise_by": "shop"}, {"quantiles": [0.1, 0.5, 0.9]}])
+def test_mase_of_a_panel_is_the_mean_over_series_each_scaled_by_itself(
+    tmp_path: Path, options: dict[str, object]
+) -> None:
+    values = panel(tmp_path / "a.csv")
+    dataset = load_data(with_mase(tmp_path / "a.csv", **options))
+    assert dataset.metric == "mase"
+    found = {one["name"]: one["metrics"]["mase"] for one in baselines(dataset, dataset.test, 7)}
+    lag = 4 if "season" in options else 1
+    assert found["last value"] == pytest.approx(mase_of_last_values(values, lag), rel=1e-5)
+    assert dataset.warnings == ()
+
+
+def test_a_series_that_never_changes_is_left_out_of_mase_with_a_warning(tmp_path: Path) -> None:
+    values = panel(tmp_path / "a.csv", still="b")
+    recipe = with_mase(tmp_path / "a.csv")
+    dataset = load_data(recipe)
+    found = {one["name"]: one["metrics"]["mase"] for one in baselines(dataset, dataset.test, 7)}
+    assert found["last value"] == pytest.approx(mase_of_last_values(values, 1, left_out=("b", 1)), rel=1e-5)
+    said = [warning for warning in dataset.warnings if "mase" in warning]
+    assert said == [
+        f"mase of the {split} split leaves out 1 of 6 series, for lack of a training part in which they change: b b"
+        for split in ("validation", "test")
+    ]
+    assert [one["message"] for one in check_data(recipe)["problems"] if one["code"] == "mase"] == said
+
+
+def test_error_bars_of_mase_are_those_of_its_series(tmp_path: Path) -> None:
+    panel(tmp_path / "a.csv")
+    dataset = load_data(with_mase(tmp_path / "a.csv"))
+    last = next(one for one in dataset.naive if one.name == "last value")
+    answer = naive_answer(last, dataset.test)
+    found = tally(answer, dataset.test, Objective.of(dataset), size=9, keep=True)
+    low, high = found.intervals(dataset.neighbours)["mase"]
+    assert low < found.metrics()["mase"] < high
+
+
+def test_mase_without_a_series_of_its_own_training_part_is_refused(tmp_path: Path) -> None:
+    # Whole series are drawn, so those of the test split have no training part.
+    panel(tmp_path / "a.csv")
+    recipe = with_mase(tmp_path / "a.csv", split="fraction")
+    with pytest.raises(DataError, match=r"mase is not defined: none of the 2 series of the validation"):
         load_data(recipe)
+    checked = check_data(recipe)
+    assert not checked["ok"]
+    assert "mase is not defined" in checked["problems"][-1]["message"]
+
+
+def test_mase_of_targets_that_never_change_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", np.ones((200, 2)))
+    with pytest.raises(DataError, match="mase is not defined: none of the 1 series"):
+        load_data(with_mase(path, sequence=None, features=["a"], target="a"))
 
 
 def classes(path: Path, kind: str) -> Dataset:
