@@ -15,6 +15,7 @@ from momentum_cli.benchmark import bench as engine
 from momentum_cli.benchmark.plan.planning import DEFAULT_SEEDS
 from momentum_cli.progress import BenchUi
 from momentum_cli.recipe.recipe import Recipe
+from momentum_cli.runs.output import require_out
 
 
 def bench(
@@ -81,6 +82,7 @@ def bench(
         MomentumError: An error that the user can act on; RunError when every run was ended by an error.
         Interrupted: SIGINT or SIGTERM arrived; unfinished runs are saved.
     """
+    require_out(overwrite, out)
     one = isinstance(recipes, str | os.PathLike | Mapping | Recipe)
     with ui or bench_display(progress, callbacks) as shown, tempfile.TemporaryDirectory() as folder:
         result = engine.bench(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from momentum_cli.api.callbacks import Callback, run_display
-from momentum_cli.api.paths import optional_path
+from momentum_cli.api.paths import given_path, optional_path
 from momentum_cli.api.results import EvaluateResult
 from momentum_cli.inference import evaluate as engine
 from momentum_cli.progress import Ui
@@ -55,7 +54,7 @@ def evaluate(
     """
     with ui or run_display(progress, callbacks) as shown:
         result = engine.evaluate(
-            Path(run),
+            given_path(run),
             split=split,
             data_dir=optional_path(data_dir),
             batch_size=batch_size,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from momentum_cli.api.callbacks import Callback, run_display
-from momentum_cli.api.paths import optional_path
+from momentum_cli.api.paths import given_path, optional_path
 from momentum_cli.api.results import ExportResult
 from momentum_cli.formats import export as engine
 from momentum_cli.progress import Ui
@@ -19,7 +18,7 @@ def export(
     format: str,
     stateful: bool = False,
     out: str | os.PathLike[str] | None = None,
-    checkpoint: str | int = "best",
+    checkpoint: str | int | None = None,
     aoti: bool = False,
     as_torch_lstm: bool = False,
     quantize: str | None = None,
@@ -36,7 +35,8 @@ def export(
         format: ``"torchscript"``, ``"onnx"``, ``"pt2"`` or ``"safetensors"``.
         stateful: The exported model takes and returns its state, so that a sequence can be fed in chunks.
         out: The file; None: ``export/TASK-CELL`` in the run folder.
-        checkpoint: The checkpoint of a run: ``"best"``, ``"last"``, or the step of one that was kept, such as 400.
+        checkpoint: The checkpoint of a run: ``"best"``, ``"last"``, or the step of one that was kept, such as 400;
+            None: the best.
         aoti: With pt2: compile by AOTInductor, which needs a C++ compiler.
         as_torch_lstm: With safetensors: write the weights of a plain torch layer and the coefficients of the filter.
         quantize: With onnx: ``"int8"`` weights.
@@ -53,11 +53,11 @@ def export(
     """
     with ui or run_display(progress, callbacks) as shown:
         result = engine.export(
-            Path(run),
+            given_path(run),
             format=format,
             stateful=stateful,
             out=optional_path(out),
-            which=str(checkpoint),
+            which=None if checkpoint is None else str(checkpoint),
             aoti=aoti,
             as_torch_lstm=as_torch_lstm,
             quantize=quantize,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from momentum_cli.api.callbacks import Callback, run_display
-from momentum_cli.api.paths import optional_path
+from momentum_cli.api.paths import given_path, optional_path
 from momentum_cli.api.results import PredictResult
 from momentum_cli.errors import RecipeError
 from momentum_cli.inference.predict import predict as engine
@@ -42,8 +41,8 @@ def predict(
     *,
     format: str | None = None,
     out: str | os.PathLike[str] | None = None,
-    batch_size: int = 256,
-    top: int = 3,
+    batch_size: int | None = None,
+    top: int | None = None,
     picture: str | os.PathLike[str] | None = None,
     beam_size: int | None = None,
     length_penalty: float | None = None,
@@ -59,8 +58,8 @@ def predict(
         format: Format of the file: ``"jsonl"``, ``"csv"``, ``"npz"``, ``"parquet"``, or ``"txt"`` for translations;
             None: by the ending of ``out``, ``"jsonl"`` without one.
         out: File to write, completely or not at all; None: the predictions are in the result.
-        batch_size: Samples at a time, >= 1.
-        top: Classes to list for each sample, >= 1.
+        batch_size: Samples at a time, >= 1; None: 256. Not for a language model, which reads line by line.
+        top: Classes, or next tokens, to list for each sample, >= 1; None: 3. Only for a model that ranks them.
         picture: Draw the first forecasts of a forecasting model into this png, svg or pdf.
         beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe.
         progress: Show the display of the command.
@@ -77,8 +76,8 @@ def predict(
     kept = _Collector() if out is None else None
     with ui or run_display(progress, callbacks) as shown:
         result = engine.predict(
-            Path(model),
-            [os.fspath(name) for name in named],
+            given_path(model),
+            [str(given_path(name)) for name in named],
             format=format,
             out=optional_path(out),
             batch_size=batch_size,

@@ -12,6 +12,7 @@ from momentum_cli.api.results import DryRunResult, TrainResult
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import Ui
+from momentum_cli.runs.output import require_out
 from momentum_cli.training import train as engine
 from momentum_cli.training.find import find_run
 
@@ -58,6 +59,7 @@ def train(
     if resume and (out is not None or overwrite):
         must = "be left out with resume, which continues in the folder of the run"
         raise RecipeError(refuse("out, overwrite", Said(str(out or overwrite)), must))
+    require_out(overwrite, out)
     if resume:
         run = find_run(None if recipe is None else run_name(recipe))
         checked, source = read_recipe(run / "recipe.yaml", overrides)
@@ -86,6 +88,9 @@ def dry_run(
     overrides: Overrides = (),
     *,
     data_dir: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    accelerator: str = "auto",
     progress: bool = False,
     callbacks: Sequence[Callback] = (),
     ui: Ui | None = None,
@@ -93,11 +98,21 @@ def dry_run(
     """Try everything that a training does once and leave nothing behind, as ``momentumrnn train --dry-run``.
 
     Args:
-        recipe, overrides, data_dir, progress, callbacks, ui: As for `train`.
+        recipe, overrides, data_dir, accelerator, progress, callbacks, ui: As for `train`.
+        out, overwrite: As for `train`: a folder that would be refused is, and nothing is made in it.
 
     Raises:
         MomentumError: The error that the training would meet.
     """
+    require_out(overwrite, out)
     checked, _ = read_recipe(recipe, overrides)
     with ui or run_display(progress, callbacks) as shown:
-        return DryRunResult(engine.dry_run(checked, data_dir=optional_path(data_dir), ui=shown))
+        result = engine.dry_run(
+            checked,
+            data_dir=optional_path(data_dir),
+            out=optional_path(out),
+            overwrite=overwrite,
+            accelerator=accelerator,
+            ui=shown,
+        )
+    return DryRunResult(result)

@@ -12,6 +12,7 @@ from momentum_cli.api.paths import optional_path
 from momentum_cli.api.recipes import Overrides, RecipeLike, override_texts, recipe_files
 from momentum_cli.api.results import TuneResult
 from momentum_cli.progress import TuneUi
+from momentum_cli.runs.output import require_out
 from momentum_cli.tuning import tune as engine
 
 
@@ -62,6 +63,7 @@ def tune(
         MomentumError: An error that the user can act on; RunError when every trial failed.
         Interrupted: SIGINT or SIGTERM arrived; the running trial is saved.
     """
+    require_out(overwrite, out or join)
     with ui or tune_display(progress, callbacks) as shown, tempfile.TemporaryDirectory() as folder:
         result = engine.tune(
             None if recipe is None else recipe_files([recipe], Path(folder))[0],

@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from momentum_cli.cli.completion import in_bash
 from momentum_cli.cli.usage import help_command, is_usage_error, usage_message
 from momentum_cli.errors import Interrupted, MomentumError, RecipeError, RunError, Stopped, system_error
+from momentum_cli.messages import refuse
 from momentum_cli.ui import terminal
 
 BROKEN_PIPE = 141
@@ -25,12 +26,21 @@ USAGE = 2
 _FLAGS = ("--debug", "--release-memory")
 
 
+# Texts that may be empty: without a prompt a text begins as if after a line break.
+_MAY_BE_EMPTY = ("prompt",)
+
+
 class Command(TyperCommand):
-    """A command whose help shows types only where they say something."""
+    """A command whose help shows types only where they say something, and whose values are not empty."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, for help and for parsing."""
         return _without_types(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        _refuse_empty(self, ctx, args)
+        return list(super().parse_args(ctx, args))
 
 
 class CommandGroup(TyperGroup):
@@ -39,6 +49,11 @@ class CommandGroup(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, for help and for parsing."""
         return _without_types(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options of the whole program."""
+        _refuse_empty(self, ctx, args)
+        return list(super().parse_args(ctx, args))
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run a command and exit.
@@ -84,6 +99,23 @@ class CommandGroup(TyperGroup):
             # Nobody reads what is still buffered; without this Python would complain about it at exit.
             _silence_stdout()
             raise typer.Exit(BROKEN_PIPE) from None
+
+
+def _refuse_empty(command: Any, ctx: Any, args: list[str]) -> None:
+    """Refuse an empty value, which a path would take for the current folder.
+
+    Raises:
+        typer.BadParameter: One is empty.
+    """
+    if ctx.resilient_parsing:  # the shell completes a command that is not finished
+        return
+    given, _, _ = command.make_parser(ctx).parse_args(args=list(args))
+    for parameter in command.get_params(ctx):
+        value = given.get(parameter.name)
+        values = value if isinstance(value, list | tuple) else [value]
+        if "" in values and parameter.name not in _MAY_BE_EMPTY:
+            message = refuse("", "", "not be empty", "perhaps a variable of the shell is not set")
+            raise typer.BadParameter(message, ctx=ctx, param=parameter)
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:

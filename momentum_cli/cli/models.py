@@ -53,9 +53,13 @@ def export(
         ),
     ] = None,
     checkpoint: Annotated[
-        str,
-        typer.Option(metavar="WHICH", help="Checkpoint of a run: best, last, or the number of a step that was kept."),
-    ] = "best",
+        str | None,
+        typer.Option(
+            metavar="WHICH",
+            help="Checkpoint of a run: best (the default), last, or the number of a step that was kept.",
+            show_default=False,
+        ),
+    ] = None,
     aoti: Annotated[
         bool, typer.Option("--aoti", help="With pt2: compile by AOTInductor, which needs a C++ compiler.")
     ] = False,
@@ -131,8 +135,19 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="The file; by default standard output.", show_default=False),
     ] = None,
-    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Samples at a time.")] = 256,
-    top: Annotated[int, typer.Option(metavar="N", min=1, help="Classes to list for each sample.")] = 3,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Samples at a time, by default 256.", show_default=False),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Classes, or next tokens, to list for each sample; by default 3.",
+            show_default=False,
+        ),
+    ] = None,
     picture: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw the first forecasts into this png, svg or pdf.", show_default=False),
@@ -187,7 +202,8 @@ def generate(
         typer.Option(
             metavar="T",
             min=0.0,
-            help="0 takes the most probable, 1 draws from the model as it is; by default 0.8, 0 for a translation.",
+            help="0 takes the most probable, 1 draws from the model as it is; by default 0.8. A translation is "
+            "searched for without one.",
             show_default=False,
         ),
     ] = None,
@@ -195,7 +211,10 @@ def generate(
         int | None,
         typer.Option(metavar="N", min=1, help="Draw from this many most probable tokens.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Seed of the draws.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=2**32 - 1, help="Seed of the draws, by default 0.", show_default=False),
+    ] = None,
     beam_size: BeamSize = None,
     length_penalty: LengthPenalty = None,
     json: Json = False,

@@ -87,9 +87,20 @@ def train(
         )
     if resume and dry_run:
         raise typer.BadParameter("cannot be combined with --dry-run", param_hint="--resume")
+    several = {"--devices": devices != "auto", "--nodes": nodes != 1}
+    if dry_run and (useless := [name for name, is_given in several.items() if is_given]):
+        raise typer.BadParameter("must be left out with --dry-run, which is one process", param_hint=", ".join(useless))
     with make_ui(json, quiet, no_progress) as ui:
         if dry_run:
-            result = library.dry_run(str(recipe), changes, data_dir=data_dir, ui=ui).to_dict()
+            result = library.dry_run(
+                str(recipe),
+                changes,
+                data_dir=data_dir,
+                out=out,
+                overwrite=overwrite,
+                accelerator=accelerator.value,
+                ui=ui,
+            ).to_dict()
         else:
             result = library.train(
                 recipe,

@@ -6,7 +6,6 @@ A format is a module with ``write(model, bundle, path)``, ``load(path) -> Progra
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +35,7 @@ from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import load_data
 from momentum_cli.runs.checkpoint import FORMAT as CHECKPOINT
 from momentum_cli.runs.files import replacing
-from momentum_cli.runs.output import check_output_file
+from momentum_cli.runs.output import check_output_file, ending_of
 from momentum_cli.training.trained import Loaded, load_model
 
 FORMATS: dict[str, Any] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2, "safetensors": safetensors}
@@ -52,7 +51,7 @@ def export(
     aoti: bool = False,
     as_torch_lstm: bool = False,
     quantize: str | None = None,
-    which: str = "best",
+    which: str | None = None,
     data_dir: Path | None = None,
     check_accuracy: bool = True,
     ui: Ui | None = None,
@@ -72,7 +71,7 @@ def export(
         as_torch_lstm: Write the plain torch weights of a linear dynamics to a safetensors file.
         quantize: ``"int8"``: int8 weights in an onnx file. The file is checked in float32 first, then with int8 weights
             against `INT8_TOLERANCE`; its description has the difference, and its test metric is reported.
-        which: Checkpoint of a run folder: ``"best"``, ``"last"``, or the number of a step that was kept.
+        which: Checkpoint of a run folder: ``"best"``, ``"last"``, or the number of a step that was kept; None: best.
         data_dir: Folder of the data sets; the parity check feeds real test samples.
         check_accuracy: Also evaluate the file and the checkpoint on the whole test set.
         ui: Where progress is shown; None shows nothing.
@@ -90,7 +89,9 @@ def export(
     start = time.perf_counter()
     if format not in FORMATS:
         raise RecipeError(unknown("format", format, FORMATS))
-    if which not in ("best", "last") and not which.isdecimal():
+    if which is not None and run.is_file():
+        raise RecipeError(refuse("--checkpoint", which, "be left out with a file", f"{run} is a checkpoint itself"))
+    if which not in (None, "best", "last") and not str(which).isdecimal():
         raise RecipeError(refuse("--checkpoint", which, "be best, last or the number of a step that was kept"))
     if aoti and format != "pt2":
         raise RecipeError(refuse("--aoti", format, "be used with --format pt2"))
@@ -104,7 +105,7 @@ def export(
         _check_folder(out, _SUFFIXES)
     elif out is not None:
         _check_target(out)
-    source = load_model(run, which)
+    source = load_model(run, which or "best")
     model = source.model.float().eval().requires_grad_(False)
     fold(model)
     suffix = translation.SUFFIX if model.translator is not None else FORMATS[format].SUFFIX
@@ -334,9 +335,7 @@ def _compare_scores(
 
 def _is_folder(out: Path) -> bool:
     """Return True if an output is a folder: an existing one, or a name without an ending."""
-    # The digits of a version, as in name-1.0, are no ending.
-    ending = re.fullmatch(r"\.[^\W\d_].*", out.suffix)
-    return out.is_dir() or (ending is None and not os.path.lexists(out))
+    return out.is_dir() or (not ending_of(out) and not os.path.lexists(out))
 
 
 def _path(run: Path, out: Path | None, bundle: Bundle, suffix: str) -> tuple[Path, bool]:

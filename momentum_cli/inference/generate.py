@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class Asked:
     length: int | None
     temperature: float | None
     top_k: int | None
-    seed: int
+    seed: int | None
 
 
 def generate(
@@ -43,7 +43,7 @@ def generate(
     length: int | None = None,
     temperature: float | None = None,
     top_k: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     beam_size: int | None = None,
     length_penalty: float | None = None,
     write: Callable[[str], None] = lambda text: None,
@@ -58,9 +58,9 @@ def generate(
         run: A run folder (for its best checkpoint), a checkpoint, or a file exported with ``--stateful``.
         prompt: Beginning of the text; if it is empty, the text begins as if after a line break.
         length: Tokens to add, >= 1: characters, bytes or words; None: 200. A translation ends by itself.
-        temperature: >= 0; None: 0.8 for a text; 0 for a translation, which then comes from the beam search.
+        temperature: >= 0; None: 0.8 for a text, and a translation comes from the beam search. Of a translation > 0.
         top_k: >= 1, or None for the whole vocabulary; only with a temperature above 0.
-        seed: Seed of the draws, in [0, 2**32): the same seed, prompt and model give the same text.
+        seed: Seed of the draws, in [0, 2**32); None: 0. The same seed, prompt and model give the same text.
         beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe. Only
             without a temperature, as nothing is searched for with one.
         write: Receives the prompt, then the text piece by piece as it is generated.
@@ -68,8 +68,9 @@ def generate(
 
     Returns:
         ``prompt``, ``text`` (the added text), ``tokens`` (their number), ``level``, ``unknown`` (tokens of the prompt
-        that were read as ``<unk>``), ``temperature``, ``top_k``, ``seed``, ``checkpoint``, ``step``; of a translation
-        ``log_probability`` and ``search`` (None if it is drawn) in place of ``level``.
+        that were read as ``<unk>``), ``temperature``, ``top_k``, ``seed`` (None if nothing is drawn), ``checkpoint``,
+        ``step``; of a translation ``log_probability`` and ``search`` (None if it is drawn) in place of ``level``, and a
+        ``temperature`` of None if it is searched for.
 
     Raises:
         RecipeError: An option is outside its range or contradicts another one, the prompt has characters that the model
@@ -81,23 +82,32 @@ def generate(
     for name, value, least in (("--length", length, 1), ("--top-k", top_k, 1), ("--temperature", temperature, 0.0)):
         if value is not None and not least <= value < math.inf:
             raise RecipeError(refuse(name, value, f"be >= {least:g} and finite"))
-    if not 0 <= seed < 2**32:
+    if seed is not None and not 0 <= seed < 2**32:
         raise RecipeError(refuse("--seed", seed, f"be in [0, {2**32 - 1}]"))
-    if temperature == 0.0 and top_k is not None:
-        raise RecipeError(
-            refuse("--top-k", top_k, "be left out with --temperature 0", "the most probable token is taken each time")
+    if temperature == 0.0:
+        _leave_out(
+            {"--top-k": top_k, "--seed": seed}, "with --temperature 0", "the most probable token is taken each time"
         )
     if temperature:
-        for name, value in (("--beam-size", beam_size), ("--length-penalty", length_penalty)):
-            if value is not None:
-                must = f"be left out with --temperature {temperature:g}"
-                raise RecipeError(refuse(name, value, must, "tokens are then drawn, not searched for"))
+        given = {"--beam-size": beam_size, "--length-penalty": length_penalty}
+        _leave_out(given, f"with --temperature {temperature:g}", "tokens are then drawn, not searched for")
     subject = with_search(open_subject(run), beam_size, length_penalty)
     asked = Asked(prompt, length, temperature, top_k, seed)
     kind = subject.trained_on["preprocessing"].get("kind", "none")
     found = GENERATORS.get(kind, _continued)(subject, asked, write, shown)
-    drawn = {"top_k": top_k, "seed": seed, "checkpoint": str(subject.path), "step": subject.step}
-    return {"prompt": prompt, **found, **drawn}
+    drawn = {"top_k": top_k, "seed": (seed or 0) if found["temperature"] else None}
+    return {"prompt": prompt, **found, **drawn, "checkpoint": str(subject.path), "step": subject.step}
+
+
+def _leave_out(given: Mapping[str, Any], where: str, why: str) -> None:
+    """Refuse options without effect.
+
+    Raises:
+        RecipeError: One of them has a value.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise RecipeError(refuse(name, value, f"be left out {where}", why))
 
 
 def _continued(subject: Subject, asked: Asked, write: Callable[[str], None], shown: Ui) -> dict[str, Any]:
@@ -116,7 +126,7 @@ def _continued(subject: Subject, asked: Asked, write: Callable[[str], None], sho
     # A word of the prompt is followed by a space, as every generated one is.
     write(prompt + (" " if vocabulary.level == "word" and prompt and not prompt[-1].isspace() else ""))
     pieces = []
-    for number in _continue(subject, numbers, length, temperature, asked.top_k, asked.seed):
+    for number in _continue(subject, numbers, length, temperature, asked.top_k, asked.seed or 0):
         piece = decoder.decode(vocabulary.text(number))
         pieces.append(piece)
         write(piece)
@@ -135,11 +145,13 @@ def _translated(subject: Subject, asked: Asked, write: Callable[[str], None], sh
     """Translate a prompt."""
     translator = subject.translator
     assert translator is not None
-    if asked.length is not None:
-        raise RecipeError(refuse("--length", asked.length, "be left out: a translation ends by itself"))
-    if asked.top_k is not None and not asked.temperature:
-        remedy = "without one a translation is searched for, not drawn"
-        raise RecipeError(refuse("--top-k", asked.top_k, "be used with a --temperature", remedy))
+    _leave_out({"--length": asked.length}, "for a translation", "it ends by itself")
+    if asked.temperature == 0.0:
+        remedy = "without one it is searched for, greedily with --beam-size 1"
+        raise RecipeError(refuse("--temperature", asked.temperature, "be > 0 or left out for a translation", remedy))
+    if asked.temperature is None:
+        drawing = {"--top-k": asked.top_k, "--seed": asked.seed}
+        _leave_out(drawing, "without --temperature", "a translation is then searched for, not drawn")
     source, target = vocabularies(subject.trained_on["preprocessing"])
     try:
         asked.prompt.encode("utf-8")
@@ -153,7 +165,7 @@ def _translated(subject: Subject, asked: Asked, write: Callable[[str], None], sh
     if unknown:
         shown.note(f"not in the vocabulary, read as <unk>: {' '.join(unknown[:_SHOWN])}", "warning")
     if asked.temperature:
-        generator = torch.Generator().manual_seed(asked.seed)
+        generator = torch.Generator().manual_seed(asked.seed or 0)
         (written,) = translator.draw(*padded([tokens]), asked.temperature, asked.top_k, generator)
     else:
         (written,) = translator.translate(*padded([tokens]))
@@ -165,7 +177,7 @@ def _translated(subject: Subject, asked: Asked, write: Callable[[str], None], sh
         "log_probability": written.log_probability,
         "search": None if asked.temperature else asdict(translator.search),
         "unknown": unknown,
-        "temperature": asked.temperature or 0.0,
+        "temperature": asked.temperature,
     }
 
 

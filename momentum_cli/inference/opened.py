@@ -152,7 +152,7 @@ def with_search(subject: Subject, beam_size: int | None = None, length_penalty: 
         beam_size, length_penalty: See `momentum_cli.models.translation.search.Search`; None: unchanged.
 
     Raises:
-        RecipeError: The model does not translate, or an option is outside its range.
+        RecipeError: The model does not translate, or an option is outside its range or has no effect.
     """
     given = {"beam_size": beam_size, "length_penalty": length_penalty}
     options = {name: value for name, value in given.items() if value is not None}
@@ -161,6 +161,9 @@ def with_search(subject: Subject, beam_size: int | None = None, length_penalty: 
     name, value = next(iter(options.items()))
     if subject.translator is None or subject.search_with is None:
         raise RecipeError(refuse(f"--{name.replace('_', '-')}", value, "be left out: the model does not translate"))
+    if length_penalty is not None and (beam_size or subject.translator.search.beam_size) == 1:
+        must, remedy = "be left out with a beam of 1", "the first translation found is the only one; add --beam-size"
+        raise RecipeError(refuse("--length-penalty", length_penalty, must, remedy))
     try:
         return subject.search_with(**options)
     except ValueError as error:

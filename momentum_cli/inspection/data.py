@@ -20,7 +20,8 @@ from momentum_cli.data.files.sequences import FileSplit
 from momentum_cli.data.language.text import TokenText
 from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.data.problems import Problem
-from momentum_cli.errors import DataError
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.output import check_output_file
@@ -65,11 +66,13 @@ def describe_data(
 
     Raises:
         DataError: The data are missing or wrong.
-        RecipeError: The picture cannot be written, or its ending is not a known format.
+        RecipeError: The picture cannot be written, its ending is not a known format, or the data are texts.
     """
     if picture is not None:
         check_output_file(picture, "--picture", PICTURES)
     task = build_task(recipe)
+    if picture is not None and {"tokens", "texts"} & set(task.measured):
+        raise RecipeError(refuse("--picture", Said(picture), "be left out for texts", "it draws numbers"))
     source = task.source(data_dir)
     facts = ({} if source is None else {"path": str(source)}) | task.describe(data_dir)
     dataset = task.load(data_dir, progress)

@@ -76,10 +76,25 @@ def check_recipe(content: Any) -> tuple[dict[str, Any], list[Problem]]:
                 sound[name] = section
     sound["metrics"], found = _check_metrics(content.get("metrics"))
     problems += found + contradictions(sound)
+    known = {problem.path for problem in problems}
+    problems += [problem for problem in _empty_texts((), content) if problem.path not in known]
     tune = sound.get("tune")
     if tune is not None and not problems:
         problems = _below("tune", space_problems(content, tune.space, lambda changed: check_recipe(changed)[1]))
     return ({}, problems) if problems else (_complete(sound, plugins), [])
+
+
+def _empty_texts(path: Path, value: Any) -> list[Problem]:
+    """Return the empty texts below a path: no name, path or format is empty, and none stands for a default."""
+    if value == "":
+        return [Problem(path, refuse("", value, "not be empty", "leave the key out"))]
+    if isinstance(value, Mapping):
+        # An empty cell is a missing value anyway, so it does no harm to say so.
+        below = [(key, inner) for key, inner in value.items() if (*path, key) != ("task", "missing_values")]
+        return [problem for key, inner in below for problem in _empty_texts((*path, key), inner)]
+    if isinstance(value, list):
+        return [Problem(path, problem.message) for inner in value for problem in _empty_texts((), inner)][:1]
+    return []
 
 
 def _with_text_keys(value: Any) -> Any:
@@ -250,7 +265,7 @@ def _check_plugins(data: Any) -> tuple[list[str], list[Problem]]:
     """Check the names of plugins, which must all be loaded already, because a recipe never runs one."""
     if data is None:
         return [], []
-    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+    if not isinstance(data, list) or not all(isinstance(name, str) and name for name in data):
         return [], [Problem(("plugins",), refuse("", data, "be a list of names of plugins"))]
     return data, [Problem(("plugins",), missing_plugin(name)) for name in data if not is_loaded(name)]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.messages import allowed_names, did_you_mean
+from momentum_cli.messages import allowed_names, did_you_mean, refuse
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
@@ -27,6 +27,8 @@ def find_recipe(name_or_path: str | Path) -> Path:
     if stem in shipped:
         return shipped[stem]
     listed = allowed_names(stem, list(shipped), "momentumrnn recipes list")
+    if not name:
+        raise RecipeError(refuse("a recipe", name, "be a file or a name", listed))
     if path.is_dir():
         if (path / "recipe.yaml").is_file():
             raise RecipeError(f"{name} is a run folder; its recipe is {path / 'recipe.yaml'}")

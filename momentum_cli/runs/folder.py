@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from momentum_cli.errors import RecipeError
@@ -70,18 +71,44 @@ def new_run_folder(
     return folder
 
 
-def _existing(out: Path) -> Path:
+def check_new_run_folder(out: Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder in which `new_run_folder` would make no run, and change nothing.
+
+    Raises:
+        RecipeError: As for `new_run_folder`.
+    """
+    _check_folder(out)
+    if out.is_dir():
+        _earlier_run(out, overwrite)
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise RecipeError(f"cannot make a run folder in {out}; name another folder with --out")
+
+
+def _check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise RecipeError(f"--out {out} is a file; name a new or an empty folder")
+
+
+def _existing(out: Path) -> Path:
+    _check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     return out
 
 
 def _clear(out: Path, overwrite: bool) -> None:
     """Delete an earlier run, or refuse a folder with any content."""
+    if _earlier_run(out, overwrite):
+        if is_card(out / CARD):
+            (out / CARD).unlink()
+        clear(out, RUN_FILES, RUN_DIRECTORIES)
+
+
+def _earlier_run(out: Path, overwrite: bool) -> bool:
+    """Return whether a folder holds a run to delete, or refuse a folder with any content."""
     content = sorted(entry.name for entry in out.iterdir())
     if not content or content == [MARKER]:
-        return
+        return False
     is_run = is_run_folder(out)
     shown = ", ".join(content[:3]) + (", …" if len(content) > 3 else "")
     if not overwrite:
@@ -89,9 +116,7 @@ def _clear(out: Path, overwrite: bool) -> None:
         raise RecipeError(f"--out {out} is not empty (it holds {shown}); name a new folder or {remedy}")
     if not is_run:
         raise RecipeError(f"--out {out} is not a run folder (it holds {shown}); nothing was deleted; name another one")
-    if is_card(out / CARD):
-        (out / CARD).unlink()
-    clear(out, RUN_FILES, RUN_DIRECTORIES)
+    return True
 
 
 def is_run_folder(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -57,6 +58,21 @@ def make_output_folder(path: Path, option: str = "--out") -> None:
     except OSError as error:
         raise RecipeError(f"{option} {path}: cannot be made: {_reason(error)}; name a folder elsewhere") from error
     _try(path, f"{option} {path}", "a folder")
+
+
+def ending_of(path: Path) -> str:
+    """Return the ending of a name in lower case; "" without one. Digits of a version, as in name-1.0, are none."""
+    return path.suffix.lower() if re.fullmatch(r"\.[^\W\d_].*", path.suffix) else ""
+
+
+def require_out(overwrite: bool, out: object) -> None:
+    """Refuse to overwrite without a folder: a numbered one is always new.
+
+    Raises:
+        RecipeError: There is no folder.
+    """
+    if overwrite and out is None:
+        raise RecipeError("--overwrite replaces what is in --out, which was not given")
 
 
 def _try(folder: Path, given: str, wanted: str) -> None:

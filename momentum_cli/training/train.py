@@ -14,7 +14,7 @@ from momentum_cli.progress import NullUi, Ui
 from momentum_cli.recipe.building import load_data
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
-from momentum_cli.runs.folder import new_run_folder
+from momentum_cli.runs.folder import check_new_run_folder, new_run_folder
 from momentum_cli.runs.lock import locked
 from momentum_cli.training.launch import (
     determinism,
@@ -111,11 +111,26 @@ def train(
         return run.execute()
 
 
-def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = None) -> dict[str, Any]:
+def dry_run(
+    recipe: Recipe,
+    *,
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    accelerator: str = "auto",
+    ui: Ui | None = None,
+) -> dict[str, Any]:
     """Try everything that a training does once, and leave nothing behind.
 
     Validates the recipe, opens the data, makes training steps, evaluates a part of the data, writes a checkpoint and
     reads it back.
+
+    Args:
+        recipe: The recipe.
+        data_dir: Folder of the data sets, or None for the default.
+        out, overwrite: As for `train`: a folder that would be refused is, and nothing is made in it.
+        accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        ui: Where progress is shown; None shows nothing.
 
     Returns:
         ``steps`` planned (or None), ``ms_per_step``, ``estimated_seconds`` of training (or None), ``memory_bytes``,
@@ -126,7 +141,9 @@ def dry_run(recipe: Recipe, *, data_dir: Path | None = None, ui: Ui | None = Non
     """
     shown: Ui = ui or NullUi()
     _require_own_target(recipe)
-    fabric = launch(recipe, 1, 1, "auto")
+    if out is not None:
+        check_new_run_folder(out, overwrite=overwrite)
+    fabric = launch(recipe, 1, 1, accelerator)
     dataset = load_data(recipe, data_dir, shown)
     for text in dataset.warnings:
         shown.note(text, "warning")

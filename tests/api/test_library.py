@@ -246,6 +246,18 @@ def test_an_option_out_of_its_range_is_refused_as_by_the_command(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("call", [train, dry_run])
+def test_an_empty_path_is_refused(call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match="a path must not be empty, got ''"):
+        call("digits", out="")
+    with pytest.raises(RecipeError, match="a recipe must be a file or a name, got ''"):
+        call("")
+    with pytest.raises(RecipeError, match="a path must not be empty, got ''"):
+        evaluate("")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_benchmark_of_a_mapping_gives_its_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # In processes of their own, which take longer to start than all runs together.
     monkeypatch.setattr("momentum_cli.benchmark.running.runner.measure_memory", lambda runs, *rest: [1] * len(runs))

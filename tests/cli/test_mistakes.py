@@ -37,6 +37,10 @@ def desk(tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     Path("broken.py").write_text("1 / 0\n", encoding="utf-8")
     Path("empty.py").touch()
     np.save("digit.npy", np.zeros((8, 8), np.float32))
+    np.savez("arrays.npz", x=np.zeros((4, 3)), y=np.arange(4))
+    for name in ("sounds/a/1.wav", "texts/a/1.txt"):
+        Path(name).parent.mkdir(parents=True)
+        Path(name).touch()
     return tmp_path
 
 
@@ -76,6 +80,30 @@ USAGE = [
     ("bench --rounds 3 --speed", "--rounds: must be >= 20, got '3'"),
     ("inspect digits --seed 99999999999", "--seed: must be <= 4.29497e+09, got '99999999999'"),
     ("predict RUN digit.npy --top 0", "--top: must be >= 1, got '0'"),
+    # Options without effect.
+    ("train digits --overwrite", "--overwrite replaces what is in --out, which was not given"),
+    ("train digits --dry-run --overwrite", "--overwrite replaces what is in --out, which was not given"),
+    ("train digits --dry-run --devices 2", "--devices: must be left out with --dry-run, which is one process"),
+    ("train digits --dry-run --nodes 2", "--nodes: must be left out with --dry-run, which is one process"),
+    ("train digits --dry-run --accelerator cuda", "no CUDA device was found"),
+    ("train digits --dry-run --out text.txt", "--out text.txt is a file"),
+    ("train digits --dry-run --out text.txt/x", "cannot make a run folder in text.txt/x"),
+    ("train digits --dry-run --out RUN", "--overwrite to replace the run in it"),
+    ("bench digits --overwrite", "--overwrite replaces what is in --out, which was not given"),
+    ("bench --speed --overwrite", "--overwrite replaces what is in --out, which was not given"),
+    ("tune digits --overwrite", "--overwrite replaces what is in --out, which was not given"),
+    (
+        "export RUN/checkpoints/last.safetensors --format onnx --checkpoint last",
+        "--checkpoint must be left out with a file, got 'last'",
+    ),
+    ("predict RUN digit.npy --beam-size 2", "--beam-size must be left out: the model does not translate"),
+    ("data describe shakespeare --picture x.png", "--picture must be left out for texts, got x.png"),
+    ("init sounds --target a", "--target must be left out for a folder of recordings, got a"),
+    ("init sounds --order-format %Y", "--order-format must be left out for recordings, got '%Y'"),
+    ("init texts --kind regression", "--kind must be classification for a folder of text files, got 'regression'"),
+    ("init texts --target a", "--target must be left out for a folder of text files, got a"),
+    ("init arrays.npz --target y --target x", "--target must name one array, got y, x"),
+    ("init arrays.npz --target y --order-format %Y", "--order-format must be left out for arrays, got '%Y'"),
     ("generate RUN --temperature -1", "--temperature: must be >= 0, got '-1'"),
     # Choices.
     ("train digits --accelerator gpu", "--accelerator: must be one of 'auto', 'cpu', 'cuda', got 'gpu'"),
@@ -174,6 +202,37 @@ def test_a_mistake_has_the_exit_code_of_its_kind_and_leaves_nothing(
     assert result.exit_code == code, result.stderr
     for foreign in ("Traceback", "like a bug", "Input should", "unable to parse", "Invalid value", "Errno", ".tmp"):
         assert foreign not in result.stderr
+    assert files(desk) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train |",
+        "train digits --out |",
+        "train digits --data-dir |",
+        "train --resume |",
+        "eval |",
+        "eval RUN --out |",
+        "predict RUN |",
+        "predict RUN digit.npy --out |",
+        "export RUN --format onnx --out |",
+        "report RUN --out |",
+        "init |",
+        "init my.csv --out |",
+        "bench --cells |",
+        "tune digits --space |",
+        "recipes copy digits |",
+        "data describe digits --picture |",
+        "cells list --plugin |",
+    ],
+)
+def test_an_empty_value_is_refused_before_anything_is_done(desk: Path, line: str) -> None:
+    before = files(desk)
+    words = line.replace("RUN", "runs/digits-momentum-001").split()
+    result = CliRunner().invoke(cli.app, ["" if word == "|" else word for word in words])
+    assert result.exit_code == 2
+    assert "must not be empty, got ''; perhaps a variable of the shell is not set" in " ".join(result.stderr.split())
     assert files(desk) == before
 
 

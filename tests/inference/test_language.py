@@ -282,8 +282,13 @@ def test_what_cannot_be_generated_says_why(run: Path, text: Path, tmp_path: Path
     for temperature in (math.inf, math.nan, -1.0):
         with pytest.raises(RecipeError, match="--temperature must be >= 0 and finite, got "):
             generate(run, prompt="a", temperature=temperature)
-    with pytest.raises(RecipeError, match="--top-k must be left out with --temperature 0, got 3"):
-        generate(run, prompt="a", temperature=0.0, top_k=3)
+    for option in ("top_k", "seed"):
+        with pytest.raises(
+            RecipeError, match=f"--{option.replace('_', '-')} must be left out with --temperature 0, got 3"
+        ):
+            generate(run, prompt="a", temperature=0.0, **{option: 3})  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="--batch-size must be left out for a language model, got 2"):
+        predict(run, [str(text)], batch_size=2)
     words = recipe(text, task={"level": "word"}, train={"max_steps": 1})
     out = tmp_path / "words"
     train(words, out=out, accelerator="cpu")

@@ -101,7 +101,8 @@ def test_other_formats(run: Path, lines: Path, tmp_path: Path) -> None:
 def test_a_wider_beam_of_predict_is_at_least_as_probable(run: Path, lines: Path, tmp_path: Path) -> None:
     totals = []
     for beam in (1, 8):
-        records = predicted(run, lines, tmp_path / f"{beam}.jsonl", beam_size=beam, length_penalty=0.0)
+        options = {"beam_size": beam} | ({"length_penalty": 0.0} if beam > 1 else {})
+        records = predicted(run, lines, tmp_path / f"{beam}.jsonl", **options)
         totals.append(sum(record["log_probability"] for record in records))
     assert totals[1] >= totals[0]
 
@@ -139,7 +140,11 @@ def test_generate_translates_a_sentence(run: Path, lines: Path, tmp_path: Path) 
     ("options", "message"),
     [
         ({"temperature": math.inf}, "--temperature must be >= 0 and finite, got inf"),
-        ({"top_k": 3}, "--top-k must be used with a --temperature, got 3; without one a translation is searched for"),
+        ({"top_k": 3}, "--top-k must be left out without --temperature, got 3; a translation is then searched for"),
+        ({"seed": 0}, "--seed must be left out without --temperature, got 0; a translation is then searched for"),
+        ({"temperature": 0.0}, "--temperature must be > 0 or left out for a translation, got 0"),
+        ({"temperature": 0.0, "beam_size": 5}, "--temperature must be > 0 or left out for a translation, got 0"),
+        ({"beam_size": 1, "length_penalty": 2.0}, "--length-penalty must be left out with a beam of 1, got 2"),
         ({"top_k": 3, "temperature": 0.0}, "--top-k must be left out with --temperature 0, got 3"),
         ({"temperature": 0.7, "beam_size": 5}, "--beam-size must be left out with --temperature 0.7, got 5"),
         ({"temperature": 2.0, "length_penalty": 0.0}, "--length-penalty must be left out with --temperature 2, got 0"),

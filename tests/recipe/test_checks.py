@@ -98,6 +98,27 @@ published:
 """
 
 
+@pytest.mark.parametrize(
+    ("override", "path", "message"),
+    [
+        ("task={name: files, path: '', kind: regression}", "task.path", "must name a file or a folder, got ''"),
+        ("task={name: files, path: x.csv, kind: regression, order: ''}", "task.order", "must not be empty, got ''"),
+        ("task={name: files, path: x.csv, kind: regression, target: [a, '']}", "task.target", "must not be empty"),
+        ("task={name: translation, source_language: ''}", "task.source_language", "must be the ending of a file"),
+        ("target={metric: '', value: 1}", "target.metric", "unknown metric ''"),
+        ("published={lstm: {metric: accuracy, value: 0.5, source: ''}}", "published.lstm.source", "must not be empty"),
+        ("plugins=['']", "plugins", "must be a list of names of plugins"),
+    ],
+)
+def test_no_text_of_a_recipe_may_be_empty(tmp_path: Path, override: str, path: str, message: str) -> None:
+    assert message in mistakes(write(tmp_path, MINIMAL), override)[path][1]
+
+
+def test_the_empty_text_may_be_listed_as_a_missing_value(tmp_path: Path) -> None:
+    task = "task={name: files, path: x.csv, kind: regression, missing_values: ['', x]}"
+    assert load_recipe(write(tmp_path, MINIMAL), [task]).task.options["missing_values"] == ["", "x"]
+
+
 def test_published_numbers_are_kept_by_cell_and_nothing_is_made_up(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, MINIMAL + PUBLISHED))
     assert list(recipe.published) == ["momentum", "lstm"]

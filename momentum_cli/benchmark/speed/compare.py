@@ -20,6 +20,7 @@ from momentum_cli.pictures.style import PALETTE, drawing
 from momentum_cli.progress import BenchUi, NullBenchUi
 from momentum_cli.runs.files import write_json
 from momentum_cli.runs.numbered import numbered
+from momentum_cli.runs.output import require_out
 from momentum_cli.wording import NOTHING, bytes_text
 
 SPEED = "speed.json"
@@ -204,6 +205,7 @@ def _shape(text: str) -> Shape:
 
 
 def _folder(out: Path | None, overwrite: bool) -> Path:
+    require_out(overwrite, out)
     if out is None:
         return numbered(Path("runs"), "speed")
     if out.exists() and not out.is_dir():

@@ -16,7 +16,7 @@ from momentum_cli.inference.predict.arrays import ArrayReader
 from momentum_cli.inference.predict.files import SHOWN, FileReader
 from momentum_cli.inference.predict.parquet import ParquetWriter
 from momentum_cli.inference.predict.picture import check_picture, draw_forecasts
-from momentum_cli.inference.predict.reader import Broken, Reader, find_sources
+from momentum_cli.inference.predict.reader import Broken, Reader, find_sources, ranks_classes
 from momentum_cli.inference.predict.speech import SpeechReader
 from momentum_cli.inference.predict.text import TextReader
 from momentum_cli.inference.predict.translation import TranslationReader
@@ -24,7 +24,7 @@ from momentum_cli.inference.predict.writers import CsvWriter, JsonlWriter, LineW
 from momentum_cli.messages import Said, refuse, unknown
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.runs.files import replacing
-from momentum_cli.runs.output import check_output_file
+from momentum_cli.runs.output import check_output_file, ending_of
 from momentum_cli.ui.terminal import Output
 
 # By the kind of preprocessing that the data set of the model describes.
@@ -41,6 +41,8 @@ OUTPUT_FORMATS = ("jsonl", "csv", "npz", "parquet", "txt")
 _ENDINGS = {f".{name}": name for name in OUTPUT_FORMATS} | {".ndjson": "jsonl", ".pq": "parquet"}
 BINARY: dict[str, Callable[[Path], Writer]] = {"npz": NpzWriter, "parquet": ParquetWriter}
 """Formats that cannot go to standard output."""
+BATCH = 256
+TOP = 3
 # Broken samples shown one by one; the others are counted.
 _SHOWN = 20
 
@@ -51,8 +53,8 @@ def predict(
     *,
     format: str | None = None,
     out: Path | None = None,
-    batch_size: int = 256,
-    top: int = 3,
+    batch_size: int | None = None,
+    top: int | None = None,
     picture: Path | None = None,
     writer: Writer | None = None,
     beam_size: int | None = None,
@@ -67,8 +69,8 @@ def predict(
             arrays; text files for language models, one prediction per line; recordings for speech models.
         format: One of `OUTPUT_FORMATS`; None: that of the ending of `out`, jsonl without one.
         out: File to write, completely or not at all; None: standard output, except for binary formats.
-        batch_size: Samples at a time, >= 1.
-        top: Classes to list for each sample, >= 1.
+        batch_size: Samples at a time, >= 1; None: 256. Not for a language model, which reads line by line.
+        top: Classes, or next tokens, to list for each sample, >= 1; None: 3. Only for a model that ranks them.
         picture: File for a picture of a forecasting model's first forecasts, ending in png, svg or pdf.
         writer: Receives the predictions in place of `out` and standard output.
         beam_size, length_penalty: Options of the beam search of a translation model; None: those of the recipe.
@@ -88,9 +90,16 @@ def predict(
     if out is not None:
         check_output_file(out)
     for name, value in (("--batch-size", batch_size), ("--top", top)):
-        if value < 1:
+        if value is not None and value < 1:
             raise RecipeError(refuse(name, value, "be at least 1"))
-    reader = reader_of(with_search(open_subject(model), beam_size, length_penalty), top)
+    subject = with_search(open_subject(model), beam_size, length_penalty)
+    if top is not None and not ranks_classes(subject.trained_on):
+        raise RecipeError(refuse("--top", top, "be left out for a model that ranks no classes"))
+    reader = reader_of(subject, top or TOP)
+    if batch_size is not None and isinstance(reader, TextReader):
+        raise RecipeError(
+            refuse("--batch-size", batch_size, "be left out for a language model", "it reads line by line")
+        )
     if format == "txt" and reader.line is None:
         *others, last = (name for name in OUTPUT_FORMATS if name != "txt")
         must = f"be {', '.join(others)} or {last} for a model that writes no lines of text"
@@ -105,7 +114,7 @@ def predict(
         if writer is None:
             target = stack.enter_context(replacing(out)) if out is not None else None
             writer = _open_writer(format, target, stack, reader)
-        for item in reader.predictions(sources, batch_size, shown):
+        for item in reader.predictions(sources, batch_size or BATCH, shown):
             if isinstance(item, Broken):
                 broken += 1
                 writer.leave_out(item.row)
@@ -146,11 +155,13 @@ def _format_of(format: str | None, out: Path | None) -> str:
     Raises:
         RecipeError: There is no such format, or none can be told from the ending of the file, or it is another one's.
     """
-    ending = "" if out is None else out.suffix.lower()
+    ending = "" if out is None else ending_of(out)
     if format is None:
         if ending and ending not in _ENDINGS:
             must = f"end in {', '.join(_ENDINGS)}"
-            raise RecipeError(refuse("--out", Said(str(out)), must, "or say with --format what to write into it"))
+            raise RecipeError(
+                refuse("--out", Said(str(out)), must, "for another ending add the format: --format jsonl")
+            )
         return _ENDINGS.get(ending, OUTPUT_FORMATS[0])
     if format not in OUTPUT_FORMATS:
         raise RecipeError(unknown("format", format, OUTPUT_FORMATS))

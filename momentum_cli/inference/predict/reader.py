@@ -6,7 +6,7 @@ Axes: B batch, T time, D input, O outputs.
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -110,6 +110,16 @@ class Reader(Protocol):
             batch_size: Samples at a time, >= 1.
         """
         ...
+
+
+def ranks_classes(trained_on: Mapping[str, Any]) -> bool:
+    """Return whether a model lists the most probable classes of each sample, or the next tokens of each line.
+
+    Args:
+        trained_on: The description of the data in the model.
+    """
+    tokens = trained_on["preprocessing"].get("kind") == "tokens"
+    return bool(trained_on["loss"] == "cross_entropy" and (tokens or trained_on["output"] == "last"))
 
 
 def find_sources(names: list[str], endings: tuple[str, ...]) -> list[str]:

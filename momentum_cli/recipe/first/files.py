@@ -19,7 +19,7 @@ from momentum_cli.data.files.row_sequences import has_lists, list_columns, seque
 from momentum_cli.data.files.schema import ANY_TEXT, SUFFIXES, format_of
 from momentum_cli.data.problems import Problem, Problems
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.messages import refuse, unknown
+from momentum_cli.messages import Said, refuse, unknown
 from momentum_cli.reading import check_data
 from momentum_cli.recipe.first.guess import ORDER, SEQUENCE, SPLIT, TARGET, Guess, named, one, target_of
 from momentum_cli.recipe.first.speech import first_speech_recipe, recordings_below
@@ -56,8 +56,7 @@ def first_recipe(
     guess = Guess(kind or "")
     if data.is_dir():
         if recordings_below(data):
-            if kind not in (None, "classification"):
-                raise RecipeError(refuse("--kind", kind, "be classification for a folder of recordings"))
+            _refuse_for_classes("recordings", kind, target, order_format)
             return first_speech_recipe(data, shown or data.as_posix())
         _guess_folder(data, target, order_format, guess)
     else:
@@ -70,12 +69,32 @@ def first_recipe(
             endings = f"{', '.join(SUFFIXES)}, also compressed ({', '.join(COMPRESSED)})"
             raise DataError(f"{data} must be a folder, or end in {endings}{more}")
         if found in ("npz", "npy"):
+            _refuse_format(order_format, "arrays")
             _guess_arrays(data, found, target, guess)
         elif has_lists(data, found):
+            _refuse_format(order_format, "lists")
             _guess_lists(data, found, target, guess)
         else:
             guess_table([data], found, target, order_format, guess)
     return _text(data.name, shown or data.as_posix(), guess)
+
+
+def _refuse_for_classes(of: str, kind: str | None, target: list[str] | None, order_format: str | None) -> None:
+    """Refuse options that have no effect on a folder whose subfolders are classes."""
+    if kind not in (None, "classification"):
+        raise RecipeError(refuse("--kind", kind, f"be classification for a folder of {of}"))
+    if target:
+        must = f"be left out for a folder of {of}"
+        raise RecipeError(
+            refuse("--target", Said(", ".join(target)), must, "the names of the subfolders are predicted")
+        )
+    _refuse_format(order_format, of)
+
+
+def _refuse_format(order_format: str | None, of: str) -> None:
+    """Refuse a format of dates for data without a column of dates in text."""
+    if order_format is not None:
+        raise RecipeError(refuse("--order-format", order_format, f"be left out for {of}", "it is for tables"))
 
 
 def _guess_tables(data: Path, target: list[str] | None, order_format: str | None, guess: Guess) -> None:
@@ -104,6 +123,7 @@ def _guess_folder(data: Path, target: list[str] | None, order_format: str | None
     if found is None:
         _guess_tables(data, target, order_format, guess)
         return
+    _refuse_for_classes("text files" if found == "text" else "recordings", guess.kind or None, target, order_format)
     guess.kind = "classification"
     guess.options["format"] = found
     guess.comments.append("one folder per class")
@@ -115,6 +135,8 @@ def _guess_folder(data: Path, target: list[str] | None, order_format: str | None
 def _guess_arrays(data: Path, found: str, target: list[str] | None, guess: Guess) -> None:
     names = array_names(data) if found == "npz" else [""]
     shapes = {name: array_shape(data, name) for name in names}
+    if target and len(target) > 1:
+        raise RecipeError(refuse("--target", Said(", ".join(target)), "name one array"))
     wanted = target[0] if target else next((name for name in names if name.lower() in (*TARGET, "labels")), None)
     if found == "npz" and wanted is not None and wanted not in names:
         raise RecipeError(f"--target: {unknown('array', wanted, names)}")

@@ -60,6 +60,8 @@ def trained(folder: Path, **task: Any) -> Path:
 def predicted(model: Path, source: Path, folder: Path, format: str = "jsonl") -> list[dict[str, Any]]:
     out = folder / f"out.{format}"
     predict(model, [str(source)], format=format, out=out)
+    with pytest.raises(RecipeError, match="--top must be left out for a model that ranks no classes, got 3"):
+        predict(model, [str(source)], top=3)
     text = out.read_text(encoding="utf-8")
     if format == "csv":
         return list(csv.DictReader(io.StringIO(text)))

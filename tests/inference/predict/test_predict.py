@@ -219,7 +219,10 @@ def test_wrong_options(checkpoint: Path, tmp_path: Path) -> None:
         ({"batch_size": 0}, "at least 1"),
         ({"top": 0}, "at least 1"),
         ({"out": tmp_path / "nowhere" / "x.jsonl"}, "no folder .*nowhere; make it"),
-        ({"out": tmp_path / "x.xlsx"}, r"--out must end in \.jsonl, \.csv.*; or say with --format"),
+        (
+            {"out": tmp_path / "x.xlsx"},
+            r"--out must end in \.jsonl, \.csv.*; for another ending add the format: --format",
+        ),
         (
             {"out": tmp_path / "x.csv", "format": "jsonl"},
             r"end in \.jsonl with --format jsonl, got .*; leave out",
@@ -240,6 +243,8 @@ def test_wrong_options(checkpoint: Path, tmp_path: Path) -> None:
         ("a.csv", None, b"source,"),
         ("a.jsonl", None, b'{"'),
         ("a", None, b'{"'),
+        ("a-1.0", None, b'{"'),
+        ("a-1.0", "csv", b"sou"),
         ("a.NPZ", None, b"PK"),
         ("a", "csv", b"sou"),
     ],
