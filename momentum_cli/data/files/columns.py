@@ -286,7 +286,8 @@ def times(
 
     Args:
         values: Numbers, dates and times, or texts of them.
-        form: Format of dates and times in texts, as for `datetime.strptime`; None: ISO 8601, or numbers.
+        form: Format of dates and times in texts, or in whole numbers such as 20240131, as for `datetime.strptime`;
+            None: ISO 8601, or numbers.
         reading: The notation of numbers in texts.
         zoned: True: texts must have a time zone; False: they must not; None: all or none of them.
 
@@ -300,6 +301,8 @@ def times(
     from pyarrow import types
 
     array = _decoded(column(values))
+    if form is not None and types.is_integer(array.type):
+        array = array.cast("string")
     if types.is_temporal(array.type) and not types.is_time(array.type) and not types.is_duration(array.type):
         stamps = stamps_of(array)
         return stamps, np.flatnonzero(np.isnat(stamps)).tolist()

@@ -27,6 +27,8 @@ _ISO = (
     rf"{_ZONE}?)?)?$"
 )
 _LETTERS = "[A-Za-zÀ-ÖØ-öø-ÿ]"
+# Formats of dates that are written as one number, by the number of its digits.
+_COMPACT = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 # The supported directives of `datetime.strptime`, and what each matches.
 _DIRECTIVES = {
     "Y": r"(?P<Y>[0-9]{4})",
@@ -66,6 +68,20 @@ def check_form(form: str) -> None:
 def looks_like(text: str, form: str) -> bool:
     """Return True if a text has the parts of a format; it may still not be a date, such as 30 February."""
     return re.match(_pattern(form), text.strip()) is not None
+
+
+def compact_form(numbers: np.ndarray) -> str | None:
+    """Return the format of whole numbers that all are dates of the years 1900 to 2199, such as 20240131; else None."""
+    import pyarrow as pa
+
+    if not len(numbers) or not np.isfinite(numbers).all() or (numbers % 1 != 0).any():
+        return None
+    digits = len(str(int(numbers.max())))
+    years = numbers.min() // 10.0 ** (digits - 4), numbers.max() // 10.0 ** (digits - 4)
+    if digits not in _COMPACT or years[0] < 1900 or years[1] > 2199:
+        return None
+    form = _COMPACT[digits]
+    return form if parsed(pa.array(numbers.astype(np.int64).astype(str)), form)[2].all() else None
 
 
 @lru_cache(maxsize=1024)

@@ -42,10 +42,10 @@ class FileOptions:
         sequence: Column with the name of the sequence that a row belongs to, or several that name it together. None:
             with classification and regression each row is a sequence and its features are the steps; with windows all
             rows are one series.
-        order: Column of times, by which the steps of a sequence are sorted, or two of them, a date and a time of day;
-            None: in the order of the file.
-        order_format: Format of these times, such as ``"%d.%m.%Y %H:%M"`` (for two columns with a blank between them);
-            None: numbers, or ISO 8601 such as 2024-01-31T12:00:00+01:00.
+        order: Column of times, by which the steps of a sequence are sorted, or up to six that are a time together,
+            such as a date and a time of day, or year, month and day; None: in the order of the file.
+        order_format: Format of these times, such as ``"%d.%m.%Y %H:%M"`` (for several columns with blanks between
+            them); None: numbers, or ISO 8601 such as 2024-01-31T12:00:00+01:00.
         order_timezone: Time zone of clock times without one, such as ``"Europe/Berlin"``; None: taken as they are.
         gaps: With windows: a step that comes more than 10 times the usual spacing after the one before it is refused
             (``"refuse"``), no window spans it (``"split"``), or it is a step like any other (``"ignore"``).
@@ -180,14 +180,15 @@ class FileOptions:
             raise ValueError(refuse("quantiles", levels, must))
 
     def _check_order(self) -> None:
-        if isinstance(self.order, list) and not 1 <= len(self.order) <= 2:
+        if isinstance(self.order, list) and not 1 <= len(self.order) <= 6:
             columns = Said(f"{len(self.order)} columns")
-            raise ValueError(refuse("order", columns, "be a column, or those of a date and a time of day"))
+            must = "be a column, or two to six that are a time together, such as a date and a time of day"
+            raise ValueError(refuse("order", columns, must))
         for name in ("order_format", "order_timezone"):
             if getattr(self, name) is not None and self.order is None:
                 raise ValueError(refuse(name, getattr(self, name), "be left out without task.order"))
-        if isinstance(self.order, list) and len(self.order) == 2 and self.order_format is None:
-            raise ValueError("order_format: missing; two columns of times need one, such as '%d/%m/%Y %H:%M:%S'")
+        if isinstance(self.order, list) and len(self.order) > 1 and self.order_format is None:
+            raise ValueError("order_format: missing; several columns of a time need one, such as '%d/%m/%Y %H:%M:%S'")
         if self.order_format is not None:
             try:
                 check_form(self.order_format)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from momentum_cli.data.files.dates import compact_form
 from momentum_cli.data.files.schema import Piece, Schema
 from momentum_cli.data.problems import Problems
 
@@ -28,18 +29,32 @@ class Clock:
         last: A number, or nanoseconds since 1970; None before the first step.
         spacing: The median of the first piece, in the same unit; None before it is known.
         even: All steps so far have the usual spacing.
+        months: Calendar months of every step so far, such as 12 for years, whose days differ; 0: they are not such
+            steps; None before that is known.
+        anchors: With months, the times are at the same moment after the beginning of a month (0), before its end (1),
+            or both.
         is_date: The last time is a date or time, not a number.
     """
 
     last: Any = None
     spacing: float | None = None
     even: bool = True
+    months: int | None = None
+    anchors: tuple[int, ...] = (0, 1)
     is_date: bool = False
 
+    @property
+    def regular(self) -> bool:
+        """True if the times of later steps are known."""
+        return self.last is not None and self.spacing is not None and (self.even or bool(self.months))
+
     def text(self, steps: int = 0) -> str | float:
-        """Return the time of a step after the last one, if steps are even; 0 is the last one itself."""
-        at = self.last + (steps * round(self.spacing or 0) if self.is_date else steps * (self.spacing or 0))
-        return time_text(at) if self.is_date else float(at)
+        """Return the time of a step after the last one, if steps are regular; 0 is the last one itself."""
+        if not self.is_date:
+            return float(self.last + steps * (self.spacing or 0))
+        if self.months:
+            return time_text(_months_later(self.last, steps * self.months, self.anchors[0]))
+        return time_text(self.last + steps * round(self.spacing or 0))
 
 
 class Ordering:
@@ -99,6 +114,8 @@ class Ordering:
         if clock.spacing is None and len(forward) > 2:
             clock.spacing = float(np.median(forward))
         clock.even = clock.even and bool((forward == clock.spacing).all())
+        if order.dtype.kind == "M" and clock.months != 0:
+            _count_months(order, clock)
         gaps = steps > GAP * clock.spacing if clock.spacing is not None else np.zeros(len(steps), bool)
         if self._schema.gaps == "ignore":
             return np.zeros(len(steps), bool)
@@ -108,6 +125,9 @@ class Ordering:
                 f"sequence {piece.sequence!r}: {self._column} jumps by up to {longest}, and usually by {usual}; set "
                 "task.gaps to split, so that no window spans a gap, or to ignore"
             )
+            form = None if order.dtype.kind == "M" else compact_form(order.astype(np.float64))
+            if form is not None:
+                text += f"; if they are dates, such as {order[0]:.0f}, set task.order_format={form!r}"
             self._add("gap", text, piece, gaps)
         return np.asarray(gaps)
 
@@ -129,6 +149,35 @@ def time_text(nanoseconds: int) -> str:
 def time_texts(order: np.ndarray) -> list[str | float]:
     """Return the times of steps, dates as ISO 8601."""
     return [time_text(exact(time)) if order.dtype.kind == "M" else float(time) for time in order]
+
+
+def _count_months(order: np.ndarray, clock: Clock) -> None:
+    """Set the `months` and `anchors` of a clock for further times."""
+    if clock.last is not None:
+        before = np.array([clock.last // _nanoseconds(order.dtype)], np.int64)
+        order = np.concatenate((before.view(order.dtype), order))
+    numbers = order.astype("M8[M]").astype(np.int64)
+    steps = np.diff(numbers)
+    if not len(steps):
+        return
+    same = steps[0] > 0 and (steps == steps[0]).all() and clock.months in (None, steps[0])
+    if same:
+        moments = [(one, order - _month_starts(numbers + one, order.dtype)) for one in clock.anchors]
+        clock.anchors = tuple(one for one, since in moments if (since == since[0]).all())
+    clock.months = int(steps[0]) if same and clock.anchors else 0
+
+
+def _months_later(nanoseconds: int, months: int, anchor: int) -> int:
+    """Return a time some months later, with an anchor as in `Clock`."""
+    seconds = np.datetime64(nanoseconds // 10**9, "s")
+    number = seconds.astype("M8[M]").astype(np.int64) + anchor
+    ends = _month_starts(np.array([number, number + months]), seconds.dtype)
+    return nanoseconds + int(np.diff(ends)[0].astype(np.int64)) * 10**9
+
+
+def _month_starts(numbers: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return the beginnings of months, counted from January 1970."""
+    return np.asarray(numbers, np.int64).astype("M8[M]").astype(dtype)
 
 
 def _nanoseconds(dtype: np.dtype[Any]) -> int:

@@ -31,7 +31,7 @@ class Places:
     naive_errors: np.ndarray | None = None
 
     def of(self, step: int) -> dict[str, Any]:
-        """Return ``sequence`` and ``step``, and ``time`` where the steps of the sequence are evenly spaced.
+        """Return ``sequence`` and ``step``, and ``time`` where the steps of the sequence are regular.
 
         Args:
             step: Counted from 0 over all sequences; the ``step`` in the result is its number within the sequence.
@@ -41,7 +41,7 @@ class Places:
         found: dict[str, Any] = {"sequence": str(self.names[place]), "step": own}
         if len(self.clocks):
             clock = self.clocks[place]
-            if clock.last is not None and clock.even and clock.spacing is not None:
+            if clock.regular:
                 found["time"] = clock.text(own - (int(self.lengths[place]) - 1))
         return found
 

@@ -348,8 +348,7 @@ class FileReader:
         clock = gathered.clocks[place]
         if clock.last is None:
             return {}
-        even = clock.even and clock.spacing is not None
-        ahead = {"times": [clock.text(step) for step in self._ahead]} if even else {}
+        ahead = {"times": [clock.text(step) for step in self._ahead]} if clock.regular else {}
         return {"after": clock.text(), **ahead}
 
     def _past(self, gathered: Gathered, start: int, stop: int) -> dict[str, list[float]]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +14,11 @@ from momentum_cli.data.files.many_files import FILE
 from momentum_cli.data.files.ordering import GAP
 from momentum_cli.data.files.reading import JOINT, PLAIN, Reading
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.recipe.first.guess import SEQUENCE, SPLIT, TARGET, Guess, named, one, target_of
+from momentum_cli.recipe.first.guess import ORDER, SEQUENCE, SPLIT, TARGET, Guess, named, one, target_of
 from momentum_cli.recipe.first.heads import Head, read_head
 from momentum_cli.recipe.first.layouts import guess_layout, guess_values, options_of, word_classes
-from momentum_cli.recipe.first.times import Times, guess_times, guess_zone
+from momentum_cli.recipe.first.sequences import STEP, are_steps, guess_sequence
+from momentum_cli.recipe.first.times import Times, guess_times, guess_zone, not_a_time
 
 # Up to this many different whole numbers, a column of numbers is taken to hold classes.
 _CLASSES = 20
@@ -28,11 +26,6 @@ _CLASSES = 20
 _NAMED = 40
 # Fewest steps of the longest series for which its last 15 % make a test.
 _SHORT = 10
-# The most columns among which a pair that names a sequence is looked for.
-_PAIRED = 8
-# The name of a column that is a step, and the fewest such columns that are taken as a series.
-_STEP = re.compile(r"(\D*)(\d+)")
-_STEPS = 8
 
 
 def guess_table(
@@ -60,7 +53,7 @@ def guess_table(
     values = {name: values for name, values in columns.items() if name not in when.columns}
     reading, reasons = guess_values(values, layout, delimiter)
     guess.comments += reasons
-    sequence = _guess_sequence(columns, head, when, target, reading, guess)
+    sequence = guess_sequence(columns, head, when, target, reading, guess)
     split = named(columns, SPLIT)
     table = _Table(data, columns, head, reading, when, sequence, split, guess)
     if target is None and guess.kind in ("", "forecasting") and layout.header and table.rows_are_series():
@@ -116,7 +109,7 @@ class _Table:
         names = [name for name in self.columns if name not in self.numeric]
         return (
             are_steps(self.numeric)
-            and all(_STEP.fullmatch(name.strip()) for name in self.numeric)
+            and all(STEP.fullmatch(name.strip()) for name in self.numeric)
             and not self.when.columns
             and len(self._series_names(names)) == len(self.head.rows)
             and named(self.columns, TARGET) is None
@@ -154,10 +147,13 @@ class _Table:
             guess.options["sequence"] = one(self.sequence)
         if self.split is not None:
             guess.options["split_column"] = self.split
-        if not guess.kind:
+        guessed = not guess.kind
+        if guessed:
             guess.kind, why = self._kind()
             guess.comments.append(f"kind: {why}")
         series = bool(self.sequence) or guess.kind == "forecasting"
+        if series or guessed:
+            self._refuse_odd_times("" if series else ", or take rows one by one with --kind regression or classification")
         if guess.kind == "labelling" and not self.sequence:
             raise RecipeError(
                 f"{self.data}: labelling needs a column that names sequences; add one, or choose another --kind"
@@ -255,8 +251,12 @@ class _Table:
         return features
 
     def _text_in(self, name: str) -> str:
-        """Return a column with the first text in it that is not a number."""
+        """Return a column with the first text in it that is not a number, or no time among times."""
         bad = numbers(self.columns[name], self.reading)[1]
+        odd = not_a_time(self.columns[name]) if bad else None
+        if odd is not None:
+            value = str(value_at(self.columns[name], odd) or "")[:40]
+            return f"{name} (dates or times, but not {value!r} in {self.head.place(odd)})"
         shown = f"{str(value_at(self.columns[name], bad[0]))[:40]!r} in {self.head.place(bad[0])}" if bad else "empty"
         return f"{name} ({shown})"
 
@@ -281,6 +281,19 @@ class _Table:
         if classes:
             return "classification", f"{what}: {of} has a class; for values set kind to regression"
         return "regression", f"{wanted!r} holds numbers: {of} has a value"
+
+    def _refuse_odd_times(self, remedy: str) -> None:
+        """Refuse a column of times with a few other texts, which would leave the steps without an order."""
+        name = named(self.columns, ORDER)
+        if name is None or self.when.columns:
+            return
+        odd = not_a_time(self.columns[name])
+        if odd is not None:
+            value = str(value_at(self.columns[name], odd) or "")[:40]
+            raise RecipeError(
+                f"{self.data}: column {name!r} holds dates or times, but {value!r} in {self.head.place(odd)} is none; "
+                f"correct it or remove the row{remedy}"
+            )
 
     def _guess_order_options(self) -> None:
         stamps, guess = self.when.stamps, self.guess
@@ -326,13 +339,6 @@ class _Table:
             self.guess.comments.append(f"similar_labels: {' and '.join(map(repr, alike[:4]))} are taken for {what}")
 
 
-def are_steps(names: Iterable[str]) -> bool:
-    """Return True if columns are called like the steps of a series, d_1, d_2 and so on; others may be among them."""
-    found = [_STEP.fullmatch(name.strip()) for name in names]
-    parts = [(match[1], int(match[2])) for match in found if match is not None]
-    return len(parts) >= _STEPS and all(a[0] == b[0] and b[1] == a[1] + 1 for a, b in itertools.pairwise(parts))
-
-
 def _without_numbers(columns: dict[str, Any], layout: Reading, delimiter: str) -> dict[str, Any]:
     """Return the columns with numbers in unusual notation converted, so that 1.234 is not read as a date."""
     reading, _ = guess_values(columns, layout, delimiter)
@@ -345,43 +351,6 @@ def _without_numbers(columns: dict[str, Any], layout: Reading, delimiter: str) -
         known, bad = numbers(values, reading)
         found[name] = values if bad or np.isnan(known).all() else pa.array(known, from_pandas=True)
     return found
-
-
-def _guess_sequence(
-    columns: dict[str, Any], head: Head, when: Times, target: list[str] | None, reading: Reading, guess: Guess
-) -> list[str]:
-    """Return the column of sequence names: by its name, or because each time occurs once for each of its values.
-
-    In several files without such a name each file may be a sequence.
-
-    Two columns may name a sequence together.
-    """
-    name = named(columns, SEQUENCE)
-    if name is not None and name not in when.columns:
-        keys = words(columns[name], reading)
-        if len(set(keys.tolist())) < len(keys):
-            return [name]
-        if not when.columns:
-            guess.comments.append("every row is a sequence, and its columns are the steps")
-            return []
-    if head.files_are_sequences(when.stamps) and not are_steps(columns):
-        guess.comments.append(f"sequence: each of the {len(head.names)} files is one; remove it if they are one table")
-        return [FILE]
-    if not when.columns or len(np.unique(when.stamps)) == len(when.stamps) or guess_zone(when.stamps) is not None:
-        return []
-    some: dict[str, list[Any]] = {}
-    for other, values in columns.items():
-        if other in (*when.columns, *(target or ())) or other.strip().lower() in TARGET:
-            continue
-        keys = words(values, reading).tolist()
-        if 1 < len(set(keys)) <= len(keys) // 2:
-            some[other] = keys
-    stamps = when.stamps.tolist()
-    for names in itertools.chain(((name,) for name in some), itertools.combinations(list(some)[:_PAIRED], 2)):
-        if len(set(zip(*(some[name] for name in names), stamps, strict=True))) == len(stamps):
-            guess.comments.append(f"sequence: each time occurs once for each {' and '.join(map(repr, names))}")
-            return list(names)
-    return []
 
 
 def _keep_label_words(columns: dict[str, Any], reading: Reading, guess: Guess) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.columns import column, joined_texts, numbers, times
-from momentum_cli.data.files.dates import assembled, check_form, localised, looks_like, parsed
+from momentum_cli.data.files.dates import assembled, check_form, compact_form, localised, looks_like, parsed
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.recipe.first.guess import ORDER, named
 
@@ -19,6 +20,15 @@ _DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d"
           "%a, %d %b %Y", "%a %b %d %Y")  # fmt: skip
 _TIMES = ("%H:%M:%S", "%H:%M", "%H.%M.%S", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H:%M:%S%z", "%H:%M:%S %z",
           "%H:%M%z")  # fmt: skip
+# Names of columns that are a part of a time, from the largest part to the smallest, and the directive of each.
+_PARTS = (
+    (("year", "yr", "yyyy", "jahr", "annee", "ano", "anno"), "%Y"),
+    (("month", "mo", "mm", "mon", "monat", "mois", "mes", "mese"), "%m"),
+    (("day", "dd", "dy", "mday", "dom", "tag", "jour", "dia", "giorno"), "%d"),
+    (("hour", "hr", "hh", "stunde", "heure", "hora", "ora"), "%H"),
+    (("minute", "min", "mi"), "%M"),
+    (("second", "sec", "ss"), "%S"),
+)
 # Regions whose clocks go back at different hours or days.
 _ZONES = ("Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago",
           "America/Denver", "America/Los_Angeles", "Australia/Sydney")  # fmt: skip
@@ -31,7 +41,7 @@ class Times:
     """Columns of times.
 
     Attributes:
-        columns: One, or a date and a time of day; [] if there is none.
+        columns: One, or several that are a time together; [] if there is none.
         form: As `momentum_cli.data.files.Files.order_format`; None: numbers or ISO 8601.
         stamps: (m,) keys of the rows.
         reasons: Reasons, one line each.
@@ -63,13 +73,30 @@ def guess_times(columns: dict[str, Any], path: Path, form: str | None = None) ->
     first = [by_name] if by_name is not None else []
     likely = [name for name in columns if _TELLING.search(name) and name not in first]
     others = [name for name in columns if name not in first and name not in likely]
-    for name in [*first, *likely, *others]:
-        found = _of_column(columns, name, path, form, named=name == by_name or name in likely)
+    for name in first:
+        found = _of_column(columns, name, path, form, named=True)
+        if found is not None:
+            return found
+    parts = _of_parts(columns) if form is None else None
+    if parts is not None:
+        return parts
+    for name in [*likely, *others]:
+        found = _of_column(columns, name, path, form, named=name in likely)
         if found is not None:
             return found
     if form is not None:
         raise RecipeError(f"--order-format: no column of {path.name} is written like {form!r}")
     return Times()
+
+
+def not_a_time(values: Any) -> int | None:
+    """Return the place of the first text that is no date or time in a column where most are; else None."""
+    texts = column(values)
+    if not _is_text(texts):
+        return None
+    forms = [None, *(form for form in _every_form() if looks_like(str(texts[0].as_py()), form))]
+    good = max((parsed(texts, form)[2] for form in forms), key=lambda each: each.sum())
+    return int(np.argmin(good)) if 2 * good.sum() > len(good) > good.sum() else None
 
 
 def guess_zone(stamps: np.ndarray) -> str | None:
@@ -88,6 +115,14 @@ def _of_column(columns: dict[str, Any], name: str, path: Path, form: str | None,
     if not len(values) or values.null_count == len(values):
         return None
     exactly = name.strip().lower() in ORDER
+    if form is None and not _is_temporal(values) and _TELLING.search(name):
+        compact = compact_form(_ordered(values))
+        stamps = None if compact is None else _read([values], compact)
+        if compact is not None and stamps is not None:
+            return Times([name], compact, stamps, [f"order_format: {name!r} holds dates such as {_shown(values)}"])
+    if form is not None and _is_whole(values):
+        stamps = _read([values], form)
+        return None if stamps is None else Times([name], form, stamps, [])
     if not _is_text(values):
         return _of_numbers(values, name, exactly) if named or _is_temporal(values) else None
     if form is not None:
@@ -122,15 +157,39 @@ def _of_column(columns: dict[str, Any], name: str, path: Path, form: str | None,
     return Times([name], chosen, stamps, [f"order_format: {name!r} holds dates such as {_shown(values)}{why}"])
 
 
+def _of_parts(columns: dict[str, Any]) -> Times | None:
+    """Return the columns of year and month and whatever follows of day, hour, minute and second."""
+    found = [(named(columns, names), directive) for names, directive in _PARTS]
+    parts = list(itertools.takewhile(lambda part: part[0] is not None, found))
+    names = [name for name, _ in parts if name is not None]
+    form = " ".join(directive for _, directive in parts)
+    if len(names) < 2:
+        return None
+    stamps = _read([columns[name] for name in names], form)
+    if stamps is None:
+        return None
+    return Times(names, form, stamps, [f"order: {', '.join(map(repr, names))} are a time together"])
+
+
 def _two(date: str, clock: str, form: str, stamps: np.ndarray, why: str = "") -> Times:
     return Times([date, clock], form, stamps, [f"order: {date!r} holds dates and {clock!r} times of the day{why}"])
 
 
+def _ordered(values: Any) -> np.ndarray:
+    """Return the numbers of a column; [] if one is missing or there are others than numbers."""
+    found, bad = numbers(values)
+    return np.empty(0) if bad else found
+
+
 def _of_numbers(values: Any, name: str, exactly: bool) -> Times | None:
     stamps, bad = times(values)
-    # A column with repeated values, such as the year, is not an order by itself.
-    if bad or (not exactly and stamps.dtype.kind != "M" and len(np.unique(stamps)) < len(stamps)):
+    if bad:
         return None
+    if not exactly and stamps.dtype.kind != "M":
+        # Repeated values, such as the year, are not an order by themselves; others, such as a run time, are no times.
+        steps = np.diff(stamps)
+        if not ((steps > 0).all() or (steps < 0).all()):
+            return None
     return Times([name], None, stamps, [f"order: {name!r} numbers the steps or gives their times"])
 
 
@@ -153,17 +212,18 @@ def _clock_column(columns: dict[str, Any], date: str) -> tuple[str, str] | None:
 def _forms(values: Any) -> list[str]:
     """Return the formats that read a sample of a column."""
     sample = values.slice(0, _SAMPLE)
-    every = [
-        *_DATES,
-        *(f"{date}{gap}{time}" for date in ("%Y-%m-%d", *_DATES) for gap in (" ", "T", ", ") for time in _TIMES),
-    ]
     first = str(sample[0].as_py())
-    return [form for form in every if looks_like(first, form) and _read([sample], form) is not None]
+    return [form for form in _every_form() if looks_like(first, form) and _read([sample], form) is not None]
+
+
+def _every_form() -> list[str]:
+    dates = ("%Y-%m-%d", *_DATES)
+    return [*_DATES, *(f"{date}{gap}{time}" for date in dates for gap in (" ", "T", ", ") for time in _TIMES)]
 
 
 def _read(texts: list[Any], form: str) -> np.ndarray | None:
     """Return the times of columns if every row has the given format, else None."""
-    seconds, nanoseconds, good = parsed(joined_texts(texts), form)
+    seconds, nanoseconds, good = parsed(joined_texts(texts).cast("string"), form)
     if not good.all() or not len(good):
         return None
     try:
@@ -209,6 +269,12 @@ def _is_text(values: Any) -> bool:
     from pyarrow import types
 
     return bool(types.is_string(values.type) or types.is_large_string(values.type))
+
+
+def _is_whole(values: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(values.type))
 
 
 def _is_temporal(values: Any) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from momentum_cli.data.files.columns import times
-from momentum_cli.data.files.dates import check_form, localised
+from momentum_cli.data.files.dates import check_form, compact_form, localised
 from momentum_cli.errors import DataError
 
 FORMS = ["%Y-%m-%d %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%b %d, %Y %H:%M:%S", "%d %B %Y %H.%M.%S",
@@ -65,6 +66,22 @@ def test_months_are_named_in_seven_languages(names: str) -> None:
 
 def test_a_word_that_only_begins_like_a_month_is_none() -> None:
     assert times(["5 marraskuu 2021", "5 Jan 2021", "5 decade 2021"], "%d %b %Y")[1] == [0, 2]
+
+
+@pytest.mark.parametrize("form", ["%Y%m", "%Y%m%d", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S"])
+@pytest.mark.parametrize("text", [False, True])
+def test_dates_that_are_written_as_one_number(form: str, text: bool) -> None:
+    moments = [datetime.datetime(2019, 12, 31, 22, 58, 30) + datetime.timedelta(hours=763 * n) for n in range(40)]
+    numbers = [int(moment.strftime(form)) for moment in moments]
+    assert compact_form(np.array(numbers)) == form
+    found, bad = times([str(number) for number in numbers] if text else numbers, form)
+    wanted = [datetime.datetime.strptime(str(number), form) for number in numbers]
+    assert (found.astype("M8[s]").tolist(), bad) == (wanted, [])
+
+
+@pytest.mark.parametrize("numbers", [range(20240101, 20240140), [20240101, 202402], [18991231], [1.5], [np.nan], []])
+def test_numbers_that_are_no_dates(numbers: Sequence[float]) -> None:
+    assert compact_form(np.array(numbers)) is None
 
 
 def test_iso_8601_in_all_its_lengths() -> None:

@@ -129,6 +129,19 @@ def test_a_gap_is_refused_with_its_row_and_size(tmp_path: Path) -> None:
     ).load()
 
 
+def test_dates_as_numbers_are_asked_for_their_format(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "date,x\n" + "".join(f"{day:%Y%m%d},{n}\n" for n, day in enumerate(days(100, {}))), encoding="utf-8"
+    )
+    task = Files(path=str(path), kind="forecasting", order="date", target="x", window=5)
+    with pytest.raises(
+        DataError, match=r"jumps by up to 71.*if they are dates, such as 20200102, set task.order_format='%Y%m%d'"
+    ):
+        task.load()
+    dataclasses.replace(task, order_format="%Y%m%d").load()
+
+
 def test_a_forecast_is_made_from_steps_behind_the_last_gap(tmp_path: Path) -> None:
     recipe = parse_recipe(
         {

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from momentum_cli.data.problems import Problems
@@ -67,6 +69,12 @@ class Case:
     labels: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     absent: tuple[str, ...] = field(default=())
+
+
+def parquet(columns: dict[str, list[Any]]) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns), stream)
+    return stream.getvalue()
 
 
 def both(count: int = ROWS) -> list[list[float]]:
@@ -255,6 +263,42 @@ SERIES = [
         both(),
         target="value",
     ),
+    Case(  # Dates as one number, over the end of a month
+        "compact.csv",
+        lines("date,value", lambda s: f"{day(s):%Y%m%d},{wave(s)}"),
+        {"order": "date", "order_format": "%Y%m%d", "gaps": "refuse"},
+        ONE,
+    ),
+    Case(  # The same as numbers of a database, with hours
+        "compact.parquet",
+        parquet({"date_time": [int(f"{hour(s):%Y%m%d%H}") for s in range(ROWS)], "value": [w for (w,) in ONE]}),
+        {"order": "date_time", "order_format": "%Y%m%d%H"},
+        ONE,
+        target="value",
+    ),
+    Case(  # Year, month, day and hour in columns
+        "parts.csv",
+        lines(
+            "No,year,month,day,hour,wave,level",
+            lambda s: f"{s + 1},{hour(s).year},{hour(s).month},{hour(s).day},{hour(s).hour},{wave(s)},{level(s)}",
+        ),
+        {"order": ["year", "month", "day", "hour"], "order_format": "%Y %m %d %H", "features": ["wave", "level"]},
+        both(),
+        target="wave",
+        reasons=("'year', 'month', 'day', 'hour' are a time together",),
+    ),
+    Case(  # The same newest first, as numbers
+        "parts.parquet",
+        parquet(
+            {
+                "Year": [2000 + (ROWS - 1 - s) // 12 for s in range(ROWS)],
+                "Month": [(ROWS - 1 - s) % 12 + 1 for s in range(ROWS)],
+                "value": [wave(ROWS - 1 - s) for s in range(ROWS)],
+            }
+        ),
+        {"order": ["Year", "Month"], "order_format": "%Y %m"},
+        ONE,
+    ),
     Case(  # Years before 1677, which nanoseconds do not hold
         "old.csv",
         lines("date,value", lambda s: f"{1600 + 7 * (ROWS - 1 - s)}-01-01,{wave(ROWS - 1 - s)}"),
@@ -412,6 +456,12 @@ def test_classes_are_what_the_file_means(
         (lines("date,value", lambda s: f"{day(s)},{s}"), {"order_format": "%d/%m/%Y"},
          "--order-format: no column of f.csv is written like '%d/%m/%Y'"),
         ("", {}, "the file is empty"),
+        (lines("date,x,y", lambda s: f"{day(s) if s != 40 else 'total'},{s},{s}"), {},
+         "column 'date' holds dates or times, but 'total' in row 42 is none; correct it or remove the row, or take"),
+        (lines("id,date,x,y", lambda s: f"{s // 20},{day(s % 20) if s != 40 else ''},{s},{s}"), {},
+         "column 'date' holds dates or times, but '' in row 42 is none; correct it or remove the row"),
+        (lines("Date,x", lambda s: f"{day(s) if s != 40 else '2020-02-30'},{s}"), {},
+         "these hold neither numbers nor times: Date (dates or times, but not '2020-02-30' in row 42)"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_guessed_is_said(content: str, options: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -421,6 +471,13 @@ def test_what_cannot_be_guessed_is_said(content: str, options: dict[str, Any], m
         write_first_recipe(path, tmp_path / "r.yaml", **options)
     assert message in str(error.value)
     assert not (tmp_path / "r.yaml").exists()
+
+
+def test_a_measured_time_is_no_order(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(lines("runtime,x,y", lambda s: f"{wave(s) + s / 1000},{s % 7},{level(s)}"), encoding="utf-8")
+    options = load_recipe(write_first_recipe(path, tmp_path / "r.yaml")).task.options
+    assert (options["kind"], options["features"], "order" in options) == ("regression", ["runtime", "x"], False)
 
 
 def test_day_and_month_are_told_apart_by_even_steps(tmp_path: Path) -> None:
