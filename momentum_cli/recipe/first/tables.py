@@ -153,7 +153,8 @@ class _Table:
             guess.comments.append(f"kind: {why}")
         series = bool(self.sequence) or guess.kind == "forecasting"
         if series or guessed:
-            self._refuse_odd_times("" if series else ", or take rows one by one with --kind regression or classification")
+            alone = ", or take rows one by one with --kind regression or classification"
+            self._refuse_odd_times("" if series else alone)
         if guess.kind == "labelling" and not self.sequence:
             raise RecipeError(
                 f"{self.data}: labelling needs a column that names sequences; add one, or choose another --kind"

@@ -49,7 +49,7 @@ def clock_of(moments: list[datetime.datetime], cut: int, unit: str) -> Clock:
         in_month(29, 12, 1),
         lambda step: datetime.datetime(2023, 12, 1) + datetime.timedelta(hours=3 * step),
     ],
-    ids=["firsts", "fifteenths", "28ths", "month ends", "quarter ends", "years", "year ends", "ends of February", "hours"],
+    ids=["1st", "15th", "28th", "month ends", "quarter ends", "years", "year ends", "ends of February", "hours"],
 )  # fmt: skip
 def test_times_after_the_last_one(moment: Callable[[int], datetime.datetime], unit: str) -> None:
     # The last of the 28ths is in February, whose last day it is.

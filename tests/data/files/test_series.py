@@ -136,7 +136,7 @@ def test_dates_as_numbers_are_asked_for_their_format(tmp_path: Path) -> None:
     )
     task = Files(path=str(path), kind="forecasting", order="date", target="x", window=5)
     with pytest.raises(
-        DataError, match=r"jumps by up to 71.*if they are dates, such as 20200102, set task.order_format='%Y%m%d'"
+        DataError, match=r"jumps by up to 72.*if they are dates, such as 20200102, set task.order_format='%Y%m%d'"
     ):
         task.load()
     dataclasses.replace(task, order_format="%Y%m%d").load()
