@@ -42,8 +42,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a recipe as it was written, or with every default and override (--resolved)."""
-    from momentum_cli.recipe.recipe import load_recipe, to_yaml
-    from momentum_cli.recipe.shipped import find_recipe
+    from momentum_cli.recipe.recipe import load_recipe, recipe_text, to_yaml
 
     if json or resolved or overrides:
         checked = load_recipe(recipe, overrides or []).dump()
@@ -52,7 +51,7 @@ def show(
         else:
             terminal.print_lines(to_yaml(checked).rstrip())
     else:
-        terminal.print_lines(find_recipe(recipe).read_text(encoding="utf-8").rstrip())
+        terminal.print_lines(recipe_text(recipe).rstrip())
 
 
 def copy(

@@ -165,15 +165,35 @@ def full_overrides(name_or_path: str | Path, overrides: Sequence[str]) -> list[s
     return found
 
 
+def recipe_text(name_or_path: str | Path) -> str:
+    """Return the text of a recipe as it was written, mistakes included.
+
+    Raises:
+        RecipeError: It does not exist, or is not a text.
+    """
+    path = find_recipe(name_or_path)
+    return _text(path, _shown(path))
+
+
 def _open(name_or_path: str | Path) -> tuple[Document, Path]:
     """Read a recipe; return it and the folder of its file."""
     path = find_recipe(name_or_path)
-    # A path inside the current folder is shown as the user would type it.
+    return _document(path, _shown(path)), path.parent
+
+
+def _shown(path: Path) -> str:
+    """Return the name of a file for messages: below the current folder as the user would type it."""
     try:
-        shown = str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
+        return str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
     except (ValueError, FileNotFoundError):  # elsewhere, or the current folder no longer exists
-        shown = str(path)
-    return _document(path, shown), path.parent
+        return str(path)
+
+
+def _text(path: Path, shown: str) -> str:
+    try:
+        return read_text(path, MAX_BYTES)
+    except DataError as error:
+        raise RecipeError(f"{str(error).replace(str(path), shown, 1)}{_if_data(path)}") from error
 
 
 def _document(path: Path, shown: str, below: tuple[Path, ...] = ()) -> Document:
@@ -184,10 +204,7 @@ def _document(path: Path, shown: str, below: tuple[Path, ...] = ()) -> Document:
         shown: Its name for messages.
         below: The files that extend it.
     """
-    try:
-        text = read_text(path, MAX_BYTES)
-    except DataError as error:
-        raise RecipeError(f"{str(error).replace(str(path), shown, 1)}{_if_data(path)}") from error
+    text = _text(path, shown)
     try:
         document = Document(text, shown)
     except RecipeError as error:

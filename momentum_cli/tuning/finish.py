@@ -8,6 +8,7 @@ from typing import Any
 
 from momentum_cli.errors import MomentumError
 from momentum_cli.progress import TuneUi
+from momentum_cli.reading import read_text
 from momentum_cli.tuning.importance import importance_of
 from momentum_cli.tuning.pictures import draw_search
 from momentum_cli.tuning.report import write_report
@@ -43,7 +44,7 @@ def finish(study: Study, folder: Path, plan: Mapping[str, Any], metric: str, ui:
     try:
         draw_search(content, folder)
         best = folder / BEST
-        write_report(folder, content, best.read_text(encoding="utf-8") if best.is_file() else "")
+        write_report(folder, content, read_text(best) if best.is_file() else "")
     except MomentumError as error:
         ui.note(f"the report is not complete: {error}", "warning")
     study.optuna.set_user_attr("over", study.is_over)

@@ -134,6 +134,7 @@ USAGE = [
     ("recipes show pmnst", "did you mean 'pmnist'?"),
     ("train my.csv", "momentumrnn init my.csv writes a recipe for it"),
     ("train digit.npy", "momentumrnn init digit.npy writes a recipe for it"),
+    ("recipes show digit.npy", "momentumrnn init digit.npy writes a recipe for it"),
     ("summary RUN", "its recipe is runs/digits-momentum-001/recipe.yaml"),
     ("validate digits model.hidden_size=x", "model.hidden_size: must be an integer, got 'x'"),
     # Plugins.

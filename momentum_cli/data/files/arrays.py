@@ -17,11 +17,12 @@ import numpy as np
 
 from momentum_cli.data.files.columns import numbers as as_numbers
 from momentum_cli.data.files.columns import words
+from momentum_cli.data.files.pieces import Piece, Pieces, Source
 from momentum_cli.data.files.reading import Reading
-from momentum_cli.data.files.schema import Piece, Schema, Source
+from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
-from momentum_cli.messages import refuse, unknown
+from momentum_cli.messages import Said, refuse, unknown
 
 _STEPS = 1 << 16
 
@@ -45,6 +46,8 @@ def open_arrays(path: Path, schema: Schema, problems: Problems) -> Source:
     series = schema.kind == "forecasting" and len(shape) <= 2
     if not 1 <= len(shape) <= 3 or (len(shape) == 1 and not series):
         raise DataError(f"{path}: {refuse('the features', shape, 'have the shape (n, T, D) or (n, T)')}")
+    if 0 in shape[1:]:
+        raise DataError(f"{path}: {refuse('the features', shape, 'have at least one step and one feature')}")
     channels = 1 if len(shape) == (1 if series else 2) else shape[-1]
     label = name or "x"
     names = (label,) if channels == 1 else tuple(f"{label}[{index}]" for index in range(channels))
@@ -211,38 +214,53 @@ def _samples(
     schema: Schema,
     own: dict[str, np.ndarray],
     forecast: list[int] | None,
-) -> Iterator[Piece]:
+) -> Iterator[Pieces]:
     length, channels = shape[1], shape[2] if len(shape) == 3 else 1
     names = words(own["sequence"], schema.reading) if "sequence" in own else None
     splits = words(own["split"], schema.reading) if "split" in own else None
     groups = words(own["group"], schema.reading) if "group" in own else None
     targets = _array_targets(path, schema, own["target"], length) if "target" in own else None
+    lengths = np.full(shape[0], length)
+    if schema.lengths is not None:
+        lengths = _lengths(path, schema.lengths, own["lengths"], length)
+    every = schema.target_every_step and not schema.windowed
+
+    def of(values: np.ndarray | None, here: slice) -> np.ndarray | None:
+        return None if values is None else values[here]
+
     with _open_array(path, name) as file:
         _checked_header(path, file)
         at_once = max(1, _STEPS // length)
-        for row in range(shape[0]):
-            if row % at_once == 0:
-                count = min(at_once, shape[0] - row)
-                block = _read(path, file, count * length * channels, dtype, schema.reading)
-                block = block.reshape(count, length, channels)
-            steps = block[row % at_once]
-            here = int(own["lengths"][row]) if "lengths" in own else length
-            if not 1 <= here <= length:
-                raise DataError(f"{path}: {refuse(f'{schema.lengths}, row {row},', here, f'be in [1, {length}]')}")
-            steps = steps[:here]
-            target = steps[:, forecast] if forecast is not None else None
-            if targets is not None:
-                every = schema.target_every_step and not schema.windowed
-                target = targets[row, :here] if every else targets[row : row + 1]
-            yield Piece(
-                str(row) if names is None else str(names[row]),
-                steps,
-                np.array([row], np.int64),
-                None,
-                target,
-                None if splits is None else splits[row : row + 1],
-                None if groups is None else groups[row : row + 1],
-            )
+        for row in range(0, shape[0], at_once):
+            here = slice(row, min(row + at_once, shape[0]))
+            count = here.stop - row
+            block = _read(path, file, count * length * channels, dtype, schema.reading)
+            kept = np.arange(length) < lengths[here, None]
+            steps = block.reshape(count, length, channels)[kept]
+            target = of(targets, here)
+            if forecast is not None:
+                target = steps[:, forecast]
+            elif target is not None and every:
+                target = target[:, :length][kept]
+            numbers = range(row, here.stop)
+            named = np.array([str(number) for number in numbers], dtype=object) if names is None else names[here]
+            starts = np.concatenate(([0], np.cumsum(lengths[here])))
+            rows = np.array(numbers, np.int64)
+            yield Pieces(named, starts, steps, rows, None, target, of(splits, here), of(groups, here))
+
+
+def _lengths(path: Path, name: str, values: np.ndarray, longest: int) -> np.ndarray:
+    """Return (n,) int64, the steps of each sequence."""
+    found = values.reshape(-1)
+    if len(found) != len(values) or found.dtype.kind not in "uif":
+        raise DataError(
+            f"{path}: {refuse(name, Said(f'{values.dtype} {values.shape}'), 'have one number per sequence')}"
+        )
+    for row in np.flatnonzero(~((found >= 1) & (found <= longest) & (found == np.floor(found))))[:1]:
+        raise DataError(
+            f"{path}: {refuse(f'{name}, row {row},', found[row].item(), f'be an integer in [1, {longest}]')}"
+        )
+    return found.astype(np.int64)
 
 
 def _array_targets(path: Path, schema: Schema, values: np.ndarray, length: int) -> np.ndarray:

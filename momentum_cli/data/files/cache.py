@@ -18,9 +18,10 @@ from momentum_cli.data.files.folders import folder_files, open_folder
 from momentum_cli.data.files.gathered import Gathered
 from momentum_cli.data.files.gathering import Gatherer
 from momentum_cli.data.files.many_files import short_names, table_files
+from momentum_cli.data.files.pieces import Source
 from momentum_cli.data.files.row_sequences import has_lists, open_row_sequences
 from momentum_cli.data.files.rows import open_table
-from momentum_cli.data.files.schema import FOLDERS, TABLES, Schema, Source
+from momentum_cli.data.files.schema import FOLDERS, TABLES, Schema
 from momentum_cli.data.files.steps import Steps
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError

@@ -265,8 +265,10 @@ def joined_words(columns: Mapping[str, Values], reading: Reading = PLAIN) -> np.
     Raises:
         DataError: A word contains the separator, so that different words could have the same joined name.
     """
+    if len(columns) == 1:
+        return words(next(iter(columns.values())), reading)
     parts = {name: words(one, reading).tolist() for name, one in columns.items()}
-    for name, found in parts.items() if len(parts) > 1 else ():
+    for name, found in parts.items():
         wrong = next((word for word in dict.fromkeys(found) if word is not None and JOINT in word), None)
         if wrong is not None:
             raise DataError(

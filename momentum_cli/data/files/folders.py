@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.columns import words
-from momentum_cli.data.files.schema import Piece, Schema, Source
+from momentum_cli.data.files.pieces import Piece, Source
+from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError, RecipeError
 

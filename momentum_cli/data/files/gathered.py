@@ -36,7 +36,7 @@ class Gathered:
         times: (S,) times of the steps if requested, or None.
         groups: (n,) texts, the group of each sequence, or None.
         open_steps: (n,) int64, steps at the end of each without values but those known in advance, if such are allowed.
-        clocks: (n,) the last time of each sequence and the spacing of its steps; [] for a file read from the cache.
+        clocks: (n,) the last time of each series and the spacing of its steps; [] for other data, and from the cache.
     """
 
     features: Steps

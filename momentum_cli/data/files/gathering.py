@@ -14,12 +14,13 @@ import numpy as np
 from momentum_cli.data.files.calendar import calendar_features, calendar_names
 from momentum_cli.data.files.future import open_steps
 from momentum_cli.data.files.gathered import Gathered
-from momentum_cli.data.files.labels import Labels
 from momentum_cli.data.files.normalisation import standardised
 from momentum_cli.data.files.ordering import Clock, Ordering
+from momentum_cli.data.files.pieces import Piece, Pieces, Source
 from momentum_cli.data.files.resampling import resampled
-from momentum_cli.data.files.schema import Piece, Schema, Source
+from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.files.steps import Steps, StepWriter
+from momentum_cli.data.files.targets import Targets, all_are
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.messages import refuse
@@ -35,7 +36,6 @@ class _Current:
     clock: Clock = field(default_factory=Clock)
     last_values: np.ndarray | None = None
     last_target: np.ndarray | None = None
-    target: Any = None
     split: Any = None
     group: Any = None
     first_row: int = 0
@@ -72,8 +72,7 @@ class Gatherer:
         self._added = calendar_names(schema.date_features)
         channels = source.channels + len(self._added)
         self._features = StepWriter(channels, source.dtype, None if folder is None else folder / "features.bin")
-        self._targets: StepWriter | None = None
-        self._labels = Labels(schema.similar_labels, schema.target[0] if schema.target else "")
+        self._targets = Targets(schema, source, missing, problems, folder)
         self._ordering = Ordering(schema, whole, problems)
         self._breaks: list[int] = []
         self._clocks: list[Clock] = []
@@ -83,7 +82,6 @@ class Gatherer:
         self._names: list[str] = []
         self._rows: list[int] = []
         self._lengths: list[int] = []
-        self._sequence_targets: list[Any] = []
         self._splits: list[str] = []
         self._groups: list[str] = []
         self._open: list[int] = []
@@ -94,43 +92,34 @@ class Gatherer:
 
     def gather(self) -> Gathered:
         """Read everything, and add the mistakes to the problems."""
-        for piece in self.source.pieces:
-            self._take(piece)
+        for found in self.source.pieces:
+            if isinstance(found, Pieces):
+                self._take_several(found)
+            else:
+                self._take(found)
         lengths = np.array(self._lengths, np.int64)
         for place in np.flatnonzero(lengths == 0):
             name = self._names[place]
             self.problems.add("empty", f"sequence {name!r} has no steps", [self._rows[place]], sequence=name)
         if not len(lengths):
             self.problems.add("empty", "the file has no sequences")
-        self._labels.find_similar(self.problems)
-        labels, recode = self._labels.sorted()
         features = self._features.close()
-        step_targets = None if self._targets is None else self._targets.close()
-        targets = None
-        if self._sequence_targets and self.schema.target_is_class:
-            targets = recode[np.array(self._sequence_targets, np.int64)] if labels else None
-        elif self._sequence_targets:
-            targets = np.array(self._sequence_targets, np.float64)
-        coded = self.schema.target_every_step and self.schema.target_is_class
-        if coded and self._targets is not None:
-            step_targets = self._recoded(step_targets, recode)
         if self._folder is not None:
             columns = self.source.channels + len(self._added)
             features = Steps(self._folder / "features.bin", self.source.dtype, columns)
-            if not coded and self._targets is not None:
-                step_targets = Steps(self._folder / "targets.bin", np.float64, self._targets.columns)
+        targets = self._targets.close()
         assert features is not None
         return Gathered(
             features,
-            step_targets,
+            targets.of_steps,
             (*self.source.features, *self._added),
             np.array(self._names, dtype=object),
             np.array(self._rows, np.int64),
             np.cumsum(lengths) - lengths,
             lengths,
-            targets,
+            targets.of_sequences,
             np.array(self._splits, dtype=object) if self._splits else None,
-            labels,
+            targets.labels,
             np.concatenate((self._missing, np.zeros(len(self._added), np.int64))),
             self.source.facts,
             self.source.columns or self.source.features,
@@ -141,20 +130,59 @@ class Gatherer:
             np.array(self._open, np.int64),
         )
 
-    def _recoded(self, steps: Steps | None, recode: np.ndarray) -> Steps:
-        """Return classes of steps, renumbered by the sorted labels."""
-        if steps is not None:
-            assert steps.array is not None
-            return Steps(recode[steps.array] if len(recode) else steps.array)
-        assert self._folder is not None
-        path = self._folder / "targets.bin"
-        raw = Steps(path, np.int64, 1)
-        writer = StepWriter(1, np.int64, path.with_name("labels.bin"))
-        for start in range(0, len(raw), 1 << 20):
-            writer.append(recode[raw.read(start, min(start + (1 << 20), len(raw)))])
-        writer.close()
-        path.with_name("labels.bin").replace(path)
-        return Steps(path, np.int64, 1)
+    def _take_several(self, pieces: Pieces) -> None:
+        """Take sequences, all at once if there is nothing to change in them and nothing to report."""
+        # The first may continue a sequence, and the last may be continued.
+        last = max(1, len(pieces) - 1)
+        for piece in pieces.between(0, 1):
+            self._take(piece)
+        inner = pieces.between(1, last)
+        if len(inner) and self._are_plain(inner):
+            self._take_plain(inner)
+        else:
+            for piece in inner:
+                self._take(piece)
+        for piece in pieces.between(last, len(pieces)):
+            self._take(piece)
+
+    def _are_plain(self, pieces: Pieces) -> bool:
+        schema = self.schema
+        if schema.is_series or schema.resample is not None or schema.each_scaled or np.isnan(pieces.features).any():
+            return False
+        names = pieces.names.tolist()
+        new = set(names)
+        if None in new or len(new) < len(names) or not new.isdisjoint(self._seen):
+            return False
+        if pieces.order is not None and not pieces.is_increasing(pieces.order):
+            return False
+        words = [values for values in (pieces.split, pieces.group) if values is not None]
+        if pieces.target is not None:
+            if schema.target_every_step:
+                return False
+            words.append(pieces.target)
+        return all(map(pieces.is_constant, words))
+
+    def _take_plain(self, pieces: Pieces) -> None:
+        lengths = np.diff(pieces.starts)
+        rows = pieces.firsts(pieces.rows).tolist()
+        self._seen.update(pieces.names)
+        self._names += pieces.names.tolist()
+        self._rows += rows
+        self._lengths += lengths.tolist()
+        self._open += [0] * len(pieces)
+        if pieces.split is not None:
+            self._splits += pieces.firsts(pieces.split).tolist()
+        if pieces.group is not None:
+            self._groups += pieces.firsts(pieces.group).tolist()
+        self._targets.take_plain(pieces)
+        features = pieces.features
+        if pieces.order is not None:
+            features = self._dated(features, pieces.order)
+            if self._keep_times:
+                self._times.append(pieces.order)
+        self._features.append(features)
+        self._taken += len(features)
+        self._current = None
 
     def _take(self, piece: Piece) -> None:
         current = self._current
@@ -167,14 +195,14 @@ class Gatherer:
             self._names.append(piece.sequence)
             self._rows.append(current.first_row)
             self._lengths.append(0)
-            self._clocks.append(current.clock)
+            if self.schema.is_series:
+                self._clocks.append(current.clock)
             self._open.append(0)
             if piece.split is not None:
                 self._splits.append("")
             if piece.group is not None:
                 self._groups.append("")
-            if piece.target is not None and not self.schema.target_every_step:
-                self._sequence_targets.append(0 if self.schema.target_is_class else [np.nan] * piece.target.shape[1])
+            self._targets.begin(piece)
         gaps = np.zeros(len(piece.features), bool)
         if piece.order is not None:
             piece, gaps = self._ordering.sorted(piece, current.clock, self._even)
@@ -188,20 +216,24 @@ class Gatherer:
             self._take_word(piece.split, piece, current, "split")
         if piece.group is not None:
             self._take_word(piece.group, piece, current, "group")
-        if piece.target is not None:
-            take = self._take_step_targets if self.schema.target_every_step else self._take_target
-            take(piece, current)
+        self._targets.take(piece)
         if self.schema.each_scaled and "characters" not in self.source.facts:
             self._refuse_parts("task.normalise", "sequence")
             piece.features = standardised(piece.features, self._words)
-        if self._added and piece.order is not None:
-            found = calendar_features(piece.order, self.schema.date_features, self.schema.order_timezone)
-            piece.features = np.concatenate((piece.features, found), 1)
+        if piece.order is not None:
+            piece.features = self._dated(piece.features, piece.order)
         self._features.append(piece.features)
         if self._keep_times and piece.order is not None:
             self._times.append(piece.order)
         self._lengths[-1] += len(piece.features)
         self._taken += len(piece.features)
+
+    def _dated(self, features: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Return features with those that are made of the times."""
+        if not self._added:
+            return features
+        found = calendar_features(order, self.schema.date_features, self.schema.order_timezone)
+        return np.concatenate((features, found), 1)
 
     def _even(self, piece: Piece) -> Piece:
         """Return a piece with even steps, if the task has ``resample``."""
@@ -287,7 +319,7 @@ class Gatherer:
     def _take_word(self, words: np.ndarray, piece: Piece, current: _Current, what: str) -> None:
         """Read the split, or the group, of a sequence, which must be the same in all its rows."""
         known = getattr(current, what)
-        if _all_are(words, known):
+        if all_are(words, known):
             return
         column, found, several = {
             "split": (self.schema.split_column, self._splits, "two_splits"),
@@ -301,67 +333,13 @@ class Gatherer:
             elif known is None:
                 known = found[-1] = word
                 setattr(current, what, word)
-                if _all_are(words, word):
+                if all_are(words, word):
                     return
             elif word != known:
                 text = f"sequence {piece.sequence!r} is in two {what}s, {known} and {word}"
                 again = any(p.code == several and p.text == text for p in self.problems.all)
                 first = [] if again else [current.first_row]
                 self.problems.add(several, text, first + rows, column=column, sequence=piece.sequence)
-
-    def _take_target(self, piece: Piece, current: _Current) -> None:
-        """Read the target of a sequence, which must be the same in all its rows."""
-        assert piece.target is not None
-        if _all_are(piece.target, current.target):
-            return
-        names = ", ".join(map(repr, self.schema.target)) or "'class'"
-        for place, value in enumerate(piece.target):
-            rows = piece.rows[place : place + 1]
-            gone = value is None if self.schema.target_is_class else bool(np.isnan(value).any())
-            if gone:
-                self.problems.add("missing", f"target {names}: missing value", rows, sequence=piece.sequence)
-            elif current.target is None:
-                current.target = value
-                if self.schema.target_is_class:
-                    self._sequence_targets[-1] = self._labels.code(value, int(rows[0]))
-                else:
-                    self._sequence_targets[-1] = value
-                if _all_are(piece.target, value):
-                    return
-            elif not np.array_equal(value, current.target):
-                text = f"sequence {piece.sequence!r}: the target {names} changes within the sequence"
-                self.problems.add("target_changes", text, rows, sequence=piece.sequence)
-
-    def _take_step_targets(self, piece: Piece, current: _Current) -> None:
-        assert piece.target is not None
-        if len(piece.target) == 1 != len(piece.features):
-            # One target of the sequence is that of each step.
-            piece.target = np.repeat(piece.target, len(piece.features), axis=0)
-        names = ", ".join(map(repr, self.schema.target)) or "'x'"
-        if self.schema.target_is_class:
-            gone = np.array([value is None for value in piece.target], bool)
-            rows = np.broadcast_to(piece.rows, len(gone)) if len(piece.rows) == 1 else piece.rows
-            labels = zip(piece.target.tolist(), rows.tolist(), strict=True)
-            codes = [0 if label is None else self._labels.code(label, row) for label, row in labels]
-            found = np.array(codes, np.int64).reshape(-1, 1)
-        else:
-            gone = np.isnan(piece.target).any(1)
-            found = piece.target
-        if gone.any():
-            rows = piece.rows[gone] if len(piece.rows) == len(gone) else piece.rows
-            column = self.schema.target[0] if len(self.schema.target) == 1 else None
-            if column is None or column not in self.source.features or self.missing != "refuse":
-                text = f"target {names}: missing value"
-                self.problems.add("missing", text, rows, column=column, sequence=piece.sequence)
-        if self._targets is None:
-            path = None if self._folder is None else self._folder / "targets.bin"
-            self._targets = StepWriter(found.shape[1], np.int64 if self.schema.target_is_class else np.float64, path)
-        self._targets.append(found)
-
-
-def _all_are(values: np.ndarray, known: Any) -> bool:
-    """Return True if all values equal the known one, without a slow loop over rows."""
-    return known is not None and bool(np.all(values == known))
 
 
 def _forward_filled(values: np.ndarray, before: np.ndarray | None) -> np.ndarray:

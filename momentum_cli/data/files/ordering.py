@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.dates import compact_form
-from momentum_cli.data.files.schema import Piece, Schema
+from momentum_cli.data.files.pieces import Piece
+from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.problems import Problems
 
 GAP = 10

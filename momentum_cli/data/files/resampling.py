@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from momentum_cli.data.files.schema import Piece
+from momentum_cli.data.files.pieces import Piece
 from momentum_cli.errors import DataError
 from momentum_cli.messages import Said, refuse
 

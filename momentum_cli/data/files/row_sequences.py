@@ -13,7 +13,8 @@ import numpy as np
 
 from momentum_cli.data.files.columns import column, joined_words, not_a_number, numbers, times, value_at, words
 from momentum_cli.data.files.dates import localised
-from momentum_cli.data.files.schema import Piece, Schema, Source
+from momentum_cli.data.files.pieces import Piece, Source
+from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.files.tables import json_objects, open_parquet, parquet_batches, rows_of_block
 from momentum_cli.data.files.ts_lines import ts_rows
 from momentum_cli.data.problems import Problems

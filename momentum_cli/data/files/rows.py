@@ -6,6 +6,7 @@ Axes: m rows of a block, t steps of a piece, D features, K targets.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from momentum_cli.data.files.columns import (
 from momentum_cli.data.files.dates import localised
 from momentum_cli.data.files.layout import is_row_number
 from momentum_cli.data.files.many_files import added_columns, short_names, table_files
+from momentum_cli.data.files.pieces import Piece, Pieces, Source
 from momentum_cli.data.files.reading import PLAIN, Reading
-from momentum_cli.data.files.schema import Piece, Schema, Source
+from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.files.tables import Block, table_blocks, table_columns
 from momentum_cli.data.problems import ROW_BITS, Problems
 from momentum_cli.errors import DataError
@@ -147,32 +149,36 @@ def read_target(
 
 def _wide_pieces(
     blocks: Iterator[Block], schema: Schema, names: tuple[str, ...], problems: Problems, files: list[str]
-) -> Iterator[Piece]:
+) -> Iterator[Piece | Pieces]:
     for block in blocks:
         steps = read_features(block, names, schema.reading, problems)
         target = read_target(block, schema, names, steps, problems)
         keys = _words_of(block, schema.sequence, PLAIN)
         split = _words_of(block, schema.split_columns, PLAIN)
         group = _words_of(block, schema.group, schema.reading)
-        for place, row in enumerate(block.rows):
-            here = slice(place, place + 1)
-            # The last columns of a shorter sequence are empty.
-            present = np.flatnonzero(~np.isnan(steps[place]))
-            length = int(present[-1]) + 1 if len(present) else 0
-            if keys is not None and keys[place] is None:
-                text = f"column {schema.sequence_name!r}: the name of the sequence is missing"
-                problems.add("missing", text, block.rows[here], column=schema.sequence_name)
-                continue
-            own = steps[place, :length, None]
-            yield Piece(
-                _row_name(row, files) if keys is None else str(keys[place]),
-                own,
-                block.rows[here],
-                None,
-                own if schema.wide_series else None if target is None else target[here],
-                None if split is None else split[here],
-                None if group is None else group[here],
-            )
+        # The last columns of a shorter sequence are empty.
+        present = ~np.isnan(steps)
+        lengths = np.where(present.any(1), steps.shape[1] - present[:, ::-1].argmax(1), 0)
+        if keys is None:
+            keys = np.array([_row_name(row, files) for row in block.rows.tolist()], dtype=object)
+        for place in np.flatnonzero(keys == np.array(None)):
+            text = f"column {schema.sequence_name!r}: the name of the sequence is missing"
+            problems.add("missing", text, block.rows[place : place + 1], column=schema.sequence_name)
+        full, empty = np.flatnonzero(lengths), np.flatnonzero(lengths == 0)
+        own = steps[full][np.arange(steps.shape[1]) < lengths[full, None]][:, None]
+        starts = np.concatenate(([0], np.cumsum(lengths[full])))
+
+        def of(values: np.ndarray | None, places: np.ndarray) -> np.ndarray | None:
+            return None if values is None else values[places]
+
+        aims = own if schema.wide_series else of(target, full)
+        yield Pieces(keys[full], starts, own, block.rows[full], None, aims, of(split, full), of(group, full))
+        for place in empty:
+            here = np.array([place])
+            own = np.empty((0, 1))
+            aims = own if schema.wide_series else of(target, here)
+            if keys[place] is not None:
+                yield Piece(keys[place], own, block.rows[here], None, aims, of(split, here), of(group, here))
 
 
 def _row_name(row: int, files: list[str]) -> str:
@@ -194,7 +200,7 @@ def _long_pieces(
     categories: dict[str, list[str]],
     *,
     whole: bool,
-) -> Iterator[Piece]:
+) -> Iterator[Pieces]:
     for read in blocks:
         if not len(read.rows):
             continue
@@ -204,22 +210,11 @@ def _long_pieces(
             block, keys, starts = _together(block, keys, starts)
         steps = read_features(block, names, schema.reading, problems, categories)
         target = read_target(block, schema, names, steps, problems)
-        order = _order(block, schema, problems) if schema.order else None
+        order = _in_utc(_order(block, schema, problems), starts, block.rows, schema, problems) if schema.order else None
         split = _words_of(block, schema.split_columns, PLAIN)
         group = _words_of(block, schema.group, schema.reading)
-        for key, start, stop in zip(keys, starts[:-1], starts[1:], strict=True):
-            if key is None:
-                continue
-            here = slice(start, stop)
-            yield Piece(
-                key,
-                steps[here],
-                block.rows[here],
-                None if order is None else _in_utc(order[here], block.rows[here], schema, problems),
-                None if target is None else target[here],
-                None if split is None else split[here],
-                None if group is None else group[here],
-            )
+        named = np.array(keys, dtype=object)
+        yield Pieces(named, np.array(starts, np.int64), steps, block.rows, order, target, split, group)
 
 
 def _order(block: Block, schema: Schema, problems: Problems) -> np.ndarray:
@@ -240,14 +235,17 @@ def _order(block: Block, schema: Schema, problems: Problems) -> np.ndarray:
     return found
 
 
-def _in_utc(order: np.ndarray, rows: np.ndarray, schema: Schema, problems: Problems) -> np.ndarray:
+def _in_utc(order: np.ndarray, starts: list[int], rows: np.ndarray, schema: Schema, problems: Problems) -> np.ndarray:
     if schema.order_timezone is None or order.dtype.kind != "M":
         return order
-    found, exists = localised(order, schema.order_timezone)
-    if not exists.all():
-        text = f"column {schema.order_name!r}: a clock time that {schema.order_timezone} skips in spring"
-        problems.add("not_a_time", text, rows[~exists], column=schema.order_name)
-    return found
+    parts = []
+    for start, stop in itertools.pairwise(starts):
+        found, exists = localised(order[start:stop], schema.order_timezone)
+        parts.append(found)
+        if not exists.all():
+            text = f"column {schema.order_name!r}: a clock time that {schema.order_timezone} skips in spring"
+            problems.add("not_a_time", text, rows[start:stop][~exists], column=schema.order_name)
+    return np.concatenate(parts)
 
 
 def _runs(block: Block, schema: Schema, problems: Problems) -> tuple[list[str | None], list[int]]:

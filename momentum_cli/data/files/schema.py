@@ -1,7 +1,4 @@
-"""The meaning of the columns of a file, and the pieces of sequences that every reader yields.
-
-Axes: t steps of a piece, D features, K targets.
-"""
+"""The meaning of the columns of a file."""
 
 from __future__ import annotations
 
@@ -10,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from momentum_cli.data.files.compression import inner_suffix
 from momentum_cli.data.files.layout import is_row_number
@@ -197,61 +192,3 @@ _LATER: dict[str, Any] = {
     "wide_series": False,
 }
 """Fields that are written down only where they differ from these defaults."""
-
-
-@dataclass
-class Piece:
-    """Consecutive steps of one sequence; a sequence may come in several pieces, in order.
-
-    Args:
-        sequence: Its name.
-        features: (t, D) float64, NaN for missing values.
-        rows: (t,) int64, the row of each step in the file; (1,) if the whole sequence is one row.
-        order: (t,) float64 or int64, or None if steps come in order.
-        target: (t, …), or (1, …) for one target of the sequence: object words or float64 (…, K); None without a target.
-        split: (t,) or (1,) object words, or None.
-        group: Likewise.
-    """
-
-    sequence: str
-    features: np.ndarray
-    rows: np.ndarray
-    order: np.ndarray | None = None
-    target: np.ndarray | None = None
-    split: np.ndarray | None = None
-    group: np.ndarray | None = None
-
-    def picked(self, places: np.ndarray) -> Piece:
-        """Return some of the steps, with the values of the whole sequence unchanged."""
-        steps = len(self.features)
-
-        def of(values: Any) -> Any:
-            return values if values is None or len(values) != steps or len(values) == 1 != steps else values[places]
-
-        rows, order, target, split, group = map(of, (self.rows, self.order, self.target, self.split, self.group))
-        return Piece(self.sequence, self.features[places], rows, order, target, split, group)
-
-
-@dataclass(frozen=True)
-class Source:
-    """An opened file.
-
-    Args:
-        path: Its name in messages.
-        features: Names of the D features; for a wide table the names of its steps.
-        pieces: An iterator of `Piece`.
-        channels: D.
-        facts: Further facts that predict needs, such as the sample rate.
-        columns: Names of the columns or arrays with the features; () for the names of the features.
-        dtype: Type that represents every value of the file exactly.
-        wide: True if a row of a table is a whole sequence, with its feature columns as steps.
-    """
-
-    path: str
-    features: tuple[str, ...]
-    pieces: Any
-    channels: int
-    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
-    columns: tuple[str, ...] = ()
-    dtype: type[np.floating[Any]] = np.float64
-    wide: bool = False

@@ -113,16 +113,31 @@ def by_time(
 
 
 def read_blocks(steps: Any, part: Part) -> Iterator[np.ndarray]:
-    """Yield the steps of a split by sequence, adjacent ones together, because one read is cheaper than many."""
+    """Yield the steps of a split by sequence, several sequences together where they are short."""
     size = rows_of_block(steps.columns)
+    found: list[np.ndarray] = []
+    count = 0
+    for begin, end in _runs(part, size):
+        for block in _in_blocks(steps, begin, end, size):
+            if found and count + len(block) > size:
+                yield np.concatenate(found)
+                found, count = [], 0
+            found.append(block)
+            count += len(block)
+    if found:
+        yield np.concatenate(found)
+
+
+def _runs(part: Part, size: int) -> Iterator[tuple[int, int]]:
+    """Yield begins and ends of steps; adjacent sequences are one run, because one read is cheaper than many."""
     begin = end = 0
     for start, stop in zip(part.begins.tolist(), part.ends.tolist(), strict=True):
         if start == end and stop - begin <= size:
             end = stop
             continue
-        yield from _in_blocks(steps, begin, end, size)
+        yield begin, end
         begin, end = start, stop
-    yield from _in_blocks(steps, begin, end, size)
+    yield begin, end
 
 
 def _in_blocks(steps: Any, begin: int, end: int, size: int) -> Iterator[np.ndarray]:

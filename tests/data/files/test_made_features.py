@@ -16,8 +16,8 @@ import torch
 from momentum_cli.data import Files
 from momentum_cli.data.files.calendar import calendar_features, calendar_names
 from momentum_cli.data.files.normalisation import Mixed, OneHot, Scaling
+from momentum_cli.data.files.pieces import Piece
 from momentum_cli.data.files.resampling import interval, resampled
-from momentum_cli.data.files.schema import Piece
 from momentum_cli.errors import DataError
 from momentum_cli.formats.export import export
 from momentum_cli.inference.evaluate import evaluate

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from momentum_cli.data.files.ordering import Clock, Ordering
-from momentum_cli.data.files.schema import Piece, Schema
+from momentum_cli.data.files.pieces import Piece
+from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.problems import Problems
 
 
