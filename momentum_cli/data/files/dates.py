@@ -20,7 +20,7 @@ from momentum_cli.errors import DataError
 
 # The first and the last second that nanoseconds since 1970 can represent.
 _NANOSECONDS = (-9_223_372_036, 9_223_372_035)
-_ZONE = r"(?P<z>Z|UTC|[-+][0-9]{2}(?::?[0-9]{2})?)"
+_ZONE = r"(?P<z>Z|UTC|GMT|[-+][0-9]{2}(?::?[0-9]{2})?)"
 _ISO = (
     r"^(?P<Y>[0-9]{4})-(?P<m>[0-9]{1,2})(?:-(?P<d>[0-9]{1,2})"
     r"(?:[T ](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?\s*"

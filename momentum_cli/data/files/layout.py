@@ -49,7 +49,7 @@ def unnamed(place: int) -> str:
 
 def is_row_number(name: str) -> bool:
     """Return True for names of columns that programs add to number rows, which are never features by default."""
-    return bool(re.fullmatch(r"\(column \d+\)|Unnamed: \d+|__index_level_\d+__", name))
+    return bool(re.fullmatch(r"\s*|#|\(column \d+\)|Unnamed: \d+|__index_level_\d+__", name))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from momentum_cli.messages import unknown
 
 # Common names, the most specific first; compared in lower case.
 SEQUENCE = ("sequence", "sequence_id", "series", "series_id", "id", "sample", "subject", "unit", "trial", "recording")
-ORDER = ("time", "timestamp", "datetime", "date", "ts", "t", "step", "order")
+TIME = ("time", "timestamp", "datetime", "date", "ts")
+ORDER = (*TIME, "t", "step", "order")
 TARGET = ("label", "class", "target", "category", "y")
 SPLIT = ("split", "fold", "subset")
 

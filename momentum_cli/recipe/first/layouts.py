@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -43,10 +44,10 @@ def guess_layout(path: Path) -> tuple[Reading, list[str]]:
         return reading, reasons
     every = _lines(path, reading)
     lines = [line for line in every if line.strip()]
-    while lines and lines[0].startswith("#"):
+    comments = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
+    if comments and not _is_heading(comments[-1], lines[len(comments) :]):
+        lines = lines[len(comments) :]
         reading = replace(reading, comment="#")
-        lines.pop(0)
-    if reading.comment:
         reasons.append("csv.comment: lines that begin with # are skipped")
     first = find_layout(path, replace(reading, header=False))
     if first.delimiter != WHITE_SPACE and len(first.names) == 1 and len({len(line.split()) for line in lines}) == 1:
@@ -62,6 +63,15 @@ def guess_layout(path: Path) -> tuple[Reading, list[str]]:
         reading = replace(reading, header=False)
         reasons.append("csv.header: the first row holds numbers, so the columns are called c1, c2, …")
     return reading, reasons
+
+
+def _is_heading(line: str, after: list[str]) -> bool:
+    """Return True if a line that begins like a comment names the columns of the row below it."""
+    for delimiter in DELIMITERS:
+        cells, below = ([cell.strip() for cell in text.split(delimiter)] for text in (line, after[0] if after else ""))
+        if len(cells) == len(below) > 1:
+            return any(map(is_number, below)) and not any(map(is_number, cells))
+    return False
 
 
 def guess_values(columns: dict[str, Any], reading: Reading, delimiter: str) -> tuple[Reading, list[str]]:

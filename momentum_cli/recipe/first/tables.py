@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from momentum_cli.data.files.many_files import FILE
 from momentum_cli.data.files.ordering import GAP
 from momentum_cli.data.files.reading import JOINT, PLAIN, Reading
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.recipe.first.guess import ORDER, SEQUENCE, SPLIT, TARGET, Guess, named, one, target_of
+from momentum_cli.recipe.first.guess import SEQUENCE, SPLIT, TARGET, TIME, Guess, named, one, target_of
 from momentum_cli.recipe.first.heads import Head, read_head
 from momentum_cli.recipe.first.layouts import guess_layout, guess_values, options_of, word_classes
 from momentum_cli.recipe.first.sequences import STEP, are_steps, guess_sequence
@@ -152,9 +153,8 @@ class _Table:
             guess.kind, why = self._kind()
             guess.comments.append(f"kind: {why}")
         series = bool(self.sequence) or guess.kind == "forecasting"
-        if series or guessed:
-            alone = ", or take rows one by one with --kind regression or classification"
-            self._refuse_odd_times("" if series else alone)
+        if not when.columns:
+            self._refuse_odd_times(guessed, series)
         if guess.kind == "labelling" and not self.sequence:
             raise RecipeError(
                 f"{self.data}: labelling needs a column that names sequences; add one, or choose another --kind"
@@ -205,7 +205,9 @@ class _Table:
                 if len(set(keys.tolist())) == len(keys):
                     found.append(name)
         if found:
-            self.guess.comments.append(f"no features, because they number the rows: {', '.join(found)}")
+            self.guess.comments.append(
+                f"no features, because they number the rows: {', '.join(n or repr(n) for n in found)}"
+            )
         return found
 
     def _numeric(self) -> list[str]:
@@ -237,6 +239,11 @@ class _Table:
         rest = [name for name in self.columns if name not in self._taken() and name not in self.row_numbers]
         rest = [name for name in rest if not self.sequence or name.strip().lower() not in SEQUENCE]
         features = [name for name in rest if name in self.numeric]
+        counting = [name for name in features if self.runs is None and self._counts_rows(name)]
+        if counting and self.guess.kind != "forecasting" and len(features) > len(counting):
+            features = [name for name in features if name not in counting]
+            rest = [name for name in rest if name not in counting]
+            self.guess.comments.append(f"no features, because they count the rows: {', '.join(counting)}")
         no_numbers = []
         for name in rest:
             if name not in features:
@@ -250,6 +257,11 @@ class _Table:
             hint = "" if self.runs is None and self.guess.kind != "forecasting" else "; words go into task.categorical"
             self.guess.comments.append(f"no features, because they hold other texts: {', '.join(no_numbers)}{hint}")
         return features
+
+    def _counts_rows(self, name: str) -> bool:
+        """Return True for the numbers of the rows, which tell nothing of a row, but its class if they are sorted."""
+        steps = np.diff(numbers(self.columns[name], self.reading)[0])
+        return len(steps) > 8 and bool((steps == 1).all())
 
     def _text_in(self, name: str) -> str:
         """Return a column with the first text in it that is not a number, or no time among times."""
@@ -283,17 +295,26 @@ class _Table:
             return "classification", f"{what}: {of} has a class; for values set kind to regression"
         return "regression", f"{wanted!r} holds numbers: {of} has a value"
 
-    def _refuse_odd_times(self, remedy: str) -> None:
-        """Refuse a column of times with a few other texts, which would leave the steps without an order."""
-        name = named(self.columns, ORDER)
-        if name is None or self.when.columns:
+    def _refuse_odd_times(self, guessed: bool, series: bool) -> None:
+        """Refuse a column of times that cannot be read, or a row of it, where the kind of prediction hangs on it.
+
+        Args:
+            guessed: The kind is a guess.
+            series: Rows are steps.
+        """
+        name = named(self.columns, TIME)
+        # A time may also be "evening".
+        if name is None or name in self.numeric or not re.search("[0-9]", str(value_at(self.columns[name], 0))):
             return
         odd = not_a_time(self.columns[name])
-        if odd is not None:
-            value = str(value_at(self.columns[name], odd) or "")[:40]
+        rows = "the rows in the order of the file" if series else "each row by itself"
+        if odd is not None and (guessed or series):
+            remedy = "" if series else "; or take each row by itself with --kind regression or classification"
+            raise RecipeError(f"{self.data}: column {self._text_in(name)}; correct it or remove the row{remedy}")
+        if odd is None and guessed:
             raise RecipeError(
-                f"{self.data}: column {name!r} holds dates or times, but {value!r} in {self.head.place(odd)} is none; "
-                f"correct it or remove the row{remedy}"
+                f"{self.data}: column {self._text_in(name)}: no known form of dates; give it with --order-format, or "
+                f"take {rows} with --kind {self.guess.kind}"
             )
 
     def _guess_order_options(self) -> None:

@@ -18,8 +18,9 @@ from momentum_cli.recipe.first.guess import ORDER, named
 _DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%y", "%d/%m/%y",
           "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%b %d, %Y", "%b %d %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d. %b %Y",
           "%a, %d %b %Y", "%a %b %d %Y")  # fmt: skip
-_TIMES = ("%H:%M:%S", "%H:%M", "%H.%M.%S", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H:%M:%S%z", "%H:%M:%S %z",
-          "%H:%M%z")  # fmt: skip
+_WHOLE = ("%a %b %d %H:%M:%S %Y", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z", "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M")
+_TIMES = ("%H:%M:%S", "%H:%M", "%H.%M.%S", "%H.%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H:%M:%S%z",
+          "%H:%M:%S %z", "%H:%M%z", "%H:%M %z")  # fmt: skip
 # Names of columns that are a part of a time, from the largest part to the smallest, and the directive of each.
 _PARTS = (
     (("year", "yr", "yyyy", "jahr", "annee", "ano", "anno"), "%Y"),
@@ -218,7 +219,7 @@ def _forms(values: Any) -> list[str]:
 
 def _every_form() -> list[str]:
     dates = ("%Y-%m-%d", *_DATES)
-    return [*_DATES, *(f"{date}{gap}{time}" for date in dates for gap in (" ", "T", ", ") for time in _TIMES)]
+    return [*_DATES, *_WHOLE, *(f"{date}{gap}{time}" for date in dates for gap in (" ", "T", ", ") for time in _TIMES)]
 
 
 def _read(texts: list[Any], form: str) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import bz2
 import datetime
 import gzip
 import io
+import json
 import lzma
 import math
 import zipfile
@@ -457,9 +458,11 @@ def test_classes_are_what_the_file_means(
          "--order-format: no column of f.csv is written like '%d/%m/%Y'"),
         ("", {}, "the file is empty"),
         (lines("date,x,y", lambda s: f"{day(s) if s != 40 else 'total'},{s},{s}"), {},
-         "column 'date' holds dates or times, but 'total' in row 42 is none; correct it or remove the row, or take"),
+         "column date (dates or times, but not 'total' in row 42); correct it or remove the row; or take each row by"),
         (lines("id,date,x,y", lambda s: f"{s // 20},{day(s % 20) if s != 40 else ''},{s},{s}"), {},
-         "column 'date' holds dates or times, but '' in row 42 is none; correct it or remove the row"),
+         "column date (dates or times, but not '' in row 42); correct it or remove the row"),
+        (lines("Date,x,y", lambda s: f"{1990 + s // 4}Q{s % 4 + 1},{s},{s}"), {},
+         "column Date ('1990Q1' in row 2): no known form of dates; give it with --order-format, or take each row"),
         (lines("Date,x", lambda s: f"{day(s) if s != 40 else '2020-02-30'},{s}"), {},
          "these hold neither numbers nor times: Date (dates or times, but not '2020-02-30' in row 42)"),
     ],
@@ -471,6 +474,38 @@ def test_what_cannot_be_guessed_is_said(content: str, options: dict[str, Any], m
         write_first_recipe(path, tmp_path / "r.yaml", **options)
     assert message in str(error.value)
     assert not (tmp_path / "r.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("ending", "name"),
+    [("csv", "#"), ("csv", "Sr. No."), ("csv", "row_id"), ("csv", ""), ("parquet", "__index_level_0__"),
+     ("parquet", "idx"), ("jsonl", ""), ("jsonl", "Unnamed: 0"), ("jsonl", "row_id")],
+)  # fmt: skip
+def test_the_numbers_of_the_rows_are_no_feature(ending: str, name: str, tmp_path: Path) -> None:
+    """Rows that are sorted by their class would be told by their number."""
+    columns: dict[str, list[Any]] = {name: list(range(1, ROWS + 1)), "x": [wave(s) for s in range(ROWS)]}
+    columns |= {"z": [level(s) for s in range(ROWS)], "label": ["a"] * 30 + ["b"] * 30}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    contents = {
+        "csv": lambda: lines(",".join(columns), lambda s: ",".join(map(str, rows[s].values()))).encode(),
+        "parquet": lambda: parquet(columns),
+        "jsonl": lambda: "".join(json.dumps(row) + "\n" for row in rows).encode(),
+    }
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(contents[ending]())
+    recipe = load_recipe(write_first_recipe(path, tmp_path / "r.yaml"))
+    assert (recipe.task.options["features"], recipe.task.options["kind"]) == (["x", "z"], "classification")
+    assert check_data(recipe)["ok"]
+
+
+@pytest.mark.parametrize("heading", ["# time,x,y", "#time,x,y", "# made by me\n# time,x,y"])
+def test_a_header_row_may_begin_like_a_comment(heading: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(lines(heading, lambda s: f"{s},{wave(s)},{level(s)}"), encoding="utf-8")
+    recipe = load_recipe(write_first_recipe(path, tmp_path / "r.yaml"))
+    options = recipe.task.options
+    assert (options["order"].lstrip("# "), options["features"], options["target"]) == ("time", ["x", "y"], "y")
+    assert check_data(recipe)["ok"]
 
 
 def test_a_measured_time_is_no_order(tmp_path: Path) -> None:
