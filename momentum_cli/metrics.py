@@ -42,6 +42,7 @@ class Metric:
         upper: The largest value of a fraction.
         signature: Returns a description of how it was computed, to publish with each number; None if there is only one
             way.
+        attacked: It is measured under the attack of an adversarial training, and there alone.
     """
 
     total: str = ""
@@ -56,6 +57,7 @@ class Metric:
     fraction: bool = False
     upper: float = 1.0
     signature: Callable[[], str] | None = None
+    attacked: bool = False
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -121,6 +123,7 @@ def _of_classes(find: Callable[[Ranking, np.ndarray], list[float]]) -> Callable[
 METRICS: dict[str, Metric] = {
     "loss": Metric("loss"),
     "accuracy": Metric("correct", "judged", of="classes", higher_is_better=True, fraction=True),
+    "robust_accuracy": Metric("withstood", "judged", of="classes", higher_is_better=True, fraction=True, attacked=True),
     "balanced_accuracy": Metric(of_confusion=balanced_accuracy, of="classes", higher_is_better=True, fraction=True),
     "macro_f1": Metric(of_confusion=macro_f1, of="classes", higher_is_better=True, fraction=True),
     "matthews": Metric(of_confusion=_matthews, of="classes", higher_is_better=True),

@@ -265,6 +265,11 @@ class Dataset:
         return self.metrics[0]
 
     @property
+    def unattacked(self) -> Dataset:
+        """The data with the metrics that need no attack, for what is not an evaluation of an adversarial training."""
+        return replace(self, metrics=tuple(name for name in self.metrics if not METRICS[name].attacked))
+
+    @property
     def sizes(self) -> Sizes:
         """Sizes of a model and a batch."""
         # The loss of quantiles costs what a squared error does.

@@ -128,7 +128,7 @@ def export(
         shown.note(
             "TorchScript is deprecated in PyTorch and still loads; for new consumers prefer --format pt2 or onnx"
         )
-    dataset = load_data(source.recipe, data_dir, shown)
+    dataset = load_data(source.recipe, data_dir, shown).unattacked
     options: dict[str, Any] = {"aoti": True} if aoti else {"as_torch_lstm": True} if as_torch_lstm else {}
     if quantize is not None:
         options = {"quantize": quantize}
@@ -172,7 +172,7 @@ def _export_translation(
     start = time.perf_counter()
     translation.check_format(format)
     model = cast(TranslationModel, source.model)
-    dataset = load_data(source.recipe, data_dir, ui)
+    dataset = load_data(source.recipe, data_dir, ui).unattacked
     bundle = translation.describe(source, format)
     folder = run / "export" if run.is_dir() else Path()
     out = out or folder / f"{dataset.name}-{source.recipe.model.cell}.{format}{translation.SUFFIX}"

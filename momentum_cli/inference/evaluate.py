@@ -96,7 +96,7 @@ def evaluate(
         raise RecipeError(refuse("--batch-size", batch_size, "be at least 1"))
     attacked = chosen_attack(attack, epsilon, attack_steps, attack_step_size, restarts)
     subject = with_search(open_subject(run), beam_size, length_penalty)
-    dataset = load_data(subject.recipe, data_dir, shown)
+    dataset = load_data(subject.recipe, data_dir, shown).unattacked
     data = _split_of(dataset, split)
     if subject.trained_on["preprocessing"] != describe(dataset)["preprocessing"]:
         raise DataError(f"{subject.path}: the preprocessing of {dataset.name} differs from that of the training")

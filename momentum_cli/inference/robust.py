@@ -15,12 +15,12 @@ from torch import Tensor
 
 from momentum_cli.attacks import ATTACKS, Attack, Ball, Learned
 from momentum_cli.data import Batch, Dataset, Sequences
-from momentum_cli.data.batching import stream
 from momentum_cli.errors import RecipeError
 from momentum_cli.inference.opened import Subject
 from momentum_cli.messages import Said, refuse, unknown
 from momentum_cli.models.model import Answered
-from momentum_cli.training.objective import Objective, Scores
+from momentum_cli.training.objective import Objective
+from momentum_cli.training.worst import worst_outputs
 
 STEPS = 50
 """Steps of an iterated attack where none are given."""
@@ -28,10 +28,7 @@ STEPS = 50
 
 @dataclass(frozen=True)
 class Attacked:
-    """An attack as `eval` runs it: from several random starts; the worst result counts, the unchanged inputs included.
-
-    An answer is worse if more of its classes are wrong or, with equally many wrong, if its loss is larger. The random
-    starts depend on the sequence and the restart alone, not on the batch. An attack of one step starts at the inputs.
+    """An attack as `eval` runs it: from several random starts; see `momentum_cli.training.worst`.
 
     Args:
         name: A key of `momentum_cli.attacks.ATTACKS`.
@@ -77,12 +74,7 @@ class Attacked:
                 return model(inputs, batch.lengths)[0]
 
             ball = Ball(batch.inputs, self.epsilon, batch.lengths, dataset.input_range)
-            worst = call(batch.inputs)
-            for restart in range(self.restarts):
-                start = _start(batch, index, restart) if self.attack.iterated else torch.zeros_like(batch.inputs)
-                found = call(self.attack(call, batch.targets, objective.loss_sum, ball, start))
-                worse = _worse(objective, found, worst, batch.targets)
-                worst = torch.where(worse.view(-1, *[1] * (worst.ndim - 1)), found, worst)
+            worst = worst_outputs(call, self.attack, ball, batch, index, objective, self.restarts)
             heard(batch, worst)
             return Answered(worst, None)
 
@@ -149,28 +141,3 @@ def check_attackable(subject: Subject, data: Sequences) -> None:
         raise RecipeError(
             refuse("--attack", Said(f"the exported file {subject.path}"), "be given with a run folder or a checkpoint")
         )
-
-
-def _start(batch: Batch, index: Tensor, restart: int) -> Tensor:
-    """Return uniform numbers in [-1, 1) for each sequence, the shape of the inputs; 0 in padding."""
-    steps, channels = batch.inputs.shape[1:]
-    lengths = [steps] * len(index) if batch.lengths is None else batch.lengths.tolist()
-    found = torch.zeros(batch.inputs.shape)
-    for row, (place, length) in enumerate(zip(index.tolist(), lengths, strict=True)):
-        found[row, :length] = torch.rand(length, channels, generator=stream("attack", place, restart))
-        found[row, :length].mul_(2).sub_(1)
-    return found.to(batch.inputs.device)
-
-
-def _worse(objective: Objective, found: Tensor, other: Tensor, targets: Tensor) -> Tensor:
-    """Return a mask of the answers that are worse than the others, (B,) bool."""
-    if objective.loss != "cross_entropy":
-        return objective.losses(found, targets) > objective.losses(other, targets)
-    mistakes, others = (_mistakes(objective, outputs, targets) for outputs in (found, other))
-    larger = objective.losses(found, targets) > objective.losses(other, targets)
-    return (mistakes > others) | ((mistakes == others) & larger)
-
-
-def _mistakes(objective: Objective, outputs: Tensor, targets: Tensor) -> Tensor:
-    scores = Scores(objective, outputs, targets)
-    return (scores.judged & ~scores.correct).reshape(len(targets), -1).sum(1)

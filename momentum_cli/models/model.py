@@ -44,11 +44,13 @@ class Answered(NamedTuple):
         outputs: Outputs, as `momentum_cli.training.objective.Objective.loss_sum` compares them with the targets.
         state: State after the batch.
         written: For a model that answers in words, the tokens of its answer to each sequence; else None.
+        attacked: The worst outputs under an attack, where one is made; else None.
     """
 
     outputs: Tensor
     state: Any
     written: list[list[int]] | None = None
+    attacked: Tensor | None = None
 
 
 class Model(nn.Module, ABC):

@@ -69,7 +69,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[Problem]:
             found += _metric_contradictions(("target",), target, task, known)
         if train:
             found += _class_contradictions(train, task)
-            found += _adversarial_contradictions(train, built)
+            found += _adversarial_contradictions(train, built, evaluated)
         if train and train.early_stopping is not None and not wrong:
             found += _stopping_contradictions(train.early_stopping, task, evaluated)
         for cell, given in published.items():
@@ -132,11 +132,13 @@ def _class_contradictions(train: TrainOptions, task: TaskOptions) -> list[Proble
     ]
 
 
-def _adversarial_contradictions(train: TrainOptions, task: Task) -> list[Problem]:
-    """Return an attack on a task that has none, or with options that it does not have."""
+def _adversarial_contradictions(train: TrainOptions, task: Task, evaluated: tuple[str, ...]) -> list[Problem]:
+    """Return an attack on a task that has none or with options that it does not have, or metrics without an attack."""
     given, place = train.adversarial, ("train", "adversarial")
     if given is None:
-        return []
+        under = [name for name in evaluated if name in METRICS and METRICS[name].attacked]
+        message = "is measured under the attack of train.adversarial, which is missing"
+        return [Problem(("metrics",), f"{name} {message}") for name in under]
     found = []
     if {"tokens", "texts"} & set(task.measured):
         message = refuse("", given.attack, "be left out for inputs that are not numbers", "tokens have no gradient")

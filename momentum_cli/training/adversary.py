@@ -21,6 +21,8 @@ from momentum_cli.messages import Said, refuse
 from momentum_cli.models.model import LossSum, Model
 from momentum_cli.training.attacker import Attacker, Fixed, Learner
 from momentum_cli.training.guard import Guard
+from momentum_cli.training.objective import Objective
+from momentum_cli.training.worst import worst_outputs
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -58,6 +60,15 @@ class Adversary(Protocol):
             weight: What the loss of the batch is multiplied by in the loss of the whole step.
         """
 
+    def worst(self, batch: Batch, index: Tensor, objective: Objective) -> Tensor | None:
+        """Return the worst answers to a batch of an evaluation, (B, O) or (B, T, O); None without an attack.
+
+        Args:
+            batch: Inputs and targets.
+            index: (B,) places of its sequences in the split.
+            objective: What is evaluated.
+        """
+
     def learn(self, guard: Guard) -> None:
         """End an optimizer step. Every process must call it."""
 
@@ -81,6 +92,9 @@ class NoAdversary:
     def changed(self, batch: Batch, part: Tensor, rank: int, world: int, weight: float) -> Batch:
         """See `Adversary`."""
         return batch
+
+    def worst(self, batch: Batch, index: Tensor, objective: Objective) -> Tensor | None:
+        """See `Adversary`: there is none."""
 
     def learn(self, guard: Guard) -> None:
         """See `Adversary`."""
@@ -148,6 +162,17 @@ class Attacking:
         with _as_evaluated(self._model):
             found = self._attacker(call, batch.targets, self._loss_sum, ball, start, weight)
         return replace(batch, inputs=found)
+
+    def worst(self, batch: Batch, index: Tensor, objective: Objective) -> Tensor | None:
+        """See `Adversary`: as ``momentumrnn eval --attack`` with the options of the training and one start."""
+
+        def call(inputs: Tensor) -> Tensor:
+            with self._cast():
+                return self._model(inputs, batch.lengths)[0]
+
+        ball = Ball(batch.inputs, self._epsilon, batch.lengths, self._limits)
+        with _as_evaluated(self._model):
+            return worst_outputs(call, self._attacker.attack, ball, batch, index, objective)
 
     def learn(self, guard: Guard) -> None:
         """See `Adversary`."""

@@ -27,8 +27,12 @@ class Attacker(Protocol):
     """The interface of both.
 
     Attributes:
+        attack: The attack as it is at present.
         tensors: All that decides its next attacks, by name; on the device of the model.
     """
+
+    @property
+    def attack(self) -> Attack: ...
 
     @property
     def tensors(self) -> dict[str, Tensor]: ...
@@ -58,7 +62,7 @@ class Fixed:
     """An attack that learns nothing."""
 
     def __init__(self, attack: Attack) -> None:
-        self._attack = attack
+        self.attack = attack
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -69,7 +73,7 @@ class Fixed:
         self, model: Call, targets: Tensor, loss_sum: LossSum, ball: Ball, start: Tensor, weight: float
     ) -> Tensor:
         """See `Attacker`."""
-        return self._attack(model, targets, loss_sum, ball, start)
+        return self.attack(model, targets, loss_sum, ball, start)
 
     def learn(self, guard: Guard) -> None:
         """See `Attacker`."""
@@ -89,27 +93,27 @@ class Learner:
 
     def __init__(self, attack: Learned, seed: int, fabric: Fabric) -> None:
         attack.reset_parameters(stream("attack", seed).initial_seed())
-        self._attack, self._fabric = attack.to(fabric.device), fabric
+        self.attack, self._fabric = attack.to(fabric.device), fabric
         self._optimizer = torch.optim.Adam(attack.parameters(), lr=_RATE)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """See `Attacker`: the parameters, and the state of Adam."""
         state, _ = pack_optimizer(self._optimizer.state_dict())
-        network = {f"network.{name}": tensor for name, tensor in self._attack.state_dict().items()}
+        network = {f"network.{name}": tensor for name, tensor in self.attack.state_dict().items()}
         return network | {f"optimizer.{name}": tensor for name, tensor in state.items()}
 
     def __call__(
         self, model: Call, targets: Tensor, loss_sum: LossSum, ball: Ball, start: Tensor, weight: float
     ) -> Tensor:
         """See `Attacker`."""
-        found, rise = self._attack.lesson(model, targets, loss_sum, ball, start)
+        found, rise = self.attack.lesson(model, targets, loss_sum, ball, start)
         (rise * -weight).backward()  # type: ignore[no-untyped-call]
         return found
 
     def learn(self, guard: Guard) -> None:
         """See `Attacker`."""
-        parameters = list(self._attack.parameters())
+        parameters = list(self.attack.parameters())
         gradient = torch.nn.utils.parameters_to_vector([p.grad for p in parameters if p.grad is not None])
         if self._fabric.world_size > 1:
             gradient = self._fabric.all_reduce(gradient, reduce_op="sum")  # type: ignore[assignment]
@@ -127,6 +131,6 @@ class Learner:
         for name, tensor in tensors.items():
             group, _, key = name.partition(".")
             groups[group][key] = tensor
-        self._attack.load_state_dict(groups["network"])
+        self.attack.load_state_dict(groups["network"])
         same = {"scalars": {}, "param_groups": self._optimizer.state_dict()["param_groups"]}
         self._optimizer.load_state_dict(unpack_optimizer(groups["optimizer"], same))

@@ -64,13 +64,14 @@ def tally(
             mine = group[rank::world]
             if len(mine):
                 batch = data.batch(mine)
-                outputs, after, written = answer(batch, mine, state)
+                outputs, after, written, attacked = answer(batch, mine, state)
                 state = after if data.carried else None
                 if mine.ndim > 1:
                     found.add_windows(outputs, batch.targets, mine)
                 else:
                     texts = objective.spelled(written)
-                    found.add(outputs, batch.targets, mine, batch.units, batch.naive_errors, texts, batch.references)
+                    given = batch.units, batch.naive_errors, texts, batch.references
+                    found.add(outputs, batch.targets, mine, *given, attacked)
             done = min(done + group.numel(), len(data))
             on_progress(done, len(data), split)
     if fabric is not None:
@@ -104,4 +105,10 @@ def baselines(dataset: Dataset, data: Sequences, size: int, device: torch.device
 
 def naive_answer(naive: Naive, data: Sequences) -> Answer:
     """Return the answers of a naive predictor on a split."""
-    return lambda batch, index, state: Answered(naive.outputs(data, index, batch), None)
+
+    def answer(batch: Batch, index: Tensor, state: Any) -> Answered:
+        outputs = naive.outputs(data, index, batch)
+        # Those of classes do not look at the inputs, so that no attack changes their answer.
+        return Answered(outputs, None, attacked=outputs)
+
+    return answer

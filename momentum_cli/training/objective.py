@@ -186,6 +186,7 @@ class Scores:
         naive_errors: As in `momentum_cli.data.Batch`, for `mase`.
         texts: Answers to each sequence, for a model that answers in words.
         references: The right answers.
+        attacked: The worst outputs under an attack, for `robust_accuracy`; see `momentum_cli.training.worst`.
     """
 
     objective: Objective
@@ -195,6 +196,7 @@ class Scores:
     naive_errors: Tensor | None = None
     texts: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    attacked: Tensor | None = None
 
     def totals(self) -> Tensor:
         """Return the sums of the objective for each sequence, (B, S) float64 on the device of outputs."""
@@ -217,6 +219,13 @@ class Scores:
     def correct(self) -> Tensor:
         """Mask of the classes that count and are right, the shape of `judged`."""
         return (self.answers == self.true_classes) & self.judged
+
+    @property
+    def withstood(self) -> Tensor:
+        """Mask of the classes that count and are right under the attack, the shape of `judged`."""
+        if self.attacked is None:
+            raise ValueError(refuse("attacked", None, "be given for robust_accuracy"))
+        return replace(self, outputs=self.attacked).correct
 
     @property
     def true_classes(self) -> Tensor:
@@ -357,6 +366,7 @@ SUMS: dict[str, Callable[[Scores], Tensor]] = {
     "loss": lambda scores: scores.losses,
     "terms": lambda scores: scored_terms(scores.targets),
     "correct": lambda scores: _by_sequence(scores.correct),
+    "withstood": lambda scores: _by_sequence(scores.withstood),
     "judged": lambda scores: _by_sequence(scores.judged),
     "squares": lambda scores: scores.squares,
     "magnitudes": lambda scores: _by_sequence(scores.errors.abs()),

@@ -10,7 +10,7 @@ from typing import Any
 
 from momentum_cli.errors import DataError, Interrupted, MomentumError, RunError
 from momentum_cli.machine import environment
-from momentum_cli.metrics import signatures
+from momentum_cli.metrics import METRICS, signatures
 from momentum_cli.pictures.curves import curves
 from momentum_cli.progress import RunStart, Ui
 from momentum_cli.recipe.parameter_groups import unused_groups
@@ -197,7 +197,9 @@ class Run:
         if tested is not None:
             result["test_intervals"] = tested.intervals(trainer.dataset.neighbours)
             result["coverage"] = tested.coverage()
+            attacked = [name for name in trainer.objective.metrics if METRICS[name].attacked]
             result["signatures"] = signatures(trainer.objective.metrics)
+            result["signatures"] |= dict.fromkeys(attacked, trainer.adversary.described)
             size, test = trainer.recipe.train.eval_batch_size, trainer.dataset.test.to(trainer.device)
             result["baselines"] = baselines(trainer.dataset, test, size, trainer.device)
         self.session.count_wall()

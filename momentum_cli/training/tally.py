@@ -77,15 +77,16 @@ class Tally:
         naive_errors: Tensor | None = None,
         texts: tuple[str, ...] = (),
         references: tuple[str, ...] = (),
+        attacked: Tensor | None = None,
     ) -> None:
         """Add a batch.
 
         Args:
-            outputs, targets, texts, references: As for `Scores`.
+            outputs, targets, texts, references, attacked: As for `Scores`.
             places: (B,) int64, which sequences of the split they are.
             units, naive_errors: As in `momentum_cli.data.Batch`.
         """
-        scores = Scores(self._objective, outputs, targets, units, naive_errors, texts, references)
+        scores = Scores(self._objective, outputs, targets, units, naive_errors, texts, references, attacked)
         sums = scores.totals()
         self._totals += sums.sum(0)
         if self._keep:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from momentum_cli.data import Dataset, Sequences
+from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.dynamics.state import State
 from momentum_cli.errors import RunError
 from momentum_cli.loggers.tracking import require_loggers
+from momentum_cli.metrics import METRICS
+from momentum_cli.models.model import Answered
 from momentum_cli.recipe.building import build_model, build_optimizer, check_backends
 from momentum_cli.training.accumulation import Accumulation
 from momentum_cli.training.adversary import adversary_for
@@ -333,9 +335,18 @@ class Trainer:
         """
         self.read()
         self.module.eval()
-        with swapped(self.module, parameters or self.averaged()), self.fabric.autocast():
+        under_attack = any(METRICS[name].attacked for name in self.objective.metrics)
+
+        def answer(batch: Batch, index: Tensor, state: Any) -> Answered:
+            with self.fabric.autocast():
+                found = self.module.answer(batch, state)
+            if under_attack:
+                found = found._replace(attacked=self.adversary.worst(batch, index, self.objective))
+            return found
+
+        with swapped(self.module, parameters or self.averaged()):
             return tally(
-                lambda batch, index, state: self.module.answer(batch, state),
+                answer,
                 self._splits[split],
                 self.objective.calibrated(shifts),
                 size=self.recipe.train.eval_batch_size,

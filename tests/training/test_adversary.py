@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from toy_trainer import dataset, parameters, trainer
+from toy_trainer import dataset, interrupted, parameters, trainer
 
 from momentum_cli.attacks import ATTACKS
 from momentum_cli.data import Batch, Dataset, Split
@@ -137,17 +136,7 @@ def test_the_start_does_not_depend_on_parts_and_processes() -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("at", [1, 4])
 def test_a_restored_trainer_goes_on_bit_for_bit(attack: str, at: int) -> None:
-    options: dict[str, Any] = {"model": DROPOUT, "adversarial": {"steps": 1}}
-    whole, first, second = (attacked(attack, **json.loads(json.dumps(options))) for _ in range(3))
-    for _ in range(6):
-        whole.step()
-    for _ in range(at):
-        first.step()
-    saved = snapshot(first)
-    torch.manual_seed(12345)
-    restore(second, Checkpoint(saved.tensors, json.loads(json.dumps(saved.data))))
-    for _ in range(6 - at):
-        second.step()
+    whole, second = interrupted(lambda: attacked(attack, model=DROPOUT, adversarial={"steps": 1}), at)
     assert torch.equal(parameters(second), parameters(whole))
     for name, tensor in whole.adversary.tensors.items():
         assert torch.equal(second.adversary.tensors[name], tensor), name
