@@ -22,7 +22,7 @@ from momentum_cli.messages import refuse, unknown
 
 Value = float | int | str | bool | None
 MOST_POINTS = 100_000
-"""Values of an axis, and points of a grid, beyond which there is no end of them: no search makes so many trials."""
+"""Values of an axis, or points of a grid, above which they count as unlimited: no search makes so many trials."""
 
 
 class Suggest(Protocol):

@@ -85,7 +85,7 @@ class Space:
         endless = [key for key, values in points.items() if values is None]
         if endless:
             raise RecipeError(
-                f"tune.sampler grid: {', '.join(endless)} has no end of values; give it a step, as in "
+                f"tune.sampler grid needs axes with a finite number of values: give {', '.join(endless)} a step, as in "
                 "{float: [0, 1, 0.25]}, or a list of choices"
             )
         count = math.prod(len(values or ()) for values in points.values())

@@ -53,9 +53,9 @@ def test_a_grid_has_each_combination_once_without_options_that_have_no_effect() 
     grid = Space(load_recipe("digits"), axes).grid()
     assert len(grid) == 2 * (1 + 4)
     assert len({tuple(sorted(map(str, values.items()))) for values in grid}) == len(grid)
-    with pytest.raises(RecipeError, match="no end of values"):
+    with pytest.raises(RecipeError, match="needs axes with a finite number of values"):
         Space(load_recipe("digits"), {"optimizer.lr": Range(0.01, 0.1)}).grid()
-    with pytest.raises(RecipeError, match="no end of values"):
+    with pytest.raises(RecipeError, match="needs axes with a finite number of values"):
         Space(load_recipe("digits"), {"model.hidden_size": Range(1, 10**9, whole=True)}).grid()
     many = {"model.hidden_size": Range(1, 1000, whole=True), "train.seed": Range(1, 1000, whole=True)}
     with pytest.raises(RecipeError, match="at most 100,000 combinations, got 1,000,000"):

@@ -19,6 +19,8 @@ from momentum_cli.data.problems import Problems
 
 GAP = 10
 """A step of more than this multiple of a series' usual spacing (the median) is a gap."""
+_EXACT = 2**53
+"""All whole numbers of a float64 up to this one are different."""
 _SORTED = "files too large for memory must be sorted by sequence and time"
 
 
@@ -52,7 +54,7 @@ class Clock:
     def text(self, steps: int = 0) -> str | float:
         """Return the time of a step after the last one, if steps are regular; 0 is the last one itself."""
         if not self.is_date:
-            return float(self.last + steps * (self.spacing or 0))
+            return plain_number(self.last + steps * (self.spacing or 0))
         if self.months:
             return time_text(_months_later(self.last, steps * self.months, self.anchors[0]))
         return time_text(self.last + steps * round(self.spacing or 0))
@@ -148,8 +150,14 @@ def time_text(nanoseconds: int) -> str:
 
 
 def time_texts(order: np.ndarray) -> list[str | float]:
-    """Return the times of steps, dates as ISO 8601."""
-    return [time_text(exact(time)) if order.dtype.kind == "M" else float(time) for time in order]
+    """Return the times of steps, dates as ISO 8601, and numbers as `plain_number`."""
+    return [time_text(exact(time)) if order.dtype.kind == "M" else plain_number(time) for time in order]
+
+
+def plain_number(number: float) -> float:
+    """Return a whole number as an int, which is shown without ``.0``, and another one as a float."""
+    value = float(number)
+    return int(value) if value.is_integer() and abs(value) < _EXACT else value
 
 
 def _count_months(order: np.ndarray, clock: Clock) -> None:

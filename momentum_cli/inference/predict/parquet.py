@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Rows of a row group: a few MB in memory.
 _GROUP = 50_000
+# Columns of whole numbers.
+_COUNTS = ("row", "step", "tokens", "frames")
 
 
 class ParquetWriter:
@@ -54,7 +56,7 @@ class ParquetWriter:
         from pyarrow import parquet
 
         names = list(self._schema.names if self._schema is not None else self._rows[0] if self._rows else ())
-        columns = {name: [_plain(row.get(name)) for row in self._rows] for name in names}
+        columns = {name: [_plain(name, row.get(name)) for row in self._rows] for name in names}
         if self._schema is None:
             self._schema = pa.schema([(name, _type(values)) for name, values in columns.items()])
             self._file = parquet.ParquetWriter(self._path, self._schema)
@@ -69,8 +71,11 @@ class ParquetWriter:
         self._rows = []
 
 
-def _plain(cell: str | int | Number | None) -> str | int | float | None:
-    return cell.value if isinstance(cell, Number) else cell
+def _plain(name: str, cell: str | int | Number | None) -> str | int | float | None:
+    if isinstance(cell, Number):
+        return cell.value
+    # A time of a later row may be a fraction.
+    return float(cell) if isinstance(cell, int) and name not in _COUNTS else cell
 
 
 def _type(values: list[Any]) -> pyarrow.DataType:

@@ -160,8 +160,7 @@ def check_columns(heading: Collection[str], row: Row, remedy: str = "use --forma
     for name in row:
         if name not in heading:
             raise DataError(
-                f"{row['source']}: its prediction has {name!r}, and those before it have not, so one table cannot hold "
-                f"them; {remedy}"
+                f"{row['source']}: its prediction has a column {name!r}, which the table does not have; {remedy}"
             )
 
 

@@ -129,6 +129,20 @@ def test_values_of_sequences_by_name_from_every_kind_of_input(format: str, tmp_p
     assert float(named[3]["cold"]) == pytest.approx(table[3]["values"]["cold"], rel=1e-4)
 
 
+def test_times_that_are_whole_numbers_are_shown_as_such(tmp_path: Path) -> None:
+    rows = [row | {"day": number, "half": number / 2} for number, row in enumerate(series())]
+    path = write(tmp_path / "s.csv", rows)
+    task = {"path": str(path), "kind": "forecasting", "target": "load", "window": 10, "horizon": 2}
+    for order, after, following in (("day", "119", ["120", "121"]), ("half", "59.5", ["60", "60.5"])):
+        folder = tmp_path / order
+        folder.mkdir()
+        run = trained(folder, order=order, **task)
+        (row,) = predicted(run, path, folder, "csv")
+        assert (row["after"], [row[f"time[t+{step}]"] for step in (1, 2)]) == (after, following)
+        (record,) = predicted(run, path, folder)
+        assert (str(record["after"]), [str(time) for time in record["times"]]) == (after, following)
+
+
 def test_a_broken_sequence_is_named_and_the_rest_is_predicted(tmp_path: Path) -> None:
     path = write(tmp_path / "w.csv", walks())
     task: dict[str, Any] = {"kind": "classification", "sequence": "id", "features": ["x"], "target": "kind"}

@@ -83,10 +83,21 @@ def test_times_that_are_not_known_leave_their_cells_empty(tmp_path: Path) -> Non
 
 def test_a_column_that_the_table_does_not_have_is_refused(tmp_path: Path) -> None:
     records = [VALUES[0], PLACE | {"values": {"p": 1.0, "r": 2.0}}]
-    with pytest.raises(DataError, match=r"a\.csv: its prediction has 'r', and those before it have not"):
+    with pytest.raises(DataError, match=r"a\.csv: its prediction has a column 'r', which the table does not have"):
         as_csv(records)
     with pytest.raises(DataError, match="use --format jsonl"):
         as_parquet(records, tmp_path / "x.parquet")
+
+
+def test_times_of_parquet_are_fractions_even_if_the_first_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("momentum_cli.inference.predict.parquet._GROUP", 1)
+    records = [PLACE | {"step": 1, "time": time, "values": {"p": 1.0}} for time in (3, 3.5)]
+    rows = as_parquet(records, tmp_path / "x.parquet")
+    assert [row["time"] for row in rows] == [3.0, 3.5]
+    types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "x.parquet")}
+    assert (types["time"], types["step"], types["row"]) == ("double", "int64", "int64")
 
 
 def test_types_that_change_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
