@@ -5,6 +5,7 @@ Signals are handled before anything else is imported, so that Ctrl-C ends the pr
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -23,6 +24,8 @@ _USAGE = 2
 def main() -> None:
     """Run the command line: the entry point `momentumrnn`."""
     _on_signal(_end)
+    # Python's shutdown restores the defaults, and a finished program would die of a signal. First here, it runs last.
+    atexit.register(_on_signal, signal.SIG_IGN)
     sys.unraisablehook = _unraisable
     _open_descriptors()
     # GNU's OpenMP lets idle threads spin for milliseconds by default; on a busy machine that made small steps ten times
@@ -41,7 +44,7 @@ def main() -> None:
         _on_signal(_end)
 
 
-def _on_signal(handle: Callable[[int, FrameType | None], NoReturn]) -> None:
+def _on_signal(handle: Callable[[int, FrameType | None], NoReturn] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handle)
 
