@@ -361,7 +361,7 @@ def test_a_language_model_is_no_plain_torch_layer(run: Path, tmp_path: Path) -> 
 
 def test_lines_are_scored_and_continued(run: Path, tmp_path: Path) -> None:
     lines = tmp_path / "lines.txt"
-    lines.write_text("the fox\n\nzebra 7\na dog runs home\n")
+    lines.write_text("the fox\n\nzebra 7\na dog runs home\n", encoding="utf-8-sig")
     out = tmp_path / "out.jsonl"
     with pytest.raises(DataError, match=r"row 2: characters outside the vocabulary of the model: '7'"):
         predict(run, [str(lines)], out=out, top=2)

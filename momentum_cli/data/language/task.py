@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,6 +150,7 @@ class Language(Task):
                     raise DataError(
                         f"{path}: not UTF-8 text at byte {error.start} (0x{found}); convert it, or use task.level=byte"
                     ) from error
+                content = content.removeprefix(codecs.BOM_UTF8)  # no part of the text
             texts[split] = (str(path), content)
         if "" not in texts:
             return texts

@@ -7,6 +7,7 @@ holds all splits.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -68,14 +69,18 @@ def read_folder(folder: Path, languages: tuple[str, str], stems: dict[str, str |
             begins so.
 
     Raises:
-        DataError: Files are missing, damaged, not UTF-8, or differ in the number of lines.
+        DataError: Files are missing, damaged, not UTF-8, or differ in the number of lines; or two splits are the same.
     """
     there = {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
     known = _stems(there, languages)
-    return {
-        split: read_split(_files(folder, there, languages, _stem(folder, split, stems[split], known)))
-        for split in STEMS
-    }
+    chosen = {split: _stem(folder, split, stems[split], known) for split in STEMS}
+    for one, other in itertools.combinations(chosen, 2):
+        if chosen[one] == chosen[other]:
+            raise DataError(
+                f"{folder}: {one} and {other} are the same files, {chosen[one]!r}, so that a model would be judged by "
+                f"what it was made with; name others: task.{other}=STEM"
+            )
+    return {split: read_split(_files(folder, there, languages, stem)) for split, stem in chosen.items()}
 
 
 def read_split(files: Sequence[Path]) -> Corpus:
@@ -191,7 +196,7 @@ def _lines(path: Path) -> list[str]:
     try:
         with open_bytes(path) as file:
             content = file.read()
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # a mark of the byte order is no part of the first sentence
     except (OSError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read: {reason}") from error

@@ -5,6 +5,7 @@ Axes: T tokens of a line, V vocabulary.
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,9 +80,10 @@ class TextReader:
     def _read(self, source: str) -> Iterator[Prediction | Broken]:
         try:
             content = sys.stdin.buffer.read() if source == "-" else read_bytes(Path(source))
-            lines = content.split(b"\n")
             if self._vocabulary.level != "byte":
                 content.decode()
+                content = content.removeprefix(codecs.BOM_UTF8)
+            lines = content.split(b"\n")
         except DataError as error:
             yield Broken(source, None, str(error).removeprefix(f"{source}: "))
             return

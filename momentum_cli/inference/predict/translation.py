@@ -45,7 +45,7 @@ class TranslationReader:
         for number, source in enumerate(sources):
             try:
                 content = sys.stdin.buffer.read() if source == "-" else read_bytes(Path(source))
-                lines = content.decode().split("\n")
+                lines = content.decode("utf-8-sig").split("\n")
             except DataError as error:
                 yield Broken(source, None, str(error).removeprefix(f"{source}: "))
                 continue

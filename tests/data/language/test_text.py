@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,16 @@ def test_a_file_is_cut_in_order_without_a_gap(tmp_path: Path) -> None:
     sizes = [len(part.encode()) / len(content.encode()) for part in parts]
     assert sizes == pytest.approx([0.85, 0.05, 0.1], abs=0.002)
     assert data.metric == "bits_per_character"
+
+
+@pytest.mark.parametrize(("level", "begins"), [("character", "t"), ("word", "the"), ("byte", "\xef")])
+def test_a_mark_of_the_byte_order_is_no_part_of_a_text(tmp_path: Path, level: Any, begins: str) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(codecs.BOM_UTF8 + b"the cat\n" * 50)
+    dataset = Language(path=str(path), level=level).load()
+    vocabulary = Vocabulary.from_preprocessing(dataset.preprocessing)
+    first = vocabulary.text(int(dataset.train.tokens[0]))  # type: ignore[attr-defined]
+    assert first.strip() == begins.encode("latin-1")
 
 
 def test_words_are_cut_at_lines_and_a_folder_has_its_own_splits(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import os
 import sys
@@ -39,6 +40,25 @@ def test_a_folder_with_two_files_a_split(tmp_path: Path) -> None:
     assert source is target
     assert [source.text(row.tolist()) for row in batch.inputs] == [source for source, _ in pairs(20, 2)]
     assert dataset.warnings == ()
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_sentence(tmp_path: Path) -> None:
+    folder = write_corpus(tmp_path)
+    for name in ("test_2016.en", "test_2016.de", "val.de"):
+        (folder / name).write_bytes(codecs.BOM_UTF8 + (folder / name).read_bytes())
+    dataset = task(folder).load()
+    assert dataset.validation is not None
+    first = dataset.test.place(0)
+    assert (first["source"], first["reference"]) == pairs(20, 2)[0]
+    assert dataset.validation.place(0)["reference"] == pairs(20, 1)[0][1]
+
+
+@pytest.mark.parametrize("stems", [{"test": "val"}, {"validation": "train"}, {"train": "val", "validation": "val"}])
+def test_one_split_cannot_be_two(tmp_path: Path, stems: dict[str, str]) -> None:
+    with pytest.raises(
+        DataError, match=r"are the same files, '(val|train)'.*name others: task\.(validation|test)=STEM"
+    ):
+        task(write_corpus(tmp_path), **stems).load()
 
 
 def test_two_vocabularies_learn_one_side_each(tmp_path: Path) -> None:
