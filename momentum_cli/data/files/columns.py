@@ -28,6 +28,7 @@ _WHOLE = re.compile(r"^([-+]?[0-9]+)\.0*$")
 _PLAIN_NUMBER = re.compile(_NUMBER)
 # Spreadsheets put non-breaking spaces between thousands.
 _SPACES = "[ \\x{00a0}\\x{202f}]"
+_UNIT = re.compile(r"^[-+]?[0-9][0-9.,' ]*?\s*([^\W\d_.,' ][^\d\s]{0,7}|[°µ][^\d\s]{0,7})$")
 # Units that `remedy` and `init` know, and their factors.
 UNITS: dict[str, float] = {"%": 0.01, "K": 1e3, "k": 1e3, "M": 1e6, "B": 1e9, "$": 1, "€": 1, "£": 1}
 
@@ -46,6 +47,12 @@ def column(values: Values) -> Any:
         return pa.array(values)
     except (pa.ArrowInvalid, TypeError, OverflowError, pa.ArrowNotImplementedError):
         return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def unit_of(text: str) -> str | None:
+    """Return the unit behind a number, such as ``kWh``, or None."""
+    found = _UNIT.match(text.strip())
+    return None if found is None else found[1]
 
 
 def is_number(text: str) -> bool:
@@ -148,7 +155,7 @@ def _plain_numbers(texts: Any, reading: Reading) -> tuple[Any, np.ndarray]:
     if reading.negative is not None:
         here = _true(compute.match_substring_regex(texts, NEGATIVE[reading.negative]))
         factor[here] = -1.0
-        bare = compute.utf8_trim(texts, characters="()- ")
+        bare = compute.utf8_trim(texts, characters="()- −")
         texts = compute.if_else(pa.array(here), bare, texts)
     for unit, size in reading.units:
         ends = compute.or_(compute.ends_with(texts, unit), compute.starts_with(texts, unit))
@@ -201,7 +208,7 @@ def remedy(text: str, reading: Reading) -> str:
     if text.lower().lstrip("+-") in ("inf", "infinity"):
         return ""
     found = []
-    for option, changed in _alternatives(reading):
+    for option, changed in _alternatives(text, reading):
         good = numbers([text], changed)
         if not good[1] and not np.isnan(good[0][0]):
             found.append(option)
@@ -210,8 +217,8 @@ def remedy(text: str, reading: Reading) -> str:
     return f"; if it marks a missing value, add it to task.missing_values: [{text[:40]!r}]" if text else ""
 
 
-def _alternatives(reading: Reading) -> list[tuple[str, Reading]]:
-    """Return readings that differ in one option, each with that option."""
+def _alternatives(text: str, reading: Reading) -> list[tuple[str, Reading]]:
+    """Return readings that may read a text and differ in one option, each with that option."""
     found = []
     if reading.decimal == ".":
         found.append(("task.csv.decimal=','", replace(reading, decimal=",", thousands=None)))
@@ -222,7 +229,8 @@ def _alternatives(reading: Reading) -> list[tuple[str, Reading]]:
             found.append((f"task.csv.thousands={thousands!r}", replace(reading, thousands=thousands)))
     for notation in NEGATIVE:
         found.append((f"task.csv.negative={notation}", replace(reading, negative=notation)))
-    for unit, factor in UNITS.items():
+    own = unit_of(text)
+    for unit, factor in (UNITS if own is None else {own: 1.0, **UNITS}).items():
         if unit not in dict(reading.units):
             units = (*reading.units, (unit, factor))
             found.append((f"task.csv.units={{{unit!r}: {factor:g}}}", replace(reading, units=units)))

@@ -15,7 +15,11 @@ MISSING = ("na", "n/a", "nan", "null", "none")
 WHITE_SPACE = "whitespace"
 """Name of the delimiter that is any number of blanks and tabs."""
 
-NEGATIVE = {"parentheses": r"^\(\s*[^-+()\s][^()]*\)$", "trailing": r"^[^-+()\s][^-+()]*-$"}
+NEGATIVE = {
+    "parentheses": r"^\(\s*[^-+()\s][^()]*\)$",
+    "trailing": r"^[^-+()\s][^-+()]*-$",
+    "typographic": "^−\\s*[^-+()\\s]",
+}
 """Notations of negative numbers without a minus in front, and the texts of each."""
 
 
@@ -31,7 +35,8 @@ class Reading:
         skip_rows: Lines before the header row, >= 0.
         comment: Lines that begin with it are skipped; None: there are no comments.
         header: False: the first row is data, and the columns are called c1, c2, …
-        negative: ``"parentheses"``: (5) is -5, as in accounts; ``"trailing"``: 5- is -5; None: neither is a number.
+        negative: ``"parentheses"``: (5) is -5, as in accounts; ``"trailing"``: 5- is -5;
+            ``"typographic"``: numbers have the minus sign of print, U+2212; None: these are no numbers.
         units: Texts before or after a number, and the factor of each: ``{"%": 0.01, "K": 1000}``.
         missing_values: Texts that mark a missing value, in any case; None: `MISSING`. A number among them stands for
             every notation of it.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import UNITS, is_number, numbers, words
+from momentum_cli.data.files.columns import UNITS, is_number, numbers, unit_of, words
 from momentum_cli.data.files.compression import inner_suffix, open_bytes
 from momentum_cli.data.files.dates import fast_stamps
 from momentum_cli.data.files.layout import DELIMITERS, find_layout, heading
@@ -82,6 +82,8 @@ def guess_values(columns: dict[str, Any], reading: Reading, delimiter: str) -> t
     unknown = tuple(dict.fromkeys([*MISSING, *_MISSING]))
     best, most, numeric = reading, -1, list[str]()
     every = [text for found in texts.values() for text in found]
+    own = {unit: 1.0 for found in texts.values() if (unit := _common_unit(found, unknown)) is not None}
+    known_units = {**own, **UNITS}
     negative = next((name for name, form in NEGATIVE.items() if any(_is_negative(text, form) for text in every)), None)
     for decimal, thousands in styles:
         tried = replace(
@@ -89,7 +91,7 @@ def guess_values(columns: dict[str, Any], reading: Reading, delimiter: str) -> t
             decimal=decimal,
             thousands=thousands,
             negative=negative,
-            units=tuple(UNITS.items()),
+            units=tuple(known_units.items()),
             missing_values=unknown,
         )
         good = [name for name, found in texts.items() if _all_numbers(found, tried)]
@@ -101,13 +103,29 @@ def guess_values(columns: dict[str, Any], reading: Reading, delimiter: str) -> t
     ]
     if negatives:
         reasons.append(f"csv.negative: {negatives[0]} is a negative number")
-    used = {unit for name in numeric for text in texts[name] for unit in UNITS if _has_unit(text, unit)}
-    if used:
-        reasons.append(f"csv.units: {' '.join(sorted(used))} are factors of the numbers before them")
+    used = {unit for name in numeric for text in texts[name] for unit in known_units if _has_unit(text, unit)}
+    if used & UNITS.keys():
+        reasons.append(f"csv.units: {' '.join(sorted(used & UNITS.keys()))} are factors of the numbers before them")
+    if used - UNITS.keys():
+        reasons.append(f"csv.units: {' '.join(sorted(used - UNITS.keys()))} is left out behind numbers")
     missing, why = _guess_missing(columns, texts, numeric, best)
-    units = tuple((unit, factor) for unit, factor in UNITS.items() if unit in used)
+    units = tuple((unit, factor) for unit, factor in known_units.items() if unit in used)
     best = replace(best, negative=negative if negatives else None, units=units, missing_values=missing)
     return best, reasons + why
+
+
+def without_numbers(columns: dict[str, Any], layout: Reading, delimiter: str) -> dict[str, Any]:
+    """Return the columns with numbers in unusual notation converted, so that 1.234 is not read as a date."""
+    reading, _ = guess_values(columns, layout, delimiter)
+    if reading.is_plain and reading.missing_values is None:
+        return columns
+    import pyarrow as pa
+
+    found = {}
+    for name, values in columns.items():
+        known, bad = numbers(values, reading)
+        found[name] = values if bad or np.isnan(known).all() else pa.array(known, from_pandas=True)
+    return found
 
 
 def options_of(reading: Reading, delimiter: str | None) -> dict[str, Any]:
@@ -192,6 +210,12 @@ def _all_numbers(texts: list[str], reading: Reading) -> bool:
 
 def _is_negative(text: str, form: str) -> bool:
     return re.match(form, text) is not None and any(letter.isdigit() for letter in text)
+
+
+def _common_unit(texts: list[str], missing: tuple[str, ...]) -> str | None:
+    """Return the unit that all numbers of a column have, or None."""
+    units = {unit_of(text) for text in texts if text.lower() not in missing}
+    return units.pop() if len(units) == 1 else None
 
 
 def _has_unit(text: str, unit: str) -> bool:

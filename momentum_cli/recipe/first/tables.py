@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import joined_words, numbers, value_at, words
+from momentum_cli.data.files.columns import joined_words, not_a_number, numbers, value_at, words
 from momentum_cli.data.files.labels import folded
 from momentum_cli.data.files.layout import find_layout, is_row_number
 from momentum_cli.data.files.many_files import FILE
@@ -17,7 +17,7 @@ from momentum_cli.data.files.reading import JOINT, PLAIN, Reading
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.recipe.first.guess import SEQUENCE, SPLIT, TARGET, TIME, Guess, named, one, target_of
 from momentum_cli.recipe.first.heads import Head, read_head
-from momentum_cli.recipe.first.layouts import guess_layout, guess_values, options_of, word_classes
+from momentum_cli.recipe.first.layouts import guess_layout, guess_values, options_of, without_numbers, word_classes
 from momentum_cli.recipe.first.sequences import STEP, are_steps, guess_sequence
 from momentum_cli.recipe.first.times import Times, guess_times, guess_zone, not_a_time
 
@@ -50,7 +50,7 @@ def guess_table(
     if empty and not all(map(is_row_number, empty)):
         guess.comments.append(f"no features, because they are empty: {', '.join(empty)}")
     delimiter = find_layout(data, layout).delimiter if found == "csv" else ""
-    when = guess_times(_without_numbers(columns, layout, delimiter), data, order_format)
+    when = guess_times(without_numbers(columns, layout, delimiter), data, order_format)
     values = {name: values for name, values in columns.items() if name not in when.columns}
     reading, reasons = guess_values(values, layout, delimiter)
     guess.comments += reasons
@@ -76,7 +76,7 @@ def is_table(path: Path) -> bool:
         delimiter = find_layout(path, layout).delimiter
     except DataError:
         return False
-    columns = _without_numbers(head.columns, layout, delimiter)
+    columns = without_numbers(head.columns, layout, delimiter)
     known = [numbers(values) for values in columns.values()]
     return len(columns) > 1 and any(len(found) and not bad and not np.isnan(found).all() for found, bad in known)
 
@@ -291,9 +291,23 @@ class _Table:
                     return "labelling", f"{what}, which change within a sequence: each step has a class"
                 return "forecasting", "the target changes within a sequence: its next values are forecast"
         of = "each row" if self.runs is None else "each sequence"
+        if bad:
+            self._refuse_no_classes(wanted, bad)
         if classes:
             return "classification", f"{what}: {of} has a class; for values set kind to regression"
         return "regression", f"{wanted!r} holds numbers: {of} has a value"
+
+    def _refuse_no_classes(self, target: str, bad: list[int]) -> None:
+        """Refuse texts that are nearly all different: numbers in another notation, or with other texts among them."""
+        labels = words(self.columns[target], self.reading)
+        count = len(set(labels.tolist()))
+        if 2 * count <= len(labels) or count <= _CLASSES:
+            return
+        text, _ = not_a_number(value_at(self.columns[target], bad[0]), self.reading)
+        raise RecipeError(
+            f"{self.data}: the target {target!r} holds {count} different texts in {len(labels)} rows, which are no "
+            f"classes; in {self.head.place(bad[0])} {text}"
+        )
 
     def _refuse_odd_times(self, guessed: bool, series: bool) -> None:
         """Refuse a column of times that cannot be read, or a row of it, where the kind of prediction hangs on it.
@@ -359,20 +373,6 @@ class _Table:
             self.guess.options["similar_labels"] = "keep" if letters else "fold"
             what = "different classes" if letters else "one class"
             self.guess.comments.append(f"similar_labels: {' and '.join(map(repr, alike[:4]))} are taken for {what}")
-
-
-def _without_numbers(columns: dict[str, Any], layout: Reading, delimiter: str) -> dict[str, Any]:
-    """Return the columns with numbers in unusual notation converted, so that 1.234 is not read as a date."""
-    reading, _ = guess_values(columns, layout, delimiter)
-    if reading.is_plain and reading.missing_values is None:
-        return columns
-    import pyarrow as pa
-
-    found = {}
-    for name, values in columns.items():
-        known, bad = numbers(values, reading)
-        found[name] = values if bad or np.isnan(known).all() else pa.array(known, from_pandas=True)
-    return found
 
 
 def _keep_label_words(columns: dict[str, Any], reading: Reading, guess: Guess) -> None:

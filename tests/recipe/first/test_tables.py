@@ -300,6 +300,14 @@ SERIES = [
         {"order": ["Year", "Month"], "order_format": "%Y %m"},
         ONE,
     ),
+    Case(  # Units, which a column of numbers is free of, and the minus sign of print
+        "units.csv",
+        lines("date,power,temperature", lambda s: f"{day(s)},{wave(s)} kWh,−{level(s)}°C"),
+        {"csv": {"negative": "typographic", "units": {"kWh": 1, "°C": 1}}},
+        [[wave(s), -level(s)] for s in range(ROWS)],
+        target="power",
+        reasons=("is left out behind numbers", "is a negative number"),
+    ),
     Case(  # Years before 1677, which nanoseconds do not hold
         "old.csv",
         lines("date,value", lambda s: f"{1600 + 7 * (ROWS - 1 - s)}-01-01,{wave(ROWS - 1 - s)}"),
@@ -457,6 +465,11 @@ def test_classes_are_what_the_file_means(
         (lines("date,value", lambda s: f"{day(s)},{s}"), {"order_format": "%d/%m/%Y"},
          "--order-format: no column of f.csv is written like '%d/%m/%Y'"),
         ("", {}, "the file is empty"),
+        # Values in two notations, and values with marks: no 60 classes
+        (lines("a;b;y", lambda s: f"{s};{wave(s)};{s}.{s:03},5"), {},
+         "the target 'y' holds 60 different texts in 60 rows, which are no classes; in row 2 '0.000,5' is not a"),
+        (lines("a,b,y", lambda s: f"{s},{wave(s)},{s}{'ab'[s % 2]}"), {},
+         "in row 2 '0a' is not a finite number; set task.csv.units={'a': 1}"),
         (lines("date,x,y", lambda s: f"{day(s) if s != 40 else 'total'},{s},{s}"), {},
          "column date (dates or times, but not 'total' in row 42); correct it or remove the row; or take each row by"),
         (lines("id,date,x,y", lambda s: f"{s // 20},{day(s % 20) if s != 40 else ''},{s},{s}"), {},
