@@ -146,15 +146,16 @@ def _header(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         return _checked_header(path, file)
 
 
-def array_shape(path: Path, name: str) -> tuple[int, ...]:
-    """Return the shape of an array of any type.
+def array_form(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape and the type of an array.
 
     Raises:
         DataError: It is not an array.
     """
     try:
         with _open_array(path, name) as file:
-            return read_header(file)[0]
+            shape, _, dtype = read_header(file)
+            return shape, dtype
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: not a readable array ({error})") from error
 
@@ -220,9 +221,7 @@ def _samples(
     splits = words(own["split"], schema.reading) if "split" in own else None
     groups = words(own["group"], schema.reading) if "group" in own else None
     targets = _array_targets(path, schema, own["target"], length) if "target" in own else None
-    lengths = np.full(shape[0], length)
-    if schema.lengths is not None:
-        lengths = _lengths(path, schema.lengths, own["lengths"], length)
+    given = None if schema.lengths is None else _lengths(path, schema.lengths, own["lengths"], length)
     every = schema.target_every_step and not schema.windowed
 
     def of(values: np.ndarray | None, here: slice) -> np.ndarray | None:
@@ -234,9 +233,10 @@ def _samples(
         for row in range(0, shape[0], at_once):
             here = slice(row, min(row + at_once, shape[0]))
             count = here.stop - row
-            block = _read(path, file, count * length * channels, dtype, schema.reading)
-            kept = np.arange(length) < lengths[here, None]
-            steps = block.reshape(count, length, channels)[kept]
+            block = _read(path, file, count * length * channels, dtype, schema.reading).reshape(count, length, channels)
+            lengths = _unpadded(block) if given is None else given[here]
+            kept = np.arange(length) < lengths[:, None]
+            steps = block[kept]
             target = of(targets, here)
             if forecast is not None:
                 target = steps[:, forecast]
@@ -244,9 +244,16 @@ def _samples(
                 target = target[:, :length][kept]
             numbers = range(row, here.stop)
             named = np.array([str(number) for number in numbers], dtype=object) if names is None else names[here]
-            starts = np.concatenate(([0], np.cumsum(lengths[here])))
+            starts = np.concatenate(([0], np.cumsum(lengths)))
             rows = np.array(numbers, np.int64)
             yield Pieces(named, starts, steps, rows, None, target, of(splits, here), of(groups, here))
+
+
+def _unpadded(block: np.ndarray) -> np.ndarray:
+    """Return (n,) int64, the steps of each of the sequences (n, t, D) without those at its end that have no value."""
+    known = ~np.isnan(block).all(2)
+    # A sequence without any value is kept, to be refused.
+    return np.where(known.any(1), known.shape[1] - known[:, ::-1].argmax(1), known.shape[1])
 
 
 def _lengths(path: Path, name: str, values: np.ndarray, longest: int) -> np.ndarray:
@@ -299,6 +306,8 @@ def array_values(path: Path, name: str) -> np.ndarray:
     Raises:
         DataError: It is not an array, or holds objects.
     """
+    if array_form(path, name)[1].hasobject:
+        raise DataError(f"{path}: {name} holds Python objects; save words as texts, {name}.astype(str), in their place")
     try:
         with _open_array(path, name) as file:
             return np.asarray(np.lib.format.read_array(file, allow_pickle=False))

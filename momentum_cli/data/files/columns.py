@@ -28,7 +28,7 @@ _WHOLE = re.compile(r"^([-+]?[0-9]+)\.0*$")
 _PLAIN_NUMBER = re.compile(_NUMBER)
 # Spreadsheets put non-breaking spaces between thousands.
 _SPACES = "[ \\x{00a0}\\x{202f}]"
-_UNIT = re.compile(r"^[-+]?[0-9][0-9.,' ]*?\s*([^\W\d_.,' ][^\d\s]{0,7}|[°µ][^\d\s]{0,7})$")
+_UNIT = re.compile(r"^[-+−]?[0-9][0-9.,' ]*?\s*([^\W\d_.,' ][^\d\s]{0,7}|[°µ][^\d\s]{0,7})$")
 # Units that `remedy` and `init` know, and their factors.
 UNITS: dict[str, float] = {"%": 0.01, "K": 1e3, "k": 1e3, "M": 1e6, "B": 1e9, "$": 1, "€": 1, "£": 1}
 

@@ -60,6 +60,14 @@ def sequence_shape(value: Any) -> tuple[int, int]:
     return steps, width
 
 
+def lacks_values(value: Any) -> bool:
+    """Return True if a list of numbers has a missing one."""
+    try:
+        return bool(np.isnan(_matrix(value)).any())
+    except ValueError:
+        return False
+
+
 def open_row_sequences(path: Path, schema: Schema, problems: Problems) -> Source:
     """Open a file with one sequence in each row.
 

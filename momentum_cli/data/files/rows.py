@@ -60,6 +60,8 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     names = list(dict.fromkeys([*features, *(name for name in extra if name is not None)]))
     read = _blocks(path, files, names, schema, problems)
     whole_rows = not schema.sequence and schema.kind in ("classification", "regression") and not schema.windowed
+    if schema.kind == "labelling" and not schema.sequence:
+        raise DataError(f"{path}: name the column of sequences in task.sequence; labelling splits whole sequences")
     if whole_rows or schema.wide_series:
         if schema.order:
             raise DataError(f"{path}: task.order={schema.order_name!r} needs names of sequences; give task.sequence")

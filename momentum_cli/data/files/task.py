@@ -138,8 +138,6 @@ class Files(FileOptions, Task):
         wide = self.kind == "forecasting" and found in ("csv", "parquet") and self.order is None
         if not target and not wide and (self.kind != "forecasting" or found in TABLES):
             raise DataError(f"{path}: name the column to predict in task.target")
-        if self.kind == "labelling" and found in ("csv", "parquet") and self.sequence is None:
-            raise DataError(f"{path}: name the column of sequences in task.sequence; labelling splits whole sequences")
         return Schema(
             found,
             self.kind,

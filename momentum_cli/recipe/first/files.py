@@ -9,24 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.arrays import array_names, array_shape, array_values, class_numbers
 from momentum_cli.data.files.columns import numbers
 from momentum_cli.data.files.compression import COMPRESSED, inner_suffix
 from momentum_cli.data.files.folders import folder_endings
 from momentum_cli.data.files.many_files import table_files
 from momentum_cli.data.files.options import METRICS
-from momentum_cli.data.files.row_sequences import has_lists, list_columns, sequence_rows, sequence_shape
+from momentum_cli.data.files.row_sequences import has_lists, lacks_values, list_columns, sequence_rows, sequence_shape
 from momentum_cli.data.files.schema import ANY_TEXT, SUFFIXES, format_of
 from momentum_cli.data.problems import Problem, Problems
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.messages import Said, refuse, unknown
+from momentum_cli.messages import Said, refuse
 from momentum_cli.reading import check_data
+from momentum_cli.recipe.first.arrays import guess_arrays
 from momentum_cli.recipe.first.guess import ORDER, SEQUENCE, SPLIT, TARGET, Guess, named, one, target_of
 from momentum_cli.recipe.first.speech import first_speech_recipe, recordings_below
 from momentum_cli.recipe.first.tables import guess_table, is_table
 
 # Data of up to this many bytes are checked at once; for more, `momentumrnn data check` is the next command.
 _CHECKED = 32 << 20
+# Rows of lists that are looked at.
+_ROWS = 1000
 
 
 def first_recipe(
@@ -70,7 +72,7 @@ def first_recipe(
             raise DataError(f"{data} must be a folder, or end in {endings}{more}")
         if found in ("npz", "npy"):
             _refuse_format(order_format, "arrays")
-            _guess_arrays(data, found, target, guess)
+            guess_arrays(data, found, target, guess)
         elif has_lists(data, found):
             _refuse_format(order_format, "lists")
             _guess_lists(data, found, target, guess)
@@ -132,51 +134,6 @@ def _guess_folder(data: Path, target: list[str] | None, order_format: str | None
         guess.comments.append("the upper folders train, validation and test are the splits")
 
 
-def _guess_arrays(data: Path, found: str, target: list[str] | None, guess: Guess) -> None:
-    names = array_names(data) if found == "npz" else [""]
-    shapes = {name: array_shape(data, name) for name in names}
-    if target and len(target) > 1:
-        raise RecipeError(refuse("--target", Said(", ".join(target)), "name one array"))
-    wanted = target[0] if target else next((name for name in names if name.lower() in (*TARGET, "labels")), None)
-    if found == "npz" and wanted is not None and wanted not in names:
-        raise RecipeError(f"--target: {unknown('array', wanted, names)}")
-    inputs = max((name for name in names if name != wanted), key=lambda name: len(shapes[name]))
-    shape = shapes[inputs]
-    if inputs:
-        guess.options["features"] = [inputs]
-    if wanted is None:
-        guess.kind = guess.kind or "forecasting"
-        if guess.kind != "forecasting":
-            raise DataError(f"{data}: name the array of targets with --target")
-        guess.longest = shape[0] if len(shape) < 3 else shape[1]
-        guess.comments.append("no array of targets: all channels are forecast")
-        return
-    guess.options["target"] = wanted
-    guess.longest = shape[1] if len(shape) > 1 else 1
-    if not guess.kind:
-        guess.kind, why = _kind_of_array(data, wanted, shapes[wanted], shape)
-        guess.comments.append(f"kind: {wanted!r} {why}")
-    lengths = next((name for name in names if name.lower() in ("lengths", "length")), None)
-    if lengths is not None:
-        guess.options["lengths"] = lengths
-
-
-def _kind_of_array(data: Path, name: str, shape: tuple[int, ...], features: tuple[int, ...]) -> tuple[str, str]:
-    """Return the kind of prediction that an array of targets is for, and why."""
-    values = array_values(data, name)
-    if values.dtype.kind not in "buif":
-        return ("labelling" if values.ndim == 2 else "classification"), "holds words"
-    whole = bool((values % 1 == 0).all()) if values.dtype.kind == "f" else True
-    if class_numbers(values, 1) is not None:
-        if whole:
-            hot = ", as one-hot rows" if values.ndim == 2 and shape[1] > 1 else ""
-            return "classification", f"holds one class per sequence{hot}; for values set kind to regression"
-        return "regression", "holds a value per sequence"
-    if len(features) > 1 and len(shape) > 1 and shape[1] == features[1] and whole:
-        return "labelling", "holds a class for each step"
-    return "regression", f"holds {shape[1]} values per sequence"
-
-
 def _is_sequence(value: Any) -> bool:
     try:
         sequence_shape(value)
@@ -210,12 +167,18 @@ def _guess_lists(data: Path, found: str, target: list[str] | None, guess: Guess)
     guess.options |= {"features": features, "target": one(wanted)}
     guess.longest = len(first[lists[0]]) if lists else 0
     value = first[wanted[0]]
+    rows = [row for _, row in itertools.islice(sequence_rows(data, found, Problems()), _ROWS)]
+    if any(lacks_values(row.get(name)) for row in rows for name in features):
+        guess.missing = "forward_fill"
+        guess.comments.append("missing: some values are missing; each takes the last value before it")
     if not guess.kind and wanted[0] in lists:
-        guess.kind = "labelling"
-        guess.comments.append(f"kind: {wanted[0]!r} is a list: each step has a class")
+        known, bad = numbers(value)
+        classes = bool(bad) or bool((known[~np.isnan(known)] % 1 == 0).all())
+        guess.kind = "labelling" if classes else "forecasting"
+        what = "each step has a class" if classes else "its next values are forecast"
+        guess.comments.append(f"kind: {wanted[0]!r} is a list: {what}")
     elif not guess.kind:
-        rows = itertools.islice(sequence_rows(data, found, Problems()), 1000)
-        values = [row.get(wanted[0]) for _, row in rows]
+        values = [row.get(wanted[0]) for row in rows]
         known, bad = numbers(values)
         whole = bool((known[~np.isnan(known)] % 1 == 0).all())
         guess.kind = "classification" if bad or (whole and not isinstance(value, float)) else "regression"
