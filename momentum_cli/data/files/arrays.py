@@ -253,7 +253,7 @@ def _unpadded(block: np.ndarray) -> np.ndarray:
     """Return (n,) int64, the steps of each of the sequences (n, t, D) without those at its end that have no value."""
     known = ~np.isnan(block).all(2)
     # A sequence without any value is kept, to be refused.
-    return np.where(known.any(1), known.shape[1] - known[:, ::-1].argmax(1), known.shape[1])
+    return np.asarray(np.where(known.any(1), known.shape[1] - known[:, ::-1].argmax(1), known.shape[1]))
 
 
 def _lengths(path: Path, name: str, values: np.ndarray, longest: int) -> np.ndarray:
