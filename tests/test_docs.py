@@ -50,7 +50,9 @@ def site(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("text", PROGRAMS)
 def test_every_program_of_a_page_runs(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # one of them writes a file
-    exec(compile(text, "page", "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(text, "page", "exec"), names)
+    assert names.keys() - {"__builtins__"}, "the program does nothing that can be seen"
 
 
 @pytest.mark.parametrize("line", COMMANDS)

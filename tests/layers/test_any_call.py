@@ -191,7 +191,7 @@ def conditioning(call: Call) -> list[float]:
     return worst
 
 
-def check(call: Call) -> None:
+def assert_backends_agree(call: Call) -> None:
     exact = call.run(torch.float64, "reference")
     own = call.run(call.dtype, "reference")
     for backend in SERVED:
@@ -220,7 +220,7 @@ NO_SEQUENCE = Call("lstm", "identity", (10, 0, 1, 1), 1, False, torch.float32, "
 @example(NO_SEQUENCE)
 @given(calls())
 def test_every_backend_computes_what_the_reference_does(call: Call) -> None:
-    check(call)
+    assert_backends_agree(call)
 
 
 @pytest.mark.slow
@@ -228,7 +228,7 @@ def test_every_backend_computes_what_the_reference_does(call: Call) -> None:
 @MANY
 @given(calls())
 def test_every_backend_computes_what_the_reference_does_on_many(call: Call) -> None:
-    check(call)
+    assert_backends_agree(call)
 
 
 # Found by the many: gradients that are ill-conditioned where numbers have 8 bits. The slope of u / sqrt(m) where u is
@@ -245,4 +245,4 @@ def test_gradients_in_bfloat16_are_as_exact_as_their_conditioning_lets_them_be(c
     assert not isinstance(exact, str)
     assert not isinstance(got, str)
     assert max(errors(got, exact)) > TOLERANCES[torch.bfloat16]
-    check(call)
+    assert_backends_agree(call)

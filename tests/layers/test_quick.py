@@ -47,7 +47,7 @@ def by_layers(layer: RecurrentLayer, x: Tensor, state: Any = None) -> list[Tenso
     return [output, *flat(after)]
 
 
-def compare(layer: RecurrentLayer, x: Tensor, state: Any = None) -> Any:
+def assert_as_the_loop(layer: RecurrentLayer, x: Tensor, state: Any = None) -> Any:
     expected = by_layers(layer, x, state)
     output, after = layer(x, state)
     for got, right in zip((output, *flat(after)), expected, strict=True):
@@ -62,27 +62,27 @@ def test_a_short_call_without_gradients(kind: str, dynamics: str, layers: int) -
     torch.manual_seed(0)
     layer = LAYERS[kind](3, 5, num_layers=layers, dynamics=DYNAMIC[dynamics])
     with torch.no_grad():
-        state = compare(layer, random(4, 2, 3, seed=1))
+        state = assert_as_the_loop(layer, random(4, 2, 3, seed=1))
         assert len(quick._SESSIONS.of) == 1
         # Other sizes, and a state from the calls before.
-        state = compare(layer, random(1, 2, 3, seed=2), state)
-        compare(layer, random(7, 2, 3, seed=3), state)
-        compare(layer, random(7, 3, 3, seed=4))
+        state = assert_as_the_loop(layer, random(1, 2, 3, seed=2), state)
+        assert_as_the_loop(layer, random(7, 2, 3, seed=3), state)
+        assert_as_the_loop(layer, random(7, 3, 3, seed=4))
 
 
 def test_each_call_reads_the_parameters_that_there_are() -> None:
     layer, x = LSTM(2, 3, dynamics=HeavyBall(0.5)), random(2, 1, 2, seed=0)
     with torch.no_grad():
-        compare(layer, x)
+        assert_as_the_loop(layer, x)
         layer.weight_hh_l0.data.mul_(-2.0)  # no version counts this
-        compare(layer, x)
+        assert_as_the_loop(layer, x)
         layer.bias_ih_l0 = torch.nn.Parameter(random(12, seed=3))
-        compare(layer, x)
+        assert_as_the_loop(layer, x)
         layer.dynamics = HeavyBall(0.9, 0.1)
-        compare(layer, x)
+        assert_as_the_loop(layer, x)
     parametrizations.weight_norm(layer, "weight_hh_l0")
     with torch.no_grad():
-        compare(layer, x)
+        assert_as_the_loop(layer, x)
 
 
 def test_a_parameter_of_another_shape_is_refused() -> None:
@@ -99,7 +99,7 @@ def test_inside_and_outside_inference_mode() -> None:
     with torch.inference_mode():
         state = layer(x)[1]
     with torch.no_grad():
-        state = compare(layer, x, state)
+        state = assert_as_the_loop(layer, x, state)
     output, _ = layer(x, state)
     output.sum().backward()
     assert layer.weight_hh_l0.grad is not None
@@ -145,7 +145,7 @@ def test_dropout_and_gradients_go_another_way() -> None:
     with torch.no_grad():
         layer(x)
         assert len(quick._SESSIONS.of) == 0
-        compare(layer.eval(), x)
+        assert_as_the_loop(layer.eval(), x)
         assert len(quick._SESSIONS.of) == 1
     assert layer(x)[0].requires_grad
 
@@ -192,16 +192,16 @@ def test_constants_of_a_dynamics_are_those_of_now() -> None:
     dynamics, x = Changing(0.5), random(4, 1, 2, seed=0)
     layer = LSTM(2, 3, dynamics=dynamics)
     with torch.no_grad():
-        compare(layer, x)
+        assert_as_the_loop(layer, x)
         dynamics.decay = 0.9
-        compare(layer, x)
+        assert_as_the_loop(layer, x)
         assert len(quick._SESSIONS.of) == 1
     adam, layer = Adam(0.5, 0.9), LSTM(2, 3, dynamics=Adam(0.5, 0.9))
     layer.dynamics = adam
     with torch.no_grad():
-        compare(layer, x)
+        assert_as_the_loop(layer, x)
         object.__setattr__(adam, "step_size", 3.0)
-        compare(layer, x)
+        assert_as_the_loop(layer, x)
 
 
 def test_weights_of_another_size_than_the_layer_are_refused_and_forgotten() -> None:
@@ -215,7 +215,7 @@ def test_weights_of_another_size_than_the_layer_are_refused_and_forgotten() -> N
             layer(x)
         for name, tensor in right.items():
             setattr(layer, name, torch.nn.Parameter(tensor))
-        compare(layer, x)
+        assert_as_the_loop(layer, x)
 
 
 def test_a_context_of_another_device_does_not_reach_the_session() -> None:
@@ -234,14 +234,14 @@ def test_a_context_of_another_device_does_not_reach_the_session() -> None:
 def test_an_interrupted_call_leaves_the_next_one_right(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = LSTM(2, 3, 2, dynamics=HeavyBall(0.5)), random(4, 1, 2, seed=0)
     with torch.no_grad():
-        compare(layer, random(2, 1, 2, seed=1))
+        assert_as_the_loop(layer, random(2, 1, 2, seed=1))
         (kept,) = quick._SESSIONS.of.values()
         second = kept.session._layers[1]
         monkeypatch.setattr(second, "set_steps", MagicMock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             layer(x)
         monkeypatch.undo()
-        compare(layer, x)
+        assert_as_the_loop(layer, x)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -262,7 +262,8 @@ with torch.no_grad():
         os._exit(0 if same else 3)
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+    assert done.returncode == 0
 
 
 def test_wide_inputs_and_heavy_weights_go_another_way() -> None:

@@ -64,7 +64,7 @@ def compare_scores(
     """Return the test metric of an archive and of its checkpoint; their losses must agree.
 
     Where two translations score equally, to the last digit, either may be chosen: the metric of the file is shown, but
-        not compared.
+    not compared.
     """
     found = []
     for answer in (lambda batch: model.answer(batch, None), program.answer):

@@ -1,8 +1,8 @@
 """The search for a translation: token by token, greedily, with a beam, or by drawing.
 
 Sentences are always translated in blocks of a few fixed shapes: a sentence is filled up to a multiple of `_GRAIN`
-    tokens, and a block to `_BLOCK` sentences. Kernels round differently for different shapes, so otherwise the
-    translation of a sentence could depend on the sentences around it.
+tokens, and a block to `_BLOCK` sentences. Kernels round differently for different shapes, so otherwise the translation
+of a sentence could depend on the sentences around it.
 
 Axes: n sentences, B sentences of a block, K beams, S tokens of a source, V tokens of the vocabulary.
 """

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -164,7 +164,7 @@ def _slip(draw: st.DrawFn, table: Table, names: list[str]) -> None:
         table.columns[key] = [*column[:row], f" {column[row]} ".upper(), *column[row + 1 :]]
 
 
-def keeps_its_word(table: Table) -> None:
+def assert_keeps_its_word(table: Table) -> None:
     """Hold `init` to its word for one table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -191,10 +191,21 @@ def keeps_its_word(table: Table) -> None:
         assert math.isfinite(dry_run(recipe)["ms_per_step"])
 
 
+_DAYS = [f"2021-01-{day:02}" for day in range(1, 29)]
+TWICE = Table(
+    {"date": [*_DAYS[:-1], _DAYS[3]], "value": [float(n % 5) for n in range(28)]}, ["value"], "forecasting", clean=False
+)
+UNTOLD = Table(
+    {"time": list(range(60)), "load": [n % 7 for n in range(60)], "wind": [n % 4 for n in range(60)]}, None, clean=False
+)
+
+
 @FEW
+@example(TWICE)
+@example(UNTOLD)
 @given(tables())
 def test_a_table_is_trained_on_or_what_is_missing_is_said(table: Table) -> None:
-    keeps_its_word(table)
+    assert_keeps_its_word(table)
 
 
 @pytest.mark.slow
@@ -202,7 +213,7 @@ def test_a_table_is_trained_on_or_what_is_missing_is_said(table: Table) -> None:
 @MANY
 @given(tables())
 def test_many_tables_are_trained_on_or_what_is_missing_is_said(table: Table) -> None:
-    keeps_its_word(table)
+    assert_keeps_its_word(table)
 
 
 def test_init_names_what_has_to_be_mended_and_exits_with_3(tmp_path: Path) -> None:
