@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor
 
@@ -48,6 +50,25 @@ class Windows(Protocol):
     @property
     def variable(self) -> bool:
         """True if the lengths are drawn around `length` for each epoch."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How the processes of a training share a group: each takes every `processes`-th sequence of each part.
+
+    Args:
+        part: Sequences of a part, which are in memory at one time, >= 1.
+        processes: Number of processes, >= 1.
+    """
+
+    part: int
+    processes: int
+
+    def owners(self, size: int) -> np.ndarray:
+        """Return the process that takes each sequence of a group, (size,) int64."""
+        import numpy as np
+
+        return np.arange(size) % self.part % self.processes
 
 
 class ShuffledGroups:
@@ -109,7 +130,9 @@ class Separate(Protocol):
         """False: every sequence starts from the zero state."""
         return False
 
-    def training_groups(self, size: int, seed: int, windows: Windows | None = None) -> Groups:
+    def training_groups(
+        self, size: int, seed: int, windows: Windows | None = None, sharing: Sharing | None = None
+    ) -> Groups:
         """Return groups of `size` sequences, in a new order each epoch; `windows` is for texts and not used."""
         return ShuffledGroups(self.lengths, len(self), self.longest, size, seed)
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from momentum_cli.data.batching import Groups, Separate, Windows
+from momentum_cli.data.batching import Groups, Separate, Sharing, Windows
 from momentum_cli.data.problems import Problem
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.errors import DataError, SettingError
@@ -111,13 +111,16 @@ class Sequences(Protocol):
     def carried(self) -> bool:
         """True if state is carried from one group to the next, within an epoch or an evaluation."""
 
-    def training_groups(self, size: int, seed: int, windows: Windows | None = None) -> Groups:
+    def training_groups(
+        self, size: int, seed: int, windows: Windows | None = None, sharing: Sharing | None = None
+    ) -> Groups:
         """Return the groups of optimizer steps.
 
         Args:
             size: Sequences, or parallel streams of a text, per optimizer step over all processes, >= 1.
             seed: Training seed.
             windows: Windows of a text; None for other data.
+            sharing: How several processes share a group, for data of which each reads its own part; None: there is one.
         """
 
     def evaluation_groups(self, size: int) -> Iterator[Tensor]:

@@ -64,7 +64,13 @@ def schedule_change(before: Recipe, trainer: Trainer) -> str | None:
 
 
 def check_continues(
-    data: dict[str, Any], recipe: Recipe, progress: Progress, processes: int, group_size: int, batch_unit: str
+    data: dict[str, Any],
+    recipe: Recipe,
+    progress: Progress,
+    processes: int,
+    group_size: int,
+    batch_unit: str,
+    sequences: int,
 ) -> None:
     """Refuse a recipe or a number of processes with which a run cannot continue from a checkpoint.
 
@@ -75,6 +81,7 @@ def check_continues(
         processes: Number of processes of the continued run.
         group_size: Size of the batch of an optimizer step, over all processes.
         batch_unit: What it counts, see `momentum_cli.data.Sequences`.
+        sequences: Training sequences of the continued run.
 
     Raises:
         RecipeError: A value was changed that cannot change at this point.
@@ -91,6 +98,8 @@ def check_continues(
             f"the run was trained by {data['processes']} processes and is resumed by {processes}; "
             f"set --devices and --nodes for {data['processes']} processes"
         )
+    if progress.step_in_epoch > 0:
+        _check_order(data, recipe, sequences)
     if data["group_size"] != group_size and progress.step_in_epoch > 0:
         raise RecipeError(
             f"the run stopped in the middle of an epoch with {data['group_size']} {batch_unit} per step and is resumed "
@@ -104,3 +113,18 @@ def check_continues(
                 "the run stopped in the middle of an epoch with other windows; give the same train.bptt.length and "
                 f"train.bptt.variable, got {own.length} and {str(own.variable).lower()}"
             )
+
+
+def _check_order(data: dict[str, Any], recipe: Recipe, sequences: int) -> None:
+    """Refuse, within an epoch, data that would be drawn in another order: some sequences twice, others not at all."""
+    # Checkpoints of earlier versions do not have the number.
+    if data.get("sequences", sequences) != sequences:
+        raise RecipeError(
+            f"the run stopped in the middle of an epoch of {data['sequences']:,} training sequences, and there are now "
+            f"{sequences:,}; give it the same data, or start a new run"
+        )
+    before, now = (task.get("streamed") for task in (data["recipe"]["task"], recipe.dump()["task"]))
+    if before != now:
+        raise RecipeError(
+            f"the run stopped in the middle of an epoch with task.streamed={before} and is resumed with {now}; keep it"
+        )

@@ -48,6 +48,7 @@ def snapshot(trainer: Trainer) -> Checkpoint:
         "dataset": describe(trainer.dataset) | {"calibration": trainer.shifts},
         "processes": fabric.world_size,
         "group_size": trainer.group_size,
+        "sequences": len(trainer.dataset.train),
         "torch": torch.__version__,
     }
     return Checkpoint(tensors, data)
@@ -66,8 +67,9 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """
     data = checkpoint.data
     progress = Progress(**data["progress"])
-    unit = trainer.dataset.train.batch_unit
-    check_continues(data, trainer.recipe, progress, trainer.fabric.world_size, trainer.group_size, unit)
+    train = trainer.dataset.train
+    processes, unit = trainer.fabric.world_size, train.batch_unit
+    check_continues(data, trainer.recipe, progress, processes, trainer.group_size, unit, len(train))
     try:
         trainer.module.load_state_dict(checkpoint.group("model"))
         if progress.averaging_from is not None:

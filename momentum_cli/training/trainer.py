@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from momentum_cli.data import Batch, Dataset, Sequences
+from momentum_cli.data.batching import Sharing
 from momentum_cli.dynamics.state import State
 from momentum_cli.errors import RunError
 from momentum_cli.loggers.tracking import require_loggers
@@ -81,7 +82,8 @@ class Trainer:
         self.device: torch.device = fabric.device
         self.dataset = dataset
         self.objective = Objective.of(dataset)
-        self._groups = dataset.train.training_groups(self.group_size, options.seed, options.bptt)
+        sharing = Sharing(self.part_size, fabric.world_size)
+        self._groups = dataset.train.training_groups(self.group_size, options.seed, options.bptt, sharing)
         self.carried: list[State] = []
         self.average: ParameterAverage | None = None
         self.random = RandomState(self.device)

@@ -14,6 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -34,7 +37,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def agents(folder: Path, *options: str, max_restarts: int = 0) -> Iterator[list[subprocess.Popen[str]]]:
+def agents(
+    folder: Path, *options: str, max_restarts: int = 0, recipe: str = "digits"
+) -> Iterator[list[subprocess.Popen[str]]]:
     """Start the two agents of one training; at the end nothing of them is left."""
     port = free_port()
     rendezvous = ["--rdzv-backend", "c10d", "--rdzv-id", f"job{port}", "--rdzv-endpoint", f"127.0.0.1:{port}"]
@@ -47,7 +52,7 @@ def agents(folder: Path, *options: str, max_restarts: int = 0) -> Iterator[list[
         "-m",
         "momentum_cli",
         "train",
-        "digits",
+        recipe,
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     started = []
@@ -136,6 +141,46 @@ def test_a_restarted_training_ends_like_one_that_was_not_disturbed(tmp_path: Pat
     with agents(calm, *options) as started:
         assert [agent.wait(LONGEST) for agent in started] == [0, 0], logs(calm)
     torch.testing.assert_close(parameters(disturbed), parameters(calm), rtol=0.0, atol=0.0)
+
+
+def streamed(folder: Path) -> str:
+    """Write a recipe for the Parquet files of a folder."""
+    task = f"{{name: files, path: {folder}/*.parquet, kind: classification, target: label, streamed: 2}}"
+    path = folder / "own.yaml"
+    path.write_text(f"task: {task}\nmodel: {{cell: lstm}}\noptimizer: {{name: sgd}}\ntrain: {{epochs: 1}}\n")
+    return str(path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@two_nodes
+def test_a_restarted_training_of_streamed_data_ends_like_one_that_was_not_disturbed(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        rows = [{"x": row.tolist(), "label": str(row[0] > 0)} for row in random.normal(size=(400, 6))]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet", row_group_size=50)
+    recipe = streamed(tmp_path)
+    disturbed, calm = tmp_path / "disturbed", tmp_path / "calm"
+    options = ["train.epochs=12", "train.batch_size=10", "train.checkpoint_every_n_steps=10"]
+    with agents(disturbed, *options, max_restarts=2, recipe=recipe) as started:
+        kill_a_rank(started[1], disturbed)
+        assert [agent.wait(LONGEST) for agent in started] == [0, 0], logs(disturbed)
+    assert "resumed at step" in logs(disturbed)
+    with agents(calm, *options, recipe=recipe) as started:
+        assert [agent.wait(LONGEST) for agent in started] == [0, 0], logs(calm)
+    torch.testing.assert_close(parameters(disturbed), parameters(calm), rtol=0.0, atol=0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_more_processes_than_row_groups_are_refused(tmp_path: Path) -> None:
+    rows = [{"x": [float(row), 1.0], "label": str(row % 2)} for row in range(80)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    recipe = streamed(tmp_path)
+    with agents(tmp_path / "run", recipe=recipe) as started:
+        assert all(agent.wait(LONGEST) != 0 for agent in started)
+    assert "row groups with training data must be at least 2, one for each process, got 1" in logs(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_restarts_need_a_folder_to_continue_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ Axes: n sequences, S steps of all of them, D features, W channels of the model, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from momentum_cli.data.dataset import Dataset, Naive
+from momentum_cli.data.dataset import Dataset, Naive, Sequences
 from momentum_cli.data.files.checking import find_constant
 from momentum_cli.data.files.future import future_of
 from momentum_cli.data.files.gathered import Gathered
@@ -58,7 +58,7 @@ def assemble(
     places = Places(gathered.names, gathered.starts, gathered.lengths, gathered.clocks, in_groups, errors)
     channels = prepare.size + (0 if future is None else future.size)
     splits = {
-        split: replace(_split(task, gathered, part, prepare, channels, target_scaling, places), future=future)
+        split: replace(split_of(task, gathered, part, prepare, channels, target_scaling, places), future=future)
         for split, part in parts.items()
     }
     for split in ("train", "test"):
@@ -69,33 +69,58 @@ def assemble(
                 ahead = f" + {task.reach}" if task.kind == "forecasting" else ""
                 text += f": its longest series has {longest} steps, and {task.window}{ahead} are needed"
             problems.add("empty_split", text)
-    values = target_scaling is not None
-    levels = tuple(task.quantiles or ())
+    naive = _naive(task, parts["train"], splits["train"], gathered, target_scaling)
+    if groups is not None:
+        description |= {"groups": groups.dump()}
+    return finished(task, splits, channels, description, (names, target_scaling), gathered.labels, naive)
+
+
+def finished(
+    task: FileOptions,
+    splits: Mapping[str, Sequences],
+    channels: int,
+    description: dict[str, Any],
+    targets: tuple[list[str], Scaling | None],
+    labels: tuple[str, ...],
+    naive: tuple[Naive, ...],
+) -> Dataset:
+    """Return the data set of finished splits.
+
+    Args:
+        task: The options.
+        splits: train, validation and test; the second may be empty.
+        channels: W.
+        description: The way from a file to the inputs.
+        targets: Names and scaling of the predicted values; [] and None for classes.
+        labels: Names of the classes.
+        naive: Predictors without a model.
+    """
+    names, target_scaling = targets
+    values, grouped = target_scaling is not None, "groups" in description
+    levels, count = tuple(task.quantiles or ()), max(1, len(task.steps_ahead))
     preprocessing = description | {
         "horizon": task.horizon,
         "targets": None if target_scaling is None else {"names": names, **target_scaling.dump()},
-        # Models of earlier versions have no such keys.
+        # Models of earlier versions have no such key.
         **({"quantiles": list(levels)} if levels else {}),
-        **({} if groups is None else {"groups": groups.dump()}),
     }
-    count = max(1, len(task.steps_ahead))
     return Dataset(
         name="files",
         train=splits["train"],
         validation=splits["validation"] if len(splits["validation"]) else None,
         test=splits["test"],
         input_size=channels,
-        output_size=len(names) * count * max(1, len(levels)) if values else len(gathered.labels),
+        output_size=len(names) * count * max(1, len(levels)) if values else len(labels),
         output="every" if task.kind == "labelling" else "last",
         loss="pinball" if levels else "mse" if values else "cross_entropy",
         metrics=task.metrics,
-        labels=None if values else gathered.labels,
+        labels=None if values else labels,
         preprocessing=preprocessing,
         licence="that of the data",
-        naive=_naive(task, parts["train"], splits["train"], gathered, target_scaling),
+        naive=naive,
         # With groups every batch says what its own are.
-        target_scale=None if target_scaling is None or groups else tuple(target_scaling.scale.tolist()) * count,
-        target_offset=None if target_scaling is None or groups else tuple(target_scaling.offset.tolist()) * count,
+        target_scale=None if target_scaling is None or grouped else tuple(target_scaling.scale.tolist()) * count,
+        target_offset=None if target_scaling is None or grouped else tuple(target_scaling.offset.tolist()) * count,
         quantiles=levels,
         neighbours=1 if task.window is None else -(-(task.window + max(1, task.reach)) // task.stride),
     )
@@ -115,15 +140,7 @@ def _naive(
 def _inputs(
     task: FileOptions, schema: Schema, gathered: Gathered, train: Part, groups: Groups | None, problems: Problems
 ) -> tuple[Scaling | OneHot | Mixed, dict[str, Any]]:
-    description = {
-        "kind": "files",
-        "schema": schema.with_features(gathered.columns).dump(),
-        "missing": task.missing,
-        "window": task.window if task.kind == "forecasting" else None,
-        **({"windows": {"length": task.window, "stride": task.stride}} if schema.windowed else {}),
-        "features": list(gathered.feature_names),
-        "facts": {key: value for key, value in gathered.facts.items() if key not in _WORDS},
-    }
+    description = describe_inputs(task, schema, gathered)
     met = gathered.facts.get("characters")
     if met is not None:
         used = np.zeros(len(met), bool)
@@ -142,6 +159,19 @@ def _inputs(
         return scaling, description
     categories = known_words(gathered, train, schema.categorical)
     return mixed_channels(scaling, gathered, categories), description | {"categories": categories}
+
+
+def describe_inputs(task: FileOptions, schema: Schema, gathered: Gathered) -> dict[str, Any]:
+    """Return the way from a file to stored steps, without their scaling."""
+    return {
+        "kind": "files",
+        "schema": schema.with_features(gathered.columns).dump(),
+        "missing": task.missing,
+        "window": task.window if task.kind == "forecasting" else None,
+        **({"windows": {"length": task.window, "stride": task.stride}} if schema.windowed else {}),
+        "features": list(gathered.feature_names),
+        "facts": {key: value for key, value in gathered.facts.items() if key not in _WORDS},
+    }
 
 
 def mixed_channels(scaling: Scaling, gathered: Gathered, categories: dict[str, list[str]]) -> Mixed:
@@ -168,9 +198,7 @@ def _targets(
 ) -> tuple[list[str], Scaling | None]:
     """Return the names of the predicted values and their scaling; [] and None for classes."""
     if task.kind in ("classification", "labelling"):
-        if len(gathered.labels) < 2:
-            classes = Said(f"{len(gathered.labels)}")
-            raise DataError(f"{task.path}: {refuse('the target', classes, 'have two or more classes')}")
+        require_classes(task, gathered.labels)
         return [], None
     given = [task.target] if isinstance(task.target, str) else list(task.target or gathered.feature_names)
     values, steps = gathered.targets, gathered.step_targets
@@ -189,7 +217,17 @@ def _targets(
     return names, scaling
 
 
-def _split(
+def require_classes(task: FileOptions, labels: tuple[str, ...]) -> None:
+    """Refuse a target without two classes.
+
+    Raises:
+        DataError: There are fewer.
+    """
+    if len(labels) < 2:
+        raise DataError(f"{task.path}: {refuse('the target', Said(f'{len(labels)}'), 'have two or more classes')}")
+
+
+def split_of(
     task: FileOptions,
     gathered: Gathered,
     part: Part,
@@ -198,6 +236,17 @@ def _split(
     target_scaling: Scaling | None,
     places: Places,
 ) -> FileSplit:
+    """Return the sequences of a part of a file.
+
+    Args:
+        task: The options.
+        gathered: The file.
+        part: The part.
+        prepare: Conversion of stored steps to channels.
+        channels: W.
+        target_scaling: That of predicted values; None for classes.
+        places: Names of the sequences.
+    """
     shared: dict[str, Any] = {"target_scaling": target_scaling, "places": places}
     if task.window is not None:
         ahead = task.steps_ahead

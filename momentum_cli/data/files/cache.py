@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -88,37 +89,63 @@ def gather(path: Path, schema: Schema, missing: str, problems: Problems) -> Gath
     if sum(file.stat().st_size for file in files) < LARGE:
         source = open_source(path, schema, problems)
         return Gatherer(schema, missing, source, problems, None, whole=True).gather()
-    kept = cache_dir() / "files" / _fingerprint(path, files, schema, missing)
-    return _read(kept) if kept.is_dir() else _write(kept, path, schema, missing, problems)
+    kept = kept_folder(path, files, schema, missing)
+    if kept.is_dir():
+        return read_index(kept)
+    found: list[Gathered] = []
+
+    def fill(folder: Path) -> bool:
+        source = open_source(path, schema, problems, whole=False)
+        found.append(Gatherer(schema, missing, source, problems, folder, whole=False).gather())
+        if not problems:
+            write_index(folder, found[0])
+        return not problems
+
+    # The files are open, and on most systems they can be read to the end without a name.
+    return read_index(kept) if keep(kept, fill) else found[0]
 
 
-def _write(kept: Path, path: Path, schema: Schema, missing: str, problems: Problems) -> Gathered:
+def kept_folder(path: Path, files: list[Path], schema: Schema, *options: Any) -> Path:
+    """Return the folder of the cache for what is read from files: one for each content, schema and options."""
+    return cache_dir() / "files" / _fingerprint(path, files, schema, *options)
+
+
+def keep(kept: Path, fill: Callable[[Path], bool]) -> bool:
+    """Make a folder of the cache completely or not at all.
+
+    Args:
+        kept: The folder.
+        fill: Writes its files into the folder that it is given, and returns False if they are not to be kept.
+
+    Returns:
+        Whether there is the folder now.
+
+    Raises:
+        DataError: The cache cannot be written.
+    """
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".files-", dir=kept.parent))
     except OSError as error:
         raise DataError(
-            f"{path} is too large for memory, and {kept.parent} cannot be written ({error.strerror or error}); "
-            "give another cache folder in XDG_CACHE_HOME"
+            f"data too large for memory are kept in {kept.parent}, which cannot be written "
+            f"({error.strerror or error}); give another cache folder in XDG_CACHE_HOME"
         ) from error
     try:
-        source = open_source(path, schema, problems, whole=False)
-        gathered = Gatherer(schema, missing, source, problems, folder, whole=False).gather()
-        if not problems:
-            _write_index(folder, gathered)
-            # Another process may have been faster; it wrote the same.
-            with suppress(OSError):
-                folder.rename(kept)
-            return _read(kept)
-        # The files are open, and on most systems they can be read to the end without a name.
-        return gathered
+        if not fill(folder):
+            return False
+        # Another process may have been faster; it wrote the same.
+        with suppress(OSError):
+            folder.rename(kept)
+        return True
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_index(folder: Path, gathered: Gathered) -> None:
+def write_index(folder: Path, gathered: Gathered) -> None:
+    """Write what `read_index` reads, except the steps, which a `Gatherer` has written."""
     arrays: dict[str, Any] = {
         "names": gathered.names.astype(str),
         "rows": gathered.rows,
@@ -147,7 +174,12 @@ def _write_index(folder: Path, gathered: Gathered) -> None:
     (folder / "index.json").write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
 
 
-def _read(folder: Path) -> Gathered:
+def read_index(folder: Path) -> Gathered:
+    """Return the sequences in a folder; their steps are read where they are needed.
+
+    Raises:
+        DataError: The folder is damaged.
+    """
     try:
         description = parse_json((folder / "index.json").read_text(encoding="utf-8"))
         with np.load(folder / "index.npz", allow_pickle=False) as arrays:
@@ -176,10 +208,10 @@ def _read(folder: Path) -> Gathered:
     )
 
 
-def _fingerprint(path: Path, files: list[Path], schema: Schema, missing: str) -> str:
+def _fingerprint(path: Path, files: list[Path], schema: Schema, *options: Any) -> str:
     # To hash the content would take as long as to read it. A program may set the time of modification but not that of
     # the last change, and a file that takes the place of another has a number of its own.
     stats = [(str(file), file.stat()) for file in files]
     stamps = [(name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in stats]
-    content = json.dumps([VERSION, str(path.resolve()), stamps, schema.dump(), missing], sort_keys=True)
+    content = json.dumps([VERSION, str(path.resolve()), stamps, schema.dump(), *options], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:32]

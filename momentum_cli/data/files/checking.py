@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from momentum_cli.data.files.normalisation import Moments
 from momentum_cli.data.files.splitting import read_blocks
 from momentum_cli.data.files.steps import Steps
 from momentum_cli.data.files.tables import rows_of_block
@@ -142,22 +143,21 @@ def find_constant(
 def ranges(gathered: Gathered) -> list[dict[str, Any]]:
     """Return the range of each feature in original units; for wide tables and text, the range of all steps."""
     columns, steps = gathered.features.columns, len(gathered.features)
-    low, high, total, count = (np.full(columns, value) for value in (np.inf, -np.inf, 0.0, 0.0))
     size = rows_of_block(columns)
-    for start in range(0, steps, size):
-        block = gathered.features.read(start, min(start + size, steps)).astype(np.float64)
-        present = ~np.isnan(block)
-        low = np.minimum(low, np.where(present, block, np.inf).min(0, initial=np.inf))
-        high = np.maximum(high, np.where(present, block, -np.inf).max(0, initial=-np.inf))
-        total += np.where(present, block, 0.0).sum(0)
-        count += present.sum(0)
+    blocks = (gathered.features.read(start, min(start + size, steps)) for start in range(0, steps, size))
+    return ranges_of(gathered, Moments.of(blocks, columns))
+
+
+def ranges_of(gathered: Gathered, moments: Moments) -> list[dict[str, Any]]:
+    """Return the range of each feature from the moments of all steps."""
+    columns = gathered.features.columns
     names = gathered.feature_names if len(gathered.feature_names) == columns else ("all steps",)
     return [
         {
             "name": name,
-            "minimum": float(low[place]) if count[place] else None,
-            "maximum": float(high[place]) if count[place] else None,
-            "mean": float(total[place] / count[place]) if count[place] else None,
+            "minimum": float(moments.low[place]) if moments.count[place] else None,
+            "maximum": float(moments.high[place]) if moments.count[place] else None,
+            "mean": float(moments.mean[place]) if moments.count[place] else None,
             "missing": int(gathered.missing[place]),
         }
         for place, name in enumerate(names)

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from momentum_cli.data.files.schema import format_of
+from momentum_cli.data.problems import ROW_BITS
 from momentum_cli.errors import DataError
 
 FILE = "(file)"
@@ -55,6 +56,17 @@ def short_names(files: list[Path]) -> list[str]:
         return []
     folder = Path(os.path.commonpath([file.parent for file in files]))
     return [file.relative_to(folder).as_posix() for file in files]
+
+
+def row_name(row: int, names: list[str]) -> str:
+    """Return the name of a sequence that is a row, such as ``7``, or with several files ``b.csv:7``.
+
+    Args:
+        row: Its number, above `ROW_BITS` that of the file.
+        names: As `short_names` returns them.
+    """
+    file, own = divmod(int(row), 1 << ROW_BITS)
+    return f"{names[file]}:{own}" if names else str(own)
 
 
 def added_columns(file: Path, path: Path) -> dict[str, str]:

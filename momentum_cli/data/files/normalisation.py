@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -77,39 +78,59 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments and range of the steps of the training data, by column.
+    """Moments and range of steps, by column.
 
     Args:
-        mean, deviation: (C,) float64, the latter of the population; 0 without values.
+        count: (C,) float64, number of values that are not missing.
+        mean: (C,) float64, 0 without values.
+        squares: (C,) float64, the sum of squared distances from the mean.
         low, high: (C,) float64; infinite without values.
 
-    Reference: means and squares of blocks are merged as in Chan, Golub and LeVeque, Updating Formulae and a Pairwise
+    Reference: means and squares are merged as in Chan, Golub and LeVeque, Updating Formulae and a Pairwise
     Algorithm for Computing Sample Variances, COMPSTAT 1982, equation 2.1.
     """
 
+    count: np.ndarray
     mean: np.ndarray
-    deviation: np.ndarray
+    squares: np.ndarray
     low: np.ndarray
     high: np.ndarray
 
     @classmethod
+    def none(cls, columns: int) -> Moments:
+        """Return the moments of no steps."""
+        zeros = np.zeros(columns)
+        return cls(zeros, zeros, zeros, np.full(columns, np.inf), np.full(columns, -np.inf))
+
+    @classmethod
     def of(cls, blocks: Iterable[np.ndarray], columns: int) -> Moments:
         """Return the moments of blocks (t, C), NaN where a value is missing, in one pass."""
-        count, mean, squares = np.zeros(columns), np.zeros(columns), np.zeros(columns)
-        low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
-        for block in blocks:
-            values = block.astype(np.float64)
-            present = ~np.isnan(values)
-            new = present.sum(0)
-            here = np.where(present, values, 0.0).sum(0) / np.maximum(new, 1)
-            spread = np.where(present, values - here, 0.0)
-            total = np.maximum(count + new, 1)
-            squares += (spread**2).sum(0) + (here - mean) ** 2 * count * new / total
-            mean += (here - mean) * new / total
-            count += new
-            low = np.minimum(low, np.where(present, values, np.inf).min(0, initial=np.inf))
-            high = np.maximum(high, np.where(present, values, -np.inf).max(0, initial=-np.inf))
-        return cls(mean, np.sqrt(squares / np.maximum(count, 1)), low, high)
+        return reduce(Moments.merged, map(cls._of_block, blocks), cls.none(columns))
+
+    @classmethod
+    def _of_block(cls, block: np.ndarray) -> Moments:
+        values = block.astype(np.float64)
+        present = ~np.isnan(values)
+        count = present.sum(0).astype(np.float64)
+        mean = np.where(present, values, 0.0).sum(0) / np.maximum(count, 1)
+        spread = np.where(present, values - mean, 0.0)
+        low = np.where(present, values, np.inf).min(0, initial=np.inf)
+        high = np.where(present, values, -np.inf).max(0, initial=-np.inf)
+        return cls(count, mean, (spread**2).sum(0), low, high)
+
+    def merged(self, other: Moments) -> Moments:
+        """Return the moments of the steps of both."""
+        total = self.count + other.count
+        share = other.count / np.maximum(total, 1)
+        apart = other.mean - self.mean
+        squares = self.squares + other.squares + apart**2 * self.count * share
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        return Moments(total, self.mean + apart * share, squares, low, high)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """(C,) float64, the standard deviation of the population; 0 without values."""
+        return np.asarray(np.sqrt(self.squares / np.maximum(self.count, 1)))
 
     @property
     def constant(self) -> np.ndarray:

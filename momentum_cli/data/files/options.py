@@ -95,6 +95,9 @@ class FileOptions:
             ``comment``, ``header`` and ``units``, see `momentum_cli.data.files.reading.Reading`.
         lengths: NPZ and NPY: array with the number of valid steps of each sequence.
         samples_per_step: WAV: samples that are one step, >= 1.
+        streamed: Classification and regression of Parquet files whose rows are sequences: training data stay in the
+            files, and each process holds this many row groups at a time and shuffles them together, >= 1; None: all
+            data are read before the training. See `momentum_cli.data.files.streamed`.
 
     Raises:
         ValueError: An option is outside its range, or contradicts another one.
@@ -132,6 +135,7 @@ class FileOptions:
     csv: dict[str, Any] | None = None
     lengths: str | None = None
     samples_per_step: int = 1
+    streamed: int | None = None
 
     def __post_init__(self) -> None:
         if not self.path:
@@ -169,6 +173,23 @@ class FileOptions:
         self._check_groups()
         if self.quantiles is not None:
             self._check_quantiles(self.quantiles)
+        if self.streamed is not None:
+            self._check_streamed(self.streamed)
+
+    def _check_streamed(self, held: int) -> None:
+        if held < 1:
+            raise ValueError(refuse("streamed", held, "be a number of row groups, >= 1"))
+        if self.kind not in ("classification", "regression") or self.window is not None:
+            given = self.kind if self.window is None else f"windows of {self.kind}"
+            must = "be left out unless whole sequences are classified, or are given a value by regression"
+            raise ValueError(refuse("streamed", Said(f"{held} with {given}"), must))
+        if self.format not in (None, "parquet"):
+            raise ValueError(
+                refuse("streamed", Said(f"{held} with format {self.format}"), "be left out unless format is parquet")
+            )
+        for name in ("categorical", "normalise_by"):
+            if getattr(self, name) is not None:
+                raise ValueError(refuse(name, getattr(self, name), "be left out with task.streamed"))
 
     def _check_quantiles(self, levels: list[float]) -> None:
         if self.kind not in ("regression", "forecasting"):

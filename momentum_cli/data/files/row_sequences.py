@@ -5,7 +5,7 @@ Axes: t steps, d values of a step, D features, K targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import numpy as np
 
 from momentum_cli.data.files.columns import column, joined_words, not_a_number, numbers, times, value_at, words
 from momentum_cli.data.files.dates import localised
+from momentum_cli.data.files.many_files import row_name
+from momentum_cli.data.files.parquet import RowGroup, open_parquet, parquet_batches
 from momentum_cli.data.files.pieces import Piece, Source
 from momentum_cli.data.files.schema import Schema
-from momentum_cli.data.files.tables import json_objects, open_parquet, parquet_batches, rows_of_block
+from momentum_cli.data.files.tables import json_objects, rows_of_block
 from momentum_cli.data.files.ts_lines import ts_rows
-from momentum_cli.data.problems import Problems
+from momentum_cli.data.problems import ROW_BITS, Problems
 from momentum_cli.errors import DataError
 
 Row = Mapping[str, Any]
@@ -38,11 +40,13 @@ def has_lists(path: Path, format: str) -> bool:
     return first is not None and any(isinstance(value, list) for value in first[1].values())
 
 
-def sequence_rows(path: Path, format: str, problems: Problems) -> Iterator[tuple[int, Row]]:
-    """Yield the number and the values of each row."""
+def sequence_rows(
+    path: Path, format: str, problems: Problems, group: RowGroup | None = None
+) -> Iterator[tuple[int, Row]]:
+    """Yield the number and the values of each row; with a row group, of the rows of a Parquet file there."""
     if format == "ts":
         return ts_rows(path)
-    return _parquet_rows(path) if format == "parquet" else json_objects(path, problems)
+    return _parquet_rows(path, group) if format == "parquet" else json_objects(path, problems)
 
 
 def list_columns(row: Row) -> list[str]:
@@ -68,17 +72,34 @@ def lacks_values(value: Any) -> bool:
         return False
 
 
-def open_row_sequences(path: Path, schema: Schema, problems: Problems) -> Source:
+def open_row_sequences(
+    path: Path,
+    schema: Schema,
+    problems: Problems,
+    group: RowGroup | None = None,
+    files: Sequence[str] = (),
+    added: Mapping[str, str] | None = None,
+) -> Source:
     """Open a file with one sequence in each row.
+
+    Args:
+        path: The file.
+        schema: Meaning of its columns.
+        problems: Receives every mistake.
+        group: The row group of a Parquet file that is read; None for all of it.
+        files: Short names of the files of a table that the row group belongs to.
+        added: Columns from the path of the file.
 
     Raises:
         DataError: It cannot be read, or has no list of numbers.
     """
-    first = next(sequence_rows(path, schema.format, Problems()), None)
+    more = {} if added is None else dict(added)
+    first = next(sequence_rows(path, schema.format, Problems(), group), None)
     if first is None:
         raise DataError(f"{path}: the file holds no rows")
-    names = _features(path, schema, first[1])
+    names = _features(path, schema, more | dict(first[1]))
     widths = [_width(path, name, first[1].get(name)) for name in names]
+    rows = ((row, {**more, **content}) for row, content in sequence_rows(path, schema.format, problems, group))
     return Source(
         str(path),
         tuple(
@@ -86,7 +107,7 @@ def open_row_sequences(path: Path, schema: Schema, problems: Problems) -> Source
             for name, width in zip(names, widths, strict=True)
             for index in range(width)
         ),
-        _pieces(path, schema, names, widths, problems),
+        _pieces(rows, schema, names, widths, problems, list(files)),
         sum(widths),
         columns=names,
     )
@@ -112,24 +133,30 @@ def _width(path: Path, name: str, value: Any) -> int:
 
 
 def _pieces(
-    path: Path, schema: Schema, names: tuple[str, ...], widths: list[int], problems: Problems
+    numbered: Iterator[tuple[int, Row]],
+    schema: Schema,
+    names: tuple[str, ...],
+    widths: list[int],
+    problems: Problems,
+    files: list[str],
 ) -> Iterator[Piece]:
-    for row, content in sequence_rows(path, schema.format, problems):
+    met: dict[Any, np.ndarray] = {}
+    for row, content in numbered:
         here = np.array([row], np.int64)
         try:
             parts = [_matrix(content.get(name), schema) for name in names]
             if [part.shape[1] for part in parts] != widths or len({len(part) for part in parts}) != 1:
                 raise ValueError("its lists differ in length, or in width from those of the first row")
-            target = _target(content, schema, len(parts[0]))
+            target = _target(content, schema, len(parts[0]), met)
             order = _order(content, schema, len(parts[0]))
         except (TypeError, ValueError) as error:
-            problems.add("shape", f"the row is not a sequence: {error}", here, sequence=str(row))
+            problems.add("shape", f"the row is not a sequence: {error}", here, sequence=row_name(row, files))
             continue
         named, split, group = (
             joined_words({column: [content.get(column)] for column in columns}, schema.reading) if columns else None
             for columns in (schema.sequence, schema.split_columns, schema.group)
         )
-        name = str(row) if named is None else named[0]
+        name = row_name(row, files) if named is None else named[0]
         if name is None:
             text = f"column {schema.sequence_name!r}: the name of the sequence is missing"
             problems.add("missing", text, here, column=schema.sequence_name)
@@ -159,12 +186,19 @@ def _order(content: Row, schema: Schema, steps: int) -> np.ndarray | None:
     return found
 
 
-def _target(content: Row, schema: Schema, steps: int) -> np.ndarray | None:
+def _target(content: Row, schema: Schema, steps: int, met: dict[Any, np.ndarray]) -> np.ndarray | None:
     if not schema.target:
         return None
     if schema.target_is_class:
         value = content.get(schema.target[0])
-        found = words(value if schema.target_every_step and _listed(value) else [value], schema.reading)
+        if schema.target_every_step and _listed(value):
+            found = words(value, schema.reading)
+        else:
+            # Most rows have a class that was met before, and to convert one word costs as much as to convert many.
+            key = type(value), str(value)
+            if key not in met:
+                met[key] = words([value], schema.reading)
+            found = met[key]
     elif schema.target_every_step and (_listed(content.get(schema.target[0])) or not schema.windowed):
         found = np.concatenate([_matrix(content.get(name), schema) for name in schema.target], 1)
     else:
@@ -219,12 +253,13 @@ def _is_list(types: Any, type: Any) -> bool:
     return bool(types.is_list(type) or types.is_large_list(type) or types.is_fixed_size_list(type))
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
+def _parquet_rows(path: Path, group: RowGroup | None) -> Iterator[tuple[int, Row]]:
     from pyarrow import types
 
-    number = 0
+    number = 0 if group is None else (group.place << ROW_BITS) + group.first
     # A row is a whole sequence, whose length is unknown before it is read.
-    for batch in parquet_batches(path, min(256, rows_of_block(len(open_parquet(path).schema_arrow)))):
+    size = min(256, rows_of_block(len(open_parquet(path).schema_arrow)))
+    for batch in parquet_batches(path, size, group=group):
         lists = [_is_list(types, one.type) for one in batch.columns]
         for place in range(batch.num_rows):
             cells = (one[place] for one in batch.columns)

@@ -25,7 +25,8 @@ from momentum_cli.data.files.columns import (
 )
 from momentum_cli.data.files.dates import localised
 from momentum_cli.data.files.layout import is_row_number
-from momentum_cli.data.files.many_files import added_columns, short_names, table_files
+from momentum_cli.data.files.many_files import added_columns, row_name, short_names, table_files
+from momentum_cli.data.files.parquet import RowGroup
 from momentum_cli.data.files.pieces import Piece, Pieces, Source
 from momentum_cli.data.files.reading import PLAIN, Reading
 from momentum_cli.data.files.schema import Schema
@@ -56,8 +57,7 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     files = table_files(path, schema.format)
     present = table_columns(files[0], schema.format, schema.reading)
     features = schema.feature_names(present, str(path), list(added_columns(files[0], path)))
-    extra = [*schema.sequence, *schema.order, schema.split_column, *schema.group, *schema.target]
-    names = list(dict.fromkeys([*features, *(name for name in extra if name is not None)]))
+    names = _names(schema, features)
     read = _blocks(path, files, names, schema, problems)
     whole_rows = not schema.sequence and schema.kind in ("classification", "regression") and not schema.windowed
     if schema.kind == "labelling" and not schema.sequence:
@@ -74,6 +74,31 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     return Source(str(path), features, pieces, len(features), {"categories": categories} if categories else {})
 
 
+def open_rows(group: RowGroup, path: Path, files: list[str], schema: Schema, problems: Problems) -> Source:
+    """Open a row group of a table whose rows are sequences and whose features are the steps.
+
+    Args:
+        group: The row group.
+        path: The table: a file, a folder, or a pattern.
+        files: Short names of its files.
+        schema: Meaning of its columns.
+        problems: Receives every mistake.
+
+    Raises:
+        DataError: It cannot be read, or a column is missing.
+    """
+    present = table_columns(group.file, schema.format, schema.reading)
+    features = schema.feature_names(present, str(group.file), list(added_columns(group.file, path)))
+    read = _blocks_of_file(path, group.file, group.place, _names(schema, features), schema, problems, group)
+    return Source(str(path), features, _wide_pieces(read, schema, features, problems, files), 1, wide=True)
+
+
+def _names(schema: Schema, features: Sequence[str]) -> list[str]:
+    """Return the columns to read."""
+    extra = [*schema.sequence, *schema.order, schema.split_column, *schema.group, *schema.target]
+    return list(dict.fromkeys([*features, *(name for name in extra if name is not None)]))
+
+
 def left_out(path: Path, schema: Schema) -> list[str]:
     """Return the columns of a table that are no features because they have no name and number the rows."""
     if schema.features is not None or schema.format not in ("csv", "parquet"):
@@ -85,21 +110,33 @@ def left_out(path: Path, schema: Schema) -> list[str]:
 
 def _blocks(path: Path, files: list[Path], names: list[str], schema: Schema, problems: Problems) -> Iterator[Block]:
     """Yield the blocks of one or several files, with the columns from their paths."""
+    for place, file in enumerate(files):
+        yield from _blocks_of_file(path, file, place, names, schema, problems)
+
+
+def _blocks_of_file(
+    path: Path,
+    file: Path,
+    place: int,
+    names: list[str],
+    schema: Schema,
+    problems: Problems,
+    group: RowGroup | None = None,
+) -> Iterator[Block]:
     import pyarrow as pa
 
-    for number, file in enumerate(files):
-        present = table_columns(file, schema.format, schema.reading)
-        added = {name: text for name, text in added_columns(file, path).items() if name not in present}
+    present = table_columns(file, schema.format, schema.reading)
+    added = {name: text for name, text in added_columns(file, path).items() if name not in present}
+    for name in names:
+        if name not in present and name not in added:
+            raise DataError(f"{file}: {unknown('column', name, present)}")
+    own = [name for name in names if name not in added]
+    for block in table_blocks(file, schema.format, own, schema.reading, problems, group):
+        count = len(block.rows)
         for name in names:
-            if name not in present and name not in added:
-                raise DataError(f"{file}: {unknown('column', name, present)}")
-        own = [name for name in names if name not in added]
-        for block in table_blocks(file, schema.format, own, schema.reading, problems):
-            count = len(block.rows)
-            for name in names:
-                if name in added:
-                    block.columns[name] = pa.array([added[name]]).take(pa.array(np.zeros(count, np.int64)))
-            yield Block(block.columns, block.rows + (number << ROW_BITS))
+            if name in added:
+                block.columns[name] = pa.array([added[name]]).take(pa.array(np.zeros(count, np.int64)))
+        yield Block(block.columns, block.rows + (place << ROW_BITS))
 
 
 def read_categories(values: Any, reading: Reading, met: list[str]) -> np.ndarray:
@@ -162,7 +199,7 @@ def _wide_pieces(
         present = ~np.isnan(steps)
         lengths = np.where(present.any(1), steps.shape[1] - present[:, ::-1].argmax(1), 0)
         if keys is None:
-            keys = np.array([_row_name(row, files) for row in block.rows.tolist()], dtype=object)
+            keys = np.array([row_name(row, files) for row in block.rows.tolist()], dtype=object)
         for place in np.flatnonzero(keys == np.array(None)):
             text = f"column {schema.sequence_name!r}: the name of the sequence is missing"
             problems.add("missing", text, block.rows[place : place + 1], column=schema.sequence_name)
@@ -181,12 +218,6 @@ def _wide_pieces(
             aims = own if schema.wide_series else of(target, here)
             if keys[place] is not None:
                 yield Piece(keys[place], own, block.rows[here], None, aims, of(split, here), of(group, here))
-
-
-def _row_name(row: int, files: list[str]) -> str:
-    """Return the name of a sequence that is a row, such as ``7``, or with several files ``b.csv:7``."""
-    file, own = divmod(int(row), 1 << ROW_BITS)
-    return f"{files[file]}:{own}" if files else str(own)
 
 
 def _words_of(block: Block, names: Sequence[str], reading: Reading) -> np.ndarray | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from momentum_cli.data.files.columns import column
 from momentum_cli.data.files.compression import open_bytes
 from momentum_cli.data.files.csv_blocks import csv_blocks, csv_columns
+from momentum_cli.data.files.parquet import RowGroup, open_parquet, parquet_batches
 from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
@@ -64,9 +64,14 @@ def table_columns(path: Path, format: str, reading: Reading) -> list[str]:
 
 
 def table_blocks(
-    path: Path, format: str, names: Sequence[str], reading: Reading, problems: Problems
+    path: Path,
+    format: str,
+    names: Sequence[str],
+    reading: Reading,
+    problems: Problems,
+    group: RowGroup | None = None,
 ) -> Iterator[Block]:
-    """Yield the columns `names` of a table.
+    """Yield the columns `names` of a table; with a row group, those of a Parquet file there.
 
     Rows are numbered as the file's own tools do: lines of CSV and JSON Lines from 1, rows of Parquet from 0.
     """
@@ -74,15 +79,15 @@ def table_blocks(
         for columns, rows in csv_blocks(path, names, reading, problems):
             yield Block(columns, rows)
     elif format == "parquet":
-        yield from _parquet_blocks(path, names)
+        yield from _parquet_blocks(path, names, group)
     else:
         yield from _json_blocks(path, names, problems)
 
 
-def _parquet_blocks(path: Path, names: Sequence[str]) -> Iterator[Block]:
-    number = 0
+def _parquet_blocks(path: Path, names: Sequence[str], group: RowGroup | None) -> Iterator[Block]:
+    number = 0 if group is None else group.first
     wanted = list(dict.fromkeys(names))
-    for batch in parquet_batches(path, rows_of_block(len(wanted)), wanted):
+    for batch in parquet_batches(path, rows_of_block(len(wanted)), wanted, group):
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         yield Block(columns, np.arange(number, number + batch.num_rows))
         number += batch.num_rows
@@ -118,50 +123,3 @@ def _json_blocks(path: Path, names: Sequence[str], problems: Problems) -> Iterat
     while block := list(itertools.islice(lines, rows_of_block(len(names)))):
         columns = {name: column([content.get(name) for _, content in block]) for name in names}
         yield Block(columns, np.array([number for number, _ in block], np.int64))
-
-
-def open_parquet(path: Path) -> Any:
-    """Open a Parquet file.
-
-    Raises:
-        DataError: It is not a Parquet file.
-    """
-    from pyarrow import parquet
-
-    with _readable(path):
-        return parquet.ParquetFile(path, pre_buffer=False)
-
-
-def parquet_batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[Any]:
-    """Yield the record batches of a Parquet file.
-
-    Args:
-        path: The file.
-        rows: Most rows of a batch, >= 1.
-        columns: Names of those that are read; None for all.
-
-    Raises:
-        DataError: It is not a Parquet file, or is damaged.
-    """
-    file = open_parquet(path)
-    # With all row groups in one call, pyarrow would keep those it has read until the last one.
-    for group in range(file.num_row_groups):
-        batches = file.iter_batches(rows, row_groups=[group], columns=columns)
-        while True:
-            with _readable(path):
-                batch = next(batches, None)
-                if batch is None:
-                    break
-                # A value may lie outside a column's dictionary, which would be found out far from here.
-                batch.validate(full=True)
-            yield batch
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    from pyarrow import ArrowException
-
-    try:
-        yield
-    except (ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({error})") from error

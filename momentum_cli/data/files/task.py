@@ -41,6 +41,11 @@ class Files(FileOptions, Task):
 
         problems = Problems()
         path = self.source(data_dir)
+        if self.streamed is not None:
+            dataset = self._streamed(path, self.streamed, problems)
+            problems.refuse(str(path))
+            assert dataset is not None
+            return replace(dataset, warnings=problems.warnings)
         gathered = self.gather(path, problems)
         problems.refuse(str(path))
         parts = self.parts(gathered, problems)
@@ -49,6 +54,15 @@ class Files(FileOptions, Task):
         problems.refuse(str(path))
         self._warn(path, gathered, parts, problems)
         return replace(dataset, warnings=problems.warnings)
+
+    def _streamed(self, path: Path, held: int, problems: Problems) -> Dataset | None:
+        """Return streamed data; None if they have mistakes."""
+        from momentum_cli.data.files.streamed import streamed_dataset
+
+        dataset = streamed_dataset(self, path, self.schema(path), held, problems)
+        if dataset is not None:
+            self._warn_of_unnamed(path, problems)
+        return dataset
 
     @classmethod
     def availability(cls, data_dir: Path) -> str:
@@ -75,6 +89,10 @@ class Files(FileOptions, Task):
         from momentum_cli.data.problems import Problems
 
         path = self.source(data_dir)
+        if self.streamed is not None:
+            from momentum_cli.data.files.streamed import described
+
+            return {"format": "parquet", "features": described(self, path, self.schema(path))}
         found = [one for one in ranges(self.gather(path, Problems())) if one["name"] not in (self.categorical or ())]
         return {"format": self.schema(path).format, "features": found}
 
@@ -88,6 +106,9 @@ class Files(FileOptions, Task):
         from momentum_cli.data.problems import Problems
 
         problems, path = Problems(), self.source(data_dir)
+        if self.streamed is not None:
+            self._streamed(path, self.streamed, problems)
+            return problems.all
         gathered = self.gather(path, problems)
         if not len(gathered) or not gathered.lengths.any():
             return problems.all
@@ -102,6 +123,11 @@ class Files(FileOptions, Task):
 
     def _warn(self, path: Path, gathered: Gathered, parts: dict[str, Part], problems: Problems) -> None:
         from momentum_cli.data.files.checking import find_warnings
+
+        self._warn_of_unnamed(path, problems)
+        find_warnings(gathered, parts, self.by_time, problems)
+
+    def _warn_of_unnamed(self, path: Path, problems: Problems) -> None:
         from momentum_cli.data.files.rows import left_out
 
         for name in left_out(path, self.schema(path)):
@@ -109,7 +135,6 @@ class Files(FileOptions, Task):
             problems.add(
                 "unnamed", f"{text}: it is no feature unless task.features names it", column=name, warning=True
             )
-        find_warnings(gathered, parts, self.by_time, problems)
 
     def schema(self, path: Path) -> Schema:
         """Return the meaning of the columns.

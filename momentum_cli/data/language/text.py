@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from momentum_cli.data.batching import Groups, Windows
+from momentum_cli.data.batching import Groups, Sharing, Windows
 from momentum_cli.data.dataset import NOT_SCORED, Batch
 from momentum_cli.data.language.windows import WindowGroups, evaluation_windows
 from momentum_cli.messages import Said, refuse
@@ -68,7 +68,9 @@ class TokenText:
     def __len__(self) -> int:
         return max(len(self.tokens) - 1, 0)
 
-    def training_groups(self, size: int, seed: int, windows: Windows | None = None) -> Groups:
+    def training_groups(
+        self, size: int, seed: int, windows: Windows | None = None, sharing: Sharing | None = None
+    ) -> Groups:
         """Return windows of `size` parallel streams.
 
         Raises:

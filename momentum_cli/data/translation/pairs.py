@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from momentum_cli.data.batching import Groups, Separate, Windows, stream
+from momentum_cli.data.batching import Groups, Separate, Sharing, Windows, stream
 from momentum_cli.data.dataset import NOT_SCORED, Batch
 from momentum_cli.data.translation.subwords import PADDING
 
@@ -137,7 +137,9 @@ class ParallelText(Separate):
         kept = {name: getattr(self, name)[:count] for name in ("sources", "references", "rows")}
         return replace(self, **cut, **kept)
 
-    def training_groups(self, size: int, seed: int, windows: Windows | None = None) -> Groups:
+    def training_groups(
+        self, size: int, seed: int, windows: Windows | None = None, sharing: Sharing | None = None
+    ) -> Groups:
         """Return groups of at most `size` tokens; see `TokenGroups`."""
         return TokenGroups(self.costs, size, seed)
 
