@@ -72,11 +72,11 @@ def future_of(
 
 
 def open_steps(features: np.ndarray, others: Sequence[int]) -> int:
-    """Return how many steps at the end of a series have no values but those known in advance.
+    """Return how many steps at the end of a series are to be forecast: they have no values of some features.
 
     Args:
         features: (t, D), NaN for a missing value.
-        others: Places of the features that are not known in advance.
+        others: Places of these features.
     """
     if not len(others) or not len(features):
         return 0

@@ -5,6 +5,7 @@ Axes: n sequences, S steps of all of them, D features, K targets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ class Gatherer:
         folder: Folder for the steps as files; None keeps them in memory.
         whole: True if each piece is a whole sequence, so that its steps may be sorted.
         keep_times: Keep the times of all steps.
-        open_end: Sequences may end in steps with no values but those known in advance, as in files to forecast from.
+        open_end: Names of the targets if sequences may end in steps without them, as in files to forecast from with
+            features that are known in advance. Without a target among the features these steps lack all other values.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Gatherer:
         *,
         whole: bool,
         keep_times: bool = False,
-        open_end: bool = False,
+        open_end: Sequence[str] | None = None,
     ) -> None:
         self.schema, self.missing, self.source, self.problems, self.whole = schema, missing, source, problems, whole
         self._folder = folder
@@ -86,7 +88,8 @@ class Gatherer:
         self._groups: list[str] = []
         self._open: list[int] = []
         known = schema.known_future
-        self._unknown = [n for n, name in enumerate(source.features) if name not in known] if open_end else []
+        self._unknown = [n for n, name in enumerate(source.features) if name not in known and open_end is not None]
+        self._telling = [n for n in self._unknown if source.features[n] in (open_end or ())] or self._unknown
         self._current: _Current | None = None
         self._missing = np.zeros(source.channels, np.int64)
 
@@ -206,7 +209,7 @@ class Gatherer:
         gaps = np.zeros(len(piece.features), bool)
         if piece.order is not None:
             piece, gaps = self._ordering.sorted(piece, current.clock, self._even)
-        self._open[-1] = open_steps(piece.features, self._unknown)
+        self._open[-1] = open_steps(piece.features, self._telling)
         piece = self._filled(piece, current)
         if self.missing == "forward_fill" and self.schema.is_series and not self.schema.target_is_class:
             piece, gaps = self._begun(piece, gaps)

@@ -286,7 +286,14 @@ class FileReader:
         known = bool(schema.known_future)
         keep_times = schema.kind == "labelling" or schema.windowed or known
         gatherer = Gatherer(
-            schema, self._missing, opened, problems, None, whole=True, keep_times=keep_times, open_end=known
+            schema,
+            self._missing,
+            opened,
+            problems,
+            None,
+            whole=True,
+            keep_times=keep_times,
+            open_end=self._names if known else None,
         )
         return gatherer.gather()
 
@@ -306,10 +313,11 @@ class FileReader:
             return start + max(0, length - reach)
         found = int(gathered.open_steps[place])
         if found < reach:
-            empty = "are empty" if len(others) > 1 else "is empty"
+            open_ones = [name for name in self._names if name in others] or others
+            empty = "are empty" if len(open_ones) > 1 else "is empty"
             raise DataError(
                 f"ends in {found} steps to forecast, and {reach} are needed: rows with values of {names}, in which "
-                f"{', '.join(others)} {empty}"
+                f"{', '.join(open_ones)} {empty}"
             )
         return start + length - found
 

@@ -282,20 +282,23 @@ class _Table:
         what = f"{wanted!r} holds words" if bad else f"{wanted!r} holds {different} different whole numbers"
         if self.runs is None and self.when.columns and not bad and (not classes or different > 2):
             return "forecasting", "times and no names of sequences make one series, whose next values are forecast"
-        if self.runs is not None and len(self.target) == 1:
-            labels = words(self.columns[wanted], self.reading)
-            order = np.argsort(self.runs.astype(str), kind="stable")
-            runs, labels = self.runs[order], labels[order]
-            if bool(((runs[1:] == runs[:-1]) & (labels[1:] != labels[:-1])).any()):
-                if classes:
-                    return "labelling", f"{what}, which change within a sequence: each step has a class"
-                return "forecasting", "the target changes within a sequence: its next values are forecast"
+        if any(map(self._changes_within_a_sequence, self.target)):
+            if classes and len(self.target) == 1:
+                return "labelling", f"{what}, which change within a sequence: each step has a class"
+            return "forecasting", "the target changes within a sequence: its next values are forecast"
         of = "each row" if self.runs is None else "each sequence"
         if bad:
             self._refuse_no_classes(wanted, bad)
         if classes:
             return "classification", f"{what}: {of} has a class; for values set kind to regression"
         return "regression", f"{wanted!r} holds numbers: {of} has a value"
+
+    def _changes_within_a_sequence(self, target: str) -> bool:
+        if self.runs is None:
+            return False
+        order = np.argsort(self.runs.astype(str), kind="stable")
+        runs, labels = self.runs[order], words(self.columns[target], self.reading)[order]
+        return bool(((runs[1:] == runs[:-1]) & (labels[1:] != labels[:-1])).any())
 
     def _refuse_no_classes(self, target: str, bad: list[int]) -> None:
         """Refuse texts that are nearly all different: numbers in another notation, or with other texts among them."""

@@ -150,6 +150,23 @@ def test_a_run_learns_from_what_is_known_in_advance_and_predicts_from_open_rows(
     )
 
 
+def test_rows_to_forecast_may_hold_features_that_are_not_needed(tmp_path: Path) -> None:
+    """A size that is the same in all rows of a shop is in those to forecast, too."""
+
+    def sized(steps: int) -> list[dict[str, Any]]:
+        return [{**row, "size": 3 + step % 2} for step, row in enumerate(rows(steps))]
+
+    given = options(write(tmp_path / "t.csv", sized(100)), features=["price", "event", "sales", "size"], horizon=2)
+    train(parse_recipe({"task": {"name": "files", **given}, **SECTIONS}), out=tmp_path / "run")
+    answers = []
+    for size in (4, "", 1e6):
+        ahead = [{**row, "sales": "", "size": size} for row in sized(102)[100:]]
+        predict(tmp_path / "run", [str(write(tmp_path / "n.csv", sized(100) + ahead))], out=tmp_path / "o.jsonl")
+        answers.append(json.loads((tmp_path / "o.jsonl").read_text()))
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0]["after"] == "2024-04-09T00:00:00"
+
+
 def test_files_without_what_must_be_known_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", rows(100))
     train(parse_recipe({"task": {"name": "files", **options(path, horizon=3)}, **SECTIONS}), out=tmp_path / "run")

@@ -65,7 +65,7 @@ class Case:
     content: str | bytes
     options: dict[str, Any]
     values: list[list[float]]
-    target: str | None = None
+    target: str | list[str] | None = None
     kind: str | None = None
     labels: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -359,6 +359,14 @@ SERIES = [
         {"order": "date"},
         ONE,
     ),
+    Case(  # Two values of each of three shops
+        "shops.csv",
+        lines("date,shop,sales,visits", lambda s: f"{day(s // 3)},s{s % 3},{wave(s)},{level(s)}", 300),
+        {"order": "date", "sequence": "shop", "features": ["sales", "visits"], "target": ["sales", "visits"]},
+        [[wave(s), level(s)] for m in range(3) for s in range(m, 300, 3)],
+        target=["sales", "visits"],
+        reasons=("the target changes within a sequence",),
+    ),
     Case(  # Six machines, by time
         "machines.csv",
         lines("timestamp,machine,load,failure", lambda s: f"{hour(s // 6)},m{s % 6},{wave(s)},{int(s > 50)}", 600),
@@ -382,7 +390,7 @@ def write(folder: Path, case: Case) -> Path:
 def test_a_series_is_what_its_file_says(case: Case, tmp_path: Path) -> None:
     path = write(tmp_path, case)
     written = write_first_recipe(
-        path, tmp_path / "r.yaml", target=None if case.target is None else [case.target], kind=case.kind
+        path, tmp_path / "r.yaml", target=[case.target] if isinstance(case.target, str) else case.target, kind=case.kind
     )
     recipe = load_recipe(written)
     options = recipe.task.options
