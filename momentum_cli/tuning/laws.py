@@ -8,8 +8,11 @@ rate factors so far, and D the fall of the rate so far, with a fading memory,
 
 c, a, d >= 0. The delay s lets a curve begin with a plateau. Future steps count by the rates that the schedule gives
 them. For fixed exponent b and delay s, taken from a grid, both laws are linear, so their Bayesian regression has a
-closed form; predictions are drawn from all of them in proportion to how well each explains the curve. Later evaluations
-have larger weights, because the first ones follow another law.
+closed form; predictions are drawn from all of them in proportion to how well each explains the curve.
+
+No run follows a law exactly: it strays from it, and an evaluation that is too good is followed by others. So the
+residuals are not independent, but noise and a random walk over S, which goes on where it is at the last evaluation: the
+more a run strays, the nearer the prediction is to its last values, and the wider its interval grows with the distance.
 
 Reference: Tissue, Wang and Wang, Scaling Law with Learning Rate Annealing, 2024, arXiv 2408.11029 (equation 1; theirs
 has one exponent and memory for all runs, fitted to many).
@@ -29,15 +32,15 @@ from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.training.schedule import scheduled
 
 EXPONENTS = (0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 5.0)
-DELAYS = (0.0, 0.05, 0.2, 0.6)
+DELAYS = (0.0, 0.05, 0.2, 0.6, 2.0)
 """s, as a part of S at the end of the budget."""
+WALKS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""Variance of the random walk over the whole budget, in variances of the noise of an evaluation."""
 MEMORIES = (0.99,)
 FEWEST_POINTS = 3
 _DRAWS = 400
-# Exponent of the weights: the evaluation at half of the steps so far counts half as much as the last one.
-_WEIGHT_POWER = 1.0
-# Prior standard deviations in units of the largest distance seen: an offset below it, a coefficient somewhat above.
-_PRIOR = (1.0, 3.0, 1.0)
+# Prior standard deviations in units of the largest distance seen.
+_PRIOR = (0.5, 1.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,11 @@ def forecast(
 
 def _draws(y: np.ndarray, steps: np.ndarray, plan: Plan, end: int, random: np.random.Generator) -> np.ndarray:
     """Return draws of y at a step from all laws in proportion to their evidence; |y| is at most 1."""
-    weights = (steps / steps[-1]) ** _WEIGHT_POWER
-    weights = weights / weights.mean()
-    laws = list(_designs(steps, plan, end))
-    fits = [_Fit.of(design, y, weights, there) for design, there in laws]
+    far = (plan.sums[[*steps - 1, end - 1]] - plan.sums[steps[0] - 1]) / plan.sums[-1]
+    # Covariances of a random walk at the evaluations and the end.
+    walk = np.minimum(far[:, None], far)
+    laws, residuals = _designs(steps, plan, end), [_Residuals.of(size * walk) for size in WALKS]
+    fits = [_Fit.of(design, y, each, there) for each in residuals for design, there in laws]
     evidence = np.array([fit.evidence for fit in fits])
     share = np.exp(evidence - evidence.max())
     counts = random.multinomial(_DRAWS, share / share.sum())
@@ -156,10 +160,33 @@ def _designs(steps: np.ndarray, plan: Plan, end: int) -> Sequence[tuple[np.ndarr
 
 
 @dataclass(frozen=True)
+class _Residuals:
+    """The distances of a run from its law, in standard deviations of the noise.
+
+    Args:
+        whitening: (n, n) inverse of the Cholesky factor of their covariance at the evaluations.
+        carried: (n,) the weights of the whitened distances in the expected one at the end.
+        variance: Its variance, given those at the evaluations.
+    """
+
+    whitening: np.ndarray
+    carried: np.ndarray
+    variance: float
+
+    @classmethod
+    def of(cls, walk: np.ndarray) -> _Residuals:
+        """Return noise of variance 1 plus a walk with covariances (n + 1, n + 1), the last one that of the end."""
+        whitening = np.linalg.inv(np.linalg.cholesky(np.eye(len(walk) - 1) + walk[:-1, :-1]))
+        carried = whitening @ walk[:-1, -1]
+        return cls(whitening, carried, 1.0 + max(0.0, float(walk[-1, -1] - carried @ carried)))
+
+
+@dataclass(frozen=True)
 class _Fit:
     """A Bayesian linear regression with unknown noise: a normal-inverse-gamma posterior.
 
-    Reference: Bishop, Pattern Recognition and Machine Learning, 2006, section 3.3 and exercise 3.12.
+    Reference: Bishop, Pattern Recognition and Machine Learning, 2006, section 3.3 and exercise 3.12, for residuals that
+    are correlated after both sides are multiplied by the inverse of their Cholesky factor.
     """
 
     mean: np.ndarray
@@ -167,26 +194,29 @@ class _Fit:
     shape: float
     rate: float
     there: np.ndarray
+    kept: float
+    variance: float
     evidence: float
 
     @classmethod
-    def of(cls, design: np.ndarray, y: np.ndarray, weights: np.ndarray, there: np.ndarray) -> _Fit:
-        """Fit a design (n, p) to y (n,) with weights of mean 1."""
+    def of(cls, design: np.ndarray, y: np.ndarray, residuals: _Residuals, there: np.ndarray) -> _Fit:
+        """Fit a design (n, p) to y (n,); `there` (p,) is its row at the end."""
         count, width = design.shape
-        prior = np.diag(1.0 / np.square(_PRIOR[:width]))
-        # The prior of the noise: about two hundredths of the first distance, worth two evaluations.
-        shape, rate = 1.0, 4e-4
-        weighted = design * weights[:, None]
-        precision = _NOISE_UNITS * prior + weighted.T @ design
+        white, seen = residuals.whitening @ design, residuals.whitening @ y
+        prior = _NOISE_UNITS * np.diag(1.0 / np.square(_PRIOR[:width]))
+        precision = prior + white.T @ white
         covariance = np.linalg.inv(precision)
-        mean = covariance @ (weighted.T @ y)
-        residual = float(weights @ y**2 - mean @ precision @ mean)
+        mean = covariance @ (white.T @ seen)
+        residual = float(seen @ seen - mean @ precision @ mean)
+        shape, rate = _NOISE
         shape_n, rate_n = shape + count / 2, rate + max(0.0, residual) / 2
-        log_precision = np.linalg.slogdet(precision)[1]
-        log_prior = np.linalg.slogdet(_NOISE_UNITS * prior)[1]
-        evidence = 0.5 * (log_prior - log_precision) + shape * math.log(rate) - shape_n * math.log(rate_n)
-        evidence += math.lgamma(shape_n) - math.lgamma(shape)
-        return cls(mean, np.linalg.cholesky(covariance), shape_n, rate_n, there, float(evidence))
+        evidence = 0.5 * (np.linalg.slogdet(prior)[1] - np.linalg.slogdet(precision)[1])
+        evidence += shape * math.log(rate) - shape_n * math.log(rate_n) + math.lgamma(shape_n) - math.lgamma(shape)
+        evidence += float(np.log(np.diag(residuals.whitening)).sum())
+        # The law at the end, and what of the distances so far is left then.
+        reach, kept = there - residuals.carried @ white, float(residuals.carried @ seen)
+        factor = np.linalg.cholesky(covariance)
+        return cls(mean, factor, shape_n, rate_n, reach, kept, residuals.variance, float(evidence))
 
     def draw(self, count: int, random: np.random.Generator) -> np.ndarray:
         """Return draws of the prediction with its noise, limited to possible ones: a falling law, a value above 0."""
@@ -194,7 +224,8 @@ class _Fit:
         variance = self.rate / random.gamma(self.shape, size=tries)
         normal = random.standard_normal((tries, len(self.mean)))
         coefficients = self.mean + np.sqrt(variance)[:, None] * (normal @ self.factor.T)
-        values = coefficients @ self.there + np.sqrt(variance) * random.standard_normal(tries)
+        values = self.kept + coefficients @ self.there
+        values += np.sqrt(self.variance * variance) * random.standard_normal(tries)
         fine = np.flatnonzero((coefficients >= 0).all(axis=1) & (values > 0))
         chosen: np.ndarray = values[random.choice(fine, count) if len(fine) else np.arange(count)]
         return chosen
@@ -203,3 +234,5 @@ class _Fit:
 # The closed form needs the prior of the coefficients in units of the noise's variance; this estimate of the noise gives
 # the prior its width in the units of y.
 _NOISE_UNITS = 4e-4
+# Prior of the noise's variance, by shape and rate: worth three evaluations with a few hundredths of the first distance.
+_NOISE = 1.5, 1.5e-3

@@ -12,7 +12,7 @@ import pytest
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.training.schedule import scheduled
 from momentum_cli.tuning.forecast import Forecaster
-from momentum_cli.tuning.laws import MEMORIES, forecast, plan_of
+from momentum_cli.tuning.laws import MEMORIES, Forecast, forecast, plan_of
 from momentum_cli.tuning.objective import BestMetric, Objective, ToTarget
 from momentum_cli.tuning.trial import Position
 
@@ -40,9 +40,12 @@ def test_the_plan_sums_the_rates_and_remembers_how_they_fell() -> None:
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_the_interval_holds_the_end_of_power_laws_about_as_often_as_it_says(schedule: str) -> None:
-    """Laws drawn at random, from 40 % of the budget: about 80 % of the ends, and closer than the last known value."""
+    """Laws drawn at random, from 40 % of the budget: 80 % of the ends or more, and closer than the last known value.
+
+    It has to be wider than an exact law needs, since twelve evaluations do not show that a run follows one exactly.
+    """
     plan, draw = plan_of(recipe(schedule), TOTAL), np.random.default_rng(5)
-    held, errors, standing = 0, [], []
+    held, errors, standing, widths = 0, [], [], []
     for number in range(100):
         offset, slope, exponent = draw.uniform(0, 0.2), draw.uniform(0.3, 0.8), draw.uniform(0.3, 2)
         power = (plan.sums[GRID - 1] / plan.sums[39]) ** -exponent
@@ -54,7 +57,9 @@ def test_the_interval_holds_the_end_of_power_laws_about_as_often_as_it_says(sche
         held += found.low <= y[-1] <= found.high
         errors.append(abs(found.value - y[-1]))
         standing.append(abs(y[11] - y[-1]))
-    assert 60 <= held <= 97
+        widths.append(found.high - found.low)
+    assert held >= 75
+    assert np.median(widths) < 0.1
     assert np.median(errors) < 0.6 * np.median(standing)
 
 
@@ -70,6 +75,22 @@ def test_the_interval_narrows_as_the_run_goes_on_and_accuracy_stays_below_one() 
         widths.append(found.high - found.low)
     assert widths == sorted(widths, reverse=True)
     assert forecast("accuracy", curve[:12], plan) == forecast("accuracy", curve[:12], plan)
+
+
+def test_a_run_that_strays_from_its_law_is_predicted_from_where_it_is() -> None:
+    """Of two runs with one law, which after half of the budget are 0.1 apart, the predictions differ by most of it.
+
+    Their intervals are wider than that of a run which follows the law.
+    """
+    plan, noise = plan_of(recipe(), TOTAL), np.random.default_rng(3).normal(0, 0.01, 15)
+    law = 0.2 + 0.5 * (GRID[:15] / 40) ** -0.5 + noise
+    apart = 0.05 * np.clip((np.arange(15) - 5) / 5, 0, 1)
+    found = [
+        forecast("mse", list(zip(GRID[:15].tolist(), y, strict=True)), plan) for y in (law - apart, law, law + apart)
+    ]
+    low, middle, high = cast(list[Forecast], found)
+    assert high.value - low.value > 0.06
+    assert all(one.high - one.low > middle.high - middle.low for one in (low, high))
 
 
 def test_too_few_evaluations_and_values_that_are_no_numbers() -> None:
