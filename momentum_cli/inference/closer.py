@@ -25,9 +25,11 @@ from momentum_cli.pictures.forecasts import (
     forecasts,
     interval_name,
     read_forecasts,
+    short_time,
     values,
 )
 from momentum_cli.pictures.samples import samples
+from momentum_cli.pictures.style import shortened
 from momentum_cli.training.objective import Objective, Scores
 
 WORST = 6
@@ -151,9 +153,12 @@ def _image(sequence: np.ndarray, preprocessing: dict[str, Any]) -> np.ndarray:
 
 
 def _title(row: dict[str, Any]) -> str:
-    name = row.get("sequence", row["number"])
+    name = shortened(str(row.get("sequence", row["number"])), 36)
     if "true" in row:
-        return f"{name}: {row['true']}, taken for {row['predicted']}"
+        true, predicted = (shortened(str(row[key]), 16) for key in ("true", "predicted"))
+        return f"{name}: {true}, " + (
+            "and taken for it" if row["predicted"] == row["true"] else f"taken for {predicted}"
+        )
     return f"{name}: loss {row['loss']:.4g}"
 
 
@@ -206,7 +211,7 @@ def forecast_of(looked: Looked, index: Sequence[int], target: int = 0) -> list[F
 
 def _forecast_title(place: dict[str, Any], error: float, named: bool) -> str:
     when = place.get("time", f"step {place['step']}" if "step" in place else f"window {place['number']}")
-    when = str(when).replace("T", " ").removesuffix(":00")
+    when = short_time(str(when))
     name = f"{place['sequence']}, " if named else ""
     return f"{name}from {when}: mae {error:.4g}"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.errors import RunError
-from momentum_cli.pictures.style import drawing, literal
+from momentum_cli.pictures.style import drawing, literal, shortened
 
 MOST_NUMBERED_CLASSES = 20
 
@@ -42,7 +42,7 @@ def confusion(
         raise RunError(f"got {len(names)} labels for a confusion matrix of {classes} classes")
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
-    named = [literal(name if len(name) <= 20 else name[:19] + "…") for name in names]
+    named = [literal(shortened(name, 20)) for name in names]
     longest = max(map(len, named))
     side = (2.0 + 0.45 * classes if classes <= MOST_NUMBERED_CLASSES else 9.0) + 0.08 * longest
     with drawing(path, side + 0.9, side) as figure:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.errors import RunError
-from momentum_cli.pictures.style import GREY, PALETTE, drawing, literal
+from momentum_cli.pictures.style import GREY, PALETTE, caption, drawing, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,6 +85,11 @@ def interval_name(levels: Sequence[float]) -> str:
     return f"{100 * (levels[-1] - levels[0]):.4g} % interval" if levels else ""
 
 
+def short_time(time: str) -> str:
+    """Return a time of ISO 8601 without seconds, or the hour, that are 0: ``2024-01-31 12:00``, ``2024-01-31``."""
+    return time.replace("T", " ").removesuffix(" 00:00:00").removesuffix(":00")
+
+
 def read_forecasts(plain: Mapping[str, Any]) -> tuple[list[Forecast], list[Forecast], Words]:
     """Return the arguments of `forecasts` but for the path, from plain mappings with the fields of their classes."""
     in_a_row, apart = ([Forecast(**one) for one in plain[name]] for name in ("row", "apart"))
@@ -117,6 +122,8 @@ def forecasts(in_a_row: Sequence[Forecast], apart: Sequence[Forecast], words: Wo
         for number, one in enumerate(apart):
             panel = figure.add_subplot(grid[number // columns + bool(in_a_row), number % columns])
             _panel(panel, one, words)
+            if not in_a_row and number % columns == 0:
+                panel.set_ylabel(caption(words.target, 28), fontsize=9)
             axes = axes or panel
         assert axes is not None
         handles, labels = axes.get_legend_handles_labels()
@@ -147,7 +154,7 @@ def errors_by_step(
             if naive:
                 _steps(axes, naive[number]["steps"], NAIVE, "--", name)
             _steps(axes, row["steps"], FORECAST, "-", "model")
-            axes.set_title(literal(f"mean absolute error of {row['target']}"))
+            axes.set_title(caption(f"mean absolute error of {row['target']}", 40))
             axes.set_xlabel("steps ahead")
             axes.set_ylim(bottom=0)
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -172,7 +179,7 @@ def values(predicted: Sequence[float], wanted: Sequence[float], name: str, path:
         ends = [min(wanted), max(wanted)]
         axes.plot(ends, ends, color=GREY, linewidth=1.0, linestyle="--", label="exact")
         axes.plot(wanted, predicted, linestyle="", marker="o", markersize=3, alpha=0.5, color=FORECAST)
-        axes.set_title(literal(name))
+        axes.set_title(caption(name, 44))
         axes.set_xlabel("true")
         axes.set_ylabel("predicted")
         axes.legend()
@@ -201,8 +208,8 @@ def _row(axes: Axes, parts: Sequence[Forecast], words: Words) -> None:
         axes.plot(steps, part.values, color=FORECAST, marker=part.marker, markersize=3, linewidth=1.6, label="forecast")
         if len(part.values) > 1:
             axes.axvline(part.place, color=GREY, linewidth=0.5, linestyle=":")
-    axes.set_title(literal(words.title))
-    axes.set_ylabel(literal(words.target))
+    axes.set_title(caption(words.title, 92))
+    axes.set_ylabel(caption(words.target, 34))
     first, last = parts[0], parts[-1]
     known = [pair for part in parts for pair in zip(part.places, part.times[len(part.past) :], strict=False)]
     axes.set_xlim(first.place, last.places[-1] or 1)
@@ -225,7 +232,7 @@ def _panel(axes: Axes, one: Forecast, words: Words) -> None:
     if one.ahead:
         axes.plot(ahead, one.values, color=FORECAST, linestyle="", marker=one.marker, markersize=3)
     axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
-    axes.set_title(literal(one.title), fontsize=9)
+    axes.set_title(caption(one.title, 44), fontsize=9)
     axes.set_xlabel("steps ahead", fontsize=9)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from momentum_cli.pictures.style import PALETTE, drawing, literal
+from momentum_cli.pictures.style import PALETTE, caption, drawing, shortened
 
 MOST_LINES = 8
 # Channels get their own scales if the range of all exceeds the range of one by this factor.
@@ -49,20 +49,31 @@ def samples(
             elif sequence.shape[1] > MOST_LINES:
                 axes.imshow(sequence.T, aspect="auto", origin="lower", interpolation="nearest", cmap="viridis")
                 axes.set_ylabel("channel")
+                axes.grid(visible=False)
             else:
                 for channel, colour in zip(range(sequence.shape[1]), itertools.cycle(PALETTE), strict=False):
                     mark = "o" if len(sequence) == 1 else ""
-                    label = literal(labels[channel]) if labels else None
+                    label = caption(labels[channel], 80, 1) if labels else None
                     axes.plot(sequence[:, channel], color=colour, linewidth=1.2, marker=mark, label=label)
-            axes.set_title(literal(title))
+            axes.set_title(caption(title, 36), fontsize=10)
             axes.set_xlabel("step")
             axes.xaxis.get_major_locator().set_params(integer=True)
         if labels and len(labels) <= MOST_LINES:
-            panels[0].legend(fontsize="small", loc="best")
+            handles, shown = panels[0].get_legend_handles_labels()
+            # 3.6 inches of each panel hold about 44 characters, the sample of the line included.
+            across = max(1, 44 * columns // (8 + max(map(len, shown))))
+            figure.legend(handles, shown, loc="outside lower center", fontsize="small", ncols=min(4, across))
         for axes in panels[len(sequences) :]:
             axes.set_axis_off()
         if unit:
             figure.supylabel(unit, fontsize="small")
+
+
+def _range(low: float, high: float) -> str:
+    """Return the ends of a range, with so many digits that they differ."""
+    lost = math.log10(max(abs(low), abs(high)) / (high - low)) if high > low else 0.0
+    digits = min(15, max(6, 3 + math.ceil(lost)))
+    return f"{low:.{digits}g} to {high:.{digits}g}"
 
 
 def _comparable(sequences: Sequence[Any], names: Sequence[str]) -> tuple[Sequence[Any], list[str]]:
@@ -80,5 +91,7 @@ def _comparable(sequences: Sequence[Any], names: Sequence[str]) -> tuple[Sequenc
     if not known or max(high) - min(low) <= _APART * min(known):
         return sequences, list(names)
     scales = [width or 1.0 for width in widths]
-    words = [f"{name}: {bottom:.6g} to {top:.6g}" for name, bottom, top in zip(names, low, high, strict=True)]
+    words = [
+        f"{shortened(name, 40)}: {_range(bottom, top)}" for name, bottom, top in zip(names, low, high, strict=True)
+    ]
     return [(one - low) / scales for one in sequences], words

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,21 @@ def transparent() -> Iterator[None]:
 def literal(text: str) -> str:
     """Return user text escaped: matplotlib would read `$…$` as mathematics, and fails at bytes that are not UTF-8."""
     return printable(text).replace("$", r"\$")
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text of at most `width` characters, which lacks its middle if it is longer: ends tell names apart."""
+    tail = width // 3
+    return text if len(text) <= width else f"{text[: width - tail - 1]}…{text[len(text) - tail :]}"
+
+
+def caption(text: str, width: int, lines: int = 2) -> str:
+    """Return user text as at most `lines` lines of `width` characters, escaped as by `literal`."""
+    plain = printable(text)
+    # Words seldom fill a line, so that fewer characters fit than the lines could hold.
+    sizes = range(width * lines, width - 1, -1)
+    broken = (textwrap.wrap(shortened(plain, size), width) for size in sizes)
+    return literal("\n".join(next(found for found in broken if len(found) <= lines)))
 
 
 def plain_log(axis: Axis, factor: float, room: float = 1e3) -> None:

@@ -9,7 +9,7 @@ from momentum_cli.errors import RecipeError
 from momentum_cli.inference.predict.files import FileReader
 from momentum_cli.inference.predict.reader import Reader
 from momentum_cli.inspection.data import PICTURES
-from momentum_cli.pictures.forecasts import Forecast, Words, forecasts, interval_name
+from momentum_cli.pictures.forecasts import Forecast, Words, forecasts, interval_name, short_time
 from momentum_cli.runs.output import check_output_file
 
 
@@ -41,7 +41,7 @@ def draw_forecasts(records: list[dict[str, Any]], reader: Reader, path: Path) ->
     name = reader.forecasts[0]
     panels = []
     for record, past in zip(records, reader.pasts, strict=True):
-        after = str(record.get("after", "")).replace("T", " ").removesuffix(":00")
+        after = short_time(str(record.get("after", "")))
         where = [str(record["sequence"])] if len(records) > 1 else []
         title = ", ".join([*where, *([f"after {after}"] if after else [])]) or name
         quantiles = list(record.get("quantiles", {}).values())
