@@ -93,7 +93,8 @@ def where_and_how(environment: Mapping[str, Any], machine: Mapping[str, Any]) ->
     packages = ", ".join(f"{name} {version}" for name, version in (environment.get("packages") or {}).items())
     return {
         "command": shlex.join(["momentumrnn", *environment.get("argv", [])[1:]]),
-        "processor": f"{machine.get('cpu')}, {machine.get('cores')} cores, {machine.get('threads')} threads used",
+        "processor": f"{machine.get('cpu')}, {_count(machine.get('cores'), 'core')}, "
+        f"{_count(machine.get('threads'), 'thread')} used",
         "devices": ", ".join(machine.get("devices") or []) or "none but the processor",
         "python": str(environment.get("python", NOTHING)),
         "system": str(environment.get("platform", NOTHING)),
@@ -101,6 +102,10 @@ def where_and_how(environment: Mapping[str, Any], machine: Mapping[str, Any]) ->
         "commit": commit,
         "started": str(environment.get("started", NOTHING)),
     }
+
+
+def _count(number: Any, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def facts_list(facts: Mapping[str, str]) -> str:

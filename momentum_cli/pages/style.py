@@ -68,6 +68,8 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .85rem; }
   table.cards td::before { content: attr(data-label); flex: none; max-width: 55%;
     color: var(--faint); font-weight: 400; text-align: left; }
   table.cards td br { display: none; }
+  table.matrix { font-size: .8rem; }
+  table.matrix th, table.matrix td { min-width: 1.5rem; padding: .3rem .12rem; }
   .facts { display: block; }
   .facts dt { margin-top: .5rem; }
   table.cards td:first-child { display: block; text-align: left; font-size: 1rem; }

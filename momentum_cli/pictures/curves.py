@@ -29,6 +29,7 @@ def curves(
     *,
     metric: str | None = None,
     title: str = "",
+    columns: int | None = None,
 ) -> None:
     """Draw the loss and the headline metric of a run against its optimizer steps.
 
@@ -43,6 +44,7 @@ def curves(
         path: the picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
         metric: name of the headline metric; None: that of the target, or else the first one other than the loss.
         title: above the left panel.
+        columns: panels next to each other at most, >= 1; with 1 they are narrow, for small screens. None: all of them.
 
     Raises:
         DataError: the folder holds no metrics, or damaged ones.
@@ -54,8 +56,14 @@ def curves(
     name = metric or _headline(rows, target)
     diagnostics = diagnostic_names(rows)
     count = 1 + bool(name) + bool(diagnostics)
-    with drawing(path, 0.5 + 5.0 * count, 4.2) as figure:
-        panels = figure.subplots(1, count, squeeze=False)[0]
+    across = min(count, columns or count)
+    lines = -(-count // across)
+    size = (4.7, 3.6 * lines) if columns == 1 else (0.5 + 5.0 * across, 4.2 * lines)
+    with drawing(path, *size) as figure:
+        panels = figure.subplots(lines, across, squeeze=False).ravel()
+        for axes in panels[count:]:
+            axes.set_axis_off()
+        panels = panels[:count]
         if title:
             figure.suptitle(literal(title), x=0.01, ha="left", fontsize=12, fontweight="bold")
         _loss_panel(panels[0], rows)

@@ -5,6 +5,7 @@ Axes: w steps of the past, h horizon.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 TRUTH, FORECAST, NAIVE = "#222222", PALETTE[0], PALETTE[1]
 _MOST_TICKS = 6
+# Inches: on a telephone about 12 pixels for a letter.
+NARROW = 4.7
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,9 @@ def read_forecasts(plain: Mapping[str, Any]) -> tuple[list[Forecast], list[Forec
     return in_a_row, apart, Words(**plain["words"])
 
 
-def forecasts(in_a_row: Sequence[Forecast], apart: Sequence[Forecast], words: Words, path: Path) -> None:
+def forecasts(
+    in_a_row: Sequence[Forecast], apart: Sequence[Forecast], words: Words, path: Path, *, narrow: bool = False
+) -> None:
     """Draw forecasts over the truth.
 
     Args:
@@ -104,21 +109,25 @@ def forecasts(in_a_row: Sequence[Forecast], apart: Sequence[Forecast], words: Wo
         apart: Forecasts with their past, one panel for each, such as the worst ones; three in a row.
         words: Words of the picture.
         path: The picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
+        narrow: For small screens: the panels below each other.
 
     Raises:
         RunError: There is nothing to draw, or drawing failed.
     """
     if not in_a_row and not apart:
         raise RunError(f"could not draw {path}: there are no forecasts")
-    columns = min(3, max(1, len(apart)))
+    columns = 1 if narrow else min(3, max(1, len(apart)))
     lines = -(-len(apart) // columns)
     heights = [3.2] * bool(in_a_row) + [2.6] * lines
-    with drawing(path, 10.0 if in_a_row else 3.6 * columns, 0.4 + sum(heights)) as figure:
+    width = NARROW if narrow else 10.0 if in_a_row else 3.6 * columns
+    with drawing(path, width, 0.4 + sum(heights)) as figure:
         grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
         axes: Axes | None = None
         if in_a_row:
             axes = figure.add_subplot(grid[0, :])
-            _row(axes, in_a_row, words)
+            _row(axes, in_a_row, words, _MOST_TICKS // 2 if narrow else _MOST_TICKS)
+            if narrow:  # a title that is wider than the picture would make everything smaller
+                axes.set_title(literal(textwrap.fill(words.title, 40)), fontsize=10)
         for number, one in enumerate(apart):
             panel = figure.add_subplot(grid[number // columns + bool(in_a_row), number % columns])
             _panel(panel, one, words)
@@ -128,11 +137,16 @@ def forecasts(in_a_row: Sequence[Forecast], apart: Sequence[Forecast], words: Wo
         assert axes is not None
         handles, labels = axes.get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))
-        figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=4)
+        figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=2 if narrow else 4)
 
 
 def errors_by_step(
-    rows: Sequence[Mapping[str, Any]], naive: Sequence[Mapping[str, Any]], name: str, path: Path
+    rows: Sequence[Mapping[str, Any]],
+    naive: Sequence[Mapping[str, Any]],
+    name: str,
+    path: Path,
+    *,
+    narrow: bool = False,
 ) -> None:
     """Draw the mean absolute error of each step of the horizon, a panel for each target.
 
@@ -140,12 +154,12 @@ def errors_by_step(
         rows: Result of `momentum_cli.inference.by_target.ByTarget.rows`, with ``steps``.
         naive: Those of the naive forecast, in the same order; or none.
         name: Name of the naive forecast.
-        path: As for `forecasts`.
+        path, narrow: As for `forecasts`.
 
     Raises:
         RunError: Drawing failed.
     """
-    columns = min(3, len(rows))
+    columns = 1 if narrow else min(3, len(rows))
     lines = -(-len(rows) // columns)
     with drawing(path, 4.2 * columns, 0.4 + 2.9 * lines) as figure:
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
@@ -198,7 +212,7 @@ def _steps(axes: Axes, steps: Sequence[Mapping[str, Any]], color: str, line: str
     )
 
 
-def _row(axes: Axes, parts: Sequence[Forecast], words: Words) -> None:
+def _row(axes: Axes, parts: Sequence[Forecast], words: Words, ticks: int) -> None:
     for part in parts:
         steps = part.places
         _interval(axes, steps, part, words)
@@ -213,7 +227,7 @@ def _row(axes: Axes, parts: Sequence[Forecast], words: Words) -> None:
     first, last = parts[0], parts[-1]
     known = [pair for part in parts for pair in zip(part.places, part.times[len(part.past) :], strict=False)]
     axes.set_xlim(first.place, last.places[-1] or 1)
-    _time_axis(axes, known)
+    _time_axis(axes, known, ticks)
 
 
 def _panel(axes: Axes, one: Forecast, words: Words) -> None:
@@ -246,12 +260,12 @@ def _interval(axes: Axes, steps: Sequence[int], part: Forecast, words: Words) ->
         axes.fill_between(steps, part.low, part.high, color=FORECAST, alpha=0.2, linewidth=0, label=label)
 
 
-def _time_axis(axes: Axes, known: Sequence[tuple[int, Any]]) -> None:
-    """Label some steps with their times, if these are known."""
+def _time_axis(axes: Axes, known: Sequence[tuple[int, Any]], ticks: int) -> None:
+    """Label about so many steps with their times, if these are known."""
     if not known:
         axes.set_xlabel("step")
         return
-    apart = (known[-1][0] - known[0][0]) / _MOST_TICKS
+    apart = (known[-1][0] - known[0][0]) / ticks
     shown = known[:1]
     for one in known[1:]:
         if one[0] - shown[-1][0] >= apart:
@@ -261,5 +275,5 @@ def _time_axis(axes: Axes, known: Sequence[tuple[int, Any]]) -> None:
 
 def _time_text(time: Any) -> str:
     if not isinstance(time, str):
-        return f"{time:g}"
+        return f"{time:.12g}"
     return time.replace("T", "\n").removesuffix("\n00:00:00").removesuffix(":00")

@@ -28,9 +28,9 @@ def drawn_for_page(draw: Callable[[Path], None], prefix: str, title: str) -> str
         path = Path(folder) / "picture.svg"
         draw(path)
         svg = path.read_text(encoding="utf-8")
-    # No wider than it was drawn, so that the letters of a small picture are not larger than those of the page.
+    # As wide as it was drawn, if the page is, so that its letters are neither larger than those of the page nor tiny.
     drawn = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ', svg)
-    return for_page(svg, prefix, title, f"min(46rem,{float(drawn[1]):.0f}pt)" if drawn else "")
+    return for_page(svg, prefix, title, f"min(100%,{float(drawn[1]):.0f}pt)" if drawn else "")
 
 
 def for_page(svg: str, prefix: str, title: str, width: str = "") -> str:

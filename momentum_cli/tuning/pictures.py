@@ -243,9 +243,14 @@ def _slices(content: Mapping[str, Any], path: Path, width: float) -> None:
             panel.scatter(x, y, c=[color for _, color in with_key], s=[40 if c == _BEST else 18 for _, c in with_key])
             panel.set_xlabel(literal(names[key]))
             if isinstance(axis, Range):
+                # The whole range that was searched, so that an axis has labels however few of it was tried.
+                low, high, edge = axis.low, axis.high, 0.04
                 if axis.log:
                     panel.set_xscale("log")
-                    plain_log(panel.xaxis, axis.high / axis.low, room=50.0)
+                    plain_log(panel.xaxis, high / low, room=50.0)
+                    panel.set_xlim(low * (low / high) ** edge, high * (high / low) ** edge)
+                else:
+                    panel.set_xlim(low - edge * (high - low), high + edge * (high - low))
             else:
                 points = axis.points() or []
                 panel.set_xticks(range(len(points)), [literal(_text(value)) for value in points])

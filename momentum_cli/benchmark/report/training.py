@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -145,7 +145,11 @@ def _curves(training: Training) -> str:
     caption = "Loss of the training steps, and every evaluation."
     if target and target[0] == metric:
         caption += f" Dashed the target, {target_text(*target)}."
-    return _figure(lambda path: curves(training.folder, target, path, metric=metric), "curves", caption)
+
+    def draw(path: Path, narrow: bool) -> None:
+        curves(training.folder, target, path, metric=metric, columns=1 if narrow else 2)
+
+    return _figure(draw, "curves", caption)
 
 
 def _evaluation(split: str, evaluation: Mapping[str, Any]) -> Iterator[str]:
@@ -154,7 +158,7 @@ def _evaluation(split: str, evaluation: Mapping[str, Any]) -> Iterator[str]:
     if evaluation.get("forecasts"):
         parts = read_forecasts(evaluation["forecasts"])
         caption = "The last forecasts of the split over the truth, and below them the worst ones with their past."
-        yield _figure(lambda path: forecasts(*parts, path), f"{split}-forecast", caption)
+        yield _figure(lambda path, narrow: forecasts(*parts, path, narrow=narrow), f"{split}-forecast", caption)
     yield from _targets(split, evaluation)
     if evaluation.get("classes"):
         yield "<h3>Classes</h3>"
@@ -179,7 +183,11 @@ def _targets(split: str, evaluation: Mapping[str, Any]) -> Iterator[str]:
     with_naive = naive if "naive_mae" in names else []
     name = evaluation["baselines"][0]["name"] if evaluation["baselines"] else ""
     caption = "Mean absolute error of each step of the horizon."
-    yield _figure(lambda path: errors_by_step(targets, with_naive, name, path), f"{split}-horizon", caption)
+
+    def draw(path: Path, narrow: bool) -> None:
+        errors_by_step(targets, with_naive, name, path, narrow=narrow)
+
+    yield _figure(draw, f"{split}-horizon", caption)
 
 
 def _classes(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -221,12 +229,22 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table("", [*names, "loss"], texts)
 
 
-def _figure(draw: Any, name: str, caption: str) -> str:
+def _figure(draw: Callable[[Path, bool], None], name: str, caption: str) -> str:
+    """Return a picture in a wide and a narrow form, one of which a screen shows.
+
+    Args:
+        draw: Takes the file, and whether it is for a narrow screen.
+        name: Its name.
+        caption: The text below it.
+    """
+    title = name.replace("-", " ")
     try:
-        picture = drawn_for_page(draw, name, name.replace("-", " "))
+        wide = drawn_for_page(lambda path: draw(path, False), f"{name}-wide", title)
+        narrow = drawn_for_page(lambda path: draw(path, True), f"{name}-narrow", title)
     except MomentumError as error:
         return f"<p>{escape(str(error))}</p>"
-    return f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>"
+    forms = f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
+    return f"<figure>{forms}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def is_training(path: Path) -> bool:

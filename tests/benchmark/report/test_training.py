@@ -69,13 +69,21 @@ def test_it_reads_in_a_browser_without_a_network_and_shows_the_evaluation(foreca
     evaluate(forecast)
     page = Path(report([forecast], out=tmp_path / "report.html")["report"])
     with Browser(tmp_path / "profile") as browser:
-        for dark in (False, True):
-            browser.open(page, width=390, dark=dark)
-            assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+        for dark, width in ((False, 390), (True, 390), (False, 1280)):
+            browser.open(page, width=width, dark=dark)
+            assert browser.evaluate("document.documentElement.scrollWidth") <= width
+            # Each picture is shown in one of its two forms, with letters that can be read.
+            letters = "[...document.querySelectorAll('svg text')].map(e => e.getBoundingClientRect().height)"
+            heights = [height for height in browser.evaluate(letters) if height > 0]
+            assert 10 <= min(heights) <= max(heights) < 60
+            shown = (
+                "[...document.querySelectorAll('figure svg')].filter(e => e.getBoundingClientRect().height > 0).length"
+            )
+            assert browser.evaluate(shown) == 3
         assert browser.messages == []
         assert [one for one in browser.requests if not one.startswith(("file:", "data:"))] == []
         # Curves, forecasts, errors by horizon.
-        assert browser.evaluate("document.querySelectorAll('figure svg').length") == 3
+        assert browser.evaluate("document.querySelectorAll('figure').length") == 3
         assert browser.evaluate("document.querySelectorAll('b').length") == 0
         assert browser.evaluate("[...document.querySelectorAll('h3')].map(h => h.textContent)") == [
             "Errors by target",
