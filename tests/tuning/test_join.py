@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +19,19 @@ import optuna
 import pytest
 from small_bench import write_recipe
 
-from momentum_cli.errors import DataError, MomentumError
+from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.tuning.storage import close_storage, open_database, open_journal
 from momentum_cli.tuning.tune import tune
 
 TRIALS = 9
 _INSTALLED = [shutil.which("pg_ctl"), *sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), reverse=True)]
 BIN = next((Path(path).parent for path in _INSTALLED if path is not None), None)
+
+
+SERVER, INSTALLER = (
+    shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    for name in ("mariadbd", "mariadb-install-db")
+)
 
 
 def recipe_of(folder: Path) -> str:
@@ -52,6 +60,40 @@ def postgresql() -> Iterator[str]:
             yield f"postgresql://tester@/postgres?host={folder}"
         finally:
             subprocess.run([BIN / "pg_ctl", "-D", data, "-m", "immediate", "stop"], check=True, **quiet)  # type: ignore[call-overload]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def mysql() -> Iterator[str]:
+    """The URL of a MariaDB server, which speaks MySQL's protocol; it ends with the test and listens on no port."""
+    if SERVER is None or INSTALLER is None:
+        pytest.skip("no MariaDB server (Debian: apt install mariadb-server)")
+    pytest.importorskip("pymysql", reason="no pymysql (pip install pymysql)")
+    folder = Path(tempfile.mkdtemp(prefix="momentumrnn-my-"))
+    data, socket = folder / "data", folder / "socket"
+    # It runs as root only if told to, and reads no configuration of this machine.
+    common = ["--no-defaults", f"--datadir={data}", f"--user={pwd.getpwuid(os.getuid()).pw_name}"]
+    try:
+        install = [INSTALLER, *common, "--auth-root-authentication-method=normal", "--skip-test-db"]
+        subprocess.run(install, check=True, capture_output=True, cwd=folder)
+        with (folder / "log").open("wb") as log:
+            start = [SERVER, *common, f"--socket={socket}", "--skip-networking", f"--pid-file={folder}/pid"]
+            server = subprocess.Popen(start, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        try:
+            end = time.monotonic() + 60
+            while not socket.exists():
+                assert server.poll() is None, (folder / "log").read_text(encoding="utf-8")
+                assert time.monotonic() < end, (folder / "log").read_text(encoding="utf-8")
+                time.sleep(0.1)
+            import pymysql
+
+            with pymysql.connect(unix_socket=str(socket), user="root") as connection, connection.cursor() as cursor:
+                cursor.execute("CREATE DATABASE study")
+            yield f"mysql://root@localhost/study?unix_socket={socket}"
+        finally:
+            server.terminate()
+            server.wait(60)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -98,6 +140,27 @@ def test_three_workers_on_sqlite_one_killed(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_three_workers_on_postgresql_one_killed(tmp_path: Path, postgresql: str) -> None:
     counted(postgresql, recipe_of(tmp_path), tmp_path / "runs")
+
+
+@pytest.mark.slow
+def test_three_workers_on_mysql_one_killed(tmp_path: Path, mysql: str) -> None:
+    counted(mysql, recipe_of(tmp_path), tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "package"),
+    [
+        ("mysql://me:secret@host/x", "pymysql", "pymysql"),
+        ("postgresql://me:secret@host/x", "psycopg", r"'psycopg\[binary\]'"),
+    ],
+)
+def test_the_package_of_a_database_is_named(
+    monkeypatch: pytest.MonkeyPatch, url: str, module: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(RecipeError, match=f"needs another package; install it by: pip install {package}") as error:
+        open_database(url)
+    assert "secret" not in str(error.value)
 
 
 @pytest.mark.slow
