@@ -36,6 +36,8 @@ WORST = 6
 """Sequences that are listed and drawn."""
 # Consecutive forecasts in a picture: enough for about this many steps, and at least this many.
 _STEPS_IN_A_ROW, _FEWEST_IN_A_ROW = 96, 3
+# The most targets whose forecasts are drawn.
+_MOST_TARGETS = 4
 # The most points in a picture of values.
 _MOST_POINTS = 2000
 
@@ -229,9 +231,13 @@ def shown_forecasts(looked: Looked, worst: Sequence[dict[str, Any]]) -> dict[str
     assert isinstance(data, FileSplit)
     names = [row["target"] for row in looked.rows] or ["target"]
     naive = "" if looked.naive is None else looked.naive.name
-    title = f"{names[0]}: the last forecasts of the {looked.split} split, and below them the worst"
+    shown = f"the last forecasts of the {looked.split} split, and below them the worst"
+    title = f"{names[0]}: {shown}" if len(names) == 1 else f"{shown} of {names[0]}"
+    in_a_row = _in_a_row(data)
+    rows = [_joined(forecast_of(looked, in_a_row, target)) for target in range(min(len(names), _MOST_TARGETS))]
     return {
-        "row": [asdict(one) for one in _joined(forecast_of(looked, _in_a_row(data)))],
+        "row": [asdict(one) for one in rows[0]],
+        "others": {names[target]: [asdict(one) for one in row] for target, row in enumerate(rows) if target},
         "apart": [asdict(one) for one in forecast_of(looked, [one["number"] for one in worst])],
         "words": asdict(Words(names[0], naive, interval_name(looked.objective.quantiles), title)),
     }

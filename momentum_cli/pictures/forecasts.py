@@ -5,9 +5,8 @@ Axes: w steps of the past, h horizon.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,20 +92,36 @@ def short_time(time: str) -> str:
     return time.replace("T", " ").removesuffix(" 00:00:00").removesuffix(":00")
 
 
-def read_forecasts(plain: Mapping[str, Any]) -> tuple[list[Forecast], list[Forecast], Words]:
+Others = Mapping[str, Sequence[Forecast]]
+"""Forecasts in a row of further targets, by their names."""
+
+
+def read_forecasts(plain: Mapping[str, Any]) -> tuple[list[Forecast], list[Forecast], Others, Words]:
     """Return the arguments of `forecasts` but for the path, from plain mappings with the fields of their classes."""
-    in_a_row, apart = ([Forecast(**one) for one in plain[name]] for name in ("row", "apart"))
-    return in_a_row, apart, Words(**plain["words"])
+
+    def read(rows: Sequence[Mapping[str, Any]]) -> list[Forecast]:
+        return [Forecast(**one) for one in rows]
+
+    # Files of earlier versions have one target.
+    others = {name: read(rows) for name, rows in plain.get("others", {}).items()}
+    return read(plain["row"]), read(plain["apart"]), others, Words(**plain["words"])
 
 
 def forecasts(
-    in_a_row: Sequence[Forecast], apart: Sequence[Forecast], words: Words, path: Path, *, narrow: bool = False
+    in_a_row: Sequence[Forecast],
+    apart: Sequence[Forecast],
+    others: Others,
+    words: Words,
+    path: Path,
+    *,
+    narrow: bool = False,
 ) -> None:
     """Draw forecasts over the truth.
 
     Args:
         in_a_row: Consecutive forecasts of one series, for one wide panel; none: no such panel.
         apart: Forecasts with their past, one panel for each, such as the worst ones; three in a row.
+        others: A wide panel below the first for each further target.
         words: Words of the picture.
         path: The picture; its ending (png, svg, pdf) is its format. It is written whole or not at all.
         narrow: For small screens: the panels below each other.
@@ -118,18 +133,22 @@ def forecasts(
         raise RunError(f"could not draw {path}: there are no forecasts")
     columns = 1 if narrow else min(3, max(1, len(apart)))
     lines = -(-len(apart) // columns)
-    heights = [3.2] * bool(in_a_row) + [2.6] * lines
+    wide = [3.2] * bool(in_a_row) + [2.2] * len(others)
+    heights = wide + [2.6] * lines
     width = NARROW if narrow else 10.0 if in_a_row else 3.6 * columns
     with drawing(path, width, 0.4 + sum(heights)) as figure:
         grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
         axes: Axes | None = None
         if in_a_row:
             axes = figure.add_subplot(grid[0, :])
-            _row(axes, in_a_row, words, _MOST_TICKS // 2 if narrow else _MOST_TICKS)
+            ticks = _MOST_TICKS // 2 if narrow else _MOST_TICKS
+            _row(axes, in_a_row, words, ticks)
             if narrow:  # a title that is wider than the picture would make everything smaller
-                axes.set_title(literal(textwrap.fill(words.title, 40)), fontsize=10)
+                axes.set_title(caption(words.title, 40, 3), fontsize=10)
+            for number, (name, row) in enumerate(others.items(), start=1):
+                _row(figure.add_subplot(grid[number, :]), row, replace(words, target=name, title=""), ticks)
         for number, one in enumerate(apart):
-            panel = figure.add_subplot(grid[number // columns + bool(in_a_row), number % columns])
+            panel = figure.add_subplot(grid[number // columns + len(wide), number % columns])
             _panel(panel, one, words)
             if not in_a_row and number % columns == 0:
                 panel.set_ylabel(caption(words.target, 28), fontsize=9)

@@ -20,11 +20,17 @@ ONE = Forecast([1.0, 2.0, 1.5], [3.0, 2.0], [1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [0
 
 def draw_forecasts(name: str, path: Path) -> None:
     apart = [Forecast(ONE.values, ONE.past, ONE.truth, title=f"{name}{row}") for row in range(4)]
-    forecasts([ONE], apart, Words(name, "last value", "80 % interval", f"{name}: the last forecasts"), path)
+    forecasts(
+        [ONE],
+        apart,
+        {f"{name}b": [ONE]},
+        Words(name, "last value", "80 % interval", f"{name}: the last forecasts"),
+        path,
+    )
 
 
 def draw_predictions(name: str, path: Path) -> None:
-    forecasts([], [Forecast(ONE.values, ONE.past, title=name)] * 3, Words(name), path)
+    forecasts([], [Forecast(ONE.values, ONE.past, title=name)] * 3, {}, Words(name), path)
 
 
 def draw_errors(name: str, path: Path) -> None:

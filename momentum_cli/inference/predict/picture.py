@@ -57,4 +57,4 @@ def draw_forecasts(records: list[dict[str, Any]], reader: Reader, path: Path) ->
             )
         )
     levels = [float(level) for level in records[0].get("quantiles", {})]
-    forecasts([], panels, Words(name, interval=interval_name(levels)), path)
+    forecasts([], panels, {}, Words(name, interval=interval_name(levels)), path)

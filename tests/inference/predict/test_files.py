@@ -270,6 +270,24 @@ def test_quantiles_are_sorted_calibrated_on_validation_and_the_same_in_every_fil
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_forecasts_of_each_target_are_shown_over_its_own_truth(tmp_path: Path) -> None:
+    rows = series(120)
+    path = write(tmp_path / "s.csv", rows)
+    run = trained(
+        tmp_path, path=str(path), kind="forecasting", order="day", target=["load", "wind"], window=10, horizon=3
+    )
+    shown = evaluate(run)["forecasts"]
+    assert list(shown["others"]) == ["wind"]
+    assert (run / "forecast-test.png").read_bytes().startswith(b"\x89PNG")
+    assert "load" in shown["words"]["title"]
+    for name, parts in (("load", shown["row"]), ("wind", shown["others"]["wind"])):
+        assert [part["place"] for part in parts][-1] == 117
+        for part in parts:
+            wanted = [rows[step][name] for step in range(part["place"], part["place"] + 3)]
+            assert part["truth"] == pytest.approx(wanted, rel=1e-5)
+            assert part["past"] == pytest.approx([rows[part["place"] - 10 + step][name] for step in range(10)])
+
+
 def test_a_picture_of_forecasts_is_refused_before_anything_is_predicted(tmp_path: Path) -> None:
     path = write(tmp_path / "w.csv", walks())
     run = trained(tmp_path, path=str(path), kind="classification", sequence="id", features=["x"], target="kind")
