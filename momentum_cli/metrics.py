@@ -39,7 +39,7 @@ class Metric:
         of: Kinds of answers that it is defined for.
         higher_is_better: Its direction.
         fraction: People read it in percent.
-        upper: The largest value of a fraction.
+        upper: The largest value, of a fraction or where higher is better.
         signature: Returns a description of how it was computed, to publish with each number; None if there is only one
             way.
         attacked: It is measured under the attack of an adversarial training, and there alone.
@@ -142,8 +142,12 @@ METRICS: dict[str, Metric] = {
     "perplexity": Metric("loss", of_mean=_exp, of="tokens"),
     "bits_per_character": Metric("loss", of_mean=_bits, of="tokens"),
     "bits_per_byte": Metric("loss", of_mean=_bits, of="tokens"),
-    "bleu": Metric(sums=BLEU_SUMS, of_sums=bleu, of="texts", higher_is_better=True, signature=bleu_signature),
-    "chrf": Metric(sums=CHRF_SUMS, of_sums=chrf, of="texts", higher_is_better=True, signature=chrf_signature),
+    "bleu": Metric(
+        sums=BLEU_SUMS, of_sums=bleu, of="texts", higher_is_better=True, upper=100.0, signature=bleu_signature
+    ),
+    "chrf": Metric(
+        sums=CHRF_SUMS, of_sums=chrf, of="texts", higher_is_better=True, upper=100.0, signature=chrf_signature
+    ),
 }
 
 

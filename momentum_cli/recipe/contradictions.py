@@ -194,6 +194,8 @@ def _metric_contradictions(
     if METRICS[given.metric].fraction and upper < math.inf and not 0 < given.value <= upper:
         percent = f"did you mean {given.value / 100:g}?" if 1 < given.value <= 100 else ""
         return [Problem((*place, "value"), refuse("", given.value, f"be a fraction in (0, {upper:g}]", percent))]
+    if METRICS[given.metric].higher_is_better and given.value > upper:
+        return [Problem((*place, "value"), refuse("", given.value, f"be in (0, {upper:g}]"))]
     if given.value <= 0:
         return [Problem((*place, "value"), refuse("", given.value, "be > 0"))]
     return []

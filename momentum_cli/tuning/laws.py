@@ -111,9 +111,8 @@ def forecast(
     if len(points) < FEWEST_POINTS:
         return None
     steps = np.array([step for step, _ in points])
-    best = METRICS[metric].upper if METRICS[metric].higher_is_better and METRICS[metric].fraction else None
-    sign = -1.0 if METRICS[metric].higher_is_better else 1.0
-    offset = (best if best is not None else 1.0) if METRICS[metric].higher_is_better else 0.0
+    rises = METRICS[metric].higher_is_better
+    sign, offset = (-1.0, METRICS[metric].upper) if rises else (1.0, 0.0)
     y = offset + sign * np.array([value for _, value in points])
     scale = float(np.abs(y).max()) or 1.0
     end = len(plan.sums) if at is None else at
@@ -121,7 +120,7 @@ def forecast(
     # The metric cannot be better than its best value.
     values = sign * (np.maximum(drawn, 0.0) - offset)
     low, middle, high = (float(end) for end in np.quantile(values, (0.1, 0.5, 0.9)))
-    optimistic = float(np.quantile(values, 0.95 if METRICS[metric].higher_is_better else 0.05))
+    optimistic = float(np.quantile(values, 0.95 if rises else 0.05))
     return Forecast(middle, low, high, optimistic)
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from recipe_files import MINIMAL, mistakes, write
 
+from momentum_cli.errors import RecipeError
+from momentum_cli.recipe.recipe import load_recipe
+
 
 @pytest.mark.parametrize(
     ("overrides", "path", "message"),
@@ -116,3 +119,14 @@ def test_contradictions_and_wrong_values(tmp_path: Path, overrides: list[str], p
     assert message in text
     if path != "train":  # the missing budget is the section's, not an override's
         assert where.startswith("override ")
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "limit", "possible"), [("multi30k", "bleu", "100", 35), ("digits", "matthews", "1", 0.9)]
+)
+def test_a_target_above_the_best_value_of_its_metric_is_refused(
+    name: str, metric: str, limit: str, possible: float
+) -> None:
+    load_recipe(name, [f"metrics=[{metric}]", f"target={{metric: {metric}, value: {possible}}}"])
+    with pytest.raises(RecipeError, match=rf"target\.value: must be in \(0, {limit}\], got 101"):
+        load_recipe(name, [f"metrics=[{metric}]", f"target={{metric: {metric}, value: 101}}"])

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from momentum_cli.metrics import METRICS
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.training.schedule import scheduled
 from momentum_cli.tuning.forecast import Forecaster
@@ -88,6 +89,20 @@ def test_the_interval_allows_for_runs_that_stray_from_their_law() -> None:
         assert found is not None
         held += found.low <= y[-1] <= found.high
     assert 28 <= held <= 56
+
+
+@pytest.mark.parametrize("metric", [name for name, metric in METRICS.items() if metric.higher_is_better])
+def test_a_metric_that_rises_is_predicted_on_its_own_scale(metric: str) -> None:
+    """BLEU goes to 100, and is predicted as an accuracy of a hundredth of it is."""
+    plan, scale = plan_of(recipe(), TOTAL), 100.0 if metric in ("bleu", "chrf") else 1.0
+    shares = 0.4 - 0.35 * (GRID[:12] / 40) ** -0.6
+    found = forecast(metric, [(int(step), scale * share) for step, share in zip(GRID, shares, strict=False)], plan)
+    accuracy = forecast("accuracy", [(int(step), share) for step, share in zip(GRID, shares, strict=False)], plan)
+    assert found is not None
+    assert accuracy is not None
+    assert found.value / scale == pytest.approx(accuracy.value)
+    assert scale * shares[-1] < found.value < 0.4 * scale
+    assert found.low < found.value < found.high < found.optimistic < scale
 
 
 def test_too_few_evaluations_and_values_that_are_no_numbers() -> None:
