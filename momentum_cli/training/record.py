@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from momentum_cli.errors import DataError
+from momentum_cli.messages import refuse
 from momentum_cli.progress import Evaluation, StepInfo
+from momentum_cli.reading import parse_json, read_text
 from momentum_cli.runs.metrics_log import MetricsLog
 from momentum_cli.training.card import Card
 from momentum_cli.training.launch import device_name, memory_bytes
@@ -139,3 +143,53 @@ def outcome(
         "warnings": [*trainer.dataset.warnings, *unmeasured(progress)],
         "recipe": recipe.dump(),
     }
+
+
+def read_result(path: Path, also: Collection[str] = (), remedy: str = "delete it to repeat that run") -> dict[str, Any]:
+    """Return the content of a ``result.json`` that `outcome` made.
+
+    Args:
+        path: The file.
+        also: Further keys that it must have.
+        remedy: What to do if it is damaged.
+
+    Raises:
+        DataError: It cannot be read, or is damaged.
+    """
+    try:
+        content: dict[str, Any] = parse_json(read_text(path))
+        _check_keys(content, {*_OF_RESULT, *also}, "the result")
+        for name, kinds in _COUNTS.items():
+            if content[name] is not None and not isinstance(content[name], kinds):
+                raise ValueError(refuse(name, content[name], "be a number"))
+        if content["best"] is not None:
+            _check_keys(content["best"], _OF_BEST, "best")
+        if (target := content["target"]) is not None:
+            _check_keys(target, _OF_TARGET, "target")
+            if target["reached"]:
+                _check_keys(target, _COUNTS.keys() - {"epochs", "parameters"}, "target")
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}); {remedy}") from error
+    return content
+
+
+# Keys that tables of several runs are made of.
+_COUNTS: dict[str, type | tuple[type, ...]] = {
+    "parameters": int,
+    "epochs": int,
+    "steps": int,
+    "samples": int,
+    "train_seconds": (int, float),
+    "wall_seconds": (int, float),
+}
+_OF_RESULT = {*_COUNTS, "validation", "test", "best", "target", "selected_on", "stop_reason"}
+_OF_BEST = {"metric", "value", "step", "epoch"}
+_OF_TARGET = {"metric", "value", "reached"}
+
+
+def _check_keys(content: Any, needed: Collection[str], what: str) -> None:
+    if not isinstance(content, dict):
+        raise ValueError(f"{what} is no object")
+    missing = sorted(set(needed) - content.keys())
+    if missing:
+        raise ValueError(f"{what} has no {missing[0]!r}")

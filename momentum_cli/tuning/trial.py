@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.data import Dataset
-from momentum_cli.errors import DataError, MomentumError, RunError
-from momentum_cli.reading import parse_json, read_text
+from momentum_cli.errors import MomentumError, RunError
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.runs.folder import MARKER
 from momentum_cli.runs.metrics_log import read_metrics
-from momentum_cli.training.record import outcome
+from momentum_cli.training.record import outcome, read_result
 from momentum_cli.training.session import Session, record_start
 from momentum_cli.training.trainer import Trainer
 from momentum_cli.tuning.objective import best_value
@@ -165,13 +164,7 @@ def kept_result(folder: Path) -> dict[str, Any] | None:
         DataError: The file is damaged.
     """
     path = folder / RESULT
-    if not path.is_file():
-        return None
-    try:
-        result: dict[str, Any] = parse_json(read_text(path))
-    except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}); delete it to repeat that trial") from error
-    return result
+    return read_result(path, remedy="delete it to repeat that trial") if path.is_file() else None
 
 
 def facts_of(result: Mapping[str, Any], folder: Path, metric: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.benchmark.plan.plan import RunSpec
-from momentum_cli.benchmark.running.outcome import RESULT, stillborn
+from momentum_cli.benchmark.running.outcome import read_outcome, stillborn
 from momentum_cli.benchmark.running.remote import WORKER, Delivery, Order, make, versions
 from momentum_cli.cells.plugins import loaded_files
 from momentum_cli.errors import DataError, RecipeError, RunError
@@ -132,7 +132,7 @@ def work_in_cluster(
                 delivery: Delivery = future.result()
                 if delivery.folder is not None:
                     _unpack(delivery.folder, home)
-                    results.append((run.id, parse_json(read_text(home / RESULT))))
+                    results.append((run.id, read_outcome(home)))
                     continue
                 address = delivery.worker.partition(" ")[0]
                 if address not in left_out:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.benchmark.plan.plan import Plan, RunSpec
-from momentum_cli.benchmark.running.outcome import RESULT
-from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.benchmark.running.outcome import RESULT, read_outcome
+from momentum_cli.errors import RecipeError
 from momentum_cli.machine import environment
 from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, load_recipe
@@ -137,10 +137,7 @@ def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, A
                 "another folder with --out, or --overwrite to start anew"
             )
         if (home / RESULT).is_file():
-            try:
-                results[run.id] = parse_json(read_text(home / RESULT))
-            except ValueError as error:
-                raise DataError(f"{home / RESULT} is damaged ({error}); delete it to repeat that run") from error
+            results[run.id] = read_outcome(home)
     return results
 
 

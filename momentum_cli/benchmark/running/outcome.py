@@ -11,11 +11,13 @@ import torch
 
 from momentum_cli.errors import MomentumError, RunError
 from momentum_cli.runs.files import write_json, write_text
+from momentum_cli.training.record import read_result
 
 if TYPE_CHECKING:
     from momentum_cli.benchmark.plan.plan import RunSpec
 
 RESULT = "result.json"
+_OF_RUN = ("id", "label", "comparison", "cell", "seed", "miss", "error", "recipe")
 
 
 def stillborn(spec: RunSpec, folder: Path, error: BaseException) -> dict[str, Any]:
@@ -25,6 +27,15 @@ def stillborn(spec: RunSpec, folder: Path, error: BaseException) -> dict[str, An
     result = result_of(spec, describe_failure(error))
     write_json(folder / RESULT, result)
     return result
+
+
+def read_outcome(folder: Path) -> dict[str, Any]:
+    """Return the result of a run that is over.
+
+    Raises:
+        DataError: It cannot be read, or is damaged.
+    """
+    return read_result(folder / RESULT, _OF_RUN)
 
 
 def describe_failure(error: BaseException) -> str:

@@ -18,11 +18,10 @@ from momentum_cli import allocator
 from momentum_cli.benchmark.plan.plan import RunSpec
 from momentum_cli.benchmark.running import child
 from momentum_cli.benchmark.running.contender import Contender
-from momentum_cli.benchmark.running.outcome import RESULT, stillborn
+from momentum_cli.benchmark.running.outcome import RESULT, read_outcome, stillborn
 from momentum_cli.cells.plugins import load_plugins, loaded_files
 from momentum_cli.errors import RunError
 from momentum_cli.progress import NO_PROGRESS, RunState
-from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.building import load_data
 
 # fork would copy a process with threads, whose locks would never be released
@@ -96,12 +95,12 @@ def work_in_processes(
                 except EOFError:
                     worker.process.join()
                     active.remove(worker)
-                    path = folder / worker.run.id / RESULT
-                    if path.is_file():
-                        results.append((worker.run.id, parse_json(read_text(path))))
+                    home = folder / worker.run.id
+                    if (home / RESULT).is_file():
+                        results.append((worker.run.id, read_outcome(home)))
                     elif not stopped():
                         error = RunError(_death(worker.process.exitcode))
-                        results.append((worker.run.id, stillborn(worker.run, folder / worker.run.id, error)))
+                        results.append((worker.run.id, stillborn(worker.run, home, error)))
                         show(_failed(worker.run, str(error)))
     finally:
         for worker in active:

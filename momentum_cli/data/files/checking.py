@@ -69,16 +69,25 @@ def find_copies(
         rows: (n,) int64, the first row of each; None where rows have no meaning.
         problems: Receives one warning for each pair of splits.
     """
-    seen: dict[bytes, tuple[str, int]] = {}
+    names = list(splits)
+    places = np.concatenate(list(splits.values()))
+    split_of = np.repeat(np.arange(len(names)), [len(sequences) for sequences in splits.values()])
+    # A dictionary of a million digests would take more memory than the sequences.
+    digests = np.empty((len(places), 2), np.uint64)
+    for number, place in enumerate(places.tolist()):
+        start, length = int(starts[place]), int(lengths[place])
+        content = np.ascontiguousarray(steps.read(start, start + length))
+        digests[number] = np.frombuffer(hashlib.blake2b(content.data, digest_size=16).digest(), np.uint64)
+    order = np.lexsort((digests[:, 1], digests[:, 0]))
+    new = np.ones(len(order), bool)
+    new[1:] = (digests[order[1:]] != digests[order[:-1]]).any(1)
+    # Equal ones stay in their order, so that the first of a group is the first of all.
+    first_of = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]
     copies: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    for split, sequences in splits.items():
-        for place in sequences.tolist():
-            start, length = int(starts[place]), int(lengths[place])
-            content = np.ascontiguousarray(steps.read(start, start + length))
-            key = hashlib.blake2b(content.data, digest_size=16).digest()
-            before = seen.setdefault(key, (split, place))
-            if before[0] != split:
-                copies.setdefault((before[0], split), []).append((before[1], place))
+    differ = split_of[first_of] != split_of[order]
+    for number, before in sorted(zip(order[differ].tolist(), first_of[differ].tolist(), strict=True)):
+        pair = names[split_of[before]], names[split_of[number]]
+        copies.setdefault(pair, []).append((int(places[before]), int(places[number])))
     for (first, second), pairs in copies.items():
         one, other = name(pairs[0][0]), name(pairs[0][1])
         text = (
@@ -86,8 +95,8 @@ def find_copies(
             f"values (the first: {one!r} in {first} and {other!r} in {second}); results on them look better than on "
             "new data: leave the copies out, or keep them in one split"
         )
-        places = sorted({place for pair in pairs for place in pair})
-        problems.add("identical", text, [] if rows is None else rows[places], sequence=other, warning=True)
+        found = sorted({place for pair in pairs for place in pair})
+        problems.add("identical", text, [] if rows is None else rows[found], sequence=other, warning=True)
 
 
 def find_untrained(

@@ -14,11 +14,12 @@ from momentum_cli.benchmark.plan.plan import RunSpec
 from momentum_cli.benchmark.results.files import read_points
 from momentum_cli.benchmark.results.statistics import first_crossing
 from momentum_cli.benchmark.running.contender import Contender
-from momentum_cli.benchmark.running.outcome import describe_failure, stillborn
+from momentum_cli.benchmark.running.outcome import describe_failure, read_outcome, stillborn
 from momentum_cli.data import Dataset
-from momentum_cli.errors import RecipeError, RunError
+from momentum_cli.errors import DataError, RecipeError, RunError
 from momentum_cli.recipe.building import build_task
 from momentum_cli.runs.checkpoint import load_checkpoint
+from momentum_cli.runs.files import write_json
 from momentum_cli.runs.metrics_log import read_metrics
 from momentum_cli.training.clock import HostTimer
 from momentum_cli.training.snapshot import restore
@@ -190,3 +191,25 @@ def test_a_run_that_cannot_begin_has_the_same_keys(
     born = stillborn(spec, tmp_path / "none", MemoryError())
     assert born.keys() == whole.keys()
     assert (born["miss"], born["steps"], born["target"]["reached"]) == ("out of memory", 0, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stop_reason": ...}, "the result has no 'stop_reason'"),
+        ({"label": ...}, "the result has no 'label'"),
+        ({"steps": "12"}, "steps must be a number, got '12'"),
+        ({"train_seconds": [1]}, "train_seconds must be a number"),
+        ({"best": 1}, "best is no object"),
+        ({"best": {"metric": "accuracy", "value": 0.5, "step": 8}}, "best has no 'epoch'"),
+        ({"target": {"metric": "accuracy", "value": 0.5}}, "target has no 'reached'"),
+        ({"target": {"metric": "accuracy", "value": 0.5, "reached": True}}, "target has no 'samples'"),
+    ],
+)
+def test_a_damaged_result_is_named(spec: RunSpec, tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    content = stillborn(spec, tmp_path, MemoryError())
+    assert read_outcome(tmp_path).keys() == content.keys()
+    changed = {key: value for key, value in (content | change).items() if value is not ...}
+    write_json(tmp_path / "result.json", changed)
+    with pytest.raises(DataError, match=f"result.json is damaged .{message}.*; delete it to repeat that run"):
+        read_outcome(tmp_path)

@@ -1,0 +1,111 @@
+"""Seconds and memory to read many short sequences, in four forms of file, and the seconds of one epoch on them.
+
+    python benchmarks/reading_sequences.py --out build/reading
+
+Each form is read by a process of its own: its CPU seconds, which other programs affect little, and the growth of its
+largest resident size, also as a multiple of the file. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from momentum_cli.data import Files
+
+STEPS, FEATURES = 5, 2
+LONG: dict[str, Any] = {"sequence": "id", "order": "t", "features": ["a", "b"]}
+FORMS: dict[str, dict[str, Any]] = {"long.csv": LONG, "long.parquet": LONG, "wide.csv": {}, "arrays.npz": {}}
+
+
+def write(folder: Path, count: int) -> None:
+    """Write the same sequences as a CSV and a Parquet file of steps, a CSV with one sequence in a row, and arrays."""
+    draw = np.random.default_rng(0)
+    values = np.round(draw.normal(size=(count, STEPS, FEATURES)), 4)
+    classes = draw.integers(0, 2, count)
+    words = np.array(["no", "yes"])[classes]
+    np.savez(folder / "arrays.npz", x=values.astype(np.float32), y=classes)
+    steps = pa.table(
+        {
+            "id": np.repeat(np.arange(count), STEPS),
+            "t": np.tile(np.arange(STEPS), count),
+            "a": values[:, :, 0].reshape(-1),
+            "b": values[:, :, 1].reshape(-1),
+            "y": np.repeat(words, STEPS),
+        }
+    )
+    csv.write_csv(steps, folder / "long.csv")
+    parquet.write_table(steps, folder / "long.parquet")
+    flat = values.reshape(count, -1)
+    columns = {f"s{place}": flat[:, place] for place in range(flat.shape[1])}
+    csv.write_csv(pa.table({**columns, "y": words}), folder / "wide.csv")
+
+
+def read(path: Path) -> None:
+    """Read a file as a training does, and print CPU seconds and the growth of memory in bytes."""
+    small, task = (
+        Files(path=str(one.resolve()), kind="classification", target="y", **FORMS[path.name])
+        for one in (path.parent / "small" / path.name, path)
+    )
+    small.load(None)  # it loads torch and pyarrow, which take half a gigabyte
+    before, start = peak(), time.process_time()
+    task.load(None)
+    print(json.dumps([time.process_time() - start, peak() - before]))
+
+
+def peak() -> int:
+    """Return the largest resident size of this process in bytes; that of getrusage begins with its parent's."""
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def epoch(folder: Path) -> float:
+    """Return the training seconds of one epoch of an LSTM with 64 units, batch 256."""
+    (folder / "short.yaml").write_text(
+        "task: {name: files, path: arrays.npz, kind: classification, target: y}\n"
+        "model: {cell: lstm, hidden_size: 64}\noptimizer: {name: adam, lr: 0.003}\n"
+        "train: {epochs: 1, batch_size: 256}\n",
+        encoding="utf-8",
+    )
+    words = ["train", "short.yaml", "--out", "run", "--overwrite", "--no-progress"]
+    subprocess.run([sys.executable, "-m", "momentum_cli", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    result = json.loads((folder / "run" / "result.json").read_text(encoding="utf-8"))
+    return float(result["train_seconds"])
+
+
+def main() -> None:
+    """Print one line for each form, and the epoch."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the files and the run")
+    parser.add_argument("--sequences", type=int, default=1_000_000)
+    parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.read is not None:
+        read(chosen.read)
+        return
+    (chosen.out / "small").mkdir(parents=True, exist_ok=True)
+    write(chosen.out, chosen.sequences)
+    write(chosen.out / "small", 1000)
+    for name in FORMS:
+        path = chosen.out / name
+        command = [sys.executable, __file__, "--out", str(chosen.out), "--read", str(path)]
+        seconds, growth = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        size = path.stat().st_size
+        memory = f"{growth / 1e6:.0f} MB, {growth / size:.1f} times the file"
+        print(f"{name}: {size / 1e6:.0f} MB, {seconds:.1f} CPU s, {memory}", flush=True)
+    print(f"one epoch: {epoch(chosen.out):.1f} s")
+
+
+if __name__ == "__main__":
+    main()
