@@ -51,6 +51,8 @@ def language_contradictions(task: TaskOptions, model: ModelOptions | None, train
     if language.weight_dropout > 0 and LAYERS[parse_cell(model.cell).layer].build is OrthogonalRNN:
         remedy = "dropping entries of a recurrent matrix breaks its orthogonality"
         found.append(refused("weight_dropout", f"be 0 for the orthogonal cell {model.cell}", remedy))
+    if not language.cutoffs and language.div_value != LanguageModelOptions.model_fields["div_value"].default:
+        found.append(refused("div_value", "be left out without cutoffs"))
     if language.tied and language.cutoffs:
         message = "an adaptive softmax has no matrix of the embedding's shape; leave out tied or cutoffs"
         found.append(Problem(("model", "language", "cutoffs"), message))

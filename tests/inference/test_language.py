@@ -197,6 +197,7 @@ def test_metrics_are_those_of_the_whole_split_by_hand(text: Path) -> None:
         ("model.bidirectional=true", "a token must not be predicted from itself"),
         ("model.dropout=0.5", "hidden_dropout"),
         ("model.language.cutoffs=[4, 2]", "ascending"),
+        ("model.language.div_value=2", "be left out without cutoffs, got 2"),
         ("model.language={tied: true, cutoffs: [3]}", "leave out tied or cutoffs"),
         (
             "model={cell: dtriv, hidden_size: 8, language: {weight_dropout: 0.5}}",

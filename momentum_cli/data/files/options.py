@@ -11,7 +11,7 @@ from momentum_cli.data.files.dates import check_form
 from momentum_cli.data.files.normalisation import Normalise
 from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.files.resampling import interval
-from momentum_cli.data.fractions import check_fractions
+from momentum_cli.data.fractions import check_fractions, unused_fraction
 from momentum_cli.messages import Said, refuse
 from momentum_cli.metrics import Measured
 
@@ -241,6 +241,8 @@ class FileOptions:
             raise ValueError(refuse("normalise", self.normalise, must))
         if self.split is not None and self.split_column is not None:
             raise ValueError(refuse("split", self.split, "be left out where split_column is given"))
+        if self.split_column is not None and (unused := unused_fraction(self, "where split_column is given")):
+            raise ValueError(unused)
         if self.window is not None and self.missing in ("mean", "drop_step"):
             raise ValueError(refuse("missing", self.missing, "be 'refuse' or 'forward_fill' with windows"))
         if isinstance(self.target, list) and len(self.target) != 1 and self.kind in ("classification", "labelling"):

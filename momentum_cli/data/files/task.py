@@ -11,6 +11,7 @@ from momentum_cli.data.files.many_files import is_pattern, split_pattern
 from momentum_cli.data.files.options import FileOptions
 from momentum_cli.data.files.reading import Reading
 from momentum_cli.errors import DataError
+from momentum_cli.messages import refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 
 if TYPE_CHECKING:
@@ -156,6 +157,11 @@ class Files(FileOptions, Task):
             raise DataError(
                 f"{path}: the format {found} needs a folder with one folder of files per class, and classification"
             )
+        for name, formats in (("lengths", ("npz", "npy")), ("samples_per_step", ("wav",))):
+            value = getattr(self, name)
+            if value not in (None, 1) and found not in formats:
+                must = f"be left out for the format {found}"
+                raise DataError(refuse(f"task.{name}", value, must, f"it is for {' and '.join(formats)}"))
         if found in FOLDERS:
             target = ("class",)
         elif found == "ts" and not target and self.kind != "forecasting":

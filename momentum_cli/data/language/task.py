@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from momentum_cli.data.dataset import Dataset, Task, default_data_dir
+from momentum_cli.data.fractions import unused_fraction
 from momentum_cli.data.language.text import TokenText
 from momentum_cli.data.language.vocabulary import Level, Vocabulary
 from momentum_cli.data.naive import shares
@@ -153,6 +154,8 @@ class Language(Task):
                 content = content.removeprefix(codecs.BOM_UTF8)  # no part of the text
             texts[split] = (str(path), content)
         if "" not in texts:
+            if (unused := unused_fraction(self, f"where {files['train'].parent} has files of each split")) is not None:
+                raise DataError(f"task: {unused}")
             return texts
         name, content = texts[""]
         cuts = [1.0 - self.test_fraction - self.validation_fraction, 1.0 - self.test_fraction]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.data.dataset import Dataset, Task, find_data
-from momentum_cli.data.fractions import check_fractions
+from momentum_cli.data.fractions import check_fractions, unused_fraction
 from momentum_cli.data.translation.corpus import STEMS, Corpus, divide, read_folder, read_split
 from momentum_cli.data.translation.pairs import Flat, ParallelText
 from momentum_cli.data.translation.subwords import SPECIAL, Subwords, require_sentencepiece
@@ -153,6 +153,8 @@ class Translation(Task):
     def _read(self, place: Path) -> dict[str, Corpus]:
         given = {split: getattr(self, split) for split in STEMS}
         if place.is_dir():
+            if (unused := unused_fraction(self, f"where {place} has files of each split")) is not None:
+                raise DataError(f"task: {unused}")
             return read_folder(place, self._languages, given)
         named = [split for split, stem in given.items() if stem is not None]
         if named:

@@ -196,6 +196,7 @@ def test_what_is_not_in_the_file_is_named(task: dict[str, Any], message: str, tm
         ({"test_fraction": 0.0}, r"`test_fraction` must be in \(0, 1\), got 0"),
         ({"split": "time"}, "`split` must be 'fraction' with kind classification, got 'time'"),
         ({"split": "fraction", "split_column": "s"}, "`split` must be left out where split_column is given"),
+        ({"test_fraction": 0.3, "split_column": "s"}, "`test_fraction` must be left out where split_column is given"),
         ({"kind": "forecasting", "window": 2, "missing": "mean"}, "`missing` must be 'refuse' or 'forward_fill'"),
         ({"samples_per_step": 0}, "`samples_per_step` must be >= 1, got 0"),
         ({"target": ["a", "b"]}, "one column"),
@@ -204,6 +205,24 @@ def test_what_is_not_in_the_file_is_named(task: dict[str, Any], message: str, tm
 def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Files(**{"path": "x.csv", "kind": "classification", **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lengths": "a"}, r"`task\.lengths` must be left out for the format csv, got 'a'; it is for npz and npy"),
+        (
+            {"samples_per_step": 9},
+            r"`task\.samples_per_step` must be left out for the format csv, got 9; it is for wav",
+        ),
+    ],
+)
+def test_options_of_other_formats_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a,y\n" + "1,u\n2,v\n" * 30)
+    Files(str(path), "classification", target="y").load()
+    with pytest.raises(DataError, match=message):
+        Files(str(path), "classification", target="y", **options).load()
 
 
 def test_mistakes_of_the_recipe_are_at_their_keys() -> None:

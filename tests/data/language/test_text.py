@@ -123,6 +123,14 @@ def test_words_are_cut_at_lines_and_a_folder_has_its_own_splits(tmp_path: Path) 
     assert data.metric == "perplexity"
 
 
+def test_fractions_are_refused_where_the_folder_has_splits(tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_text("the cat sat\n" * 9)
+    assert len(Language(path=str(tmp_path)).load().train.tokens) == 12 * 9  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match=r"`test_fraction` must be left out where .* has files of each split, got 0.2"):
+        Language(path=str(tmp_path), test_fraction=0.2).load()
+
+
 def test_what_is_wrong_with_a_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no-such-text.*train\.txt"):
         Language(path="no-such-text").load(tmp_path)

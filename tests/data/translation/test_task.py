@@ -53,6 +53,11 @@ def test_a_mark_of_the_byte_order_is_no_part_of_the_first_sentence(tmp_path: Pat
     assert dataset.validation.place(0)["reference"] == pairs(20, 1)[0][1]
 
 
+def test_fractions_are_refused_where_the_folder_has_splits(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"`test_fraction` must be left out where .* has files of each split, got 0.2"):
+        task(write_corpus(tmp_path), test_fraction=0.2).load()
+
+
 @pytest.mark.parametrize("stems", [{"test": "val"}, {"validation": "train"}, {"train": "val", "validation": "val"}])
 def test_one_split_cannot_be_two(tmp_path: Path, stems: dict[str, str]) -> None:
     with pytest.raises(
