@@ -198,8 +198,8 @@ def test_a_run_that_cannot_begin_has_the_same_keys(
     [
         ({"stop_reason": ...}, "the result has no 'stop_reason'"),
         ({"label": ...}, "the result has no 'label'"),
-        ({"steps": "12"}, "steps must be a number, got '12'"),
-        ({"train_seconds": [1]}, "train_seconds must be a number"),
+        ({"steps": "12"}, "`steps` must be a number, got '12'"),
+        ({"train_seconds": [1]}, "`train_seconds` must be a number, got a list"),
         ({"best": 1}, "best is no object"),
         ({"best": {"metric": "accuracy", "value": 0.5, "step": 8}}, "best has no 'epoch'"),
         ({"target": {"metric": "accuracy", "value": 0.5}}, "target has no 'reached'"),
