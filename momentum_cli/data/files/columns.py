@@ -157,7 +157,8 @@ def _plain_numbers(texts: Any, reading: Reading) -> tuple[Any, np.ndarray]:
         factor[here] = -1.0
         bare = compute.utf8_trim(texts, characters="()- −")
         texts = compute.if_else(pa.array(here), bare, texts)
-    for unit, size in reading.units:
+    # The longest first: the h of kWh is no unit of its own.
+    for unit, size in sorted(reading.units, key=lambda unit: -len(unit[0])):
         ends = compute.or_(compute.ends_with(texts, unit), compute.starts_with(texts, unit))
         here = _true(ends)
         if here.any():

@@ -94,7 +94,8 @@ class Reading:
         if "units" in given:
             if not isinstance(given["units"], Mapping):
                 raise ValueError(refuse("csv.units", given["units"], "be a mapping such as {'%': 0.01}"))
-            given["units"] = tuple((str(unit), factor) for unit, factor in given["units"].items())
+            # The order in a recipe means nothing, and is lost in a checkpoint.
+            given["units"] = tuple(sorted((str(unit), factor) for unit, factor in given["units"].items()))
         missing = None if missing_values is None else tuple(str(value) for value in missing_values)
         return cls(**given, missing_values=missing)
 

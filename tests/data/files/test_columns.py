@@ -35,6 +35,7 @@ NAN = math.nan
          [-1234.5, -7, -8, -3, 5, NAN, NAN, NAN, NAN], [5, 6, 7, 8]),
         (["1.234,5-", "5-", "12 -", "-3", "-5-", "(5)"], Reading(decimal=",", thousands=".", negative="trailing"),
          [-1234.5, -5, -12, -3, NAN, NAN], [4, 5]),
+        (["5 kWh", "2h", "7"], Reading(units=(("h", 10.0), ("kWh", 2.0))), [10.0, 20.0, 7.0], []),
         (["−5.5", "− 2", "-1", "3"], Reading(negative="typographic"), [-5.5, -2.0, -1.0, 3.0], []),
         (["5.59M", "-0.30%", "2 K", "$3", "M"], Reading(units=(("%", 0.01), ("K", 1e3), ("M", 1e6), ("$", 1.0))),
          [5.59e6, -0.003, 2000, 3, NAN], [4]),
@@ -133,6 +134,11 @@ def test_options_of_texts_that_are_wrong(csv: dict[str, Any], message: str) -> N
     with pytest.raises(ValueError, match="csv") as error:
         Reading.of(csv, None)
     assert message in str(error.value).replace("`", "")
+
+
+def test_the_order_of_units_means_nothing() -> None:
+    one, other = ({"units": dict(pairs)} for pairs in ([("K", 1e3), ("%", 0.01)], [("%", 0.01), ("K", 1e3)]))
+    assert Reading.of(one, None).dump() == Reading.of(other, None).dump()
 
 
 def test_a_reading_travels() -> None:

@@ -270,6 +270,19 @@ def test_quantiles_are_sorted_calibrated_on_validation_and_the_same_in_every_fil
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_run_is_evaluated_whatever_the_order_of_its_units(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    rows = [f"{row['day']},{row['load'] / 1000:.6f}M,{row['wind']:.4f}%" for row in series(80)]
+    path.write_text("day,load,wind\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    given = {"units": {"M": 1e6, "%": 0.01}}
+    task = {"kind": "forecasting", "order": "day", "target": "load", "window": 5, "csv": given}
+    run = trained(tmp_path, path=str(path), **task)
+    naive = {one["name"]: one["metrics"]["mae"] for one in evaluate(run)["baselines"]}
+    loads = [round(row["load"] / 1000, 6) * 1e6 for row in series(80)]
+    changes = [abs(loads[step] - loads[step - 1]) for step in range(68, 80)]
+    assert naive["last value"] == pytest.approx(sum(changes) / len(changes), rel=1e-4)
+
+
 def test_forecasts_of_each_target_are_shown_over_its_own_truth(tmp_path: Path) -> None:
     rows = series(120)
     path = write(tmp_path / "s.csv", rows)
