@@ -89,10 +89,10 @@ def export(
     start = time.perf_counter()
     if format not in FORMATS:
         raise RecipeError(unknown("format", format, FORMATS))
-    if which is not None and run.is_file():
-        raise RecipeError(refuse("--checkpoint", which, "be left out with a file", f"{run} is a checkpoint itself"))
     if which not in (None, "best", "last") and not str(which).isdecimal():
         raise RecipeError(refuse("--checkpoint", which, "be best, last or the number of a step that was kept"))
+    if which is not None and run.is_file():
+        raise RecipeError(refuse("--checkpoint", which, "be left out with a file", f"{run} is a checkpoint itself"))
     if aoti and format != "pt2":
         raise RecipeError(refuse("--aoti", format, "be used with --format pt2"))
     if as_torch_lstm and format != "safetensors":
