@@ -26,7 +26,9 @@ def init(
     data: Annotated[
         Path,
         typer.Argument(
-            metavar="DATA", help="CSV, Parquet, JSON Lines, NPZ or NPY; or a folder of recordings or text files."
+            metavar="DATA",
+            help="CSV, Parquet, JSON Lines, NPZ or NPY; a folder of tables, recordings or text files; or a pattern of "
+            "tables in quotes, such as 'data/*.csv'.",
         ),
     ],
     *,

@@ -30,6 +30,12 @@ def split_pattern(path: str) -> tuple[str, str]:
     return str(Path(*parts[:first])) if first else ".", str(Path(*parts[first:]))
 
 
+def matching_files(path: Path) -> list[Path]:
+    """Return the sorted files that match a pattern."""
+    folder, pattern = split_pattern(str(path))
+    return sorted(file for file in Path(folder).glob(pattern) if file.is_file())
+
+
 def table_files(path: Path, format: str) -> list[Path]:
     """Return the sorted files of a table, without hidden ones and those that begin with _.
 
@@ -37,8 +43,7 @@ def table_files(path: Path, format: str) -> list[Path]:
         DataError: There are none.
     """
     if is_pattern(str(path)) and not path.exists():
-        folder, pattern = split_pattern(str(path))
-        found = sorted(file for file in Path(folder).glob(pattern) if file.is_file())
+        found = matching_files(path)
     elif path.is_dir():
         every = (file for file in path.rglob("*") if file.is_file())
         below = [file for file in every if not any(part[0] in "._" for part in file.relative_to(path).parts)]

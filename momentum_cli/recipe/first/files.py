@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 from momentum_cli.data.files.columns import numbers
 from momentum_cli.data.files.compression import COMPRESSED, inner_suffix
 from momentum_cli.data.files.folders import folder_endings
-from momentum_cli.data.files.many_files import table_files
+from momentum_cli.data.files.many_files import is_pattern, matching_files, table_files
 from momentum_cli.data.files.options import METRICS
 from momentum_cli.data.files.row_sequences import has_lists, lacks_values, list_columns, sequence_rows, sequence_shape
 from momentum_cli.data.files.schema import ANY_TEXT, SUFFIXES, format_of
@@ -42,7 +44,7 @@ def first_recipe(
     """Return the text of a first recipe for a file or folder.
 
     Args:
-        data: The file or folder to learn from.
+        data: The file or folder to learn from, or a pattern such as ``data/*.csv``.
         target: Columns (or the array) to predict; None: guessed from their names.
         kind: classification, regression, labelling or forecasting; None: guessed.
         order_format: Format of the dates of a table, such as ``"%d/%m/%Y"``; None: guessed.
@@ -52,11 +54,15 @@ def first_recipe(
         DataError: The file is missing or has an unknown format, or no target was found.
         RecipeError: A column does not exist.
     """
-    if not data.exists():
+    several = is_pattern(str(data)) and not data.exists()
+    if not (several or data.exists()):
         raise DataError(f"{data}: no such file or folder")
-    check_data(data)
+    if not several:
+        check_data(data)
     guess = Guess(kind or "")
-    if data.is_dir():
+    if several:
+        _guess_tables(data, matching_files(data), target, order_format, guess)
+    elif data.is_dir():
         if recordings_below(data):
             _refuse_for_classes("recordings", kind, target, order_format)
             return first_speech_recipe(data, shown or data.as_posix())
@@ -99,12 +105,14 @@ def _refuse_format(order_format: str | None, of: str) -> None:
         raise RecipeError(refuse("--order-format", order_format, f"be left out for {of}", "it is for tables"))
 
 
-def _guess_tables(data: Path, target: list[str] | None, order_format: str | None, guess: Guess) -> None:
-    """Guess the options of a table in several files."""
-    formats = Counter(format_of(file) for file in data.rglob("*") if file.is_file() and file.suffix)
+def _guess_tables(
+    data: Path, among: Iterable[Path], target: list[str] | None, order_format: str | None, guess: Guess
+) -> None:
+    """Guess the options of a table in several files: the tables of the most frequent format in a folder."""
+    formats = Counter(format_of(file) for file in among if file.is_file() and file.suffix)
     found = next((name for name, _ in formats.most_common() if name in ("csv", "parquet", "jsonl")), None)
     if found is None:
-        raise DataError(f"{data}: the folder contains no recordings, text files or tables")
+        raise DataError(f"{data}: no recordings, text files or tables were found")
     files = table_files(data, found)
     guess.options["format"] = found
     guess.comments.append(
@@ -123,7 +131,7 @@ def _guess_folder(data: Path, target: list[str] | None, order_format: str | None
         None,
     )
     if found is None:
-        _guess_tables(data, target, order_format, guess)
+        _guess_tables(data, data.rglob("*"), target, order_format, guess)
         return
     _refuse_for_classes("text files" if found == "text" else "recordings", guess.kind or None, target, order_format)
     guess.kind = "classification"
@@ -273,7 +281,10 @@ def write_first_recipe(
 
     if data.is_symlink():
         check_data(data)  # `resolve` fails on a loop of links
-    path = out or Path(f"{data.resolve().stem}.yaml")
+    name = data.resolve()
+    if is_pattern(str(data)) and not data.exists():
+        name = Path(re.sub(r"[*?\[\]]", "", data.name) if re.match(r"\w", data.name) else name.parent.name)
+    path = out or Path(f"{name.stem}.yaml")
     if path.exists() and not overwrite:
         raise RecipeError(f"{path}: exists; name another file with --out, or --overwrite to replace it")
     check_output_file(path, endings=ENDINGS)
@@ -301,6 +312,8 @@ def first_problems(path: Path, data_dir: Path | None = None) -> list[Problem]:
     task = build_task(load_recipe(path))
     source = task.source(data_dir)
     files = [source] if source is None or source.is_file() else [file for file in source.rglob("*") if file.is_file()]
+    if source is not None and is_pattern(str(source)) and not source.exists():
+        files = [*matching_files(source)]
     if sum(file.stat().st_size for file in files if file is not None) > _CHECKED:
         return []
     return task.check(data_dir)

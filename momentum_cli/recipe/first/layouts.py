@@ -187,7 +187,16 @@ def _preamble(lines: list[str], every: list[str]) -> int:
         # One column, or a header without a name for the column of row names.
         return 0
     first = widths.index(usual)
+    if any(_is_row(line, delimiter) for line in lines[:first]) and _is_row(lines[first], delimiter):
+        # Rows without a heading that differ in length: shorter ones are no preamble.
+        return 0
     return every.index(lines[first]) if first else 0
+
+
+def _is_row(line: str, delimiter: str) -> bool:
+    """Return True if the cells of a line are numbers; the first may be a word."""
+    _, *cells = (cell.strip() for cell in line.split(delimiter))
+    return any(cells) and all(is_number(cell) for cell in cells if cell)
 
 
 def _texts(values: Any, reading: Reading) -> list[str]:
