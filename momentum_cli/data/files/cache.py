@@ -20,7 +20,7 @@ from momentum_cli.data.files.gathered import Gathered
 from momentum_cli.data.files.gathering import Gatherer
 from momentum_cli.data.files.many_files import short_names, table_files
 from momentum_cli.data.files.pieces import Source
-from momentum_cli.data.files.row_sequences import has_lists, open_row_sequences
+from momentum_cli.data.files.row_sequences import has_lists, open_row_files
 from momentum_cli.data.files.rows import open_table
 from momentum_cli.data.files.schema import FOLDERS, TABLES, Schema
 from momentum_cli.data.files.steps import Steps
@@ -62,8 +62,9 @@ def _open(path: Path, schema: Schema, problems: Problems, whole: bool) -> Source
         return open_folder(path, schema, problems)
     if schema.format in ("npz", "npy"):
         return open_arrays(path, schema, problems)
-    if not path.is_dir() and path.exists() and has_lists(path, schema.format):
-        return open_row_sequences(path, schema, problems)
+    files = table_files(path, schema.format)
+    if has_lists(files[0], schema.format):
+        return open_row_files(path, files, schema, problems)
     return open_table(path, schema, problems, whole=whole)
 
 

@@ -5,6 +5,7 @@ Axes: t steps, d values of a step, D features, K targets.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ import numpy as np
 
 from momentum_cli.data.files.columns import column, joined_words, not_a_number, numbers, times, value_at, words
 from momentum_cli.data.files.dates import localised
-from momentum_cli.data.files.many_files import row_name
+from momentum_cli.data.files.many_files import added_columns, row_name, short_names
 from momentum_cli.data.files.parquet import RowGroup, open_parquet, parquet_batches
-from momentum_cli.data.files.pieces import Piece, Source
+from momentum_cli.data.files.pieces import Piece, Pieces, Source
 from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.files.tables import json_objects, rows_of_block
 from momentum_cli.data.files.ts_lines import ts_rows
 from momentum_cli.data.problems import ROW_BITS, Problems
 from momentum_cli.errors import DataError
+from momentum_cli.messages import refuse
 
 Row = Mapping[str, Any]
 """The values of a row by name; a sequence is a list or an Arrow array of numbers, or of lists of them."""
@@ -72,6 +74,33 @@ def lacks_values(value: Any) -> bool:
         return False
 
 
+def open_row_files(path: Path, files: list[Path], schema: Schema, problems: Problems) -> Source:
+    """Open a table with one sequence in each row.
+
+    Args:
+        path: The file, folder or pattern.
+        files: The files of the table, at least one.
+        schema: Meaning of its columns.
+        problems: Receives every mistake.
+
+    Raises:
+        DataError: A file cannot be read, has no list of numbers, or other features than the first.
+    """
+    names = short_names(files)
+    first = open_row_sequences(files[0], schema, problems, files=names, added=added_columns(files[0], path))
+
+    def pieces() -> Iterator[Piece | Pieces]:
+        for place, file in enumerate(files):
+            added = added_columns(file, path)
+            source = open_row_sequences(file, schema, problems, files=names, added=added, place=place)
+            if source.features != first.features:
+                must = f"be {', '.join(first.features)}, as in {files[0].name}"
+                raise DataError(f"{file}: {refuse('the features', ', '.join(source.features), must)}")
+            yield from source.pieces
+
+    return dataclasses.replace(first, path=str(path), pieces=pieces())
+
+
 def open_row_sequences(
     path: Path,
     schema: Schema,
@@ -79,6 +108,7 @@ def open_row_sequences(
     group: RowGroup | None = None,
     files: Sequence[str] = (),
     added: Mapping[str, str] | None = None,
+    place: int = 0,
 ) -> Source:
     """Open a file with one sequence in each row.
 
@@ -89,6 +119,7 @@ def open_row_sequences(
         group: The row group of a Parquet file that is read; None for all of it.
         files: Short names of the files of a table that the row group belongs to.
         added: Columns from the path of the file.
+        place: Place of a whole file among the files of a table.
 
     Raises:
         DataError: It cannot be read, or has no list of numbers.
@@ -99,7 +130,8 @@ def open_row_sequences(
         raise DataError(f"{path}: the file holds no rows")
     names = _features(path, schema, more | dict(first[1]))
     widths = [_width(path, name, first[1].get(name)) for name in names]
-    rows = ((row, {**more, **content}) for row, content in sequence_rows(path, schema.format, problems, group))
+    above = place << ROW_BITS
+    rows = ((above + row, {**more, **content}) for row, content in sequence_rows(path, schema.format, problems, group))
     return Source(
         str(path),
         tuple(

@@ -118,7 +118,11 @@ def _guess_tables(
     guess.comments.append(
         f"format: {len(files)} files, {files[0].name} and so on" if len(files) > 1 else "format: one file"
     )
-    guess_table(files, found, target, order_format, guess)
+    if has_lists(files[0], found):
+        _refuse_format(order_format, "lists")
+        _guess_lists(files[0], found, target, guess)
+    else:
+        guess_table(files, found, target, order_format, guess)
 
 
 def _guess_folder(data: Path, target: list[str] | None, order_format: str | None, guess: Guess) -> None:

@@ -201,6 +201,9 @@ class _Table:
             if is_row_number(name):
                 found.append(name)
             elif name.strip().lower() in (*SEQUENCE, "index", "row", "no", "nr") and not self.sequence:
+                known, bad = numbers(values, self.reading)
+                if not bad and (known % 1 > 0).any():
+                    continue  # measured, such as nitric oxide in a column called no
                 keys = words(values, self.reading)
                 if len(set(keys.tolist())) == len(keys):
                     found.append(name)
