@@ -35,6 +35,7 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
 
     Raises:
         RecipeError: The accelerator or the number of devices is not available.
+        RunError: The processes do not find each other.
     """
     from lightning_fabric import Fabric
     from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -61,7 +62,8 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
     strategy = "ddp" if count * nodes > 1 else "auto"
     try:
         fabric = Fabric(accelerator=accelerator, devices=count, num_nodes=nodes, strategy=strategy, plugins=precision)
-        fabric.launch()
+        with together(fabric):
+            fabric.launch()
     except (MisconfigurationException, ValueError) as error:
         raise RecipeError(f"--devices {devices} --nodes {nodes} --accelerator {accelerator}: {error}") from error
     return fabric

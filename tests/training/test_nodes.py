@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.recipe.recipe import load_recipe
-from momentum_cli.training.launch import require_shared, together
+from momentum_cli.training.launch import launch, require_shared, together
 from momentum_cli.training.train import train
 
 OPTIONS = ["model.hidden_size=8", "optimizer.name=sgd", "optimizer.lr=0.1", "target=null"]
@@ -225,3 +226,12 @@ def test_only_the_loss_of_a_process_is_reported_as_one() -> None:
     alone = SimpleNamespace(world_size=1)
     with pytest.raises(RuntimeError, match="peer"), together(alone):  # type: ignore[arg-type]
         raise RuntimeError("Connection closed by peer")
+
+
+def test_processes_that_do_not_find_each_other_are_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Fabric) -> None:
+        raise RuntimeError("Gloo connectFullMesh failed with timed out connecting: Connection refused")
+
+    monkeypatch.setattr(Fabric, "launch", refused)
+    with pytest.raises(RunError, match=r"another of the 2 processes .*\(Gloo connectFullMesh failed"):
+        launch(load_recipe("digits", OPTIONS), 2, 1, "cpu")
