@@ -112,7 +112,8 @@ def _guess_tables(
     formats = Counter(format_of(file) for file in among if file.is_file() and file.suffix)
     found = next((name for name, _ in formats.most_common() if name in ("csv", "parquet", "jsonl")), None)
     if found is None:
-        raise DataError(f"{data}: no recordings, text files or tables were found")
+        where = "the folder contains" if data.is_dir() else "the pattern matches"
+        raise DataError(f"{data}: {where} no recordings, text files or tables")
     files = table_files(data, found)
     guess.options["format"] = found
     guess.comments.append(

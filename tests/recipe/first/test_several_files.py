@@ -49,7 +49,7 @@ def test_the_recipe_of_a_pattern_has_a_name_without_wildcards(
 
 
 def test_a_pattern_that_matches_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"\*\.csv: no recordings, text files or tables were found"):
+    with pytest.raises(DataError, match=r"\*\.csv: the pattern matches no recordings, text files or tables"):
         write_first_recipe(tmp_path / "*.csv", tmp_path / "a.yaml")
     assert not (tmp_path / "a.yaml").exists()
 
