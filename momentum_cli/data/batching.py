@@ -116,6 +116,11 @@ class Separate(Protocol):
     def __len__(self) -> int:
         """Return n, the number of sequences."""
 
+    @property
+    def class_counts(self) -> Tensor | None:
+        """None: they are not known before the sequences are read."""
+        return None
+
     def place(self, index: int) -> dict[str, Any]:
         """Describe the origin of a sequence for readers of a result: its number in the split and what else is known."""
         return {"number": index}

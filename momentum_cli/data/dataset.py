@@ -88,6 +88,10 @@ class Sequences(Protocol):
     def scored(self) -> Tensor:
         """(n,) int64 on the CPU, terms of the loss that each sequence has."""
 
+    @property
+    def class_counts(self) -> Tensor | None:
+        """(C,) int64, sequences of each class where that is known without reading them; None: it is not."""
+
     def __len__(self) -> int:
         """Return n, the number of sequences."""
 

@@ -17,7 +17,6 @@ import torch
 from momentum_cli.data import Batch, Dataset, Sequences
 from momentum_cli.data.files.naive import without_mase
 from momentum_cli.data.files.sequences import FileSplit
-from momentum_cli.data.files.streamed import StreamedSplit
 from momentum_cli.data.language.text import TokenText
 from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.data.problems import Problem
@@ -148,9 +147,8 @@ def _split(split: Sequences, dataset: Dataset) -> dict[str, Any]:
         unknown = Vocabulary.from_preprocessing(dataset.preprocessing).unknown
         share = None if unknown is None else float((split.tokens == unknown).double().mean())
         return {"tokens": len(split.tokens), "unknown": share, "classes": None} | result
-    if isinstance(split, StreamedSplit):
-        if dataset.labels is not None:
-            result["classes"] = dict(zip(dataset.labels, split.class_counts.tolist(), strict=True))
+    if split.class_counts is not None and dataset.labels is not None:
+        result["classes"] = dict(zip(dataset.labels, split.class_counts.tolist(), strict=True))
         return result
     targets = getattr(split, "targets", None)
     if dataset.loss == "cross_entropy" and dataset.output == "last" and isinstance(targets, torch.Tensor):

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from momentum_cli.data import NOT_SCORED, Dataset
-from momentum_cli.data.files.streamed import StreamedSplit
 from momentum_cli.errors import DataError
 from momentum_cli.messages import unknown
 from momentum_cli.training.objective import Objective
@@ -71,8 +70,9 @@ def training_loss(
 
 def class_counts(dataset: Dataset) -> Tensor:
     """Return how often each class is a scored target of the training split, (C,) int64."""
-    if isinstance(dataset.train, StreamedSplit):
-        return dataset.train.class_counts
+    known = dataset.train.class_counts
+    if known is not None:
+        return known
     counts = torch.zeros(dataset.output_size, dtype=torch.int64)
     for group in dataset.train.evaluation_groups(_AT_A_TIME):
         targets = dataset.train.batch(group).targets.flatten().cpu()

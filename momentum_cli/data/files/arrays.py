@@ -17,7 +17,7 @@ import numpy as np
 
 from momentum_cli.data.files.columns import numbers as as_numbers
 from momentum_cli.data.files.columns import words
-from momentum_cli.data.files.pieces import Piece, Pieces, Source
+from momentum_cli.data.files.pieces import Piece, Pieces, Source, chosen
 from momentum_cli.data.files.reading import Reading
 from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.problems import Problems
@@ -224,9 +224,6 @@ def _samples(
     given = None if schema.lengths is None else _lengths(path, schema.lengths, own["lengths"], length)
     every = schema.target_every_step and not schema.windowed
 
-    def of(values: np.ndarray | None, here: slice) -> np.ndarray | None:
-        return None if values is None else values[here]
-
     with _open_array(path, name) as file:
         _checked_header(path, file)
         at_once = max(1, _STEPS // length)
@@ -237,7 +234,7 @@ def _samples(
             lengths = _unpadded(block) if given is None else given[here]
             kept = np.arange(length) < lengths[:, None]
             steps = block[kept]
-            target = of(targets, here)
+            target = chosen(targets, here)
             if forecast is not None:
                 target = steps[:, forecast]
             elif target is not None and every:
@@ -246,7 +243,7 @@ def _samples(
             named = np.array([str(number) for number in numbers], dtype=object) if names is None else names[here]
             starts = np.concatenate(([0], np.cumsum(lengths)))
             rows = np.array(numbers, np.int64)
-            yield Pieces(named, starts, steps, rows, None, target, of(splits, here), of(groups, here))
+            yield Pieces(named, starts, steps, rows, None, target, chosen(splits, here), chosen(groups, here))
 
 
 def _unpadded(block: np.ndarray) -> np.ndarray:

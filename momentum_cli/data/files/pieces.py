@@ -128,6 +128,11 @@ def _same(values: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.asarray(found if found.ndim == 1 else found.all(1))
 
 
+def chosen(values: np.ndarray | None, places: slice | np.ndarray) -> np.ndarray | None:
+    """Return some of the values, or None without any."""
+    return None if values is None else values[places]
+
+
 @dataclass(frozen=True)
 class Source:
     """An opened file.

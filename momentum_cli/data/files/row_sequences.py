@@ -6,6 +6,7 @@ Axes: t steps, d values of a step, D features, K targets.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ def open_row_files(path: Path, files: list[Path], schema: Schema, problems: Prob
     first = open_row_sequences(files[0], schema, problems, files=names, added=added_columns(files[0], path))
 
     def pieces() -> Iterator[Piece | Pieces]:
-        for place, file in enumerate(files):
+        yield from first.pieces
+        for place, file in enumerate(files[1:], start=1):
             added = added_columns(file, path)
             source = open_row_sequences(file, schema, problems, files=names, added=added, place=place)
             if source.features != first.features:
@@ -125,13 +127,14 @@ def open_row_sequences(
         DataError: It cannot be read, or has no list of numbers.
     """
     more = {} if added is None else dict(added)
-    first = next(sequence_rows(path, schema.format, Problems(), group), None)
+    found = sequence_rows(path, schema.format, problems, group)
+    first = next(found, None)
     if first is None:
         raise DataError(f"{path}: the file holds no rows")
     names = _features(path, schema, more | dict(first[1]))
     widths = [_width(path, name, first[1].get(name)) for name in names]
     above = place << ROW_BITS
-    rows = ((above + row, {**more, **content}) for row, content in sequence_rows(path, schema.format, problems, group))
+    rows = ((above + row, {**more, **content}) for row, content in itertools.chain([first], found))
     return Source(
         str(path),
         tuple(

@@ -27,7 +27,7 @@ from momentum_cli.data.files.dates import localised
 from momentum_cli.data.files.layout import is_row_number
 from momentum_cli.data.files.many_files import added_columns, row_name, short_names, table_files
 from momentum_cli.data.files.parquet import RowGroup
-from momentum_cli.data.files.pieces import Piece, Pieces, Source
+from momentum_cli.data.files.pieces import Piece, Pieces, Source, chosen
 from momentum_cli.data.files.reading import PLAIN, Reading
 from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.files.tables import Block, table_blocks, table_columns
@@ -206,18 +206,14 @@ def _wide_pieces(
         full, empty = np.flatnonzero(lengths), np.flatnonzero(lengths == 0)
         own = steps[full][np.arange(steps.shape[1]) < lengths[full, None]][:, None]
         starts = np.concatenate(([0], np.cumsum(lengths[full])))
-
-        def of(values: np.ndarray | None, places: np.ndarray) -> np.ndarray | None:
-            return None if values is None else values[places]
-
-        aims = own if schema.wide_series else of(target, full)
-        yield Pieces(keys[full], starts, own, block.rows[full], None, aims, of(split, full), of(group, full))
+        aims = own if schema.wide_series else chosen(target, full)
+        yield Pieces(keys[full], starts, own, block.rows[full], None, aims, chosen(split, full), chosen(group, full))
         for place in empty:
             here = np.array([place])
             own = np.empty((0, 1))
-            aims = own if schema.wide_series else of(target, here)
+            aims = own if schema.wide_series else chosen(target, here)
             if keys[place] is not None:
-                yield Piece(keys[place], own, block.rows[here], None, aims, of(split, here), of(group, here))
+                yield Piece(keys[place], own, block.rows[here], None, aims, chosen(split, here), chosen(group, here))
 
 
 def _words_of(block: Block, names: Sequence[str], reading: Reading) -> np.ndarray | None:

@@ -136,11 +136,12 @@ class StreamedSplit(Separate):
         return torch.tensor(self.terms).expand(self.count)
 
     @property
-    def class_counts(self) -> Tensor:
-        """(C,) int64, sequences of each class; (0,) without classes."""
+    def class_counts(self) -> Tensor | None:
+        """(C,) int64, sequences of each class; None without classes, and of the first sequences only."""
         import torch
 
-        return torch.from_numpy(self.survey.classes)
+        known = len(self.survey.classes) > 0 and self.count == self.survey.counts.sum()
+        return torch.from_numpy(self.survey.classes) if known else None
 
     def batch(self, index: Tensor) -> Batch:
         """Read the sequences `index`, (B,) int64, from their row groups.

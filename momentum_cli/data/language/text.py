@@ -56,6 +56,11 @@ class TokenText:
         return torch.ones(1, dtype=torch.int64).expand(len(self))
 
     @property
+    def class_counts(self) -> None:
+        """None: they are not known before the text is read."""
+        return None
+
+    @property
     def batch_unit(self) -> str:
         """``"streams"``, which are read in parallel."""
         return "streams"
