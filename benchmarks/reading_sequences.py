@@ -1,4 +1,5 @@
-"""Seconds and memory to read many short sequences, in four forms of file, and the seconds of one epoch on them.
+"""Seconds and memory to read many short sequences, in four forms of file, and the seconds of one epoch on them
+and of their prediction.
 
     python benchmarks/reading_sequences.py --out build/reading
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -84,8 +86,18 @@ def epoch(folder: Path) -> float:
     return float(result["train_seconds"])
 
 
+def predicted(folder: Path) -> float:
+    """Return the CPU seconds of `predict` of all sequences by the model of `epoch`, its start included."""
+    words = ["predict", "run", "arrays.npz", "--out", "predicted.csv"]
+    process = subprocess.Popen([sys.executable, "-m", "momentum_cli", *words], cwd=folder, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"momentumrnn {' '.join(words)} failed")
+    return usage.ru_utime + usage.ru_stime
+
+
 def main() -> None:
-    """Print one line for each form, and the epoch."""
+    """Print one line for each form, the epoch and the prediction."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the files and the run")
     parser.add_argument("--sequences", type=int, default=1_000_000)
@@ -104,7 +116,8 @@ def main() -> None:
         size = path.stat().st_size
         memory = f"{growth / 1e6:.0f} MB, {growth / size:.1f} times the file"
         print(f"{name}: {size / 1e6:.0f} MB, {seconds:.1f} CPU s, {memory}", flush=True)
-    print(f"one epoch: {epoch(chosen.out):.1f} s")
+    print(f"one epoch: {epoch(chosen.out):.1f} s", flush=True)
+    print(f"predict arrays.npz: {predicted(chosen.out):.1f} CPU s")
 
 
 if __name__ == "__main__":
