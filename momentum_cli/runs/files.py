@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-import tempfile
+import secrets
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,12 +34,15 @@ def replacing(path: Path) -> Iterator[Path]:
         raise DataError(f"{path}: {refuse('what is replaced', Said(kind or ''), 'be a regular file')}")
     temporary = Path()
     try:
-        # Created exclusively under an unpredictable name, because a link planted in its place would be followed.
-        # A name has at most 255 bytes, and a character up to four.
-        descriptor, name = tempfile.mkstemp(".tmp", f".{path.name[:50]}.", path.parent)
-        os.close(descriptor)
-        temporary = Path(name)
-        temporary.chmod(0o666 & ~_umask())
+        while not temporary.name:
+            # Known before it is made, so that a signal in between leaves nothing. A name has at most 255 bytes, and a
+            # character up to four.
+            temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.tmp")
+            try:
+                # Made exclusively under an unpredictable name, because a link planted in its place would be followed.
+                os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            except FileExistsError:
+                temporary = Path()
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -58,13 +61,6 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _umask() -> int:
-    """Return the umask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,9 +7,9 @@ import io
 import itertools
 import os
 import pickle
+import secrets
 import shutil
 import stat
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,7 +197,8 @@ def test_a_temporary_name_cannot_be_prepared(tmp_path: Path, monkeypatch: pytest
     """If a link takes the name, another name is used; two simultaneous files never share one."""
     victim, target = tmp_path / "victim", tmp_path / "result.json"
     victim.write_text("precious")
-    monkeypatch.setattr(tempfile, "_get_candidate_names", lambda: itertools.cycle(["first", "second", "third"]))
+    names = iter(["first", "second", "third"])
+    monkeypatch.setattr(secrets, "token_hex", lambda count: next(names))
     (tmp_path / ".result.json.first.tmp").symlink_to(victim)
     (tmp_path / ".result.json.second.tmp").symlink_to(tmp_path / "absent")
     with replacing(target) as temporary:
