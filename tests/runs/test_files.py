@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 from pathlib import Path
 
 import pytest
 
-from momentum_cli.errors import Stopped
 from momentum_cli.runs.files import replacing
 
 
@@ -18,10 +16,10 @@ def test_a_signal_right_after_a_file_was_made_leaves_nothing(tmp_path: Path, mon
 
     def stopped(descriptor: int) -> None:
         close(descriptor)
-        raise Stopped(signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "close", stopped)
-    with pytest.raises(Stopped), replacing(tmp_path / "curves.png"):
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "curves.png"):
         pass
     assert list(tmp_path.iterdir()) == []
 
