@@ -141,15 +141,16 @@ def _bars(axes: Axes, times: Times, which: str) -> None:
     edge = max(finite, default=1.0)
     for number, label in enumerate(labels):
         color, row = look(times.places.get(label, number))[0], values[label]
-        middle = times.middle(which, label)
-        known = math.isfinite(middle)
-        if known:
+        middle, hits = times.middle(which, label), [value for value in row if math.isfinite(value)]
+        if math.isfinite(middle):
             axes.barh(number, middle, 0.62, color=color, alpha=0.8)
-        text = times.text(which, label) if known else "not reached"
-        place = (middle if known else 0, number)
-        axes.annotate(text, place, (4, 0), textcoords="offset points", va="center", fontsize=8)
+            text, end = times.text(which, label), max(hits)
+        elif hits:
+            text, end = f"reached in {len(hits)} of {len(row)} runs", max(hits)
+        else:
+            text, end = "not reached", 0
+        axes.annotate(text, (end, number), (6, 0), textcoords="offset points", va="center", fontsize=8)
         if len(row) > 1:
-            hits = [value for value in row if math.isfinite(value)]
             axes.plot(hits, [number] * len(hits), "o", color="black", markersize=3, alpha=0.6)
     axes.set_yticks(range(len(labels)), [literal(label) for label in labels], fontsize=9)
     axes.set_ylim(len(labels) - 0.4, -0.6)

@@ -26,10 +26,10 @@ def conclusion(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str
     base = _baseline(comparison, summary)
     if base is None:
         return None
-    name, groups = base["label"], _groups(comparison, base, few=summary["anecdotal"])
+    groups = _groups(comparison, base, few=summary["anecdotal"])
     if not groups:
         return None
-    found = "; ".join(_said(kind, groups[kind], name) for kind in sorted(groups))
+    found = "; ".join(_said(kind, groups[kind], base) for kind in sorted(groups))
     count = len(summary["seeds"])
     seeds = f"{count} seed{'' if count == 1 else 's'}"
     doubt = f"; {seeds} cannot tell a difference from chance" if summary["anecdotal"] else ""
@@ -77,18 +77,25 @@ def _finding(cell: Mapping[str, Any], *, few: bool) -> int:
     return _FASTER if interval[0] > 1 else _SLOWER
 
 
-def _said(finding: int, cells: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Return the words for all cells with the same finding; `name` is the baseline."""
-    be = "is" if len(cells) == 1 else "are"
-    labels, numbers = [cell["label"] for cell in cells], [f"{cell['label']} ({_times(cell)})" for cell in cells]
+def _said(finding: int, cells: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> str:
+    """Return the words for all cells with the same finding."""
+    be, name = "is" if len(cells) == 1 else "are", base["label"]
+    numbers = [f"{cell['label']} ({_times(cell)})" for cell in cells]
+    missed, runs = _with_hits(base), [_with_hits(cell) for cell in cells]
     return {
         _FASTER: f"{_joined(numbers)} {be} faster than {name}",
         _SLOWER: f"{_joined(numbers)} {be} slower than {name}",
         _OPEN: f"no clear difference between {name} and {_joined(numbers)}",
-        _ONLY: f"{_joined(labels)} reached the target and {name} did not",
-        _MISSED: f"{_joined(labels)} did not reach the target and {name} did",
-        _NEITHER: f"neither {' nor '.join([name, *labels])} reached the target",
+        _ONLY: f"{_joined(runs)} reached the target and {missed} did not",
+        _MISSED: f"{_joined(runs)} did not reach the target and {missed} did",
+        _NEITHER: f"neither {' nor '.join([missed, *runs])} reached the target",
     }[finding]
+
+
+def _with_hits(cell: Mapping[str, Any]) -> str:
+    """`adam (in 1 of 3 runs)`: the median run speaks for a cell, so the others are counted where they differ."""
+    hits, runs = cell["hits"], cell["runs"]
+    return f"{cell['label']} (in {hits} of {runs} runs)" if 0 < hits < runs else str(cell["label"])
 
 
 def _times(cell: Mapping[str, Any]) -> str:

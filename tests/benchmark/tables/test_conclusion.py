@@ -55,6 +55,17 @@ def test_misses_are_no_speed(plan: Plan) -> None:
     )
 
 
+def test_single_runs_that_reached_the_target_are_counted(plan: Plan) -> None:
+    once = [[0.1], [0.9], [0.9]]
+    assert ": momentum (in 1 of 3 runs) and gru did not reach the target and lstm did; this" in sentence(
+        plan, lstm=FAST, momentum=once, gru=MISS
+    )
+    assert (
+        ": momentum reached the target and lstm (in 1 of 3 runs) did not; neither lstm (in 1 of 3 runs) nor"
+        in sentence(plan, lstm=once, momentum=FAST, gru=MISS)
+    )
+
+
 def test_two_seeds_show_no_difference(tmp_path: Path) -> None:
     found = sentence(small_plan(tmp_path, "lstm,momentum", "0-1", target="0.1"), lstm=SLOW[:2], momentum=FAST[:2])
     assert "faster" not in found
