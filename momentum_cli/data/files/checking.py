@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from momentum_cli.data.files.gathered import Gathered
     from momentum_cli.data.files.splitting import Part
 
+COPIES = "results on them look better than on new data: leave the copies out, or keep them in one split"
+"""What copies in two splits do, and what to do about them."""
 # The most constant columns that are named one by one.
 _NAMED = 20
 
@@ -69,15 +71,43 @@ def find_copies(
         rows: (n,) int64, the first row of each; None where rows have no meaning.
         problems: Receives one warning for each pair of splits.
     """
-    names = list(splits)
     places = np.concatenate(list(splits.values()))
-    split_of = np.repeat(np.arange(len(names)), [len(sequences) for sequences in splits.values()])
-    # A dictionary of a million digests would take more memory than the sequences.
-    digests = np.empty((len(places), 2), np.uint64)
-    for number, place in enumerate(places.tolist()):
+
+    def content(place: int) -> memoryview:
         start, length = int(starts[place]), int(lengths[place])
-        content = np.ascontiguousarray(steps.read(start, start + length))
-        digests[number] = np.frombuffer(hashlib.blake2b(content.data, digest_size=16).digest(), np.uint64)
+        return np.ascontiguousarray(steps.read(start, start + length)).data
+
+    copies = copies_in(map(content, places.tolist()), {split: len(part) for split, part in splits.items()})
+    for (first, second), numbers in copies.items():
+        pairs = places[np.array(numbers)].tolist()
+        one, other = name(pairs[0][0]), name(pairs[0][1])
+        text = (
+            f"{len(pairs)} of {len(splits[second])} sequences of the split {second} are in {first} too, with the same "
+            f"values (the first: {one!r} in {first} and {other!r} in {second}); {COPIES}"
+        )
+        found = sorted({place for pair in pairs for place in pair})
+        problems.add("identical", text, [] if rows is None else rows[found], sequence=other, warning=True)
+
+
+def copies_in(
+    contents: Iterable[bytes | memoryview], splits: Mapping[str, int]
+) -> dict[tuple[str, str], list[tuple[int, int]]]:
+    """Return what two splits have in common.
+
+    Args:
+        contents: The content of each of n items, those of one split after those of the other.
+        splits: Number of items of each split, n in sum.
+
+    Returns:
+        For two splits, the items of the second that have the content of an earlier one in the first: the number of the
+        earliest such, and their own, in [0, n), increasing.
+    """
+    names = list(splits)
+    split_of = np.repeat(np.arange(len(names)), list(splits.values()))
+    # A dictionary of a million digests would take more memory than the sequences.
+    digests = np.empty((len(split_of), 2), np.uint64)
+    for number, content in enumerate(contents):
+        digests[number] = np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), np.uint64)
     order = np.lexsort((digests[:, 1], digests[:, 0]))
     new = np.ones(len(order), bool)
     new[1:] = (digests[order[1:]] != digests[order[:-1]]).any(1)
@@ -86,17 +116,8 @@ def find_copies(
     copies: dict[tuple[str, str], list[tuple[int, int]]] = {}
     differ = split_of[first_of] != split_of[order]
     for number, before in sorted(zip(order[differ].tolist(), first_of[differ].tolist(), strict=True)):
-        pair = names[split_of[before]], names[split_of[number]]
-        copies.setdefault(pair, []).append((int(places[before]), int(places[number])))
-    for (first, second), pairs in copies.items():
-        one, other = name(pairs[0][0]), name(pairs[0][1])
-        text = (
-            f"{len(pairs)} of {len(splits[second])} sequences of the split {second} are in {first} too, with the same "
-            f"values (the first: {one!r} in {first} and {other!r} in {second}); results on them look better than on "
-            "new data: leave the copies out, or keep them in one split"
-        )
-        found = sorted({place for pair in pairs for place in pair})
-        problems.add("identical", text, [] if rows is None else rows[found], sequence=other, warning=True)
+        copies.setdefault((names[split_of[before]], names[split_of[number]]), []).append((before, number))
+    return copies
 
 
 def find_untrained(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from momentum_cli.data.dataset import Dataset, Task, find_data
+from momentum_cli.data.files.checking import COPIES, copies_in
 from momentum_cli.data.fractions import check_fractions, unused_fraction
 from momentum_cli.data.translation.corpus import STEMS, Corpus, divide, read_folder, read_split
 from momentum_cli.data.translation.pairs import Flat, ParallelText
@@ -123,6 +125,7 @@ class Translation(Task):
                 f"{texts['train'].name}: {dropped} training pairs with more than {self.max_length} subwords on a side "
                 "are left out (task.max_length)"
             )
+        warnings += _copies(splits, {name: corpus.name for name, corpus in texts.items()})
         subwords = {"source": source.encoded, **({} if self.joint else {"target": target.encoded})}
         return Dataset(
             name="translation",
@@ -197,6 +200,20 @@ def _encoded(corpus: Corpus, source: Subwords, target: Subwords) -> ParallelText
         tuple(corpus.targets),
         tuple(corpus.rows),
     )
+
+
+def _copies(splits: dict[str, ParallelText], names: dict[str, str]) -> Iterator[str]:
+    """Yield a warning for two splits that have pairs in common, with the names of their files."""
+    pairs = (pair for split in splits.values() for pair in zip(split.sources, split.references, strict=True))
+    # No sentence has a line break, so that it divides the two.
+    contents = ("\n".join(pair).encode("utf-8", "surrogatepass") for pair in pairs)
+    found = copies_in(contents, {name: len(split) for name, split in splits.items()})
+    rows = [row for split in splits.values() for row in split.rows]
+    for (first, second), numbers in found.items():
+        before, own = numbers[0]
+        count = f"{len(numbers)} of {len(splits[second])} pairs are in {names[first]} too"
+        lines = f"line {rows[own]}, and line {rows[before]} of {names[first]}"
+        yield f"{names[second]}: {count} (the first: {lines}); {COPIES}"
 
 
 def _shortened(split: ParallelText, longest: int) -> tuple[ParallelText, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ _MOST = 32
 
 def draw_attention(entry: Mapping[str, Any], path: Path) -> None:
     """Draw a map for each sentence: a row for each piece of the target, a column for each piece of the source.
+
+    Of a longer sentence only the first 32 pieces are drawn, and its axis says how many there are.
 
     Args:
         entry: A result of `momentum_cli.inspection.gradients.measurement.measure` with ``attention``.
@@ -46,12 +48,19 @@ def draw_attention(entry: Mapping[str, Any], path: Path) -> None:
             axes.set_xticks(range(len(source)), source, rotation=90, fontsize=8)
             axes.set_yticks(range(len(target)), target, fontsize=8)
             axes.tick_params(length=0)
+            axes.set_xlabel(_cut(each["source"]), fontsize=8)
+            axes.set_ylabel(_cut(each["target"]), fontsize=8)
         for axes in list(panels.flat)[len(maps) :]:
             axes.set_visible(False)
         figure.colorbar(image, ax=panels, shrink=0.5, aspect=30, label="weight")
         words = {"initial": "at initialisation", "trained": "after training"}[entry["stage"]]
         label = printable(entry["label"]).replace("$", r"\$")
         figure.suptitle(f"{label}, attention {words}: source across, reference down", x=0.01, ha="left", fontsize=11)
+
+
+def _cut(pieces: Sequence[str]) -> str:
+    """Return the words for an axis that does not have all pieces, "" for one that has."""
+    return "" if len(pieces) <= _MOST else f"the first {_MOST} of {len(pieces)} pieces"
 
 
 def _shown(piece: str) -> str:

@@ -39,7 +39,8 @@ def test_a_folder_with_two_files_a_split(tmp_path: Path) -> None:
     source, target = vocabularies(dataset.preprocessing)
     assert source is target
     assert [source.text(row.tolist()) for row in batch.inputs] == [source for source, _ in pairs(20, 2)]
-    assert dataset.warnings == ()
+    # The sentences are made of few words, so that the splits have some in common.
+    assert all("pairs are in train.en.gz" in text for text in dataset.warnings)
 
 
 def test_a_mark_of_the_byte_order_is_no_part_of_the_first_sentence(tmp_path: Path) -> None:
@@ -108,13 +109,33 @@ def test_pairs_without_a_side_and_long_ones_are_left_out_and_said(tmp_path: Path
     (folder / "train.de.gz").write_bytes(gzip.compress((target + "Hund.\nHund.\n").encode()))
     dataset = task(folder, max_length=40).load()
     assert len(dataset.train) == 300
-    assert dataset.warnings == (
+    assert dataset.warnings[:2] == (
         "train.en.gz and train.de.gz: 1 pairs are left out because a side is empty: line 301",
         "train.en.gz and train.de.gz: 1 training pairs with more than 40 subwords on a side are left out "
         "(task.max_length)",
     )
     with pytest.raises(DataError, match=r"task.max_length` must be >= \d+, the subwords of the shortest pair, got 1"):
         task(folder, max_length=1).load()
+
+
+def test_pairs_in_two_splits_are_warned_of_with_their_lines(tmp_path: Path) -> None:
+    folder = write_corpus(tmp_path)
+    lines = {
+        end: gzip.decompress((folder / f"train.{end}.gz").read_bytes()).decode().splitlines() for end in ("en", "de")
+    }
+    for end, own in (("en", " {} \n"), ("de", "{}\n")):
+        # Twice line 7; with the source of line 9 alone it is another pair.
+        (folder / f"val.{end}").write_text(f"A {end} of its own.\n" + own.format(lines[end][6]) * 2, encoding="utf-8")
+        (folder / f"test_2016.{end}").write_text(
+            f"{lines['en'][8] if end == 'en' else 'Anders.'}\nAn own {end}.\nA {end} of its own.\n", encoding="utf-8"
+        )
+    last = "results on them look better than on new data: leave the copies out, or keep them in one split"
+    assert task(folder).load().warnings == (
+        "val.en and val.de: 2 of 3 pairs are in train.en.gz and train.de.gz too (the first: line 2, and line 7 of "
+        f"train.en.gz and train.de.gz); {last}",
+        "test_2016.en and test_2016.de: 1 of 3 pairs are in val.en and val.de too (the first: line 3, and line 1 of "
+        f"val.en and val.de); {last}",
+    )
 
 
 def damaged(folder: Path, name: str, content: bytes) -> Path:

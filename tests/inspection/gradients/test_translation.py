@@ -13,6 +13,7 @@ from parallel_text import content, write_corpus
 
 from momentum_cli.data import NOT_SCORED, Batch, Dataset
 from momentum_cli.errors import RecipeError
+from momentum_cli.inspection.gradients.attention import draw_attention
 from momentum_cli.inspection.gradients.gradient_flow import gradient_flow
 from momentum_cli.inspection.gradients.inspect import inspect
 from momentum_cli.inspection.gradients.passes import attention_maps, translation_pass
@@ -110,3 +111,14 @@ def test_runs_are_inspected_as_initialised_and_as_trained(corpus: Path, tmp_path
     assert written["subjects"][0]["attention"] != written["subjects"][1]["attention"]
     with pytest.raises(RecipeError, match="--length must be left out for a model that translates, got 5"):
         inspect([str(tmp_path / "run")], length=5, out=tmp_path / "cut")
+
+
+def test_a_picture_says_what_it_leaves_out(tmp_path: Path) -> None:
+    lengths = (33, 32)
+    source, target = ([f"piece{number}" for number in range(length)] for length in lengths)
+    weights = [[1.0 / lengths[0]] * lengths[0]] * lengths[1]
+    entry = {"attention": [{"source": source, "target": target, "weights": weights}], "stage": "trained", "label": "a"}
+    draw_attention(entry, tmp_path / "cut.svg")
+    drawn = (tmp_path / "cut.svg").read_text(encoding="utf-8")
+    assert "the first 32 of 33 pieces" in drawn
+    assert "of 32 pieces" not in drawn
