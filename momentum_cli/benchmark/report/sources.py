@@ -84,9 +84,9 @@ def differences(sources: Sequence[Source]) -> list[str]:
         machines += [(source.name, other) for other in source.summary.get("earlier_machines", ())]
     found = []
     for key in MACHINE:
-        values: dict[str, list[str]] = {}
+        values: dict[str, dict[str, None]] = {}
         for name, where in machines:
-            values.setdefault(json.dumps(where.get(key)), []).append(name)
+            values.setdefault(json.dumps(where.get(key)), {})[name] = None
         if len(values) > 1:
             words = "; ".join(f"{json.loads(value)} ({', '.join(names)})" for value, names in values.items())
             found.append(f"{key}: {words}")

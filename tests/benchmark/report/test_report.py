@@ -16,6 +16,7 @@ from browser import Browser, needs_chromium
 from small_bench import made_up, small_plan
 
 from momentum_cli.benchmark.report.report import report
+from momentum_cli.benchmark.report.sources import Source, differences
 from momentum_cli.benchmark.results.definitions import DEFINITIONS
 from momentum_cli.benchmark.results.files import write_bench, write_curves
 from momentum_cli.benchmark.results.summary import summarise
@@ -144,6 +145,13 @@ def test_machines_are_mixed_only_by_force(bench_folder: Path, tmp_path: Path) ->
     result = report([bench_folder, other], out=tmp_path / "both.html", force=True)
     assert "threads" in result["warnings"][0]
     assert "Results of different machines" in (tmp_path / "both.html").read_text(encoding="utf-8")
+
+
+def test_a_source_is_named_once_for_each_machine() -> None:
+    here, there = {"threads": 1}, {"threads": 2}
+    assert differences([Source("one", {"earlier_machines": [here, there, there]}, {}, here, {})]) == [
+        "threads: 1 (one); 2 (one)"
+    ]
 
 
 def test_files_of_the_user_are_left_alone(bench_folder: Path, tmp_path: Path) -> None:
