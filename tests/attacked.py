@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,13 +125,27 @@ class Warm:
             seconds: Seconds after which it counts as hung.
             output: The path of its standard output, such as /dev/full; "" to return it.
         """
+        return self._answers([arguments], folder, seconds, output)[0]
+
+    def run_all(self, commands: Sequence[Sequence[object]], *, folder: Path, seconds: float = 60) -> list[Ended]:
+        """Run many short commands one after the other, of which as many as possible share one fork.
+
+        Args:
+            commands: Arguments of each.
+            folder, seconds: As in `run`.
+        """
+        ended: list[Ended] = []
+        while len(ended) < len(commands):
+            ended += self._answers(commands[len(ended) :], folder, seconds, "")
+        return ended
+
+    def _answers(self, commands: Sequence[Sequence[object]], folder: Path, seconds: float, output: str) -> list[Ended]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = [[str(each) for each in arguments], str(folder), seconds, output]
+        request = [[[str(each) for each in arguments] for arguments in commands], str(folder), seconds, output]
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        code, out, error, _ = json.loads(self._process.stdout.readline())
-        return Ended(code, out, error)
+        return [Ended(*answer) for answer in json.loads(self._process.stdout.readline())]
 
 
 def unfinished(folder: Path) -> list[str]:

@@ -1,18 +1,23 @@
 """Commands in forks of one process that has imported everything once: thousands of them in minutes. Run as a script.
 
-Reads a JSON list from each line of standard input: arguments, current folder, seconds, and the path of standard output
-or "". Answers with a line of JSON: exit code (None: it hung), output, error, seconds. A child has its own session.
+Reads a JSON list from each line of standard input: commands (a list of arguments each), current folder, seconds for
+each command, and the path of standard output or "". The commands run one after the other in one fork, which has its own
+session. Answers with a line of JSON, a list for each command: exit code (None: it hung), output, error. A command that
+hangs or ends the fork is the last one answered.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
 import time
+from typing import IO
 
 import lightning_fabric
 import matplotlib.figure
@@ -22,63 +27,89 @@ import pyarrow.parquet
 import torch
 import typer.main
 
-import momentum_cli.benchmark.bench
 import momentum_cli.cli
-import momentum_cli.formats.export
-import momentum_cli.inference.evaluate
-import momentum_cli.inference.predict.predict
-import momentum_cli.inspection.gradients.inspect
-import momentum_cli.training.train
 from momentum_cli.__main__ import main
 
 LONGEST = 20_000
+Answer = tuple[int | None, str, str]
 
 
-def run(arguments: list[str], folder: str, seconds: float, output: str) -> tuple[int | None, str, str, float]:
-    """Run one command in a fork."""
-    start = time.monotonic()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
+def run(commands: list[list[str]], folder: str, seconds: float, output: str) -> list[Answer]:
+    """Run commands in one fork, as far as it gets."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error, tempfile.TemporaryFile() as marks:
         pid = os.fork()
         if pid == 0:
-            os.setsid()
-            target = os.open(output, os.O_WRONLY) if output else out.fileno()
-            for descriptor, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, target), (2, error.fileno())):
-                os.dup2(file, descriptor)
-            os.chdir(folder)
-            sys.argv = ["momentumrnn", *arguments]
-            code = 1
-            try:
-                main()
-            except SystemExit as end:
-                code = int(end.code or 0)
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
-            try:
-                sys.stdout.flush()
-            except OSError:
-                print("Exception ignored: standard output", file=sys.stderr)
-            sys.stderr.flush()
-            os._exit(code)
-        end, status = start + seconds, None
+            _child(commands, folder, output, out, error, marks)
+        seen, end, status = 0, time.monotonic() + seconds, None
         while status is None and time.monotonic() < end:
             done, status_ = os.waitpid(pid, os.WNOHANG)
             status = status_ if done else None
+            if (size := os.fstat(marks.fileno()).st_size) != seen:
+                seen, end = size, time.monotonic() + seconds
             time.sleep(0.002)
         hung = status is None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
         if hung:
             os.waitpid(pid, 0)
-        texts = []
-        for file in (out, error):
-            file.seek(0)
-            texts.append(file.read(LONGEST).decode("utf-8", "backslashreplace"))
-    code_ = None if status is None else os.waitstatus_to_exitcode(status)
-    return code_, texts[0], texts[1], time.monotonic() - start
+        marks.seek(0)
+        ended = [json.loads(line) for line in marks]
+        if len(ended) < len(commands):
+            code = None if status is None else os.waitstatus_to_exitcode(status)
+            ended.append((code, _size(out), _size(error)))
+        starts = [(0, 0), *((out_end, error_end) for _, out_end, error_end in ended)]
+        return [
+            (code, _text(out, start[0], out_end), _text(error, start[1], error_end))
+            for (code, out_end, error_end), start in zip(ended, starts, strict=False)
+        ]
+
+
+def _child(
+    commands: list[list[str]], folder: str, output: str, out: IO[bytes], error: IO[bytes], marks: IO[bytes]
+) -> None:
+    """Run commands and end the process; note how each ended, and the bytes written until then."""
+    os.setsid()
+    target = os.open(output, os.O_WRONLY) if output else out.fileno()
+    for descriptor, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, target), (2, error.fileno())):
+        os.dup2(file, descriptor)
+    os.chdir(folder)
+    for arguments in commands:
+        sys.argv = ["momentumrnn", *arguments]
+        code = 1
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        try:
+            sys.stdout.flush()
+        except OSError:
+            print("Exception ignored: standard output", file=sys.stderr)
+        sys.stderr.flush()
+        os.write(marks.fileno(), json.dumps([code, _size(out), _size(error)]).encode() + b"\n")
+    os._exit(0)
+
+
+def _size(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _text(file: IO[bytes], start: int, end: int) -> str:
+    file.seek(start)
+    return file.read(min(LONGEST, end - start)).decode("utf-8", "backslashreplace")
+
+
+def _import_everything() -> None:
+    """Import every module that this installation can, or each fork would import its own anew."""
+    assert all((lightning_fabric, matplotlib.figure, pyarrow.csv))
+    for module in pkgutil.walk_packages(momentum_cli.__path__, "momentum_cli."):
+        with contextlib.suppress(ImportError):  # one of a package that is optional
+            importlib.import_module(module.name)
 
 
 if __name__ == "__main__":
-    assert all((lightning_fabric, matplotlib.figure, pyarrow.csv, momentum_cli))
+    _import_everything()
     torch.set_num_threads(1)
     # To build all commands takes longer than to run one.
     momentum_cli.cli.app = typer.main.get_command(momentum_cli.cli.app)  # type: ignore[assignment]

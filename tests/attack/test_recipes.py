@@ -39,20 +39,31 @@ def faults_of(ended: Ended) -> list[str]:
     return found
 
 
+# As many are validated in one process; one that ends the process ends its turn, see `Warm.run_all`.
+_TOGETHER = 100
+
+
+def drawn(random_: random.Random, path: Path) -> tuple[str, list[str]]:
+    """Write a recipe; return what was made by chance, and the arguments of the command."""
+    if random_.random() < 0.75:
+        text = mutated(random_)
+        path.write_text(text, encoding="utf-8", errors="surrogateescape")
+        return text, ["validate", path.name]
+    path.write_text(RECIPE, encoding="utf-8")
+    text = f"{random_.choice(['cells', 'task.length', 'model', 'optimizer.lr', 'x'])}={random_.choice(PIECES)}"
+    text = text.replace("\0", "")
+    return text, ["validate", path.name, text]
+
+
 def many(warm: Warm, folder: Path, tries: int, seed: int) -> list[str]:
     random_ = random.Random(seed)
     faults: list[str] = []
-    for count in range(tries):
-        if random_.random() < 0.75:
-            text = mutated(random_)
-            (folder / "r.yaml").write_text(text, encoding="utf-8", errors="surrogateescape")
-            ended = warm.run("validate", "r.yaml", folder=folder, seconds=30)
-        else:
-            (folder / "r.yaml").write_text(RECIPE, encoding="utf-8")
-            text = f"{random_.choice(['cells', 'task.length', 'model', 'optimizer.lr', 'x'])}={random_.choice(PIECES)}"
-            text = text.replace("\0", "")
-            ended = warm.run("validate", "r.yaml", text, folder=folder, seconds=30)
-        faults += [f"{count}, {text!r}: {each}" for each in faults_of(ended)]
+    for start in range(0, tries, _TOGETHER):
+        numbers = range(start, min(start + _TOGETHER, tries))
+        cases = [drawn(random_, folder / f"r{number % _TOGETHER}.yaml") for number in numbers]
+        answers = warm.run_all([arguments for _, arguments in cases], folder=folder, seconds=30)
+        for number, (text, _), ended in zip(numbers, cases, answers, strict=True):
+            faults += [f"{number}, {text!r}: {each}" for each in faults_of(ended)]
     print(f"recipes: {tries} tried, {len(faults)} failed", *faults, sep="\n")
     return faults
 
@@ -66,3 +77,15 @@ def test_a_recipe_made_by_chance_is_refused_in_words(warm: Warm, tmp_path: Path)
 @pytest.mark.timeout(7200)
 def test_many_recipes_made_by_chance_are_refused_in_words(warm: Warm, tmp_path: Path) -> None:
     assert many(warm, tmp_path, 10_000, seed=1) == []
+
+
+@pytest.mark.timeout(600)
+def test_a_command_that_ends_or_hangs_is_the_one_blamed(warm: Warm, tmp_path: Path) -> None:
+    """Of commands that share a process, and those after it run all the same."""
+    (tmp_path / "ends.py").write_text("import os\nos._exit(7)\n", encoding="utf-8")
+    (tmp_path / "hangs.py").write_text("import time\ntime.sleep(600)\n", encoding="utf-8")
+    names = ["", "ends.py", "", "hangs.py", ""]
+    commands = [["recipes", "list", *(["--plugin", name] if name else [])] for name in names]
+    ended = warm.run_all(commands, folder=tmp_path, seconds=10)
+    assert [each.code for each in ended] == [0, 7, 0, None, 0]
+    assert ended[0].output == ended[2].output == ended[4].output != ""
