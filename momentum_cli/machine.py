@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from momentum_cli import allocator
 from momentum_cli.errors import RunError
+from momentum_cli.temporary import temporary_folder
 
 PACKAGES = (
     "momentumrnn",
@@ -108,15 +108,14 @@ def _git() -> dict[str, Any] | None:
         return None
     commit, top, objects = asked.split("\n")
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            bare = Path(folder)
+        with temporary_folder() as bare:
             (bare / "HEAD").write_text(f"{commit}\n", encoding="ascii")
             for name in ("objects", "refs"):
                 (bare / name).mkdir()
             # The copy keeps its time: git also reads files as new as the index, because their times may not show a
             # change.
             shutil.copy2(index, bare / "index")
-            own = {"GIT_DIR": folder, "GIT_WORK_TREE": top, "GIT_OBJECT_DIRECTORY": objects}
+            own = {"GIT_DIR": str(bare), "GIT_WORK_TREE": top, "GIT_OBJECT_DIRECTORY": objects}
             options = ("--porcelain", "--untracked-files=no", "--ignore-submodules=all")
             changes = _git_output("status", *options, folder=top, variables=own)
     except OSError:

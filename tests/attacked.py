@@ -150,12 +150,7 @@ class Warm:
 
 def unfinished(folder: Path) -> list[str]:
     """Return the temporary files and folders remaining in a folder."""
-    marks = (".tmp", ".export-", ".predict-", ".files-", ".speech-", ".part")
-    return sorted(
-        str(path.relative_to(folder))
-        for path in folder.rglob(".*")
-        if any(path.name.startswith(mark) or path.name.endswith(mark) for mark in marks)
-    )
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob(".*") if path.suffix in (".tmp", ".part"))
 
 
 def _members(group: int) -> list[str]:

@@ -22,7 +22,7 @@ FLOORS = [  # from the top; rooms in one row do not know each other
     ["kernels", "loggers", "pages", "pictures", "ui"],
     ["data", "options", "recurrence", "runs", "wording"],
     ["dynamics", "machine", "metrics", "progress", "reading"],
-    ["allocator", "errors", "messages", "ranking", "tables", "text_scores"],
+    ["allocator", "errors", "messages", "ranking", "tables", "temporary", "text_scores"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

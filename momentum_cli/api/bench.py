@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from momentum_cli.api.callbacks import Callback, bench_display
 from momentum_cli.api.paths import optional_path
@@ -16,6 +14,7 @@ from momentum_cli.benchmark.plan.planning import DEFAULT_SEEDS
 from momentum_cli.progress import BenchUi
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.output import require_out
+from momentum_cli.temporary import temporary_folder
 
 
 def bench(
@@ -84,9 +83,9 @@ def bench(
     """
     require_out(overwrite, out)
     one = isinstance(recipes, str | os.PathLike | Mapping | Recipe)
-    with ui or bench_display(progress, callbacks) as shown, tempfile.TemporaryDirectory() as folder:
+    with ui or bench_display(progress, callbacks) as shown, temporary_folder() as folder:
         result = engine.bench(
-            recipe_files([recipes] if one else recipes, Path(folder)),  # type: ignore[list-item, arg-type]
+            recipe_files([recipes] if one else recipes, folder),  # type: ignore[list-item, arg-type]
             cells=[cells] if isinstance(cells, str) else cells,
             optimizers=[optimizers] if isinstance(optimizers, str) else optimizers,
             lr_grid=lr_grid,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from momentum_cli.api.callbacks import Callback, tune_display
 from momentum_cli.api.paths import optional_path
@@ -13,6 +11,7 @@ from momentum_cli.api.recipes import Overrides, RecipeLike, override_texts, reci
 from momentum_cli.api.results import TuneResult
 from momentum_cli.progress import TuneUi
 from momentum_cli.runs.output import require_out
+from momentum_cli.temporary import temporary_folder
 from momentum_cli.tuning import tune as engine
 
 
@@ -64,9 +63,9 @@ def tune(
         Interrupted: SIGINT or SIGTERM arrived; the running trial is saved.
     """
     require_out(overwrite, out or join)
-    with ui or tune_display(progress, callbacks) as shown, tempfile.TemporaryDirectory() as folder:
+    with ui or tune_display(progress, callbacks) as shown, temporary_folder() as folder:
         result = engine.tune(
-            None if recipe is None else recipe_files([recipe], Path(folder))[0],
+            None if recipe is None else recipe_files([recipe], folder)[0],
             space=space,
             trials=trials,
             objective=objective,

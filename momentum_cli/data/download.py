@@ -7,13 +7,13 @@ import gzip
 import hashlib
 import http.client
 import os
-import tempfile
 import urllib.request
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from momentum_cli.progress import DownloadProgress
+from momentum_cli.temporary import temporary_file
 
 TIMEOUT_SECONDS = 30.0
 """Timeout of a server; without it a stalled mirror would hang a batch job forever."""
@@ -99,18 +99,12 @@ def fetch_gzipped(
 
 
 def _write_atomically(target: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    with temporary_file(target, ".part") as temporary:
+        with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes it private, data folders are shared
         temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from momentum_cli.formats.forms import form_of
 from momentum_cli.formats.vetting import Unlisted, vet_members, vet_program
 from momentum_cli.models.model import Model
 from momentum_cli.reading import parse_json
+from momentum_cli.temporary import temporary_folder
 
 SUFFIX = ".pt2"
 EXTRA = f"{KEY}.json"
@@ -63,8 +63,8 @@ def _compile(program: torch.export.ExportedProgram, bundle: Bundle, path: Path) 
     from torch._inductor import aoti_compile_and_package
     from torch._inductor.exc import InvalidCxxCompiler
 
-    with tempfile.TemporaryDirectory(prefix="momentumrnn-") as folder:
-        package = Path(folder) / "model.pt2"
+    with temporary_folder() as folder:
+        package = folder / "model.pt2"
         try:
             aoti_compile_and_package(program, package_path=str(package))
         except InvalidCxxCompiler as error:

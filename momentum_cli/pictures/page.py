@@ -6,11 +6,11 @@ Each colour is a CSS variable with the printed colour as fallback.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from momentum_cli.pictures.style import GREY, GRID, PALETTE, TEXT, transparent
+from momentum_cli.temporary import temporary_folder
 
 
 def drawn_for_page(draw: Callable[[Path], None], prefix: str, title: str) -> str:
@@ -24,8 +24,8 @@ def drawn_for_page(draw: Callable[[Path], None], prefix: str, title: str) -> str
     Raises:
         RunError: It could not be drawn.
     """
-    with tempfile.TemporaryDirectory(prefix="momentumrnn-") as folder, transparent():
-        path = Path(folder) / "picture.svg"
+    with temporary_folder() as folder, transparent():
+        path = folder / "picture.svg"
         draw(path)
         svg = path.read_text(encoding="utf-8")
     # As wide as it was drawn, if the page is, so that its letters are neither larger than those of the page nor tiny.

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import secrets
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from momentum_cli.errors import DataError, RunError, system_error
 from momentum_cli.messages import Said, refuse
 from momentum_cli.reading import what_is_at
+from momentum_cli.temporary import temporary_file
 
 
 @contextlib.contextmanager
@@ -32,28 +32,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if (kind := what_is_at(path)) not in (None, "a regular file"):
         raise DataError(f"{path}: {refuse('what is replaced', Said(kind or ''), 'be a regular file')}")
-    temporary = Path()
     try:
-        while not temporary.name:
-            # Known before it is made, so that a signal in between leaves nothing. A name has at most 255 bytes, and a
-            # character up to four.
-            temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}.tmp")
-            try:
-                # Made exclusively under an unpredictable name, because a link planted in its place would be followed.
-                os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-            except FileExistsError:
-                temporary = Path()
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with temporary_file(path) as temporary:
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except OSError as error:
         # Errors of other files, which the block reads, name them.
         own = error.filename is None or Path(os.fsdecode(error.filename)).parent == path.parent
         raise system_error(error, path if own else "") from error
-    finally:
-        if temporary.name:
-            temporary.unlink(missing_ok=True)
     # The new name must survive a power failure too; not every file system can sync a folder.
     with contextlib.suppress(OSError):
         descriptor = os.open(path.parent, os.O_RDONLY)

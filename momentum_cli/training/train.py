@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from momentum_cli.runs.folder import check_new_run_folder, new_run_folder
 from momentum_cli.runs.lock import locked
+from momentum_cli.temporary import temporary_folder
 from momentum_cli.training.launch import (
     determinism,
     device_name,
@@ -156,8 +156,8 @@ def dry_run(
     seconds = trainer.progress.train_seconds - warm
     small = Trainer(recipe, _head(dataset, recipe.train.eval_batch_size), fabric)
     small.evaluate(small.selection_split)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"last{SUFFIX}"
+    with temporary_folder() as folder:
+        path = folder / f"last{SUFFIX}"
         save_checkpoint(path, snapshot(trainer))
         restore(trainer, load_checkpoint(path))
     total = trainer.total_steps

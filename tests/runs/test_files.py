@@ -11,19 +11,6 @@ import pytest
 from momentum_cli.runs.files import replacing
 
 
-def test_a_signal_right_after_a_file_was_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    close = os.close
-
-    def stopped(descriptor: int) -> None:
-        close(descriptor)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "close", stopped)
-    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "curves.png"):
-        pass
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.skipif(os.name == "nt", reason="file modes")
 def test_a_file_has_the_mode_of_any_new_file(tmp_path: Path) -> None:
     before = os.umask(0o027)

@@ -10,7 +10,6 @@ import io
 import logging
 import shutil
 import tarfile
-import tempfile
 import time
 import uuid
 from collections import deque
@@ -26,6 +25,7 @@ from momentum_cli.cells.plugins import loaded_files
 from momentum_cli.errors import DataError, RecipeError, RunError
 from momentum_cli.progress import RunState
 from momentum_cli.reading import parse_json, read_text
+from momentum_cli.temporary import temporary_folder
 
 _CONNECT_SECONDS = 15
 _STOP_SECONDS = 2.0
@@ -204,8 +204,8 @@ def _failure(future: Any) -> str:
 def _unpack(archive: bytes, home: Path) -> None:
     """Write a run folder completely or not at all."""
     home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=home.parent) as parent:
-        made = Path(parent) / home.name
+    with temporary_folder(home) as parent:
+        made = parent / home.name
         with tarfile.open(fileobj=io.BytesIO(archive)) as content:
             content.extractall(made, filter="data")
         if home.exists():

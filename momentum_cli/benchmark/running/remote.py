@@ -7,7 +7,6 @@ import io
 import json
 import platform
 import tarfile
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from momentum_cli.errors import MomentumError
 from momentum_cli.progress import NO_PROGRESS, RunState
 from momentum_cli.recipe.building import load_data
 from momentum_cli.runs.files import write_json
+from momentum_cli.temporary import temporary_folder
 from momentum_cli.training.launch import determinism, launch, memory_bytes
 from momentum_cli.training.trained import describe
 
@@ -116,8 +116,8 @@ def make(order: Order, name: str, show: Callable[[dict[str, Any]], None], stoppe
             return Delivery(name, None, f"lacks the data of {order.run.comparison}: {error}")
         if fingerprint(dataset) != order.fingerprint:
             return Delivery(name, None, f"has other data of {order.run.comparison} than this machine")
-        with tempfile.TemporaryDirectory(prefix="momentumrnn-") as parent:
-            folder = Path(parent) / order.run.id
+        with temporary_folder() as parent:
+            folder = parent / order.run.id
             if not _train(order, dataset, folder, show, stopped):
                 return Delivery(name, None, "stopped")
             threads = torch.get_num_threads()

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +20,7 @@ from momentum_cli.data.files.row_sequences import has_lists, open_row_files
 from momentum_cli.data.files.rows import open_table
 from momentum_cli.data.files.schema import FOLDERS, TABLES, Schema
 from momentum_cli.data.files.steps import Steps
+from momentum_cli.data.kept import keep
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.messages import refuse
@@ -109,40 +106,6 @@ def gather(path: Path, schema: Schema, missing: str, problems: Problems) -> Gath
 def kept_folder(path: Path, files: list[Path], schema: Schema, *options: Any) -> Path:
     """Return the folder of the cache for what is read from files: one for each content, schema and options."""
     return cache_dir() / "files" / _fingerprint(path, files, schema, *options)
-
-
-def keep(kept: Path, fill: Callable[[Path], bool]) -> bool:
-    """Make a folder of the cache completely or not at all.
-
-    Args:
-        kept: The folder.
-        fill: Writes its files into the folder that it is given, and returns False if they are not to be kept.
-
-    Returns:
-        Whether there is the folder now.
-
-    Raises:
-        DataError: The cache cannot be written.
-    """
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".files-", dir=kept.parent))
-    except OSError as error:
-        raise DataError(
-            f"data too large for memory are kept in {kept.parent}, which cannot be written "
-            f"({error.strerror or error}); give another cache folder in XDG_CACHE_HOME"
-        ) from error
-    try:
-        if not fill(folder):
-            return False
-        # Another process may have been faster; it wrote the same.
-        with suppress(OSError):
-            folder.rename(kept)
-        return True
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_index(folder: Path, gathered: Gathered) -> None:

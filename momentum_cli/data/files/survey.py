@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.cache import keep, kept_folder, read_index, write_index
+from momentum_cli.data.files.cache import kept_folder, read_index, write_index
 from momentum_cli.data.files.checking import find_untrained
 from momentum_cli.data.files.gathered import Gathered
 from momentum_cli.data.files.labels import Labels
@@ -24,6 +24,7 @@ from momentum_cli.data.files.normalisation import Moments
 from momentum_cli.data.files.parquet import RowGroup
 from momentum_cli.data.files.shards import Shards
 from momentum_cli.data.files.steps import Steps, StepWriter
+from momentum_cli.data.kept import keep
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 from momentum_cli.data.dataset import cache_dir
 from momentum_cli.data.files.cache import LARGE
 from momentum_cli.data.files.steps import Steps, StepWriter
+from momentum_cli.data.kept import UnwritableCache, keep
 from momentum_cli.data.problems import Problems
 from momentum_cli.data.speech.features import Features
 from momentum_cli.data.speech.listing import Recording
@@ -94,26 +94,17 @@ def load_frames(
             return found
         progress.note(f"{kept}: the cached frames are damaged; they are computed again", "warning")
         shutil.rmtree(kept, ignore_errors=True)
+
+    def compute(folder: Path | None) -> Frames | None:
+        return _compute(recordings, features, problems, progress, num_workers, check, folder)
+
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".speech-", dir=kept.parent))
-    except OSError as error:
-        progress.note(
-            f"{kept.parent} cannot be written ({error.strerror or error}): the frames are not cached; "
-            "give another cache folder in XDG_CACHE_HOME",
-            "warning",
-        )
-        return _compute(recordings, features, problems, progress, num_workers, check, None)
-    try:
-        computed = _compute(recordings, features, problems, progress, num_workers, check, temporary)
-        if computed is None:
+        if not keep(kept, lambda folder: compute(folder) is not None):
             return None
-        # Another process may have been faster; it wrote the same.
-        with suppress(OSError):
-            temporary.rename(kept)
-        return _read(kept, features.size) or computed
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    except UnwritableCache as error:
+        progress.note(f"the frames are not cached: {error}", "warning")
+        return compute(None)
+    return _read(kept, features.size) or compute(None)
 
 
 def _compute(

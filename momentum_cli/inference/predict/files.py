@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,6 +40,7 @@ from momentum_cli.inference.predict.reader import (
 )
 from momentum_cli.messages import Said, refuse, unknown
 from momentum_cli.progress import Ui
+from momentum_cli.temporary import temporary_folder
 
 SHOWN = 6
 """Forecasts of a picture."""
@@ -142,8 +142,8 @@ class FileReader:
             A sample for each sequence; for a forecasting model the last steps of each series. Broken ones come last.
         """
         if source == "-":
-            with tempfile.TemporaryDirectory(prefix="momentumrnn-") as folder:
-                path = Path(folder) / "input"
+            with temporary_folder() as folder:
+                path = folder / "input"
                 with open(path, "wb") as file:
                     shutil.copyfileobj(sys.stdin.buffer, file)
                 first = path.read_bytes()[:1]

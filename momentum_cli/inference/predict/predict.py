@@ -5,7 +5,6 @@ Samples are read, run in batches and written one after another, so memory does n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from momentum_cli.messages import Said, refuse, unknown
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.runs.files import replacing
 from momentum_cli.runs.output import check_output_file, ending_of
+from momentum_cli.temporary import temporary_folder
 from momentum_cli.ui.terminal import Output
 
 # By the kind of preprocessing that the data set of the model describes.
@@ -39,7 +39,7 @@ READERS: dict[str, type[Reader]] = {
 }
 OUTPUT_FORMATS = ("jsonl", "csv", "npz", "parquet", "txt")
 _ENDINGS = {f".{name}": name for name in OUTPUT_FORMATS} | {".ndjson": "jsonl", ".pq": "parquet"}
-BINARY: dict[str, Callable[[Path], Writer]] = {"npz": NpzWriter, "parquet": ParquetWriter}
+BINARY = ("npz", "parquet")
 """Formats that cannot go to standard output."""
 BATCH = 256
 TOP = 3
@@ -190,7 +190,9 @@ def reader_of(subject: Subject, top: int) -> Reader:
 def _open_writer(format: str, path: Path | None, stack: ExitStack, reader: Reader) -> Writer:
     if format in BINARY:
         assert path is not None
-        return BINARY[format](path)
+        if format == "parquet":
+            return ParquetWriter(path)
+        return NpzWriter(path, stack.enter_context(temporary_folder(path)))
     stream: Stream = Output() if path is None else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
     if format == "txt":
         return LineWriter(stream, str(reader.line))

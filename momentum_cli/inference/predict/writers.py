@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -226,12 +225,13 @@ class NpzWriter:
     (n, T) int64; ``row`` (n,) int64, -1 for a file that is one sample; ``source`` (n,) int64, the index in ``sources``.
 
     Args:
-        path: The file; the arrays grow in temporary files in its folder until they are complete.
+        path: The file.
+        folder: A temporary folder, in which the arrays grow until they are complete.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder: Path) -> None:
         self._path = path
-        self._folder = tempfile.TemporaryDirectory(prefix=".predict-", dir=path.parent)
+        self._folder = folder
         self._files: dict[str, Any] = {}
         self._layouts: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
         self._count = 0
@@ -268,12 +268,11 @@ class NpzWriter:
             text = io.BytesIO()
             np.save(text, np.array(list(self._sources), dtype=np.str_))
             archive.writestr("sources.npy", text.getvalue())
-        self._folder.cleanup()
 
     def _append(self, name: str, value: Any) -> None:
         array = np.asarray(value)
         if name not in self._files:
-            self._files[name] = open(Path(self._folder.name) / name, "w+b")  # noqa: SIM115 - closed in `close`
+            self._files[name] = open(self._folder / name, "w+b")  # noqa: SIM115 - closed in `close`
             self._layouts[name] = (array.dtype, array.shape)
         elif self._layouts[name][1] != array.shape:
             raise DataError(
