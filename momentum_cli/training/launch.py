@@ -20,6 +20,7 @@ from momentum_cli.machine import peak_resident_bytes
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.folder import is_run_folder
+from momentum_cli.training.meeting import connect
 from momentum_cli.training.precision import chosen_precision, fabric_precision
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
     try:
         fabric = Fabric(accelerator=accelerator, devices=count, num_nodes=nodes, strategy=strategy, plugins=precision)
         with together(fabric):
+            connect(fabric)
             fabric.launch()
     except (MisconfigurationException, ValueError) as error:
         raise RecipeError(f"--devices {devices} --nodes {nodes} --accelerator {accelerator}: {error}") from error
