@@ -30,21 +30,24 @@ class RowGroup:
     rows: int
 
 
-def row_groups(files: Sequence[Path]) -> list[RowGroup]:
-    """Return the row groups of several files, in order, without empty ones; only the end of each file is read.
+def row_groups(file: Path, place: int) -> list[RowGroup]:
+    """Return the row groups of a file in order, without empty ones; only the end of the file is read.
+
+    Args:
+        file: The file.
+        place: As for `RowGroup`.
 
     Raises:
-        DataError: A file is not a Parquet file.
+        DataError: It is not a Parquet file.
     """
-    found = []
-    for place, file in enumerate(files):
-        opened, first = open_parquet(file), 0
-        with opened:
-            for number in range(opened.num_row_groups):
-                rows = opened.metadata.row_group(number).num_rows
-                if rows:
-                    found.append(RowGroup(file, place, number, first, rows))
-                first += rows
+    found: list[RowGroup] = []
+    first, opened = 0, open_parquet(file)
+    with opened:
+        for number in range(opened.num_row_groups):
+            rows = opened.metadata.row_group(number).num_rows
+            if rows:
+                found.append(RowGroup(file, place, number, first, rows))
+            first += rows
     return found
 
 

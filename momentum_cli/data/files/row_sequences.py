@@ -25,6 +25,9 @@ from momentum_cli.data.problems import ROW_BITS, Problems
 from momentum_cli.errors import DataError
 from momentum_cli.messages import refuse
 
+# Rows that are tried until one tells the widths of the features.
+_TRIED = 1000
+
 Row = Mapping[str, Any]
 """The values of a row by name; a sequence is a list or an Arrow array of numbers, or of lists of them."""
 
@@ -132,9 +135,12 @@ def open_row_sequences(
     if first is None:
         raise DataError(f"{path}: the file holds no rows")
     names = _features(path, schema, more | dict(first[1]))
-    widths = [_width(path, name, first[1].get(name)) for name in names]
+    head = _up_to_a_sequence(itertools.chain([first], itertools.islice(found, _TRIED)), names)
+    # If none is a sequence, the mistake of the first one says why.
+    told = head[-1] if _is_sequence(head[-1][1], names) else first
+    widths = [_width(path, name, told) for name in names]
     above = place << ROW_BITS
-    rows = ((above + row, {**more, **content}) for row, content in itertools.chain([first], found))
+    rows = ((above + row, {**more, **content}) for row, content in itertools.chain(head, found))
     return Source(
         str(path),
         tuple(
@@ -160,11 +166,31 @@ def _features(path: Path, schema: Schema, first: Row) -> tuple[str, ...]:
     return names
 
 
-def _width(path: Path, name: str, value: Any) -> int:
+def _up_to_a_sequence(rows: Iterator[tuple[int, Row]], names: Sequence[str]) -> list[tuple[int, Row]]:
+    """Return the rows up to the first that is a sequence, which tells the width of each column; all if none is."""
+    found = []
+    for row in rows:
+        found.append(row)
+        if _is_sequence(row[1], names):
+            break
+    return found
+
+
+def _is_sequence(row: Row, names: Sequence[str]) -> bool:
     try:
-        return sequence_shape(value)[1]
+        # An empty list has no width.
+        return all(sequence_shape(row.get(name))[0] > 0 for name in names)
+    except ValueError:
+        return False
+
+
+def _width(path: Path, name: str, numbered: tuple[int, Row]) -> int:
+    row, content = numbered
+    try:
+        return sequence_shape(content.get(name))[1]
     except ValueError as error:
-        raise DataError(f"{path}: {name!r} in the first row is not a sequence: {error}") from error
+        at = row & ((1 << ROW_BITS) - 1)
+        raise DataError(f"{path}: {name!r} in row {at} is not a sequence: {error}") from error
 
 
 def _pieces(
@@ -181,7 +207,7 @@ def _pieces(
         try:
             parts = [_matrix(content.get(name), schema) for name in names]
             if [part.shape[1] for part in parts] != widths or len({len(part) for part in parts}) != 1:
-                raise ValueError("its lists differ in length, or in width from those of the first row")
+                raise ValueError("its lists differ in length, or in width from those of the first sequence")
             target = _target(content, schema, len(parts[0]), met)
             order = _order(content, schema, len(parts[0]))
         except (TypeError, ValueError) as error:

@@ -5,6 +5,8 @@ Axes: n sequences of a row group.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +25,9 @@ from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.files.splitting import SPLITS
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
+
+# The most files that cannot be read that are named one by one.
+_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -80,16 +85,36 @@ class Shards:
         """Their short names, for messages; [] for one file."""
         return short_names(self.files)
 
-    def row_groups(self) -> list[RowGroup]:
-        """Return the row groups in order.
+    def row_groups(self, problems: Problems) -> list[RowGroup]:
+        """Return the row groups in order; files that are not Parquet files, or no rows, are added to the problems.
 
         Raises:
-            DataError: A file is not a Parquet file, or there are no rows.
+            DataError: There are no files.
         """
-        found = row_groups(self.files)
-        if not found:
-            raise DataError(f"{self.path}: the files hold no rows")
+        found: list[RowGroup] = []
+        for place, file in enumerate(self.files):
+            with self.noting(file, problems):
+                found += row_groups(file, place)
+        if not found and not problems:
+            problems.add("empty", "the files hold no rows")
         return found
+
+    @contextmanager
+    def noting(self, file: Path, problems: Problems) -> Iterator[None]:
+        """Add an error about a file to the problems, so that the others are checked, too."""
+        try:
+            yield
+        except DataError as error:
+            before = problems.different("unreadable", None)
+            if before < _NAMED:
+                text = str(error).removeprefix(f"{file}: ")
+                problems.add("unreadable", f"{self.name(file)}: {text}" if self.names else text)
+            elif before == _NAMED:
+                problems.add("unreadable", "more files cannot be read")
+
+    def name(self, file: Path) -> str:
+        """Return the short name of a file, as messages have it."""
+        return self.names[self.files.index(file)] if self.names else file.name
 
     def with_features(self, columns: tuple[str, ...]) -> Shards:
         """Return the table with the columns of the features that one file has, and that the others must have too."""

@@ -88,11 +88,13 @@ def survey(shards: Shards, problems: Problems) -> Survey | None:
         DataError: The data cannot be read at all.
     """
     problems.files = shards.names
-    groups = shards.row_groups()
+    groups = shards.row_groups(problems)
     holdout = shards.holdout
     options = ["streamed", shards.missing, holdout.validation, holdout.test, holdout.seed]
     kept = kept_folder(shards.path, shards.files, shards.schema, *options)
     if not kept.is_dir() and not keep(kept, lambda folder: _Surveyor(shards, folder, problems).survey(groups)):
+        return None
+    if problems:
         return None
     found = _read(kept, groups)
     find_untrained(found.held.labels, np.flatnonzero(found.classes), None, None, "sequence", problems)
@@ -106,6 +108,7 @@ class _Surveyor:
         schema = shards.schema
         self._shards, self._folder, self._problems = shards, folder, problems
         self._labels = Labels(schema.similar_labels, schema.target[0])
+        self._features_of: tuple[str, ...] = ()
         self._counts: list[int] = []
         self._held: list[Gathered] = []
         self._splits: list[np.ndarray] = []
@@ -118,7 +121,8 @@ class _Surveyor:
         """Read all row groups and write what was found; return False if there are mistakes."""
         try:
             for group in groups:
-                self._read(group)
+                with self._shards.noting(group.file, self._problems):
+                    self._read(group)
         finally:
             self._lengths.close()
             if self._steps is not None:
@@ -132,17 +136,30 @@ class _Surveyor:
         return True
 
     def _read(self, group: RowGroup) -> None:
+        mistakes = self._mistakes()
         gathered = self._shards.gather(group, self._problems)
         self._shards = self._shards.with_features(gathered.columns)
-        if self._held and gathered.feature_names != self._held[0].feature_names:
-            before, now = self._held[0].feature_names, gathered.feature_names
+        before, now = self._features_of or gathered.feature_names, gathered.feature_names
+        if now != before:
             raise DataError(f"{group.file}: its features are {', '.join(now)}, and before they are {', '.join(before)}")
+        self._features_of = now
         splits = self._shards.splits(group, gathered, self._problems)
+        # A row without a label has a number, too.
+        codes = self._codes(gathered) if self._mistakes() == mistakes else np.empty(0, np.int64)
         if not self._problems:
-            self._take(gathered, splits)
+            self._take(gathered, splits, codes)
 
-    def _take(self, gathered: Gathered, splits: np.ndarray) -> None:
-        """Add the sequences of a row group."""
+    def _mistakes(self) -> int:
+        """Return the number of rows with mistakes so far."""
+        return sum(problem.count for problem in self._problems.all)
+
+    def _codes(self, gathered: Gathered) -> np.ndarray:
+        """Return the number of each label of a row group among all labels; none without classes."""
+        rows = [int(gathered.rows[gathered.targets == code][0]) for code in range(len(gathered.labels))]
+        return np.array(list(map(self._labels.code, gathered.labels, rows)), np.int64)
+
+    def _take(self, gathered: Gathered, splits: np.ndarray, codes: np.ndarray) -> None:
+        """Add the sequences of a row group, whose labels have these numbers."""
         columns, steps = gathered.features.columns, gathered.features.array
         assert steps is not None
         assert gathered.targets is not None
@@ -156,10 +173,8 @@ class _Surveyor:
         self._others = self._others.merged(Moments.of([steps[~of_training]], columns))
         targets = gathered.targets
         if self._shards.schema.target_is_class:
-            rows = [int(gathered.rows[targets == code][0]) for code in range(len(gathered.labels))]
-            codes = [self._labels.code(label, row) for label, row in zip(gathered.labels, rows, strict=True)]
-            targets = np.array(codes, np.int64)[targets]
-            count = max(len(self._classes), max(codes) + 1)
+            targets = codes[targets]
+            count = max(len(self._classes), int(codes.max()) + 1)
             before = np.pad(self._classes, (0, count - len(self._classes)))
             self._classes = before + np.bincount(targets[trained], minlength=count)
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -107,20 +109,28 @@ class Files(FileOptions, Task):
         from momentum_cli.data.problems import Problems
 
         problems, path = Problems(), self.source(data_dir)
+        schema = self.schema(path)
         if self.streamed is not None:
-            self._streamed(path, self.streamed, problems)
+            with self._listed(path, problems):
+                self._streamed(path, self.streamed, problems)
             return problems.all
         gathered = self.gather(path, problems)
         if not len(gathered) or not gathered.lengths.any():
             return problems.all
-        try:
+        with self._listed(path, problems):
             parts = self.parts(gathered, problems)
             if not problems:
-                assemble(self, self.schema(path), gathered, parts, problems)
+                assemble(self, schema, gathered, parts, problems)
             self._warn(path, gathered, parts, problems)
+        return problems.all
+
+    @contextmanager
+    def _listed(self, path: Path, problems: Problems) -> Iterator[None]:
+        """Add an error about the data to the problems."""
+        try:
+            yield
         except DataError as error:
             problems.add("data", str(error).removeprefix(f"{path}: ").removeprefix(f"{self.path}: "))
-        return problems.all
 
     def _warn(self, path: Path, gathered: Gathered, parts: dict[str, Part], problems: Problems) -> None:
         from momentum_cli.data.files.checking import find_warnings

@@ -16,6 +16,7 @@ from momentum_cli.data.files import Files
 from momentum_cli.data.files.shards import Holdout, Shards
 from momentum_cli.data.files.splitting import SPLITS
 from momentum_cli.data.files.streamed import StreamedSplit
+from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.inspection.data import check_data, describe_data
 from momentum_cli.recipe.recipe import load_recipe, parse_recipe
@@ -60,7 +61,7 @@ def with_splits(folder: Path, content: list[dict[str, Any]]) -> list[dict[str, A
     """Write the split of each sequence as it is drawn into the rows; return all of them."""
     shards = Shards(folder / "shards", Files(**CLASSES).schema(folder / "shards"), "refuse", Holdout(0.15, 0.15, 0))
     words = []
-    for group in shards.row_groups():
+    for group in shards.row_groups(Problems()):
         words += [SPLITS[one] for one in shards.holdout.draw(group.file.stem, group.number, group.rows)]
     return [row | {"split": word} for row, word in zip(content, words, strict=True)]
 
@@ -211,6 +212,54 @@ def test_mistakes_name_their_file_and_row(folder: Path) -> None:
         ([17], "b.parquet"),
     ]
     assert not list((folder / "cache").rglob("survey.npz"))
+
+
+def test_every_mistake_in_every_file_is_listed(folder: Path) -> None:
+    content = rows(20)
+    content[8]["x"] = None  # the first of a row group
+    content[16]["x"] = []
+    write(folder, {"d": content, "f": [row | {"x": [[1.0, 2.0, 3.0]]} for row in rows(4)]})
+    write(folder, {"g": [row | {"label": "HIGH"} for row in rows(4)]})
+    (folder / "shards" / "a.parquet").write_bytes(b"PAR1 and no more")
+    (folder / "shards" / "e.parquet").write_bytes((folder / "shards" / "d.parquet").read_bytes()[:-9])
+    found = check_data(recipe(), data_dir=folder)
+    assert not found["ok"]
+    told = [(one["code"], one["rows"], one["message"].split(":")[0]) for one in found["problems"]]
+    assert told == [
+        ("unreadable", [], "a.parquet"),
+        ("unreadable", [], "e.parquet"),
+        ("shape", [8], "d.parquet"),
+        ("shape", [16], "d.parquet"),
+        ("unreadable", [], "f.parquet"),
+        ("similar_labels", [next(row for row, one in enumerate(rows(50, 1)) if one["label"] == "high")], "b.parquet"),
+        ("similar_labels", [0], "g.parquet"),
+    ]
+    with pytest.raises(DataError, match=r"7 problems\n"):
+        describe_data(recipe(), data_dir=folder)
+
+
+def test_no_more_than_twenty_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    for number in range(30):
+        path = tmp_path / "shards" / f"{number}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    found = check_data(recipe(), data_dir=tmp_path)["problems"]
+    assert len(found) == 21
+    assert found[-1]["message"] == "more files cannot be read"
+
+
+def test_what_only_all_data_show_is_listed(tmp_path: Path) -> None:
+    few = [row | {"label": "a"} for row in rows(40)]
+    coarse = [row | {"x": [[1e9 + number % 2, number]]} for number, row in enumerate(rows(40))]
+    for name, content, message in (
+        ("few", few, "the target must have two or more classes, got 1"),
+        ("coarse", coarse, "`task.normalise` must be standard or range, got 'none': values from"),
+    ):
+        found = check_data(recipe(normalise="none"), data_dir=write(tmp_path / name, {"a": content}))
+        assert not found["ok"]
+        mistakes = [one for one in found["problems"] if one["severity"] == "error"]
+        assert [one["code"] for one in mistakes] == ["data"]
+        assert mistakes[0]["message"].startswith(message)
 
 
 def test_a_class_without_training_data_is_a_warning(folder: Path) -> None:
