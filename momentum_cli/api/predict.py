@@ -13,6 +13,7 @@ from momentum_cli.api.paths import given_path, optional_path
 from momentum_cli.api.results import PredictResult
 from momentum_cli.errors import RecipeError
 from momentum_cli.inference.predict import predict as engine
+from momentum_cli.inference.predict.predictions import Predictions
 from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import Ui
 
@@ -24,9 +25,9 @@ class _Collector:
         self.records: list[dict[str, Any]] = []
         self.outputs: list[np.ndarray] = []
 
-    def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
-        self.records.append(record)
-        self.outputs.append(np.array(outputs))
+    def write(self, predictions: Predictions) -> None:
+        self.records.extend(predictions.records())
+        self.outputs.extend(map(np.array, predictions.outputs))
 
     def leave_out(self, row: int | None) -> None:
         pass

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.inference.opened import Subject, open_subject
 from momentum_cli.inference.predict.predict import reader_of
-from momentum_cli.inference.predict.reader import Broken
+from momentum_cli.inference.predict.samples import Broken
 from momentum_cli.messages import refuse
 from momentum_cli.recipe.recipe import Recipe
 
@@ -121,9 +121,9 @@ class TrainedModel(nn.Module):
             for item in reader_of(self._here(), top).predict_array(values, batch_size):
                 if isinstance(item, Broken):
                     raise DataError(str(item))
-                record, output = item
-                found.records.append({key: value for key, value in record.items() if key != "source"})
-                found.outputs.append(np.array(output))
+                for record in item.records():
+                    found.records.append({key: value for key, value in record.items() if key != "source"})
+                found.outputs.extend(map(np.array, item.outputs))
         finally:
             self.train(training)
         return found

@@ -17,16 +17,10 @@ from momentum_cli.data.files.arrays import read_header
 from momentum_cli.data.files.columns import is_number
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
+from momentum_cli.inference.predict.predictions import Predictions, plain_answers
 from momentum_cli.inference.predict.preparation import Preparation
-from momentum_cli.inference.predict.reader import (
-    ARRAY,
-    Broken,
-    Prediction,
-    Sample,
-    array_batches,
-    in_batches,
-    plain_answers,
-)
+from momentum_cli.inference.predict.reader import array_batches, in_batches
+from momentum_cli.inference.predict.samples import ARRAY, Broken, Samples
 from momentum_cli.messages import unknown
 from momentum_cli.progress import Ui
 from momentum_cli.reading import check_regular
@@ -54,7 +48,7 @@ class ArrayReader:
         self._subject, self._top = subject, top
         self._preparation = Preparation(subject.trained_on["preprocessing"], subject.trained_on["input_size"])
 
-    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
+    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Predictions | Broken]:
         """Predict each row of an array or a table, and each image; see `Reader`."""
         return in_batches(
             self._subject,
@@ -65,7 +59,7 @@ class ArrayReader:
             ui,
         )
 
-    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Prediction | Broken]:
+    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Predictions | Broken]:
         """Predict images, rows of numbers, tokens or sequences, as an NPY file holds them; see `Reader`."""
         preparation = self._preparation
         if preparation.is_single(values.shape, values.dtype.kind):
@@ -74,11 +68,11 @@ class ArrayReader:
             samples = [_prepared(ARRAY, row, sample, preparation) for row, sample in enumerate(values)]
         return array_batches(self._subject, samples, self._answers, batch_size)
 
-    def _answers(self, samples: list[Sample], outputs: np.ndarray) -> Iterator[Prediction]:
+    def _answers(self, samples: Samples, outputs: np.ndarray) -> Predictions:
         return plain_answers(samples, outputs, self._subject.trained_on, self._top)
 
 
-def read_samples(source: str, preparation: Preparation) -> Iterator[Sample | Broken]:
+def read_samples(source: str, preparation: Preparation) -> Iterator[Samples | Broken]:
     """Read a file, or standard input for ``-``, one sample at a time.
 
     Args:
@@ -95,7 +89,7 @@ def read_samples(source: str, preparation: Preparation) -> Iterator[Sample | Bro
         suffix = check_regular(Path(source)).suffix.lower()
         if suffix in IMAGES:
             with open(source, "rb") as file:
-                yield Sample(source, None, preparation.image(_grey(file)))
+                yield Samples.one(source, None, preparation.image(_grey(file)))
         elif suffix == ".npz":
             with zipfile.ZipFile(source) as archive, archive.open(_member(archive)) as member:
                 yield from _read_npy(source, member, preparation)
@@ -120,13 +114,13 @@ def read_samples(source: str, preparation: Preparation) -> Iterator[Sample | Bro
         yield Broken(source, None, reason or type(error).__name__)
 
 
-def _read_stream(stream: IO[bytes], preparation: Preparation) -> Iterator[Sample | Broken]:
+def _read_stream(stream: IO[bytes], preparation: Preparation) -> Iterator[Samples | Broken]:
     buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[type-var]
     start = buffered.peek(8)[:8]
     if start.startswith(b"\x93NUMPY"):
         yield from _read_npy("-", buffered, preparation)
     elif start.startswith(b"\x89PNG"):
-        yield Sample("-", None, preparation.image(_grey(io.BytesIO(buffered.read()))))
+        yield Samples.one("-", None, preparation.image(_grey(io.BytesIO(buffered.read()))))
     else:
         yield from _read_csv("-", buffered, preparation)
 
@@ -155,7 +149,7 @@ def _member(archive: zipfile.ZipFile) -> str:
     raise DataError(f"the file must hold one array, or one named {', '.join(_KEYS)}; it holds {held}")
 
 
-def _read_npy(source: str, file: IO[bytes], preparation: Preparation) -> Iterator[Sample | Broken]:
+def _read_npy(source: str, file: IO[bytes], preparation: Preparation) -> Iterator[Samples | Broken]:
     shape, fortran, dtype = read_header(file)
     if dtype.hasobject:
         raise DataError("the array must hold numbers, not Python objects")
@@ -184,7 +178,7 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
     return data
 
 
-def _read_csv(source: str, file: IO[bytes], preparation: Preparation) -> Iterator[Sample | Broken]:
+def _read_csv(source: str, file: IO[bytes], preparation: Preparation) -> Iterator[Samples | Broken]:
     """Read one sample per line; a first line without numbers is a header."""
     lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", errors="replace")
     try:
@@ -194,7 +188,7 @@ def _read_csv(source: str, file: IO[bytes], preparation: Preparation) -> Iterato
         lines.detach()
 
 
-def _read_rows(source: str, lines: IO[str], preparation: Preparation) -> Iterator[Sample | Broken]:
+def _read_rows(source: str, lines: IO[str], preparation: Preparation) -> Iterator[Samples | Broken]:
     row = 0
     for number, cells in enumerate(csv.reader(lines)):
         if not cells:
@@ -213,8 +207,8 @@ def _read_rows(source: str, lines: IO[str], preparation: Preparation) -> Iterato
         yield Broken(source, None, "the file holds no rows of numbers")
 
 
-def _prepared(source: str, row: int | None, raw: np.ndarray, preparation: Preparation) -> Sample | Broken:
+def _prepared(source: str, row: int | None, raw: np.ndarray, preparation: Preparation) -> Samples | Broken:
     try:
-        return Sample(source, row, preparation.array(raw))
+        return Samples.one(source, row, preparation.array(raw))
     except DataError as error:
         return Broken(source, row, str(error))

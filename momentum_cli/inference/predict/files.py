@@ -1,14 +1,15 @@
 """Prediction for files of the task `files`: inputs are read by the schema in the model, answers are in original units.
 
-Axes: t steps, D features, W channels of the model, O outputs, K targets, h horizon.
+Axes: B samples, t steps, D features, W channels of the model, O outputs, K targets, h horizon, Q quantiles.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,18 +27,13 @@ from momentum_cli.data.files.made import made_inputs
 from momentum_cli.data.files.normalisation import Mixed, OneHot, Scaling
 from momentum_cli.data.files.ordering import time_texts
 from momentum_cli.data.files.schema import ANY_TEXT, FOLDERS, SUFFIXES, Schema, format_of
+from momentum_cli.data.files.tables import CELLS
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
-from momentum_cli.inference.predict.reader import (
-    ARRAY,
-    Broken,
-    Prediction,
-    Sample,
-    array_batches,
-    in_batches,
-    plain_answers,
-)
+from momentum_cli.inference.predict.predictions import Facts, Named, Predictions, plain_answers, with_quantiles
+from momentum_cli.inference.predict.reader import array_batches, in_batches
+from momentum_cli.inference.predict.samples import ARRAY, Broken, Places, Samples
 from momentum_cli.messages import Said, refuse, unknown
 from momentum_cli.progress import Ui
 from momentum_cli.temporary import temporary_folder
@@ -97,15 +93,15 @@ class FileReader:
         """Names of the targets that are forecast; [] of another model."""
         return self._names if self._window is not None else []
 
-    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
+    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Predictions | Broken]:
         """Predict each sequence of a file; see `Reader`."""
         return in_batches(self._subject, sources, self.read, self._answers, batch_size, ui)
 
-    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Prediction | Broken]:
+    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Predictions | Broken]:
         """Predict sequences (t, D) or (B, t, D) of the features in original units; see `Reader`."""
         return array_batches(self._subject, self._of_array(values), self._answers, batch_size)
 
-    def _of_array(self, values: np.ndarray) -> Iterator[Sample | Broken]:
+    def _of_array(self, values: np.ndarray) -> Iterator[Samples | Broken]:
         """Yield the samples of sequences; for a forecasting model the last steps of each."""
         if self._scaling is None or self._made:
             made = ", ".join(self._made)
@@ -133,13 +129,13 @@ class FileReader:
                 past = {name: column.astype(float).tolist() for name, column in known.items()} if self._window else {}
                 at = {"step": start + size - 1} if self._windows is not None else {}
                 inputs = self._scaling(steps[start : start + size].astype(np.float64))
-                yield Sample(ARRAY, row, inputs, times=at, past=past)
+                yield Samples(Places([ARRAY], [row], (), [at]), inputs[None], pasts=[past])
 
-    def read(self, source: str) -> Iterator[Sample | Broken]:
+    def read(self, source: str) -> Iterator[Samples | Broken]:
         """Read a file, or standard input (CSV or JSON Lines) for ``-``.
 
         Yields:
-            A sample for each sequence; for a forecasting model the last steps of each series. Broken ones come last.
+            The sequences; for a forecasting model the last steps of each series. Broken ones come last.
         """
         if source == "-":
             with temporary_folder() as folder:
@@ -151,50 +147,44 @@ class FileReader:
             return
         yield from self._read(Path(source), source)
 
-    def restore(self, outputs: np.ndarray, group: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def restore(self, outputs: np.ndarray, groups: Sequence[int] = ()) -> np.ndarray:
         """Return predicted values in their original units.
 
         Args:
-            outputs: (K,), or (h K,) for a forecast; with Q quantiles of each value (K Q,) or (h K Q,).
-            group: The group whose scale they have; None where there is one scale.
+            outputs: (B, K Q), or (B, h K Q) for a forecast; Q is 1 without quantiles.
+            groups: The group of each sample whose scale its values have; () where there is one scale.
 
         Returns:
-            The same shape in original units, quantiles rising and calibrated; and, for a record: ``values`` by name (a
-            list of h values for a forecast, the median of quantiles) and ``quantiles``, the same by level.
+            (B, h, K, Q) float64; quantiles rise, and are calibrated.
         """
         assert self._targets is not None
         count = max(1, len(self._levels))
-        found = np.sort(outputs.astype(np.float64).reshape(-1, count), -1)
+        found = np.sort(outputs.astype(np.float64).reshape(len(outputs), -1, count), -1)
         if self._shifts is not None:
             found = np.sort(found + np.array(self._shifts), -1)
-        steps = found.reshape(-1, len(self._names), count)
         scale, offset = self._targets.scale, self._targets.offset
-        if group is not None:
-            scale, offset = scale[group], offset[group]
-        values = steps * scale[:, None] + offset[:, None]
+        if groups:
+            scale, offset = (each[np.array(groups)][:, None] for each in (scale, offset))
+        steps = found.reshape(len(outputs), -1, len(self._names), count)
+        return np.asarray(steps * scale[..., None] + offset[..., None])
 
-        def named(number: int) -> dict[str, Any]:
-            chosen = values[:, :, number]
-            if self._window is not None:
-                return {name: chosen[:, index].tolist() for index, name in enumerate(self._names)}
-            return {name: float(chosen[0, index]) for index, name in enumerate(self._names)}
-
-        said: dict[str, Any] = {"values": named(count // 2)}
-        if self._levels:
-            said["quantiles"] = {f"{level:g}": named(number) for number, level in enumerate(self._levels)}
-        return values.reshape(outputs.shape), said
-
-    def _answers(self, samples: list[Sample], outputs: np.ndarray) -> Iterator[Prediction]:
+    def _answers(self, samples: Samples, outputs: np.ndarray) -> Predictions:
         if self._targets is None:
-            yield from plain_answers(samples, outputs, self._subject.trained_on, self._top)
-            return
-        for sample, output in zip(samples, outputs, strict=True):
-            restored, said = self.restore(output, sample.group)
-            if len(self.pasts) < SHOWN:
-                self.pasts.append(sample.past)
-            yield sample.place | self._listed | said, restored
+            return plain_answers(samples, outputs, self._subject.trained_on, self._top)
+        values = self.restore(outputs, samples.groups)
+        restored = values.reshape(outputs.shape)
+        if self._window is None:
+            return Predictions(samples.places, restored, Named(self._names, values[:, 0], self._levels))
+        self.pasts += samples.pasts[: SHOWN - len(self.pasts)]
+        return Predictions(samples.places, restored, Facts([*map(self._forecast, values)]))
 
-    def _read(self, path: Path, source: str) -> Iterator[Sample | Broken]:
+    def _forecast(self, values: np.ndarray) -> dict[str, Any]:
+        """Return the facts of a forecast (h, K, Q)."""
+        by_level = values.transpose(2, 1, 0).tolist()
+        named = [dict(zip(self._names, of_level, strict=True)) for of_level in by_level]
+        return self._listed | with_quantiles(named, self._levels)
+
+    def _read(self, path: Path, source: str) -> Iterator[Samples | Broken]:
         problems = Problems()
         try:
             if not path.is_file():
@@ -203,68 +193,71 @@ class FileReader:
         except (DataError, OSError) as error:
             yield Broken(source, None, str(error).removeprefix(f"{path}: "))
             return
-        for place in range(len(gathered)):
-            name = str(gathered.names[place])
+        usable = []
+        for place, name in enumerate(gathered.names.tolist()):
             if name in problems.sequences:
                 continue
-            start, length = int(gathered.starts[place]), int(gathered.lengths[place])
-            row = int(gathered.rows[place])
-            end = start + length
-            begin = start
-            if self._groups is not None and self._group(gathered, place) is None:
-                group = str(self._word(gathered, place))[:40]
-                text = f"sequence {name!r}: the group {group!r} of {self._schema.group_name!r}"
-                yield Broken(source, row, f"{text} {UNSEEN}")
+            word = None if gathered.groups is None else gathered.groups[place]
+            if self._groups is not None and word not in self._groups:
+                text = f"sequence {name!r}: the group {str(word)[:40]!r} of {self._schema.group_name!r}"
+                yield Broken(source, int(gathered.rows[place]), f"{text} {UNSEEN}")
                 continue
-            if self._windows is not None:
-                yield from self._cut(gathered, place, source)
-                continue
-            if self._window is not None:
-                try:
-                    end = self._last(gathered, place)
-                    begin = self._first(gathered, place, end, self._window)
-                except DataError as error:
-                    yield Broken(source, row, f"sequence {name!r} {error}")
-                    continue
-            yield Sample(
-                source,
-                row,
-                self._inputs(gathered, place, begin, end),
-                name,
-                times=self._times(gathered, place, end),
-                past=self._past(gathered, begin, end),
-                group=self._group(gathered, place),
-            )
+            usable.append(place)
+        if self._window is None and self._windows is None:
+            yield from self._whole(gathered, np.array(usable, np.int64), source)
+        else:
+            for place in usable:
+                yield from (self._ending if self._windows is None else self._cut)(gathered, place, source)
         for problem in problems.all:
             yield Broken(source, None, str(problem))
 
-    def _cut(self, gathered: Gathered, place: int, source: str) -> Iterator[Sample | Broken]:
+    def _whole(self, gathered: Gathered, usable: np.ndarray, source: str) -> Iterator[Samples]:
+        """Yield whole sequences, those of one length that follow one another together."""
+        lengths = gathered.lengths[usable]
+        bounds = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(usable)]
+        for low, high in itertools.pairwise(bounds if len(usable) else ()):
+            length = int(lengths[low])
+            for places in in_blocks(usable[low:high], gathered.features.columns * length):
+                names, rows = gathered.names[places].tolist(), gathered.rows[places].tolist()
+                origin = Places([source] * len(places), rows, names, self._label_times(gathered, places.tolist()))
+                yield self._samples(gathered, origin, places, gathered.starts[places], length)
+
+    def _ending(self, gathered: Gathered, place: int, source: str) -> Iterator[Samples | Broken]:
+        """Yield the steps of a series from which to forecast."""
+        assert self._window is not None
+        name, row = gathered.names[place], int(gathered.rows[place])
+        try:
+            end = self._last(gathered, place)
+            begin = self._first(gathered, place, end, self._window)
+        except DataError as error:
+            yield Broken(source, row, f"sequence {name!r} {error}")
+            return
+        origin = Places([source], [row], [name], [self._times(gathered, place, end)])
+        found = self._samples(gathered, origin, np.array([place]), np.array([begin]), self._window)
+        yield dataclasses.replace(found, pasts=[self._past(gathered, begin, end)])
+
+    def _cut(self, gathered: Gathered, place: int, source: str) -> Iterator[Samples | Broken]:
         """Yield the windows of a sequence, each with the time or the number of its last step."""
         assert self._windows is not None
         size, stride = self._windows["length"], self._windows["stride"]
-        name, row = str(gathered.names[place]), int(gathered.rows[place])
+        name, row = gathered.names[place], int(gathered.rows[place])
         start, length = int(gathered.starts[place]), int(gathered.lengths[place])
         inner = gathered.breaks[(gathered.breaks > start) & (gathered.breaks < start + length)].tolist()
-        begins = [
-            begin
-            for low, high in itertools.pairwise([start, *inner, start + length])
-            for begin in range(low, high - size + 1, stride)
-        ]
-        if not begins:
+        parts = itertools.pairwise([start, *inner, start + length])
+        begins = np.concatenate([np.arange(low, high - size + 1, stride) for low, high in parts])
+        if not len(begins):
             text = f"sequence {name!r} has {length} steps, and no {size} without a gap, as a window needs"
             yield Broken(source, row, text)
-        for begin in begins:
-            last = begin + size - 1
-            at: dict[str, Any] = {"step": last - start}
+        for some in in_blocks(begins, gathered.features.columns * size):
+            ends, count = some + size - 1, len(some)
+            at: list[dict[str, Any]] = [{"step": step} for step in (ends - start).tolist()]
             if gathered.times is not None:
-                at["time"] = time_texts(gathered.times[last : last + 1])[0]
-            group = self._group(gathered, place)
-            inputs = self._inputs(gathered, place, begin, begin + size)
-            yield Sample(source, row, inputs, name, times=at, group=group)
+                texts = time_texts(gathered.times[ends])
+                at = [each | {"time": text} for each, text in zip(at, texts, strict=True)]
+            origin = Places([source] * count, [row] * count, [name] * count, at)
+            yield self._samples(gathered, origin, np.full(count, place), some, size)
 
     def _gather(self, path: Path, problems: Problems) -> Gathered:
-        import dataclasses
-
         trained_on = self._schema.format
         found = trained_on if trained_on in FOLDERS else format_of(path)
         if found is None and trained_on == "csv" and inner_suffix(path) in ANY_TEXT:
@@ -336,20 +329,15 @@ class FileReader:
             raise DataError(f"has {max(0, known)} steps{behind}; a forecast needs {window}")
         return end - window
 
-    def _word(self, gathered: Gathered, place: int) -> Any:
-        return None if gathered.groups is None else gathered.groups[place]
-
-    def _group(self, gathered: Gathered, place: int) -> int | None:
-        """Return the number of the group of a sequence; None without groups, and for an unknown one."""
-        return None if self._groups is None else self._groups.get(self._word(gathered, place))
+    def _label_times(self, gathered: Gathered, places: list[int]) -> list[dict[str, Any]]:
+        """Return the times of labelled steps; [] without any."""
+        if self._schema.kind != "labelling" or gathered.times is None:
+            return []
+        steps = (slice(gathered.starts[place], gathered.starts[place] + gathered.lengths[place]) for place in places)
+        return [{"times": time_texts(gathered.times[here])} for here in steps]
 
     def _times(self, gathered: Gathered, place: int, end: int) -> dict[str, Any]:
-        """Return the times of labelled steps; for a forecast the last time, and those of its steps if they are even."""
-        if self._schema.kind == "labelling" and gathered.times is not None:
-            start = int(gathered.starts[place])
-            return {"times": time_texts(gathered.times[start : start + int(gathered.lengths[place])])}
-        if self._window is None:
-            return {}
+        """Return the last time before a forecast, and those of its steps if they are even."""
         if self._schema.known_future and gathered.times is not None:
             last, *times = time_texts(gathered.times[[end - 1, *(end + step - 1 for step in self._ahead)]])
             return {"after": last, "times": times}
@@ -361,26 +349,41 @@ class FileReader:
 
     def _past(self, gathered: Gathered, start: int, stop: int) -> dict[str, list[float]]:
         """Return the last values of each target that is among the inputs of a forecast, in their units."""
-        if self._window is None:
-            return {}
         steps = gathered.features.read(start, stop)
         if self._schema.wide_series:
             return {self._names[0]: steps[:, 0].astype(float).tolist()}
         known = [name for name in self._names if name in self._features]
         return {name: steps[:, self._features.index(name)].astype(float).tolist() for name in known}
 
-    def _inputs(self, gathered: Gathered, place: int, start: int, stop: int) -> np.ndarray:
-        """Return the channels of steps of the sequence `place`, (stop - start, W)."""
-        steps = gathered.features.read(start, stop)
+    def _samples(
+        self, gathered: Gathered, origin: Places, places: np.ndarray, begins: np.ndarray, length: int
+    ) -> Samples:
+        """Return the steps `begins` … `begins` + `length` - 1 of the sequences `places`, (B,), as inputs."""
+        prepare: Scaling | Mixed | OneHot
+        future = None
         if self._tokens is not None:
-            return OneHot.of(gathered.facts["characters"], self._tokens[:-1])(steps)
-        assert self._scaling is not None
-        prepare: Scaling | Mixed = self._scaling
-        if self._categories is not None:
-            prepare = mixed_channels(self._scaling, gathered, self._categories)
-        future = future_of(self._ahead, self._schema.known_future, gathered.feature_names, prepare)
-        if future is not None:
-            steps = gathered.features.read(start, stop + future.reach)
-        group = self._group(gathered, place)
-        found = prepare.chosen(None if group is None else np.array([group]))(steps[None])
-        return np.asarray((found if future is None else future(found))[0])
+            prepare = OneHot.of(gathered.facts["characters"], self._tokens[:-1])
+        else:
+            assert self._scaling is not None
+            prepare = self._scaling
+            if self._categories is not None:
+                prepare = mixed_channels(self._scaling, gathered, self._categories)
+            future = future_of(self._ahead, self._schema.known_future, gathered.feature_names, prepare)
+        known, words = self._groups or {}, gathered.groups
+        groups = [known[word] for word in words[places].tolist()] if known and words is not None else []
+        reach = 0 if future is None else future.reach
+        steps = gathered.features.padded(begins, np.full(len(begins), length + reach))
+        found = prepare.chosen(np.array(groups) if groups else None)(steps)
+        return Samples(origin, found if future is None else future(found), groups=groups)
+
+
+def in_blocks(places: np.ndarray, cells: int) -> Iterator[np.ndarray]:
+    """Yield places some at a time, so many that what is read of them together is not large.
+
+    Args:
+        places: (n,) int64.
+        cells: Numbers that are read of each, >= 1.
+    """
+    size = max(1, CELLS // cells)
+    for begin in range(0, len(places), size):
+        yield places[begin : begin + size]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from momentum_cli.errors import DataError
-from momentum_cli.inference.predict.writers import Number, Row, check_columns, table_rows
+from momentum_cli.inference.predict.predictions import Predictions
+from momentum_cli.inference.predict.writers import check_columns
 
 if TYPE_CHECKING:
     import pyarrow
@@ -20,7 +20,7 @@ _COUNTS = ("row", "step", "tokens", "frames")
 
 
 class ParquetWriter:
-    """Writes the `table_rows` of predictions: numbers in full as float64, names and times as text.
+    """Writes the tables of predictions: numbers in full as float64, names and times as text.
 
     The types of the columns are those of the first rows.
 
@@ -30,18 +30,26 @@ class ParquetWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rows: list[Row] = []
+        self._columns: dict[str, list[Any]] | None = None
+        self._rows = 0
         self._schema: Any = None
         self._file: Any = None
 
-    def write(self, record: dict[str, Any], outputs: np.ndarray) -> None:
-        """Keep the rows of a prediction, and write many at once."""
-        for row in table_rows(record, outputs):
-            if self._rows or self._schema is not None:
-                check_columns(self._schema.names if self._schema is not None else self._rows[0], row)
-            self._rows.append(row)
-        if len(self._rows) >= _GROUP:
-            self._flush()
+    def write(self, predictions: Predictions) -> None:
+        """Keep the rows of a batch, and write many at once."""
+        for table in predictions.tables():
+            if self._columns is None:
+                self._columns = {name: [] for name in table}
+            check_columns(self._columns, table)
+            rows, taken = len(table["source"].values), 0
+            while taken < rows:
+                count = min(rows - taken, _GROUP - self._rows)
+                for name, kept in self._columns.items():
+                    cells = table[name].values[taken : taken + count] if name in table else [None] * count
+                    kept.extend(_plain(name, cells))
+                self._rows, taken = self._rows + count, taken + count
+                if self._rows == _GROUP:
+                    self._flush()
 
     def leave_out(self, row: int | None) -> None:
         """Write nothing."""
@@ -55,8 +63,7 @@ class ParquetWriter:
         import pyarrow as pa
         from pyarrow import parquet
 
-        names = list(self._schema.names if self._schema is not None else self._rows[0] if self._rows else ())
-        columns = {name: [_plain(name, row.get(name)) for row in self._rows] for name in names}
+        columns = self._columns or {}
         if self._schema is None:
             self._schema = pa.schema([(name, _type(values)) for name, values in columns.items()])
             self._file = parquet.ParquetWriter(self._path, self._schema)
@@ -68,14 +75,12 @@ class ParquetWriter:
             ) from error
         if self._rows:
             self._file.write_table(table)
-        self._rows = []
+        self._columns, self._rows = ({name: [] for name in columns} if columns else None), 0
 
 
-def _plain(name: str, cell: str | int | Number | None) -> str | int | float | None:
-    if isinstance(cell, Number):
-        return cell.value
+def _plain(name: str, cells: Sequence[Any]) -> Sequence[Any]:
     # A time of a later row may be a fraction.
-    return float(cell) if isinstance(cell, int) and name not in _COUNTS else cell
+    return cells if name in _COUNTS else [float(cell) if isinstance(cell, int) else cell for cell in cells]
 
 
 def _type(values: list[Any]) -> pyarrow.DataType:

@@ -1,10 +1,11 @@
 """`momentumrnn predict`: run a trained or exported model on files.
 
-Samples are read, run in batches and written one after another, so memory does not grow with the length of the input.
+Samples are read, run and written batch by batch, so memory does not grow with the length of the input.
 """
 
 from __future__ import annotations
 
+import itertools
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from momentum_cli.inference.predict.arrays import ArrayReader
 from momentum_cli.inference.predict.files import SHOWN, FileReader
 from momentum_cli.inference.predict.parquet import ParquetWriter
 from momentum_cli.inference.predict.picture import check_picture, draw_forecasts
-from momentum_cli.inference.predict.reader import Broken, Reader, find_sources, ranks_classes
+from momentum_cli.inference.predict.reader import Reader, find_sources, ranks_classes
+from momentum_cli.inference.predict.samples import Broken
 from momentum_cli.inference.predict.speech import SpeechReader
 from momentum_cli.inference.predict.text import TextReader
 from momentum_cli.inference.predict.translation import TranslationReader
@@ -122,10 +124,10 @@ def predict(
                     problems.append(str(item))
                     shown.note(str(item), "error")
             else:
-                writer.write(*item)
-                if picture is not None and len(first) < SHOWN:
-                    first.append(item[0])
-                predicted += 1
+                writer.write(item)
+                if picture is not None:
+                    first += itertools.islice(item.records(), SHOWN - len(first))
+                predicted += len(item)
         writer.close()
         if broken and not predicted:
             raise DataError(_failure(broken, predicted, problems))  # here, so that no file is written

@@ -6,6 +6,7 @@ Axes: T steps, D bins or channels.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,15 +18,9 @@ from momentum_cli.data.speech.recordings import ENDINGS, RecordingError, read_re
 from momentum_cli.data.speech.sequences import frame_pairs
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
-from momentum_cli.inference.predict.reader import (
-    ARRAY,
-    Broken,
-    Prediction,
-    Sample,
-    array_batches,
-    in_batches,
-    plain_answers,
-)
+from momentum_cli.inference.predict.predictions import Facts, Predictions, plain_answers
+from momentum_cli.inference.predict.reader import array_batches, in_batches
+from momentum_cli.inference.predict.samples import ARRAY, Broken, Samples
 from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import Ui
 
@@ -56,11 +51,11 @@ class SpeechReader:
         self._scaling = Scaling.of({**scaling, "fill": [0.0] * len(scaling["offset"])})
         self._predict = preprocessing.get("predict")
 
-    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
+    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Predictions | Broken]:
         """Predict each recording; see `Reader`."""
         return in_batches(self._subject, sources, self.read, self._answers, batch_size, ui)
 
-    def read(self, source: str) -> Iterator[Sample | Broken]:
+    def read(self, source: str) -> Iterator[Samples | Broken]:
         """Read a recording, or yield `Broken` if it cannot be used.
 
         Yields:
@@ -78,22 +73,22 @@ class SpeechReader:
             return
         yield self._sample(source, None, frames)
 
-    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Prediction | Broken]:
+    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Predictions | Broken]:
         """Predict recordings (n,) or (B, n) in [-1, 1], at the sample rate of the model; see `Reader`."""
         return array_batches(self._subject, map(self._of_array, *_numbered(values)), self._answers, batch_size)
 
-    def _of_array(self, row: int | None, samples: np.ndarray) -> Sample | Broken:
+    def _of_array(self, row: int | None, samples: np.ndarray) -> Samples | Broken:
         if samples.ndim != 1 or not len(samples) or samples.dtype.kind != "f" or not np.isfinite(samples).all():
             must = f"be finite fractions (n,) at {self._features.sample_rate} Hz, n >= 1"
             return Broken(ARRAY, row, refuse("a recording", Said(f"{samples.dtype} {samples.shape}"), must))
         frames = self._scaling(self._features(samples.astype(np.float64), self._features.sample_rate))
         return self._sample(ARRAY, row, frames)
 
-    def _sample(self, source: str, row: int | None, frames: np.ndarray) -> Sample:
+    def _sample(self, source: str, row: int | None, frames: np.ndarray) -> Samples:
         if self._predict is None:
-            return Sample(source, row, frames)
+            return Samples.one(source, row, frames)
         inputs, wanted = frame_pairs(frames, self._predict)
-        return Sample(source, row, np.ascontiguousarray(inputs), wanted=wanted)
+        return replace(Samples.one(source, row, np.ascontiguousarray(inputs)), wanted=[wanted])
 
     def restore(self, outputs: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         """Return predicted frames in dB, and the facts to report.
@@ -109,11 +104,9 @@ class SpeechReader:
         mse = float(np.square(predicted - real).mean())
         return predicted, {"frames": len(predicted), "mse": mse, "values": predicted.tolist()}
 
-    def _answers(self, samples: list[Sample], outputs: np.ndarray) -> Iterator[Prediction]:
+    def _answers(self, samples: Samples, outputs: np.ndarray) -> Predictions:
         if self._predict is None:
-            yield from plain_answers(samples, outputs, self._subject.trained_on, self._top)
-            return
-        for sample, output in zip(samples, outputs, strict=True):
-            assert sample.wanted is not None
-            restored, facts = self.restore(output, sample.wanted)
-            yield sample.place | facts, restored
+            return plain_answers(samples, outputs, self._subject.trained_on, self._top)
+        restored = [*map(self.restore, outputs, samples.wanted)]
+        values = np.stack([of_each for of_each, _ in restored])
+        return Predictions(samples.places, values, Facts([facts for _, facts in restored]))

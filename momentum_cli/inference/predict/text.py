@@ -9,7 +9,7 @@ import codecs
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ import torch
 from momentum_cli.data.language.vocabulary import Vocabulary
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.inference.opened import Subject
-from momentum_cli.inference.predict.reader import ARRAY, Broken, Prediction
+from momentum_cli.inference.predict.predictions import Facts, Predictions
+from momentum_cli.inference.predict.samples import ARRAY, Broken, Places
 from momentum_cli.messages import Said, refuse
 from momentum_cli.metrics import METRICS
 from momentum_cli.progress import Ui
@@ -53,7 +54,7 @@ class TextReader:
         self._subject, self._top = subject, top
         self._vocabulary = Vocabulary.from_preprocessing(subject.trained_on["preprocessing"])
 
-    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
+    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Predictions | Broken]:
         """Predict each line, one at a time whatever the batch size; see `Reader`.
 
         Yields:
@@ -63,7 +64,7 @@ class TextReader:
         for source in sources:
             yield from self._read(source)
 
-    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Prediction | Broken]:
+    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Predictions | Broken]:
         """Predict the token after each of (T,) or (B, T) tokens, as they are; see `Reader`."""
         if values.ndim not in (1, 2) or values.dtype.kind not in "ui" or not values.size:
             got = Said(f"{values.dtype} {values.shape}")
@@ -75,9 +76,9 @@ class TextReader:
                 bad = tokens[(tokens < 0) | (tokens >= count)][0]
                 yield Broken(ARRAY, row, refuse("a token", int(bad), f"be in [0, {count - 1}]"))
                 continue
-            yield self._line({"source": ARRAY, "row": None if values.ndim == 1 else row}, tokens)
+            yield self._line(Places([ARRAY], [None if values.ndim == 1 else row]), tokens)
 
-    def _read(self, source: str) -> Iterator[Prediction | Broken]:
+    def _read(self, source: str) -> Iterator[Predictions | Broken]:
         try:
             content = sys.stdin.buffer.read() if source == "-" else read_bytes(Path(source))
             if self._vocabulary.level != "byte":
@@ -101,9 +102,9 @@ class TextReader:
             if not len(tokens):
                 yield Broken(source, row, "an empty line, but the vocabulary of the model has no line break")
                 continue
-            yield self._line({"source": source, "row": row}, tokens)
+            yield self._line(Places([source], [row]), tokens)
 
-    def _line(self, where: dict[str, Any], tokens: np.ndarray) -> Prediction:
+    def _line(self, place: Places, tokens: np.ndarray) -> Predictions:
         subject, vocabulary = self._subject, self._vocabulary
         assert subject.stream is not None
         stream = subject.stream(1)
@@ -127,4 +128,5 @@ class TextReader:
             for label, value in zip(labels, best.tolist(), strict=True)
         ]
         score = METRICS[metric].value(nats / count) if count else None
-        return where | {"tokens": count, metric: score} | shown[0] | {"top": shown}, last.float().numpy()
+        facts = {"tokens": count, metric: score} | shown[0] | {"top": shown}
+        return Predictions(place, last.float().numpy()[None], Facts([facts]))

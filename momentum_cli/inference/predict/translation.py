@@ -13,7 +13,8 @@ import numpy as np
 from momentum_cli.data.translation.task import vocabularies
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
-from momentum_cli.inference.predict.reader import ARRAY, Broken, Prediction
+from momentum_cli.inference.predict.predictions import Facts, Predictions
+from momentum_cli.inference.predict.samples import ARRAY, Broken, Places
 from momentum_cli.inference.translator import LONGEST, translate_lines
 from momentum_cli.messages import Said, refuse
 from momentum_cli.progress import Ui
@@ -35,7 +36,7 @@ class TranslationReader:
         self._subject = subject
         self._source, self._target = vocabularies(subject.trained_on["preprocessing"])
 
-    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Prediction | Broken]:
+    def predictions(self, sources: list[str], batch_size: int, ui: Ui) -> Iterator[Predictions | Broken]:
         """Translate each line, `batch_size` at a time; see `Reader`.
 
         Yields:
@@ -58,7 +59,7 @@ class TranslationReader:
                 of = (number, len(sources)) if len(sources) > 1 else (part[-1][0] + 1, len(lines))
                 ui.evaluation_progress(*of, "inputs")
 
-    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Prediction | Broken]:
+    def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Predictions | Broken]:
         """Translate one sentence, or several (B,), given as text; see `Reader`."""
         if values.ndim > 1 or values.dtype.kind != "U":
             got = Said(f"{values.dtype} {values.shape}")
@@ -68,13 +69,14 @@ class TranslationReader:
         while part := list(itertools.islice(rows, batch_size)):
             yield from self._translated(ARRAY, part)
 
-    def _translated(self, source: str, part: list[tuple[int, str]]) -> Iterator[Prediction | Broken]:
+    def _translated(self, source: str, part: list[tuple[int, str]]) -> Iterator[Predictions | Broken]:
         found = translate_lines(self._subject.translator, self._source, self._target, [line for _, line in part])
         for (row, line), written in zip(part, found, strict=True):
             if written is None:
                 yield Broken(source, row, f"the line has more than {LONGEST} subwords; give one sentence a line")
                 continue
             text, log_probability, tokens = written
-            record: dict[str, Any] = {"source": source, "row": row, "translation": text}
-            record |= {"log_probability": log_probability, "tokens": tokens, "unknown": self._source.unknown(line)}
-            yield record, np.array([log_probability], np.float32)
+            facts: dict[str, Any] = {"translation": text, "log_probability": log_probability}
+            facts |= {"tokens": tokens, "unknown": self._source.unknown(line)}
+            outputs = np.array([[log_probability]], np.float32)
+            yield Predictions(Places([source], [row]), outputs, Facts([facts]))

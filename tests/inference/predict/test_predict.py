@@ -21,7 +21,9 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.formats.export import export
 from momentum_cli.inference.predict import arrays as arrays_module
 from momentum_cli.inference.predict.predict import READERS, predict
+from momentum_cli.inference.predict.predictions import Named, Predictions
 from momentum_cli.inference.predict.preparation import Preparation
+from momentum_cli.inference.predict.samples import Places
 from momentum_cli.inference.predict.writers import CsvWriter
 from momentum_cli.progress import NullUi
 from momentum_cli.training.trained import load_model
@@ -128,9 +130,8 @@ def test_exported_files_predict_the_same(checkpoint: Path, images: np.ndarray, t
 def test_names_in_a_csv_output_are_no_formulas() -> None:
     stream = io.StringIO()
     writer = CsvWriter(stream)
-    record = {"source": "=a.csv", "row": 0, "values": {"+b": -1.5}}
-    writer.write(record, np.array([-1.5]))
-    writer.write(record | {"source": "-1"}, np.array([-1.5]))
+    values = np.full((2, 1, 1), -1.5)
+    writer.write(Predictions(Places(["=a.csv", "-1"], [0, 0]), values[:, 0], Named(["+b"], values, ())))
     assert list(csv.reader(io.StringIO(stream.getvalue()))) == [
         ["source", "row", "'+b"],
         ["'=a.csv", "0", "-1.5"],

@@ -355,6 +355,7 @@ def test_a_row_that_is_a_series_is_forecast_from_its_own_end(tmp_path: Path) -> 
     from momentum_cli.inference.opened import open_subject
     from momentum_cli.inference.predict.files import FileReader
     from momentum_cli.inference.predict.predict import predict
+    from momentum_cli.inference.predict.samples import Broken
     from momentum_cli.progress import NullUi
     from momentum_cli.training.train import train
 
@@ -379,7 +380,7 @@ def test_a_row_that_is_a_series_is_forecast_from_its_own_end(tmp_path: Path) -> 
     assert [one["sequence"] for one in answers[1]] == ["Y0", "Y1", "Y2", "Y3"]
     assert all(one["values"] != other["values"] for one, other in zip(*answers, strict=True))
     reader = FileReader(open_subject(tmp_path / "run"), 1)
-    assert len(list(reader.predictions([str(path)], 8, NullUi()))) == 4
+    assert [len(item) for item in reader.predictions([str(path)], 8, NullUi()) if not isinstance(item, Broken)] == [4]
     assert reader.pasts[1]["value"] == rows["Y1"][:-1][-6:]
     scale = [one["values"]["value"][0] / (2600 * 10**n) for n, one in enumerate(answers[1])]
     assert all(0.8 < one < 1.25 for one in scale)
