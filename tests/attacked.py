@@ -98,12 +98,19 @@ def attack(
 
 
 class Warm:
-    """Runs commands in forks of a process that has imported everything; a context manager."""
+    """Runs commands in forks of a process that has imported everything; a context manager.
+
+    Args:
+        prefix: Words in front of the command that starts it.
+    """
+
+    def __init__(self, prefix: Sequence[str] = ()) -> None:
+        self._prefix = prefix
 
     def __enter__(self) -> Self:
         script = Path(__file__).with_name("warm_commands.py")
         self._process = subprocess.Popen(
-            [sys.executable, str(script)],
+            [*self._prefix, sys.executable, str(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -139,13 +146,20 @@ class Warm:
             ended += self._answers(commands[len(ended) :], folder, seconds, "")
         return ended
 
+    def shell(self, line: str) -> str:
+        """Run a line of the shell where the commands run, and return its output."""
+        return str(self._answer(line))
+
     def _answers(self, commands: Sequence[Sequence[object]], folder: Path, seconds: float, output: str) -> list[Ended]:
+        words = [[str(each) for each in arguments] for arguments in commands]
+        return [Ended(*answer) for answer in self._answer([words, str(folder), seconds, output])]
+
+    def _answer(self, request: object) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = [[[str(each) for each in arguments] for arguments in commands], str(folder), seconds, output]
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return [Ended(*answer) for answer in json.loads(self._process.stdout.readline())]
+        return json.loads(self._process.stdout.readline())
 
 
 def unfinished(folder: Path) -> list[str]:

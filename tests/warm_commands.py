@@ -3,7 +3,7 @@
 Reads a JSON list from each line of standard input: commands (a list of arguments each), current folder, seconds for
 each command, and the path of standard output or "". The commands run one after the other in one fork, which has its own
 session. Answers with a line of JSON, a list for each command: exit code (None: it hung), output, error. A command that
-hangs or ends the fork is the last one answered.
+hangs or ends the fork is the last one answered. A string is a line for the shell, answered with its output.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import pkgutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -114,4 +115,9 @@ if __name__ == "__main__":
     # To build all commands takes longer than to run one.
     momentum_cli.cli.app = typer.main.get_command(momentum_cli.cli.app)  # type: ignore[assignment]
     for line in sys.stdin:
-        print(json.dumps(run(*json.loads(line))), flush=True)
+        request = json.loads(line)
+        if isinstance(request, str):
+            answer: object = subprocess.run(request, shell=True, check=True, capture_output=True, text=True).stdout
+        else:
+            answer = run(*request)
+        print(json.dumps(answer), flush=True)

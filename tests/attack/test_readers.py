@@ -121,10 +121,12 @@ READERS: dict[str, tuple[Callable[[bytes, Path], None], list[bytes]]] = {
 }
 PIECES = [
     b"\0", b"\xff", b"\xb2", b"\n", b"\r", b"\x85", b"\xe2\x80\xa8", b"-1", b"0", b"9" * 25, b"1e999", b"NaN", b"null",
-    b"[]", b"{}", b'"', b"'", b",", b":", b"[" * 2000, b"true", b"shorten", b"end_head", b"*x", b"&x ", b"<<: ", b"- ",
+    b"[]", b"{}", b'"', b"'", b",", b":", b"[" * 50, b"true", b"shorten", b"end_head", b"*x", b"&x ", b"<<: ", b"- ",
     b"!!int x", b"!!set {a}", b"? ", b"\t", b"  ", b"1.5", b'"\\ud800"', b"2" * 5000, b"as_custom_obj",
     b"data", b"channel_count -i 0\n",
 ]  # fmt: skip
+# Deeper than Python can recurse. Inserted rarely and never kept, because PyYAML takes a second to get there.
+DEEP = b"[" * 2000
 
 
 def mutated(corpus: list[bytes], draw: random.Random) -> bytes:
@@ -145,6 +147,9 @@ def mutated(corpus: list[bytes], draw: random.Random) -> bytes:
             content = content[:end] + content[at:]
         else:
             content = content[:at] + draw.choice(corpus)[at:]
+    if draw.random() < 0.002:
+        at = draw.randrange(len(content) + 1)
+        content = content[:at] + DEEP + content[at:]
     return content[:20_000]
 
 
@@ -190,7 +195,7 @@ def fuzz(name: str, folder: Path, tries: int, seed: int) -> list[str]:
             faults.append(f"{name}, {content[:300]!r}: {fault}")
         if lines - seen:
             seen |= lines
-            corpus.append(content)
+            corpus += [content] if len(content) < len(DEEP) else []
     print(f"{name}: {tries} tried, {len(faults)} failed; {len(seen)} lines, {len(corpus)} kept", *faults[:20], sep="\n")
     return faults
 

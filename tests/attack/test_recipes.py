@@ -61,7 +61,7 @@ def many(warm: Warm, folder: Path, tries: int, seed: int) -> list[str]:
     for start in range(0, tries, _TOGETHER):
         numbers = range(start, min(start + _TOGETHER, tries))
         cases = [drawn(random_, folder / f"r{number % _TOGETHER}.yaml") for number in numbers]
-        answers = warm.run_all([arguments for _, arguments in cases], folder=folder, seconds=30)
+        answers = warm.run_all([arguments for _, arguments in cases], folder=folder, seconds=120)
         for number, (text, _), ended in zip(numbers, cases, answers, strict=True):
             faults += [f"{number}, {text!r}: {each}" for each in faults_of(ended)]
     print(f"recipes: {tries} tried, {len(faults)} failed", *faults, sep="\n")
