@@ -121,3 +121,4 @@ if __name__ == "__main__":
         else:
             answer = run(*request)
         print(json.dumps(answer), flush=True)
+    os._exit(0)  # what was imported would take a busy machine a minute to clean up
