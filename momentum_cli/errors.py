@@ -78,6 +78,20 @@ def system_error(error: OSError, path: str | os.PathLike[str] = "") -> MomentumE
     return RunError(text) if error.errno in _LIMITS else DataError(text)
 
 
+def out_of_memory(error: BaseException) -> str | None:
+    """Return "out of memory", with the first line of the error if it has one; None for any other error.
+
+    torch has an error of its own for a GPU, and raises a RuntimeError where the system refuses memory.
+    """
+    lines = str(error).strip().splitlines()
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+    ):
+        return f"out of memory: {lines[0]}" if lines else "out of memory"
+    return None
+
+
 class Stopped(BaseException):
     """SIGINT or SIGTERM arrived when nothing has to be saved.
 

@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from momentum_cli.cli.completion import in_bash
 from momentum_cli.cli.usage import help_command, is_usage_error, usage_message
-from momentum_cli.errors import Interrupted, MomentumError, RecipeError, RunError, Stopped, system_error
+from momentum_cli.errors import Interrupted, MomentumError, RecipeError, RunError, Stopped, out_of_memory, system_error
 from momentum_cli.messages import refuse
 from momentum_cli.ui import terminal
 
@@ -135,8 +135,8 @@ def _failed(error: Exception, as_json: bool, debug: bool) -> int:
         error = Interrupted("interrupted", Stopped.latest.number)
     if isinstance(error, OSError):
         error = _of_system(error)
-    elif isinstance(error, MemoryError):
-        error = RunError("out of memory")
+    elif not isinstance(error, MomentumError) and (short := out_of_memory(error)) is not None:
+        error = RunError(short)
     name = type(error).__name__
     if isinstance(error, MomentumError):
         details = {"problems": entries} if (entries := getattr(error, "entries", None)) else {}

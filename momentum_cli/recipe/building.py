@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from momentum_cli import kernels
-from momentum_cli.cells.catalogue import build_cell_layer, cell_objects
+from momentum_cli.cells.catalogue import LAYERS, build_cell_layer, cell_objects
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.data import NO_PROGRESS, TASKS, Dataset, DownloadProgress, Task
 from momentum_cli.data.files.naive import without_mase
@@ -96,22 +96,26 @@ def build_model(recipe: Recipe, input_size: int, output_size: int, output: str) 
         RecipeError: Options of the model do not fit the data.
         RunError: There is not enough memory.
     """
-    _check_memory(recipe)
+    _check_memory(recipe, output_size)
     model = MODELS[model_section(recipe)](recipe, input_size, output_size, output)
     model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
     return model
 
 
-def _check_memory(recipe: Recipe) -> None:
-    """Refuse a model whose recurrent weights and their gradients alone are too large."""
+def _check_memory(recipe: Recipe, output_size: int) -> None:
+    """Refuse a model whose largest weights and their gradients alone are too large: recurrent ones and embeddings."""
     options = recipe.model
-    recurrence = _cell_objects(recipe, options.cell)[1]
-    matrices = options.num_layers * (2 if options.bidirectional else 1) * getattr(recurrence, "gates", 1)
+    gates = LAYERS[parse_cell(options.cell).layer].recurrence.gates
+    matrices = options.num_layers * (2 if options.bidirectional else 1) * gates
     require_memory(2 * 4 * matrices * options.hidden_size**2, "model.hidden_size, model.num_layers")
+    if section := model_section(recipe):
+        width = getattr(options, section).embedding_size or options.hidden_size
+        require_memory(2 * 4 * output_size * width, f"model.{section}.embedding_size")
 
 
 def build_sequence_model(recipe: Recipe, input_size: int, output_size: int, output: str) -> SequenceModel:
     """Build a sequence model, the one without a section of its own; see `build_model`."""
+    _check_memory(recipe, output_size)
     model = _sequence_model(recipe, input_size, output_size, output)
     model.reset_parameters(recipe.model.init, recipe.model.forget_bias)
     return model

@@ -228,6 +228,8 @@ def test_a_missed_target_is_told_in_a_quiet_run_too(engine: Engine) -> None:
         (Interrupted("stopped", signal.SIGINT), 130, "Interrupted"),
         (Interrupted("stopped", signal.SIGTERM), 143, "Interrupted"),
         (ZeroDivisionError("division by zero"), 1, "ZeroDivisionError"),
+        (MemoryError(), 1, "RunError"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 640 GB"), 1, "RunError"),
     ],
 )
 def test_errors_become_a_message_and_an_exit_code(engine: Engine, error: Exception, code: int, kind: str) -> None:
@@ -613,3 +615,15 @@ def test_two_processes_write_one_object(tmp_path: Path) -> None:
     result = process("train", "digits", *options, "--json")
     assert result.returncode == 0, result.stderr
     assert one_object(result.stdout)["processes"] == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locales of POSIX")
+def test_a_name_with_letters_that_the_locale_does_not_have(tmp_path: Path) -> None:
+    (tmp_path / "größe.yaml").write_text("name: größe\n", encoding="utf-8")
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for name, code in (("größe.yaml", 0), ("gewächs.yaml", 2)):
+        words = [sys.executable, "-m", "momentum_cli", "recipes", "show", name]
+        done = subprocess.run(words, cwd=tmp_path, env=plain, capture_output=True, check=False, timeout=60)
+        assert done.returncode == code, done.stderr
+        assert b"bug" not in done.stderr
+    assert b"gew\\udcc3\\udca4chs.yaml: no such file" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,17 @@ import torch
 from momentum_cli.cells.catalogue import LAYERS, all_cells
 from momentum_cli.cells.find import parse_cell
 from momentum_cli.data import TASKS
+from momentum_cli.errors import RunError
 from momentum_cli.inspection.cells import describe_cells
 from momentum_cli.layers.orthogonal_matrix import orthogonal_parameters
-from momentum_cli.recipe.building import build_dynamics, build_model, build_optimizer, build_task, load_data
+from momentum_cli.recipe.building import (
+    build_dynamics,
+    build_model,
+    build_optimizer,
+    build_sequence_model,
+    build_task,
+    load_data,
+)
 from momentum_cli.recipe.parameter_groups import unused_groups
 from momentum_cli.recipe.recipe import load_recipe, parse_recipe
 from momentum_cli.recipe.shipped import shipped_recipes
@@ -68,3 +77,29 @@ def test_metrics_of_a_recipe_come_first_and_choose_the_best_epoch(tmp_path: Path
     best = result["best"]
     assert (best["metric"], best["value"]) == ("macro_f1", result["validation"]["macro_f1"])
     assert set(result["test_intervals"]) == set(result["test"]) == {"loss", "macro_f1", "auroc", "accuracy"}
+
+
+# Options that would take about a hundred gigabytes, and what the refusal names.
+TOO_LARGE = {
+    "digits model.hidden_size=60000": "model.hidden_size, model.num_layers: needs at least 115.2 GB",
+    "digits model.num_layers=9 model.hidden_size=20000": "model.hidden_size, model.num_layers: needs at least 115.2 GB",
+    "shakespeare model.language.embedding_size=400000000": "model.language.embedding_size: needs at least 96.0 GB",
+}
+
+
+@pytest.mark.parametrize("words", TOO_LARGE)
+def test_a_model_that_does_not_fit_is_refused_before_it_is_made(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("momentum_cli.machine.available_bytes", lambda: 16 * 10**9)
+    name, *options = words.split()
+    recipe = load_recipe(name, ["model.cell=lstm", *options])
+    for build in [build_model] if name == "shakespeare" else [build_model, build_sequence_model]:
+        with pytest.raises(RunError, match=re.escape(f"{TOO_LARGE[words]} of memory, and 16.0 GB are free")):
+            build(recipe, 30, 30, "every")
+
+
+@pytest.mark.parametrize("words", ["adding task.length=200000", "copying task.delay=100000"])
+def test_data_that_do_not_fit_are_refused_before_they_are_made(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("momentum_cli.machine.available_bytes", lambda: 16 * 10**9)
+    name, *options = words.split()
+    with pytest.raises(RunError, match=rf"{options[0].split('=')[0]}.*: needs at least [\d.]+ GB of memory"):
+        load_data(load_recipe(name, options))

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from momentum_cli.errors import MomentumError, RunError
+from momentum_cli.errors import MomentumError, RunError, out_of_memory
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.training.record import read_result
 
@@ -46,10 +44,7 @@ def describe_failure(error: BaseException) -> str:
         return f"diverged: {first}" if "not finite" in first else first
     if isinstance(error, MomentumError):
         return first
-    short = ("out of memory", "can't allocate memory", "not enough memory")
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in short):
-        return f"out of memory: {first}" if first else "out of memory"
-    return f"crashed: {type(error).__name__}" + (f": {first}" if first else "")
+    return out_of_memory(error) or f"crashed: {type(error).__name__}" + (f": {first}" if first else "")
 
 
 def result_of(spec: RunSpec, error: str | None) -> dict[str, Any]:

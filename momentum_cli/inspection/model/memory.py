@@ -20,8 +20,10 @@ from momentum_cli.recipe.building import build_optimizer, build_sequence_model
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.training.objective import Objective
 
-# Real steps instead of all T: multiples of the scan's block, beyond its first level.
-_SHORT, _LONG = 96, 192
+# Steps instead of all T, at two lengths. In the loop they are multiples of the scan's block, beyond its first level.
+# Before the fused kernel the input is filtered by blocks of steps, each of which takes its time with fake tensors too.
+_LOOP = 96, 192
+_FUSED = 5_000, 10_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Memory:
         batch: Inputs (B, T, D).
         activations: Tensors that autograd keeps for the backward pass, without inputs and parameters.
         activations_from: ``"allocation"``: the shapes that the kernel allocates at the full length;
-            ``"extrapolation"``: two real passes over a part of the length, as the kept memory is linear in it.
+            ``"extrapolation"``: two passes over a part of the length, as the kept memory is linear in it.
     """
 
     parameters: int
@@ -87,13 +89,18 @@ def _activations(recipe: Recipe, sizes: Sizes, batch: int, backend: str) -> tupl
         # Fake tensors have a shape but no memory, so our kernel only allocates. A layer that reads the values of its
         # parameters, as the orthogonal one does, cannot be built from them.
         with suppress(DataDependentOutputException), FakeTensorMode():
-            return _kept(recipe, sizes, batch, sizes.length, backend), "allocation"
+            return _at_length(recipe, sizes, batch, backend, *_FUSED)
     # With fake tensors the time loop would be long too, and torch's kernels would not show their workspace.
-    if sizes.length <= _LONG:
+    return _at_length(recipe, sizes, batch, backend, *_LOOP)
+
+
+def _at_length(recipe: Recipe, sizes: Sizes, batch: int, backend: str, short: int, long: int) -> tuple[int, str]:
+    """Return `_kept` at the length of the task and its origin; beyond a long one by the line through two lengths."""
+    if sizes.length <= long:
         return _kept(recipe, sizes, batch, sizes.length, backend), "allocation"
-    short = _kept(recipe, sizes, batch, _SHORT, backend)
-    slope = (_kept(recipe, sizes, batch, _LONG, backend) - short) / (_LONG - _SHORT)
-    return round(short + slope * (sizes.length - _SHORT)), "extrapolation"
+    kept = _kept(recipe, sizes, batch, short, backend)
+    slope = (_kept(recipe, sizes, batch, long, backend) - kept) / (long - short)
+    return round(kept + slope * (sizes.length - short)), "extrapolation"
 
 
 def _kept(recipe: Recipe, sizes: Sizes, batch: int, length: int, backend: str) -> int:

@@ -139,10 +139,22 @@ def test_extrapolation_is_the_full_length(cell: str, monkeypatch: pytest.MonkeyP
     recipe = recipe_of(f"model.cell={cell}", "model.backend=reference")
     shape = Sizes(20, 256, 8, 10, "last", "cross_entropy")
     extrapolated = estimate(recipe, shape, 2)
-    monkeypatch.setattr("momentum_cli.inspection.model.memory._LONG", 256)
+    monkeypatch.setattr("momentum_cli.inspection.model.memory._LOOP", (96, 256))
     whole = estimate(recipe, shape, 2)
     assert (extrapolated.activations_from, whole.activations_from) == ("extrapolation", "allocation")
     assert extrapolated.activations == pytest.approx(whole.activations, rel=0.01)
+
+
+@pytest.mark.parametrize("cell", ["momentum", "adam-gru"])
+def test_a_long_sequence_is_extrapolated_with_the_kernel_too(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A billion steps would take hours to allocate; the line through two lengths is what 25,000 steps keep."""
+    recipe = recipe_of(f"model.cell={cell}", "model.backend=fused")
+    extrapolated = estimate(recipe, Sizes(20, 25_000, 8, 10, "last", "cross_entropy"), 2)
+    assert estimate(recipe, Sizes(20, 10**9, 8, 10, "last", "cross_entropy"), 2).activations > 10**10
+    monkeypatch.setattr("momentum_cli.inspection.model.memory._FUSED", (0, 25_000))
+    whole = estimate(recipe, Sizes(20, 25_000, 8, 10, "last", "cross_entropy"), 2)
+    assert (extrapolated.activations_from, whole.activations_from) == ("extrapolation", "allocation")
+    assert extrapolated.activations == pytest.approx(whole.activations, rel=1e-3)
 
 
 @pytest.mark.parametrize("length", [150, 450])
