@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from momentum_cli.layers.exponential import masked_exponential
 from momentum_cli.messages import refuse
 
 # Changes of the basis between two projections; the authors' value, which by their account does not affect training.
@@ -47,7 +48,8 @@ class Orthogonal(nn.Module):
         basis_every: Optimizer steps between changes of the basis, an integer >= 1; ``"infty"`` for no change, None for
             a static trivialization.
         init: Key of `INITS`.
-        project_every: Changes of the basis between two projections of the base to the nearest orthogonal matrix.
+        project_every: Changes of the basis between two projections of the base to the nearest orthogonal matrix; not
+            used on a card, see `OnCard`.
         device: Device of the parameter and the buffers.
         dtype: Dtype of the parameter and the base.
 
@@ -116,7 +118,7 @@ class Orthogonal(nn.Module):
         """
         dtype = dtype or self.skew.dtype
         # Without values to compare, every call computes the exponential.
-        if not self._has_values() or (torch.is_grad_enabled() and self.skew.requires_grad):
+        if not self.has_values() or (torch.is_grad_enabled() and self.skew.requires_grad):
             return self._compute().to(dtype)
         # Compared by value: a version number would miss writes through `.data`.
         known = self._known
@@ -133,11 +135,8 @@ class Orthogonal(nn.Module):
 
     def after_step(self) -> None:
         """Count an optimizer step, and change the basis when it is due. The same in every process."""
-        if self.basis_every is None or self.skew.is_meta:
-            return
-        self.counters[0] += 1
-        if self.basis_every != "infty" and int(self.counters[0]) >= int(self.basis_every):
-            self.change_basis()
+        if self.basis_every is not None and not self.skew.is_meta:
+            self._arithmetic.count_step(self)
 
     @torch.no_grad()
     def change_basis(self) -> None:
@@ -151,21 +150,21 @@ class Orthogonal(nn.Module):
         self.base.copy_(base)
         self.skew.zero_()
 
-    def _has_values(self) -> bool:
+    def has_values(self) -> bool:
         """Return False while a graph is traced and on the device ``meta``."""
         return not torch.compiler.is_compiling() and not self.skew.is_meta
 
+    @property
+    def waits(self) -> bool:
+        """True if the host reads numbers of the matrix in every step; on a card it would have to wait for them."""
+        return self._arithmetic.reads
+
+    @property
+    def _arithmetic(self) -> Arithmetic:
+        return ARITHMETIC.get(self.skew.device.type, ON_HOST)
+
     def _compute(self) -> Tensor:
-        # A = 0 after every change of the basis. There the exponential and its derivatives are known: the second-order
-        # term affects only the second derivative. torch's derivative of the exponential is an exponential of a matrix
-        # of twice the size.
-        if self._has_values() and not self.skew.any():
-            base, skew = _at_least_float32(self.base), _at_least_float32(self.skew)
-            if not (torch.is_grad_enabled() and self.skew.requires_grad):
-                return base.clone()
-            a = skew_symmetric(skew, self.size)
-            return base + base @ (a + 0.5 * a @ a)
-        return trivialize(self.skew, self.base)
+        return self._arithmetic.matrix(self)
 
     def extra_repr(self) -> str:
         """Show size and method."""
@@ -178,6 +177,81 @@ class Orthogonal(nn.Module):
     def __prepare_scriptable__(self) -> nn.Module:
         """Give `torch.jit.script` the same matrix without its cache."""
         return PlainOrthogonal(self)
+
+
+class Arithmetic(Protocol):
+    """The computations of an `Orthogonal` in a step.
+
+    Attributes:
+        reads: True if the host reads numbers of tensors.
+    """
+
+    reads: bool
+
+    def matrix(self, module: Orthogonal) -> Tensor:
+        """Return B (N, N), at least in float32."""
+
+    def count_step(self, module: Orthogonal) -> None:
+        """Count an optimizer step, and change the basis when it is due; not for a static trivialization."""
+
+
+class OnHost:
+    """Reads numbers first, and computes only what they make necessary."""
+
+    reads = True
+
+    def matrix(self, module: Orthogonal) -> Tensor:
+        """See `Arithmetic.matrix`."""
+        # A = 0 after every change of the basis. There the exponential and its derivatives are known: the second-order
+        # term affects only the second derivative. torch's derivative of the exponential is an exponential of a matrix
+        # of twice the size.
+        if module.has_values() and not module.skew.any():
+            base, skew = _at_least_float32(module.base), _at_least_float32(module.skew)
+            if not (torch.is_grad_enabled() and module.skew.requires_grad):
+                return base.clone()
+            a = skew_symmetric(skew, module.size)
+            return base + base @ (a + 0.5 * a @ a)
+        return trivialize(module.skew, module.base)
+
+    def count_step(self, module: Orthogonal) -> None:
+        """See `Arithmetic.count_step`."""
+        module.counters[0] += 1
+        if module.basis_every != "infty" and int(module.counters[0]) >= int(module.basis_every):  # type: ignore[arg-type]
+            module.change_basis()
+
+
+class OnCard:
+    """Computes everything, and a mask chooses what counts, so that the host need not wait.
+
+    Each change of the basis ends with a step to the nearest orthogonal matrix in float64, which leaves nothing for a
+    projection to do. A matrix that is not finite does not become the basis: A stays, and with it the next loss is not
+    finite.
+    """
+
+    reads = False
+
+    def matrix(self, module: Orthogonal) -> Tensor:
+        """See `Arithmetic.matrix`."""
+        a = skew_symmetric(_at_least_float32(module.skew), module.size)
+        return _at_least_float32(module.base) @ polish(masked_exponential(a))
+
+    @torch.no_grad()
+    def count_step(self, module: Orthogonal) -> None:
+        """See `Arithmetic.count_step`."""
+        module.counters[0] += 1
+        if module.basis_every == "infty":
+            return
+        base = polish(self.matrix(module).double()).to(module.base.dtype)
+        changes = (module.counters[0] >= int(module.basis_every)) & base.isfinite().all()  # type: ignore[arg-type]
+        module.base.copy_(torch.where(changes, base, module.base))
+        module.skew.masked_fill_(changes, 0.0)
+        module.counters[0].masked_fill_(changes, 0)
+        module.counters[1] += changes
+
+
+ON_HOST = OnHost()
+ARITHMETIC: dict[str, Arithmetic] = {"cuda": OnCard()}
+"""The arithmetic of each type of device; `ON_HOST` elsewhere."""
 
 
 class PlainOrthogonal(nn.Module):

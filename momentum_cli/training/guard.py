@@ -103,12 +103,8 @@ class TakeBack:
 
 
 def guard_for(device: torch.device, model: nn.Module) -> Guard:
-    """Return the guard that makes the host wait least.
-
-    A model with an orthogonal matrix waits in every step anyway, because `torch.matrix_exp` reads the norm of its
-    argument; and a matrix that is not finite cannot become the basis.
-    """
-    waits = any(isinstance(module, Orthogonal) for module in model.modules())
+    """Return the guard that makes the host wait least: where a model makes it wait in every step, it looks first."""
+    waits = any(isinstance(module, Orthogonal) and module.waits for module in model.modules())
     return LookFirst() if device.type == "cpu" or waits else TakeBack()
 
 

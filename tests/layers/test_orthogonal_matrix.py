@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import pickle
 from typing import Any
 
 import pytest
 import torch
+from host_reads import reads
 from skew_matrices import exponential, skew
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from momentum_cli.layers.orthogonal_matrix import INITS, Orthogonal, fold, nearest_orthogonal, orthogonal_parameters
+from momentum_cli.layers.exponential import LARGEST_NORM
+from momentum_cli.layers.orthogonal_matrix import (
+    ARITHMETIC,
+    INITS,
+    OnCard,
+    Orthogonal,
+    fold,
+    nearest_orthogonal,
+    orthogonal_parameters,
+)
 
 
 def distance(b: Tensor) -> float:
@@ -258,10 +270,70 @@ def test_mistakes_are_named(options: dict[str, Any], message: str) -> None:
         Orthogonal(3, **options)
 
 
+def learn(module: Orthogonal, optimizer: torch.optim.Optimizer, target: Tensor) -> None:
+    """Make a step towards a matrix."""
+    optimizer.zero_grad(set_to_none=False)
+    (module.matrix() - target).square().sum().backward()
+    optimizer.step()
+    module.after_step()
+
+
+@pytest.mark.parametrize("basis_every", [1, 3, "infty", None])
+def test_a_card_takes_the_steps_of_a_cpu_and_reads_nothing(basis_every: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for card in (False, True):
+        if card:
+            monkeypatch.setitem(ARITHMETIC, "cpu", OnCard())
+        torch.manual_seed(11)
+        module = Orthogonal(6, basis_every, project_every=2, dtype=torch.float64)
+        target = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))[0]
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.5)
+        learn(module, optimizer, target)  # makes the gradient and the state of the optimizer
+        step = functools.partial(learn, module, optimizer, target)
+        read = [reads(step, integers=True) for _ in range(7)]
+        assert any(read) != card
+        assert module.waits != card
+        found.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
+        # A step that a mask takes back was made in place, and an evaluation sees what changed last.
+        with torch.no_grad():
+            torch.testing.assert_close(module.matrix(), module.base @ exponential(skew(module)), rtol=1e-12, atol=1e-12)
+    assert torch.equal(found[0]["counters"], found[1]["counters"])
+    for name in ("skew", "base"):
+        torch.testing.assert_close(found[0][name], found[1][name], rtol=1e-11, atol=1e-11)
+
+
+def test_on_a_card_no_number_can_be_read() -> None:
+    """A tensor without numbers on a card that need not be there."""
+    with FakeTensorMode():
+        module = Orthogonal(5, 3, device="cuda")
+        assert not module.waits
+        module.after_step()
+        with torch.enable_grad():
+            assert module.matrix().shape == (5, 5)
+
+
+@pytest.mark.parametrize("number", [2 * LARGEST_NORM, math.inf, math.nan])
+def test_a_matrix_that_is_not_finite_does_not_become_the_basis_of_a_card(
+    number: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ARITHMETIC, "cpu", OnCard())
+    module = Orthogonal(4, 1)
+    base = module.base.clone()
+    with torch.no_grad():
+        module.skew[0] = number
+    module.after_step()
+    assert torch.equal(module.base, base)
+    assert module.counters.tolist() == [1, 0]
+    assert module.matrix().isnan().any()
+
+
 @pytest.mark.parametrize("steps", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("basis_every", [1, 7, "infty", None])
-def test_stays_orthogonal(basis_every: Any, steps: int) -> None:
+@pytest.mark.parametrize("card", [False, True])
+def test_stays_orthogonal(basis_every: Any, steps: int, card: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """RMSprop in float32 on a loss whose minimum is another orthogonal matrix, which moves on."""
+    if card:
+        monkeypatch.setitem(ARITHMETIC, "cpu", OnCard())
     torch.manual_seed(10)
     module = Orthogonal(16, basis_every)
     optimizer = torch.optim.RMSprop(module.parameters(), lr=3e-3)
@@ -269,10 +341,7 @@ def test_stays_orthogonal(basis_every: Any, steps: int) -> None:
     for step in range(steps):
         if step % 100 == 0:
             target = torch.linalg.qr(torch.randn(16, 16))[0]
-        optimizer.zero_grad()
-        (module.matrix() - target).square().sum().backward()
-        optimizer.step()
-        module.after_step()
+        learn(module, optimizer, target)
         if step % 10 == 9 or step > steps - 5:
             worst = max(worst, distance(module.matrix().detach()))
     assert worst <= 1e-5

@@ -48,7 +48,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "ahb-adam"])
-@pytest.mark.parametrize("cell", ["lstm", "momentum", "adam", "rmsprop-gru", "sr"])
+@pytest.mark.parametrize("cell", ["lstm", "momentum", "adam", "rmsprop-gru", "sr", "momentum-dtriv", "exprnn"])
 @pytest.mark.parametrize("ragged", [False, True])
 def test_a_step_does_not_wait_for_the_card_until_it_is_logged(cell: str, optimizer: str, ragged: bool) -> None:
     sections = {

@@ -14,6 +14,7 @@ from toy_trainer import dataset, trainer
 
 from momentum_cli.data import Batch, Dataset, Split
 from momentum_cli.errors import RunError
+from momentum_cli.layers.orthogonal_matrix import ARITHMETIC, OnCard
 from momentum_cli.optim import OPTIMIZERS
 from momentum_cli.training.averaging import ParameterAverage
 from momentum_cli.training.guard import LookFirst, TakeBack, guard_for
@@ -125,8 +126,9 @@ def test_what_a_mask_does_not_reach_is_read_and_put_back() -> None:
     assert results[0][-1][2] == 2
 
 
-@pytest.mark.parametrize("cell", ["lstm", "momentum", "adam", "sr", "rmsprop-gru"])
-def test_a_step_reads_no_number_between_two_rows_of_the_log(cell: str) -> None:
+@pytest.mark.parametrize("cell", ["lstm", "momentum", "adam", "sr", "rmsprop-gru", "momentum-dtriv", "exprnn"])
+def test_a_step_reads_no_number_between_two_rows_of_the_log(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARITHMETIC, "cpu", OnCard())
     sections = {
         "model": {"cell": cell, "backend": "reference"},
         "optimizer": {"momentum": 0.9},
@@ -216,8 +218,25 @@ def test_a_wish_to_stop_is_known_at_once_and_an_evaluation_brings_the_clock_up_t
     assert one.read() is None
 
 
-def test_the_guard_of_a_device() -> None:
+def test_the_guard_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, orthogonal = trainer().module, trainer(model={"cell": "dtriv"}).module
     assert isinstance(guard_for(torch.device("cpu"), plain), LookFirst)
     assert isinstance(guard_for(torch.device("cuda"), plain), TakeBack)
-    assert isinstance(guard_for(torch.device("cuda"), orthogonal), LookFirst)
+    assert isinstance(guard_for(torch.device("cuda"), orthogonal), LookFirst)  # its numbers are on the CPU
+    monkeypatch.setitem(ARITHMETIC, "cpu", OnCard())
+    assert isinstance(guard_for(torch.device("cuda"), orthogonal), TakeBack)
+
+
+@pytest.mark.parametrize("basis_every", [1, 2, "infty"])
+def test_a_basis_is_taken_back_too(basis_every: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARITHMETIC, "cpu", OnCard())
+    sections = {
+        "model": {"cell": "momentum-dtriv"},
+        "cells": {"momentum-dtriv": {"basis_every": basis_every}},
+        "train": {"max_nonfinite": 10, "log_every_n_steps": 100},
+    }
+    results = []
+    for one in (trainer(**sections), on_device(**sections)):
+        poison(one)
+        results.append(run(one, 8))
+    assert same(*results)
