@@ -86,18 +86,18 @@ def epoch(folder: Path) -> float:
     return float(result["train_seconds"])
 
 
-def predicted(folder: Path) -> float:
-    """Return the CPU seconds of `predict` of all sequences by the model of `epoch`, its start included."""
-    words = ["predict", "run", "arrays.npz", "--out", "predicted.csv"]
+def predicted(folder: Path, inputs: str, out: str) -> tuple[float, int]:
+    """Return the CPU seconds of `predict` by the model of `epoch`, with its start, and its largest memory in bytes."""
+    words = ["predict", "run", inputs, "--out", out]
     process = subprocess.Popen([sys.executable, "-m", "momentum_cli", *words], cwd=folder, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"momentumrnn {' '.join(words)} failed")
-    return usage.ru_utime + usage.ru_stime
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
 def main() -> None:
-    """Print one line for each form, the epoch and the prediction."""
+    """Print one line for each form, the epoch, and each form of the predictions."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the files and the run")
     parser.add_argument("--sequences", type=int, default=1_000_000)
@@ -117,7 +117,9 @@ def main() -> None:
         memory = f"{growth / 1e6:.0f} MB, {growth / size:.1f} times the file"
         print(f"{name}: {size / 1e6:.0f} MB, {seconds:.1f} CPU s, {memory}", flush=True)
     print(f"one epoch: {epoch(chosen.out):.1f} s", flush=True)
-    print(f"predict arrays.npz: {predicted(chosen.out):.1f} CPU s")
+    for end in ("csv", "jsonl", "parquet"):
+        seconds, memory = predicted(chosen.out, "arrays.npz", f"predicted.{end}")
+        print(f"predict arrays.npz to {end}: {seconds:.1f} CPU s, {memory / 1e6:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
