@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,27 @@ class Journal(JournalFileBackend):
     Optuna's own would append to such a line, and then could read neither.
     """
 
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yield the entries from a number on.
+
+        Raises:
+            DataError: A line is not JSON. Optuna passes over the last one when a study is opened, and its ValueError
+                comes only once another is behind it.
+        """
+        try:
+            yield from super().read_logs(log_number_from)
+        except ValueError as error:
+            raise _damaged(Path(self._file_path), error) from error
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append entries, after dropping an incomplete last line."""
         with get_lock_file(self._lock):
             _drop_incomplete_line(Path(self._file_path))
         super().append_logs(logs)
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} is damaged ({error}); move it away to begin a new study in this folder")
 
 
 def _drop_incomplete_line(path: Path) -> None:
@@ -67,7 +84,7 @@ def open_journal(folder: Path) -> BaseStorage:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
     except (ValueError, KeyError, AssertionError) as error:
-        raise DataError(f"{path} is damaged ({error}); move it away to begin a new study in this folder") from error
+        raise _damaged(path, error) from error
 
 
 def open_database(url: str) -> BaseStorage:

@@ -223,3 +223,7 @@ def test_a_torn_last_line_of_the_journal_is_dropped_and_a_torn_one_inside_is_ref
     path.write_bytes(b"".join([lines[0][:9] + b"\n", *lines[1:]]))
     with pytest.raises(DataError, match="is damaged"):
         open_journal(tmp_path)
+    # Optuna passes over a damaged last line until it has written another.
+    path.write_bytes(b"".join([*lines[:-1], lines[-1][:9] + b"\x01" + lines[-1][10:]]))
+    with pytest.raises(DataError, match=r"study\.journal is damaged \(Invalid control character"):
+        worker(tmp_path).next()

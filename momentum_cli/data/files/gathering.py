@@ -135,6 +135,8 @@ class Gatherer:
 
     def _take_several(self, pieces: Pieces) -> None:
         """Take sequences, all at once if there is nothing to change in them and nothing to report."""
+        if not len(pieces):  # a block whose rows are all empty, comments or of another width
+            return
         # The first may continue a sequence, and the last may be continued.
         last = max(1, len(pieces) - 1)
         for piece in pieces.between(0, 1):

@@ -64,6 +64,20 @@ def found(recipe: Recipe) -> list[tuple[str, list[int]]]:
 # Problems.
 
 
+@pytest.mark.parametrize(
+    ("last", "problems"), [("s11,5,1", [("cells", [62])]), (",,,,,", []), ("# the end", [("cells", [62])])]
+)
+@pytest.mark.parametrize("sequence", [{}, {"sequence": None, "order": None, "split_column": None}])
+def test_a_last_line_without_a_line_break_that_is_no_row(
+    last: str, problems: list[Any], sequence: dict[str, Any], tmp_path: Path
+) -> None:
+    """It is a block of its own, without any row."""
+    path = table(tmp_path / "a.csv")
+    path.write_text(path.read_text(encoding="utf-8") + last, encoding="utf-8")
+    options = {**sequence, "features": ["x", "y"]} if sequence else {}
+    assert found(recipe_of(path, **options)) == problems
+
+
 def test_one_nan_one_time_twice_and_a_sequence_in_two_splits_are_all_named_with_their_rows(tmp_path: Path) -> None:
     path = table(
         tmp_path / "a.csv",
