@@ -28,7 +28,7 @@ from momentum_cli.training.launch import launch, require_shared, together
 from momentum_cli.training.train import train
 
 OPTIONS = ["model.hidden_size=8", "optimizer.name=sgd", "optimizer.lr=0.1", "target=null"]
-LONGEST = 240
+LONGEST = 600
 
 
 def free_port() -> int:
