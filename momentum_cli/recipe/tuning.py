@@ -109,7 +109,8 @@ def space_problems(
     """Return the axes that give recipes with mistakes, with paths relative to the section `tune`.
 
     Each axis is tried at its ends and in its middle, or at every choice, with the first cell, optimizer and schedule
-    with which it has an effect.
+    with which it has an effect. One that never has an effect is none here, as options of other cells are none in
+    `cells`: a benchmark gives the recipe other cells. A search refuses it, see `idle_axes`.
 
     Args:
         content: Content of a recipe without mistakes outside `tune`.
@@ -127,7 +128,6 @@ def space_problems(
             continue
         beside = next((drawn for drawn in around if has_effect(key, content, drawn)), None)
         if beside is None:
-            problems.append(Problem(place, f"never has an effect: {_other(section)}; leave it out or add what has it"))
             continue
         for value in axis.samples():
             found = check(applied(content, {**beside, key: value}))
@@ -136,6 +136,21 @@ def space_problems(
                 problems.append(Problem(place, f"with {value!r}: {where + ': ' if where else ''}{found[0].message}"))
                 break
     return problems
+
+
+def idle_axes(content: Mapping[str, Any], space: Mapping[str, Axis]) -> dict[str, str]:
+    """Return the keys of a search space that never have an effect, with the reason.
+
+    Args:
+        content: Content of a recipe.
+        space: A search space without other mistakes.
+    """
+    around = list(contexts(space))
+    return {
+        key: _other(key.partition(".")[0])
+        for key in space
+        if not any(has_effect(key, content, drawn) for drawn in around)
+    }
 
 
 TUNABLE = ("task", "model", "cells", "optimizer", "schedule", "train")

@@ -13,7 +13,7 @@ from momentum_cli.errors import RecipeError
 from momentum_cli.recipe.axes import MOST_POINTS, Axis, Range, Value, parse_axis
 from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.recipe.short_keys import full_key
-from momentum_cli.recipe.tuning import NAMES, applied, has_effect
+from momentum_cli.recipe.tuning import NAMES, applied, has_effect, idle_axes
 
 Values = dict[str, Value]
 """Whole path of a key -> drawn value."""
@@ -159,13 +159,21 @@ def with_tune(recipe: Recipe, axes: Mapping[str, Axis], **settings: Any) -> Reci
         recipe: A recipe with or without such a section.
         axes: Axes in place of its space; {} keeps its space, and an empty space becomes the default.
         settings: Replace the section's values, unless None.
+
+    Raises:
+        RecipeError: The section has mistakes, or an axis never has an effect.
     """
     content = recipe.dump()
     section = content.get("tune") or {}
     space = {key: axis.dump() for key, axis in axes.items()} or section.get("space")
     space = space or {key: axis.dump() for key, axis in default_axes(recipe).items()}
     content["tune"] = section | {"space": space} | {key: value for key, value in settings.items() if value is not None}
-    return parse_recipe(content)
+    made = parse_recipe(content)
+    idle = idle_axes(content, made.tune.space) if made.tune else {}
+    if idle:
+        reasons = "; ".join(f"tune.space.{key}: never has an effect: {reason}" for key, reason in idle.items())
+        raise RecipeError(f"{reasons}; leave it out or add what has it")
+    return made
 
 
 def without_tune(recipe: Recipe) -> Recipe:

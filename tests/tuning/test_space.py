@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe.axes import Choices, Range
-from momentum_cli.recipe.recipe import load_recipe
+from momentum_cli.recipe.recipe import load_recipe, parse_recipe
 from momentum_cli.tuning.points import quasi_random, sobol
 from momentum_cli.tuning.space import Space, default_axes, given_axes, with_tune
 
@@ -42,6 +44,21 @@ def test_the_recipe_s_own_values_where_they_are_in_the_space() -> None:
         "cells.momentum.momentum": 0.6,
     }
     assert Space(recipe, {"optimizer.lr": Range(0.02, 0.1)}).own() is None
+
+
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        ({"cells.adam.momentum": [0, 0.9]}, "cells.adam.momentum: never has an effect: the recipe has another cell"),
+        ({"schedule.gamma": [0.1, 0.5]}, "the recipe's schedule does not use it"),
+        ({"schedule.name": ["cosine", "constant"], "schedule.gamma": [0.1, 0.5]}, "schedule.gamma: never has an"),
+        ({"optimizer.name": ["sgd", "adam"], "optimizer.alpha": [0.9, 0.99]}, "no optimizer of the search has it"),
+    ],
+)
+def test_a_search_refuses_axes_without_effect_and_a_training_ignores_them(axes: dict[str, Any], words: str) -> None:
+    recipe = parse_recipe(load_recipe("digits").dump() | {"tune": {"space": axes}})
+    with pytest.raises(RecipeError, match=words):
+        with_tune(recipe, {})
 
 
 def test_a_grid_has_each_combination_once_without_options_that_have_no_effect() -> None:
