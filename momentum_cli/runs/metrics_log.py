@@ -237,8 +237,7 @@ def _read_jsonl(path: Path) -> list[Row]:
     rows = []
     for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            row = parse_json(line)
-            rows.append({name: value if name in WORDS else _number(name, value) for name, value in row.items()})
+            rows.append(_row(parse_json(line)))
         except (ValueError, OverflowError, TypeError, AttributeError) as error:
             raise DataError(f"{path}, line {number} is damaged ({error}); delete that line") from error
     return rows
@@ -249,12 +248,22 @@ def _read_csv(path: Path) -> list[Row]:
     rows: list[Row] = []
     try:
         for row in csv.DictReader(io.StringIO(lines, newline="")):
-            rows.append(
-                {name: value if name in WORDS else _number(name, value) for name, value in row.items() if value}
-            )
+            rows.append(_row({name: value for name, value in row.items() if value}))
     except (ValueError, OverflowError, TypeError, csv.Error) as error:
         raise DataError(f"{path}, line {len(rows) + 2} is damaged ({error}); delete that line") from error
     return rows
+
+
+def _row(values: Mapping[str, Any]) -> Row:
+    """Return a row with its numbers.
+
+    Raises:
+        ValueError: A number is none, or the row does not tell of which step it is.
+    """
+    row = {name: value if name in WORDS else _number(name, value) for name, value in values.items()}
+    if row.get("kind") not in ("train", "eval") or "step" not in row:
+        raise ValueError("it lacks kind, train or eval, or step")
+    return row
 
 
 def _number(name: str, value: Any) -> int | float:

@@ -147,8 +147,9 @@ def special(kind: str, path: Path) -> None:
         os.mkfifo(path.with_name("pipe"))
         path.symlink_to("pipe")
     elif kind == "link to a folder":
-        path.with_name("other").mkdir()
-        path.symlink_to("other")
+        path.with_name("linked").mkdir()
+        (path.with_name("linked") / "other").touch()
+        path.symlink_to("linked")
     else:
         path.symlink_to(kind)
 

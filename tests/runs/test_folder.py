@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -322,6 +323,22 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     (tmp_path / "metrics.jsonl").write_text("\n".join([lines[0], lines[1][:9], lines[2], ""]))
     with pytest.raises(DataError, match=r"metrics\.jsonl, line 2"):
+        read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [("step", "sUep"), ("kind", "kInd"), ("train", "tr`in")])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "metrics.csv"])
+def test_a_row_that_does_not_tell_its_step_or_kind_is_damaged(
+    name: str, damage: tuple[str, str], tmp_path: Path
+) -> None:
+    """One of an unknown kind would be left out of every reading without a word."""
+    with MetricsLog(tmp_path) as log:
+        log.append({"kind": "train", "step": 1, "loss": 0.5})
+    if name == "metrics.csv":
+        (tmp_path / "metrics.jsonl").unlink()
+    path = tmp_path / name
+    path.write_text(re.sub(rf"\b{damage[0]}\b", damage[1], path.read_text()))
+    with pytest.raises(DataError, match=rf"{name}, line \d is damaged"):
         read_metrics(tmp_path)
 
 
