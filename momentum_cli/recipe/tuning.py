@@ -9,7 +9,7 @@ from typing import Any
 
 from momentum_cli.cells.find import canonical_name
 from momentum_cli.errors import RecipeError
-from momentum_cli.optim import resolve
+from momentum_cli.optim import OPTIMIZERS, resolve
 from momentum_cli.options import Problem, signature_options
 from momentum_cli.recipe.axes import Axis, Value
 from momentum_cli.recipe.sections import SCHEDULE_OPTIONS, ModelOptions, ScheduleOptions
@@ -69,11 +69,17 @@ def _of_optimizer(rest: str, content: Mapping[str, Any], drawn: Mapping[str, Val
         return True
     name = _name("optimizer", "name", content, drawn, "")
     try:
-        known = {option.name for option in signature_options(resolve(name), frozenset())}
+        known = _options_of(name)
     except ValueError:
         return False
     # A key that no optimizer has is refused with the recipe's own optimizer.
-    return rest in known or "optimizer.name" not in drawn
+    return rest in known or (
+        "optimizer.name" not in drawn and not any(rest in _options_of(each) for each in OPTIMIZERS)
+    )
+
+
+def _options_of(optimizer: str) -> set[str]:
+    return {option.name for option in signature_options(resolve(optimizer), frozenset())}
 
 
 def _of_schedule(rest: str, content: Mapping[str, Any], drawn: Mapping[str, Value]) -> bool:

@@ -82,3 +82,10 @@ def test_another_optimizer_keeps_the_learning_rate_and_none_of_the_options() -> 
     assert changed["cells"]["lstm"] == {"x": 1}
     assert applied(content, {"optimizer.name": "adam"})["optimizer"]["betas"] == [0.5, 0.6]
     assert content["optimizer"]["name"] == "adam"  # the recipe itself is unchanged
+
+
+@pytest.mark.parametrize("change", ["model.cell=lstm", "optimizer={name: adam, lr: 0.01}", "schedule={name: constant}"])
+def test_a_recipe_with_a_space_is_trained_with_another_cell_optimizer_or_schedule(change: str) -> None:
+    axes = "cells.momentum.momentum: [0, 0.9], optimizer.alpha: [0.9, 0.99], schedule.gamma: [0.1, 0.5]"
+    own = ["optimizer={name: rmsprop, lr: 0.01}", "schedule={name: exponential, every_n_steps: 9}"]
+    assert load_recipe("digits", [*own, f"tune={{space: {{{axes}}}}}", change]).tune is not None
