@@ -24,7 +24,7 @@ def validate(recipe: RecipeArgument, overrides: Overrides = None, json: Json = F
 
 def list_recipes(json: Json = False) -> None:
     """List the shipped recipes."""
-    from momentum_cli.recipe.shipped import describe_recipes
+    from momentum_cli.recipe.recipe import describe_recipes
 
     recipes = describe_recipes()
     if json:

@@ -30,7 +30,7 @@ from momentum_cli.recipe.sections import (
     TrainOptions,
     TuneOptions,
 )
-from momentum_cli.recipe.shipped import find_recipe
+from momentum_cli.recipe.shipped import find_recipe, shipped_recipes
 from momentum_cli.runs.files import write_text
 
 # A message lists at most this many mistakes, of at most this many characters each.
@@ -187,6 +187,32 @@ def _shown(path: Path) -> str:
         return str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
     except (ValueError, FileNotFoundError):  # elsewhere, or the current folder no longer exists
         return str(path)
+
+
+def describe_recipes() -> list[dict[str, Any]]:
+    """Return one JSON-able entry per shipped recipe: name, task, cell, its opening comment, path."""
+    entries = []
+    for name, path in shipped_recipes().items():
+        data = _document(path, name).data
+        comment = path.read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
+        lines = [line.removeprefix("#").strip() for line in comment if line.startswith("#")]
+        entries.append(
+            {
+                "name": name,
+                "task": data["task"]["name"],
+                "cell": data["model"].get("cell", "momentum"),
+                # The first line is the command, and the sentence after it describes the recipe.
+                "about": _first_sentence(" ".join(lines[1:])),
+                "command": lines[0] if lines else "",
+                "path": str(path),
+            }
+        )
+    return entries
+
+
+def _first_sentence(text: str) -> str:
+    sentence, end, _ = text.partition(". ")
+    return sentence + end.strip()
 
 
 def _text(path: Path, shown: str) -> str:

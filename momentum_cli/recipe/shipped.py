@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from momentum_cli.errors import RecipeError
 from momentum_cli.messages import allowed_names, did_you_mean, refuse
@@ -54,35 +53,6 @@ def shipped_folder(package: Path = Path(__file__).parents[1]) -> Path:
         if folder.is_dir():
             return folder
     raise RecipeError(f"{package / 'recipes'}: the shipped recipes are missing; reinstall momentumrnn")
-
-
-def describe_recipes() -> list[dict[str, Any]]:
-    """Return one JSON-able entry per shipped recipe: name, task, cell, its opening comment, path."""
-    from momentum_cli.recipe.document import Document
-
-    entries = []
-    for name, path in shipped_recipes().items():
-        text = path.read_text(encoding="utf-8")
-        data = Document(text, str(path)).data
-        comment = text.partition("\n\n")[0].splitlines()
-        lines = [line.removeprefix("#").strip() for line in comment if line.startswith("#")]
-        entries.append(
-            {
-                "name": name,
-                "task": data["task"]["name"],
-                "cell": data["model"].get("cell", "momentum"),
-                # The first line is the command, and the sentence after it describes the recipe.
-                "about": _first_sentence(" ".join(lines[1:])),
-                "command": lines[0] if lines else "",
-                "path": str(path),
-            }
-        )
-    return entries
-
-
-def _first_sentence(text: str) -> str:
-    sentence, end, _ = text.partition(". ")
-    return sentence + end.strip()
 
 
 def copy_recipe(recipe: str | Path, destination: Path | None = None, *, overwrite: bool = False) -> Path:

@@ -424,7 +424,7 @@ def test_completion(tmp_path: Path) -> None:
     (tmp_path / "pm.yaml").touch()
     (tmp_path / "pm.txt").touch()
     (tmp_path / "pmx").mkdir()
-    assert completion.complete_recipe("pm") == ["pmnist", "pmnist-fast", "pm.yaml", "pmx/"]
+    assert completion.complete_recipe("pm") == ["pmnist", "pmnist-fast", "pmnist-medium", "pm.yaml", "pmx/"]
     assert completion.complete_override("model.cell=adam") == [
         f"model.cell={c}" for c in all_cells() if c[:4] == "adam"
     ]
@@ -584,9 +584,9 @@ def test_a_reader_that_goes_away_is_no_error(unbuffered: str) -> None:
 
 def test_sigterm_is_143() -> None:
     code = (
-        "import momentum_cli.recipe.shipped, time, sys\n"
+        "import momentum_cli.recipe.recipe, time, sys\n"
         "def wait():\n    print('ready', flush=True); time.sleep(60)\n"
-        "momentum_cli.recipe.shipped.describe_recipes = wait\n"
+        "momentum_cli.recipe.recipe.describe_recipes = wait\n"
         "from momentum_cli.__main__ import main; sys.argv = ['momentumrnn', 'recipes', 'list']; main()"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

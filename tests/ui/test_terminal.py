@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from momentum_cli.recipe.shipped import describe_recipes
+from momentum_cli.recipe.recipe import describe_recipes
 from momentum_cli.ui import results, terminal
 from momentum_cli.ui.screen import Screen
 
