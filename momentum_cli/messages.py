@@ -81,6 +81,12 @@ _SIGNS = {
     "less_than_equal": ("<=", "le"),
 }
 _LONGEST = 60
+_LONGEST_MESSAGE = 500
+
+
+def shortened(message: str) -> str:
+    """Return the first 500 characters of a message, in which a file may have put a name of any length."""
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…"
 
 
 def describe_value(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from momentum_cli.errors import RecipeError
-from momentum_cli.messages import Said, describe_value, refuse
+from momentum_cli.messages import Said, describe_value, refuse, shortened
 from momentum_cli.options import Path as Keys
 from momentum_cli.options import Problem
 
@@ -23,15 +23,32 @@ MAX_BYTES = 1_000_000
 
 # More nodes than any recipe has; aliases of aliases can make a small file expand without end.
 _MAX_NODES = 20_000
+# Deeper than any recipe, and far from Python's own limit, which PyYAML takes seconds to reach.
+_MAX_DEPTH = 50
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2's core schema."""
+    """SafeLoader with the scalars of YAML 1.2's core schema, which ends where a text has more than a recipe can have.
+
+    Aliases count where they are expanded, in `_check_nodes`.
+    """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own protocol
+    _nodes = 0
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._nodes += 1
+        _check_size(self._nodes, self._depth, self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        self._depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 _NUMBER = "-+0123456789."
+# The words of each kind of value; one that is tagged as that kind, `!!int x`, must be among them.
+_WORDS: dict[str, list[re.Pattern[str]]] = {}
 for _tag, _pattern, _first in (
     ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
     ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
@@ -41,11 +58,16 @@ for _tag, _pattern, _first in (
     ("merge", r"^<<$", ["<"]),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+    _WORDS.setdefault(f"tag:yaml.org,2002:{_tag}", []).append(re.compile(_pattern))
 
 
 def _decimal(loader: _Loader, node: yaml.ScalarNode) -> int:
     # PyYAML would read 010 as octal 8
-    return int(loader.construct_scalar(node))
+    try:
+        return int(node.value)
+    except ValueError as error:  # Python's own limit
+        problem = f"a number has {len(node.value):,} digits"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
@@ -253,15 +275,19 @@ def _parse(text: str) -> tuple[yaml.Node | None, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = error.problem or error.context or "no reason given"
-        raise _NotYamlError(reason, mark.line + 1 if mark else None) from error
-    except RecursionError as error:
-        raise _NotYamlError("it is nested too deeply") from error
-    # Errors of the constructors: a word that is not a boolean, or a number with more digits than Python reads.
-    except (yaml.YAMLError, ValueError, KeyError) as error:
-        raise _NotYamlError(f"a value does not fit its tag ({error})") from error
+        raise _NotYamlError(shortened(reason), mark.line + 1 if mark else None) from error
+    except (ValueError, OverflowError) as error:  # in the version or the code of a character
+        raise _NotYamlError(f"a number is too large ({error})", loader.line + 1 if loader else None) from error
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _check_size(nodes: int, depth: int, mark: yaml.Mark) -> None:
+    if nodes > _MAX_NODES:
+        raise yaml.MarkedYAMLError(problem=f"more than {_MAX_NODES:,} values", problem_mark=mark)
+    if depth > _MAX_DEPTH:
+        raise yaml.MarkedYAMLError(problem=f"nested more than {_MAX_DEPTH} deep", problem_mark=mark)
 
 
 def _check_nodes(root: yaml.Node) -> None:
@@ -271,15 +297,20 @@ def _check_nodes(root: yaml.Node) -> None:
     def visit(node: yaml.Node, parents: frozenset[int]) -> None:
         nonlocal count
         count += 1
-        if id(node) in parents or count > _MAX_NODES:
-            problem = "an alias that contains itself" if id(node) in parents else f"more than {_MAX_NODES:,} values"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        if id(node) in parents:
+            raise yaml.MarkedYAMLError(problem="an alias that contains itself", problem_mark=node.start_mark)
+        _check_size(count, len(parents), node.start_mark)
         if node.tag not in _TAGS:
-            problem = f"the tag {node.tag!r} is not used in recipes"
+            problem = f"the tag {describe_value(node.tag)} is not used in recipes"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         if isinstance(node, yaml.ScalarNode):
             if "\0" in node.value:
                 raise yaml.MarkedYAMLError(problem="a text must not contain NUL", problem_mark=node.start_mark)
+            words = _WORDS.get(node.tag)
+            if words and not any(pattern.match(node.value) for pattern in words):
+                kind = node.tag.rpartition(":")[2]
+                problem = f"{describe_value(node.value)} does not fit its tag !!{kind}"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
             return
         below = parents | {id(node)}
         for child in node.value:

@@ -16,7 +16,7 @@ import yaml
 from pydantic_core import to_jsonable_python
 
 from momentum_cli.errors import DataError, RecipeError
-from momentum_cli.messages import refuse
+from momentum_cli.messages import refuse, shortened
 from momentum_cli.options import Problem
 from momentum_cli.reading import expanded, read_text
 from momentum_cli.recipe.document import ENDINGS, MAX_BYTES, Document, Dumper, visible
@@ -33,8 +33,10 @@ from momentum_cli.recipe.sections import (
 from momentum_cli.recipe.shipped import find_recipe, shipped_recipes
 from momentum_cli.runs.files import write_text
 
-# A message lists at most this many mistakes, of at most this many characters each.
-_SHOWN, _LONGEST = 20, 500
+# A message lists at most this many mistakes.
+_SHOWN = 20
+# More recipes than anyone lets extend one another.
+_MAX_EXTENDED = 20
 
 
 class InvalidRecipeError(RecipeError):
@@ -49,9 +51,9 @@ class InvalidRecipeError(RecipeError):
         self.problems = tuple(problems)
         self.entries = [
             {
-                "where": _shortened(document.origin(problem.path)) if document else "",
-                "path": _shortened(visible(problem.path)),
-                "message": _shortened(problem.message),
+                "where": shortened(document.origin(problem.path)) if document else "",
+                "path": shortened(visible(problem.path)),
+                "message": shortened(problem.message),
             }
             for problem in problems[:_SHOWN]
         ]
@@ -61,10 +63,6 @@ class InvalidRecipeError(RecipeError):
         if len(problems) > _SHOWN:
             lines.append(f"and {len(problems) - _SHOWN:,} more")
         super().__init__("\n".join(lines))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,11 +241,13 @@ def _document(path: Path, shown: str, below: tuple[Path, ...] = ()) -> Document:
     beside = path.parent / parent
     try:
         file = beside if beside.is_file() else find_recipe(parent)
-    except RecipeError as error:
-        raise RecipeError(f"{where}: extends: {error}") from error
+    except (RecipeError, OSError) as error:  # a name that no file can have
+        raise RecipeError(f"{where}: extends: {shortened(str(error))}") from error
     line = (*below, path.resolve())
     if file.resolve() in line:
         raise RecipeError(f"{where}: extends: {parent} extends this recipe in turn")
+    if len(line) > _MAX_EXTENDED:
+        raise RecipeError(f"{where}: extends: more than {_MAX_EXTENDED} recipes extend one another")
     other = _document(file, str(file if beside.is_file() else parent), line)
     task = other.data.get("task")
     if isinstance(task, dict) and (place := _beside(task.get("path"), file.parent)) is not None:

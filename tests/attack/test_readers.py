@@ -115,7 +115,14 @@ READERS: dict[str, tuple[Callable[[bytes, Path], None], list[bytes]]] = {
     "bundle": (bundle, [_bundle_text()]),
     "metrics.jsonl": (metrics_lines, [b'{"kind": "train", "step": 1, "loss": 0.5}\n{"kind": "eval", "step": 2}\n']),
     "metrics.csv": (metrics_table, [b"kind,step,loss\ntrain,1,0.5\neval,2,Infinity\n"]),
-    "YAML": (recipe, [b"a: {b: 1}\nc: [1, 2]\n# x\nd: &x 'text'\ne: *x\n", b"%YAML 1.2\n---\na: |\n  b\n? c\n: d\n"]),
+    "YAML": (
+        recipe,
+        [
+            b"a: {b: 1}\nc: [1, 2]\n# x\nd: &x 'text'\ne: *x\n",
+            b"%YAML 1.2\n---\na: |\n  b\n? c\n: d\n",
+            b'a: !!int 1\nb: !!float 1\nc: !!bool true\nd: !!null ""\ne: "\\x41\\u0041\\U00000041"\n',
+        ],
+    ),
     "pt2": (program, [_program()]),
     "NPY": (array, [_npy()]),
 }

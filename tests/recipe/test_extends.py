@@ -62,6 +62,7 @@ def test_data_lie_next_to_the_recipe_that_names_them(tmp_path: Path, given: str)
         ("train: {epochs: 1}\nextends: 3\n", "child.yaml:2: `extends` must be the file or the name of a recipe, got 3"),
         ("extends: child.yaml\n", "child.yaml:1: extends: child.yaml extends this recipe in turn"),
         ("extends: parent.yaml\n", "parent.yaml:1: extends: child.yaml extends this recipe in turn"),
+        (f"extends: {'x' * 10_000}\n", r"child.yaml:1: extends: .{,500}File name too long.{,500}$"),
     ],
 )
 def test_what_cannot_be_extended_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -69,3 +70,10 @@ def test_what_cannot_be_extended_is_refused(tmp_path: Path, text: str, message: 
     (tmp_path / "child.yaml").write_text(text)
     with pytest.raises(RecipeError, match=message):
         load_recipe(tmp_path / "child.yaml")
+
+
+def test_recipes_extend_one_another_twenty_times_at_most(tmp_path: Path) -> None:
+    for number in range(1500):
+        (tmp_path / f"{number}.yaml").write_text(f"extends: {number + 1}.yaml\n")
+    with pytest.raises(RecipeError, match=r"20\.yaml:1: extends: more than 20 recipes extend one another"):
+        load_recipe(tmp_path / "0.yaml")
