@@ -86,6 +86,9 @@ def load_frames(
 
     Returns:
         The frames; None with problems.
+
+    Raises:
+        DataError: The cache cannot be written completely, or what was just written cannot be read back.
     """
     kept = cache_dir() / "speech" / _fingerprint(folder, recordings, features)
     if kept.is_dir():
@@ -104,7 +107,12 @@ def load_frames(
     except UnwritableCache as error:
         progress.note(f"the frames are not cached: {error}", "warning")
         return compute(None)
-    return _read(kept, features.size) or compute(None)
+    found = _read(kept, features.size)
+    if found is None:
+        raise DataError(
+            f"{kept}: the frames just written there cannot be read back; give another cache folder in XDG_CACHE_HOME"
+        )
+    return found
 
 
 def _compute(

@@ -16,6 +16,7 @@ from speech_files import pcm16, speech_like, write_wav
 
 from momentum_cli.data import Dataset, Speech, SpeechClassify
 from momentum_cli.data.files.steps import Steps
+from momentum_cli.data.kept import keep as keep_folder
 from momentum_cli.data.problems import Problems
 from momentum_cli.data.speech import cache as kept
 from momentum_cli.data.speech.features import Features
@@ -424,6 +425,21 @@ def test_damaged_frames_are_computed_again_and_the_user_is_told(damage: str, fol
     Speech(str(folder)).load(None, told)
     assert not told.prepared
     assert [place.name for place in cache.iterdir()] == [entry.name]
+
+
+def test_frames_that_a_disk_lost_are_refused_and_not_computed_twice(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loses(entry: Path, fill: Any) -> bool:
+        made = keep_folder(entry, fill)
+        (entry / "frames.bin").write_bytes(b"")
+        return made
+
+    monkeypatch.setattr(kept, "keep", loses)
+    told = Told()
+    with pytest.raises(DataError, match="just written there cannot be read back; give another cache folder in XDG_"):
+        Speech(str(folder)).load(None, told)
+    assert told.prepared.count((48, 48)) == 1
 
 
 def test_without_a_cache_folder_the_frames_are_not_kept(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
