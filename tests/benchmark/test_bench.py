@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,7 +106,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.usefixtures("no_pictures", "one_thread")
 @pytest.mark.timeout(280)
 def test_a_killed_bench_gives_the_table_of_one_that_was_not(tmp_path: Path) -> None:
-    recipe = write_recipe(tmp_path, train="{max_steps: 120, batch_size: 16, eval_every_n_steps: 4, seed: 0}")
+    recipe = write_recipe(tmp_path, train="{max_steps: 60, batch_size: 16, eval_every_n_steps: 4, seed: 0}")
     options = {"cells": [CELLS], "seeds": "0-1", "target": "0.02"}
     whole = bench([recipe], **options, out=tmp_path / "whole")  # type: ignore[arg-type]
     script = (
@@ -134,7 +135,7 @@ def test_a_killed_bench_gives_the_table_of_one_that_was_not(tmp_path: Path) -> N
         # two runs are over, the other two are somewhere
         middle = out / "runs" / "small-momentum-seed1" / "checkpoints" / "last.safetensors"
         while process.poll() is None and not middle.is_file():
-            pass
+            time.sleep(0.001)
         os.kill(process.pid, signal.SIGKILL)
         process.stdout.read()
     assert process.returncode == -signal.SIGKILL

@@ -276,9 +276,10 @@ EVERY_NAME = [f"replace:{n}:{when}" for n in range(1, 40) for when in ("before",
 @pytest.mark.parametrize("all_moments", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_a_search_finds_what_it_finds_left_alone(tmp_path: Path, all_moments: bool) -> None:
     """Values, curves and the best recipe are the same: a kill costs time, not trials."""
-    recipe = recipe_with(tmp_path, f"{{{SPACE}, trials: 12, sampler: tpe, pruner: median}}", train=_SHORT)
+    trials = 12 if all_moments else 7  # the pruner begins with the sixth
+    recipe = recipe_with(tmp_path, f"{{{SPACE}, trials: {trials}, sampler: tpe, pruner: median}}", train=_SHORT)
     draw = random.Random()
-    moments = EVERY_NAME if all_moments else ["step:5+step:2", *draw.sample(EVERY_NAME, 2)]
+    moments = EVERY_NAME if all_moments else ["step:5+step:2", draw.choice(EVERY_NAME)]
     driver = Path(__file__).parents[1] / "killed_tunes.py"
     done = subprocess.run(
         [sys.executable, driver, tmp_path, recipe, "none", *moments], capture_output=True, text=True, check=False
@@ -287,7 +288,7 @@ def test_killed_at_any_moment_a_search_finds_what_it_finds_left_alone(tmp_path: 
     report = json.loads(done.stdout)
     alone = report.pop("none")
     assert alone["status"] == 0, done.stderr
-    assert len(alone["trials"]) == 12
+    assert len(alone["trials"]) == trials
     for moment, entry in report.items():
         assert entry["kills"] == moment.count("+") + 1, moment
         assert entry["status"] == 0, done.stderr

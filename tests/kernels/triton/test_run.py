@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -28,17 +29,22 @@ LSTM_STEP = RECURRENCES["lstm"]
 with_triton = pytest.mark.skipif(triton.status()["triton"] is None, reason="triton is not installed")
 
 
-# The interpreter is slow: by default what an LSTM runs, which is most of the code.
+# The interpreter is slow: by default what an LSTM runs, which is most of the code, and two of the variants: one whose
+# programs wait for each other, and one whose matrix stays in registers.
 @with_triton
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("chosen", ["lstm", pytest.param("", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "chosen", ["lstm and not stream- and not split-t and not split-b", pytest.param("", marks=pytest.mark.slow)]
+)
 def test_interpreted_kernels_equal_the_reference(chosen: str) -> None:
     file = Path(__file__).parents[2] / "triton_interpreted.py"
-    command = [sys.executable, "-m", "pytest", str(file), "-q", "-p", "no:cacheprovider", "-k", chosen]
+    command = [sys.executable, "-m", "pytest", str(file), "-v", "-p", "no:cacheprovider", "-k", chosen]
     done = subprocess.run(
         command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("[lstm-Adam]", "[split-lstm]", "[resident-bf16-lstm]"):
+        assert name in done.stdout
 
 
 def test_every_recurrence_is_served_with_its_gates() -> None:
@@ -90,16 +96,16 @@ def test_a_matrix_too_large_for_registers_is_refused(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("recurrence", ops.GATES)
-@pytest.mark.parametrize("batch", [1, 20, 128, 600, 3000])
-@pytest.mark.parametrize("hidden", [1, 20, 128, 170, 256])
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name.startswith("split")])
 def test_programs_that_wait_for_each_other_all_fit_on_the_device(
-    variant: str, hidden: int, batch: int, recurrence: str, monkeypatch: pytest.MonkeyPatch
+    variant: str, recurrence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SWITCH, variant)
-    gates = tiles.GATES[recurrence] * hidden
-    u = torch.empty(1, batch, gates, device="meta")
-    for depth, width in ((hidden, tiles.slots(recurrence)), (gates, 1)):
+    sizes = itertools.product([1, 20, 128, 170, 256], [1, 20, 128, 600, 3000], [False, True])
+    for hidden, batch, backward in sizes:
+        gates = tiles.GATES[recurrence] * hidden
+        u = torch.empty(1, batch, gates, device="meta")
+        depth, width = (gates, 1) if backward else (hidden, tiles.slots(recurrence))
         try:
             (rows, parts), options = tiles.tiles(recurrence, u, hidden, depth, width)
         except ValueError:
