@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,8 +38,13 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in FILES}
 
 
-def imports(source: str) -> Iterator[str]:
-    """Yield every module of the package that a source imports: at the top, in a function, or for types only."""
+@functools.cache
+def imports(source: str) -> tuple[str, ...]:
+    """Return every module of the package that a source imports: at the top, in a function, or for types only."""
+    return tuple(_imports(source))
+
+
+def _imports(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "momentum_cli":
             assert node.level == 0
