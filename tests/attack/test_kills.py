@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -17,6 +18,24 @@ from small_bench import write_recipe
 # files, seven checkpoints on the way (two of them the best so far), the picture of the curves and the result.
 EVERY_STEP = [f"step:{n}" for n in range(1, 11)]
 EVERY_NAME = [f"replace:{n}:{when}" for n in range(1, 17) for when in ("before", "after")]
+
+
+DATA = os.environ.get("MOMENTUMRNN_DATA")
+# Sizes of the recipe multi30k with which a training takes half a minute, and its 704 steps per epoch begin 8 times.
+FEW_STEPS = [
+    "task.vocabulary_size=1000",
+    "model.hidden_size=32",
+    "model.translation.embedding_size=16",
+    "model.translation.beam_size=2",
+    "schedule.warmup_steps=2",
+    "train.batch_size=1024",
+    "train.eval_batch_size=1024",
+    "train.max_steps=8",
+    "train.eval_every_n_steps=4",
+    "train.checkpoint_every_n_steps=3",
+    "train.log_every_n_steps=1",
+]
+VALIDATION, TEST = 26, 25  # batches of an evaluation
 
 
 def driven(driver: str, arguments: list[str], seconds: float) -> tuple[dict[str, Any], str]:
@@ -68,6 +87,22 @@ def test_a_run_that_is_attacked_resumes_as_well(tmp_path: Path, attack: str) -> 
     """With dropout, between two checkpoints: starts, and what the attack has learned, are those of the run alone."""
     overrides = [f"train.adversarial={{attack: {attack}, epsilon: 0.1, steps: 2}}", "train.max_steps=6"]
     assert kills(tmp_path, ["step:5"], 600, overrides) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(DATA is None, reason="MOMENTUMRNN_DATA is not set: multi30k")
+def test_multi30k_killed_five_times_in_an_epoch_and_five_times_in_an_evaluation(tmp_path: Path) -> None:
+    """One run, killed at moments drawn at random in each part of it, and resumed after each."""
+    draw = random.Random()
+    steps = [*sorted(draw.choices(range(1, 5), k=2)), *sorted(draw.choices(range(5, 9), k=3))]
+    first, second, third = (draw.randint(1, VALIDATION) for _ in range(3))
+    before, alone = VALIDATION + draw.randint(1, TEST), draw.randint(1, TEST)
+    moments = [f"step:{number}" for number in steps]
+    moments[2:2] = [f"evaluation:{first}"]
+    # The evaluation of step 8 twice, then the test after it, and the test alone: the run has ended but for its result.
+    moments += [f"evaluation:{number}" for number in (second, third, before, alone)]
+    assert kills(tmp_path, ["+".join(moments)], 3600, [*FEW_STEPS, "--recipe", "multi30k"]) == []
 
 
 @pytest.mark.slow
