@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from momentum_cli.data.language.vocabulary import Vocabulary
-from momentum_cli.data.translation.subwords import END
+from momentum_cli.data.translation.subwords import END, LONGEST
 from momentum_cli.data.translation.task import vocabularies
 from momentum_cli.errors import RecipeError, RunError
 from momentum_cli.inference.opened import Subject, open_subject, with_search
-from momentum_cli.inference.translator import LONGEST, padded
+from momentum_cli.inference.translator import padded
 from momentum_cli.messages import Said, refuse
 from momentum_cli.models.translation.search import NOT_FINITE
 from momentum_cli.progress import NullUi, Ui
@@ -157,6 +157,9 @@ def _translated(subject: Subject, asked: Asked, write: Callable[[str], None], sh
         asked.prompt.encode("utf-8")
     except UnicodeEncodeError as error:
         raise RecipeError("--prompt: not Unicode text; check the encoding of the terminal") from error
+    if "\n" in asked.prompt.strip():
+        got = Said(f"{asked.prompt.strip().count(chr(10)) + 1} lines")
+        raise RecipeError(refuse("--prompt", got, "be one line", "predict translates a file line by line"))
     tokens, unknown = source.encode(asked.prompt), source.unknown(asked.prompt)
     if tokens == [END]:
         raise RecipeError("--prompt is required: the sentence to translate")

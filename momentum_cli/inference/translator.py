@@ -6,12 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from momentum_cli.data.translation.subwords import END, PADDING, Subwords
+from momentum_cli.data.translation.subwords import END, LONGEST, PADDING, Subwords
 from momentum_cli.errors import DataError
 from momentum_cli.models.translation.search import Translator
-
-LONGEST = 2000
-"""Subwords of a line at most: a model of sentences has no use for more, and the search would take hours."""
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:

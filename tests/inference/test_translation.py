@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import io
 import json
 import math
@@ -22,6 +24,7 @@ from momentum_cli.inference.generate import generate
 from momentum_cli.inference.opened import open_subject
 from momentum_cli.inference.predict.predict import predict, reader_of
 from momentum_cli.inference.predict.reader import Broken
+from momentum_cli.progress import Level, NullUi
 from momentum_cli.recipe.recipe import parse_recipe
 from momentum_cli.text_scores import bleu, bleu_sums
 from momentum_cli.training.train import train
@@ -117,6 +120,73 @@ def test_a_line_that_is_too_long_leaves_an_empty_one(run: Path, tmp_path: Path) 
         predict(run, [str(tmp_path / "bad.txt")])
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("windows.txt", b"\xef\xbb\xbf%s\r\n\r\n%s\r\n"),
+        ("packed.txt.gz", None),
+        ("packed.en.bz2", None),
+        ("lines.en", b"%s\n\n%s\n"),
+        ("no_end.txt", b"%s\n \t \n%s"),
+    ],
+)
+def test_lines_of_any_text_file(run: Path, tmp_path: Path, name: str, written: bytes | None) -> None:
+    one, other = (source.encode() for source, _ in pairs(2, 7))
+    path = tmp_path / name
+    packed = {".gz": gzip.compress, ".bz2": bz2.compress}.get(path.suffix, bytes)
+    path.write_bytes(packed((written or b"%s\n\n%s\n") % (one, other)))
+    records = predicted(run, path, tmp_path / "a.jsonl")
+    plain = tmp_path / "plain.txt"
+    plain.write_bytes(b"%s\n\n%s\n" % (one, other))
+    expected = predicted(run, plain, tmp_path / "b.jsonl")
+    assert [record | {"source": ""} for record in records] == [record | {"source": ""} for record in expected]
+    assert [bool(record["translation"]) for record in records] == [True, False, True]
+
+
+@pytest.mark.parametrize(("content", "lines"), [(b"", 0), (b"\n \n\t\n", 3)])
+def test_as_many_lines_come_out_as_went_in_without_text_too(
+    run: Path, tmp_path: Path, content: bytes, lines: int
+) -> None:
+    (tmp_path / "empty.txt").write_bytes(content)
+    predict(run, [str(tmp_path / "empty.txt")], out=tmp_path / "out.txt")
+    assert (tmp_path / "out.txt").read_bytes() == b"\n" * lines
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.txt", None, "No such file or directory"),
+        ("latin.txt", "Mädchen\n".encode("latin-1"), "not UTF-8 text at byte 1"),
+        ("marked.txt", "The dog.\n".encode("utf-16"), "not UTF-8 text at byte 0"),
+        ("unmarked.txt", "The dog.\n".encode("utf-16-le"), "not UTF-8 text: a NUL at byte 1; convert it"),
+        ("cut.txt.gz", gzip.compress(b"The dog.\n" * 99)[:-9], "damaged, or cut short"),
+        ("pairs.tsv", b"The dog.\tDer Hund.\n", r"a table, .* write one column to a file \(cut -f1\)"),
+        ("pairs.tsv.gz", gzip.compress(b"The dog.\tDer Hund.\n"), "a table, "),
+    ],
+)
+def test_what_is_no_lines_of_text_is_refused_and_nothing_written(
+    run: Path, tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        predict(run, [str(tmp_path / name)], out=tmp_path / "out.txt")
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_characters_that_the_model_does_not_know_are_warned_of_whatever_the_format(run: Path, lines: Path) -> None:
+    said: list[tuple[str, str]] = []
+
+    class Heard(NullUi):
+        def note(self, text: str, level: Level = "info") -> None:
+            said.append((text, level))
+
+    predict(run, [str(lines)], format="txt", out=lines.with_name("out.txt"), batch_size=10, ui=Heard())
+    ((text, level),) = said
+    assert level == "warning"
+    assert text.startswith(f"{lines}: 1 of 42 lines have characters that are not in the vocabulary, read as <unk>: ♥ ")
+
+
 def test_generate_translates_a_sentence(run: Path, lines: Path, tmp_path: Path) -> None:
     source = pairs(40, 7)[3][0]
     pieces: list[str] = []
@@ -131,6 +201,9 @@ def test_generate_translates_a_sentence(run: Path, lines: Path, tmp_path: Path) 
         generate(run)
     with pytest.raises(RecipeError, match="--length must be left out"):
         generate(run, prompt=source, length=5)
+    with pytest.raises(RecipeError, match="--prompt must be one line, got 2 lines; predict translates a file"):
+        generate(run, prompt=f"{source}\n{source}\n")
+    assert generate(run, prompt=f"{source}\n")["text"] == found["text"]
     with pytest.raises(RecipeError, match="--prompt must have at most 2000"):
         generate(run, prompt="dog " * 3000)
     assert generate(run, prompt=source, temperature=1.0, top_k=3)["search"] is None

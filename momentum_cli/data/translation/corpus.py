@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from momentum_cli.data.files.compression import COMPRESSED, open_bytes
-from momentum_cli.errors import DataError
+from momentum_cli.errors import DataError, system_error
 from momentum_cli.messages import unknown
 from momentum_cli.reading import check_regular
 
@@ -92,14 +92,14 @@ def read_split(files: Sequence[Path]) -> Corpus:
     """
     if len(files) == 1:
         corpus = Corpus(files[0].name)
-        for row, line in enumerate(_lines(files[0]), start=1):
+        for row, line in enumerate(read_lines(files[0]), start=1):
             columns = line.split("\t")
             if len(columns) != 2:
                 raise DataError(f"{files[0]}: line {row} must have 2 columns separated by a tab, got {len(columns)}")
             corpus.add(row, *columns)
     else:
         corpus = Corpus(" and ".join(path.name for path in files))
-        source, target = (_lines(path) for path in files)
+        source, target = (read_lines(path) for path in files)
         if len(source) != len(target):
             counts = " and ".join(
                 f"{path} has {len(lines):,}" for path, lines in zip(files, (source, target), strict=True)
@@ -141,7 +141,7 @@ def divide(whole: Corpus, validation: float, test: float) -> dict[str, Corpus]:
     return parts
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a file name without the ending of a compressed file."""
     path = Path(name)
     return path.stem if path.suffix.lower() in COMPRESSED else name
@@ -149,7 +149,7 @@ def _plain(name: str) -> str:
 
 def _stems(there: dict[str, Path], languages: tuple[str, str]) -> list[str]:
     """Return the stems for which a folder has files."""
-    plain = {_plain(name) for name in there}
+    plain = {plain_name(name) for name in there}
     stems = {name.removesuffix(f".{languages[0]}") for name in plain if name.endswith(f".{languages[0]}")}
     stems |= {name.removesuffix(".tsv") for name in plain if name.endswith(".tsv")}
     return sorted(stems)
@@ -179,10 +179,13 @@ def _stem(folder: Path, split: str, given: str | None, known: list[str]) -> str:
 def _files(folder: Path, there: dict[str, Path], languages: tuple[str, str], stem: str) -> list[Path]:
     named: dict[str, list[Path]] = {}
     for name, path in there.items():
-        named.setdefault(_plain(name), []).append(path)
+        named.setdefault(plain_name(name), []).append(path)
     wanted = [f"{stem}.{language}" for language in languages]
-    if not any(name in named for name in wanted) and f"{stem}.tsv" in named:
-        wanted = [f"{stem}.tsv"]
+    table = f"{stem}.tsv"
+    if table in named:
+        if beside := [name for name in wanted if name in named]:
+            raise DataError(f"{folder}: {' and '.join([*beside, table])} are all there for one split; remove some")
+        wanted = [table]
     for name in wanted:
         if name not in named:
             raise DataError(f"{folder}: {name} is missing (or {name}.gz)")
@@ -191,17 +194,41 @@ def _files(folder: Path, there: dict[str, Path], languages: tuple[str, str], ste
     return [named[name][0] for name in wanted]
 
 
-def _lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a file, plain or compressed; see `lines_of`.
+
+    Raises:
+        DataError: It cannot be read, is damaged, or is not UTF-8 text.
+        RunError: The machine is at its limit.
+    """
     check_regular(path)
     try:
         with open_bytes(path) as file:
             content = file.read()
+    except zlib.error as error:
+        raise DataError(f"{path}: damaged, or cut short ({error})") from error
+    except OSError as error:
+        raise system_error(error, path) from error
+    return lines_of(content, str(path))
+
+
+def lines_of(content: bytes, name: str) -> list[str]:
+    """Return the lines of a text, without their ends.
+
+    Args:
+        content: In UTF-8, with or without a mark of the byte order; lines end in a line feed, or a carriage return and
+            a line feed.
+        name: Name of its source, for messages.
+
+    Raises:
+        DataError: It is not UTF-8 text.
+    """
+    try:
         text = content.decode("utf-8-sig")  # a mark of the byte order is no part of the first sentence
-    except (OSError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read: {reason}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text at byte {error.start}; convert it") from error
+        raise DataError(f"{name}: not UTF-8 text at byte {error.start}; convert it") from error
+    if b"\0" in content:  # UTF-16 without a mark of the byte order is valid UTF-8
+        raise DataError(f"{name}: not UTF-8 text: a NUL at byte {content.index(0)}; convert it")
     # Not splitlines: a line of a corpus may have other separators in it, which `wc` and sacrebleu do not count.
     lines = text.split("\n")
     return [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]

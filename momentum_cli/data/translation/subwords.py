@@ -22,6 +22,8 @@ PADDING, UNKNOWN, START, END = range(4)
 """Numbers of the tokens that are no text: filling, a character outside the vocabulary, before a sentence, after it."""
 SPECIAL = 4
 """Their number."""
+LONGEST = 2000
+"""Subwords of a sentence at most: a model of sentences has no use for more, and the search would take hours."""
 
 
 def require_sentencepiece() -> Any:

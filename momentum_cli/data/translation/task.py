@@ -12,7 +12,7 @@ from momentum_cli.data.files.checking import COPIES, copies_in
 from momentum_cli.data.fractions import check_fractions, unused_fraction
 from momentum_cli.data.translation.corpus import STEMS, Corpus, divide, read_folder, read_split
 from momentum_cli.data.translation.pairs import Flat, ParallelText
-from momentum_cli.data.translation.subwords import SPECIAL, Subwords, require_sentencepiece
+from momentum_cli.data.translation.subwords import LONGEST, SPECIAL, Subwords, require_sentencepiece
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import refuse
 from momentum_cli.metrics import Measured
@@ -125,6 +125,8 @@ class Translation(Task):
                 f"{texts['train'].name}: {dropped} training pairs with more than {self.max_length} subwords on a side "
                 "are left out (task.max_length)"
             )
+        for name in ("validation", "test"):
+            warnings += _slow(splits[name], texts[name].name)
         warnings += _copies(splits, {name: corpus.name for name, corpus in texts.items()})
         subwords = {"source": source.encoded, **({} if self.joint else {"target": target.encoded})}
         return Dataset(
@@ -200,6 +202,19 @@ def _encoded(corpus: Corpus, source: Subwords, target: Subwords) -> ParallelText
         tuple(corpus.targets),
         tuple(corpus.rows),
     )
+
+
+def _slow(split: ParallelText, name: str) -> list[str]:
+    """Return a warning for sentences that each evaluation translates for a long time, with the name of their files."""
+    slow = (
+        (split.lengths > LONGEST + 1).nonzero().flatten().tolist()
+    )  # the end of a sentence is a token, but no subword
+    if not slow:
+        return []
+    count = f"{len(slow)} of {len(split)} pairs have more than {LONGEST} subwords in their source"
+    return [
+        f"{name}: {count} (the first: line {split.rows[slow[0]]}), and each evaluation translates them: divide them"
+    ]
 
 
 def _copies(splits: dict[str, ParallelText], names: dict[str, str]) -> Iterator[str]:

@@ -138,6 +138,20 @@ def test_pairs_in_two_splits_are_warned_of_with_their_lines(tmp_path: Path) -> N
     )
 
 
+def test_sentences_that_each_evaluation_translates_for_long_are_named(tmp_path: Path) -> None:
+    folder = write_corpus(tmp_path)
+    for end in ("en", "de"):
+        with (folder / f"val.{end}").open("a", encoding="utf-8") as file:
+            # A target may be long: its tokens are known.
+            file.write("A dog.\n" + "Hund " * 1100 + "\n" if end == "de" else "dog " * 1100 + "\nA dog.\n")
+    warnings = task(folder).load().warnings
+    assert warnings[0] == (
+        "val.en and val.de: 1 of 22 pairs have more than 2000 subwords in their source (the first: line 21), and each "
+        "evaluation translates them: divide them"
+    )
+    assert not any("test_2016" in text and "subwords" in text for text in warnings)
+
+
 def damaged(folder: Path, name: str, content: bytes) -> Path:
     (folder / name).write_bytes(content)
     return folder
@@ -150,7 +164,13 @@ def damaged(folder: Path, name: str, content: bytes) -> Path:
         ("val.de", b"\xff\n" * 20, "val.de: not UTF-8 text at byte 0"),
         ("train.de.gz", b"\x1f\x8b\x08\x00damaged", "train.de.gz: "),
         ("train.de.gz", gzip.compress(b"Ein Satz.\n" * 400, mtime=0)[:-9], "train.de.gz: damaged, or cut short"),
+        ("val.de", "Ein Satz.\n".encode("utf-16"), "val.de: not UTF-8 text at byte 0"),
+        ("val.de", "Ein Satz.\n".encode("utf-16-le"), "val.de: not UTF-8 text: a NUL at byte 1; convert it"),
         ("val.de", b"\n" * 20, "val.en: there are no pairs of sentences in it"),
+        ("val.de", b"", "val.en has 20 and .*val.de has 0 lines"),
+        ("train.de.gz", b"", "train.en.gz has 300 and .*train.de.gz has 0 lines"),
+        ("test_2016.de", b" \r\n" * 20, "test_2016.en: there are no pairs of sentences in it"),
+        ("val.tsv", b"A sentence.\tEin Satz.\n", "val.en and val.de and val.tsv are all there for one split"),
         ("val.de.gz", gzip.compress(b"Ein Satz.\n", mtime=0), r"val.de and val.de.gz are both there; remove one"),
         ("dev.en", b"A sentence.\n", r"the validation split are not clear: there are 2 .*\(val, dev\)"),
         ("test_2017.en", b"A sentence.\n", r"the test split are not clear: .*task.test=STEM"),
@@ -182,6 +202,8 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         ("a\tb\na\tb\tc\n", "line 2 must have 2 columns separated by a tab, got 3"),
         ("a\tb\n", "no pair of its 1 is in the .* split"),
         ("", "there are no pairs of sentences"),
+        ("\t\n \t \n", "there are no pairs of sentences"),
+        ("\n", "line 1 must have 2 columns separated by a tab, got 1"),
     ],
 )
 def test_what_is_wrong_with_a_table(tmp_path: Path, content: str, message: str) -> None:
