@@ -38,6 +38,7 @@ deviation of 0.0015 rad at the wheels. The steering gear divides by 16. Sensors 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import math
 import os
@@ -45,6 +46,7 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TextIO
 
 STEP = 0.01  # seconds of an integration step
 ROWS_PER_SECOND = 10
@@ -153,17 +155,25 @@ SENSORS = {"speed": (0.05, 2), "yaw_rate": (0.002, 4), "offset": (0.02, 3), "cur
 def write(path: str, drives: int = 24, seconds: float = 90.0, seed: int = 0) -> None:
     """Write drives with different roads and drivers to a CSV, completely or not at all."""
     unfinished = f"{path}.part"
-    with open(unfinished, "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["drive", "time", *SENSORS])
-        for number in range(drives):
-            # A drive is the same whatever the number of drives.
-            draw = random.Random(f"{seed}-{number}")
-            road = Road.winding(30 * seconds, draw)
-            for row in drive(road, seconds, draw):
-                values = [f"{row[name] + draw.gauss(0, noise):.{digits}f}" for name, (noise, digits) in SENSORS.items()]
-                table.writerow([f"d{number:02d}", f"{row['time']:.1f}", *values])
-    os.replace(unfinished, path)
+    try:
+        with open(unfinished, "w", newline="", encoding="utf-8") as file:
+            _write_rows(file, drives, seconds, seed)
+        os.replace(unfinished, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(unfinished)
+
+
+def _write_rows(file: TextIO, drives: int, seconds: float, seed: int) -> None:
+    table = csv.writer(file)
+    table.writerow(["drive", "time", *SENSORS])
+    for number in range(drives):
+        # A drive is the same whatever the number of drives.
+        draw = random.Random(f"{seed}-{number}")
+        road = Road.winding(30 * seconds, draw)
+        for row in drive(road, seconds, draw):
+            values = [f"{row[name] + draw.gauss(0, noise):.{digits}f}" for name, (noise, digits) in SENSORS.items()]
+            table.writerow([f"d{number:02d}", f"{row['time']:.1f}", *values])
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ def load(name: str, folder: Path, train: int, validation: int, size: int) -> Dat
     """
     if name in SOURCES:
         known, test = SOURCES[name](folder)
-    elif Path(name).is_dir():
+    elif name and Path(name).is_dir():
         known, test = _read_folder(Path(name), size)
     else:
         message = refuse("--data", printable(name), "be a folder or one of " + ", ".join(SOURCES))

@@ -42,8 +42,10 @@ from momentum_cli.messages import refuse, unknown
 from momentum_cli.optim import resolve
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.runs.lock import locked
+from momentum_cli.runs.output import make_output_folder
 
 SMALL = "resnet8"
+CLASSIFIERS = torchvision.models.list_models(module=torchvision.models)
 EVALUATIONS_PER_EPOCH = 4
 WIDTH = 100  # characters of a line of the tables
 
@@ -72,9 +74,8 @@ def build(name: str, channels: int, classes: int, width: int) -> nn.Module:
         last = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
         stem = first, nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, padding=1)
         return nn.Sequential(*stem, *stages, *last)
-    names = torchvision.models.list_models(module=torchvision.models)
-    if name not in names:
-        raise RecipeError(f"--model: {unknown('classifier', name, [SMALL, *names])}")
+    if name not in CLASSIFIERS:
+        raise RecipeError(f"--model: {unknown('classifier', name, [SMALL, *CLASSIFIERS])}")
     return torchvision.models.get_model(name, weights=None, num_classes=classes)  # type: ignore[no-any-return]
 
 
@@ -224,11 +225,11 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", default="mnist", help=f"{', '.join(SOURCES)}, or a folder with train and test in it")
     parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
-    parser.add_argument("--size", default="32", help="height and width of the pictures of a folder")
+    parser.add_argument("--size", help="height and width of the pictures of a folder, by default 32")
     parser.add_argument("--train", default="10000", help="training pictures")
     parser.add_argument("--validation", default="1000", help="validation pictures")
     parser.add_argument("--model", default=SMALL, help=f"{SMALL}, or a classifier of torchvision such as resnet18")
-    parser.add_argument("--width", default="8", help=f"channels of the first stage of {SMALL}")
+    parser.add_argument("--width", help=f"channels of the first stage of {SMALL}, by default 8")
     parser.add_argument("--optimizers", default="sgd,sgd@heavy:momentum=0.9,ahb-sgd,adam,ahb-adam", help="as of bench")
     parser.add_argument("--lr-grid", default="1e-3,1e-2,1e-1,1", help="learning rates")
     parser.add_argument("--batch-sizes", default="128", help="one or more")
@@ -237,6 +238,11 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--target", default="0.95", help="validation accuracy, for robustness and epochs")
     parser.add_argument("--out", type=Path, default=Path("build/images"), help="folder of the results")
     options = parser.parse_args(given)
+    if options.width is not None and options.model in CLASSIFIERS:
+        raise RecipeError(refuse("--width", options.width, f"be left out for a --model other than {SMALL}"))
+    if options.size is not None and options.data in SOURCES:
+        raise RecipeError(refuse("--size", options.size, f"be left out for {options.data}, whose pictures have a size"))
+    options.width, options.size = options.width or "8", options.size or "32"
     for name in ("size", "train", "validation", "width", "epochs"):
         setattr(options, name, _number(getattr(options, name), f"--{name}", 1))
     options.target = _number(options.target, "--target", 0.0, 1.0, float)
@@ -295,7 +301,7 @@ def compare(given: Sequence[str] | None = None) -> dict[str, Any]:
         build_optimizer(variant, probe, options.rates[0])
     names = ("data", "size", "train", "validation", "model", "width", "epochs")
     settings = {name: getattr(options, name) for name in names} | {"torch": torch.__version__}
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_output_folder(options.out)
     with locked(options.out, "comparison"):
         return _compare(options, contest, settings)
 

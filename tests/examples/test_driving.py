@@ -76,7 +76,19 @@ def test_a_drive_depends_on_the_seed_and_its_number_alone(driving: dict[str, Any
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.csv", "other.csv", "two.csv"]
 
 
-@pytest.mark.parametrize("options", [["--drives", "0"], ["--seconds", "0"], ["--seconds", "nan"], ["--seed", "x"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--drives", "0"],
+        ["--drives", "1.5"],
+        ["--seconds", "0"],
+        ["--seconds", "3601"],
+        ["--seconds", "nan"],
+        ["--seconds", "x"],
+        ["--seed", "x"],
+        ["--speed", "3"],
+    ],
+)
 def test_options_out_of_range_write_nothing(
     driving: dict[str, Any], options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +96,17 @@ def test_options_out_of_range_write_nothing(
     with pytest.raises(SystemExit, match="2"):
         driving["main"]()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_finished_is_not_left_behind(
+    driving: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "drives.csv").mkdir()
+    monkeypatch.setattr("sys.argv", ["driving.py", str(tmp_path / "drives.csv"), "--drives", "1", "--seconds", "1"])
+    with pytest.raises(SystemExit, match="2"):
+        driving["main"]()
+    assert "drives.csv: Is a directory" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["drives.csv"]
 
 
 def test_a_folder_that_is_not_there_is_named(

@@ -204,12 +204,26 @@ def test_a_download_that_fails_says_what_to_do(
         (["--train", "0"], "--train must be an integer >= 1, got '0'"),
         (["--epochs", "1.5"], "--epochs must be an integer >= 1, got '1.5'"),
         (["--width", "x"], "--width must be an integer >= 1"),
+        (["--width", "0"], "--width must be an integer >= 1, got '0'"),
+        (["--width", "8", "--model", "resnet18"], "--width must be left out for a --model other than resnet8, got '8'"),
+        (["--size", "16"], "--size must be left out for digits, whose pictures have a size, got '16'"),
+        (["--size", "0", "--data", "."], "--size must be an integer >= 1, got '0'"),
+        (["--data", ""], "--data must be a folder or one of "),
+        (["--data", "mnist", "--data-dir", "/nowhere"], "/nowhere"),
+        (["--validation", "0"], "--validation must be an integer >= 1, got '0'"),
+        (["--train", "1e3"], "--train must be an integer >= 1, got '1e3'"),
+        (["--target", "x"], "--target must be a number in"),
+        (["--batch-sizes", "50,"], "--batch-sizes must be an integer >= 2, got ''"),
         (["--target", "1.5"], r"--target must be a number in \[0.0, 1.0\)"),
         (["--target", "nan"], r"--target must be a number in"),
         (["--batch-sizes", "50,301"], "--batch-sizes must be at most --train, 300, got 301"),
         (["--batch-sizes", "1"], "--batch-sizes must be an integer >= 2"),
         (["--lr-grid", "0"], "be a number > 0"),
+        (["--lr-grid", "nan"], "be a number > 0"),
+        (["--lr-grid", "1,inf"], "be a number > 0"),
+        (["--lr-grid", "1,1.0"], "1 is given twice"),
         (["--seeds", "0-"], "must be a range"),
+        (["--seeds", "1,0-2"], "a seed is given twice"),
         (["--optimizers", "sdg"], "did you mean 'sgd'"),
         (["--optimizers", "sgd:momentun=0.9"], "momentun"),
         (["--optimizers", "sgd:momentum=-1"], "--optimizers sgd:momentum=-1: "),
@@ -223,3 +237,19 @@ def test_bad_input_is_refused_before_anything_runs(
     with pytest.raises(MomentumError, match=message):
         compare(*BRIEF, *change)
     assert not (tmp_path / "out").exists()
+
+
+def test_results_have_a_folder_of_their_own(compare: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"--out .*out is a file; name a folder"):
+        compare(*BRIEF)
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("change", [["--learning-rates", "1"], ["--train"], ["stray"]])
+def test_unknown_options_end_with_the_usage(
+    compare: Callable[..., dict[str, Any]], change: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        compare(*BRIEF, *change)
+    assert "usage: " in capsys.readouterr().err
