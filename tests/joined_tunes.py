@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import lightning_fabric
 import matplotlib.figure
 import optuna
 import torch
 from killed_runs import die, in_a_fork
 
+from momentum_cli.training.launch import import_fabric
 from momentum_cli.tuning import study
 from momentum_cli.tuning.trial import Trial
 from momentum_cli.tuning.tune import tune
@@ -49,7 +49,7 @@ def work(place: str, recipe: str, folder: Path, number: int) -> None:
 
 
 def main(place: str, recipe: str, folder: Path) -> None:
-    assert lightning_fabric
+    import_fabric()
     assert matplotlib.figure
     assert optuna
     logging.disable()

@@ -14,17 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lightning_fabric
 import torch
 from killed_runs import in_a_fork, kill_at, outcome
 
 from momentum_cli.benchmark import bench as module
 from momentum_cli.benchmark.report import report as report_module
 from momentum_cli.benchmark.running import contender, runner
+from momentum_cli.training.launch import import_fabric
 
 
 def main(base: Path, recipe: str, moments: list[str]) -> None:
-    assert lightning_fabric
+    import_fabric()
     torch.set_num_threads(1)
     # A process per cell, which takes longer than all the runs, and pictures, which nothing is killed in.
     runner.measure_memory = lambda runs, *rest: [None] * len(runs)  # type: ignore[assignment]

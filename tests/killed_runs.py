@@ -23,13 +23,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning_fabric
 import matplotlib.figure  # imported before the forks, so that each is spared the second it takes
 import torch
 
 from momentum_cli.recipe.recipe import Recipe, load_recipe, parse_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint
 from momentum_cli.runs.metrics_log import read_metrics
+from momentum_cli.training.launch import import_fabric
 from momentum_cli.training.tally import Tally
 from momentum_cli.training.train import train
 from momentum_cli.training.trainer import Trainer
@@ -138,7 +138,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 
 def main(base: Path, recipe: Recipe, moments: list[str]) -> None:
-    assert lightning_fabric
+    import_fabric()
     assert matplotlib.figure
     torch.set_num_threads(1)
     report = {}

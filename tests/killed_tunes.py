@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import lightning_fabric
 import matplotlib.figure
 import optuna
 import torch
 from killed_runs import in_a_fork, kill_at
 
+from momentum_cli.training.launch import import_fabric
 from momentum_cli.tuning import finish
 from momentum_cli.tuning.tune import tune
 
@@ -34,7 +34,7 @@ def found(folder: Path) -> dict[str, Any]:
 
 
 def main(base: Path, recipe: str, moments: list[str]) -> None:
-    assert lightning_fabric
+    import_fabric()
     assert matplotlib.figure
     assert optuna
     logging.disable()

@@ -20,7 +20,6 @@ import tempfile
 import time
 from typing import IO
 
-import lightning_fabric
 import matplotlib.figure
 import pyarrow.compute
 import pyarrow.csv
@@ -30,6 +29,7 @@ import typer.main
 
 import momentum_cli.cli
 from momentum_cli.__main__ import main
+from momentum_cli.training.launch import import_fabric
 
 LONGEST = 20_000
 Answer = tuple[int | None, str, str]
@@ -103,7 +103,8 @@ def _text(file: IO[bytes], start: int, end: int) -> str:
 
 def _import_everything() -> None:
     """Import every module that this installation can, or each fork would import its own anew."""
-    assert all((lightning_fabric, matplotlib.figure, pyarrow.csv))
+    assert all((matplotlib.figure, pyarrow.csv))
+    import_fabric()
     for module in pkgutil.walk_packages(momentum_cli.__path__, "momentum_cli."):
         with contextlib.suppress(ImportError):  # one of a package that is optional
             importlib.import_module(module.name)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import logging
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -31,6 +34,25 @@ _T = TypeVar("_T")
 ACCELERATORS = ("auto", "cpu", "cuda")
 
 
+def import_fabric() -> None:
+    """Import Lightning Fabric without TorchMetrics.
+
+    Fabric imports it, where it is installed, only to compare its version; with it come torchvision and SciPy, which
+    takes as long as importing torch. Here Fabric finds a module that has a version and nothing else.
+    """
+    name = "torchmetrics"
+    stand_in = ModuleType(name)
+    if name not in sys.modules and "lightning_fabric" not in sys.modules:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            stand_in.__version__ = importlib.metadata.version(name)  # type: ignore[attr-defined]
+            sys.modules[name] = stand_in
+    try:
+        importlib.import_module("lightning_fabric")
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+
+
 def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> Fabric:
     """Return a launched Fabric; under ``torchrun`` it uses the processes that torchrun started.
 
@@ -38,6 +60,7 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
         RecipeError: The accelerator or the number of devices is not available.
         RunError: The processes do not find each other.
     """
+    import_fabric()
     from lightning_fabric import Fabric
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
