@@ -29,6 +29,8 @@ _PLAIN_NUMBER = re.compile(_NUMBER)
 # Spreadsheets put non-breaking spaces between thousands.
 _SPACES = "[ \\x{00a0}\\x{202f}]"
 _UNIT = re.compile(r"^[-+−]?[0-9][0-9.,' ]*?\s*([^\W\d_.,' ][^\d\s]{0,7}|[°µ][^\d\s]{0,7})$")
+# Marks of a footnote or a flag behind a number, such as 1605.31*.
+_MARK = re.compile(r"^[-+−]?[0-9][0-9.,' ]*?\s*([*†‡§#!?~^]{1,3})$")
 # Units that `remedy` and `init` know, and their factors.
 UNITS: dict[str, float] = {"%": 0.01, "K": 1e3, "k": 1e3, "M": 1e6, "B": 1e9, "$": 1, "€": 1, "£": 1}
 
@@ -52,6 +54,12 @@ def column(values: Values) -> Any:
 def unit_of(text: str) -> str | None:
     """Return the unit behind a number, such as ``kWh``, or None."""
     found = _UNIT.match(text.strip())
+    return None if found is None else found[1]
+
+
+def mark_of(text: str) -> str | None:
+    """Return the mark of a footnote or a flag behind a number, such as ``*``, or None."""
+    found = _MARK.match(text.strip())
     return None if found is None else found[1]
 
 
@@ -213,6 +221,9 @@ def remedy(text: str, reading: Reading) -> str:
         good = numbers([text], changed)
         if not good[1] and not np.isnan(good[0][0]):
             found.append(option)
+    mark = mark_of(text)
+    if found and mark is not None:
+        return f"; it is a number with the mark {mark!r}: set {' or '.join(found)} to read it without"
     if found:
         return f"; set {' or '.join(found)}"
     return f"; if it marks a missing value, add it to task.missing_values: [{text[:40]!r}]" if text else ""
@@ -230,11 +241,12 @@ def _alternatives(text: str, reading: Reading) -> list[tuple[str, Reading]]:
             found.append((f"task.csv.thousands={thousands!r}", replace(reading, thousands=thousands)))
     for notation in NEGATIVE:
         found.append((f"task.csv.negative={notation}", replace(reading, negative=notation)))
-    own = unit_of(text)
+    own = unit_of(text) or mark_of(text)
     for unit, factor in (UNITS if own is None else {own: 1.0, **UNITS}).items():
         if unit not in dict(reading.units):
             units = (*reading.units, (unit, factor))
-            found.append((f"task.csv.units={{{unit!r}: {factor:g}}}", replace(reading, units=units)))
+            shown = ", ".join(f"{name!r}: {size:g}" for name, size in units)
+            found.append((f"task.csv.units={{{shown}}}", replace(reading, units=units)))
     return found
 
 
@@ -298,7 +310,7 @@ def times(
     Args:
         values: Numbers, dates and times, or texts of them.
         form: Format of dates and times in texts, or in whole numbers such as 20240131, as for `datetime.strptime`;
-            None: ISO 8601, or numbers.
+            None: ISO 8601, quarters such as 1990Q1, or numbers.
         reading: The notation of numbers in texts.
         zoned: True: texts must have a time zone; False: they must not; None: all or none of them.
 

@@ -1,5 +1,7 @@
 """Dates and times: exact for the years 1 to 9999, in ISO 8601 or in a format such as `%d.%m.%Y %H:%M`.
 
+A month, a quarter (`1990Q1`) and a week of ISO 8601 (`2024-W05`) are their first days.
+
 Arrow reads ISO 8601 fast. Other formats, and texts that it refuses, are split by a regular expression and computed by
 arithmetic on whole columns, because `strptime` of the C library knows neither `%f` nor `%z`, and reads the names of
 months in one language, that of the computer.
@@ -21,15 +23,20 @@ from momentum_cli.errors import DataError
 # The first and the last second that nanoseconds since 1970 can represent.
 _NANOSECONDS = (-9_223_372_036, 9_223_372_035)
 _ZONE = r"(?P<z>Z|UTC|GMT|[-+][0-9]{2}(?::?[0-9]{2})?)"
-_ISO = (
-    r"^(?P<Y>[0-9]{4})-(?P<m>[0-9]{1,2})(?:-(?P<d>[0-9]{1,2})"
+_YEAR = "(?P<Y>[0-9]{4})"
+_DAY = (
+    r"-(?P<m>[0-9]{1,2})(?:-(?P<d>[0-9]{1,2})"
     r"(?:[T ](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?\s*"
-    rf"{_ZONE}?)?)?$"
+    rf"{_ZONE}?)?)?"
 )
+# Quarters, weeks and months as statistical offices and Stata write them.
+_PERIOD = r"[- :]?[Qq](?P<q>[1-4])|-?[Ww](?P<V>[0-9]{1,2})(?:-?(?P<u>[1-7]))?|[Mm](?P<n>[0-9]{1,2})"
+_ISO = f"^{_YEAR}{_DAY}$"
+_ISO_OR_PERIOD = f"^{_YEAR}(?:{_DAY}|{_PERIOD})$"
 _LETTERS = "[A-Za-zÀ-ÖØ-öø-ÿ]"
 # Formats of dates that are written as one number, by the number of its digits.
 _COMPACT = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
-# The supported directives of `datetime.strptime`, and what each matches.
+# The supported directives of `datetime.strptime` and, for quarters, of `pandas.Period.strftime`; what each matches.
 _DIRECTIVES = {
     "Y": r"(?P<Y>[0-9]{4})",
     "y": r"(?P<y>[0-9]{2})",
@@ -46,6 +53,10 @@ _DIRECTIVES = {
     "z": _ZONE,
     "a": rf"{_LETTERS}+\.?",
     "A": rf"{_LETTERS}+\.?",
+    "q": r"(?P<q>[1-4])",
+    "G": r"(?P<G>[0-9]{4})",
+    "V": r"(?P<V>[0-9]{1,2})",
+    "u": r"(?P<u>[1-7])",
     "%": "%",
 }
 
@@ -54,15 +65,21 @@ def check_form(form: str) -> None:
     """Check a format such as ``%d.%m.%Y %H:%M``.
 
     Raises:
-        ValueError: It has an unsupported directive, or one twice, or no year.
+        ValueError: It has an unsupported directive, or one twice, or no year, or a week without the year of weeks, or
+            a month or a day next to a quarter or a week.
     """
     pattern = _pattern(form)
     try:
         groups = re.compile(pattern).groupindex
     except re.error:
         raise ValueError(f"{form!r} has a directive twice") from None
-    if not {"Y", "y"} & set(groups):
+    if not {"Y", "y", "G"} & set(groups):
         raise ValueError(f"{form!r} has no year, %Y or %y")
+    within = {"m", "b", "d"} if {"q", "V"} & set(groups) else set()
+    if within & set(groups) or {"q", "V"} <= set(groups):
+        raise ValueError(f"{form!r}: a quarter, %q, and a week, %V, are times of their own, without %m, %b and %d")
+    if ("G" in groups) != ("V" in groups) or ("u" in groups and "V" not in groups):
+        raise ValueError(f"{form!r}: a week of ISO 8601 is written with both %G, its year, and %V, its number")
 
 
 def looks_like(text: str, form: str) -> bool:
@@ -112,7 +129,7 @@ def parsed(texts: Any, form: str | None, zoned: bool | None = None) -> tuple[np.
     from pyarrow import compute
 
     texts = compute.utf8_trim_whitespace(texts)
-    fields = compute.extract_regex(texts, _ISO if form is None else _pattern(form))
+    fields = compute.extract_regex(texts, _ISO_OR_PERIOD if form is None else _pattern(form))
     good = np.asarray(fields.is_valid().to_numpy(zero_copy_only=False), bool)
     names = [fields.type.field(index).name for index in range(fields.type.num_fields)]
     parts = {name: fields.field(name) for name in names}
@@ -120,8 +137,14 @@ def parsed(texts: Any, form: str | None, zoned: bool | None = None) -> tuple[np.
     def of(name: str, default: int = 0) -> np.ndarray:
         return _whole(parts[name], default) if name in parts else np.full(len(texts), default, np.int64)
 
-    year = of("Y") if "Y" in parts else of("y") + np.where(of("y") < 69, 2000, 1900)
+    year = of("G" if "G" in parts else "Y")
+    if "y" in parts:
+        year = of("y") + np.where(of("y") < 69, 2000, 1900)
     month = _month(parts["b"]) if "b" in parts else of("m", 1)
+    if "n" in parts:
+        month = np.where(of("n", -1) < 0, month, of("n"))
+    if "q" in parts:
+        month = np.where(of("q") == 0, month, 3 * of("q") - 2)
     hour = of("H")
     if "I" in parts:
         hour = of("I")
@@ -141,7 +164,14 @@ def parsed(texts: Any, form: str | None, zoned: bool | None = None) -> tuple[np.
         zoned = True
     if zoned is not None:
         good &= named == zoned
-    seconds = (first.astype(np.int64) + day - 1) * 86400 + hour * 3600 + minute * 60 + second - offset
+    days = first.astype(np.int64) + day - 1
+    if "V" in parts:
+        week, here = of("V", -1), of("V", -1) >= 0
+        monday = _first_monday(days) + 7 * (week - 1)
+        # A week belongs to the year of its Thursday.
+        good &= ~here | ((week >= 1) & (_year(monday + 3) == year))
+        days = np.where(here, monday + of("u", 1) - 1, days)
+    seconds = days * 86400 + hour * 3600 + minute * 60 + second - offset
     return np.where(good, seconds, 0), np.where(good, nanoseconds, 0), good
 
 
@@ -237,6 +267,17 @@ def localised(stamps: np.ndarray, zone: str) -> tuple[np.ndarray, np.ndarray]:
             found[place] = second[place]
     exists |= np.isnat(ordered)
     return (found[::-1], exists[::-1]) if down else (found, exists)
+
+
+def _first_monday(days: np.ndarray) -> np.ndarray:
+    """Return the Monday of week 1 of ISO 8601, that of 4 January, for years given by their first day, since 1970."""
+    fourth = days + 3
+    # 1 January 1970 was a Thursday.
+    return np.asarray(fourth - (fourth + 3) % 7)
+
+
+def _year(days: np.ndarray) -> np.ndarray:
+    return np.asarray(days.astype("M8[D]").astype("M8[Y]").astype(np.int64) + 1970)
 
 
 def _whole(texts: Any, default: int) -> np.ndarray:

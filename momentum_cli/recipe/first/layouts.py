@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import UNITS, is_number, numbers, unit_of, words
+from momentum_cli.data.files.columns import UNITS, is_number, mark_of, numbers, unit_of, words
 from momentum_cli.data.files.compression import inner_suffix, open_bytes
 from momentum_cli.data.files.dates import fast_stamps
 from momentum_cli.data.files.layout import DELIMITERS, find_layout, heading
@@ -83,7 +83,8 @@ def guess_values(columns: dict[str, Any], reading: Reading, delimiter: str) -> t
     best, most, numeric = reading, -1, list[str]()
     every = [text for found in texts.values() for text in found]
     own = {unit: 1.0 for found in texts.values() if (unit := _common_unit(found, unknown)) is not None}
-    known_units = {**own, **UNITS}
+    marks = {mark: 1.0 for text in every if (mark := mark_of(text)) is not None}
+    known_units = {**own, **marks, **UNITS}
     negative = next((name for name, form in NEGATIVE.items() if any(_is_negative(text, form) for text in every)), None)
     for decimal, thousands in styles:
         tried = replace(

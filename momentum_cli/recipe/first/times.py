@@ -19,6 +19,7 @@ _DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d"
           "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%b %d, %Y", "%b %d %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d. %b %Y",
           "%a, %d %b %Y", "%a %b %d %Y")  # fmt: skip
 _WHOLE = ("%a %b %d %H:%M:%S %Y", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z", "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M")
+_PERIODS = ("Q%q %Y", "Q%q-%Y", "Q%q/%Y", "%Y/Q%q", "%G W%V", "%G/W%V", "W%V %G", "W%V-%G", "W%V/%G")
 _TIMES = ("%H:%M:%S", "%H:%M", "%H.%M.%S", "%H.%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H:%M:%S%z",
           "%H:%M:%S %z", "%H:%M%z", "%H:%M %z")  # fmt: skip
 # Names of columns that are a part of a time, from the largest part to the smallest, and the directive of each.
@@ -30,6 +31,7 @@ _PARTS = (
     (("minute", "min", "mi"), "%M"),
     (("second", "sec", "ss"), "%S"),
 )
+_QUARTER = ("quarter", "qtr", "quartal", "trimestre", "kwartaal")
 # Regions whose clocks go back at different hours or days.
 _ZONES = ("Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago",
           "America/Denver", "America/Los_Angeles", "Australia/Sydney")  # fmt: skip
@@ -138,7 +140,7 @@ def _of_column(columns: dict[str, Any], name: str, path: Path, form: str | None,
     if not bad and plain.dtype.kind == "M":
         clock = _clock_column(columns, name)
         if clock is None:
-            return Times([name], None, plain, [f"order: {name!r} holds dates or times as in ISO 8601"])
+            return Times([name], None, plain, [f"order: {name!r} holds dates or times such as {_shown(values)}"])
         stamps = _read([values, columns[clock[0]]], f"%Y-%m-%d {clock[1]}")
         if stamps is not None:
             return _two(name, clock[0], f"%Y-%m-%d {clock[1]}", stamps)
@@ -159,17 +161,21 @@ def _of_column(columns: dict[str, Any], name: str, path: Path, form: str | None,
 
 
 def _of_parts(columns: dict[str, Any]) -> Times | None:
-    """Return the columns of year and month and whatever follows of day, hour, minute and second."""
+    """Return the columns of year and month and whatever follows of day, hour and so on, or of year and quarter."""
     found = [(named(columns, names), directive) for names, directive in _PARTS]
     parts = list(itertools.takewhile(lambda part: part[0] is not None, found))
     names = [name for name, _ in parts if name is not None]
-    form = " ".join(directive for _, directive in parts)
+    forms = [" ".join(directive for _, directive in parts)]
+    quarter = named(columns, _QUARTER)
+    if len(names) == 1 and quarter is not None:
+        names, forms = [*names, quarter], ["%Y %q", "%Y Q%q"]
     if len(names) < 2:
         return None
-    stamps = _read([columns[name] for name in names], form)
-    if stamps is None:
-        return None
-    return Times(names, form, stamps, [f"order: {', '.join(map(repr, names))} are a time together"])
+    for form in forms:
+        stamps = _read([columns[name] for name in names], form)
+        if stamps is not None:
+            return Times(names, form, stamps, [f"order: {', '.join(map(repr, names))} are a time together"])
+    return None
 
 
 def _two(date: str, clock: str, form: str, stamps: np.ndarray, why: str = "") -> Times:
@@ -219,7 +225,8 @@ def _forms(values: Any) -> list[str]:
 
 def _every_form() -> list[str]:
     dates = ("%Y-%m-%d", *_DATES)
-    return [*_DATES, *_WHOLE, *(f"{date}{gap}{time}" for date in dates for gap in (" ", "T", ", ") for time in _TIMES)]
+    clocks = (f"{date}{gap}{time}" for date in dates for gap in (" ", "T", ", ") for time in _TIMES)
+    return [*_DATES, *_PERIODS, *_WHOLE, *clocks]
 
 
 def _read(texts: list[Any], form: str) -> np.ndarray | None:

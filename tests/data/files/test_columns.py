@@ -76,12 +76,27 @@ def test_numbers_of_every_type_of_column() -> None:
         ("(5.5)", "'(5.5)' is not a finite number; set task.csv.negative=parentheses"),
         ("5.5-", "'5.5-' is not a finite number; set task.csv.negative=trailing"),
         ("?", "'?' is not a finite number; if it marks a missing value, add it to task.missing_values: ['?']"),
+        (
+            "1605.31*",
+            "'1605.31*' is not a finite number; it is a number with the mark '*': set task.csv.units={'*': 1} "
+            "to read it without",
+        ),
+        (
+            "<0.05",
+            "'<0.05' is not a finite number; if it marks a missing value, add it to task.missing_values: ['<0.05']",
+        ),
         ("inf", "'inf' is not a finite number"),
         ("1e39", "'1e39' is beyond the range of float32"),
     ],
 )
 def test_the_option_that_reads_a_text_is_named(text: str, wanted: str) -> None:
     assert not_a_number(text)[0] == wanted
+
+
+def test_the_option_for_a_further_unit_keeps_those_that_are_set() -> None:
+    text = not_a_number("7†", Reading(units=(("*", 1.0),)))[0]
+    assert text.endswith("; it is a number with the mark '†': set task.csv.units={'*': 1, '†': 1} to read it without")
+    assert numbers(["7†", "8*", "9"], Reading(units=(("*", 1.0), ("†", 1.0))))[0].tolist() == [7, 8, 9]
 
 
 def test_words_are_one_however_they_are_written() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -93,6 +94,56 @@ def test_iso_8601_in_all_its_lengths() -> None:
         "2024-01-01T00:00:00.0", "2024-01-05T00:00:00.0", "2024-01-31T12:30:00.0", "2024-02-01T00:00:00.0",
         "2024-01-31T12:30:15.5",
     ]  # fmt: skip
+
+
+def test_quarters_and_months_of_statistical_offices_are_their_first_days() -> None:
+    texts = ["1990Q1", "1990-Q2", "1990 Q3", "1990:Q4", "1991q1", "1991M02", "1991m12", "1990Q5", "1991M13", "1990Q0",
+             "1991M0", "90Q1", "0000Q1"]  # fmt: skip
+    found, bad = times(texts)
+    assert bad == [7, 8, 9, 10, 11, 12]
+    assert [str(stamp)[:10] for stamp in found[:7]] == [
+        "1990-01-01", "1990-04-01", "1990-07-01", "1990-10-01", "1991-01-01", "1991-02-01", "1991-12-01",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("years", [range(1, 30), range(1890, 2110), range(9990, 9999)])
+def test_weeks_are_those_of_iso_8601(years: range) -> None:
+    texts, wanted = [], []
+    for year, week in itertools.product(years, range(55)):
+        for text, weekday in (("-W{:02}", 1), ("W{:02}", 1), ("-W{:02}-4", 4), ("W{:02}7", 7)):
+            texts.append(f"{year:04}{text.format(week)}")
+            try:
+                wanted.append(datetime.date.fromisocalendar(year, week, weekday))
+            except ValueError:
+                wanted.append(None)
+    found, bad = times(texts)
+    assert bad == [place for place, day in enumerate(wanted) if day is None]
+    assert np.delete(found, bad).astype("M8[D]").tolist() == [day for day in wanted if day is not None]
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "wanted"),
+    [
+        ("Q3 2020", "Q%q %Y", "2020-07-01"),
+        ("4/98", "%q/%y", "1998-10-01"),
+        ("2020 53", "%G %V", "2020-12-28"),
+        ("1-1-2020", "%u-%V-%G", "2019-12-30"),
+    ],
+)
+def test_quarters_and_weeks_have_directives(text: str, form: str, wanted: str) -> None:
+    check_form(form)
+    found, bad = times([text], form)
+    assert (str(found[0])[:10], bad) == (wanted, [])
+
+
+@pytest.mark.parametrize("form", ["%Y %V", "%G %m", "%u %Y", "%G %V %m", "%Y %q %d", "%G %V %q"])
+def test_half_a_week_is_no_form(form: str) -> None:
+    with pytest.raises(ValueError, match="week"):
+        check_form(form)
+
+
+def test_periods_are_not_mixed_with_times_of_a_zone() -> None:
+    assert times(["2024-01-01T00:00:00Z", "2024Q2"])[1] == [1]
 
 
 def test_zones_are_put_into_utc_and_not_mixed_with_clock_times() -> None:
