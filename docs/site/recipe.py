@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from momentum_cli.cli import app
 from momentum_cli.inspection.cells import describe_cells
-from momentum_cli.recipe.shipped import describe_recipes, shipped_recipes
+from momentum_cli.recipe.recipe import describe_recipes
+from momentum_cli.recipe.shipped import shipped_recipes
 
 Schema = dict[str, Any]
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "le": "≤"}
