@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TRUTH, FORECAST, NAIVE = "#222222", PALETTE[0], PALETTE[1]
 _MOST_TICKS = 6
+_PANEL_TICKS = 3
 # Inches: on a telephone about 12 pixels for a letter.
 NARROW = 4.7
 
@@ -33,7 +34,7 @@ class Forecast:
         naive: h values of the naive forecast, or none.
         low, high: h lower and upper ends of an interval, or none.
         place: Number of the first step of the forecast in its series.
-        times: Time of each of the w + h steps, or none.
+        times: Time of each of the w + h steps, None where it is unknown; or none.
         title: Above the panel.
         ahead: The h steps, rising and counted from the last one of the past; none: 1 to h.
     """
@@ -246,7 +247,7 @@ def _row(axes: Axes, parts: Sequence[Forecast], words: Words, ticks: int) -> Non
     first, last = parts[0], parts[-1]
     known = [pair for part in parts for pair in zip(part.places, part.times[len(part.past) :], strict=False)]
     axes.set_xlim(first.place, last.places[-1] or 1)
-    _time_axis(axes, known, ticks)
+    _time_axis(axes, known, (known[-1][0] - known[0][0]) / ticks if known else 0)
 
 
 def _panel(axes: Axes, one: Forecast, words: Words) -> None:
@@ -266,7 +267,12 @@ def _panel(axes: Axes, one: Forecast, words: Words) -> None:
         axes.plot(ahead, one.values, color=FORECAST, linestyle="", marker=one.marker, markersize=3)
     axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
     axes.set_title(caption(one.title, 44), fontsize=9)
-    axes.set_xlabel("steps ahead", fontsize=9)
+    dates = [pair for pair in zip([*behind, *ahead], one.times, strict=False) if isinstance(pair[1], str)]
+    if dates:
+        # The first and the last label are centred below the ends of a narrow panel.
+        _time_axis(axes, dates, (ahead[-1] - min(0, *behind)) / (_PANEL_TICKS - 1))
+    else:
+        axes.set_xlabel("steps ahead", fontsize=9)
 
 
 def _interval(axes: Axes, steps: Sequence[int], part: Forecast, words: Words) -> None:
@@ -279,12 +285,11 @@ def _interval(axes: Axes, steps: Sequence[int], part: Forecast, words: Words) ->
         axes.fill_between(steps, part.low, part.high, color=FORECAST, alpha=0.2, linewidth=0, label=label)
 
 
-def _time_axis(axes: Axes, known: Sequence[tuple[int, Any]], ticks: int) -> None:
-    """Label about so many steps with their times, if these are known."""
+def _time_axis(axes: Axes, known: Sequence[tuple[int, Any]], apart: float) -> None:
+    """Label steps that are at least so many steps apart with their times, if these are known."""
     if not known:
         axes.set_xlabel("step")
         return
-    apart = (known[-1][0] - known[0][0]) / ticks
     shown = known[:1]
     for one in known[1:]:
         if one[0] - shown[-1][0] >= apart:

@@ -44,14 +44,16 @@ def draw_forecasts(records: list[dict[str, Any]], reader: Reader, path: Path) ->
         after = short_time(str(record.get("after", "")))
         where = [str(record["sequence"])] if len(records) > 1 else []
         title = ", ".join([*where, *([f"after {after}"] if after else [])]) or name
+        known = past.get(name, ())
         quantiles = list(record.get("quantiles", {}).values())
         low, high = (quantiles[0][name], quantiles[-1][name]) if quantiles else ((), ())
         panels.append(
             Forecast(
                 record["values"][name],
-                past.get(name, ()),
+                known,
                 low=low,
                 high=high,
+                times=[*[None] * (len(known) - 1), record.get("after"), *record.get("times", ())] if known else (),
                 title=title,
                 ahead=record.get("steps", ()),
             )
