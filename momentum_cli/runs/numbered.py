@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from momentum_cli.errors import DataError
+
 _LONGEST_NAME = 80  # so that a number, and the names of files inside, still fit
 
 
@@ -46,6 +48,25 @@ def clear(folder: Path, files: Iterable[str], directories: Iterable[str]) -> Non
             directory.unlink()
         elif directory.is_dir():
             shutil.rmtree(directory)
+
+
+def check_no_links(folder: Path, names: Iterable[str]) -> None:
+    """Refuse links in place of files and directories in which a command changes what it finds.
+
+    A folder from a stranger could lead it to files of the user in another place.
+
+    Args:
+        folder: A folder, which may be a link itself: the user has named it.
+        names: Those in it that a command changes or deletes from.
+
+    Raises:
+        DataError: One is a link.
+    """
+    for name in names:
+        if (folder / name).is_symlink():
+            raise DataError(
+                f"{folder / name} is a link, and nothing is written outside of {folder}; put there what it leads to"
+            )
 
 
 def emptied(folder: Path, first: str, directory: str, *, alone: bool = True) -> bool:

@@ -32,7 +32,9 @@ from momentum_cli.runs.checkpoint import (
     step_name,
 )
 from momentum_cli.runs.files import write_json
+from momentum_cli.runs.folder import RUN_DIRECTORIES
 from momentum_cli.runs.metrics_log import MetricsLog
+from momentum_cli.runs.numbered import check_no_links
 from momentum_cli.training.readings import StepResult
 from momentum_cli.training.record import evaluation_of, log_step, step_info
 from momentum_cli.training.snapshot import restore, snapshot
@@ -62,7 +64,7 @@ class Session:
 
     Raises:
         RecipeError: The checkpoint does not fit the recipe; the folder is then unchanged.
-        DataError: The checkpoint or the metrics are damaged.
+        DataError: The checkpoint or the metrics are damaged, or a directory of the run is a link.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Session:
         group: Path | None = None,
         on_warning: Callable[[str], None] = warn,
     ) -> None:
+        check_no_links(folder, RUN_DIRECTORIES)
         self.trainer = trainer
         self.last_path = last_checkpoint(folder)
         self._on_progress = on_progress

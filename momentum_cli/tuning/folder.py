@@ -20,12 +20,12 @@ from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.runs.files import json_text, write_json
 from momentum_cli.runs.lock import locked
-from momentum_cli.runs.numbered import clear, emptied, first_difference, numbered
+from momentum_cli.runs.numbered import check_no_links, clear, emptied, first_difference, numbered
 from momentum_cli.runs.numbered import earlier as earlier_folders
 
-PLAN, RESULT, TRIALS = "plan.json", "tune.json", "trials"
+PLAN, RESULT, TRIALS, JOURNAL = "plan.json", "tune.json", "trials", "study.journal"
 FORMAT = "momentumrnn tune plan"
-_FILES = (PLAN, RESULT, "study.journal*", "best.yaml", "trials.csv", "report.html", "*.png", ".*.tmp")
+_FILES = (PLAN, RESULT, f"{JOURNAL}*", "best.yaml", "trials.csv", "report.html", "*.png", ".*.tmp")
 
 
 def plan_of(recipe: Recipe, name: str) -> dict[str, Any]:
@@ -124,6 +124,7 @@ def open_folder(
 
     Raises:
         RecipeError: Another process uses the folder, or it holds something else.
+        DataError: The plan is damaged; or the journal, a trial or their directory is a link.
     """
     name = f"tune-{plan['name']}"
     try:
@@ -147,6 +148,7 @@ def open_folder(
                 f"{option} {folder} holds another search ({difference}); name another folder, or "
                 "--overwrite to start anew"
             )
+        check_no_links(folder, [JOURNAL, TRIALS, *(f"{TRIALS}/{path.name}" for path in (folder / TRIALS).glob("*"))])
         (folder / TRIALS).mkdir(exist_ok=True)
         if earlier != plan:
             write_json(folder / PLAN, plan)

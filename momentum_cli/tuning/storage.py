@@ -14,8 +14,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import get_lock_file
 
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.tuning.folder import JOURNAL
 
-JOURNAL = "study.journal"
 # Time that others wait for a process that was killed while it held the lock; a write takes milliseconds.
 _LOCK_SECONDS = 10
 _DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}

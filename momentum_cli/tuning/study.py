@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import threading
 import time
@@ -23,8 +24,11 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from momentum_cli.errors import RecipeError
+from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.runs.folder import is_run_folder
 from momentum_cli.runs.lock import locked
+from momentum_cli.tuning.folder import TRIALS
+from momentum_cli.tuning.notes import check_notes
 from momentum_cli.tuning.objective import Objective
 from momentum_cli.tuning.space import Space, Values
 
@@ -89,6 +93,7 @@ class Study:
         self._grace_seconds = grace_seconds
         self._now = now
         self._seen: dict[tuple[int, Any], float] = {}
+        self._whole: set[int] = set()
 
     # The state of the study.
 
@@ -265,7 +270,7 @@ class Study:
     def _folder_for(self, place: int, trial: FrozenTrial) -> tuple[Path, contextlib.ExitStack]:
         """Lock a new run folder, or that of a worker on this machine that died over the same trial."""
         before = trial.user_attrs.get("from")
-        if before is not None and before["host"] == _HOST and Path(before["folder"]).is_dir():
+        if before is not None and before["host"] == _HOST and _is_of_trial(Path(before["folder"]), place):
             with contextlib.suppress(RecipeError):
                 return Path(before["folder"]), _lock(Path(before["folder"]))
         number = 0
@@ -277,7 +282,24 @@ class Study:
                 return folder, _lock(folder)
 
     def _all(self) -> list[FrozenTrial]:
-        return self.optuna.get_trials(deepcopy=False)
+        """Return all trials.
+
+        Raises:
+            DataError: One is damaged.
+        """
+        trials = self.optuna.get_trials(deepcopy=False)
+        for trial in trials:
+            if trial.number not in self._whole:
+                try:
+                    check_notes(trial.user_attrs)
+                except ValueError as error:
+                    raise DataError(
+                        f"{self.folder.parent}: trial {trial.number} of its study is damaged ({error}); name another "
+                        "folder to begin a new one"
+                    ) from error
+            if trial.state.is_finished():
+                self._whole.add(trial.number)
+        return trials
 
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
         return next(t for t in self._all() if t.number == trial.number)
@@ -290,6 +312,14 @@ def _is_dead(trial: FrozenTrial) -> bool:
 
 def _is_over(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and "facts" in trial.user_attrs
+
+
+def _is_of_trial(folder: Path, place: int) -> bool:
+    """Return True if a folder is one that `Study` makes for a trial: a study may name any folder of this machine."""
+    named = re.fullmatch(rf"{place:04d}(-\d+)?", folder.name) and folder.parent.name == TRIALS
+    if not named or not folder.is_dir() or folder != folder.resolve():
+        return False
+    return is_run_folder(folder) or not any(folder.iterdir())
 
 
 def _lock(folder: Path) -> contextlib.ExitStack:

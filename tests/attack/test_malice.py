@@ -11,14 +11,14 @@ import secrets
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from attack_subjects import FORMATS
+from attack_subjects import BENCH, FORMATS, SEARCH
 from attacked import RECIPE, Warm
 
 from momentum_cli.errors import DataError
@@ -191,6 +191,58 @@ def test_links_in_a_folder_are_not_followed(warm: Warm, subjects: Path, tmp_path
 @pytest.mark.timeout(1200)
 def test_links_in_a_folder_are_not_followed_by_any_command(warm: Warm, subjects: Path, tmp_path: Path) -> None:
     assert linked(warm, subjects, tmp_path, LINKED) == []
+
+
+LONGER_BENCH, LONGER_SEARCH = [*BENCH, "--seeds", "0-1", "--clock", "steps"], [*SEARCH, "--trials", "3"]
+# A directory or file of a folder, a command that would write in it, and its exit code.
+LINKED_INSIDE = [
+    ("run/checkpoints", ["train", "--resume", "run", "train.max_steps=30"], 3),
+    ("run/tensorboard", ["train", "--resume", "run", "train.max_steps=30"], 3),
+    ("run/checkpoints", ["train", "small.yaml", "--out", "run", "--overwrite"], 0),
+    ("bench/runs", LONGER_BENCH, 3),
+    ("bench/runs/small-lstm-seed0", LONGER_BENCH, 3),
+    ("bench/runs", [*BENCH, "--overwrite"], 0),
+    ("search/trials", LONGER_SEARCH, 3),
+    ("search/trials/0000", LONGER_SEARCH, 3),
+    ("search/study.journal", LONGER_SEARCH, 3),
+    ("search/trials", [*SEARCH, "--overwrite"], 0),
+]
+
+
+def linked_inside(warm: Warm, subjects: Path, folder: Path, cases: Sequence[tuple[str, list[str], int]]) -> list[str]:
+    """Continue or replace what has a link to another place in it; return those that changed that place."""
+    faults = []
+    for count, (name, arguments, code) in enumerate(cases):
+        here, outside = folder / f"here{count}", folder / f"outside{count}"
+        shutil.copytree(subjects, here)
+        outside.mkdir()
+        target = outside / Path(name).name
+        if (here / name).exists():
+            shutil.move(here / name, target)
+        else:
+            target.mkdir()
+        if target.is_dir():
+            (target / "best-000000001.safetensors").write_text("precious")
+        (here / name).symlink_to(target)
+        before = digest(outside)
+        ended = warm.run(*arguments, folder=here, seconds=300)
+        found = ended.faults([code])
+        found += ["wrote outside"] if digest(outside) != before else []
+        found += [f"not named: {ended.error[-300:]}"] if code and f"{name} is a link" not in ended.error else []
+        faults += [f"{name}, {' '.join(arguments)}: {each}" for each in found]
+    print(f"links inside: {len(cases)} tried, {len(faults)} failed", *faults, sep="\n")
+    return faults
+
+
+def test_a_run_whose_checkpoints_are_elsewhere_is_not_continued(warm: Warm, subjects: Path, tmp_path: Path) -> None:
+    assert linked_inside(warm, subjects, tmp_path, LINKED_INSIDE[:1]) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_nothing_is_written_through_a_link_inside(warm: Warm, every_subject: Path, tmp_path: Path) -> None:
+    cases = [case for case in LINKED_INSIDE if (every_subject / case[0].partition("/")[0]).exists()]
+    assert linked_inside(warm, every_subject, tmp_path, cases) == []
 
 
 def test_a_temporary_name_cannot_be_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

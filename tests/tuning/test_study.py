@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,10 +16,11 @@ from optuna.trial import TrialState
 from momentum_cli.errors import DataError
 from momentum_cli.recipe.axes import Range
 from momentum_cli.recipe.recipe import load_recipe
+from momentum_cli.tuning.folder import JOURNAL
 from momentum_cli.tuning.objective import BestMetric
 from momentum_cli.tuning.samplers import make_sampler
 from momentum_cli.tuning.space import Space
-from momentum_cli.tuning.storage import JOURNAL, open_journal
+from momentum_cli.tuning.storage import open_journal
 from momentum_cli.tuning.study import MOST_ATTEMPTS, Assignment, Study
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -43,7 +46,9 @@ def worker(folder: Path, trials: int = 4, clock: Clock | None = None, sampler: s
 
 
 def facts(value: float, status: str = "done", error: str | None = None) -> dict[str, Any]:
-    return {"status": status, "best": value, "value": value, "to_target": None, "steps": 1, "error": error}
+    measured = {"best": value, "value": value, "test": None, "to_target": None, "curve": [[1, value]], "parameters": 3}
+    times = {"steps": 1, "epochs": 0, "train_seconds": 0.5, "wall_seconds": 1, "elapsed": 1.5}
+    return {"status": status, **measured, **times, "error": error, "folder": "trials/0000"}
 
 
 def done(study: Study, assignment: Assignment | None, value: float = 0.5) -> bool:
@@ -126,6 +131,59 @@ def test_a_dead_worker_of_this_machine_is_known_by_its_lock_and_its_run_continue
     again = other.next()
     assert again is not None
     assert (again.place, again.folder, other.attempts(again)) == (0, assignment.folder, 2)
+
+
+@pytest.mark.parametrize("what", ["another folder", "a run", "a link"])
+def test_a_run_continues_in_no_folder_but_one_of_a_trial(tmp_path: Path, what: str) -> None:
+    """A study from a stranger may name any folder of this machine."""
+    (tmp_path / "study").mkdir()
+    dead = worker(tmp_path / "study")
+    assignment = dead.next()
+    assert assignment is not None
+    assignment.held.close()
+    mine = tmp_path / "mine" / ("trials/0000" if what == "a link" else "thesis")
+    mine.mkdir(parents=True)
+    (mine / "precious.txt").write_text("precious")
+    if what == "a run":
+        (mine / ".momentumrnn-run").touch()
+    if what == "a link":
+        (mine / ".momentumrnn-run").touch()
+        (tmp_path / "trials").mkdir()
+        (tmp_path / "trials" / "0000").symlink_to(mine)
+        mine = tmp_path / "trials" / "0000"
+    assignment.trial.set_user_attr("worker", {"host": socket.gethostname(), "process": 1, "folder": str(mine)})
+    assert dead.give_back() == [0]
+    again = dead.next()
+    assert again is not None
+    assert again.folder == tmp_path / "study" / "trials" / "0000-2"
+
+
+DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "a missing fact": (lambda notes: notes["facts"].pop("elapsed"), "elapsed must be a number, got nothing"),
+    "a fact of another type": (lambda notes: notes["facts"].update(steps="4"), "steps must be an integer, got '4'"),
+    "a status": (lambda notes: notes["facts"].update(status="dome"), "status must be one of done, pruned, failed"),
+    "a curve": (lambda notes: notes["facts"].update(curve=[[1]]), "curve must be pairs of a step and a value"),
+    "a target": (lambda notes: notes["facts"].update(to_target={"step": 1}), "steps must be an integer, got nothing"),
+    "facts": (lambda notes: notes.update(facts=3), "facts must be an object, got 3"),
+    "values": (lambda notes: notes.pop("values"), "values must be an object, got nothing"),
+    "a place": (lambda notes: notes.update(place="0"), "place must be an integer, got '0'"),
+    "a worker": (lambda notes: notes["worker"].pop("host"), "host must be text, got nothing"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_trial_of_a_damaged_study_is_named(tmp_path: Path, what: str) -> None:
+    damage, message = DAMAGE[what]
+    done(study := worker(tmp_path), study.next())
+    (trial,) = study.optuna.get_trials(deepcopy=True)
+    notes = dict(trial.user_attrs)
+    damage(notes)
+    (path := tmp_path / JOURNAL).unlink()
+    copied = optuna.create_study(storage=open_journal(tmp_path), study_name="tune", direction="maximize")
+    copied.add_trial(optuna.trial.create_trial(value=0.5, user_attrs=notes))
+    assert path.exists()
+    with pytest.raises(DataError, match=f"trial 0 of its study is damaged \\(`?{message.replace(' ', '`? ', 1)}"):
+        worker(tmp_path).rows()
 
 
 def test_a_trial_that_takes_its_workers_down_is_given_up_but_not_one_that_was_told_to_stop(tmp_path: Path) -> None:

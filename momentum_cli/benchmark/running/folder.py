@@ -22,7 +22,7 @@ from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.files import write_json
 from momentum_cli.runs.lock import locked
-from momentum_cli.runs.numbered import clear, emptied, first_difference, numbered
+from momentum_cli.runs.numbered import check_no_links, clear, emptied, first_difference, numbered
 from momentum_cli.runs.numbered import earlier as earlier_folders
 
 BENCH = "bench.json"
@@ -89,6 +89,7 @@ def open_bench_folder(
     Raises:
         RecipeError: another benchmark is running in the folder, or `out` holds something else, or times of another
             machine or clock.
+        DataError: A run in it, or their directory, is a link.
     """
     # Compare both after JSON, where tuples are lists and infinities are words.
     wanted = json.loads(json.dumps(wanted))
@@ -108,6 +109,7 @@ def open_bench_folder(
             earlier = None
         if earlier is not None:
             machines = _machines_before(folder, earlier, wanted)
+        check_no_links(folder, [RUNS, *(f"{RUNS}/{path.name}" for path in (folder / RUNS).glob("*"))])
         (folder / RUNS).mkdir(exist_ok=True)
         write_json(folder / PLAN, wanted | ({_EARLIER: machines} if machines else {}))
     except OSError as error:
