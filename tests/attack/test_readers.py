@@ -225,6 +225,12 @@ def test_the_arrays_of_numpy_are_read(tmp_path: Path) -> None:
     assert (tmp_path / "a.npy").read_bytes()[:128] == _npy()
 
 
+def test_an_array_of_python_2_is_read_without_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(_npy().replace(b"(3, 4), }  ", b"(3L, 4L), }"))
+    with (tmp_path / "a.npy").open("rb") as file:
+        assert read_header(file)[0] == (3, 4)
+
+
 @pytest.mark.parametrize("wrong", [None, 3, {"name": "h"}, {"shape": [1, "time"]}, {"shape": [True]}, {"dtype": "x"}])
 def test_a_state_without_its_description_is_refused(wrong: Any, tmp_path: Path) -> None:
     data = json.loads(_bundle_text())

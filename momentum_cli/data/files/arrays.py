@@ -6,6 +6,7 @@ Axes: n sequences, t steps, D features, K targets.
 from __future__ import annotations
 
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -135,7 +136,10 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        shape, fortran, dtype = read(file)
+        with warnings.catch_warnings():
+            # Python 2 wrote long integers as 3L; numpy reads them, and says on the terminal that this is slow.
+            warnings.simplefilter("ignore", UserWarning)
+            shape, fortran, dtype = read(file)
     except (tokenize.TokenError, RecursionError, MemoryError, TypeError) as error:  # numpy reads it as Python
         raise ValueError(f"its header is damaged ({error})") from error
     return tuple(shape), fortran, dtype
