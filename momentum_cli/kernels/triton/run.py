@@ -16,6 +16,7 @@ Axes: T time, B batch, D input, H hidden, G gates * H.
 from __future__ import annotations
 
 import os
+import shutil
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -50,9 +51,20 @@ def _load() -> str | None:
     return None
 
 
+@cache
+def _no_compiler() -> str | None:
+    """Return why Triton cannot start a compiled kernel, or None: it builds the code that starts one by a C compiler."""
+    # As triton.runtime.build looks for it.
+    if os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang"):
+        return None
+    return "triton finds no C compiler, which it needs to start a kernel: install gcc or clang, or name one in CC"
+
+
 def _problem() -> str | None:
-    """Return why the kernels cannot be imported, or None; torch.compile does not trace it, as it contains an import."""
-    return None if torch.compiler.is_compiling() else _load()
+    """Return why the kernels cannot run, or None; torch.compile does not trace it, as it contains an import."""
+    if torch.compiler.is_compiling():
+        return None
+    return _load() or (None if _interpreting() else _no_compiler())
 
 
 def _interpreting() -> bool:
@@ -87,7 +99,7 @@ def status() -> dict[str, Any]:
     elif found is None:
         reason = "triton is not installed"
     else:
-        reason = _load()
+        reason = _load() or _no_compiler()
     return {
         "available": reason is None,
         "triton": found,

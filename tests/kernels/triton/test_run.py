@@ -148,10 +148,36 @@ def test_a_layer_on_the_cpu_names_the_backends_that_can() -> None:
         ("lstm", Adam(), 128, torch.bfloat16, "reference"),
     ],
 )
-def test_choice_on_cuda(recurrence: str, dynamics: Dynamics, hidden: int, dtype: torch.dtype, expected: str) -> None:
+def test_choice_on_cuda(
+    recurrence: str,
+    dynamics: Dynamics,
+    hidden: int,
+    dtype: torch.dtype,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(triton, "_no_compiler", lambda: None)
     work = Work(RECURRENCES[recurrence], dynamics, hidden, CUDA, dtype)
     for training in (False, True):
         assert kernels.choose(work, (784, 128, 1), training) == expected
+
+
+@with_triton
+def test_without_a_c_compiler_there_is_a_reason_and_the_loop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    triton._no_compiler.cache_clear()
+    try:
+        work = Work(LSTM_STEP, Adam(), 8, CUDA, torch.float32)
+        assert "install gcc or clang" in str(triton.supports(work))
+        assert kernels.choose(work, (9, 9, 1), True) == "reference"
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        assert triton.status()["reason"] == triton.supports(work)
+        triton._no_compiler.cache_clear()
+        monkeypatch.setenv("CC", "tcc")
+        assert triton.supports(work) is None
+    finally:
+        triton._no_compiler.cache_clear()
 
 
 def test_on_the_cpu_it_is_never_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
