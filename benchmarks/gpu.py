@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from dataclasses import asdict, dataclass, field
@@ -101,6 +102,7 @@ class Report:
 def work(connection: Connection, settings: Settings) -> None:
     """Run items as they come through the connection and send back their rows; the process that may be killed."""
     os.setsid()  # what an item starts is killed with it
+    threading.Thread(target=end_with_parent, daemon=True).start()
     if settings.rehearsal:
         os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, which an item does
     import importlib
@@ -113,13 +115,31 @@ def work(connection: Connection, settings: Settings) -> None:
             for row in getattr(importlib.import_module(module), function)(settings, limit, *arguments):
                 connection.send(("row", row))
                 if time.monotonic() > end:
-                    connection.send(("ended", "out of time"))
+                    outcome = "out of time"
                     break
             else:
-                connection.send(("ended", "done"))
+                outcome = "done"
+            wait(settings.device)
+            connection.send(("ended", outcome))
         except Exception as error:
             connection.send(("failed", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
             return  # an error of the device stays with the process
+
+
+def end_with_parent() -> None:
+    """Kill this process and what it started as soon as its parent is gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.killpg(0, signal.SIGKILL)
+
+
+def wait(device: str) -> None:
+    """Raise what went wrong on the device: every later call would raise it too, so the process has to end."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
 
 
 class Worker:
@@ -185,6 +205,7 @@ def main() -> None:
             entry["status"] = "skipped: no time left"
             continue
         began = time.monotonic()
+        report.write(options.out)
 
         def on_row(row: dict[str, Any], entry: dict[str, Any] = entry) -> None:
             entry["rows"].append(row)

@@ -7,7 +7,7 @@
 #       a folder with MNIST/raw (the four files, as they are or with .gz). --device cpu rehearses it with tiny shapes
 #       and Triton's interpreter: its times mean nothing.
 #   benchmarks/gpu.sh pack DIR [--python 3.12] [--most-mib 16] [PACKAGE…]
-#       downloads, for Linux on x86-64, wheels of what a machine with torch, Typer and safetensors often lacks.
+#       downloads, for Linux on x86-64, wheels of what a machine with torch and numpy often lacks.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
@@ -32,7 +32,7 @@ pack() {
     esac
   done
   mkdir -p "$folder"
-  "$python" -m pip download "${target[@]}" pydantic  # with what it needs, which must be of the same version
+  "$python" -m pip download "${target[@]}" pydantic typer pyyaml safetensors pytest packaging  # with what they need
   # Without what these need: torch, which is there already.
   "$python" -m pip download "${target[@]}" --no-deps lightning-fabric lightning-utilities "$@"
   local bytes
@@ -45,7 +45,7 @@ pack() {
 }
 
 run() {
-  local out=$1 wheels="" seconds=360 rest=() site=""
+  local out=$1 wheels="" seconds=360 rest=(--device cuda) site="" wheel install
   shift
   while (($#)); do
     case $1 in
@@ -58,7 +58,17 @@ run() {
   if [[ -n $wheels ]]; then
     site=$(mktemp -d)
     trap 'rm -rf "$site"' EXIT
-    "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$site" "$wheels"/*.whl
+    install=("$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$site")
+    # One that this Python cannot use must not cost the run.
+    "${install[@]}" "$wheels"/*.whl || for wheel in "$wheels"/*.whl; do
+      "${install[@]}" --upgrade "$wheel" || echo "$wheel is left out" >&2
+    done
+  fi
+  # Triton and others keep what they compiled below the home folder, which may be read-only.
+  if ! mkdir -p "${HOME:-/nowhere}/.triton" 2>/dev/null || [[ ! -w $HOME/.triton ]]; then
+    mkdir -p "$out/home"
+    HOME=$(cd "$out/home" && pwd)
+    export HOME
   fi
   # The script ends by itself; `timeout` is for a machine that has stopped answering.
   PYTHONUNBUFFERED=1 PYTHONPATH=$root${site:+:$site}${PYTHONPATH:+:$PYTHONPATH} \

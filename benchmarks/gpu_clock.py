@@ -131,6 +131,11 @@ class Contender:
             self.device.append(self._on.seconds(self.replay) * 1e3)
 
 
+def problem_of(error: Exception) -> str:
+    """Return what went wrong in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
 def interleave(contenders: dict[str, Contender], rounds: int, seconds: float) -> None:
     """Time contenders in turn, in an order that rotates; those that take more than 0.2 s in three rounds only.
 
@@ -140,7 +145,7 @@ def interleave(contenders: dict[str, Contender], rounds: int, seconds: float) ->
         seconds: No round begins later than this.
     """
     end = time.monotonic() + seconds
-    for number in range(rounds):
+    for number in range(rounds if contenders else 0):
         names = [name for name, it in contenders.items() if number < 3 or it.first_seconds < 0.2]
         first = number % len(names)
         for name in names[first:] + names[:first]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
-from gpu_clock import Contender, clock, interleave, middle, quartiles, ratios
+from gpu_clock import Contender, clock, interleave, middle, problem_of, quartiles, ratios
 from torch import nn
 
 from momentum_cli import GRU, LSTM, Adam, HeavyBall, Identity, OrthogonalRNN, RMSProp, ScheduledRestart
@@ -84,18 +84,31 @@ def steps(settings: Any, limit: float, sizes: tuple[int, int, int, int]) -> Iter
         }
         layers |= {name: build(shape.inputs, shape.hidden, device=settings.device) for name, build in CELLS.items()}
         closures = {name: step_of(layer, x, cotangent, work) for name, layer in layers.items()}
-        contenders = {name: Contender(on, step) for name, step in closures.items()}
+        contenders: dict[str, Contender] = {}
+        problems: dict[str, str] = {}
+        for name, step in closures.items():
+            try:
+                contenders[name] = Contender(on, step)
+            except Exception as error:  # a cell that fails must not cost the others
+                problems[name] = problem_of(error)
+                on.wait()
         interleave(contenders, 2 if settings.rehearsal else 25, limit / len(combinations) / 2)
-        for name, ours in contenders.items():
-            layer = layers[name]
+        for name, layer in layers.items():
             own = isinstance(layer, nn.RNNBase)
-            theirs = contenders[name if own else f"torch {layer.recurrence.gates}"]
-            of_device, of_wall = ratios(ours.device, theirs.device), ratios(ours.wall, theirs.wall)
-            yield {
+            about = {
                 "T,B,D,N": ",".join(map(str, shape)),
                 "work": work,
                 "tf32": tf32,
                 "cell": type(layer).__name__ + " of torch" if own else name,
+            }
+            if name in problems:
+                yield about | {"problem": problems[name]}
+                continue
+            ours, theirs = contenders[name], contenders.get(name if own else f"torch {layer.recurrence.gates}")
+            of_device, of_wall = (
+                (ratios(ours.device, theirs.device), ratios(ours.wall, theirs.wall)) if theirs else ([], [])
+            )
+            yield about | {
                 "backend": "cuDNN" if own else layer.chosen_backend,
                 "device ms": middle(ours.device),
                 "x torch": middle(of_device),

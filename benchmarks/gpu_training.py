@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_clock import Contender, clock, interleave, middle, ratios
+from gpu_clock import Contender, clock, interleave, middle, problem_of, ratios
 from gpu_steps import CELLS
 from torch import Tensor, nn
 
@@ -97,36 +97,47 @@ def training_step(settings: Any, limit: float) -> Iterator[dict[str, Any]]:
     x = torch.rand(steps, batch, 1, generator=generator).to(settings.device)
     classes = torch.randint(10, (batch,), generator=generator).to(settings.device)
     for cell in ("momentum", "adam"):
-        eager = Training(cell, hidden, x, classes)
-        expected = eager.losses(6)
-        eager_times = Contender(on, eager.step)
-        problems = {"eager": "", "graph": eager_times.no_graph, "compiled": ""}
-        differences: dict[str, float | None] = {"eager": largest(eager.losses(6), expected), "graph": None}
-        if eager_times.replay is not None:
-            differences["graph"] = largest(eager.losses(6, eager_times.replay), expected)
-        contenders = {"eager": eager_times}
         try:
-            compiled = Training(cell, hidden, x, classes, "aot_eager" if settings.rehearsal else "inductor")
-            differences["compiled"] = largest(compiled.losses(6), expected)
-            contenders["compiled"] = Contender(on, compiled.step)
-        except Exception as error:  # whatever a compiler raises is a result
-            problems["compiled"] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        interleave(contenders, 2 if settings.rehearsal else 20, limit / 8)
-        times = {
-            "eager": eager_times.wall,
-            "graph": eager_times.device,
-            "compiled": contenders["compiled"].wall if "compiled" in contenders else [],
+            yield from ways(settings, on, cell, hidden, x, classes, limit / 8)
+        except Exception as error:  # a cell that fails must not cost the others
+            yield {"cell": cell, "problem": problem_of(error)}
+            on.wait()
+
+
+def ways(
+    settings: Any, on: Any, cell: str, hidden: int, x: Tensor, classes: Tensor, seconds: float
+) -> Iterator[dict[str, Any]]:
+    """Time the three ways of one cell."""
+    eager = Training(cell, hidden, x, classes)
+    expected = eager.losses(6)
+    eager_times = Contender(on, eager.step)
+    problems = {"eager": "", "graph": eager_times.no_graph, "compiled": ""}
+    differences: dict[str, float | None] = {"eager": largest(eager.losses(6), expected), "graph": None}
+    if eager_times.replay is not None:
+        differences["graph"] = largest(eager.losses(6, eager_times.replay), expected)
+    contenders = {"eager": eager_times}
+    try:
+        compiled = Training(cell, hidden, x, classes, "aot_eager" if settings.rehearsal else "inductor")
+        differences["compiled"] = largest(compiled.losses(6), expected)
+        contenders["compiled"] = Contender(on, compiled.step)
+    except Exception as error:  # whatever a compiler raises is a result
+        problems["compiled"] = problem_of(error)
+    interleave(contenders, 2 if settings.rehearsal else 20, seconds)
+    times = {
+        "eager": eager_times.wall,
+        "graph": eager_times.device,
+        "compiled": contenders["compiled"].wall if "compiled" in contenders else [],
+    }
+    for way, own in times.items():
+        yield {
+            "cell": cell,
+            "way": way,
+            "ms": middle(own),
+            "x eager": middle(ratios(own, eager_times.wall)),
+            "host ms": middle(contenders[way].host) if way in contenders else None,
+            "six losses differ by": differences.get(way),
+            "problem": problems[way],
         }
-        for way, own in times.items():
-            yield {
-                "cell": cell,
-                "way": way,
-                "ms": middle(own),
-                "x eager": middle(ratios(own, eager_times.wall)),
-                "host ms": middle(contenders[way].host) if way in contenders else None,
-                "six losses differ by": differences.get(way),
-                "problem": problems[way],
-            }
 
 
 def largest(found: list[float], expected: list[float]) -> float:
@@ -145,21 +156,34 @@ def epoch(settings: Any, limit: float) -> Iterator[dict[str, Any]]:
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).split(batch)
     order = order[: len(images) // batch]  # whole batches
     for cell in ("momentum", "adam", "lstm"):
-        pieces = [group[:fewer] for group in order[:3]]
-        here, there = (train_on(cell, hidden, images, classes, pieces, d)[1] for d in (settings.device, "cpu"))
-        train_on(cell, hidden, images, classes, order[:2], settings.device)  # compiles for this batch size
-        training, losses, seconds = train_on(cell, hidden, images, classes, order, settings.device)
-        yield {
-            "cell": cell,
-            "backend": training.model.layer.chosen_backend,
-            "epoch s": seconds,
-            "samples/s": len(losses) * batch / seconds,
-            "ms a step": seconds / len(losses) * 1e3,
-            "first loss": losses[0],
-            "last loss": losses[-1],
-            "test accuracy": accuracy(training.model, test_images, test_classes, settings.device),
-            "three losses differ from the CPU's by": largest(here, there),
-        }
+        try:
+            yield epoch_of(settings, cell, hidden, fewer, order, (images, classes, test_images, test_classes))
+        except Exception as error:  # a cell that fails must not cost the others
+            yield {"cell": cell, "problem": problem_of(error)}
+            clock(settings.device).wait()
+
+
+def epoch_of(
+    settings: Any, cell: str, hidden: int, fewer: int, order: Any, data: tuple[Tensor, Tensor, Tensor, Tensor]
+) -> dict[str, Any]:
+    """Train an epoch of one cell."""
+    images, classes, test_images, test_classes = data
+    batch = len(order[0])
+    pieces = [group[:fewer] for group in order[:3]]
+    here, there = (train_on(cell, hidden, images, classes, pieces, d)[1] for d in (settings.device, "cpu"))
+    train_on(cell, hidden, images, classes, order[:2], settings.device)  # compiles for this batch size
+    training, losses, seconds = train_on(cell, hidden, images, classes, order, settings.device)
+    return {
+        "cell": cell,
+        "backend": training.model.layer.chosen_backend,
+        "epoch s": seconds,
+        "samples/s": len(losses) * batch / seconds,
+        "ms a step": seconds / len(losses) * 1e3,
+        "first loss": losses[0],
+        "last loss": losses[-1],
+        "test accuracy": accuracy(training.model, test_images, test_classes, settings.device),
+        "three losses differ from the CPU's by": largest(here, there),
+    }
 
 
 def pixels(settings: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from gpu_clock import Contender, clock, interleave, middle, quartiles, ratios
+from gpu_clock import Contender, clock, interleave, middle, problem_of, quartiles, ratios
 from gpu_steps import CELLS, TINY, TORCH, Shape, step_of, tensors
 
 from momentum_cli.kernels.triton.variants import SWITCH, VARIANTS
@@ -26,7 +26,11 @@ def variants(settings: Any, limit: float, sizes: tuple[int, int, int, int]) -> I
     cells = ("adam", "momentum", "momentum-dtriv")
     try:
         for cell in cells:
-            yield from of_cell(settings, on, cell, shape, x, cotangent, limit / len(cells) / 5)
+            try:
+                yield from of_cell(settings, on, cell, shape, x, cotangent, limit / len(cells) / 5)
+            except Exception as error:  # a cell that fails must not cost the others
+                yield {"T,B,D,N": ",".join(map(str, shape)), "cell": cell, "problem": problem_of(error)}
+                on.wait()
     finally:
         os.environ.pop(SWITCH, None)
 
@@ -54,13 +58,14 @@ def of_cell(
             for work in ("training", "forward"):
                 step = switched(step_of(one, x, cotangent, work), os.environ[SWITCH])
                 contenders[work][name] = Contender(on, step)
-        except (ValueError, RuntimeError) as refusal:
-            problems[name] = str(refusal).splitlines()[0][:120]
+        except Exception as refusal:  # Triton's own errors have no common base
+            problems[name] = problem_of(refusal)
+            on.wait()
     for work, by_name in contenders.items():
         interleave(by_name, 2 if settings.rehearsal else 20, seconds)
         for name in ("torch", *VARIANTS):
-            ours, theirs = by_name.get(name), by_name["torch"]
-            ratio = ratios(ours.device, theirs.device) if ours else []
+            ours, theirs = by_name.get(name), by_name.get("torch")
+            ratio = ratios(ours.device, theirs.device) if ours and theirs else []
             yield {
                 "T,B,D,N": ",".join(map(str, shape)),
                 "cell": cell,
