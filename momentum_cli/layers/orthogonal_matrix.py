@@ -241,6 +241,7 @@ class OnCard:
         module.counters[0] += 1
         if module.basis_every == "infty":
             return
+        # Also between two changes: a step that was not finite did not count, so the host cannot know which one it is.
         base = polish(self.matrix(module).double()).to(module.base.dtype)
         changes = (module.counters[0] >= int(module.basis_every)) & base.isfinite().all()  # type: ignore[arg-type]
         module.base.copy_(torch.where(changes, base, module.base))
