@@ -34,8 +34,8 @@ class Language(Task):
         level: ``"character"``, ``"byte"`` or ``"word"``, see `Vocabulary`.
         path: A file, which is cut into contiguous parts: first train, then validation, then test. Or a folder with
             ``train.txt``, ``valid.txt`` and ``test.txt`` (or ``ptb.train.txt`` …, ``wiki.train.tokens`` …), or with one
-            file ``*.txt``. A relative path is resolved against the current folder, then against the folder of data
-            sets.
+            file ``*.txt``. A relative path is resolved against the folder of data sets, then against the current
+            folder.
         validation_fraction, test_fraction: Of the bytes of a single file, each > 0, their sum < 1; a cut is moved to
             the next beginning of a character, or at word level of a line.
         min_count: Tokens that occur less often in the training part become ``<unk>``, >= 1; not at byte level.
