@@ -11,7 +11,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from momentum_cli.errors import RecipeError
 from momentum_cli.messages import refuse
+
+
+def check_epsilon(option: str, epsilon: float, limits: tuple[float, float] | None) -> None:
+    """Refuse a radius beyond the range of the inputs, which was given in another unit: 8 for 8 levels of 255.
+
+    Args:
+        option: The option that gave it, for the message.
+        epsilon, limits: As for `Ball`.
+
+    Raises:
+        RecipeError: It is larger than the range.
+    """
+    if limits is not None and epsilon > limits[1] - limits[0]:
+        low, high = limits
+        must = f"be at most {high - low:g}, as inputs are from {low:g} to {high:g}"
+        raise RecipeError(refuse(option, epsilon, must, "divide grey levels by the highest one"))
 
 
 @dataclass(frozen=True)

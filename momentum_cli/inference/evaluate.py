@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from momentum_cli.attacks.ball import check_epsilon
 from momentum_cli.data import Batch, Dataset, Naive, Sequences
 from momentum_cli.errors import DataError, MomentumError, RecipeError
 from momentum_cli.inference.by_target import ByTarget
@@ -102,6 +103,7 @@ def evaluate(
         raise DataError(f"{subject.path}: the preprocessing of {dataset.name} differs from that of the training")
     if attacked is not None:
         check_attackable(subject, data)
+        check_epsilon("--epsilon", attacked.epsilon, dataset.input_range)
         attacked = armed(attacked, subject)
     if out is not None:
         make_output_folder(out)

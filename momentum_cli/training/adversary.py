@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.attacks import ATTACKS, Ball, Learned
+from momentum_cli.attacks.ball import check_epsilon
 from momentum_cli.data import Batch, Dataset
 from momentum_cli.data.batching import stream
 from momentum_cli.errors import RecipeError
@@ -205,7 +206,7 @@ def adversary_for(
         precision: Of the training; never ``auto``.
 
     Raises:
-        RecipeError: The inputs are not numbers.
+        RecipeError: The inputs are not numbers, or epsilon is larger than their range.
     """
     given = options.adversarial
     if given is None:
@@ -213,6 +214,7 @@ def adversary_for(
     if dataset.train.carried or not dataset.train.batch(torch.arange(1)).inputs.is_floating_point():
         must = "be left out for inputs that are not numbers"
         raise RecipeError(refuse("train.adversarial", Said(f"the task {dataset.name}"), must))
+    check_epsilon("train.adversarial.epsilon", given.epsilon, dataset.input_range)
     # Without the scale of the loss, small gradients would be 0 in float16.
     precise = nullcontext if precision == "fp16-mixed" else fabric.autocast
     kind = ATTACKS[given.attack]

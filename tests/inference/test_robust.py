@@ -108,6 +108,10 @@ def test_a_learned_attack_is_the_one_of_the_training(tmp_path: Path) -> None:
         ({"attack": "pgd", "epsilon": 0.0}, "--epsilon must be a finite number > 0, got 0.0"),
         ({"attack": "pgd", "epsilon": float("nan")}, "--epsilon must be a finite number > 0, got nan"),
         ({"attack": "pgd", "epsilon": float("inf")}, "--epsilon must be a finite number > 0, got inf"),
+        (
+            {"attack": "pgd", "epsilon": 8.0},
+            "--epsilon must be at most 1, as inputs are from 0 to 1, got 8.0; divide grey levels by the highest one",
+        ),
         ({"attack": "pgd", "epsilon": 0.1, "attack_steps": 0}, "--attack-steps must be >= 1, got 0"),
         ({"attack": "pgd", "epsilon": 0.1, "restarts": 0}, "--restarts must be >= 1, got 0"),
         ({"attack": "fgsm", "epsilon": 0.1, "attack_steps": 2}, "--attack-steps must be 1 for fgsm, got 2"),

@@ -200,6 +200,15 @@ def test_other_than_numbers_are_refused() -> None:
         attacked(data=replace(dataset(), train=tokens))
 
 
+def test_an_epsilon_beyond_the_range_of_the_inputs_is_refused() -> None:
+    must = r"`train\.adversarial\.epsilon` must be at most 1, as inputs are from 0 to 1, got 8\.0"
+    with pytest.raises(RecipeError, match=must):
+        attacked(data=ragged(), adversarial={"epsilon": 8.0})
+    attacked(data=ragged(), adversarial={"epsilon": 1.0})
+    # Without a range it may be any number.
+    attacked(adversarial={"epsilon": 8.0})
+
+
 def test_ordinary_training_has_no_adversary() -> None:
     assert not isinstance(trainer().adversary, Attacking)
     assert trainer().adversary.described == ""
