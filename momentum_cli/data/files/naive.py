@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # Two seasons forecast as well as one, up to noise, so the shortest period with an error this close to the least is
 # taken.
 _AS_GOOD = 0.05
+# Quarters, months and weeks of a year, days and hours of a week, hours and quarters of an hour of a day. Where a series
+# grows, a period that is one step shorter is nearly as good, because it lacks the growth of that step.
+_CALENDAR = (4, 7, 12, 24, 52, 96, 168)
 # Steps that are read at a time.
 _BLOCK = 1 << 20
 # Series that a warning names.
@@ -124,6 +127,7 @@ def of_forecasts(
         window: As for `momentum_cli.data.files.Files`.
         season: Steps of the season, or None to look for one: the shortest period, at most a window, whose naive
             forecast has about the least mean absolute error in the latest training steps, unless the last value has.
+            A season of the calendar that is one step longer and about as good is preferred.
         quantiles: As for `Repeated`.
     """
     assert train.target_scaling is not None
@@ -226,5 +230,6 @@ def _season(train: FileSplit, stretches: list[tuple[int, int]], window: int) -> 
     # A forecast j steps ahead repeats the value of ceil(j / period) periods before.
     of_period = {period: mean[period * -(-ahead // period)].mean() for period in range(1, window + 1)}
     lowest = min(of_period.values())
-    best = next((period for period, error in of_period.items() if error <= (1 + _AS_GOOD) * lowest), 1)
-    return best if best > 1 else None
+    good = [period for period, error in of_period.items() if error <= (1 + _AS_GOOD) * lowest] or [1]
+    best = good[0] + 1 if good[0] + 1 in _CALENDAR and good[0] + 1 in good else good[0]
+    return best if good[0] > 1 else None

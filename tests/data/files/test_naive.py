@@ -72,6 +72,15 @@ def test_a_season_that_is_given_is_taken_and_repeats_itself_over_the_horizon(tmp
     np.testing.assert_allclose(found * scale + offset, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("growth", "season"), [(1, 12), (0, 11)])
+def test_a_growing_series_has_the_season_of_the_calendar(tmp_path: Path, growth: int, season: int) -> None:
+    # By the growth of one step, 11 months before is nearer than a year before.
+    steps = np.arange(300)
+    values = np.stack([growth * steps + 15 * np.sin(2 * np.pi * steps / season)] * 2, 1)
+    dataset = forecasting(write(tmp_path / "a.csv", values), window=24, horizon=12).load()
+    assert f"seasonal naive ({season} steps)" in [one.name for one in dataset.naive]
+
+
 def divisors(split: Sequences, window: int = 0) -> np.ndarray:
     """Return what `mase` divides the errors of a window by, (K,)."""
     found = split.batch(torch.tensor([window])).naive_errors
