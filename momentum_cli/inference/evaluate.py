@@ -83,8 +83,10 @@ def evaluate(
         - ``targets``, errors of each value, and step by step, in the units of the data; None without values;
         - ``worst``, the sequences with the largest loss; [] for a text;
         - ``forecasts``, those of the picture; None without any;
-        - ``attack``, ``name``, ``epsilon``, ``steps``, ``step_size`` and ``restarts`` of an attack, and on the worst
-          inputs that it found ``metrics``, ``intervals``, ``classes`` and ``confusion``; None without an attack.
+        - ``attack``, an attack and its effect; None without one.
+
+        Of an attack: ``name``, ``epsilon``, ``steps``, ``step_size`` and ``restarts``, and for the worst inputs that it
+        found ``metrics``, ``intervals``, ``classes`` and ``confusion``.
 
     Raises:
         RecipeError: The split is unknown, an option of an attack is wrong, or `out` cannot be written to.
