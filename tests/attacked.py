@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -160,6 +162,16 @@ class Warm:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
+
+
+def digest(folder: Path) -> str:
+    """Return a hash of names, types and contents below a folder."""
+    hashed = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        kind = stat.S_IFMT(path.lstat().st_mode)
+        hashed.update(f"{path.relative_to(folder)} {kind}\0".encode())
+        hashed.update(path.read_bytes() if kind == stat.S_IFREG else b"")
+    return hashed.hexdigest()
 
 
 def unfinished(folder: Path) -> list[str]:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from momentum_cli.errors import RecipeError
 
+PLAN = "plan.json"
+"""File that a benchmark and a search have in their folders, two levels above a run."""
+
 
 @contextlib.contextmanager
 def locked(folder: Path, what: str, *, shared: bool = False) -> Iterator[None]:
@@ -38,6 +41,24 @@ def locked(folder: Path, what: str, *, shared: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def outside_benchmark(run: Path) -> Iterator[None]:
+    """Keep the benchmark of a run from starting; a benchmark locks its own folder, and not those of its runs.
+
+    Args:
+        run: The folder of any run, which need not exist.
+
+    Raises:
+        RecipeError: The run is one of a benchmark that is running.
+    """
+    folder = Path(os.path.realpath(run)).parent.parent
+    if not (folder / PLAN).is_file():
+        yield
+        return
+    with locked(folder, "benchmark", shared=True):
+        yield
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from momentum_cli.recipe.building import load_data
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.checkpoint import SUFFIX, load_checkpoint, save_checkpoint
 from momentum_cli.runs.folder import check_new_run_folder, new_run_folder
-from momentum_cli.runs.lock import locked
+from momentum_cli.runs.lock import locked, outside_benchmark
 from momentum_cli.temporary import temporary_folder
 from momentum_cli.training.launch import (
     determinism,
@@ -90,6 +90,8 @@ def train(
         trainer = Trainer(recipe, dataset, fabric)
 
         def open_and_lock() -> Path:
+            if (named := resume or out) is not None:
+                held.enter_context(outside_benchmark(named))
             if resume is not None:
                 held.enter_context(locked(resume, "training"))
                 return resume

@@ -19,11 +19,11 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.runs.files import json_text, write_json
-from momentum_cli.runs.lock import locked
+from momentum_cli.runs.lock import PLAN, locked
 from momentum_cli.runs.numbered import check_no_links, clear, emptied, first_difference, numbered
 from momentum_cli.runs.numbered import earlier as earlier_folders
 
-PLAN, RESULT, TRIALS, JOURNAL = "plan.json", "tune.json", "trials", "study.journal"
+RESULT, TRIALS, JOURNAL = "tune.json", "trials", "study.journal"
 FORMAT = "momentumrnn tune plan"
 _FILES = (PLAN, RESULT, f"{JOURNAL}*", "best.yaml", "trials.csv", "report.html", "*.png", ".*.tmp")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import itertools
 import os
@@ -19,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from attack_subjects import BENCH, FORMATS, SEARCH
-from attacked import RECIPE, Warm
+from attacked import RECIPE, Warm, digest
 
 from momentum_cli.errors import DataError
 from momentum_cli.runs.files import replacing
@@ -129,16 +128,6 @@ def test_no_command_unpickles_any_ending(warm: Warm, subjects: Path, tmp_path: P
     folder = tmp_path / "w"
     shutil.copytree(subjects, folder)
     assert unpickled(warm, folder, itertools.product(pickles(tmp_path / "none"), ENDINGS, COMMANDS)) == []
-
-
-def digest(folder: Path) -> str:
-    """Return a hash of names, types and contents below a folder."""
-    hashed = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        kind = stat.S_IFMT(path.lstat().st_mode)
-        hashed.update(f"{path.relative_to(folder)} {kind}\0".encode())
-        hashed.update(path.read_bytes() if kind == stat.S_IFREG else b"")
-    return hashed.hexdigest()
 
 
 LINKED = [

@@ -10,7 +10,7 @@ import pytest
 
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.recipe.recipe import load_recipe, parse_recipe
-from momentum_cli.runs.lock import locked
+from momentum_cli.runs.lock import PLAN, locked
 from momentum_cli.training.train import train
 from momentum_cli.training.trained import load_model
 
@@ -69,6 +69,20 @@ def test_one_training_at_a_time(run: Path) -> None:
     with locked(run, "training"), pytest.raises(RecipeError, match="another training is running in this folder"):
         resume(run, "train.epochs=4")
     assert resume(run, "train.epochs=4")["epochs"] == 4
+
+
+def test_a_run_of_a_benchmark_is_left_alone_while_that_is_running(run: Path, tmp_path: Path) -> None:
+    bench = tmp_path / "bench"
+    one = Path(shutil.copytree(run, bench / "runs" / "one"))
+    (bench / PLAN).write_text("{}")
+    before = contents(bench)
+    recipe = load_recipe(run / "recipe.yaml")
+    with locked(bench, "benchmark"):
+        for change in ({"resume": one}, {"out": one, "overwrite": True}, {"out": one.with_name("new")}):
+            with pytest.raises(RecipeError, match="another benchmark is running in this folder"):
+                train(recipe, **change)  # type: ignore[arg-type]
+    assert contents(bench) == before
+    assert resume(one, "train.epochs=4")["epochs"] == 4
 
 
 def test_a_lost_checkpoint_is_noticed_before_anything_is_trained(run: Path) -> None:

@@ -21,12 +21,11 @@ from momentum_cli.machine import environment
 from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.files import write_json
-from momentum_cli.runs.lock import locked
+from momentum_cli.runs.lock import PLAN, locked
 from momentum_cli.runs.numbered import check_no_links, clear, emptied, first_difference, numbered
 from momentum_cli.runs.numbered import earlier as earlier_folders
 
 BENCH = "bench.json"
-PLAN = "plan.json"
 RUNS = "runs"
 _FILES = (
     *(BENCH, PLAN, "memory.json", "tuning.json", "runs.csv", "diagnostics.csv", "report.html"),
