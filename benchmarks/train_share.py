@@ -1,22 +1,22 @@
 """Where the training seconds of `momentumrnn train` go, and the time of a whole step relative to that of its layer.
 
-    python benchmarks/train_share.py pmnist --steps 20 [--data-dir DIR] [key.path=value …]
+    python benchmarks/train_share.py pmnist --steps 20 [--clock cpu] [--data-dir DIR] [key.path=value …]
 
-Trains with the engine of the command line and times the three parts of its scored clock. Between the steps the
-recurrent layers alone run forward and backward on the same shapes: the ratio of both is the cost of everything else.
+Trains with the engine of the command line and times three parts of its steps. Between the steps the recurrent layers
+alone run forward and backward on the same shapes: the ratio of both is the cost of everything else.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from momentum_cli.benchmark.speed.step_time import CLOCKS
 from momentum_cli.benchmark.speed.step_time import step as layer_step
 from momentum_cli.layers.recurrent import RecurrentLayer
 from momentum_cli.recipe.building import build_task
@@ -31,17 +31,19 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: processor time, for one thread")
     parser.add_argument("--data-dir", type=Path)
     options = parser.parse_args()
+    now = CLOCKS[options.clock]
     recipe = load_recipe(options.recipe, options.overrides)
     trainer = Trainer(recipe, build_task(recipe).load(options.data_dir), launch(recipe, 1, 1, "cpu"))
     seconds = dict.fromkeys(("forward", "backward", "step"), 0.0)
 
     def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
+            start = now()
             result = function(*args, **kwargs)
-            seconds[part] += time.perf_counter() - start
+            seconds[part] += now() - start
             return result
 
         return run
@@ -72,15 +74,15 @@ def main() -> None:
         seconds[part] = 0.0
     whole, alone = [], []
     for _ in range(options.steps):
-        before = trainer.progress.train_seconds
+        start = now()
         trainer.step()
-        whole.append(trainer.progress.train_seconds - before)
-        start = time.perf_counter()
+        whole.append(now() - start)
+        start = now()
         for layer, x in alone_on.items():
             layer_step(layer, x, cotangents[layer], "training")
-        alone.append(time.perf_counter() - start)
+        alone.append(now() - start)
     total = sum(whole)
-    print(f"{options.steps} steps, {1000 * total / options.steps:.1f} ms a step, {trainer.module.chosen_backend}")
+    print(f"{options.steps} steps, {1000 * total / options.steps:.2f} ms a step, {trainer.module.chosen_backend}")
     for part, value in seconds.items():
         print(f"{part:10}{100 * value / total:6.2f} %")
     print(f"{'together':10}{100 * sum(seconds.values()) / total:6.2f} %")

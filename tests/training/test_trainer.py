@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from toy_trainer import dataset, parameters, trainer
+from toy_trainer import dataset, parameters, recipe, trainer
 
 from momentum_cli.errors import RunError
 from momentum_cli.recipe.sections import EarlyStoppingOptions
 from momentum_cli.runs.checkpoint import pack_optimizer, unpack_optimizer
 from momentum_cli.training.clock import Clock, HostTimer
+from momentum_cli.training.launch import launch
 from momentum_cli.training.snapshot import restore, snapshot
+from momentum_cli.training.trainer import Trainer
 
 
 class FakeTime:
@@ -258,3 +260,13 @@ def test_packing_an_optimizer_is_reversible() -> None:
     assert again["param_groups"] == optimizer.state_dict()["param_groups"]
     for key, value in optimizer.state_dict()["state"][0].items():
         assert torch.equal(again["state"][0][key], value)
+
+
+def test_a_step_on_the_cpu_does_not_look_for_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: looked.append("looked") or 0)
+    wanted = recipe(optimizer={"name": "adam", "lr": 0.01})
+    engine = Trainer(wanted, dataset(), launch(wanted, 1, 1, "cpu"))
+    looked.clear()
+    engine.step()
+    assert looked == []
