@@ -60,7 +60,18 @@ def open_arrays(path: Path, schema: Schema, problems: Problems) -> Source:
         if series
         else _samples(path, name, shape, dtype, schema, own, forecast)
     )
-    return Source(str(path), names, pieces, channels, columns=(name,) if name else ())
+    # A sequence that is scaled by itself has values that the file does not have.
+    exact = np.can_cast(dtype, np.float32) and not schema.each_scaled
+    return Source(
+        str(path),
+        names,
+        pieces,
+        channels,
+        columns=(name,) if name else (),
+        dtype=np.float32 if exact else np.float64,
+        most_steps=shape[0] if series else shape[0] * shape[1],
+        numbered=not series and "sequence" not in own,
+    )
 
 
 def array_names(path: Path) -> list[str]:

@@ -5,6 +5,7 @@ Axes: n sequences, S steps of all of them, D features, K targets.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +74,8 @@ class Gatherer:
         self._folder = folder
         self._added = calendar_names(schema.date_features)
         channels = source.channels + len(self._added)
-        self._features = StepWriter(channels, source.dtype, None if folder is None else folder / "features.bin")
+        path = None if folder is None else folder / "features.bin"
+        self._features = StepWriter(channels, source.dtype, path, source.most_steps)
         self._targets = Targets(schema, source, missing, problems, folder)
         self._ordering = Ordering(schema, whole, problems)
         self._breaks: list[int] = []
@@ -82,11 +84,11 @@ class Gatherer:
         self._taken = 0
         self._seen: set[str] = set()
         self._names: list[str] = []
-        self._rows: list[int] = []
-        self._lengths: list[int] = []
+        self._rows = array("q")
+        self._lengths = array("q")
         self._splits: list[str] = []
         self._groups: list[str] = []
-        self._open: list[int] = []
+        self._open = array("q")
         known = schema.known_future
         self._unknown = [n for n, name in enumerate(source.features) if name not in known and open_end is not None]
         self._telling = [n for n in self._unknown if source.features[n] in (open_end or ())] or self._unknown
@@ -102,8 +104,9 @@ class Gatherer:
                 self._take(found)
         lengths = np.array(self._lengths, np.int64)
         for place in np.flatnonzero(lengths == 0):
-            name = self._names[place]
-            self.problems.add("empty", f"sequence {name!r} has no steps", [self._rows[place]], sequence=name)
+            row = self._rows[place]
+            name = str(row) if self.source.numbered else self._names[place]
+            self.problems.add("empty", f"sequence {name!r} has no steps", [row], sequence=name)
         if not len(lengths):
             self.problems.add("empty", "the file has no sequences")
         features = self._features.close()
@@ -116,7 +119,7 @@ class Gatherer:
             features,
             targets.of_steps,
             (*self.source.features, *self._added),
-            np.array(self._names, dtype=object),
+            _as_texts(self._rows) if self.source.numbered else np.array(self._names, dtype=object),
             np.array(self._rows, np.int64),
             np.cumsum(lengths) - lengths,
             lengths,
@@ -154,10 +157,11 @@ class Gatherer:
         schema = self.schema
         if schema.is_series or schema.resample is not None or schema.each_scaled or np.isnan(pieces.features).any():
             return False
-        names = pieces.names.tolist()
-        new = set(names)
-        if None in new or len(new) < len(names) or not new.isdisjoint(self._seen):
-            return False
+        if not self.source.numbered:
+            names = pieces.names.tolist()
+            new = set(names)
+            if None in new or len(new) < len(names) or not new.isdisjoint(self._seen):
+                return False
         if pieces.order is not None and not pieces.is_increasing(pieces.order):
             return False
         words = [values for values in (pieces.split, pieces.group) if values is not None]
@@ -169,12 +173,12 @@ class Gatherer:
 
     def _take_plain(self, pieces: Pieces) -> None:
         lengths = np.diff(pieces.starts)
-        rows = pieces.firsts(pieces.rows).tolist()
-        self._seen.update(pieces.names)
-        self._names += pieces.names.tolist()
-        self._rows += rows
-        self._lengths += lengths.tolist()
-        self._open += [0] * len(pieces)
+        if not self.source.numbered:
+            self._seen.update(pieces.names)
+            self._names += pieces.names.tolist()
+        self._rows.frombytes(pieces.firsts(pieces.rows).astype(np.int64).tobytes())
+        self._lengths.frombytes(lengths.astype(np.int64).tobytes())
+        self._open.frombytes(bytes(self._open.itemsize * len(pieces)))
         if pieces.split is not None:
             self._splits += pieces.firsts(pieces.split).tolist()
         if pieces.group is not None:
@@ -195,9 +199,10 @@ class Gatherer:
             if piece.sequence in self._seen:
                 self._apart(piece)
                 return
-            self._seen.add(piece.sequence)
+            if not self.source.numbered:
+                self._seen.add(piece.sequence)
+                self._names.append(piece.sequence)
             current = self._current = _Current(piece.sequence, first_row=int(piece.rows[0]) if len(piece.rows) else 0)
-            self._names.append(piece.sequence)
             self._rows.append(current.first_row)
             self._lengths.append(0)
             if self.schema.is_series:
@@ -345,6 +350,11 @@ class Gatherer:
                 again = any(p.code == several and p.text == text for p in self.problems.all)
                 first = [] if again else [current.first_row]
                 self.problems.add(several, text, first + rows, column=column, sequence=piece.sequence)
+
+
+def _as_texts(numbers: array[int]) -> np.ndarray:
+    """Return (n,) texts of numbers >= 0, each with as many characters as the longest has: no object for each."""
+    return np.array(numbers, np.int64).astype(f"U{len(str(max(numbers, default=0)))}")
 
 
 def _forward_filled(values: np.ndarray, before: np.ndarray | None) -> np.ndarray:

@@ -145,6 +145,8 @@ class Source:
         facts: Further facts that predict needs, such as the sample rate.
         columns: Names of the columns or arrays with the features; () for the names of the features.
         dtype: Type that represents every value of the file exactly.
+        most_steps: Steps that there are at most, for which memory is taken at once; None: not known.
+        numbered: True if the name of each sequence is the number of its row, which no other sequence has.
         wide: True if a row of a table is a whole sequence, with its feature columns as steps.
     """
 
@@ -155,4 +157,6 @@ class Source:
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     columns: tuple[str, ...] = ()
     dtype: type[np.floating[Any]] = np.float64
+    most_steps: int | None = None
+    numbered: bool = False
     wide: bool = False

@@ -65,8 +65,9 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
     if whole_rows or schema.wide_series:
         if schema.order:
             raise DataError(f"{path}: task.order={schema.order_name!r} needs names of sequences; give task.sequence")
-        pieces = _wide_pieces(read, schema, features, problems, short_names(files))
-        return Source(str(path), features, pieces, 1, wide=True)
+        short = short_names(files)
+        pieces = _wide_pieces(read, schema, features, problems, short)
+        return Source(str(path), features, pieces, 1, wide=True, numbered=not schema.sequence and not short)
     if whole:
         read = iter([_joined(list(read), names)])
     categories: dict[str, list[str]] = {name: [] for name in schema.categorical}

@@ -6,6 +6,7 @@ Axes: n sequences.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -131,7 +132,8 @@ def read_blocks(steps: Any, part: Part) -> Iterator[np.ndarray]:
 def _runs(part: Part, size: int) -> Iterator[tuple[int, int]]:
     """Yield begins and ends of steps; adjacent sequences are one run, because one read is cheaper than many."""
     begin = end = 0
-    for start, stop in zip(part.begins.tolist(), part.ends.tolist(), strict=True):
+    # Lists of a million sequences would take five times the memory of the arrays.
+    for start, stop in zip(array("q", part.begins.tobytes()), array("q", part.ends.tobytes()), strict=True):
         if start == end and stop - begin <= size:
             end = stop
             continue

@@ -84,15 +84,24 @@ class StepWriter:
         columns: C.
         dtype: Type of the stored steps.
         path: File to write; None keeps them in memory.
+        most: Steps that will come at most, if known: they are then written to their place in memory at once, instead of
+            being joined at the end, when all would be there twice.
     """
 
-    def __init__(self, columns: int, dtype: Any, path: Path | None) -> None:
+    def __init__(self, columns: int, dtype: Any, path: Path | None, most: int | None = None) -> None:
         self.columns, self._dtype = columns, np.dtype(dtype)
         self._parts: list[np.ndarray] = []
+        # Pages that nothing is written to take no memory.
+        self._whole = np.empty((most, columns), self._dtype) if most is not None and path is None else None
+        self._taken = 0
         self._file = None if path is None else open(path, "wb")  # noqa: SIM115 - closed in `close`
 
     def append(self, steps: np.ndarray) -> None:
         """Append (m, C) steps."""
+        if self._whole is not None:
+            self._whole[self._taken : self._taken + len(steps)] = steps
+            self._taken += len(steps)
+            return
         kept = np.ascontiguousarray(steps, self._dtype)
         if self._file is not None:
             self._file.write(kept.data)
@@ -104,5 +113,7 @@ class StepWriter:
         if self._file is not None:
             self._file.close()
             return None
+        if self._whole is not None:
+            return Steps(self._whole[: self._taken])
         empty = np.empty((0, self.columns), self._dtype)
         return Steps(np.concatenate(self._parts) if self._parts else empty)

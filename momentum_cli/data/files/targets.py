@@ -5,6 +5,7 @@ Axes: n sequences, S steps of all of them, K targets.
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ class Targets:
     def __init__(self, schema: Schema, source: Source, missing: str, problems: Problems, folder: Path | None) -> None:
         self._schema, self._source, self._missing, self._problems = schema, source, missing, problems
         self._labels = Labels(schema.similar_labels, schema.target[0] if schema.target else "")
-        self._of_sequences: list[Any] = []
+        self._of_sequences: Any = array("q") if schema.target_is_class else []
         self._path = None if folder is None else folder / "targets.bin"
         self._of_steps: StepWriter | None = None
         self._current: Any = None
@@ -71,7 +72,7 @@ class Targets:
             return
         targets = pieces.firsts(pieces.target)
         if self._schema.target_is_class:
-            self._of_sequences += map(self._labels.code, targets.tolist(), pieces.firsts(pieces.rows).tolist())
+            self._of_sequences.extend(map(self._labels.code, targets.tolist(), pieces.firsts(pieces.rows).tolist()))
         else:
             self._of_sequences += targets.tolist()
 

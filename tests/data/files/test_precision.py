@@ -13,7 +13,9 @@ import torch
 
 from momentum_cli.data import Files
 from momentum_cli.data.files import cache
+from momentum_cli.data.files.cache import open_source
 from momentum_cli.data.files.normalisation import fit
+from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.formats.export import export
 from momentum_cli.inference.evaluate import evaluate
@@ -119,3 +121,38 @@ def test_values_that_float32_would_round_are_refused_unscaled(tmp_path: Path) ->
     # A number that varies as much as it is large loses nothing, and neither does a constant one.
     large = np.array([[1e9, 1.6e9], [-1e9, 1.6e9]])
     assert fit([large], 2, "none").scale.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("normalise", ["standard", "range", "sequence", "none"])
+@pytest.mark.parametrize("type", [np.float16, np.float32, np.int16])
+def test_numbers_that_fit_into_float32_are_kept_in_it_and_give_the_same_bits(
+    type: Any, normalise: str, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(0)
+    narrow = (draw.normal(size=(40, 7, 2)) * 100 + 500).astype(type)
+    if type is not np.int16:
+        narrow[3, 5:] = np.nan  # a shorter sequence
+    loaded = []
+    for name, values in (("narrow", narrow), ("wide", narrow.astype(np.float64))):
+        np.savez(tmp_path / f"{name}.npz", x=values, y=np.arange(40) % 2)
+        task = Files(path=str(tmp_path / f"{name}.npz"), kind="classification", target="y", normalise=normalise)
+        loaded.append((task, task.load()))
+    (task, one), (_, other) = loaded
+    source = open_source(tmp_path / "narrow.npz", task.schema(tmp_path / "narrow.npz"), Problems())
+    assert source.dtype == (np.float64 if normalise == "sequence" else np.float32)
+    assert one.preprocessing == other.preprocessing
+    for split in ("train", "test"):
+        left, right = getattr(one, split), getattr(other, split)
+        everything = torch.arange(len(left))
+        assert torch.equal(left.batch(everything).inputs, right.batch(everything).inputs)
+        assert [left.place(place) for place in everything] == [right.place(place) for place in everything]
+
+
+@pytest.mark.parametrize("type", [np.int32, np.int64, np.float64])
+def test_numbers_that_do_not_fit_into_float32_keep_their_digits(type: Any, tmp_path: Path) -> None:
+    steps = 2**30 + np.arange(40 * 7).reshape(40, 7)
+    np.savez(tmp_path / "large.npz", x=steps.astype(type), y=np.arange(40) % 2)
+    task = Files(path=str(tmp_path / "large.npz"), kind="classification", target="y")
+    gathered = task.gather(tmp_path / "large.npz", Problems())
+    np.testing.assert_array_equal(gathered.features.read(0, 40 * 7)[:, 0], steps.ravel())
+    assert gathered.names.tolist() == [str(row) for row in range(40)]
