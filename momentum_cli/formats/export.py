@@ -108,6 +108,8 @@ def export(
     source = load_model(run, which or "best")
     model = source.model.float().eval().requires_grad_(False)
     fold(model)
+    if model.translator is not None:
+        translation.check_format(format)
     suffix = translation.SUFFIX if model.translator is not None else FORMATS[format].SUFFIX
     if out is not None and _is_folder(out):
         _check_folder(out, (suffix,))
@@ -170,7 +172,6 @@ def _export_translation(
 ) -> dict[str, Any]:
     """Write the archive of a translation model, and check it; see `momentum_cli.formats.translation`."""
     start = time.perf_counter()
-    translation.check_format(format)
     model = cast(TranslationModel, source.model)
     dataset = load_data(source.recipe, data_dir, ui).unattacked
     bundle = translation.describe(source, format)

@@ -12,11 +12,13 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.messages import refuse
 
 PADDING, UNKNOWN, START, END = range(4)
 """Numbers of the tokens that are no text: filling, a character outside the vocabulary, before a sentence, after it."""
@@ -97,10 +99,7 @@ class Subwords:
                 minloglevel=3,
             )
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1].rpartition("] ")[2]
-            raise DataError(
-                f"task.vocabulary_size: {size} subwords cannot be learned from the training text: {reason}"
-            ) from error
+            raise DataError(f"task.vocabulary_size: {_reason(str(error), size)}") from error
         return cls(found.getvalue())
 
     def encode(self, line: str) -> list[int]:
@@ -136,3 +135,13 @@ class Subwords:
             return cls(base64.b64decode(encoded, validate=True))
         except (binascii.Error, ValueError, TypeError) as error:
             raise DataError(f"the subword vocabulary is damaged ({error}); train or export the model again") from error
+
+
+def _reason(said: str, size: int) -> str:
+    """Return in our words why SentencePiece learned no vocabulary of `size` tokens."""
+    if few := re.search(r"smaller than required_chars\. \d+ vs (\d+)", said):
+        return refuse("", size, f"be >= {few[1]}, one for each character of the training text and {SPECIAL} others")
+    if many := re.search(r"set it to a value <= (\d+)", said):
+        return refuse("", size, f"be <= {many[1]}, as the training text has no more different pieces")
+    reason = said.strip().splitlines()[-1].rpartition("] ")[2]
+    return f"{size} subwords cannot be learned from the training text: {reason}"

@@ -43,10 +43,18 @@ def test_an_empty_line_is_its_end() -> None:
     assert Subwords.learn(LINES, 60).encode("  ") == [END]
 
 
-@pytest.mark.parametrize("size", [10, 100_000])
-def test_a_vocabulary_that_cannot_be_learned_says_why(size: int) -> None:
-    with pytest.raises(DataError, match=f"vocabulary_size: {size} subwords cannot be learned.*ocab"):
-        Subwords.learn(LINES, size)
+def test_a_vocabulary_that_cannot_be_learned_names_the_sizes_that_can() -> None:
+    found = {}
+    for size, sign in ((10, ">="), (100_000, "<=")):
+        with pytest.raises(DataError, match=rf"^task\.vocabulary_size: must be {sign} \d+, .*, got {size}$") as caught:
+            Subwords.learn(LINES, size)
+        found[sign] = int(str(caught.value).split()[4].rstrip(","))
+    assert found[">="] == len(set("".join(LINES))) + SPECIAL
+    for limit in found.values():
+        assert len(Subwords.learn(LINES, limit)) == limit
+    for size in (found[">="] - 1, found["<="] + 1):
+        with pytest.raises(DataError, match="vocabulary_size: must be"):
+            Subwords.learn(LINES, size)
 
 
 @pytest.mark.parametrize("encoded", ["", "!!!", "AAAA", None, "Zm9vYmFy"])

@@ -196,14 +196,16 @@ def test_a_file_that_computes_something_else_is_not_written(
     ("options", "message"),
     [
         ({"format": "torchscript"}, "--format must be onnx or pt2 for a model that translates"),
+        ({"format": "torchscript", "out": "x.pt"}, "--format must be onnx or pt2 for a model that translates"),
         ({"format": "safetensors"}, "--format must be onnx or pt2"),
+        ({"format": "onnx", "out": "x.onnx"}, "--out must end in .zip with --format onnx"),
         ({"format": "pt2", "aoti": True}, "--aoti must be left out"),
         ({"format": "onnx", "quantize": "int8"}, "--quantize must be left out"),
     ],
 )
 def test_what_export_refuses(run: Path, options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=message):
-        export(run, out=tmp_path / "x", **options)
+        export(run, **options | {"out": tmp_path / options.get("out", "x")})
     assert list(tmp_path.iterdir()) == []
 
 
