@@ -45,7 +45,7 @@ pack() {
 }
 
 run() {
-  local out=$1 wheels="" seconds=360 rest=(--device cuda) site="" wheel install
+  local out=$1 wheels="" seconds=360 rest=(--device cuda) site="" wheel name install
   shift
   while (($#)); do
     case $1 in
@@ -59,9 +59,12 @@ run() {
     site=$(mktemp -d)
     trap 'rm -rf "$site"' EXIT
     install=("$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$site")
-    # One that this Python cannot use must not cost the run.
+    # One that this Python cannot use must not cost the run. Then only what is missing is taken: pydantic beside a core of
+    # another version would be none.
     "${install[@]}" "$wheels"/*.whl || for wheel in "$wheels"/*.whl; do
-      "${install[@]}" --upgrade "$wheel" || echo "$wheel is left out" >&2
+      name=$(basename "$wheel")
+      "$python" -c "import importlib.metadata as m; m.version('${name%%-*}')" 2>/dev/null && continue
+      "${install[@]}" --upgrade "$wheel" || echo "$name is left out" >&2
     done
   fi
   # Triton and others keep what they compiled below the home folder, which may be read-only.

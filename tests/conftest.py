@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 # Read by OpenMP when torch is first imported, which no test module does before this one.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -13,3 +18,23 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     import_fabric()
 # A command that a test runs in this process must not change the memory that other tests measure here.
 os.environ.setdefault("MOMENTUMRNN_KEEP_MEMORY", "0")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _blank_curves() -> Iterator[None]:
+    """Leave the picture at the end of a training blank: to draw it takes twice as long as a small training."""
+
+    def blank(source: Any, target: Any, path: Path, **options: Any) -> None:
+        path.write_bytes(b"blank")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("momentum_cli.training.run.curves", blank)
+        yield
+
+
+@pytest.fixture
+def drawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the picture at the end of a training all the same."""
+    from momentum_cli.pictures.curves import curves
+
+    monkeypatch.setattr("momentum_cli.training.run.curves", curves)

@@ -86,6 +86,6 @@ def test_a_command_that_ends_or_hangs_is_the_one_blamed(warm: Warm, tmp_path: Pa
     (tmp_path / "hangs.py").write_text("import time\ntime.sleep(600)\n", encoding="utf-8")
     names = ["", "ends.py", "", "hangs.py", ""]
     commands = [["recipes", "list", *(["--plugin", name] if name else [])] for name in names]
-    ended = warm.run_all(commands, folder=tmp_path, seconds=10)
+    ended = warm.run_all(commands, folder=tmp_path, seconds=5)
     assert [each.code for each in ended] == [0, 7, 0, None, 0]
     assert ended[0].output == ended[2].output == ended[4].output != ""

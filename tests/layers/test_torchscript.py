@@ -69,7 +69,11 @@ def largest_difference(one: Any, two: Any) -> float:
 @pytest.mark.parametrize("kind", LAYERS, ids=lambda c: c.__name__)
 @pytest.mark.parametrize(
     "options",
-    [{}, {"num_layers": 2, "bidirectional": True, "bias": False}, {"num_layers": 2}],
+    [
+        {},
+        {"num_layers": 2, "bidirectional": True, "bias": False},
+        pytest.param({"num_layers": 2}, marks=pytest.mark.slow),
+    ],
     ids=["one", "two-bidirectional-no-bias", "two"],
 )
 def test_scripted_layer_equals_the_eager_one(kind: Any, dynamics: Any, options: dict[str, Any]) -> None:

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from momentum_cli.cli import app
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.inference.evaluate import class_table, evaluate
 from momentum_cli.progress import NullUi
@@ -37,11 +39,13 @@ def recipe(**sections: dict[str, Any]) -> Recipe:
     return parse_recipe({k: {**SMALL.get(k, {}), **sections.get(k, {})} for k in {*SMALL, *sections}})
 
 
+@pytest.mark.usefixtures("drawn_curves")
 def test_a_run_leaves_its_files_and_its_result(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     result = train(recipe(target={"metric": "accuracy", "value": 0.2}), out=folder)
     names = {path.name for path in folder.iterdir()}
     assert names >= {"recipe.yaml", "environment.json", "metrics.csv", "metrics.jsonl", "result.json", "curves.png"}
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((folder / "result.json").read_text()).keys() == result.keys()
     wanted = "cell parameters seed device backend epochs steps train_seconds wall_seconds validation test best target"
     assert {*wanted.split(), "stop_reason"} <= result.keys()
@@ -123,7 +127,11 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    # tests/cli/test_processes.py interrupts a training, too.
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+)
 def test_a_signal_writes_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path, number: int, code: int) -> None:
     folder, whole = tmp_path / "run", tmp_path / "whole"
     options = ["train.epochs=40", "model.hidden_size=8", "train.batch_size=16", "schedule.name=constant"]
@@ -173,7 +181,7 @@ def test_a_signal_writes_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path
     ids=["--devices", "torchrun", "learned"],
 )
 def test_two_processes_are_one_with_the_same_batch(tmp_path: Path, launcher: list[str], batch: list[str]) -> None:
-    options = ["train.epochs=2", "model.hidden_size=8", "optimizer.name=sgd", "optimizer.lr=0.1", "target=null"]
+    options = ["train.epochs=1", "model.hidden_size=8", "optimizer.name=sgd", "optimizer.lr=0.1", "target=null"]
     options.append("metrics=[accuracy, macro_f1, auroc]")
     two, one = tmp_path / "two", tmp_path / "one"
     arguments = ["train", "digits", *options, *batch, "--out", str(two), "--json"]
@@ -256,8 +264,9 @@ def test_a_training_says_what_its_data_lack(tmp_path: Path) -> None:
         "model: {hidden_size: 2}\noptimizer: {name: sgd, lr: 0.1}\ntrain: {epochs: 1}\n",
         encoding="utf-8",
     )
-    command = [sys.executable, "-m", "momentum_cli", "train", str(tmp_path / "d.yaml"), "--out", str(tmp_path / "run")]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True, timeout=120)
+    arguments = ["train", str(tmp_path / "d.yaml"), "--out", str(tmp_path / "run"), "--json"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.stderr
     warnings = json.loads(done.stdout)["warnings"]
     assert [text.split(":")[0] for text in warnings] == [
         "1 of 1 sequences of the split validation are in train too, with the same values (the first",

@@ -23,7 +23,10 @@ from momentum_cli.progress import NullTuneUi, TrialState, TuneStart
 from momentum_cli.recipe.recipe import load_recipe
 from momentum_cli.runs.checkpoint import load_checkpoint
 from momentum_cli.training.train import train
+from momentum_cli.tuning import finish
 from momentum_cli.tuning.folder import plan_of, recipe_of
+from momentum_cli.tuning.pictures import draw_search
+from momentum_cli.tuning.report import write_report
 from momentum_cli.tuning.tune import tune
 
 
@@ -45,6 +48,13 @@ class RecordingUi(NullTuneUi):
 
     def finish(self, summary: Any) -> None:
         self.lines = list(summary(100))
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no pictures and write no report, which takes longer than the trials."""
+    monkeypatch.setattr(finish, "draw_search", lambda *arguments: None)
+    monkeypatch.setattr(finish, "write_report", lambda *arguments: None)
 
 
 def recipe_with(folder: Path, tune: str, **changes: str) -> str:
@@ -232,7 +242,9 @@ def test_a_time_limit_leaves_a_result_and_the_same_command_goes_on(
     assert tune(recipe)["folder"] != first["folder"]  # over, so a new one
 
 
-def test_the_report_of_a_search_is_made_again_from_its_folder(tmp_path: Path) -> None:
+def test_the_report_of_a_search_is_made_again_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finish, "draw_search", draw_search)
+    monkeypatch.setattr(finish, "write_report", write_report)
     search = tmp_path / "search"
     tune(recipe_with(tmp_path, f"{{{SPACE}, trials: 2, sampler: qmc}}"), out=search)
     before = (search / "report.html").read_text(encoding="utf-8")
