@@ -85,6 +85,7 @@ def tests(settings: Any, limit: float) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=line", "-m", "gpu", *files]
     if not settings.rehearsal and importlib.util.find_spec("xdist"):
         command += ["-n", "8"]
+    command += ["--continue-on-collection-errors"]  # of a file whose packages are missing
     # Options of the project need plugins that may be missing, and other versions of torch warn of other things.
     command += ["-o", "addopts=--import-mode=importlib --strict-markers", "-o", "filterwarnings=default"]
     if importlib.util.find_spec("pytest_timeout"):
