@@ -26,7 +26,7 @@ def gradients(model: SequenceModel, lengths: Tensor | None, recompute: int | Non
     return [outputs, *state, *torch.autograd.grad(loss, wanted)]
 
 
-@pytest.mark.parametrize("recompute", [1, 5, 17, 40])
+@pytest.mark.parametrize("recompute", [1, 5, 40, pytest.param(17, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("lengths", [None, torch.tensor([17, 4, 9])], ids=["whole", "padded"])
 @pytest.mark.parametrize("dynamics", DYNAMIC)
 @pytest.mark.parametrize(("kind", "output"), [("lstm", "last"), ("gru", "every"), ("orthogonal", "last")])
