@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,13 +22,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # A command that a test runs in this process must not change the memory that other tests measure here.
 os.environ.setdefault("MOMENTUMRNN_KEEP_MEMORY", "0")
 
+# A PNG of one white pixel.
+BLANK = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg==")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _blank_curves() -> Iterator[None]:
     """Leave the picture at the end of a training blank: to draw it takes twice as long as a small training."""
 
     def blank(source: Any, target: Any, path: Path, **options: Any) -> None:
-        path.write_bytes(b"blank")
+        path.write_bytes(BLANK)
 
     with pytest.MonkeyPatch.context() as patch:
         with suppress(ImportError):  # as above

@@ -48,6 +48,7 @@ def accumulated(run: Path) -> Any:
     return events
 
 
+@pytest.mark.usefixtures("drawn_curves")
 def test_tensorboard_holds_the_curves_the_recipe_the_result_and_the_picture(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     run = train("digits", SMALL | {"train.loggers": ["tensorboard"]}, out=tmp_path / "run")
