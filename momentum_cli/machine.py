@@ -71,6 +71,20 @@ def environment() -> dict[str, Any]:
     }
 
 
+def timing_facts(threads: int) -> dict[str, Any]:
+    """Return the facts that times depend on, apart from the recipe; times of two machines are never in one table."""
+    here = environment()
+    return {
+        "cpu": here["cpu"]["name"],
+        "cores": here["cpu"]["cores"],
+        "threads": threads,
+        "memory_kept": here["memory_kept"],
+        "devices": [device["name"] for device in here["devices"]],
+        "torch": here["packages"].get("torch"),
+        "momentumrnn": here["packages"].get("momentumrnn"),
+    }
+
+
 def cpu_name() -> str:
     """Return the name of the processor, or its architecture if the system does not report the name."""
     try:

@@ -269,6 +269,7 @@ class TrialState:
         key: sort key of trials, the best one first, once the trial is over.
         reason: reason of a failure.
         seconds: wall seconds of the trial.
+        worker: name of the worker of a cluster that runs it, or "".
     """
 
     place: int
@@ -281,6 +282,7 @@ class TrialState:
     key: tuple[float, float] | None = None
     reason: str | None = None
     seconds: float = 0.0
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

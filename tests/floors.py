@@ -16,6 +16,7 @@ FLOORS = [  # from the top; rooms in one row do not know each other
     ["inference"],
     ["benchmark", "formats", "inspection"],
     ["tuning"],
+    ["cluster"],
     ["training"],
     ["recipe"],
     ["attacks", "cells", "models"],

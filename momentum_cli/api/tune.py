@@ -25,6 +25,7 @@ def tune(
     sampler: str | None = None,
     pruner: str | None = None,
     join: str | os.PathLike[str] | None = None,
+    cluster: str | None = None,
     time_limit: float | None = None,
     accelerator: str = "auto",
     data_dir: str | os.PathLike[str] | None = None,
@@ -49,6 +50,7 @@ def tune(
         sampler: ``"tpe"``, ``"gp"``, ``"qmc"``, ``"random"`` or ``"grid"``; None: the recipe's.
         pruner: What ends hopeless trials early, such as ``"median"``; None: the recipe's.
         join: Folder or URL of a study that several processes share.
+        cluster: Address of a Dask scheduler whose workers run the trials.
         time_limit: Seconds after which no trial begins, > 0; None: no limit.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         data_dir: Folder of the data sets; None: ``momentumrnn`` in the user's cache folder.
@@ -72,6 +74,7 @@ def tune(
             sampler=sampler,
             pruner=pruner,
             join=None if join is None else os.fspath(join),
+            cluster=cluster,
             time_limit=time_limit,
             accelerator=accelerator,
             data_dir=optional_path(data_dir),

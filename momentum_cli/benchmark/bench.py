@@ -27,14 +27,15 @@ from momentum_cli.benchmark.results.files import (
 )
 from momentum_cli.benchmark.results.goals import with_goals
 from momentum_cli.benchmark.results.summary import summarise
-from momentum_cli.benchmark.running.cluster import connected, machines_of
-from momentum_cli.benchmark.running.folder import RUNS, identity, machine, open_bench_folder
+from momentum_cli.benchmark.running.folder import RUNS, identity, open_bench_folder
 from momentum_cli.benchmark.running.runner import Setting, execute
 from momentum_cli.benchmark.running.workers import threads_of
 from momentum_cli.benchmark.tables.conclusion import conclusion
 from momentum_cli.benchmark.tables.text import summary_text
+from momentum_cli.cluster.archive import machines_of
+from momentum_cli.cluster.connection import connected, local_trackers, require_steps
 from momentum_cli.errors import MomentumError, RecipeError, RunError
-from momentum_cli.machine import environment
+from momentum_cli.machine import environment, timing_facts
 from momentum_cli.messages import refuse, unknown
 from momentum_cli.progress import BenchUi, NullBenchUi
 from momentum_cli.training.launch import require_accelerator
@@ -144,12 +145,17 @@ def bench(
         overrides=overrides,
     )
     scored = _scored(clock, jobs, cluster)
-    where = machine(torch.get_num_threads() if jobs == 1 else threads_of(jobs))
+    if cluster is not None:
+        for comparison in plan.comparisons:
+            require_steps(comparison.recipe)
+    where = timing_facts(torch.get_num_threads() if jobs == 1 else threads_of(jobs))
     wanted = identity(plan, scored=scored, tuned=tuned, where=where)
     with ExitStack() as held:
         client = None if cluster is None else held.enter_context(connected(cluster))
         folder, again, earlier = open_bench_folder(out, wanted, overwrite=overwrite, held=held)
         shown.note(f"{'continuing in' if again else 'benchmark folder:'} {folder}")
+        if client is not None and (lost := local_trackers(plan.comparisons[0].recipe)):
+            shown.note(lost, "warning")
         setting = Setting(folder, data_dir, accelerator, jobs, shown, client=client)
         if tuned:
             from momentum_cli.benchmark.running.tuning import tune
@@ -158,7 +164,7 @@ def bench(
         else:
             tuning = None
         plan, results = _execute(plan, setting)
-        if machines := machines_of(folder / RUNS, results):
+        if machines := machines_of(folder / RUNS / run for run in results):
             where, earlier = machines[0], [*machines[1:], *earlier]
         facts = {"jobs": jobs, "tuning": tuning, "machine": where, "earlier_machines": earlier}
         content = _report(plan, results, folder, scored, shown, **facts)

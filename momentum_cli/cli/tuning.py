@@ -102,6 +102,15 @@ def tune(
             show_default=False,
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Run the trials on the workers of this Dask scheduler, tcp://HOST:8786; see docs/scale.md. Needs: pip "
+            "install 'momentumrnn[cluster]'",
+            show_default=False,
+        ),
+    ] = None,
     time_limit: Annotated[
         float | None,
         typer.Option(
@@ -153,6 +162,7 @@ def tune(
             sampler=None if sampler is None else sampler.value,
             pruner=None if pruner is None else pruner.value,
             join=join,
+            cluster=cluster,
             time_limit=time_limit,
             accelerator=accelerator.value,
             data_dir=data_dir,

@@ -21,7 +21,7 @@ _WITHOUT = {
     "optimizers": "cannot use optimizers pytorch_optimizer:NAME",
     "translation": "cannot train, evaluate or use translation models",
     "tune": "cannot search with tune",
-    "cluster": "cannot run benchmarks on Dask workers",
+    "cluster": "cannot run benchmarks and searches on Dask workers",
     "tensorboard": "cannot log to TensorBoard",
     "mlflow": "cannot log to MLflow",
     "wandb": "cannot log to Weights & Biases",

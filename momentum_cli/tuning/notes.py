@@ -56,7 +56,7 @@ def check_notes(notes: Mapping[str, Any]) -> None:
         return
     facts = notes["facts"]
     _check(notes, {"values": dict})
-    _check(facts, _FACTS)
+    _check(facts, _FACTS | ({"host": (str, type(None))} if "host" in facts else {}))
     if facts["status"] not in _STATES:
         raise ValueError(refuse("status", facts["status"], f"be one of {', '.join(_STATES)}"))
     if facts["to_target"] is not None:

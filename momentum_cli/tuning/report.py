@@ -12,7 +12,7 @@ from momentum_cli.pages.table import Table
 from momentum_cli.runs.files import write_text
 from momentum_cli.tuning.pictures import PICTURES, svg_pictures
 from momentum_cli.tuning.results import values_text
-from momentum_cli.tuning.tables import trial_rows
+from momentum_cli.tuning.tables import hosts_of, trial_rows
 from momentum_cli.wording import seconds_text, target_text
 
 _DEFINITIONS = {
@@ -76,7 +76,10 @@ def _body(content: Mapping[str, Any], recipe: str) -> Iterator[str]:
         "devices": [device["name"] for device in environment["devices"]],
     }
     facts = where_and_how(environment, machine)
-    facts["time of all runs"] = f"{seconds_text(content['wall_seconds'])} with evaluations and checkpoints"
+    if len(hosts := hosts_of(content)) > 1:
+        facts["machines of the runs"] = f"{', '.join(hosts)}; they differ in speed, so no times are shown"
+    else:
+        facts["time of all runs"] = f"{seconds_text(content['wall_seconds'])} with evaluations and checkpoints"
     facts["optimizer steps of all runs"] = f"{content['steps']:,}"
     yield facts_list(facts)
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in _DEFINITIONS.items())

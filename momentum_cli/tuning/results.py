@@ -19,7 +19,7 @@ from momentum_cli.tuning.space import Space, Values
 FORMAT = "momentumrnn tune"
 BEST, TABLE = "best.yaml", "trials.csv"
 _COLUMNS = ("trial", "status", "score", "best", "value", "steps_to_target", "seconds_to_target")
-_COSTS = ("steps", "train_seconds", "wall_seconds", "parameters", "test", "error")
+_COSTS = ("steps", "train_seconds", "wall_seconds", "host", "parameters", "test", "error")
 
 
 def ranking(rows: Sequence[Mapping[str, Any]], objective: Objective) -> list[Mapping[str, Any]]:
@@ -70,7 +70,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], keys: Sequence[st
         to_target = row["to_target"] or {}
         cells = [row["trial"], row["status"], row["score"], row["best"], row["value"]]
         cells += [to_target.get("steps"), to_target.get("train_seconds")]
-        cells += [row["values"].get(key) for key in keys] + [row[name] for name in _COSTS]
+        cells += [row["values"].get(key) for key in keys] + [row.get(name) for name in _COSTS]
         writer.writerow([csv_cell(cell) for cell in cells])
     write_text(path, buffer.getvalue())
 

@@ -94,6 +94,7 @@ class Study:
         self._now = now
         self._seen: dict[tuple[int, Any], float] = {}
         self._whole: set[int] = set()
+        self._mine: set[int] = set()
 
     # The state of the study.
 
@@ -154,6 +155,7 @@ class Study:
             folder, held = self._folder_for(place, frozen)
             # Only now, when the folder is locked: a worker whose folder is not locked is a dead one.
             trial.set_user_attr("worker", {"host": _HOST, "process": os.getpid(), "folder": str(folder.resolve())})
+            self._mine.add(trial.number)
             return Assignment(place, trial, values, folder, held)
 
     def report(self, assignment: Assignment, number: int, value: float) -> None:
@@ -164,6 +166,7 @@ class Study:
 
     def finish(self, assignment: Assignment, facts: Mapping[str, Any]) -> bool:
         """Record that a trial is over; return False if this worker was taken for dead and another has the trial."""
+        self._mine.discard(assignment.trial.number)
         try:
             assignment.trial.set_user_attr("facts", dict(facts))
             self._settle(assignment.trial.number, facts)
@@ -230,6 +233,8 @@ class Study:
     def _has_no_worker(self, trial: FrozenTrial, alone: bool) -> bool:
         if alone:
             return True
+        if trial.number in self._mine and trial.state == TrialState.RUNNING:
+            return False  # some file systems have no locks that would show this
         worker = trial.user_attrs.get("worker")
         # Machines of one name, such as containers, do not see each other's folders.
         seen = worker is not None and worker["host"] == _HOST and Path(worker["folder"]).is_dir()
@@ -257,6 +262,7 @@ class Study:
 
     def hand_over(self, assignment: Assignment) -> None:
         """Give back a trial of this worker, which was told to stop; whoever is next continues it."""
+        self._mine.discard(assignment.trial.number)
         with contextlib.suppress(UpdateFinishedTrialError):
             assignment.trial.set_user_attr("stopped", True)
             frozen = self._frozen(assignment.trial)

@@ -18,7 +18,9 @@ def summary_lines(content: Mapping[str, Any], width: int) -> Iterator[str]:
     total = sum(counts.values())
     parts = [f"{count} {status}" for status, count in counts.items() if count]
     trials = f"{total} trial{'s' if total != 1 else ''}"
-    yield f"{trials}: {', '.join(parts)}; {seconds_text(content['wall_seconds'])} of runs"
+    hosts = hosts_of(content)
+    cost = f"on {len(hosts)} machines" if len(hosts) > 1 else f"{seconds_text(content['wall_seconds'])} of runs"
+    yield f"{trials}: {', '.join(parts)}; {cost}"
     best, own = content["best"], content["own"]
     if best is None:
         yield "no trial ended with a number"
@@ -53,11 +55,18 @@ def _extra(content: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     return metric_text(content["metric"], row["value"])
 
 
+def hosts_of(content: Mapping[str, Any]) -> list[str]:
+    """Return the names of the machines of a cluster that made the trials; none for those of the command's machine."""
+    return sorted({row["host"] for row in content["trials"] if row.get("host") is not None})
+
+
 def trial_rows(content: Mapping[str, Any]) -> tuple[list[str], Sequence[Sequence[str]]]:
-    """Return headings and rows of a table of all trials."""
+    """Return headings and rows of a table of all trials: their times, or if machines differ the names of these."""
     keys = content["keys"]
     timed = content["settings"]["objective"] != "metric"
-    columns = ["trial", "status", "score", *([content["metric"]] if timed else []), *keys, "steps", "time", "test"]
+    several = len(hosts_of(content)) > 1
+    cost = "machine" if several else "time"
+    columns = ["trial", "status", "score", *([content["metric"]] if timed else []), *keys, "steps", cost, "test"]
     rows = []
     for row in content["trials"]:
         values = [_value(row["values"].get(key)) for key in keys]
@@ -73,7 +82,7 @@ def trial_rows(content: Mapping[str, Any]) -> tuple[list[str], Sequence[Sequence
                 *metric,
                 *values,
                 f"{row['steps']:,}",
-                clock_text(row["wall_seconds"]),
+                row.get("host") or NOTHING if several else clock_text(row["wall_seconds"]),
                 headline,
             ]
         )

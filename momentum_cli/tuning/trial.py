@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.data import Dataset
 from momentum_cli.errors import MomentumError, RunError
+from momentum_cli.progress import TrialState
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.runs.folder import MARKER
@@ -50,6 +51,11 @@ class Position:
     def evaluations(self) -> int:
         """Evaluations made."""
         return len(self.values)
+
+    def shown(self, state: TrialState, worker: str = "") -> TrialState:
+        """Return the state of the trial for a display, from that at its start."""
+        last = self.values[-1][1] if self.values else None
+        return replace(state, step=self.step, total_steps=self.total_steps, value=last, worker=worker)
 
 
 class Trial:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from momentum_cli.cluster.connection import connected, local_trackers, require_steps
 from momentum_cli.errors import DataError, Interrupted, RecipeError, RunError
 from momentum_cli.messages import refuse
 from momentum_cli.progress import NullTuneUi, TuneUi
@@ -39,6 +41,7 @@ def tune(
     sampler: str | None = None,
     pruner: str | None = None,
     join: str | None = None,
+    cluster: str | None = None,
     time_limit: float | None = None,
     accelerator: str = "auto",
     data_dir: Path | None = None,
@@ -56,6 +59,7 @@ def tune(
         space: ``KEY=AXIS`` texts in place of the recipe's space, see `momentum_cli.recipe.axes`.
         trials, objective, sampler, pruner: Replace the values in the recipe's section `tune`.
         join: Folder or URL of a study that other workers share; it is made if there is none.
+        cluster: Address of a Dask scheduler whose workers run the trials.
         time_limit: Seconds after which no trial begins, > 0; None: no limit.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         data_dir: Folder of data sets.
@@ -75,6 +79,12 @@ def tune(
     from momentum_cli.tuning.storage import is_url
 
     shown: TuneUi = ui or NullTuneUi()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RecipeError("start a search once, not by torchrun or srun; --join and --cluster share its trials")
+    if join is not None and cluster is not None:
+        raise RecipeError(
+            "--join and --cluster: workers of a cluster get their trials from this process; leave out one of them"
+        )
     database = join is not None and is_url(join)
     if join is not None and not database and out is not None:
         raise RecipeError("--join DIR and --out: the folder of the study is where its trials go; leave out --out")
@@ -90,9 +100,13 @@ def tune(
     else:
         plan = _plan(recipe, overrides, space, chosen)
     tuned = recipe_of(plan)
-    prepared = _prepared(tuned, data_dir, accelerator, shown)
+    if cluster is not None:
+        _require_no_clock(tuned)
+    # What the workers of a cluster have is known only to them.
+    prepared = _prepared(tuned, data_dir, accelerator if cluster is None else "auto", shown)
     worker = prepared.worker
     with contextlib.ExitStack() as held:
+        client = None if cluster is None else held.enter_context(connected(cluster))
         folder, again, alone = open_folder(
             out if join is None or database else Path(join),
             plan,
@@ -104,7 +118,25 @@ def tune(
         shown.note(f"{'continuing in' if again else 'folder of the search:'} {folder}")
         study = _open(plan, prepared, folder, join if database else None, held)
         with worker:
-            _work(study, worker, shown, folder, alone=alone and not database, time_limit=time_limit)
+            begun = time.monotonic()
+
+            def late() -> bool:
+                return time_limit is not None and time.monotonic() - begun >= time_limit
+
+            study.give_back(alone=alone and not database)
+            worker.announce(study, folder, time_limit)
+            if client is None:
+                _work(study, worker, late)
+            else:
+                _send(study, worker, client, folder, late, shown, data_dir=data_dir, accelerator=accelerator)
+        if worker.received:
+            name = signal.Signals(worker.received[-1]).name
+            raise Interrupted(
+                f"stopped by {name}; the trials so far are in {folder}, and the same command continues them",
+                worker.received[-1],
+            )
+        if not study.is_over:
+            shown.note(f"the time limit of {time_limit:g} s is reached; the same command continues the search")
         from momentum_cli.tuning.finish import finish
 
         content = finish(study, folder, plan, worker.metric, shown)
@@ -261,17 +293,10 @@ def _open(
     return study
 
 
-def _work(study: Study, worker: Worker, ui: TuneUi, folder: Path, *, alone: bool, time_limit: float | None) -> None:
-    """Run trials until all are over, the time is up or a signal arrives."""
-    begun = time.monotonic()
-    study.give_back(alone=alone)
-    worker.announce(study, folder, time_limit)
-    while not worker.received:
-        if time_limit is not None and time.monotonic() - begun >= time_limit:
-            ui.note(f"the time limit of {time_limit:g} s is reached; the same command continues the search")
-            return
-        for place in study.give_back():
-            ui.note(f"trial {place} lost its worker and is begun again", "warning")
+def _work(study: Study, worker: Worker, late: Callable[[], bool]) -> None:
+    """Run trials in this process until all are over, no more are to begin, or a signal arrives."""
+    while not worker.received and not late():
+        worker.give_back(study)
         assignment = study.next()
         if assignment is not None:
             with assignment.held:
@@ -281,8 +306,40 @@ def _work(study: Study, worker: Worker, ui: TuneUi, folder: Path, *, alone: bool
         else:
             worker.watch(study)
             time.sleep(0.5)
-    name = signal.Signals(worker.received[-1]).name
-    raise Interrupted(
-        f"stopped by {name}; the trials so far are in {folder}, and the same command continues them",
-        worker.received[-1],
-    )
+
+
+def _send(
+    study: Study,
+    worker: Worker,
+    client: Any,
+    folder: Path,
+    late: Callable[[], bool],
+    ui: TuneUi,
+    *,
+    data_dir: Path | None,
+    accelerator: str,
+) -> None:
+    """Run trials on the workers of a cluster until all are over, no more are to begin, or a signal arrives."""
+    from momentum_cli.cluster.crew import Crew
+    from momentum_cli.tuning.cluster import Dispatcher
+
+    if lost := local_trackers(worker.recipe):
+        ui.note(lost, "warning")
+    with Crew(client, warn=lambda text: ui.note(text, "warning")) as crew:
+        dispatcher = Dispatcher(study, worker, crew, group=folder.name, data_dir=data_dir, accelerator=accelerator)
+        dispatcher.work(late)
+
+
+def _require_no_clock(recipe: Recipe) -> None:
+    """Refuse what is measured in seconds, which on machines of different speed are not the same.
+
+    Raises:
+        RecipeError: The objective or the budget of the recipe is.
+    """
+    assert recipe.tune is not None
+    if recipe.tune.objective == "seconds_to_target":
+        raise RecipeError(
+            "--cluster: machines differ in speed, so seconds_to_target would compare them; take the objective "
+            "steps_to_target, or leave out --cluster"
+        )
+    require_steps(recipe)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from momentum_cli.cluster.archive import machines_of
 from momentum_cli.data import Dataset
 from momentum_cli.errors import RecipeError, RunError, Stopped
 from momentum_cli.progress import TrialState, TrialStatus, TuneStart, TuneUi
@@ -39,6 +40,8 @@ class Worker:
         ui: Where progress is shown.
 
     Attributes:
+        recipe: The recipe without its section `tune`.
+        options: That section.
         headline: The headline metric of the data.
         metric: The compared metric: the target's for a time to the target, else the headline one.
         planned_evaluations: Evaluations of the recipe's own run; None if only time limits it.
@@ -51,7 +54,7 @@ class Worker:
     def __init__(self, recipe: Recipe, *, data_dir: Path | None, accelerator: str, ui: TuneUi) -> None:
         assert recipe.tune is not None
         self.options = recipe.tune
-        self._recipe = without_tune(recipe)
+        self.recipe = without_tune(recipe)
         self._data_dir = data_dir
         self._accelerator = accelerator
         self._ui = ui
@@ -59,7 +62,7 @@ class Worker:
         self._shown: dict[int, TrialState] = {}
         self.received: list[int] = []
         self._held = contextlib.ExitStack()
-        dataset = self._data(self._recipe)
+        dataset = self.data_of(self.recipe)
         if dataset.validation is None:
             raise RecipeError(
                 "tune: the recipe has no validation set, and the test set must not choose; give it one with "
@@ -70,11 +73,11 @@ class Worker:
         self.headline = dataset.metric
         timed = self.options.objective != "metric" and recipe.goal is not None
         self.metric = recipe.goal[0] if timed and recipe.goal is not None else self.headline
-        trainer = Trainer(self._recipe, dataset, self._launch(self._recipe))
+        trainer = Trainer(self.recipe, dataset, self._launch(self.recipe))
         first, total = trainer.next_evaluation(), trainer.total_steps
         self.planned_evaluations = None if total is None else -(-total // first)
         # One-time costs of a process must not be those of its first trial.
-        with determinism(self._recipe.train.deterministic), contextlib.suppress(RunError):
+        with determinism(self.recipe.train.deterministic), contextlib.suppress(RunError):
             for _ in range(_WARM_UP_STEPS):
                 trainer.step()
             trainer.read()
@@ -93,7 +96,7 @@ class Worker:
         kept = [self._ended(study, row) for row in study.rows()]
         self._shown = {state.place: state for state in kept}
         options = self.options
-        goal = self._recipe.goal
+        goal = self.recipe.goal
         words = {
             "metric": f"best {self.headline}",
             "steps_to_target": "fewest steps to the target",
@@ -120,7 +123,7 @@ class Worker:
     def make(self, study: Study, assignment: Assignment) -> None:
         """Run a trial and record it; or save it and give it back if a signal arrives."""
         state = TrialState(assignment.place, values_text(assignment.values, study.space.keys), "running")
-        self._show(state)
+        self.show(state)
         begun = time.monotonic()
         try:
             with study.beating(assignment):
@@ -131,53 +134,85 @@ class Worker:
         if facts is None:
             study.hand_over(assignment)
             return
-        facts = facts | {"folder": str(assignment.folder), "elapsed": time.monotonic() - begun}
-        if not study.finish(assignment, facts):
+        self.record(study, assignment, facts, time.monotonic() - begun)
+
+    def record(self, study: Study, assignment: Assignment, facts: Mapping[str, Any], seconds: float) -> None:
+        """Record that a trial is over, and show it.
+
+        Args:
+            study: The study.
+            assignment: The trial.
+            facts: From `momentum_cli.tuning.trial.facts_of` or `failed`.
+            seconds: Wall seconds since it began here.
+        """
+        machines = machines_of([assignment.folder])
+        host = machines[0]["host"] if machines else None
+        here = {"folder": str(assignment.folder), "elapsed": seconds, "host": host}
+        if not study.finish(assignment, {**facts, **here}):
             self._ui.note(f"trial {assignment.place} was given to another worker meanwhile", "warning")
         self.watch(study)
+
+    def give_back(self, study: Study) -> None:
+        """Give back the trials of workers that died, and say so."""
+        for place in study.give_back():
+            self._ui.note(f"trial {place} lost its worker and is begun again", "warning")
 
     def watch(self, study: Study) -> None:
         """Show the outcome of the trials of all workers."""
         for row in study.rows():
             if row["trial"] not in self._shown or self._shown[row["trial"]].status == "running":
-                self._show(self._ended(study, row))
+                self.show(self._ended(study, row))
         for place in study.running():
             if place not in self._shown:
-                self._show(TrialState(place, "by another worker", "running"))
+                self.show(TrialState(place, "by another worker", "running"))
 
-    def _facts(self, study: Study, assignment: Assignment, state: TrialState) -> dict[str, Any] | None:
-        """Run a trial; return the facts about it, or None if a signal arrived."""
+    def known_facts(self, study: Study, assignment: Assignment) -> dict[str, Any] | None:
+        """Return the facts about a trial that needs no run: it ended before, or cost too many workers; or None."""
         folder = assignment.folder
         if study.attempts(assignment) > MOST_ATTEMPTS:
             return failed(folder, RunError(f"its worker died {MOST_ATTEMPTS} times; is there enough memory?"))
         result = kept_result(folder)
         try:
-            recipe = study.space.recipe_of(assignment.values)
-            if study.objective.clock is not None:
-                recipe = replace(recipe, train=recipe.train.model_copy(update={"stop_at_target": True}))
-            if result is None:
-                with determinism(recipe.train.deterministic):
-                    result = self._run(study, assignment, recipe, state)
+            return None if result is None else facts_of(result, folder, self.metric)
+        except Exception as error:
+            return failed(folder, error)
+
+    def recipe_of(self, study: Study, assignment: Assignment) -> Recipe:
+        """Return the recipe of a trial."""
+        recipe = study.space.recipe_of(assignment.values)
+        if study.objective.clock is None:
+            return recipe
+        return replace(recipe, train=recipe.train.model_copy(update={"stop_at_target": True}))
+
+    def judge_of(self, study: Study, assignment: Assignment, recipe: Recipe) -> Judge:
+        """Return the judge of a trial: the search's pruner."""
+        return Judge(study, assignment, recipe, self.metric, extrapolates=self.options.pruner == "extrapolate")
+
+    def _facts(self, study: Study, assignment: Assignment, state: TrialState) -> dict[str, Any] | None:
+        """Run a trial; return the facts about it, or None if a signal arrived."""
+        if (known := self.known_facts(study, assignment)) is not None:
+            return known
+        folder = assignment.folder
+        try:
+            recipe = self.recipe_of(study, assignment)
+            with determinism(recipe.train.deterministic):
+                result = self._run(study, assignment, recipe, state)
             return None if result is None else facts_of(result, folder, self.metric)
         except Exception as error:
             return failed(folder, error)
 
     def _run(self, study: Study, assignment: Assignment, recipe: Recipe, state: TrialState) -> dict[str, Any] | None:
-        dataset = self._data(recipe)
+        dataset = self.data_of(recipe)
         fabric = self._launch(recipe)
 
         def show(position: Position) -> None:
-            last = position.values[-1][1] if position.values else None
-            self._show(replace(state, step=position.step, total_steps=position.total_steps, value=last))
+            self.show(position.shown(state))
 
-        judge = Judge(study, assignment)
+        judge = self.judge_of(study, assignment, recipe)
         trial = Trial(recipe, assignment.folder, dataset, fabric, metric=self.metric, judge=judge, show=show)
-        total = trial.trainer.total_steps
-        if self.options.pruner == "extrapolate" and total is not None:
-            judge.forecaster = Forecaster(study, recipe, self.metric, total)
         return trial.run(lambda: bool(self.received))
 
-    def _data(self, recipe: Recipe) -> Dataset:
+    def data_of(self, recipe: Recipe) -> Dataset:
         """Return the data of a recipe, loaded again only when its task changes."""
         mark = recipe.task, recipe.metrics
         if self._loaded is None or self._loaded[0] != mark:
@@ -202,7 +237,8 @@ class Worker:
             seconds=row["elapsed"],
         )
 
-    def _show(self, state: TrialState) -> None:
+    def show(self, state: TrialState) -> None:
+        """Show the state of a trial."""
         self._shown[state.place] = state
         self._ui.trial(state)
 
@@ -213,22 +249,29 @@ class Judge:
     Args:
         study: The study.
         assignment: The trial.
-
-    Attributes:
-        forecaster: Judges in place of Optuna's pruner.
+        recipe: Its recipe.
+        metric: The compared metric.
+        extrapolates: Learning-curve laws judge in place of Optuna's pruner.
     """
 
-    def __init__(self, study: Study, assignment: Assignment) -> None:
-        self.forecaster: Forecaster | None = None
+    def __init__(
+        self, study: Study, assignment: Assignment, recipe: Recipe, metric: str, *, extrapolates: bool
+    ) -> None:
         self._study = study
         self._assignment = assignment
+        self._recipe = recipe
+        self._metric = metric
+        self._extrapolates = extrapolates
+        self._forecaster: Forecaster | None = None
         self._reported = 0
 
     def __call__(self, position: Position) -> bool:
         """Return True if the trial is to end here."""
         for number in range(self._reported + 1, position.evaluations + 1):
             self._study.report(self._assignment, number, position.values[number - 1][1])
-        self._reported = position.evaluations
-        if self.forecaster is not None:
-            return self.forecaster.hopeless(position)
-        return bool(self._assignment.trial.should_prune())
+            self._reported = number
+        if not self._extrapolates or position.total_steps is None:
+            return bool(self._assignment.trial.should_prune())
+        if self._forecaster is None:
+            self._forecaster = Forecaster(self._study, self._recipe, self._metric, position.total_steps)
+        return self._forecaster.hopeless(position)

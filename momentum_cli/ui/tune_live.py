@@ -134,7 +134,7 @@ class RichTuneUi(LiveDisplay, NullTuneUi):
                 ("━" * filled, BAR),
                 ("─" * (length - filled), REST),
                 f" {state.step:>6,} {metric_text(search.metric, state.value):>9}  ",
-                (printable(state.values), LABEL),
+                (printable(f"on {state.worker}: {state.values}" if state.worker else state.values), LABEL),
             )
         else:
             words = state.reason if state.status == "failed" else state.score or f"at step {state.step:,}"

@@ -41,7 +41,8 @@ class PlainTuneUi(PlainLines, NullTuneUi):
         if (elapsed := self._due()) is not None:
             steps = f"{state.step:,}" if state.total_steps is None else f"{state.step:,}/{state.total_steps:,}"
             value = metric_text(search.metric, state.value)
-            self._stream.line(f"{clock_text(elapsed)}: trial {state.place} step {steps} {value}")
+            where = f" on {state.worker}" if state.worker else ""
+            self._stream.line(f"{clock_text(elapsed)}: trial {state.place} step {steps} {value}{where}")
 
 
 def ranked(states: Iterable[TrialState]) -> list[TrialState]:

@@ -181,3 +181,21 @@ def test_names_are_as_short_as_they_can_be() -> None:
         "momentum.momentum",
     ]
     assert values_text({"optimizer.lr": 0.012345, "model.cell": "lstm"}) == "lr 0.01235, cell lstm"
+
+
+def test_times_of_several_machines_are_in_no_table(tmp_path: Path) -> None:
+    """They would compare the machines."""
+    rows = [row(0) | {"host": "a"}, row(1) | {"host": "b"}, row(2)]
+    columns, table = trial_rows(content(rows))
+    assert "time" not in columns
+    assert [line[columns.index("machine")] for line in table] == ["a", "b", "–"]
+    whole = content(rows)
+    assert next(summary_lines(whole, 100)).endswith("; on 2 machines")
+    whole["environment"] = environment()
+    write_report(tmp_path, whole, "")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "a, b; they differ in speed, so no times are shown" in page
+    assert "time of all runs" not in page
+    one = content([row(0) | {"host": "a"}, row(1) | {"host": "a"}])
+    assert "time" in trial_rows(one)[0]
+    assert next(summary_lines(one, 100)).endswith("of runs")

@@ -107,6 +107,21 @@ def test_a_failure_is_shown_at_once_and_cannot_drive_the_terminal() -> None:
         assert "\\x1b[2Jstep 3" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_a_trial_on_a_cluster_says_where_it_runs() -> None:
+    state = TrialState(0, VALUES, "running", step=20, total_steps=100, value=0.6, worker="node\x1b7")
+    ui, _, console = live(140)
+    with ui:
+        ui.start(SEARCH)
+        ui.trial(state)
+        assert any("trial 0" in line and r"on node\x1b7: " in line for line in lines(ui, console))
+    stream, clock = io.StringIO(), Clock()
+    plain = PlainTuneUi(stream, clock=clock)
+    plain.start(SEARCH)
+    clock.seconds = 16
+    plain.trial(state)
+    assert stream.getvalue().splitlines()[-1] == r"0:16: trial 0 step 20/100 60.00 % on node\x1b7"
+
+
 def test_plain_lines_name_every_trial_once_and_the_best() -> None:
     stream, clock = io.StringIO(), Clock()
     ui = PlainTuneUi(stream, clock=clock)

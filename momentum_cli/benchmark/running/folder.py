@@ -17,7 +17,6 @@ from typing import Any
 from momentum_cli.benchmark.plan.plan import Plan, RunSpec
 from momentum_cli.benchmark.running.outcome import RESULT, read_outcome
 from momentum_cli.errors import RecipeError
-from momentum_cli.machine import environment
 from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.files import write_json
@@ -33,20 +32,6 @@ _FILES = (
 )
 _FORMAT = "momentumrnn bench plan"
 _EARLIER = "earlier_machines"
-
-
-def machine(threads: int) -> dict[str, Any]:
-    """Return the facts that times depend on, apart from the recipe; times of two machines are never in one table."""
-    here = environment()
-    return {
-        "cpu": here["cpu"]["name"],
-        "cores": here["cpu"]["cores"],
-        "threads": threads,
-        "memory_kept": here["memory_kept"],
-        "devices": [device["name"] for device in here["devices"]],
-        "torch": here["packages"].get("torch"),
-        "momentumrnn": here["packages"].get("momentumrnn"),
-    }
 
 
 def identity(plan: Plan, *, scored: str, tuned: int, where: dict[str, Any]) -> dict[str, Any]:

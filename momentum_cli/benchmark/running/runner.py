@@ -18,8 +18,8 @@ from momentum_cli.benchmark.running.cluster import work_in_cluster
 from momentum_cli.benchmark.running.contender import SAVE_EVERY_SECONDS, Contender
 from momentum_cli.benchmark.running.folder import RUNS, kept_results
 from momentum_cli.benchmark.running.outcome import stillborn
-from momentum_cli.benchmark.running.remote import fingerprint
 from momentum_cli.benchmark.running.workers import measure_memory, work_in_processes
+from momentum_cli.cluster.fingerprint import fingerprint
 from momentum_cli.data import Dataset
 from momentum_cli.errors import DataError, Interrupted, Stopped
 from momentum_cli.progress import BenchUi, RunState, Status
@@ -45,7 +45,7 @@ class Setting:
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         jobs: processes; 1: all runs in this one.
         ui: shows the progress of the runs.
-        client: client of the cluster that trains the runs, see `momentum_cli.benchmark.running.cluster`; None without
+        client: client of the cluster that trains the runs, see `momentum_cli.cluster.connection`; None without
             one.
         save_every_seconds: at most this much work is lost if the process is killed.
     """
@@ -81,7 +81,7 @@ def execute(title: str, groups: Sequence[Sequence[RunSpec]], setting: Setting) -
     }
     setting.ui.start(
         title,
-        [_before(run, results.get(run.id)) for run in runs],
+        [_state_of(run, results.get(run.id)) for run in runs],
         # If each seed has its own target, there is no common one to show.
         {name: next(iter(found)) if len(found) == 1 else None for name, found in goals.items()},
     )
@@ -134,7 +134,7 @@ def _contenders(
             active.append(Contender(run, home, dataset, fabric, show=show, save_every_seconds=every))
         except Exception as error:
             failed.append((run.id, stillborn(run, home, error)))
-            show(_before(run, failed[-1][1]))
+            show(_state_of(run, failed[-1][1]))
     return active, failed
 
 
@@ -200,6 +200,7 @@ def _in_cluster(groups: Sequence[Sequence[RunSpec]], setting: Setting) -> list[t
             data_dir=setting.data_dir,
             accelerator=setting.accelerator,
             show=setting.ui.update,
+            over=lambda run, result: setting.ui.update(_state_of(run, result)),
             warn=lambda text: setting.ui.note(text, "warning"),
             stopped=lambda: bool(received),
         )
@@ -248,7 +249,7 @@ def _known_memory(path: Path) -> dict[str, int | None]:
     return known
 
 
-def _before(run: RunSpec, result: dict[str, Any] | None) -> RunState:
+def _state_of(run: RunSpec, result: dict[str, Any] | None) -> RunState:
     """Return the state of a waiting run, or of one whose result was kept."""
     target = run.recipe.target
     metric = "loss" if target is None else target.metric
