@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -36,6 +37,17 @@ def _blank_curves() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         with suppress(ImportError):  # as above
             patch.setattr("momentum_cli.training.run.curves", blank)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_command_line() -> Iterator[None]:
+    """Build the command line once: to build it takes longer than most of its answers."""
+    with pytest.MonkeyPatch.context() as patch:
+        with suppress(ImportError):
+            import typer.main
+
+            patch.setattr("typer.testing._get_command", functools.cache(typer.main.get_command), raising=False)
         yield
 
 

@@ -58,10 +58,15 @@ def test_every_program_of_a_page_runs(text: str, tmp_path: Path, monkeypatch: py
     assert names.keys() - {"__builtins__"}, "the program does nothing that can be seen"
 
 
+@pytest.fixture(scope="module")
+def program() -> Any:
+    """The whole command line, which takes longer to build than to look into."""
+    return typer.main.get_command(app)
+
+
 @pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_of_a_page_exists_with_its_options(line: str) -> None:
-    command: Any = typer.main.get_command(app)
-    program = command
+def test_every_command_of_a_page_exists_with_its_options(line: str, program: Any) -> None:
+    command = program
     words = shlex.split(line, comments=True)[1:]
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
         assert words[0] in command.commands, line
