@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import os
@@ -21,6 +22,7 @@ from attack_subjects import BENCH, FORMATS, SEARCH
 from attacked import RECIPE, Warm, digest
 
 from momentum_cli.errors import DataError
+from momentum_cli.formats.export import open_program
 from momentum_cli.runs.files import replacing
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and devices of POSIX")
@@ -334,6 +336,24 @@ def test_members_of_archives_stay_inside(warm: Warm, subjects: Path, tmp_path: P
     faults += [f"wrote {path}" for path in tmp_path.rglob("*evil*")]
     print(f"members of archives: {tried} tried, {len(faults)} failed", *faults, sep="\n")
     assert faults == []
+
+
+@pytest.mark.parametrize("where", ["weights.bin", "../weights.bin", "/dev/zero"])
+def test_a_model_in_onnx_reads_no_other_file(subjects: Path, tmp_path: Path, where: str) -> None:
+    """ONNX Runtime would take its weights from a file in the current folder."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.ModelProto()
+    ours = (subjects / "model.onnx").read_bytes()
+    model.ParseFromString(ours[:-35])
+    weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value=where)
+    body = model.SerializeToString()
+    # Its checksum is the right one: anyone can compute that.
+    (tmp_path / "theirs.onnx").write_bytes(body + ours[-35:-32] + hashlib.sha256(body).digest())
+    with pytest.raises(DataError, match=r"theirs\.onnx keeps numbers in another file, which is not opened"):
+        open_program(tmp_path / "theirs.onnx")
 
 
 def test_a_recipe_runs_no_code(warm: Warm, tmp_path: Path) -> None:

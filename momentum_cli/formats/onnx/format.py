@@ -7,6 +7,7 @@ it in a protobuf field that other programs skip.
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from momentum_cli.reading import read_bytes
 SUFFIX = ".onnx"
 # Field 1000 of ModelProto, length-delimited, 32 bytes: not used by ONNX, and kept or skipped by every reader.
 _TRAILER = bytes([0xC2, 0x3E, 32])
+# The key of the path of external data. The byte before a text is the last one of its length, 8 or, written longer than
+# necessary, 0; no label or name in the model has one of them before it.
+_ELSEWHERE = re.compile(rb"[\x00\x08]location")
 
 
 def write(model: Model, bundle: Bundle, path: Path) -> None:
@@ -90,7 +94,7 @@ def load(path: Path) -> OnnxProgram:
     """Load a file that `write` wrote into ONNX Runtime, with as many threads as torch uses.
 
     Raises:
-        DataError: The file is damaged, or not ours.
+        DataError: The file is damaged, not ours, or names another file.
         RecipeError: onnxruntime is not installed.
     """
     content = read_bytes(path)
@@ -100,6 +104,8 @@ def load(path: Path) -> OnnxProgram:
             f"{path} is cut short, damaged, or not as momentumrnn export wrote it: it does not end with the checksum "
             "of what is before; copy or export it again"
         )
+    if _ELSEWHERE.search(body):
+        raise DataError(f"{path} keeps numbers in another file, which is not opened; save the model in one file")
     try:
         import onnxruntime  # type: ignore[import-untyped]
     except ImportError as error:
