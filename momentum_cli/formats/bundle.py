@@ -78,7 +78,8 @@ class Bundle:
             state: The state by name, or None.
 
         Raises:
-            ValueError: A name, a shape or a type is not that of the description, or a token does not exist.
+            ValueError: A name, a shape or a type is not that of the description, a value is not finite, or a token does
+                not exist.
         """
         described = self.data["inputs"]
         _check_tensor("inputs", inputs, described["shape"], described["dtype"], None)
@@ -116,6 +117,9 @@ def _check_tensor(name: str, tensor: Tensor, shape: list[int | str], dtype: str,
         raise ValueError(refuse(name, tuple(tensor.shape), f"have the shape {words}{above}"))
     if tensor.dtype != getattr(torch, dtype):
         raise ValueError(refuse(name, tensor.dtype, f"be {dtype}"))
+    # Activations of ONNX Runtime turn a NaN into a number, which would look like a result.
+    if not tensor.isfinite().all():
+        raise ValueError(refuse(name, Said("NaN or infinity"), "be finite"))
 
 
 def _is_state(entry: Any) -> bool:

@@ -57,6 +57,7 @@ def wrong_calls(program: Program) -> Iterator[tuple[str, Tensor, State | None]]:
         yield name, x, {**right, name: tensor[..., :1]}
         yield name, x, {**right, name: torch.cat([tensor, tensor])}
         yield name, x, {**right, name: tensor.double()}
+        yield name, x, {**right, name: torch.full_like(tensor, torch.nan)}
         yield name, x, {other: value for other, value in right.items() if other != name}
     yield "h", x, zeros(1)
     yield "h", x[:1], zeros(2)
@@ -66,10 +67,12 @@ def wrong_calls(program: Program) -> Iterator[tuple[str, Tensor, State | None]]:
         yield "inputs", torch.rand(shape), None
     for other in (x.double(), x.long(), x.half()):
         yield "inputs", other, None
+    for value in (torch.nan, torch.inf, -torch.inf):
+        yield "inputs", x.index_fill(2, torch.tensor([3]), value), None
 
 
 def check_wrong_calls(program: Program) -> None:
-    outputs, after = program.run(torch.rand(2, 3, 8), program.bundle.zero_state(2))
+    outputs, after = program.run(torch.rand(2, 3, 8).requires_grad_(), program.bundle.zero_state(2))
     assert outputs.shape == (2, 10)
     assert set(after) == {"h", "c", "velocity_l0"}
     for what, x, state in wrong_calls(program):

@@ -75,11 +75,11 @@ class OnnxProgram:
     def run(self, inputs: Tensor, state: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Run the program, see `Program.run`."""
         self.bundle.check(inputs, state)
-        feed = {"inputs": inputs.numpy()}
+        feed = {"inputs": inputs.detach().numpy()}
         names = self.bundle.state_names
         if names:
             state = state or self.bundle.zero_state(len(inputs))
-            feed |= {f"state_in_{name}": state[name].numpy() for name in names}
+            feed |= {f"state_in_{name}": state[name].detach().numpy() for name in names}
         outputs, *after = (torch.from_numpy(array) for array in self.session.run(None, feed))
         return outputs, dict(zip(names, after, strict=True))
 
