@@ -23,6 +23,8 @@ MAX_BYTES = 1_000_000
 
 # More nodes than any recipe has; aliases of aliases can make a small file expand without end.
 _MAX_NODES = 20_000
+# Only an escape can write one, "\\ud800"; no file can have it in its name, and none can be written with it.
+_HALF = re.compile("[\ud800-\udfff]")
 # Deeper than any recipe, and far from Python's own limit, which PyYAML takes seconds to reach.
 _MAX_DEPTH = 50
 
@@ -291,7 +293,7 @@ def _check_size(nodes: int, depth: int, mark: yaml.Mark) -> None:
 
 
 def _check_nodes(root: yaml.Node) -> None:
-    """Refuse unknown tags, NUL characters, and aliases that contain themselves or expand too far."""
+    """Refuse unknown tags, NUL, halves of characters, and aliases that contain themselves or expand too far."""
     count = 0
 
     def visit(node: yaml.Node, parents: frozenset[int]) -> None:
@@ -306,6 +308,9 @@ def _check_nodes(root: yaml.Node) -> None:
         if isinstance(node, yaml.ScalarNode):
             if "\0" in node.value:
                 raise yaml.MarkedYAMLError(problem="a text must not contain NUL", problem_mark=node.start_mark)
+            if (half := _HALF.search(node.value)) is not None:
+                problem = f"a text must not contain U+{ord(half[0]):04X}, half of a character"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
             words = _WORDS.get(node.tag)
             if words and not any(pattern.match(node.value) for pattern in words):
                 kind = node.tag.rpartition(":")[2]

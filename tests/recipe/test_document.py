@@ -71,6 +71,7 @@ def test_aliases_and_merges_work_and_do_not_explode(tmp_path: Path) -> None:
         ('x: "\\U00110000"', "1: not valid YAML: a number is too large"),
         ("x: *" + "a" * 10_000, f"1: not valid YAML: found undefined alias '{'a' * 477}…"),
         ("x: " + "1" * 5000, "1: not valid YAML: a number has 5,000 digits"),
+        ('\nx: "\\ud800.csv"', "2: not valid YAML: a text must not contain U+D800, half of a character"),
         ('x: "a\\0b"', "a text must not contain NUL"),
         ("[" * 5000, "1: not valid YAML: nested more than 50 deep"),
         ("x:\n" + "".join(f"{' ' * depth}-\n" for depth in range(60)), "52: not valid YAML: nested more than 50 deep"),
