@@ -22,11 +22,11 @@ BACKENDS: dict[str, Backend] = {"reference": reference, "native": native, "fused
 def choose(work: Work, shape: tuple[int, int, int], training: bool) -> str:
     """Return the name of the fastest backend for this work, from measured crossovers (docs/performance.md).
 
-    On the CPU `fused` or, where that does not pay, `native`. On CUDA, which has not been measured, `native` (cuDNN) for
-    linear dynamics and `triton` for what cuDNN cannot run. Inside a transform of torch.func and in forward mode
-    `reference`, which alone has every derivative, and on ``meta``, where nothing is computed. While torch.compile or
-    torch.export traces, `fused` wherever it can: torch's kernels would break the graph, and the choice must not depend
-    on sizes that are free.
+    On the CPU `fused` or, where that does not pay, `native`, and for one step of a large LSTM `reference`. On CUDA,
+    which has not been measured, `native` (cuDNN) for linear dynamics and `triton` for what cuDNN cannot run. Inside a
+    transform of torch.func and in forward mode `reference`, which alone has every derivative, and on ``meta``, where
+    nothing is computed. While torch.compile or torch.export traces, `fused` wherever it can: torch's kernels would
+    break the graph, and the choice must not depend on sizes that are free.
 
     Args:
         work: The layer to run.
@@ -37,6 +37,8 @@ def choose(work: Work, shape: tuple[int, int, int], training: bool) -> str:
         A key of `BACKENDS`; there is always one, because the reference loop runs everything.
     """
     if transformed() or work.device.type == "meta":
+        return "reference"
+    if not torch.compiler.is_compiling() and reference.worthwhile(work, shape, training):
         return "reference"
     native_can = native.supports(work) is None
     if fused.supports(work) is None:

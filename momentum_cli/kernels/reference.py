@@ -22,6 +22,21 @@ def supports(work: Work) -> str | None:
     return None
 
 
+# One step of a large LSTM on the CPU is a product by each weight matrix. Our kernel and oneDNN pack the weights first,
+# which takes longer than the product; the loop does not (benchmarks/every_shape.py). A session is faster still, but
+# only without gradients and up to `_PACKED_FAST` units. Rows up to which the loop wins: without gradients, and with.
+_PACKED_FAST, _FEW_ROWS = 256, (8, 64)
+
+
+def worthwhile(work: Work, shape: tuple[int, int, int], training: bool) -> bool:
+    """Return True if the loop is faster than the other backends; arguments as for `momentum_cli.kernels.choose`."""
+    steps, batch, _ = shape
+    if steps > 1 or batch > _FEW_ROWS[training] or work.device.type != "cpu" or work.projected:
+        return False
+    large = work.hidden_size >= _PACKED_FAST if training else work.hidden_size > _PACKED_FAST
+    return large and work.recurrence.kernel == "lstm" and work.dtype in (torch.float32, torch.float64)
+
+
 def run(
     recurrence: Recurrence,
     dynamics: Dynamics,

@@ -322,6 +322,14 @@ def test_an_instruction_set_that_is_not_there_is_refused(monkeypatch: pytest.Mon
         ("lstm", HeavyBall(), (70, 20, 512), 512, True, "fused"),
         ("lstm", HeavyBall(), (70, 64, 512), 512, False, "fused"),
         ("gru", HeavyBall(), (70, 20, 512), 512, False, "fused"),
+        ("lstm", HeavyBall(), (1, 8, 1), 512, True, "reference"),  # one step: packing takes longer than the products
+        ("lstm", Adam(), (1, 64, 1), 256, True, "reference"),
+        ("lstm", Identity(), (1, 8, 1), 512, False, "reference"),
+        ("lstm", HeavyBall(), (1, 9, 1), 512, False, "native"),
+        ("lstm", Adam(), (1, 1, 1), 256, False, "fused"),
+        ("lstm", Identity(), (4, 1, 1), 512, True, "native"),
+        ("lstm", Adam(), (1, 65, 1), 512, True, "fused"),
+        ("gru", HeavyBall(), (1, 1, 1), 512, True, "native"),
     ],
 )
 def test_auto_follows_the_measured_crossovers(
