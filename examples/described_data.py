@@ -15,14 +15,24 @@ sequences (batch, time, columns) or images (batch, height, width). Prints one an
 
 
 def read(path: str, preprocessing: dict[str, Any]) -> np.ndarray:
-    """Return what is in an NPY file, or the columns that the model reads of a CSV, (1, time, columns)."""
+    """Return what is in an NPY file, or the columns that the model reads of a CSV, (1, time, columns).
+
+    A CSV with several sequences is refused, and so is one without commas between its columns or points in its numbers.
+    """
     if not path.endswith(".csv"):
         return np.load(path)
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    sequence = preprocessing.get("schema", {}).get("sequence") or []
+    keys = [sequence] if isinstance(sequence, str) else sequence
+    if len({tuple(row.get(key) for key in keys) for row in rows}) > 1:
+        raise SystemExit(f"{path} holds several sequences, by its column {', '.join(keys)}; this example reads one")
     # A forecast is made from the last steps.
     rows = rows[-(preprocessing.get("window") or len(rows)) :]
-    return np.array([[[float(row[name] or "nan") for name in preprocessing["features"]] for row in rows]])
+    try:
+        return np.array([[[float(row[name] or "nan") for name in preprocessing["features"]] for row in rows]])
+    except (KeyError, ValueError) as error:
+        raise SystemExit(f"{path}: this example reads columns between commas, and numbers as 1.5: {error}") from None
 
 
 def prepare(raw: np.ndarray, dataset: dict[str, Any]) -> np.ndarray:

@@ -52,6 +52,10 @@ async function main([folder, file]) {
     state[entry.input] = new ort.Tensor(entry.dtype, zeros, shape);
   }
   const rows = readRows(file);
+  const keys = [preprocessing.schema?.sequence ?? []].flat();
+  if (new Set(rows.map((row) => JSON.stringify(keys.map((key) => row[key])))).size > 1) {
+    throw new Error(`${file} holds several sequences, by its column ${keys}; this example reads one`);
+  }
   let outputs;
   // A forecast is made from the last steps.
   for (const row of rows.slice(-(preprocessing.window ?? rows.length))) {

@@ -79,6 +79,25 @@ def test_raw_rows_of_sensors_have_the_answer_of_predict(sensors: Path, format: s
         assert [float(word) for word in said.stdout.split()] == pytest.approx(expected["values"]["q"], rel=1e-4)
 
 
+def test_files_that_the_example_cannot_read_are_refused(sensors: Path, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "run.safetensors", recipe=str(sensors / "recipe.yaml"))
+    model = tmp_path / f"model{FORMATS['torchscript'].SUFFIX}"
+    export(checkpoint, format="torchscript", stateful=True, out=model, check_accuracy=False)
+    text = (sensors / "one.csv").read_text()
+    (tmp_path / "semicolons.csv").write_text(text.replace(",", ";"))
+    (tmp_path / "words.csv").write_text(text.rpartition("\n")[0] + "\n30,99,fast,fast,fast\n")
+    wanted = {
+        sensors / "all.csv": "holds several sequences, by its column id",
+        tmp_path / "semicolons.csv": "columns between commas",
+        tmp_path / "words.csv": "could not convert string to float: 'fast'",
+    }
+    for file, reason in wanted.items():
+        said = run("torchscript_streaming.py", model, file)
+        assert said.returncode == 1
+        assert reason in said.stderr
+        assert "Traceback" not in said.stderr
+
+
 @pytest.mark.parametrize("format", ["torchscript", "onnx"])
 def test_pieces_of_any_length_have_the_same_answers(format: str, tmp_path: Path) -> None:
     for package in ("onnx", "onnxruntime") if format == "onnx" else ():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from momentum_cli.data.files.columns import words
+from momentum_cli.data.files.columns import numbers, words
 from momentum_cli.data.files.many_files import FILE
 from momentum_cli.data.files.reading import Reading
 from momentum_cli.recipe.first.guess import SEQUENCE, TARGET, Guess, named
@@ -46,7 +46,6 @@ def guess_sequence(
         if len(set(keys.tolist())) < len(keys):
             return [name]
         if not when.columns:
-            guess.comments.append("every row is a sequence, and its columns are the steps")
             return []
     if head.files_are_sequences(when.stamps) and not are_steps(columns):
         guess.comments.append(f"sequence: each of the {len(head.names)} files is one; remove it if they are one table")
@@ -66,3 +65,28 @@ def guess_sequence(
             guess.comments.append(f"sequence: each time occurs once for each {' and '.join(map(repr, names))}")
             return list(names)
     return []
+
+
+def guess_counted(
+    columns: dict[str, Any], target: list[str] | None, reading: Reading, guess: Guess
+) -> tuple[list[str], Times] | None:
+    """Return a column of sequence names, and one that counts the rows of each sequence from 0 or 1; None without both.
+
+    It tells rows that are steps from rows that are samples where no name and no time does.
+    """
+    others = [name for name in columns if name not in (target or ()) and name.strip().lower() not in TARGET]
+    for counter in others:
+        count, bad = numbers(columns[counter], reading)
+        if bad or not len(count):
+            continue
+        starts = np.append(0, np.flatnonzero(np.diff(count) != 1) + 1)
+        if count[0] not in (0, 1) or (count[starts] != count[0]).any() or not 1 < len(starts) <= len(count) // 2:
+            continue
+        lengths = np.diff(np.append(starts, len(count)))
+        for name in others:
+            keys = words(columns[name], reading)
+            firsts = keys[starts]
+            if None not in firsts and len(set(firsts)) == len(starts) and (np.repeat(firsts, lengths) == keys).all():
+                guess.comments.append(f"sequence: {counter!r} counts the rows of each {name!r}")
+                return [name], Times([counter], None, count, [f"order: {counter!r} numbers the steps"])
+    return None

@@ -18,7 +18,7 @@ from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.recipe.first.guess import SEQUENCE, SPLIT, TARGET, TIME, Guess, named, one, target_of
 from momentum_cli.recipe.first.heads import Head, read_head
 from momentum_cli.recipe.first.layouts import guess_layout, guess_values, options_of, without_numbers, word_classes
-from momentum_cli.recipe.first.sequences import STEP, are_steps, guess_sequence
+from momentum_cli.recipe.first.sequences import STEP, are_steps, guess_counted, guess_sequence
 from momentum_cli.recipe.first.times import Times, guess_times, guess_zone, not_a_time
 
 # Up to this many different whole numbers, a column of numbers is taken to hold classes.
@@ -55,6 +55,8 @@ def guess_table(
     reading, reasons = guess_values(values, layout, delimiter)
     guess.comments += reasons
     sequence = guess_sequence(columns, head, when, target, reading, guess)
+    if not sequence and not when.columns:
+        sequence, when = guess_counted(columns, target, reading, guess) or (sequence, when)
     split = named(columns, SPLIT)
     table = _Table(data, columns, head, reading, when, sequence, split, guess)
     if target is None and guess.kind in ("", "forecasting") and layout.header and table.rows_are_series():
@@ -165,6 +167,8 @@ class _Table:
             self._guess_order_options()
         elif when.columns:
             guess.comments.append(f"no order: each row is a sequence, and {one(when.columns)!r} is left out")
+        elif not series:
+            guess.comments.append("every row is a sequence whose columns are its steps; else name task.sequence")
         features = self._features()
         # In a wide table all other columns are features by default, which keeps the recipe short.
         others = [name for name in self.columns if name not in self._taken() and not is_row_number(name)]

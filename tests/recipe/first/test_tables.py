@@ -451,6 +451,8 @@ CLASSES = [
      ("none", "one")),
     (*sequences("names.csv", lambda n: "ab"[n % 2], "id,t,1e5,null"), {"features": ["1e5"], "target": "null"},
      ("a", "b")),
+    (*sequences("counted.csv", lambda n: "ab"[n % 2], "pump,minute,x,label"),
+     {"sequence": "pump", "order": "minute", "features": ["x"]}, ("a", "b")),
     ("ucr.tsv", "\n".join("\t".join(map(str, [1 + n % 2, *row])) for n, row in enumerate(WIDE)),
      {"csv": {"delimiter": "\t", "header": False}}, ("1", "2")),
     ("ragged.tsv", "\n".join("\t".join(map(str, [1 + n % 2, *row])) for n, row in enumerate(RAGGED)),
@@ -558,6 +560,15 @@ def test_a_header_row_may_begin_like_a_comment(heading: str, tmp_path: Path) -> 
     options = recipe.task.options
     assert (options["order"].lstrip("# "), options["features"], options["target"]) == ("time", ["x", "y"], "y")
     assert check_data(recipe)["ok"]
+
+
+@pytest.mark.parametrize("number", [lambda s: s % 4 + (s > 90), lambda s: s % 4 * 2, lambda s: s // 4, lambda s: s])
+def test_what_does_not_count_rows_names_no_sequence(number: Callable[[int], int], tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(lines("pump,minute,x,label", lambda s: f"s{s // 4},{number(s)},{wave(s)},{'ab'[s % 2]}", 160))
+    written = write_first_recipe(path, tmp_path / "r.yaml")
+    assert "sequence" not in load_recipe(written).task.options
+    assert any(reason.startswith("every row is a sequence") for reason in reasons_of(written))
 
 
 def test_a_measured_time_is_no_order(tmp_path: Path) -> None:
