@@ -200,9 +200,13 @@ ARCHIVES = [
                 for c in range(1, 41)
             ],
         ),
-        {"csv": {"header": False, "delimiter": "whitespace"}, "kind": "regression"},
-        {},
+        {"csv": {"header": False, "delimiter": "whitespace"}, "kind": "forecasting", "sequence": "c1", "order": "c2"},
+        {
+            str(u): [[float(f"{swing(c) / 1e4:.6f}"), 100.0, drift(c + u), swing(u * c)] for c in range(1, 41)]
+            for u in (1, 2, 3)
+        },
         target="c6",
+        reasons=("sequence: 'c2' counts the rows of each 'c1'",),
     ),
     Archive(  # The internet of things: a line for each value, times in milliseconds
         "iot.jsonl",
