@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,23 +81,25 @@ def test_raw_rows_of_sensors_have_the_answer_of_predict(sensors: Path, format: s
         assert [float(word) for word in said.stdout.split()] == pytest.approx(expected["values"]["q"], rel=1e-4)
 
 
-def test_files_that_the_example_cannot_read_are_refused(sensors: Path, tmp_path: Path) -> None:
-    checkpoint = write_checkpoint(tmp_path / "run.safetensors", recipe=str(sensors / "recipe.yaml"))
-    model = tmp_path / f"model{FORMATS['torchscript'].SUFFIX}"
-    export(checkpoint, format="torchscript", stateful=True, out=model, check_accuracy=False)
-    text = (sensors / "one.csv").read_text()
-    (tmp_path / "semicolons.csv").write_text(text.replace(",", ";"))
-    (tmp_path / "words.csv").write_text(text.rpartition("\n")[0] + "\n30,99,fast,fast,fast\n")
-    wanted = {
-        sensors / "all.csv": "holds several sequences, by its column id",
-        tmp_path / "semicolons.csv": "columns between commas",
-        tmp_path / "words.csv": "could not convert string to float: 'fast'",
-    }
-    for file, reason in wanted.items():
-        said = run("torchscript_streaming.py", model, file)
-        assert said.returncode == 1
-        assert reason in said.stderr
-        assert "Traceback" not in said.stderr
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("id,p,q\na,1,2\nb,3,4\n", "holds several sequences, by its column id"),
+        ("id;p;q\na;1;2\n", "columns between commas"),
+        ("id,p,q\na,1,fast\n", "could not convert string to float: 'fast'"),
+    ],
+)
+def test_a_file_that_the_examples_cannot_read_is_refused(
+    text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    read = importlib.import_module("described_data").read
+    about = {"features": ["p", "q"], "schema": {"sequence": "id"}}
+    (tmp_path / "rows.csv").write_text(text)
+    with pytest.raises(SystemExit, match=re.escape(reason)):
+        read(str(tmp_path / "rows.csv"), about)
+    (tmp_path / "rows.csv").write_text("id,p,q\nb,3,4\nb,,6\n")
+    np.testing.assert_array_equal(read(str(tmp_path / "rows.csv"), about), [[[3, 4], [np.nan, 6]]])
 
 
 @pytest.mark.parametrize("format", ["torchscript", "onnx"])
