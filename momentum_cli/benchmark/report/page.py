@@ -110,17 +110,18 @@ def _source(source: Source, number: int, *, several: bool) -> Iterator[str]:
         rates, chosen = rates_table(comparison), diagnostics_table(comparison)
         theirs, times = paper_table(comparison), times_table(comparison, summary)
         if theirs is not None:
-            yield f"<h3>Ours and published</h3>{table_of(theirs, keys=_keys(comparison))}<h3>Ours</h3>"
+            yield f"<h3>Ours and published</h3>{table_of(theirs, keys=_keys(comparison))}"
         if times is not None:
             yield f"<h3>Time to the accuracy of {escape(comparison['baseline'])}</h3>{table_of(times)}"
         if rates is not None:
             yield f"<h3>Over learning rates</h3>{table_of(rates, keys=_keys(comparison))}"
-            yield "<h3>At the best learning rates</h3>"
         grids = list(grid_tables(comparison))
         for grid in grids:
             yield f"<h3>{escape(grid.title)}</h3>{table_of(grid)}"
-        if grids:
-            yield "<h3>At the best points</h3>"
+        if rates is not None or grids:
+            yield f"<h3>At the best {'points' if grids else 'learning rates'}</h3>"
+        elif theirs is not None or times is not None:
+            yield "<h3>Ours</h3>"
         yield table_of(comparison_table(comparison, summary), keys=_keys(comparison))
         if chosen is not None:
             yield f"<h3>What optimizers chose</h3>{table_of(chosen, keys=_keys(comparison))}"

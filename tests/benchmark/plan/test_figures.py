@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from momentum_cli.benchmark.pictures.all import figures, svg_pictures
 from momentum_cli.benchmark.plan import figures as plan_figures
 from momentum_cli.benchmark.plan.figures import PUBLISHED_EPOCH_SECONDS, PUBLISHED_MINUTES, Figure, published_like
 from momentum_cli.benchmark.plan.planning import make_plan
+from momentum_cli.benchmark.report import page
+from momentum_cli.benchmark.report.sources import Source
 from momentum_cli.benchmark.results.files import add_losses
 from momentum_cli.benchmark.results.summary import summarise
 from momentum_cli.benchmark.running.contender import Contender
@@ -84,7 +88,7 @@ def figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "figure4"
 
 
-def test_times_by_hand(figure: str) -> None:
+def test_times_by_hand(figure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan((), paper=figure, seeds="0-1")
     object.__setattr__(plan.comparisons[0], "goals", {0: 0.1, 1: 0.2})
     # 8 steps are an epoch of the made-up runs; lstm takes 60 s a step, momentum 30 s.
@@ -105,6 +109,13 @@ def test_times_by_hand(figure: str) -> None:
     assert table.rows[1] == ["momentum", "240", "∞", "0.00×", "413", "551", "1.39×"]
     assert table.rows[-1] == ["sr-coupled", "–", "–", "–", "593", "348", "2.20×"]
     assert times_table(comparison, {**summary, "figure": None}) is None
+    monkeypatch.setattr(page, "_pictures", lambda *_: {})
+    parts = itertools.takewhile(
+        "<h2>Where and how</h2>".__ne__, page._source(Source("b", summary, {}, {}, {}), 0, several=False)
+    )
+    headings = re.findall(r"<h3>.+?</h3>|hits", "".join(parts))
+    titles = ("Ours and published", "Time to the accuracy of lstm", "Ours")
+    assert headings[:4] == [*(f"<h3>{title}</h3>" for title in titles), "hits"]
 
 
 @pytest.mark.parametrize("scored", ["train_seconds", "steps"])
