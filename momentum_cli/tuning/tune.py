@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from momentum_cli.cluster.connection import connected, local_trackers, require_steps
 from momentum_cli.errors import DataError, Interrupted, RecipeError, RunError
+from momentum_cli.machine import timing_facts
 from momentum_cli.messages import refuse
 from momentum_cli.progress import NullTuneUi, TuneUi
 from momentum_cli.recipe.recipe import Recipe, full_overrides, load_recipe
@@ -22,6 +23,7 @@ from momentum_cli.tuning.folder import TRIALS, open_folder, plan_of, read_plan, 
 from momentum_cli.tuning.space import Space, given_axes, with_tune, without_tune
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.pruners import BasePruner
     from optuna.storages import BaseStorage
 
@@ -287,10 +289,33 @@ def _open(
         raise DataError(f"{folder}: its study is that of another search; name another folder")
     if earlier != plan:
         opened.set_user_attr("plan", plan)
+    if prepared.objective.clock == "train_seconds":
+        _require_same_machine(opened, folder)
     space, options = prepared.space, prepared.worker.options
     study = Study(opened, space, prepared.objective, trials=prepared.trials, folder=folder / TRIALS)
     opened.sampler = make_sampler(options.sampler, space, prepared.trials, options.seed, study.place_of)
     return study
+
+
+def _require_same_machine(study: optuna.Study, folder: Path) -> None:
+    """Refuse to compare training seconds of this machine with those of another one.
+
+    Raises:
+        DataError: The study has trials of a machine that differs in something that times depend on.
+    """
+    import torch
+
+    here = timing_facts(torch.get_num_threads())
+    there = study.user_attrs.get("machine")
+    if there is None:
+        study.set_user_attr("machine", here)
+    elif there != here:
+        before = there if isinstance(there, dict) else {}
+        differing = [f"{key} {before.get(key)} there, {here[key]} here" for key in here if before.get(key) != here[key]]
+        raise DataError(
+            f"{folder}: its study compares training seconds, which are not those of this machine "
+            f"({'; '.join(differing)}); begin another study here, or search with the objective steps_to_target"
+        )
 
 
 def _work(study: Study, worker: Worker, late: Callable[[], bool]) -> None:

@@ -129,6 +129,21 @@ def test_steps_to_the_target_stop_there_and_misses_come_last(tmp_path: Path) -> 
     assert content["ranking"][-1]["trial"] == missed["trial"]
 
 
+def test_seconds_of_two_machines_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, tuned = tmp_path / "search", "{space: {optimizer.lr: {log: [1e-3, 1e-1]}}, trials: 1, objective: %s}"
+    timed = recipe_with(tmp_path, tuned % "seconds_to_target")
+    tune(timed, out=out)
+    assert len(tune(timed, out=out, trials=2)["trials"]) == 2
+    counted = recipe_with(tmp_path, tuned % "steps_to_target", name="counted")
+    tune(counted, out=tmp_path / "counted")
+    monkeypatch.setattr("momentum_cli.machine.cpu_name", lambda: "another one")
+    with pytest.raises(
+        DataError, match=r"training seconds, .* \(cpu .* there, another one here\); begin another study"
+    ):
+        tune(timed, out=out, trials=3)
+    assert len(tune(counted, out=tmp_path / "counted", trials=2)["trials"]) == 2
+
+
 def test_pruned_trials_keep_their_checkpoint_and_are_never_the_best(tmp_path: Path) -> None:
     # Trials 1 and 2 of the grid learn nothing; hyperband ends some of those.
     rates = "[0.03, 1e-9, 2e-9, 3e-9, 4e-9, 5e-9, 6e-9, 7e-9]"
