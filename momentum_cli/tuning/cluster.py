@@ -75,13 +75,13 @@ class Dispatcher:
         try:
             while not self._worker.received:
                 last = late()
-                if self._crew.free():
+                if not self._running and (last or self._study.is_over):
+                    return
+                if not last and self._crew.free():
                     self._worker.give_back(self._study)
-                while not last and self._crew.free() and (assignment := self._study.next()) is not None:
-                    self._begin(assignment)
+                    while self._crew.free() and (assignment := self._study.next()) is not None:
+                        self._begin(assignment)
                 if not self._running:
-                    if last or self._study.is_over:
-                        return
                     self._worker.watch(self._study)
                 self._crew.wait(_WAIT_SECONDS)
                 for report in self._crew.reports():
