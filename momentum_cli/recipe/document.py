@@ -325,6 +325,11 @@ def _check_nodes(root: yaml.Node) -> None:
     visit(root, frozenset())
 
 
+def in_comment(text: str) -> str:
+    """Return a text in one line of printable characters: after a line break, a name could become keys of the recipe."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def visible(path: Sequence[str]) -> str:
     """Return a path as written in overrides, `model.hidden_size`."""
     return ".".join(part for part in path if not part.startswith("\0"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from momentum_cli.machine import environment
+from momentum_cli.recipe.document import in_comment
 from momentum_cli.recipe.recipe import to_yaml
 from momentum_cli.runs.files import csv_cell, write_json, write_text
 from momentum_cli.tuning.folder import RESULT
@@ -78,8 +79,9 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], keys: Sequence[st
 def write_best(path: Path, space: Space, values: Values, row: Mapping[str, Any], words: str) -> None:
     """Write ``best.yaml``, a recipe for `train` whose first line describes it."""
     recipe = space.recipe_of(values)
-    head = f"# The best of the trials of a search: trial {row['trial']}, {words}.\n# {values_text(values)}\n"
-    write_text(path, head.replace("\r", " ") + to_yaml(recipe.dump()))
+    lines = (f"The best of the trials of a search: trial {row['trial']}, {words}.", values_text(values))
+    head = "".join(f"# {in_comment(line)}\n" for line in lines)
+    write_text(path, head + to_yaml(recipe.dump()))
 
 
 def summary_of(

@@ -22,6 +22,7 @@ from momentum_cli.data.problems import Problem, Problems
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.messages import Said, refuse
 from momentum_cli.reading import check_data
+from momentum_cli.recipe.document import in_comment
 from momentum_cli.recipe.first.arrays import guess_arrays
 from momentum_cli.recipe.first.guess import ORDER, SEQUENCE, SPLIT, TARGET, Guess, named, one, target_of
 from momentum_cli.recipe.first.speech import first_speech_recipe, recordings_below
@@ -204,11 +205,11 @@ def _text(name: str, path: str, guess: Guess) -> str:
         guess.options |= {"window": max(1, min(48, guess.longest // 10)), "horizon": 1}
     task = {"name": "files", "path": path, "kind": guess.kind, **guess.options}
     lines = _section(task)
-    comments = [f"  # {comment}" for comment in guess.comments]
+    comments = [f"  # {in_comment(comment)}" for comment in guess.comments]
     metric = METRICS[guess.kind][0]
     return "\n".join(
         [
-            f"# A first recipe for {name}; what was guessed is under task. Next:",
+            f"# A first recipe for {in_comment(name)}; what was guessed is under task. Next:",
             "#   momentumrnn data check THIS.yaml       what is wrong with the data, row by row",
             "#   momentumrnn data describe THIS.yaml    lengths, ranges, classes, splits",
             "#   momentumrnn train THIS.yaml",
@@ -295,7 +296,7 @@ def write_first_recipe(
     check_output_file(path, endings=ENDINGS)
     shown = Path(os.path.relpath(data.resolve(), path.resolve().parent)).as_posix()
     text = first_recipe(data, target=target, kind=kind, order_format=order_format, shown=shown).replace(
-        "THIS.yaml", path.name
+        "THIS.yaml", in_comment(path.name)
     )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

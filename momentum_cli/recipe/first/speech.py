@@ -10,6 +10,7 @@ from typing import Any
 from momentum_cli.data import Speech, SpeechClassify
 from momentum_cli.data.files.splitting import SPLITS
 from momentum_cli.data.speech.recordings import ENDINGS, Channel, RecordingError, read_recording
+from momentum_cli.recipe.document import in_comment
 
 
 def recordings_below(folder: Path) -> list[Path]:
@@ -48,13 +49,13 @@ def first_speech_recipe(folder: Path, shown: str) -> str:
     metric = (SpeechClassify if task["name"] == "speech-classify" else Speech).metrics[0]
     return "\n".join(
         [
-            f"# A first recipe for {folder.name}; what was guessed is under task. Next:",
+            f"# A first recipe for {in_comment(folder.name)}; what was guessed is under task. Next:",
             "#   momentumrnn data check THIS.yaml       what is wrong with the recordings, file by file",
             "#   momentumrnn data describe THIS.yaml    lengths, classes, splits",
             "#   momentumrnn train THIS.yaml",
             "task:",
             *(f"  {line}" for line in section),
-            *(f"  # {comment}" for comment in comments),
+            *(f"  # {in_comment(comment)}" for comment in comments),
             *fraction,
             "  normalise: standard  # mean 0 and standard deviation 1 of the training frames; or none",
             "model:",

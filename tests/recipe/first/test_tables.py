@@ -584,3 +584,15 @@ def test_day_and_month_are_told_apart_by_even_steps(tmp_path: Path) -> None:
     written = write_first_recipe(path, tmp_path / "r.yaml")
     assert load_recipe(written).task.options["order_format"] == "%d/%m/%Y"
     assert any("the steps are even in this format" in reason for reason in reasons_of(written))
+
+
+def test_a_name_with_a_line_break_becomes_no_key(tmp_path: Path) -> None:
+    """Names of a file, of a recipe and of columns are in comments of the recipe."""
+    path = tmp_path / "t\ncells: {lstm: {}}\n#\x1b[2J.csv"
+    rows = "".join(f"w{index % 7},{index % 3},{index % 2 == 0}\n" for index in range(60))
+    path.write_text(f'"word\n  tags: [x]",a,y\n{rows}', encoding="utf-8")
+    recipe = write_first_recipe(path, tmp_path / "r\nmetrics: [loss]\n#.yaml", target=["y"], kind="classification")
+    text = recipe.read_text(encoding="utf-8")
+    assert "# A first recipe for t\\ncells: {lstm: {}}\\n#\\x1b[2J.csv; what" in text
+    assert "lstm" not in load_recipe(recipe).cells
+    assert load_recipe(recipe).metrics == []
