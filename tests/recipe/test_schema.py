@@ -19,7 +19,7 @@ from momentum_cli.recipe.shipped import shipped_recipes
 def test_schema_knows_every_option() -> None:
     schema = recipe_schema()
     assert schema["additionalProperties"] is False
-    tasks = {entry["properties"]["name"]["const"]: entry for entry in schema["properties"]["task"]["oneOf"]}
+    tasks = {entry["properties"]["name"]["const"]: entry for entry in schema["properties"]["task"]["anyOf"]}
     assert tasks.keys() == TASKS.keys()
     assert set(tasks["pmnist"]["properties"]) == {
         "name",
@@ -27,9 +27,10 @@ def test_schema_knows_every_option() -> None:
         "validation",
         "split_seed",
         "permutation_seed",
+        "shift",
     }
     assert all(entry["additionalProperties"] is False for entry in tasks.values())
-    optimizers = {entry["properties"]["name"]["const"] for entry in schema["properties"]["optimizer"]["oneOf"]}
+    optimizers = {entry["properties"]["name"]["const"] for entry in schema["properties"]["optimizer"]["anyOf"]}
     assert optimizers == OPTIMIZERS.keys()
     assert schema["properties"]["cells"]["properties"].keys() == all_cells().keys()
     assert schema["$defs"]["ModelOptions"]["properties"]["cell"]["enum"] == list(all_cells())
@@ -83,3 +84,21 @@ def test_schema_accepts_shipped_recipes(name: str) -> None:
     validator = pytest.importorskip("jsonschema").Draft202012Validator(recipe_schema())
     document = Document(shipped_recipes()[name].read_text(encoding="utf-8"), name)
     assert list(validator.iter_errors(document.data)) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "accepted"),
+    [
+        ({"extends": "digits", "optimizer": {"lr": 0.1}, "target": {"value": 0.9}, "model": {"cell": "adam"}}, True),
+        ({"extends": "digits", "optimizer": {"lrr": 0.1}}, False),
+        ({"extends": "digits", "optimizer": {"name": "sgd", "betas": [0.9, 0.99]}}, False),
+        ({"task": {"name": "digits"}, "model": {"hidden_size": 4}, "optimizer": {"name": "sgd"}, "train": {}}, True),
+        ({"task": {"name": "digits"}, "model": {}, "optimizer": {"name": "sgd"}, "train": {}}, False),
+        ({"task": {"name": "digits"}, "model": {"hidden_size": 4}, "optimizer": {"lr": 0.1}, "train": {}}, False),
+        ({"task": {"name": "digits"}, "model": {"hidden_size": 4}, "train": {}}, False),
+        ({"task": {}, "model": {"hidden_size": 4}, "optimizer": {"name": "sgd"}, "train": {}}, False),
+    ],
+)
+def test_only_a_recipe_that_extends_another_one_may_leave_out_what_is_required(data: Any, accepted: bool) -> None:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(recipe_schema())
+    assert validator.is_valid(data) == accepted
