@@ -113,6 +113,10 @@ class Separate(Protocol):
     def longest(self) -> int:
         """T, steps of the longest sequence."""
 
+    @property
+    def scored(self) -> Tensor:
+        """(n,) int64 on the CPU, terms of the loss that each sequence has."""
+
     def __len__(self) -> int:
         """Return n, the number of sequences."""
 
@@ -152,6 +156,10 @@ class Separate(Protocol):
         import torch
 
         return torch.split(group, size)
+
+    def scored_in(self, group: Tensor) -> int:
+        """Return how many terms of the loss a group has."""
+        return int(self.scored[group].sum())
 
 
 SEEDS = 2**32

@@ -133,6 +133,9 @@ class Sequences(Protocol):
     def parts(self, group: Tensor, size: int) -> tuple[Tensor, ...]:
         """Cut the group of an optimizer step into parts of `size` sequences, each in memory at one time."""
 
+    def scored_in(self, group: Tensor) -> int:
+        """Return how many terms of the loss a group has."""
+
 
 def scored_terms(targets: Tensor) -> Tensor:
     """Return how many terms of the loss each sequence has, (n,) int64, for targets as in `Batch`."""
@@ -145,8 +148,7 @@ class Split(Separate):
     """The sequences of one split in memory; implements `Sequences`.
 
     Args:
-        inputs: (n, T, D) float32, or uint8, which `batch` converts to float32 and multiplies by `scale`. Bytes reduce
-            the memory traffic of a batch to a quarter, and MNIST from 188 MB to 47 MB.
+        inputs: (n, T, D) float32, or uint8, a quarter of the memory, which `batch` converts and multiplies by `scale`.
         targets: (n,) int64 classes, (n,) float32 values, or (n, T) int64 classes per step, `NOT_SCORED` (-100) where a
             step does not count.
         scale: factor applied to uint8 inputs; 1 for float32.
@@ -285,10 +287,7 @@ class Dataset:
 
 
 class Task(Protocol):
-    """The base of every task: a frozen dataclass of its recipe options that can load its data.
-
-    The methods with a body here suit tasks with embedded or generated data; tasks that read files override them.
-    """
+    """The base of every task, a frozen dataclass of its recipe options: its methods suit data that are no files."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -42,6 +42,8 @@ class Digits(Task):
         split_seed: selects the images held out, in [0, 2**32).
         permutation_seed: reads the 64 pixels in one random order, the same for every image and drawn from this seed as
             that of `momentum_cli.data.mnist.PermutedMNIST` is, in [0, 2**32); None reads them row by row.
+        shift: in training, each image is moved by up to that many pixels up or down and to the left or right, drawn
+            anew in every epoch; pixels from outside are 0. In [0, 3]; 0 moves none.
 
     Raises:
         ValueError: an option is outside its range.
@@ -57,9 +59,10 @@ class Digits(Task):
     validation: int | Literal["none"] = 180
     split_seed: int = 0
     permutation_seed: int | None = None
+    shift: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self.pixels_per_step, PIXELS, self.validation, TRAIN_SIZE, self.split_seed)
+        check_options(self.pixels_per_step, PIXELS, self.validation, TRAIN_SIZE, self.split_seed, self.shift)
         if self.permutation_seed is not None:
             check_seed("permutation_seed", self.permutation_seed)
 
@@ -98,5 +101,6 @@ class Digits(Task):
             permutation=None if self.permutation_seed is None else fixed_permutation(PIXELS, self.permutation_seed),
             validation=self.validation,
             split_seed=self.split_seed,
+            shift=self.shift,
             licence=LICENCE,
         )

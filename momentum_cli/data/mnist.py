@@ -66,6 +66,8 @@ class MNIST(Task):
         pixels_per_step: a divisor of 784; 1 is pixel by pixel, 28 is one row per step.
         validation: training images held out, in [1, 59999], or "none" to train on all 60,000.
         split_seed: selects the images held out, in [0, 2**32).
+        shift: in training, each image is moved by up to that many pixels up or down and to the left or right, drawn
+            anew in every epoch; pixels from outside are 0. In [0, 13]; 0 moves none.
 
     Raises:
         ValueError: an option is outside its range.
@@ -79,9 +81,10 @@ class MNIST(Task):
     pixels_per_step: int = 1
     validation: int | Literal["none"] = 5000
     split_seed: int = 0
+    shift: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self.pixels_per_step, 784, self.validation, TRAIN_SIZE, self.split_seed)
+        check_options(self.pixels_per_step, 784, self.validation, TRAIN_SIZE, self.split_seed, self.shift)
 
     def sizes(self) -> Sizes:
         """Return the sizes of the data, which the options determine."""
@@ -119,7 +122,7 @@ class PermutedMNIST(MNIST):
     `Dataset.preprocessing["permutation"]`, so a trained model never depends on drawing it again.
 
     Args:
-        pixels_per_step, validation, split_seed: as for MNIST.
+        pixels_per_step, validation, split_seed, shift: as for MNIST.
         permutation_seed: determines the order, in [0, 2**32).
 
     Raises:
@@ -160,6 +163,7 @@ def _load(
         permutation=permutation,
         validation=task.validation,
         split_seed=task.split_seed,
+        shift=task.shift,
         licence=LICENCE,
     )
 

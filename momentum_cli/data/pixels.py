@@ -5,10 +5,12 @@ Axes: `n` images, `P` = height * width pixels, `D` pixels per step, `T` = P / D 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from momentum_cli.data.batching import check_seed, stratified_holdout
 from momentum_cli.data.dataset import Dataset, Split
+from momentum_cli.data.moved import MovedSplit, moves
 from momentum_cli.data.naive import shares
 from momentum_cli.data.sizes import Sizes
 from momentum_cli.messages import refuse
@@ -18,13 +20,18 @@ if TYPE_CHECKING:
 
 
 def check_options(
-    pixels_per_step: int, pixels: int, validation: int | Literal["none"], train_size: int, split_seed: int
+    pixels_per_step: int,
+    pixels: int,
+    validation: int | Literal["none"],
+    train_size: int,
+    split_seed: int,
+    shift: int,
 ) -> None:
     """Check the options that every pixel task has.
 
     Raises:
         ValueError: pixels_per_step does not divide `pixels`, validation is neither "none" nor in [1, train_size - 1],
-            or the seed is outside its range.
+            shift would move half of an image out of it, or the seed is outside its range.
     """
     if pixels_per_step < 1 or pixels % pixels_per_step:
         divisors = ", ".join(str(d) for d in range(1, pixels + 1) if pixels % d == 0)
@@ -32,6 +39,9 @@ def check_options(
     if validation != "none" and (isinstance(validation, str) or not 1 <= validation < train_size):
         raise ValueError(refuse("validation", validation, f"be 'none' or a number in [1, {train_size - 1}]"))
     check_seed("split_seed", split_seed)
+    side = math.isqrt(pixels)
+    if not 0 <= shift < side / 2:
+        raise ValueError(refuse("shift", shift, f"be in [0, {(side - 1) // 2}], less than half of {side} pixels"))
 
 
 def pixel_sizes(pixels: int, pixels_per_step: int, validation: int | Literal["none"], train_size: int) -> Sizes:
@@ -80,6 +90,7 @@ def pixel_dataset(
     permutation: Tensor | None,
     validation: int | Literal["none"],
     split_seed: int,
+    shift: int,
     licence: str,
 ) -> Dataset:
     """Build the data set of a ten-digit classification task from its images.
@@ -91,6 +102,8 @@ def pixel_dataset(
         permutation: (P,) int64 or None.
         validation: number of training images held out, the classes in proportion, or "none".
         split_seed: selects the images held out.
+        shift: in training, each image is moved by up to that many pixels down or up and as many to the right or left,
+            drawn anew in every epoch; >= 0.
         licence: licence and source.
 
     Returns:
@@ -108,6 +121,9 @@ def pixel_dataset(
         held_out = split(images[held], classes[held])
         images, classes = images[kept], classes[kept]
     height, width = images.shape[1:]
+    learned = split(images, classes)
+    if shift:
+        learned = MovedSplit(learned.inputs, classes, learned.scale, moves=moves(height, width, shift, permutation))
     preprocessing: dict[str, Any] = {
         "kind": "pixels",
         "height": height,
@@ -119,7 +135,7 @@ def pixel_dataset(
     }
     return Dataset(
         name=name,
-        train=split(images, classes),
+        train=learned,
         validation=held_out,
         test=split(*test),
         input_size=pixels_per_step,

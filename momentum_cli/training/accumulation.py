@@ -39,7 +39,6 @@ class Accumulation:
     ) -> None:
         self._fabric, self._model, self._train, self._scale = fabric, model, train, scale
         self._part_size, self._adversary = part_size, adversary
-        self._scored = train.scored
 
     def __call__(self, group: Tensor, before: list[State], step: int) -> tuple[Tensor, list[State]]:
         """Add the gradient of a group to that of the parameters.
@@ -53,7 +52,7 @@ class Accumulation:
             The mean loss, 0-d float64, and the state after each part, for the next group; [] where none is carried.
         """
         fabric, rank, world = self._fabric, self._fabric.global_rank, self._fabric.world_size
-        count = int(self._scored[group].sum())
+        count = self._train.scored_in(group)
         parts = self._train.parts(group, self._part_size)
         carried: list[State] = []
         self._adversary.begin(step)

@@ -97,6 +97,10 @@ class TokenText:
 
         return torch.split(group, size)
 
+    def scored_in(self, group: Tensor) -> int:
+        """Return how many terms of the loss a group has."""
+        return int(self.scored[group].sum())
+
     def batch(self, index: Tensor) -> Batch:
         """Read windows.
 
