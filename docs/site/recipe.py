@@ -6,11 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from typer.testing import CliRunner
-
-from momentum_cli.cli import app
 from momentum_cli.inspection.cells import describe_cells
 from momentum_cli.recipe.recipe import describe_recipes
+from momentum_cli.recipe.schema import complete_schema
 from momentum_cli.recipe.shipped import shipped_recipes
 
 Schema = dict[str, Any]
@@ -48,7 +46,7 @@ def pages() -> dict[str, str]:
 
 
 def _keys_page() -> str:
-    schema = json.loads(CliRunner().invoke(app, ["recipes", "schema"]).stdout)
+    schema = complete_schema()
     parts = [KEYS_INTRO]
     for name, value in schema["properties"].items():
         required = "Required. " if name in schema["required"] else ""
