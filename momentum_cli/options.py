@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -157,27 +158,43 @@ def describe_type(annotation: Any) -> str:
 def _own_checks(
     build: Callable[..., Any], values: dict[str, Any], given: dict[str, Any], required: list[str]
 ) -> list[Problem]:
-    """Build the object; if it fails, find every option that it refuses, not only the first."""
+    """Build the object; if it fails, find every option that it refuses, not only the first.
+
+    An option that is refused takes its default again, for the next one. What is then refused because of that default
+    is no mistake: the message about two options names both.
+    """
+    problems: list[Problem] = []
+    left, dropped = dict(values), list[str]()
+    while (message := _error(build, left)) is not None:
+        problem = _refused(message, left)
+        if not problem.path:
+            # The message names no option: it is the one whose default is accepted, if there is just one.
+            to_blame = [
+                key
+                for key in given
+                if key in left
+                and key not in required
+                and _error(build, {k: v for k, v in left.items() if k != key}) != message
+            ]
+            problem = Problem((to_blame[0],) if len(to_blame) == 1 else (), message)
+        if any(re.search(rf"\b{name}\b", problem.message) for name in dropped):
+            break
+        problems.append(problem)
+        key = problem.path[0] if problem.path else ""
+        if key not in given or key in required:
+            break
+        del left[key]
+        dropped.append(key)
+    return problems
+
+
+def _error(build: Callable[..., Any], values: dict[str, Any]) -> str | None:
+    """Return the message with which an object refuses its options, None if it does not."""
     try:
         build(**values)
     except (ValueError, TypeError) as error:
-        base = {key: values[key] for key in required if key in values}
-        try:
-            build(**base)
-        except (ValueError, TypeError):
-            # The required options alone fail, so the others cannot be checked one by one.
-            return [_refused(str(error), values)]
-        alone = []
-        for key in [name for name in given if name not in base]:
-            try:
-                build(**base, **{key: values[key]})
-            except (ValueError, TypeError) as single:
-                problem = _refused(str(single), {key: values[key]})
-                # A default that does not go with this value is no mistake: the value given instead of it may.
-                if not any(problem.message.startswith((f"`{name}` ", f"{name} ")) for name in values if name != key):
-                    alone.append(problem)
-        return alone or [_refused(str(error), values)]
-    return []
+        return str(error)
+    return None
 
 
 def _refused(message: str, values: dict[str, Any]) -> Problem:

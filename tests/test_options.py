@@ -71,3 +71,40 @@ def test_types_and_the_checks_of_the_object_are_reported_together() -> None:
     ]
     assert check()[1] == [Problem(("size",), "missing; must be an integer")]
     assert check(size=True)[1] == [Problem(("size",), "must be an integer, got True")]
+
+
+@dataclass(frozen=True)
+class Related:
+    """Options of which two must agree."""
+
+    pattern: str = "a"
+    split: str | None = None
+    share: float = 0.5
+    window: int = 256
+    hop: int = 128
+
+    def __post_init__(self) -> None:
+        if not self.pattern:
+            raise ValueError("pattern must be a text")
+        if self.split is not None and self.split not in self.pattern:
+            raise ValueError(f"split must be in the pattern, got {self.split!r}; the pattern is {self.pattern!r}")
+        if not 0 < self.share < 1:
+            raise ValueError(f"share must be in (0, 1), got {self.share}")
+        if self.hop > self.window:
+            raise ValueError(f"hop must be at most the window, got {self.hop}")
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({"pattern": "xy", "split": "y", "window": 128, "hop": 64}, []),
+        ({"pattern": "xy", "split": "y", "share": 7.0}, ["share"]),
+        ({"pattern": "", "split": "y", "share": 7.0}, ["pattern"]),
+        ({"pattern": "xy", "split": "z", "share": 7.0}, ["split", "share"]),
+        ({"share": 7.0, "window": 64}, ["share", "hop"]),
+        ({"pattern": "xy", "split": "y", "window": 64}, ["hop"]),
+    ],
+)
+def test_an_option_is_checked_with_the_others_that_are_given(given: dict[str, Any], refused: list[str]) -> None:
+    _, problems = check_options("related", dataclass_options(Related), given, Related)
+    assert [problem.path[0] for problem in problems] == refused

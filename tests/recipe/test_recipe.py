@@ -18,7 +18,7 @@ def test_minimal_recipe_takes_every_default(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, MINIMAL))
     assert recipe.model.cell == "momentum"
     assert recipe.cells == {"momentum": {"momentum": 0.6, "step_size": 1.0}}
-    assert recipe.task.options == {"pixels_per_step": 8, "validation": 180, "split_seed": 0}
+    assert recipe.task.options == {"pixels_per_step": 8, "validation": 180, "split_seed": 0, "shift": 0}
     assert (recipe.optimizer.name, recipe.optimizer.lr) == ("adam", 0.01)
     assert recipe.train.batch_size == 128
     assert recipe.target is None
