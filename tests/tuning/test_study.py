@@ -137,7 +137,7 @@ def test_a_dead_worker_of_this_machine_is_known_by_its_lock_and_its_run_continue
 def test_a_run_continues_in_no_folder_but_one_of_a_trial(tmp_path: Path, what: str) -> None:
     """A study from a stranger may name any folder of this machine."""
     (tmp_path / "study").mkdir()
-    dead = worker(tmp_path / "study")
+    dead, other = worker(tmp_path / "study"), worker(tmp_path / "study")
     assignment = dead.next()
     assert assignment is not None
     assignment.held.close()
@@ -152,8 +152,8 @@ def test_a_run_continues_in_no_folder_but_one_of_a_trial(tmp_path: Path, what: s
         (tmp_path / "trials" / "0000").symlink_to(mine)
         mine = tmp_path / "trials" / "0000"
     assignment.trial.set_user_attr("worker", {"host": socket.gethostname(), "process": 1, "folder": str(mine)})
-    assert dead.give_back() == [0]
-    again = dead.next()
+    assert other.give_back() == [0]
+    again = other.next()
     assert again is not None
     assert again.folder == tmp_path / "study" / "trials" / "0000-2"
 
