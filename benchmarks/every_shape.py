@@ -104,11 +104,14 @@ def main() -> None:
     parser.add_argument("--most", type=float, default=20.0, help="GFLOP of the largest shape")
     parser.add_argument("--seconds", type=float, default=0.3, help="of each shape and kind of work")
     parser.add_argument("--every", type=int, default=1, help="only each n-th shape")
+    parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="numbers of time steps, T")
+    parser.add_argument("--hidden", type=int, nargs="+", default=HIDDEN, help="numbers of hidden units, N")
     options = parser.parse_args()
     allocator.keep_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    shapes = [shape for shape in itertools.product(STEPS, BATCHES, HIDDEN, INPUTS) if cost(shape) <= options.most]
+    grid = itertools.product(options.steps, BATCHES, options.hidden, INPUTS)
+    shapes = [shape for shape in grid if cost(shape) <= options.most]
     done = json.loads(options.out.read_text()) if options.out.exists() else {}
     found: list[tuple[Shape, str, dict[str, float]]] = []
     for shape in shapes[:: options.every]:

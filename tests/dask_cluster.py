@@ -11,6 +11,23 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+# A recipe whose data are a file in the current folder, which a worker in another folder lacks.
+RECIPE: dict[str, Any] = {
+    "task": {"name": "files", "path": "d.csv", "kind": "classification", "target": "label"},
+    "model": {"hidden_size": 4},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+    "train": {"max_steps": 2},
+}
+
+
+def folder_with_data(folder: Path) -> Path:
+    """Make a folder with the file of `RECIPE`."""
+    folder.mkdir()
+    rows = (f"{n},{n % 7},{'xy'[n // 30 % 2]}\n" for n in range(600))
+    (folder / "d.csv").write_text("t,a,label\n" + "".join(rows))
+    return folder
 
 
 class Cluster:

@@ -5,7 +5,7 @@ Axes: `n` images, `P` = height * width pixels, `T` steps of `D` pixels, `B` imag
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from momentum_cli.data.batching import Groups, Sharing, ShuffledGroups, Windows, stream
@@ -75,14 +75,13 @@ class MovedSplit(Split):
         moves: (M, P), see `moves`. What moves in from outside is 0.
     """
 
-    moves: Tensor | None = None
+    moves: Tensor = field(kw_only=True)
 
     def batch(self, index: Tensor) -> Batch:
         """Return the images `index`, (B,) int64 of m * n + i for image i moved in way m; see `Split.batch`."""
         import torch
 
         plain = super().batch(index % len(self))
-        assert self.moves is not None
         pixels = torch.nn.functional.pad(plain.inputs.flatten(1), (0, 1))
         source = self.moves[index // len(self)].to(pixels.device, non_blocking=True)
         return Batch(pixels.gather(1, source).view_as(plain.inputs), plain.targets, plain.lengths)
@@ -95,5 +94,4 @@ class MovedSplit(Split):
         self, size: int, seed: int, windows: Windows | None = None, sharing: Sharing | None = None
     ) -> Groups:
         """Return groups of `size` moved images, in a new order and with new moves each epoch."""
-        assert self.moves is not None
         return MovedGroups(len(self), self.longest, size, seed, len(self.moves))

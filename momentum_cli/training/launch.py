@@ -79,7 +79,7 @@ def launch(recipe: Recipe, devices: int | str, nodes: int, accelerator: str) -> 
     require_accelerator(accelerator)
     if accelerator == "cpu":
         # Lightning sets it when it is imported, and torch's Adam would then search the disk for NVIDIA's library in
-        # every step, a tenth of a small one.
+        # every step.
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     if not recipe.train.scale_batch and recipe.train.batch_size < count * nodes:
         must = f"be at least {count * nodes}, the number of processes that share it"

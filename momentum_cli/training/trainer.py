@@ -94,6 +94,7 @@ class Trainer:
         }
         if dataset.validation is not None:
             self._splits["validation"] = dataset.validation.to(self.device)
+        self.precision = chosen_precision(options.precision, self.device.type)
         with self.random.inside():
             torch.manual_seed(options.seed)
             self.module = build_model(recipe, dataset.input_size, dataset.output_size, dataset.output)
@@ -106,12 +107,11 @@ class Trainer:
             if options.compile:
                 compile_loss(loss, self.device)
             model, self._optimizer = fabric.setup(loss, self.optimizer)
-            # Alone and in float32 there is nothing to exchange or to round; the wrapper takes a tenth of a small step.
-            alone = fabric.world_size == 1 and chosen_precision(options.precision, self.device.type) == "fp32"
+            # Alone and in float32 there is nothing to exchange or to round, and the wrapper costs time in small steps.
+            alone = fabric.world_size == 1 and self.precision == "fp32"
             self._model = loss if alone else model
             torch.manual_seed((options.seed + _RANK_STRIDE * fabric.global_rank) % 2**32)
         self.progress = Progress.start(recipe)
-        self.precision = chosen_precision(options.precision, self.device.type)
         self.scale = scale_for(self.precision, self.device)
         self.adversary = adversary_for(options, self.module, loss_sum, dataset, fabric, self.precision)
         self._accumulate = Accumulation(

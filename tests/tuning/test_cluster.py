@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dask_cluster import Cluster, started
+from dask_cluster import RECIPE, Cluster, folder_with_data, started
 from small_bench import write_recipe
 
 from momentum_cli import Callback, tune
@@ -152,18 +152,10 @@ def test_a_search_that_ends_ends_its_trials_and_the_same_one_continues(cluster: 
 def test_a_worker_without_the_data_is_named_and_left_out(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, there = tmp_path / "a", tmp_path / "b"
-    for folder in (here, there):
-        folder.mkdir()
-    (here / "d.csv").write_text("t,a,label\n" + "".join(f"{n},{n % 7},{'xy'[n // 30 % 2]}\n" for n in range(600)))
+    here, there = folder_with_data(tmp_path / "a"), tmp_path / "b"
+    there.mkdir()
     monkeypatch.chdir(here)
-    recipe = {
-        "task": {"name": "files", "path": "d.csv", "kind": "classification", "target": "label"},
-        "model": {"hidden_size": 4},
-        "optimizer": {"name": "sgd", "lr": 0.1},
-        "train": {"max_steps": 2},
-        "tune": {"space": {"optimizer.lr": {"choice": [0.1, 0.2]}}, "trials": 2, "sampler": "grid"},
-    }
+    recipe = RECIPE | {"tune": {"space": {"optimizer.lr": {"choice": [0.1, 0.2]}}, "trials": 2, "sampler": "grid"}}
     options: dict[str, Any] = {"out": tmp_path / "out", "cluster": cluster.address}
     with pytest.raises(RunError, match="no workers"):
         tune(recipe, **options)

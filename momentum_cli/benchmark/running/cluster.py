@@ -17,7 +17,7 @@ from momentum_cli.cluster.order import Channel, Order, seldom, versions
 from momentum_cli.data import Dataset
 from momentum_cli.errors import RunError
 from momentum_cli.progress import RunState
-from momentum_cli.training.launch import launch, memory_bytes
+from momentum_cli.training.launch import launch
 
 _WAIT_SECONDS = 0.5
 
@@ -39,15 +39,7 @@ class RunJob:
         except Exception as error:
             stillborn(self.run, folder, error)
             return
-        try:
-            while not contender.turn(channel.stopped):
-                if channel.stopped():
-                    contender.pause()
-                    return
-            contender.memory_bytes = memory_bytes(contender.trainer.device)
-            contender.finish()
-        except Exception as error:
-            contender.fail(error)
+        contender.work(channel.stopped)
 
 
 def work_in_cluster(

@@ -18,6 +18,7 @@ from momentum_cli.runs.card import write_card
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.runs.folder import new_run_folder
 from momentum_cli.training.evaluation import baselines
+from momentum_cli.training.launch import memory_bytes
 from momentum_cli.training.record import card_of, outcome
 from momentum_cli.training.session import Session, record_start
 from momentum_cli.training.trainer import Trainer
@@ -129,6 +130,18 @@ class Contender:
         size, data = trainer.recipe.train.eval_batch_size, trainer.dataset.test.to(trainer.device)
         naive = [] if test is None else baselines(trainer.dataset, data, size, trainer.device)
         return self._close(self.stop_reason(), test=test, naive=naive)
+
+    def work(self, stopped: Callable[[], bool]) -> None:
+        """Make the whole run in a process of its own, whose memory is that of the run; pause it if it is stopped."""
+        try:
+            while not self.turn(stopped):
+                if stopped():
+                    self.pause()
+                    return
+            self.memory_bytes = memory_bytes(self.trainer.device)
+            self.finish()
+        except Exception as error:
+            self.fail(error)
 
     def fail(self, error: BaseException) -> dict[str, Any]:
         """Write and return the result of a run that an error ended; its evaluations are kept."""

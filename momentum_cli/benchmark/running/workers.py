@@ -174,7 +174,7 @@ def _train(run: RunSpec, folder: Path, slot: int, options: _Options, connection:
         allocator.keep_memory()
     import torch
 
-    from momentum_cli.training.launch import determinism, launch, memory_bytes, signals
+    from momentum_cli.training.launch import determinism, launch, signals
 
     _choose_gpu(slot)
     torch.set_num_threads(options.threads)
@@ -197,15 +197,7 @@ def _train(run: RunSpec, folder: Path, slot: int, options: _Options, connection:
         except Exception as error:
             show(_failed(run, stillborn(run, folder, error)["miss"]))
             return
-        try:
-            while not contender.turn(stopped):
-                if stopped():
-                    contender.pause()
-                    return
-            contender.memory_bytes = memory_bytes(contender.trainer.device)
-            contender.finish()
-        except Exception as error:
-            contender.fail(error)
+        contender.work(stopped)
 
 
 def _measure(

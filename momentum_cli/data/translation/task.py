@@ -206,9 +206,8 @@ def _encoded(corpus: Corpus, source: Subwords, target: Subwords) -> ParallelText
 
 def _slow(split: ParallelText, name: str) -> list[str]:
     """Return a warning for sentences that each evaluation translates for a long time, with the name of their files."""
-    slow = (
-        (split.lengths > LONGEST + 1).nonzero().flatten().tolist()
-    )  # the end of a sentence is a token, but no subword
+    # The end of a sentence is a token, but no subword.
+    slow = (split.lengths > LONGEST + 1).nonzero().flatten().tolist()
     if not slow:
         return []
     count = f"{len(slow)} of {len(split)} pairs have more than {LONGEST} subwords in their source"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from dask_cluster import Cluster, started
+from dask_cluster import RECIPE, Cluster, folder_with_data, started
 from safetensors.torch import load_file
 
 from momentum_cli import Callback, bench
@@ -19,7 +19,6 @@ from momentum_cli.progress import RunState
 pytest.importorskip("distributed")
 OPTIONS = {"model.hidden_size": 8, "train.batch_size": 64, "schedule.name": "constant", "target": None}
 _MIDDLE = 200
-CSV = "t,a,label\n" + "".join(f"{n},{n % 7},{'xy'[n // 30 % 2]}\n" for n in range(600))
 
 
 @pytest.fixture
@@ -87,17 +86,9 @@ def test_a_run_whose_worker_is_killed_ends_elsewhere_with_the_same_parameters(
 def test_a_worker_without_the_data_is_named_and_left_out(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, there = tmp_path / "a", tmp_path / "b"
-    for folder in (here, there):
-        folder.mkdir()
-    (here / "d.csv").write_text(CSV)
+    here, there = folder_with_data(tmp_path / "a"), tmp_path / "b"
+    there.mkdir()
     monkeypatch.chdir(here)
-    recipe = {
-        "task": {"name": "files", "path": "d.csv", "kind": "classification", "target": "label"},
-        "model": {"hidden_size": 4},
-        "optimizer": {"name": "sgd", "lr": 0.1},
-        "train": {"max_steps": 2},
-    }
     options: dict[str, Any] = {"cells": "lstm", "out": tmp_path / "out", "cluster": cluster.address}
     cluster.worker("bad", cwd=there)
     lacks = r"tcp://[0-9.:]+ \(bad\) lacks the data of files: .*d\.csv"
@@ -105,10 +96,10 @@ def test_a_worker_without_the_data_is_named_and_left_out(
         pytest.warns(RuntimeWarning, match=lacks),
         pytest.raises(DataError, match=r"no worker can make the runs: .*d\.csv"),
     ):
-        bench(recipe, seeds="0-1", **options)
+        bench(RECIPE, seeds="0-1", **options)
     cluster.worker("good", cwd=here)
     with pytest.warns(RuntimeWarning, match=lacks):
-        result = bench(recipe, seeds="0-1", **options)
+        result = bench(RECIPE, seeds="0-1", **options)
     assert result.arms[0].runs == 2
     made_by = [json.loads(path.read_text())["worker"] for path in (tmp_path / "out").glob("runs/*/worker.json")]
     assert len(made_by) == 2
