@@ -1,4 +1,4 @@
-"""Start-up time of the command line: processor time of `momentumrnn --help` and `--version`.
+"""Start-up time of the command line: processor time of `momentumrnn --version`, `--help` and `train --help`.
 
     python benchmarks/startup.py [--rounds 10]
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "import typer.rich_utils": ["-c", "import typer.rich_utils"],
     "momentumrnn --version": ["-m", "momentum_cli", "--version"],
     "momentumrnn --help": ["-m", "momentum_cli", "--help"],
+    "momentumrnn train --help": ["-m", "momentum_cli", "train", "--help"],
 }
 
 

@@ -69,11 +69,12 @@ def test_a_missing_data_set_exits_with_3(tmp_path: Path, monkeypatch: pytest.Mon
     assert str(tmp_path / "data" / "MNIST" / "raw") in result.stderr
 
 
-def test_help_needs_neither_torch_nor_pydantic_nor_displays() -> None:
+@pytest.mark.parametrize("command", ["", "train", "bench", "recipes", "recipes show"])
+def test_help_needs_neither_torch_nor_pydantic_nor_displays(command: str) -> None:
     heavy = ("torch", "pydantic", "yaml", "numpy", "matplotlib", "momentum_cli.machine", "momentum_cli.ui.run_plain")
     code = (
         "import sys; from momentum_cli.cli import app\n"
-        "try: app(['--help'])\n"
+        f"try: app([*{command.split()}, '--help'])\n"
         "except SystemExit as e: assert e.code == 0\n"
         f"print([m for m in {heavy} if m in sys.modules])"
     )
