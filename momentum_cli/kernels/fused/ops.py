@@ -35,10 +35,6 @@ _NEEDED["mrnn_backward"] = _NEEDED["mrnn_forward"] | {"out", "saved", "checkpoin
 _OF_THE_INPUT = {"x", "out", "saved", "d_out", "dx"}  # the tensors in the dtype of x
 
 
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None or tensor.numel() == 0 else tensor.data_ptr()
-
-
 def _shapes(sizes: tuple[int, ...], gates: int) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor of `mrnn_args` in momentum_rnn.h, except of ``saved`` and ``checkpoints``."""
     steps, batch, size, hidden = sizes
@@ -99,14 +95,24 @@ def _check(tensors: dict[str, Tensor | None], shapes: dict[str, tuple[int, ...]]
             raise ValueError(refuse("lengths", Said(f"a longer one in row {rises[0]}"), "descend within each part"))
 
 
-def _call(name: str, plan: list[int], constants: list[float], shape: tuple[int, ...], **tensors: Tensor | None) -> None:
-    x = tensors["x"]
+def _call(
+    name: str,
+    plan: list[int],
+    constants: list[float],
+    shape: tuple[int, ...],
+    given: dict[str, Tensor | None],
+    made: dict[str, Tensor],
+) -> None:
+    """Call the library; ``made`` are the tensors that were allocated for its results, so only ``given`` are checked."""
+    x = given["x"]
     assert x is not None
     isa, shapes = _prepare(shape, tuple(plan), x.dtype)
-    _check(tensors, shapes, plan[3], _NEEDED[name])
+    _check(given, shapes, plan[3], _NEEDED[name])
     arguments = _numbers(shape, plan, isa, x.dtype, constants)
-    for field, tensor in tensors.items():
-        setattr(arguments, field, _pointer(tensor))
+    for tensors in (given, made):
+        for field, tensor in tensors.items():
+            if tensor is not None and tensor.numel() > 0:  # a field that is not set is a null pointer
+                setattr(arguments, field, tensor.data_ptr())
     _raise(getattr(load()[0], name)(ctypes.byref(arguments)), name, shape)
 
 
@@ -240,7 +246,7 @@ def forward(
     output, hn, cn, vn, mn, saved, checkpoints = allocated
     inputs = dict(zip(_INPUTS, _dense(x, w_ih, w_hh, b_ih, b_hh, h0, c0, v0, m0, lengths), strict=True))
     outputs = {"out": output, "hn": hn, "cn": cn, "vn": vn, "mn": mn, "saved": saved, "checkpoints": checkpoints}
-    _call("mrnn_forward", plan, constants, (*x.shape, w_hh.shape[1]), **inputs, **outputs)
+    _call("mrnn_forward", plan, constants, (*x.shape, w_hh.shape[1]), inputs, outputs)
     return output, hn, cn, vn, mn, saved, checkpoints
 
 
@@ -295,7 +301,7 @@ def backward(
     incoming = dict(zip(incoming_names, _dense(d_out, d_hn, d_cn, d_vn, d_mn), strict=True))
     results = ("dx", "dw_ih", "dw_hh", "db_ih", "db_hh", "dh0", "dc0", "dv0", "dm0")
     outputs = dict(zip(results, gradients, strict=True))
-    _call("mrnn_backward", plan, constants, (*x.shape, w_hh.shape[1]), **inputs, **kept, **incoming, **outputs)
+    _call("mrnn_backward", plan, constants, (*x.shape, w_hh.shape[1]), inputs | kept | incoming, outputs)
     return gradients
 
 
