@@ -13,13 +13,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, parse_recipe
 from momentum_cli.runs.files import json_text, write_json
-from momentum_cli.runs.lock import PLAN, locked
+from momentum_cli.runs.lock import PLAN, Entry, entered
 from momentum_cli.runs.numbered import check_no_links, clear, emptied, first_difference, numbered
 from momentum_cli.runs.numbered import earlier as earlier_folders
 
@@ -97,6 +97,22 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
     return plan if isinstance(plan, dict) and plan.get("format") == FORMAT else None
 
 
+class Opened(NamedTuple):
+    """The folder of a search.
+
+    Args:
+        folder: The folder.
+        again: True if it already holds the same search.
+        alone: True if no other worker uses it, and none can before `entry` admits others.
+        entry: The place in it.
+    """
+
+    folder: Path
+    again: bool
+    alone: bool
+    entry: Entry
+
+
 def open_folder(
     out: Path | None,
     plan: Mapping[str, Any],
@@ -106,8 +122,10 @@ def open_folder(
     overwrite: bool = False,
     base: Path = Path("runs"),
     held: contextlib.ExitStack,
-) -> tuple[Path, bool, bool]:
+) -> Opened:
     """Make the folder of a search, or reopen that of an earlier one.
+
+    The first worker has the folder for itself until it calls ``entry.admit()``; others wait for that.
 
     Args:
         out: The folder itself: new, empty, or of the same search. None: the newest unfinished one in `base` of the same
@@ -119,23 +137,25 @@ def open_folder(
         base: Parent of numbered folders.
         held: Receives a lock that keeps out processes that want the folder for themselves.
 
-    Returns:
-        The folder; True if it already holds the same search; True if no other worker uses it.
-
     Raises:
         RecipeError: Another process uses the folder, or it holds something else.
         DataError: The plan is damaged; or the journal, a trial or their directory is a link.
     """
     name = f"tune-{plan['name']}"
     try:
-        folder = _unfinished(base, name, plan) or numbered(base, name) if out is None else out
-        if folder.exists() and not folder.is_dir():
-            raise RecipeError(f"{option} {folder} is a file; name a new or an empty folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        alone = _is_free(folder)
+        found = _unfinished(base, name, plan, held) if out is None else None
+        if found is None:
+            folder = numbered(base, name) if out is None else out
+            if folder.exists() and not folder.is_dir():
+                raise RecipeError(f"{option} {folder} is a file; name a new or an empty folder")
+            folder.mkdir(parents=True, exist_ok=True)
+            entry = held.enter_context(entered(folder, "search"))
+        else:
+            folder, entry = found
+        # Without locks, workers that join count on others, whose beats they then watch.
+        alone = not join if entry.alone is None else entry.alone
         if not alone and not join:
             raise RecipeError(f"{folder}: another search is running in this folder; add a worker to it with --join")
-        held.enter_context(locked(folder, "search", shared=True))
         earlier = read_plan(folder)
         if earlier is None and not emptied(folder, PLAN, TRIALS, alone=alone):
             raise RecipeError(f"{option} {folder} is not empty and not a search; name a new or an empty folder")
@@ -157,24 +177,30 @@ def open_folder(
             f"cannot make a folder for the search ({error.strerror or error}: {error.filename}); name another one with "
             f"{option}"
         ) from error
-    return folder, earlier is not None, alone
+    return Opened(folder, earlier is not None, alone, entry)
 
 
-def _is_free(folder: Path) -> bool:
-    try:
-        with locked(folder, "search"):
-            return True
-    except RecipeError:
-        return False
-
-
-def _unfinished(base: Path, name: str, plan: Mapping[str, Any]) -> Path | None:
+def _unfinished(
+    base: Path, name: str, plan: Mapping[str, Any], held: contextlib.ExitStack
+) -> tuple[Path, Entry] | None:
+    """Enter the newest unfinished folder of a search in which nobody works."""
     for path in earlier_folders(base, name):
-        with contextlib.suppress(DataError):
-            before = None if _is_over(path) else read_plan(path)
-            if before is not None and same_search(before, plan) and _is_free(path):
-                return path
+        if not _is_unfinished(path, plan):
+            continue
+        with contextlib.ExitStack() as own, contextlib.suppress(RecipeError):
+            entry = own.enter_context(entered(path, "search", patience_seconds=0))
+            # Whoever worked in it may have ended since the first look.
+            if entry.alone is not False and _is_unfinished(path, plan):
+                held.push(own.pop_all())
+                return path, entry
     return None
+
+
+def _is_unfinished(folder: Path, plan: Mapping[str, Any]) -> bool:
+    with contextlib.suppress(DataError):
+        before = None if _is_over(folder) else read_plan(folder)
+        return before is not None and same_search(before, plan)
+    return False
 
 
 def _is_over(folder: Path) -> bool:

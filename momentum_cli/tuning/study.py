@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from momentum_cli.errors import DataError, RecipeError
 from momentum_cli.runs.folder import is_run_folder
-from momentum_cli.runs.lock import locked
+from momentum_cli.runs.lock import is_locked, locked
 from momentum_cli.tuning.folder import TRIALS
 from momentum_cli.tuning.notes import check_notes
 from momentum_cli.tuning.objective import Objective
@@ -239,7 +239,9 @@ class Study:
         # Machines of one name, such as containers, do not see each other's folders.
         seen = worker is not None and worker["host"] == _HOST and Path(worker["folder"]).is_dir()
         if worker is not None and seen and trial.state == TrialState.RUNNING:
-            return not _is_locked(Path(worker["folder"]))
+            locked_now = is_locked(Path(worker["folder"]))
+            if locked_now is not None:
+                return not locked_now
         mark = trial._trial_id, (trial.state, trial.user_attrs.get("beat"))
         since = self._seen.setdefault(mark, self._now())
         return self._now() - since > self._grace_seconds
@@ -332,11 +334,3 @@ def _lock(folder: Path) -> contextlib.ExitStack:
     with contextlib.ExitStack() as held:
         held.enter_context(locked(folder, "trial"))
         return held.pop_all()
-
-
-def _is_locked(folder: Path) -> bool:
-    try:
-        with locked(folder, "trial"):
-            return False
-    except RecipeError:
-        return True

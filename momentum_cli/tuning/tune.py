@@ -109,7 +109,7 @@ def tune(
     worker = prepared.worker
     with contextlib.ExitStack() as held:
         client = None if cluster is None else held.enter_context(connected(cluster))
-        folder, again, alone = open_folder(
+        folder, again, alone, entry = open_folder(
             out if join is None or database else Path(join),
             plan,
             option="--out" if join is None or database else "--join",
@@ -126,6 +126,8 @@ def tune(
                 return time_limit is not None and time.monotonic() - begun >= time_limit
 
             study.give_back(alone=alone and not database)
+            # Not before: a worker that came in now and began a trial would lose it as that of a dead one.
+            entry.admit()
             worker.announce(study, folder, time_limit)
             if client is None:
                 _work(study, worker, late)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import socket
 from collections.abc import Callable
@@ -119,6 +120,24 @@ def test_a_worker_without_a_beat_loses_its_trial_to_another_and_then_counts_no_m
     following = other.next()
     assert following is not None
     assert following.place == 1
+
+
+def test_without_locks_a_worker_of_this_machine_is_known_by_its_beat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    one, other = worker(tmp_path, 2), worker(tmp_path, 2, clock)
+
+    def refuse(handle: object, operation: int) -> None:
+        raise OSError("no locks")
+
+    assignment = one.next()
+    assert assignment is not None
+    with assignment.held, monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        assert other.give_back() == []
+        clock.seconds = 61
+        assert other.give_back() == [0]
 
 
 def test_a_dead_worker_of_this_machine_is_known_by_its_lock_and_its_run_continues(tmp_path: Path) -> None:
