@@ -1,4 +1,4 @@
-"""Messages of refusals: one wording for unknown names, with the nearest known one, and for wrong values."""
+"""Messages: one wording for unknown names, with the nearest known one, for wrong values and for numbers of things."""
 
 from __future__ import annotations
 
@@ -145,3 +145,13 @@ def describe_mistake(detail: Mapping[str, Any]) -> str:
     else:
         must = _WANTED.get(code, message)
     return refuse("", detail["input"], f"be {must}")
+
+
+def counted(number: int | None, noun: str) -> str:
+    """A number with its noun: `1 epoch`, `2,000 steps`, `– threads` where it is unknown."""
+    return f"{'–' if number is None else f'{number:,}'} {plural(noun, number)}"
+
+
+def plural(noun: str, number: float | None) -> str:
+    """A noun that takes an s, in the form for a number."""
+    return noun if number == 1 else f"{noun}s"

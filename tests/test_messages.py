@@ -8,7 +8,16 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from momentum_cli.messages import Said, allowed_names, describe_mistake, describe_value, nearest, refuse, unknown
+from momentum_cli.messages import (
+    Said,
+    allowed_names,
+    counted,
+    describe_mistake,
+    describe_value,
+    nearest,
+    refuse,
+    unknown,
+)
 from momentum_cli.recipe.sections import Section
 
 WRONG: list[Any] = ["x", "", 1.5, -1, 2, True, None, [], ["x"], {}, {"x": 1}, float("nan"), float("inf"), 10**400]
@@ -114,3 +123,8 @@ def test_of_many_names_the_nearest_five_are_shown() -> None:
     )
     assert unknown("x", "?", names, listed_by="x list") == "unknown x '?' (x list shows all 100)"
     assert allowed_names("e", ["A", "B"]) == "allowed: A, B"
+
+
+def test_one_thing_is_no_plural() -> None:
+    assert [counted(number, "step") for number in (0, 1, 2, 1200)] == ["0 steps", "1 step", "2 steps", "1,200 steps"]
+    assert counted(None, "thread") == "– threads"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from momentum_cli.errors import DataError
+from momentum_cli.messages import plural
 
 SHOWN = 20
 """Number of rows kept per problem; the others are only counted."""
@@ -41,7 +42,7 @@ class Problem:
         if not self.rows:
             return self.text
         more = f" and {self.count - len(self.rows)} more" if self.count > len(self.rows) else ""
-        return f"{self.text}: row{'s' if self.count > 1 else ''} {', '.join(map(str, self.rows))}{more}"
+        return f"{self.text}: {plural('row', self.count)} {', '.join(map(str, self.rows))}{more}"
 
     def dump(self) -> dict[str, Any]:
         """Return plain values."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from momentum_cli import __version__, allocator
 from momentum_cli.machine import cpu_name, package_version, usable_cores
+from momentum_cli.messages import counted
 from momentum_cli.ui import terminal
 
 # Features that need an extra; a test compares the names with those of the package.
@@ -152,7 +153,7 @@ def print_report(report: dict[str, Any]) -> None:
     ]
     for device in report["devices"]:
         memory = f", {device['memory_bytes'] / 2**30:.1f} GiB" if "memory_bytes" in device else ""
-        cores = f", {device['cores']} cores" if "cores" in device else ""
+        cores = f", {counted(device['cores'], 'core')}" if "cores" in device else ""
         rows.append((device["name"], f"{device['model']}{cores}{memory}"))
     rows.append(("threads", ", ".join(f"{name} {value}" for name, value in report["threads"].items())))
     rows.append(("memory", _memory_text(report["memory"])))

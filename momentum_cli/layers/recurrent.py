@@ -27,7 +27,7 @@ from momentum_cli.layers.precision import Precision, choose_precision
 from momentum_cli.layers.quantization import QuantizationConfig
 from momentum_cli.layers.state import LayerState, StateLayout, part, whole
 from momentum_cli.layers.stream import Stream
-from momentum_cli.messages import Said, refuse
+from momentum_cli.messages import Said, counted, refuse
 from momentum_cli.recurrence import RECURRENCES
 from momentum_cli.recurrence.protocol import Recurrence
 
@@ -341,7 +341,7 @@ class RecurrentLayer(LayerParameters):
     def _check_input(self, x: Tensor) -> None:
         if x.shape[2] != self.input_size:
             must = f"have input_size={self.input_size} channels"
-            raise ValueError(refuse("input", Said(f"{x.shape[2]} channels"), must))
+            raise ValueError(refuse("input", Said(counted(x.shape[2], "channel")), must))
         if x.shape[0] < 1:
             raise ValueError(refuse("input", Said("a sequence of length 0"), "have at least one step"))
 

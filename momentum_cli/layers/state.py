@@ -15,7 +15,7 @@ from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
 from momentum_cli.layers.recurrent_state import RecurrentState
-from momentum_cli.messages import Said, refuse
+from momentum_cli.messages import Said, counted, refuse
 from momentum_cli.recurrence.protocol import Recurrence
 
 LayerState = Tensor | State | RecurrentState
@@ -110,8 +110,8 @@ class StateLayout(NamedTuple):
         if len(tensors) == len(seen):
             given = ", ".join(f"{name}={name}" for name in seen)
             remedy += f", or begin from these alone with layer.zero_state(batch_size).replace({given})"
-        many = "1 tensor" if len(tensors) == 1 else f"{len(tensors)} tensors"
-        raise ValueError(refuse("state", Said(many), f"have {len(names)} tensors ({', '.join(names)})", remedy))
+        got = Said(counted(len(tensors), "tensor"))
+        raise ValueError(refuse("state", got, f"have {len(names)} tensors ({', '.join(names)})", remedy))
 
     def zeros(self, batch: int, like: Tensor) -> State:
         """Return the state at the start of ``batch`` sequences, on the device and in the dtype of ``like``."""

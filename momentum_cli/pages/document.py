@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 from momentum_cli import __version__
+from momentum_cli.messages import counted
 from momentum_cli.pages.style import STYLE
 from momentum_cli.pages.table import Table
 from momentum_cli.wording import NOTHING
@@ -93,8 +94,8 @@ def where_and_how(environment: Mapping[str, Any], machine: Mapping[str, Any]) ->
     packages = ", ".join(f"{name} {version}" for name, version in (environment.get("packages") or {}).items())
     return {
         "command": shlex.join(["momentumrnn", *environment.get("argv", [])[1:]]),
-        "processor": f"{machine.get('cpu')}, {_count(machine.get('cores'), 'core')}, "
-        f"{_count(machine.get('threads'), 'thread')} used",
+        "processor": f"{machine.get('cpu')}, {counted(machine.get('cores'), 'core')}, "
+        f"{counted(machine.get('threads'), 'thread')} used",
         "devices": ", ".join(machine.get("devices") or []) or "none but the processor",
         "python": str(environment.get("python", NOTHING)),
         "system": str(environment.get("platform", NOTHING)),
@@ -102,10 +103,6 @@ def where_and_how(environment: Mapping[str, Any], machine: Mapping[str, Any]) ->
         "commit": commit,
         "started": str(environment.get("started", NOTHING)),
     }
-
-
-def _count(number: Any, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def facts_list(facts: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ from momentum_cli.attacks.ball import check_epsilon
 from momentum_cli.data import Batch, Dataset
 from momentum_cli.data.batching import stream
 from momentum_cli.errors import RecipeError
-from momentum_cli.messages import Said, refuse
+from momentum_cli.messages import Said, counted, refuse
 from momentum_cli.models.model import LossSum, Model
 from momentum_cli.training.attacker import Attacker, Fixed, Learner
 from momentum_cli.training.guard import Guard
@@ -222,5 +222,5 @@ def adversary_for(
     attack = kind(steps, given.step_size)
     attacker = Learner(cast(Learned, attack), options.seed, fabric) if kind.learns else Fixed(attack)
     size = attack.size(given.epsilon)
-    described = f"{given.attack}, epsilon {given.epsilon:g}, {steps} step{'s' * (steps > 1)} of {size:.3g}"
+    described = f"{given.attack}, epsilon {given.epsilon:g}, {counted(steps, 'step')} of {size:.3g}"
     return Attacking(attacker, given.epsilon, model, loss_sum, dataset, options.seed, precise, described)

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from momentum_cli import __version__
+from momentum_cli.messages import counted
 from momentum_cli.metrics import better
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.runs.card import MARK
@@ -88,12 +89,12 @@ class Card:
         model, data = self.recipe.model, self.dataset
         yield f"# {_plain(self._title)}"
         yield ""
-        layers = "1 layer" if model.num_layers == 1 else f"{model.num_layers} layers"
         direction = ", both directions" if model.bidirectional else ""
         options = ", ".join(f"{name} {value}" for name, value in self.recipe.cells.get(model.cell, {}).items())
         yield (
-            f"A recurrent model with the cell `{model.cell}`{f' ({options})' if options else ''}: {layers} of "
-            f"{model.hidden_size} units{direction}, {self.parameters:,} parameters, seed {self.recipe.train.seed}."
+            f"A recurrent model with the cell `{model.cell}`{f' ({options})' if options else ''}: "
+            f"{counted(model.num_layers, 'layer')} of {model.hidden_size} units{direction}, "
+            f"{self.parameters:,} parameters, seed {self.recipe.train.seed}."
         )
         yield ""
         yield "## Data"
@@ -143,7 +144,7 @@ class Card:
         targets = (preprocessing.get("targets") or {}).get("names") or ()
         if targets:
             window, horizon = preprocessing.get("window"), preprocessing.get("horizon")
-            ahead = f", {horizon} steps ahead from {window}" if window else ""
+            ahead = f", {counted(horizon, 'step')} ahead from {window}" if window else ""
             yield f"Predicts: {', '.join(map(_plain, targets))}{ahead}."
         elif labels:
             some = ", ".join(map(_plain, labels[:_MOST_LABELS]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from momentum_cli.errors import RecipeError
+from momentum_cli.messages import plural
 from momentum_cli.metrics import METRICS, better
 from momentum_cli.recipe.recipe import Recipe
 from momentum_cli.wording import count_text, metric_text, time_text
@@ -117,7 +118,7 @@ class ToTarget:
         if row["to_target"] is None:
             return "missed"
         amount = row["to_target"][self.clock]
-        return f"{count_text(amount)} steps" if self.clock == "steps" else f"{time_text(amount)} s"
+        return f"{count_text(amount)} {plural('step', amount)}" if self.clock == "steps" else f"{time_text(amount)} s"
 
     def key(self, row: Mapping[str, Any]) -> tuple[float, float]:
         reached = math.inf if row["to_target"] is None else float(row["to_target"][self.clock])

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from momentum_cli.messages import counted
 from momentum_cli.pages.document import document, facts_list, table_of, where_and_how
 from momentum_cli.pages.table import Table
 from momentum_cli.runs.files import write_text
@@ -51,7 +52,8 @@ def _body(content: Mapping[str, Any], recipe: str) -> Iterator[str]:
     counts, settings = content["counts"], content["settings"]
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     how = _SAMPLERS[settings["sampler"]] + (f", pruner {settings['pruner']}" if settings["pruner"] != "none" else "")
-    yield f"<p class='sub'>{escape(f'{sum(counts.values())} trials ({told}) · {how}')}</p>"
+    trials = counted(sum(counts.values()), "trial")
+    yield f"<p class='sub'>{escape(f'{trials} ({told}) · {how}')}</p>"
     yield f"<p class='sub'>{escape(_goal(content))}</p>"
     yield from _best(content)
     drawn = svg_pictures(content)

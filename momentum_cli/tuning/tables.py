@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from momentum_cli.messages import counted
 from momentum_cli.tuning.results import values_text
 from momentum_cli.wording import NOTHING, clock_text, metric_text, number_text, seconds_text, short_path
 
@@ -17,10 +18,9 @@ def summary_lines(content: Mapping[str, Any], width: int) -> Iterator[str]:
     counts = content["counts"]
     total = sum(counts.values())
     parts = [f"{count} {status}" for status, count in counts.items() if count]
-    trials = f"{total} trial{'s' if total != 1 else ''}"
     hosts = hosts_of(content)
     cost = f"on {len(hosts)} machines" if len(hosts) > 1 else f"{seconds_text(content['wall_seconds'])} of runs"
-    yield f"{trials}: {', '.join(parts)}; {cost}"
+    yield f"{counted(total, 'trial')}: {', '.join(parts)}; {cost}"
     best, own = content["best"], content["own"]
     if best is None:
         yield "no trial ended with a number"

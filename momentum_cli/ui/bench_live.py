@@ -11,6 +11,7 @@ from typing import TextIO
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
+from momentum_cli.messages import counted, plural
 from momentum_cli.progress import OVER, NullBenchUi, RunState
 from momentum_cli.ui.bench_plain import outcome_text
 from momentum_cli.ui.layout import BAR, ERROR, GOOD, LABEL, REST, VALUE, WARNING, rule
@@ -59,7 +60,7 @@ class RichBenchUi(LiveDisplay, NullBenchUi):
             return
         done = sum(state.status in OVER for state in states)
         elapsed = clock_text(self._clock() - self._begun)
-        yield rule(self._title, f"{done} of {len(states)} runs, {elapsed}", width)
+        yield rule(self._title, f"{done} of {counted(len(states), 'run')}, {elapsed}", width)
         board = list(self._board(width))
         room = max(3, console.height - len(board) - len(self._targets) - 4)
         yield from self._lines(states, room, width)
@@ -138,9 +139,8 @@ class RichBenchUi(LiveDisplay, NullBenchUi):
                 # If all miss, the metric decides.
                 rank = math.inf if average is None or math.isnan(average) else sign * average
                 counts = f"{len(hits)} of {len(mine)}" if target else f"{len(mine)}"
-                rows.append(
-                    (seconds, rank, [label, counts, f"{time_text(seconds)} s", f"{count_text(steps)} steps", mean])
-                )
+                took = [f"{time_text(seconds)} s", f"{count_text(steps)} {plural('step', steps)}"]
+                rows.append((seconds, rank, [label, counts, *took, mean]))
             rows.sort(key=lambda row: row[:2])
             columns = list(zip(*(texts for _, _, texts in rows[:_MOST_PLACES]), strict=True))
             widths = [max(map(len, column)) for column in columns]

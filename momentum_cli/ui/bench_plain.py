@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from momentum_cli.messages import counted
 from momentum_cli.progress import OVER, NullBenchUi, RunState
 from momentum_cli.ui.several import PlainLines, Quiet
 from momentum_cli.wording import clock_text, metric_text, seconds_text, target_text
@@ -22,7 +23,8 @@ class PlainBenchUi(PlainLines, NullBenchUi):
         wanted = [f"{name}: {target_text(*target)}" for name, target in targets.items() if target is not None]
         done = sum(run.status in OVER for run in runs)
         kept = f", {done} of them kept from before" if done else ""
-        self._stream.line(f"{title}: {len(runs)} runs{kept}" + (f"; target {', '.join(wanted)}" if wanted else ""))
+        goal = f"; target {', '.join(wanted)}" if wanted else ""
+        self._stream.line(f"{title}: {counted(len(runs), 'run')}{kept}{goal}")
 
     def update(self, state: RunState) -> None:
         was = self._states.get(state.id)
@@ -49,7 +51,7 @@ class PlainBenchUi(PlainLines, NullBenchUi):
 def outcome_text(state: RunState) -> str:
     """`digits momentum seed 2: reached after 230 steps, 1.9 s of training; best accuracy 95.56 %`."""
     name = f"{state.comparison} {state.label} seed {state.seed}"
-    cost = f"{state.step:,} steps, {seconds_text(state.train_seconds)} of training"
+    cost = f"{counted(state.step, 'step')}, {seconds_text(state.train_seconds)} of training"
     best = f"; best {state.metric} {metric_text(state.metric, state.best)}" if state.best is not None else ""
     if state.status in {"reached", "finished"}:
         return f"{name}: {state.status} after {cost}{best}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from momentum_cli.messages import counted
 from momentum_cli.ui.terminal import print_table
 from momentum_cli.wording import printable
 
@@ -30,7 +31,7 @@ def print_dry_run(result: dict[str, Any]) -> None:
         {
             "model": f"{result['cell']} on {result['task']}: {result['parameters']:,} parameters, "
             f"{result['backend']} on {result['device']}",
-            "training data": f"{result['train_samples']:,} sequences",
+            "training data": counted(result["train_samples"], "sequence"),
             "steps": "until a budget in seconds ends them" if steps is None else f"{steps:,}",
             "speed": step_time_text(result["ms_per_step"]),
             "training time": None if seconds is None else f"about {seconds_text(seconds)}, without evaluations",
@@ -58,7 +59,7 @@ def print_export(result: dict[str, Any]) -> None:
     }
     if test is not None:
         own, theirs = (metric_text(test["metric"], test[key]) for key in ("file", "checkpoint"))
-        facts[f"test {test['metric']}"] = f"{own}, of the checkpoint {theirs}; {test['samples']:,} sequences"
+        facts[f"test {test['metric']}"] = f"{own}, of the checkpoint {theirs}; {counted(test['samples'], 'sequence')}"
     print_facts(facts | {"time": seconds_text(result["seconds"])})
 
 
@@ -90,7 +91,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
     facts = {
         "model": f"{result['cell']} on {result['task']}, step {result['step']}",
         "checkpoint": result["checkpoint"],
-        "split": f"{result['split']}, {result['samples']:,} sequences",
+        "split": f"{result['split']}, {counted(result['samples'], 'sequence')}",
         **{name: _measured(name, result, naive) for name in result["metrics"]},
         **_attack_facts(result["attack"]),
         "naive": None if naive is None else _naive_text(result["baselines"]),
@@ -119,7 +120,7 @@ def _attack_facts(attack: dict[str, Any] | None) -> dict[str, str]:
     if attack is None:
         return {}
     steps, starts = attack["steps"], attack["restarts"]
-    settings = [f"epsilon {attack['epsilon']:g}", f"{steps} step{'s' * (steps > 1)}"]
+    settings = [f"epsilon {attack['epsilon']:g}", counted(steps, "step")]
     settings += [f"worst of {starts} starts"] if starts > 1 else []
     return {
         "attack": ", ".join([attack["name"], *settings]),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from momentum_cli.messages import counted
 from momentum_cli.progress import Evaluation, Level, NullUi, RunStart, StepInfo
 from momentum_cli.ui.estimate import Progress
 from momentum_cli.ui.several import Quiet
@@ -104,7 +105,7 @@ class PlainUi(NullUi):
 
     def preparation(self, name: str, done: int, total: int) -> None:
         if done == 0 or done >= total or self._due(self._clock()):
-            self._line(f"{name}: {done:,} of {total:,} files")
+            self._line(f"{name}: {done:,} of {counted(total, 'file')}")
 
     def _due(self, now: float) -> bool:
         if now < self._next_line:

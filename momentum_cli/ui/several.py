@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from momentum_cli.messages import counted
 from momentum_cli.progress import Level, SummaryLines
 from momentum_cli.ui.stream import SafeStream
 from momentum_cli.wording import bytes_text
@@ -81,7 +82,7 @@ class PlainLines:
     def preparation(self, name: str, done: int, total: int) -> None:
         """Count files that have been prepared."""
         if done >= total:
-            self._stream.line(f"{name}: {done:,} files")
+            self._stream.line(f"{name}: {counted(done, 'file')}")
 
 
 def _spelled(text: str, encoding: str) -> str:

@@ -10,6 +10,7 @@ from typing import Self, TextIO
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
+from momentum_cli.messages import counted
 from momentum_cli.progress import Level, SummaryLines
 from momentum_cli.ui.layout import LABEL
 from momentum_cli.ui.screen import Screen
@@ -83,7 +84,7 @@ class LiveDisplay:
     def preparation(self, name: str, done: int, total: int) -> None:
         """Count files that have been prepared."""
         if done >= total:
-            self.note(f"{name}: {done:,} files")
+            self.note(f"{name}: {counted(done, 'file')}")
 
     def _download_lines(self) -> Iterator[Text]:
         for name, (size, total) in list(self._downloads.items()):

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from momentum_cli.messages import counted
 from momentum_cli.metrics import better
 from momentum_cli.progress import Evaluation, RunStart
 from momentum_cli.wording import (
@@ -49,7 +50,7 @@ def header(run: RunStart) -> list[str]:
         f"{run.parameters:,} parameters",
         f"{run.backend} on {run.device}",
         run.precision,
-        f"{run.train_samples:,} sequences",
+        counted(run.train_samples, "sequence"),
         f"batch {batch_text(run.batch_size, run.batch_unit)}",
         f"seed {run.seed}",
     ]
@@ -82,7 +83,7 @@ def reached_text(target: Mapping[str, Any]) -> str:
     """Time to target in all its units, from `target` as in result.json."""
     times = f"{seconds_text(target['train_seconds'])} of training ({seconds_text(target['wall_seconds'])} wall)"
     wanted = target_text(target["metric"], target["value"])
-    return f"{wanted} reached after {target['steps']:,} steps, {target['samples']:,} samples, {times}"
+    return f"{wanted} reached after {counted(target['steps'], 'step')}, {counted(target['samples'], 'sample')}, {times}"
 
 
 def summary_rows(result: Mapping[str, Any]) -> list[Row]:
@@ -117,7 +118,8 @@ def summary_rows(result: Mapping[str, Any]) -> list[Row]:
     if target:
         rows.append(target_row(target))
     time = f"{seconds_text(result.get('train_seconds'))} of training, {seconds_text(result.get('wall_seconds'))} wall"
-    rows.append(Row("time", f"{time}; {result.get('epochs', '-')} epochs, {result.get('steps') or 0:,} steps"))
+    epochs, steps = (counted(result.get(f"{unit}s") or 0, unit) for unit in ("epoch", "step"))
+    rows.append(Row("time", f"{time}; {epochs}, {steps}"))
     speed = f"{speed_text(result.get('samples_per_second'))}, {step_time_text(result.get('ms_per_step'))}"
     rows.append(Row("speed", speed))
     backend = f"{result.get('backend', '-')} on {result.get('device', '-')}"

@@ -9,6 +9,7 @@ from typing import TextIO
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
+from momentum_cli.messages import counted
 from momentum_cli.progress import NullTuneUi, TrialState, TuneStart
 from momentum_cli.ui.layout import BAR, ERROR, GOOD, LABEL, REST, VALUE, WARNING, fact, flow, rule
 from momentum_cli.ui.several_live import LiveDisplay
@@ -55,7 +56,7 @@ class RichTuneUi(LiveDisplay, NullTuneUi):
         else:
             over = self._with(*_OVER)
             elapsed = clock_text(self._clock() - self._begun)
-            yield rule(search.name, f"{len(over)} of {search.trials} trials, {elapsed}", width)
+            yield rule(search.name, f"{len(over)} of {counted(search.trials, 'trial')}, {elapsed}", width)
             for line in flow(self._facts(search), width, "   "):
                 line.truncate(width, overflow="ellipsis")
                 yield line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from momentum_cli.messages import counted
 from momentum_cli.progress import NullTuneUi, TrialState, TuneStart
 from momentum_cli.ui.several import PlainLines, Quiet
 from momentum_cli.wording import clock_text, metric_text
@@ -25,7 +26,7 @@ class PlainTuneUi(PlainLines, NullTuneUi):
         self._begin()
         kept = f", {len(self._over)} of them kept from before" if self._over else ""
         how = f"sampler {search.sampler}" + (f", pruner {search.pruner}" if search.pruner != "none" else "")
-        self._stream.line(f"{search.trials} trials{kept}: {search.objective}; {how}")
+        self._stream.line(f"{counted(search.trials, 'trial')}{kept}: {search.objective}; {how}")
 
     def trial(self, state: TrialState) -> None:
         search = self._search

@@ -184,7 +184,7 @@ def test_characters_that_the_model_does_not_know_are_warned_of_whatever_the_form
     predict(run, [str(lines)], format="txt", out=lines.with_name("out.txt"), batch_size=10, ui=Heard())
     ((text, level),) = said
     assert level == "warning"
-    assert text.startswith(f"{lines}: 1 of 42 lines have characters that are not in the vocabulary, read as <unk>: ♥ ")
+    assert text.startswith(f"{lines}: 1 of 42 lines with characters that are not in the vocabulary, read as <unk>: ♥ ")
 
 
 def test_generate_translates_a_sentence(run: Path, lines: Path, tmp_path: Path) -> None:

@@ -309,6 +309,8 @@ def test_summary_tells_best_last_and_test_apart() -> None:
     assert rows["test"] == "accuracy 94.00 %, loss 0.3000 (at the best validation)"
     assert rows["time"] == "12.5 s of training, 11:40 (700 s) wall; 10 epochs, 400 steps"
     assert rows["speed"] == "1,024 samples/s, 31.2 ms/step"
+    rows = {row.label: row.value for row in summary_rows(RESULT | {"epochs": 1, "steps": 1})}
+    assert rows["time"].endswith("; 1 epoch, 1 step")
 
 
 def test_summary_says_selected_on_test() -> None:

@@ -15,6 +15,7 @@ from momentum_cli.benchmark.pictures.panels import KEEP_TITLE, Points, look
 from momentum_cli.benchmark.plan.figures import FIGURES, PUBLISHED_SIZE
 from momentum_cli.benchmark.results.statistics import Point
 from momentum_cli.benchmark.tables.total_time import Times, our_times, their_times
+from momentum_cli.messages import counted, plural
 from momentum_cli.metrics import METRICS
 from momentum_cli.pictures.style import literal
 from momentum_cli.wording import metric_text
@@ -104,7 +105,7 @@ def _published_words(comparison: Mapping[str, Any]) -> str:
     if not theirs:
         return ""
     epochs = sorted({entry["epochs"] for entry in theirs if entry["epochs"]})
-    after = f" after {' or '.join(map(str, epochs))} epochs" if epochs else ""
+    after = f" after {' or '.join(map(str, epochs))} {plural('epoch', epochs[-1])}" if epochs else ""
     return f"dotted: published{after}"
 
 
@@ -146,7 +147,7 @@ def _bars(axes: Axes, times: Times, which: str) -> None:
             axes.barh(number, middle, 0.62, color=color, alpha=0.8)
             text, end = times.text(which, label), max(hits)
         elif hits:
-            text, end = f"reached in {len(hits)} of {len(row)} runs", max(hits)
+            text, end = f"reached in {len(hits)} of {counted(len(row), 'run')}", max(hits)
         else:
             text, end = "not reached", 0
         axes.annotate(text, (end, number), (6, 0), textcoords="offset points", va="center", fontsize=8)

@@ -30,6 +30,7 @@ from momentum_cli.benchmark.tables.grid import grid_remarks, grid_tables
 from momentum_cli.benchmark.tables.paper import paper_remarks, paper_table
 from momentum_cli.benchmark.tables.rates import diagnostics_table, rates_remarks, rates_table
 from momentum_cli.benchmark.tables.total_time import times_table
+from momentum_cli.messages import counted
 from momentum_cli.pages.document import document, facts_list, table_of, where_and_how
 from momentum_cli.pages.table import Table
 from momentum_cli.pictures.style import PALETTE
@@ -78,9 +79,9 @@ def _made(sources: Sequence[Source]) -> str:
     for source in sources:
         where, seeds = source.machine, len(source.summary["seeds"])
         device = ", ".join(where.get("devices") or []) or where.get("cpu") or "unknown device"
-        threads = f"{where.get('threads')} thread{'' if where.get('threads') == 1 else 's'}"
+        threads = counted(where.get("threads"), "thread")
         begun = str(source.environment.get("started", ""))[:10]
-        named = [f"{seeds} seed{'' if seeds == 1 else 's'}", total_text(source.summary), device, threads]
+        named = [counted(seeds, "seed"), total_text(source.summary), device, threads]
         facts.append(" · ".join(escape(text) for text in [*named, f"torch {where.get('torch')}", begun] if text))
     return "".join(f'<p class="sub">{text}</p>' for text in dict.fromkeys(facts))
 

@@ -11,6 +11,7 @@ from typing import Any
 from momentum_cli.benchmark.report.sources import machine_of, read_result
 from momentum_cli.benchmark.results.files import read_numbers
 from momentum_cli.errors import DataError, MomentumError
+from momentum_cli.messages import counted
 from momentum_cli.metrics import better
 from momentum_cli.pages.document import document, facts_list, table_of, where_and_how
 from momentum_cli.pages.table import Table
@@ -154,7 +155,7 @@ def _curves(training: Training) -> str:
 
 def _evaluation(split: str, evaluation: Mapping[str, Any]) -> Iterator[str]:
     yield f"<h2>The {escape(split)} split in detail</h2>"
-    yield f'<p class="sub">{evaluation["samples"]:,} sequences, {escape(str(evaluation["backend"]))}</p>'
+    yield f'<p class="sub">{counted(evaluation["samples"], "sequence")}, {escape(str(evaluation["backend"]))}</p>'
     if evaluation.get("forecasts"):
         parts = read_forecasts(evaluation["forecasts"])
         caption = "The last forecasts of the split over the truth, and below them the worst ones with their past."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentum_cli.errors import MomentumError, RunError, out_of_memory
+from momentum_cli.messages import counted
 from momentum_cli.runs.files import write_json, write_text
 from momentum_cli.training.record import read_result
 
@@ -81,4 +82,4 @@ def used_budget(result: Mapping[str, Any]) -> str:
         return f"{result['train_seconds']:.1f} training seconds"
     count = result["epochs"] if result["stop_reason"] == "epochs" else result["steps"]
     unit = "epoch" if result["stop_reason"] == "epochs" else "step"
-    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+    return counted(count, unit)

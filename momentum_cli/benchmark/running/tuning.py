@@ -15,6 +15,7 @@ from typing import Any
 from momentum_cli.benchmark.plan.plan import Comparison, Entry, Plan, run_spec
 from momentum_cli.benchmark.running.runner import Setting, execute
 from momentum_cli.errors import RecipeError
+from momentum_cli.messages import counted
 from momentum_cli.recipe.axes import Axis, Value
 from momentum_cli.recipe.building import load_data
 from momentum_cli.tuning.objective import BestMetric, Objective, ToTarget
@@ -78,7 +79,7 @@ def tune(plan: Plan, trials: int, setting: Setting) -> tuple[Plan, dict[str, Any
         tables[comparison.name] = table
         for number, row in enumerate(table):
             groups.append([run_spec(comparison.name, entry, seed, f"trial{number}") for entry, _ in row])
-    results = execute(f"tuning, {trials} trials per cell", groups, setting)
+    results = execute(f"tuning, {counted(trials, 'trial')} per cell", groups, setting)
     rows = []
     for comparison in plan.comparisons:
         chosen, told = _winners(comparison, tables[comparison.name], seed, results)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from momentum_cli.messages import counted, plural
 from momentum_cli.metrics import METRICS
 from momentum_cli.pages.table import Table
 from momentum_cli.wording import (
@@ -105,9 +106,7 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     count = len(summary["seeds"])
     if summary["anecdotal"]:
-        lines.append(
-            f"anecdotal: {count} seed{'s' if count > 1 else ''} cannot tell a difference from chance; use 3 or more"
-        )
+        lines.append(f"anecdotal: {counted(count, 'seed')} cannot tell a difference from chance; use 3 or more")
     if earlier := summary.get("earlier_machines"):
         lines.append(
             f"the runs were made on {len(earlier) + 1} machines, whose seconds cannot be compared: the clock is steps"
@@ -124,7 +123,7 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
             lines.append(f"{comparison['name']}: no target, every run used its budget up")
         for cell in comparison["cells"]:
             for reason, seeds in _reasons(cell["misses"]).items():
-                who = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+                who = f"{plural('seed', len(seeds))} {', '.join(map(str, seeds))}"
                 lines.append(f"{comparison['name']} {cell['label']}, {who}: {reason}")
     led = [c["target"]["baseline"] for c in summary["comparisons"] if (c["target"] or {}).get("baseline")]
     if led and not summary["full"]:
@@ -196,8 +195,7 @@ def mean_text(metric: str, value: Mapping[str, Any]) -> str:
 def total_text(summary: Mapping[str, Any]) -> str:
     """`27 runs, 81.3 s of training`."""
     runs = [run for comparison in summary["comparisons"] for run in comparison["runs"]]
-    count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
-    return f"{count}, {seconds_text(math.fsum(run['train_seconds'] for run in runs))} of training"
+    return f"{counted(len(runs), 'run')}, {seconds_text(math.fsum(run['train_seconds'] for run in runs))} of training"
 
 
 def split_columns(table: Table, width: int) -> list[Table]:

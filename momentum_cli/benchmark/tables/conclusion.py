@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from momentum_cli.benchmark.tables.comparison import baseline_of, bound_text, goal_text, times_text
+from momentum_cli.messages import counted
 
 _CLOCKS = {"train_seconds": "training seconds", "steps": "optimizer steps"}
 # What the interval of a cell shows, in the order of the sentence.
@@ -31,7 +32,7 @@ def conclusion(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str
         return None
     found = "; ".join(_said(kind, groups[kind], base) for kind in sorted(groups))
     count = len(summary["seeds"])
-    seeds = f"{count} seed{'' if count == 1 else 's'}"
+    seeds = counted(count, "seed")
     doubt = f"; {seeds} cannot tell a difference from chance" if summary["anecdotal"] else ""
     goal = f"{comparison['split']} {goal_text(comparison['target'])}"
     clock, held = _CLOCKS[summary["scored"]], _held(comparison)
@@ -112,7 +113,10 @@ def _held(comparison: Mapping[str, Any]) -> str:
     """`sequences of 64 steps, 64 hidden units and this target`."""
     length, recipe = comparison.get("length"), comparison["recipe"]
     other = " (momentumrnn bench digits: the same images in 8)" if recipe["task"]["name"] == "digits" else ""
-    steps = comparison["name"] if length is None else f"sequences of {length} steps{other if length > 8 else ''}"
+    if length is None:
+        steps = comparison["name"]
+    else:
+        steps = f"sequences of {counted(length, 'step')}{other if length > 8 else ''}"
     return f"{steps}, {recipe['model']['hidden_size']} hidden units and this target"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from momentum_cli.benchmark.tables.comparison import mean_text
+from momentum_cli.messages import plural
 from momentum_cli.pages.table import Table
 from momentum_cli.wording import NOTHING
 
@@ -77,11 +78,11 @@ def _length(runs: Sequence[Mapping[str, Any]]) -> str:
     if epochs and epochs[0] > 0:
         return _epochs(epochs)
     steps = sorted({run["steps"] for run in runs})
-    return NOTHING if not steps else f"{_range(steps)} steps"
+    return NOTHING if not steps else f"{_range(steps)} {plural('step', steps[-1])}"
 
 
 def _epochs(numbers: Sequence[int]) -> str:
-    return f"{_range(numbers)} epoch{'' if list(numbers) == [1] else 's'}"
+    return f"{_range(numbers)} {plural('epoch', numbers[-1])}"
 
 
 def _range(numbers: Sequence[int]) -> str:

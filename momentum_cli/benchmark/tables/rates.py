@@ -7,6 +7,7 @@ from typing import Any
 
 from momentum_cli.benchmark.plan.optimizers import rate_text
 from momentum_cli.benchmark.tables.comparison import comparison_title, mean_text, range_text
+from momentum_cli.messages import counted
 from momentum_cli.pages.table import Table
 from momentum_cli.wording import NOTHING, count_text
 
@@ -66,8 +67,8 @@ def rates_remarks(summary: Mapping[str, Any]) -> list[str]:
         )
         failed = [run for run in comparison["runs"] if run["error"]]
         if failed:
-            count = f"{len(failed)} of {len(comparison['runs'])} runs"
-            lines.append(f"{comparison['name']}: {count} were ended by an error, the first one: {failed[0]['error']}")
+            count = f"{len(failed)} of {counted(len(comparison['runs']), 'run')}"
+            lines.append(f"{comparison['name']}: {count} ended with an error, the first one: {failed[0]['error']}")
     return lines
 
 

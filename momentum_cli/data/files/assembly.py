@@ -25,7 +25,7 @@ from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.files.sequences import FileSplit, Windows
 from momentum_cli.data.files.splitting import Part, read_blocks
 from momentum_cli.errors import DataError
-from momentum_cli.messages import Said, refuse
+from momentum_cli.messages import Said, counted, refuse
 
 if TYPE_CHECKING:
     from momentum_cli.data.problems import Problems
@@ -67,7 +67,7 @@ def assemble(
             text = f"the split {split} is empty"
             if task.window is not None:
                 ahead = f" + {task.reach}" if task.kind == "forecasting" else ""
-                text += f": its longest series has {longest} steps, and {task.window}{ahead} are needed"
+                text += f": its longest series has {counted(longest, 'step')}, and {task.window}{ahead} are needed"
             problems.add("empty_split", text)
     naive = _naive(task, parts["train"], splits["train"], gathered, target_scaling)
     if groups is not None:

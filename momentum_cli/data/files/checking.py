@@ -17,6 +17,7 @@ from momentum_cli.data.files.splitting import read_blocks
 from momentum_cli.data.files.steps import Steps
 from momentum_cli.data.files.tables import rows_of_block
 from momentum_cli.data.problems import Problems
+from momentum_cli.messages import counted
 
 if TYPE_CHECKING:
     from momentum_cli.data.files.gathered import Gathered
@@ -166,8 +167,8 @@ def find_constant(
         else:
             text += "it tells a model nothing, and other values later would mislead it; leave it out of task.features"
         problems.add("constant", text, column=names[place], warning=True)
-    if len(places) > _NAMED:
-        problems.add("constant", f"{len(places) - _NAMED} more columns are constant in all training data", warning=True)
+    if (more := len(places) - _NAMED) > 0:
+        problems.add("constant", f"{counted(more, 'more column')} with one value in all training data", warning=True)
 
 
 def ranges(gathered: Gathered) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from momentum_cli.data.files.tables import json_objects, rows_of_block
 from momentum_cli.data.files.ts_lines import ts_rows
 from momentum_cli.data.problems import ROW_BITS, Problems
 from momentum_cli.errors import DataError
-from momentum_cli.messages import refuse
+from momentum_cli.messages import counted, refuse
 
 # Rows that are tried until one tells the widths of the features.
 _TRIED = 1000
@@ -271,7 +271,7 @@ def _target(content: Row, schema: Schema, steps: int, met: dict[Any, np.ndarray]
     # One target of the row is that of all its windows.
     whole = schema.windowed and len(found) == 1
     if schema.target_every_step and len(found) != steps and not whole:
-        raise ValueError(f"the target has {len(found)} steps, the features have {steps}")
+        raise ValueError(f"the target has {counted(len(found), 'step')}, the features have {steps}")
     return found
 
 

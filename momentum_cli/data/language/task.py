@@ -13,7 +13,7 @@ from momentum_cli.data.language.text import TokenText
 from momentum_cli.data.language.vocabulary import Level, Vocabulary
 from momentum_cli.data.naive import shares
 from momentum_cli.errors import DataError
-from momentum_cli.messages import refuse
+from momentum_cli.messages import counted, refuse
 from momentum_cli.progress import NO_PROGRESS, DownloadProgress
 from momentum_cli.reading import expanded, read_bytes
 
@@ -179,7 +179,8 @@ class Language(Task):
 
         numbers, missing = vocabulary.encode(text)
         if len(numbers) < 2:
-            raise DataError(f"{name}: has {len(numbers)} tokens, at least 2 are needed: one to read, one to predict")
+            has = counted(len(numbers), "token")
+            raise DataError(f"{name}: has {has}, at least 2 are needed: one to read, one to predict")
         if missing and vocabulary.unknown is None:
             shown = " ".join(repr(token) for token in missing[:_SHOWN]) + (" …" if len(missing) > _SHOWN else "")
             raise DataError(

@@ -34,7 +34,7 @@ from momentum_cli.inference.opened import Subject
 from momentum_cli.inference.predict.predictions import Facts, Named, Predictions, plain_answers, with_quantiles
 from momentum_cli.inference.predict.reader import array_batches, in_batches
 from momentum_cli.inference.predict.samples import ARRAY, Broken, Places, Samples
-from momentum_cli.messages import Said, refuse, unknown
+from momentum_cli.messages import Said, counted, refuse, unknown
 from momentum_cli.progress import Ui
 from momentum_cli.temporary import temporary_folder
 
@@ -122,7 +122,8 @@ class FileReader:
                 size, stride = self._windows["length"], self._windows["stride"]
                 starts = list(range(0, len(steps) - size + 1, stride))
             if not starts or starts[0] < 0 or size < 1:
-                yield Broken(ARRAY, row, refuse("a sequence", Said(f"{len(steps)} steps"), f"have {max(size, 1)}"))
+                got = Said(counted(len(steps), "step"))
+                yield Broken(ARRAY, row, refuse("a sequence", got, f"have {max(size, 1)}"))
                 continue
             for start in starts:
                 known = {n: steps[start:, self._features.index(n)] for n in self._names if n in self._features}
@@ -246,7 +247,7 @@ class FileReader:
         parts = itertools.pairwise([start, *inner, start + length])
         begins = np.concatenate([np.arange(low, high - size + 1, stride) for low, high in parts])
         if not len(begins):
-            text = f"sequence {name!r} has {length} steps, and no {size} without a gap, as a window needs"
+            text = f"sequence {name!r} has {counted(length, 'step')}, and no {size} without a gap, as a window needs"
             yield Broken(source, row, text)
         for some in in_blocks(begins, gathered.features.columns * size):
             ends, count = some + size - 1, len(some)
@@ -309,8 +310,8 @@ class FileReader:
             open_ones = [name for name in self._names if name in others] or others
             empty = "are empty" if len(open_ones) > 1 else "is empty"
             raise DataError(
-                f"ends in {found} steps to forecast, and {reach} are needed: rows with values of {names}, in which "
-                f"{', '.join(open_ones)} {empty}"
+                f"ends in {counted(found, 'step')} to forecast, and {reach} are needed: rows with values of {names}, "
+                f"in which {', '.join(open_ones)} {empty}"
             )
         return start + length - found
 
@@ -326,7 +327,7 @@ class FileReader:
         known = end - max(start, int(inner[-1])) if len(inner) else end - start
         if known < window:
             behind = " after its last gap" if len(inner) else ""
-            raise DataError(f"has {max(0, known)} steps{behind}; a forecast needs {window}")
+            raise DataError(f"has {counted(max(0, known), 'step')}{behind}; a forecast needs {window}")
         return end - window
 
     def _label_times(self, gathered: Gathered, places: list[int]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from momentum_cli.inference.opened import Subject
 from momentum_cli.inference.predict.predictions import Facts, Predictions
 from momentum_cli.inference.predict.samples import ARRAY, Broken, Places
 from momentum_cli.inference.translator import translate_lines
-from momentum_cli.messages import Said, refuse
+from momentum_cli.messages import Said, counted, refuse
 from momentum_cli.progress import Ui
 from momentum_cli.wording import printable
 
@@ -65,7 +65,7 @@ class TranslationReader:
                 ui.evaluation_progress(*of, "inputs")
             if unknown:
                 listed = printable(" ".join([*unknown][:_SHOWN])) + " …" * (len(unknown) > _SHOWN)
-                what = f"{affected} of {len(lines)} lines have characters that are not in the vocabulary"
+                what = f"{affected} of {counted(len(lines), 'line')} with characters that are not in the vocabulary"
                 ui.note(f"{source}: {what}, read as <unk>: {listed}", "warning")
 
     def predict_array(self, values: np.ndarray, batch_size: int) -> Iterator[Predictions | Broken]:

@@ -12,6 +12,7 @@ from momentum_cli.inspection.gradients.measurement import measure, measure_impul
 from momentum_cli.inspection.gradients.pictures import draw_gradients, draw_impulses, draw_spectra
 from momentum_cli.inspection.gradients.subjects import is_run, open_recipe, open_runs, real_batch
 from momentum_cli.machine import environment
+from momentum_cli.messages import counted
 from momentum_cli.progress import NullUi, Ui
 from momentum_cli.runs.files import write_json
 from momentum_cli.runs.numbered import numbered
@@ -78,7 +79,7 @@ def inspect(
     folder = _folder(out, names)
     measured = []
     for subject in subjects:
-        shown.note(f"{subject.label}, {subject.stage}: {batch.inputs.shape[1]} steps forward and back")
+        shown.note(f"{subject.label}, {subject.stage}: {counted(batch.inputs.shape[1], 'step')} forward and back")
         measured.append(measure(subject, dataset, batch))
     impulses = measure_impulses(subjects, batch.inputs.shape[1])
     pictures = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from momentum_cli.messages import counted
 from momentum_cli.ui import results, terminal
 
 _MOST_ROWS = 7
@@ -68,7 +69,8 @@ def print_inspection(result: Mapping[str, Any]) -> None:
     terminal.print_table(columns, rows, f"impulse at t = {arrival} of {result['length']}")
     _gap()
     results.print_facts({f"loss {head}": entry["loss"] for head, entry in zip(heads, entries, strict=True)})
-    terminal.print_lines(f"{result['batch']} training sequences of {result['task']}, float64; {result['folder']}")
+    batch = counted(result["batch"], "training sequence")
+    terminal.print_lines(f"{batch} of {result['task']}, float64; {result['folder']}")
 
 
 def _ratio(curve: list[float]) -> str:

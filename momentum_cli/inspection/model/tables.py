@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from momentum_cli.messages import counted
 from momentum_cli.ui import results, terminal
 from momentum_cli.wording import batch_text, bytes_text
 
@@ -28,7 +29,7 @@ def print_summary(result: Mapping[str, Any]) -> None:
     flops, memory = result["flops"], result["memory"]
     facts = {
         "sizes": f"T = {result['length']}, B = {batch_text(result['batch_size'], result['batch_unit'])}, "
-        f"D = {result['input_size']}, {result['output_size']} outputs, {result['output']} step",
+        f"D = {result['input_size']}, {counted(result['output_size'], 'output')}, {result['output']} step",
         "backend": f"{result['backend']} ({result['asked_backend']} requested), on the CPU",
     }
     if flops is not None and memory is not None:

@@ -16,6 +16,7 @@ from momentum_cli.data.files.dates import fast_stamps
 from momentum_cli.data.files.layout import DELIMITERS, find_layout, heading
 from momentum_cli.data.files.reading import MISSING, NEGATIVE, PLAIN, WHITE_SPACE, Reading
 from momentum_cli.errors import DataError
+from momentum_cli.messages import counted
 
 # Texts for a missing value in files of instruments, archives and spreadsheets, in lower case.
 _MISSING = ("?", "-", "--", "---", ".", "..", "*", "n.a.", "n.a", "n.d.", "nd", "m", "missing", "#n/a", "#value!",
@@ -58,7 +59,7 @@ def guess_layout(path: Path) -> tuple[Reading, list[str]]:
         skipped = _preamble(lines, every)
         if skipped:
             reading = replace(reading, skip_rows=skipped)
-            reasons.append(f"csv.skip_rows: the first {skipped} lines have fewer cells than the others")
+            reasons.append(f"csv.skip_rows: {counted(skipped, 'line')} on top with fewer cells than the others")
     if all(is_number(cell) or not cell for cell in heading(path, reading)):
         reading = replace(reading, header=False)
         reasons.append("csv.header: the first row holds numbers, so the columns are called c1, c2, …")

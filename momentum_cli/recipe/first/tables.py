@@ -15,6 +15,7 @@ from momentum_cli.data.files.many_files import FILE
 from momentum_cli.data.files.ordering import GAP
 from momentum_cli.data.files.reading import JOINT, PLAIN, Reading
 from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.messages import counted
 from momentum_cli.recipe.first.guess import SEQUENCE, SPLIT, TARGET, TIME, Guess, named, one, target_of
 from momentum_cli.recipe.first.heads import Head, read_head
 from momentum_cli.recipe.first.layouts import guess_layout, guess_values, options_of, without_numbers, word_classes
@@ -364,12 +365,12 @@ class _Table:
         if series:
             self._guess_gaps(gaps)
         else:
-            self.guess.comments.append(f"{gaps} values are missing: empty cells at the end of a row are not steps")
+            self.guess.comments.append(f"{counted(gaps, 'missing value')}: empty cells that end a row are not steps")
 
     def _guess_gaps(self, gaps: int) -> None:
         if gaps:
             self.guess.missing = "forward_fill"
-            text = f"missing: {gaps} values are missing; each takes the last value before it"
+            text = f"missing: {counted(gaps, 'missing value')}; each takes the last value before it"
             begin = "; a series begins with the first value of its target"
             self.guess.comments.append(text + (begin if self.guess.kind == "forecasting" else ""))
 

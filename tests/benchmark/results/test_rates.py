@@ -290,7 +290,7 @@ def test_the_tables_of_a_grid(grid: tuple[Plan, dict[str, Any], Any, Any]) -> No
     assert told is not None
     assert told.rows == [["lstm ahb-sgd lr=0.01", "beta", "0.125", "0.3", "0.4"]]
     remarks = rates_remarks(summary)
-    assert any("3 of 24 runs were ended by an error, the first one: diverged: loss nan" in line for line in remarks)
+    assert any("3 of 24 runs ended with an error, the first one: diverged: loss nan" in line for line in remarks)
 
 
 def test_words_of_robustness() -> None:
