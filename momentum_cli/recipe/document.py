@@ -277,6 +277,9 @@ def _parse(text: str) -> tuple[yaml.Node | None, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = error.problem or error.context or "no reason given"
+        if reason == "second occurrence" and error.context_mark:  # PyYAML's words for an anchor
+            first = error.context_mark.line + 1
+            reason = f"this anchor has the name of the one in line {first}; rename one of them, and its aliases"
         raise _NotYamlError(shortened(reason), mark.line + 1 if mark else None) from error
     except (ValueError, OverflowError) as error:  # in the version or the code of a character
         raise _NotYamlError(f"a number is too large ({error})", loader.line + 1 if loader else None) from error

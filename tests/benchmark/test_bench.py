@@ -24,7 +24,7 @@ from momentum_cli.benchmark.running import runner
 from momentum_cli.benchmark.running.contender import Contender
 from momentum_cli.benchmark.tables.comparison import comparison_table, remarks
 from momentum_cli.cli import app
-from momentum_cli.errors import RecipeError, RunError
+from momentum_cli.errors import DataError, RecipeError, RunError
 from momentum_cli.runs.lock import locked
 
 CELLS = "lstm,momentum"
@@ -200,6 +200,27 @@ def test_folders_that_are_something_else(tmp_path: Path) -> None:
         bench([recipe], **options, out=out)
     bench([recipe], **options, out=out, overrides=["optimizer.lr=0.5"], overwrite=True)
     assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_broken_data_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{hour},{'x' if hour == 30 else hour}\n" for hour in range(99)]
+    Path("broken.csv").write_text("".join(["time,value\n", *rows]))
+    task = "name: files, path: broken.csv, kind: forecasting, order: time, features: [value], target: value, window: 4"
+    Path("broken.yaml").write_text(
+        f"task: {{{task}, horizon: 1}}\nmodel: {{cell: lstm, hidden_size: 4}}\noptimizer: {{name: adam, lr: 0.01}}\n"
+    )
+    before = sorted(Path().rglob("*"))
+    options: dict[str, Any] = {"cells": ["lstm"], "seeds": "0-1", "budget_steps": 4, "target": "mse=0.1", "jobs": jobs}
+    for out in (Path("new/out"), None):
+        with pytest.raises(DataError, match="row 32"):
+            bench(["broken.yaml"], **options, out=out)
+        assert sorted(Path().rglob("*")) == before
+    Path("there").mkdir()
+    with pytest.raises(DataError, match="row 32"):
+        bench(["broken.yaml"], **options, out=Path("there"))
+    assert not list(Path("there").iterdir())
 
 
 @pytest.mark.usefixtures("no_pictures")

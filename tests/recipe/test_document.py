@@ -59,6 +59,10 @@ def test_aliases_and_merges_work_and_do_not_explode(tmp_path: Path) -> None:
     [
         ("task: {name: adding}\nx: \a\n", "2: not valid YAML: it must not contain the character U+0007"),
         ("x: !!timestamp abc", "the tag 'tag:yaml.org,2002:timestamp' is not used in recipes"),
+        (
+            "x: &a 1\ny: &a 2\n",
+            "2: not valid YAML: this anchor has the name of the one in line 1; rename one of them, and its aliases",
+        ),
         ("x: !!bool abc", "1: not valid YAML: 'abc' does not fit its tag !!bool"),
         ("\nx: !!int abc", "2: not valid YAML: 'abc' does not fit its tag !!int"),
         ("x: !!int 1_0", "'1_0' does not fit its tag !!int"),

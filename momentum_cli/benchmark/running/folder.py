@@ -11,12 +11,13 @@ import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from momentum_cli.benchmark.plan.plan import Plan, RunSpec
 from momentum_cli.benchmark.running.outcome import RESULT, read_outcome
-from momentum_cli.errors import RecipeError
+from momentum_cli.errors import Interrupted, RecipeError
 from momentum_cli.reading import parse_json, read_text
 from momentum_cli.recipe.recipe import Recipe, load_recipe
 from momentum_cli.runs.files import write_json
@@ -64,7 +65,8 @@ def open_bench_folder(
         wanted: its `identity`.
         overwrite: delete the files of an earlier benchmark in `out`.
         base: parent of numbered folders.
-        held: receives the lock of the folder, which is taken before anything in it is changed.
+        held: receives the lock of the folder, which is taken before anything in it is changed. If it is left by an
+            error before there is a run, such as damaged data, what was made here is deleted again.
 
     Returns:
         The folder; True if it holds an earlier benchmark; and the other machines on which it ran before, none if
@@ -79,6 +81,9 @@ def open_bench_folder(
     wanted = json.loads(json.dumps(wanted))
     machines: list[dict[str, Any]] = []
     name = "bench-" + "-".join(wanted["recipes"])
+    above = base if out is None else out.parent
+    made = [path for path in (above, *above.parents) if not path.exists()]
+    is_new = out is None or not out.exists()
     try:
         folder = _unfinished(base, name, wanted) or numbered(base, name) if out is None else out
         if folder.exists() and not folder.is_dir():
@@ -94,6 +99,8 @@ def open_bench_folder(
         if earlier is not None:
             machines = _machines_before(folder, earlier, wanted)
         check_no_links(folder, [RUNS, *(f"{RUNS}/{path.name}" for path in (folder / RUNS).glob("*"))])
+        if earlier is None:
+            held.push(partial(_withdraw, folder, [folder, *made] if is_new else []))
         (folder / RUNS).mkdir(exist_ok=True)
         write_json(folder / PLAN, wanted | ({_EARLIER: machines} if machines else {}))
     except OSError as error:
@@ -102,6 +109,23 @@ def open_bench_folder(
             "with --out"
         ) from error
     return folder, earlier is not None, machines
+
+
+def _withdraw(folder: Path, made: list[Path], kind: type[BaseException] | None, *_: object) -> None:
+    """Delete a new benchmark that ended with an error before it had a run; one that a signal ended continues.
+
+    Args:
+        folder: its folder.
+        made: the folders that were made for it, the inner ones first.
+        kind: type of the error, None if there was none.
+    """
+    if kind is None or issubclass(kind, Interrupted) or not issubclass(kind, Exception):
+        return
+    if {path.name for path in folder.iterdir()} <= {PLAN, RUNS} and not any((folder / RUNS).glob("*")):
+        clear(folder, [PLAN], [RUNS])
+        with contextlib.suppress(OSError):  # others may use them by now
+            for path in made:
+                path.rmdir()
 
 
 def kept_results(folder: Path, runs: Iterable[RunSpec]) -> dict[str, dict[str, Any]]:
