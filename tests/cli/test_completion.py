@@ -23,7 +23,7 @@ def test_completion(tmp_path: Path) -> None:
     (tmp_path / "pm.yaml").touch()
     (tmp_path / "pm.txt").touch()
     (tmp_path / "pmx").mkdir()
-    assert completion.complete_recipe("pm") == ["pmnist", "pmnist-fast", "pmnist-medium", "pm.yaml", "pmx/"]
+    assert completion.complete_recipe("pm") == ["pmnist", "pmnist-fast", "pmnist-long", "pmnist-medium", "pm.yaml", "pmx/"]
     assert completion.complete_override("model.cell=adam") == [
         f"model.cell={c}" for c in all_cells() if c[:4] == "adam"
     ]
