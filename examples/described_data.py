@@ -4,6 +4,7 @@ The streaming examples import it; a program of yours takes both files, or the fe
 """
 
 import csv
+import itertools
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,29 @@ def read(path: str, preprocessing: dict[str, Any]) -> np.ndarray:
     keys = [sequence] if isinstance(sequence, str) else sequence
     if len({tuple(row.get(key) for key in keys) for row in rows}) > 1:
         raise SystemExit(f"{path} holds several sequences, by its column {', '.join(keys)}; this example reads one")
-    # A forecast is made from the last steps.
-    rows = rows[-(preprocessing.get("window") or len(rows)) :]
     try:
-        return np.array([[[float(row[name] or "nan") for name in preprocessing["features"]] for row in rows]])
+        values = np.array([[float(row[name] or "nan") for name in preprocessing["features"]] for row in rows])
     except (KeyError, ValueError) as error:
         raise SystemExit(f"{path}: this example reads columns between commas, and numbers as 1.5: {error}") from None
+    values = treat_gaps(values, preprocessing.get("missing"), path)
+    # A forecast is made from the last steps.
+    return values[None, -(preprocessing.get("window") or len(values)) :]
+
+
+def treat_gaps(values: np.ndarray, missing: str | None, path: str) -> np.ndarray:
+    """Return the steps (time, columns), whose empty cells are NaN, as `task.missing` of the recipe says.
+
+    Empty cells that have no value before them, and all of the policy ``mean``, are left to `prepare`.
+    """
+    gaps = np.isnan(values)
+    if missing == "refuse" and gaps.any():
+        raise SystemExit(f"{path} has empty cells, and the model was trained without (task.missing: refuse)")
+    if missing == "drop_step":
+        return values[~gaps.any(1)]
+    if missing == "forward_fill":
+        for before, step in itertools.pairwise(values):
+            np.copyto(step, before, where=np.isnan(step))
+    return values
 
 
 def prepare(raw: np.ndarray, dataset: dict[str, Any]) -> np.ndarray:

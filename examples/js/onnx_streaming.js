@@ -17,6 +17,19 @@ function readRows(file) {
   return lines.map((line) => Object.fromEntries(line.split(",").map((cell, index) => [names[index], cell])));
 }
 
+/** Returns the rows with their empty cells treated as task.missing of the recipe says; prepare has the mean for the others. */
+function withoutGaps(rows, { features, missing }) {
+  const gaps = (row) => features.filter((name) => row[name] === "");
+  if (missing === "drop_step") return rows.filter((row) => gaps(row).length === 0);
+  if (missing === "refuse" && rows.some((row) => gaps(row).length > 0)) {
+    throw new Error("the CSV has empty cells, and the model was trained without (task.missing: refuse)");
+  }
+  if (missing === "forward_fill") {
+    rows.slice(1).forEach((row, index) => gaps(row).forEach((name) => (row[name] = rows[index][name])));
+  }
+  return rows;
+}
+
 /** Returns the scaled inputs of a step, or throws where the model needs more than columns of numbers. */
 function prepare(row, { preprocessing, made_inputs: made = [] }) {
   if (preprocessing.kind !== "files" || made.length > 0) {
@@ -51,11 +64,12 @@ async function main([folder, file]) {
     const zeros = entry.dtype === "int64" ? new BigInt64Array(size) : new Float32Array(size);
     state[entry.input] = new ort.Tensor(entry.dtype, zeros, shape);
   }
-  const rows = readRows(file);
+  let rows = readRows(file);
   const keys = [preprocessing.schema?.sequence ?? []].flat();
   if (new Set(rows.map((row) => JSON.stringify(keys.map((key) => row[key])))).size > 1) {
     throw new Error(`${file} holds several sequences, by its column ${keys}; this example reads one`);
   }
+  rows = withoutGaps(rows, preprocessing);
   let outputs;
   // A forecast is made from the last steps.
   for (const row of rows.slice(-(preprocessing.window ?? rows.length))) {

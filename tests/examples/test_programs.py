@@ -75,9 +75,12 @@ def test_javascript_has_the_answers_of_predict(kind: str, tmp_path: Path) -> Non
         for t in range(20)
     ]
     (tmp_path / "all.csv").write_text("\n".join(lines))
-    (tmp_path / "one.csv").write_text("\n".join([lines[0], *lines[-20:]]))
+    first, step, _, *rest = lines[-5].split(",")
+    one = [lines[0], *lines[-20:-5], ",".join([first, step, "", *rest]), *lines[-4:]]
+    (tmp_path / "one.csv").write_text("\n".join(one))
     target = "label" if kind == "classification" else "q"
     task = f"name: files, path: all.csv, sequence: id, order: step, features: [p, q], target: {target}, kind: {kind}"
+    task += ", missing: forward_fill"
     (tmp_path / "x.yaml").write_text(
         f"task: {{{task}}}\nmodel: {{hidden_size: 8, cell: nesterov}}\noptimizer: {{name: sgd, lr: 0.1}}\n"
         "train: {epochs: 1}\n"

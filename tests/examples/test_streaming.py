@@ -31,7 +31,8 @@ PROGRAMS = (
 )
 
 RECIPE = """
-task: {{name: files, path: {path}, sequence: id, order: step, features: [p, q], target: {target}, {kind}}}
+task: {{name: files, path: {path}, sequence: id, order: step, features: [p, q], target: {target},
+  missing: forward_fill, {kind}}}
 model: {{hidden_size: 8}}
 optimizer: {{name: sgd, lr: 0.1}}
 train: {{epochs: 1}}
@@ -57,6 +58,10 @@ def sensors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         if number == 29:
             (folder / "all.csv").write_text("\n".join(lines))
             del lines[1:]
+    # Empty cells take the value before them, also the one before the window.
+    for row in (-6, -5, -2):
+        first, step, _, *rest = lines[row].split(",")
+        lines[row] = ",".join([first, step, "", *rest])
     (folder / "one.csv").write_text("\n".join(lines))
     target = "label" if "classification" in request.param else "q"
     text = RECIPE.format(path=folder / "all.csv", target=target, kind=request.param)
@@ -100,6 +105,9 @@ def test_a_file_that_the_examples_cannot_read_is_refused(
         read(str(tmp_path / "rows.csv"), about)
     (tmp_path / "rows.csv").write_text("id,p,q\nb,3,4\nb,,6\n")
     np.testing.assert_array_equal(read(str(tmp_path / "rows.csv"), about), [[[3, 4], [np.nan, 6]]])
+    with pytest.raises(SystemExit, match="has empty cells"):
+        read(str(tmp_path / "rows.csv"), about | {"missing": "refuse"})
+    np.testing.assert_array_equal(read(str(tmp_path / "rows.csv"), about | {"missing": "drop_step"}), [[[3, 4]]])
 
 
 @pytest.mark.parametrize("format", ["torchscript", "onnx"])
