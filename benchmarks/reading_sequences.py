@@ -1,5 +1,5 @@
 """Seconds and memory to read many short sequences, in four forms of file, and the seconds of one epoch on them
-and of their prediction.
+and CPU seconds and memory of their prediction from each form.
 
     python benchmarks/reading_sequences.py --out build/reading
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -72,28 +71,35 @@ def peak() -> int:
     return int(found[1]) * 1024
 
 
-def epoch(folder: Path) -> float:
-    """Return the training seconds of one epoch of an LSTM with 64 units, batch 256."""
+def trained(folder: Path, name: str, *, epoch: bool) -> float:
+    """Train an LSTM with 64 units, batch 256, on a form of file for an epoch, or a moment, and return its seconds."""
+    path = name if epoch else f"small/{name}"
+    task = json.dumps({"name": "files", "path": path, "kind": "classification", "target": "y", **FORMS[name]})
+    length = "epochs: 1" if epoch else "max_steps: 2"
     (folder / "short.yaml").write_text(
-        "task: {name: files, path: arrays.npz, kind: classification, target: y}\n"
-        "model: {cell: lstm, hidden_size: 64}\noptimizer: {name: adam, lr: 0.003}\n"
-        "train: {epochs: 1, batch_size: 256}\n",
+        f"task: {task}\nmodel: {{cell: lstm, hidden_size: 64}}\noptimizer: {{name: adam, lr: 0.003}}\n"
+        f"train: {{{length}, batch_size: 256}}\n",
         encoding="utf-8",
     )
-    words = ["train", "short.yaml", "--out", "run", "--overwrite", "--no-progress"]
+    words = ["train", "short.yaml", "--out", f"run-{name}", "--overwrite", "--no-progress"]
     subprocess.run([sys.executable, "-m", "momentum_cli", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    result = json.loads((folder / "run" / "result.json").read_text(encoding="utf-8"))
+    result = json.loads((folder / f"run-{name}" / "result.json").read_text(encoding="utf-8"))
     return float(result["train_seconds"])
 
 
-def predicted(folder: Path, inputs: str, out: str) -> tuple[float, int]:
-    """Return the CPU seconds of `predict` by the model of `epoch`, with its start, and its largest memory in bytes."""
-    words = ["predict", "run", inputs, "--out", out]
-    process = subprocess.Popen([sys.executable, "-m", "momentum_cli", *words], cwd=folder, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"momentumrnn {' '.join(words)} failed")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+def predict(path: Path, out: Path) -> None:
+    """Predict a file by the model of its form, and print CPU seconds, with the start, and the largest memory."""
+    from momentum_cli.inference.predict.predict import predict as run
+
+    run(path.parent / f"run-{path.name}", [str(path)], out=out)
+    print(json.dumps([time.process_time(), peak()]))
+
+
+def child(folder: Path, *words: str) -> tuple[float, int]:
+    """Return what this program prints in a process of its own."""
+    command = [sys.executable, __file__, "--out", str(folder), *words]
+    seconds, memory = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return seconds, memory
 
 
 def main() -> None:
@@ -101,25 +107,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the files and the run")
     parser.add_argument("--sequences", type=int, default=1_000_000)
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="forms that are predicted")
+    parser.add_argument("--only-predict", action="store_true", help="neither read nor train an epoch")
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--predict", nargs=2, type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.read is not None:
         read(chosen.read)
         return
+    if chosen.predict is not None:
+        predict(*chosen.predict)
+        return
     (chosen.out / "small").mkdir(parents=True, exist_ok=True)
     write(chosen.out, chosen.sequences)
     write(chosen.out / "small", 1000)
-    for name in FORMS:
+    for name in () if chosen.only_predict else FORMS:
         path = chosen.out / name
-        command = [sys.executable, __file__, "--out", str(chosen.out), "--read", str(path)]
-        seconds, growth = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        seconds, growth = child(chosen.out, "--read", str(path))
         size = path.stat().st_size
         memory = f"{growth / 1e6:.0f} MB, {growth / size:.1f} times the file"
         print(f"{name}: {size / 1e6:.0f} MB, {seconds:.1f} CPU s, {memory}", flush=True)
-    print(f"one epoch: {epoch(chosen.out):.1f} s", flush=True)
-    for end in ("csv", "jsonl", "parquet"):
-        seconds, memory = predicted(chosen.out, "arrays.npz", f"predicted.{end}")
-        print(f"predict arrays.npz to {end}: {seconds:.1f} CPU s, {memory / 1e6:.0f} MB", flush=True)
+    if not chosen.only_predict:
+        print(f"one epoch: {trained(chosen.out, 'arrays.npz', epoch=True):.1f} s", flush=True)
+    for name in chosen.forms:
+        trained(chosen.out, name, epoch=False)
+        for end in ("csv", "jsonl", "parquet"):
+            seconds, memory = child(chosen.out, "--predict", str(chosen.out / name), str(chosen.out / f"out.{end}"))
+            print(f"predict {name} to {end}: {seconds:.1f} CPU s, {memory / 1e6:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -31,14 +31,16 @@ LARGE = 256 << 20
 VERSION = 2
 
 
-def open_source(path: Path, schema: Schema, problems: Problems, *, whole: bool = True) -> Source:
-    """Open a file of any format; see the readers.
+def open_source(
+    path: Path, schema: Schema, problems: Problems, *, whole: bool = True, together: bool = False
+) -> Source:
+    """Open a file of any format; see the readers, and `open_table` for the options.
 
     Raises:
         DataError: It cannot be read, or lacks something that the schema names.
     """
     try:
-        source = _open(path, schema, problems, whole)
+        source = _open(path, schema, problems, whole, together)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     if schema.categorical and "categories" not in source.facts:
@@ -54,7 +56,7 @@ def open_source(path: Path, schema: Schema, problems: Problems, *, whole: bool =
     return source
 
 
-def _open(path: Path, schema: Schema, problems: Problems, whole: bool) -> Source:
+def _open(path: Path, schema: Schema, problems: Problems, whole: bool, together: bool) -> Source:
     if schema.format in FOLDERS:
         return open_folder(path, schema, problems)
     if schema.format in ("npz", "npy"):
@@ -62,7 +64,7 @@ def _open(path: Path, schema: Schema, problems: Problems, whole: bool) -> Source
     files = table_files(path, schema.format)
     if has_lists(files[0], schema.format):
         return open_row_files(path, files, schema, problems)
-    return open_table(path, schema, problems, whole=whole)
+    return open_table(path, schema, problems, whole=whole, together=together)
 
 
 def gather(path: Path, schema: Schema, missing: str, problems: Problems) -> Gathered:

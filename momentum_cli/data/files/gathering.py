@@ -28,6 +28,7 @@ from momentum_cli.errors import DataError
 from momentum_cli.messages import refuse
 
 POLICIES = ("refuse", "forward_fill", "mean", "drop_step")
+NO_SEQUENCES = "the file has no sequences"
 
 
 @dataclass
@@ -95,8 +96,12 @@ class Gatherer:
         self._current: _Current | None = None
         self._missing = np.zeros(source.channels, np.int64)
 
-    def gather(self) -> Gathered:
-        """Read everything, and add the mistakes to the problems."""
+    def gather(self, *, part: bool = False) -> Gathered:
+        """Read everything, and add the mistakes to the problems.
+
+        Args:
+            part: The source is a part of the file, which may be without sequences.
+        """
         for found in self.source.pieces:
             if isinstance(found, Pieces):
                 self._take_several(found)
@@ -107,8 +112,8 @@ class Gatherer:
             row = self._rows[place]
             name = str(row) if self.source.numbered else self._names[place]
             self.problems.add("empty", f"sequence {name!r} has no steps", [row], sequence=name)
-        if not len(lengths):
-            self.problems.add("empty", "the file has no sequences")
+        if not len(lengths) and not part:
+            self.problems.add("empty", NO_SEQUENCES)
         features = self._features.close()
         if self._folder is not None:
             columns = self.source.channels + len(self._added)

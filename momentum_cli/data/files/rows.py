@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from momentum_cli.data.files.columns import (
-    column,
     joined_texts,
     joined_words,
     not_a_number,
@@ -27,6 +26,7 @@ from momentum_cli.data.files.dates import localised
 from momentum_cli.data.files.layout import is_row_number
 from momentum_cli.data.files.many_files import added_columns, row_name, short_names, table_files
 from momentum_cli.data.files.parquet import RowGroup
+from momentum_cli.data.files.parts import complete_blocks, joined
 from momentum_cli.data.files.pieces import Piece, Pieces, Source, chosen
 from momentum_cli.data.files.reading import PLAIN, Reading
 from momentum_cli.data.files.schema import Schema
@@ -41,7 +41,7 @@ WHOLE = "all"
 _NAMED = 20
 
 
-def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -> Source:
+def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool, together: bool = False) -> Source:
     """Open a table.
 
     Args:
@@ -50,6 +50,8 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
         problems: Receives every mistake.
         whole: Read all of it before the first piece, so that the rows of a sequence may be anywhere. Otherwise it is
             read in blocks, and a sequence with scattered rows comes in separate pieces.
+        together: With `whole`, the rows of each sequence are together, so that only whole sequences need to be read
+            before the first piece.
 
     Raises:
         DataError: It cannot be read, or a column is missing.
@@ -68,8 +70,10 @@ def open_table(path: Path, schema: Schema, problems: Problems, *, whole: bool) -
         short = short_names(files)
         pieces = _wide_pieces(read, schema, features, problems, short)
         return Source(str(path), features, pieces, 1, wide=True, numbered=not schema.sequence and not short)
-    if whole:
-        read = iter([_joined(list(read), names)])
+    if together:
+        read = complete_blocks(read, schema.sequence)
+    elif whole:
+        read = _as_one(read, names)
     categories: dict[str, list[str]] = {name: [] for name in schema.categorical}
     pieces = _long_pieces(read, schema, features, problems, categories, whole=whole)
     return Source(str(path), features, pieces, len(features), {"categories": categories} if categories else {})
@@ -311,16 +315,5 @@ def _together(block: Block, keys: list[str | None], starts: list[int]) -> tuple[
     return dataclasses.replace(block, columns=columns, rows=block.rows[order]), list(numbers_of), sorted_starts
 
 
-def _joined(blocks: list[Block], names: list[str]) -> Block:
-    import pyarrow as pa
-
-    columns: dict[str, Any] = {}
-    for name in names:
-        parts = [block.columns[name] for block in blocks]
-        try:
-            columns[name] = pa.concat_arrays(parts) if parts else pa.array([], pa.null())
-        except pa.ArrowInvalid:
-            # Blocks of JSON Lines may differ in type: integers in one, decimals or words in another.
-            columns[name] = column([value for part in parts for value in part.to_pylist()])
-    rows = [block.rows for block in blocks]
-    return Block(columns, np.concatenate(rows) if rows else np.empty(0, np.int64))
+def _as_one(blocks: Iterator[Block], names: Sequence[str]) -> Iterator[Block]:
+    yield joined(list(blocks), names)

@@ -21,13 +21,13 @@ from momentum_cli.data.files.calendar import calendar_names
 from momentum_cli.data.files.compression import COMPRESSED, inner_suffix
 from momentum_cli.data.files.future import future_of, horizon_steps, listed_steps
 from momentum_cli.data.files.gathered import Gathered
-from momentum_cli.data.files.gathering import Gatherer
+from momentum_cli.data.files.gathering import NO_SEQUENCES, Gatherer
 from momentum_cli.data.files.groups import UNSEEN
 from momentum_cli.data.files.made import made_inputs
 from momentum_cli.data.files.normalisation import Mixed, OneHot, Scaling
 from momentum_cli.data.files.ordering import time_texts
+from momentum_cli.data.files.parts import are_together, in_blocks, parts_of
 from momentum_cli.data.files.schema import ANY_TEXT, FOLDERS, SUFFIXES, Schema, format_of
-from momentum_cli.data.files.tables import CELLS
 from momentum_cli.data.problems import Problems
 from momentum_cli.errors import DataError
 from momentum_cli.inference.opened import Subject
@@ -143,7 +143,8 @@ class FileReader:
                 path = folder / "input"
                 with open(path, "wb") as file:
                     shutil.copyfileobj(sys.stdin.buffer, file)
-                first = path.read_bytes()[:1]
+                with open(path, "rb") as file:
+                    first = file.read(1)
                 yield from self._read(path.rename(path.with_suffix(".jsonl" if first == b"{" else ".csv")), "-")
             return
         yield from self._read(Path(source), source)
@@ -187,13 +188,26 @@ class FileReader:
 
     def _read(self, path: Path, source: str) -> Iterator[Samples | Broken]:
         problems = Problems()
-        try:
-            if not path.is_file():
-                raise DataError("no such file")
-            gathered = self._gather(path, problems)
-        except (DataError, OSError) as error:
-            yield Broken(source, None, str(error).removeprefix(f"{path}: "))
-            return
+        parts = self._parts(path, problems)
+        cut = ""
+        while True:
+            try:
+                gathered = next(parts, None)
+            except (DataError, OSError) as error:
+                yield from self._broken(problems, source) if cut else ()
+                yield Broken(source, None, str(error).removeprefix(f"{path}: ") + cut)
+                return
+            if gathered is None:
+                break
+            yield from self._usable(gathered, problems, source)
+            cut = "; only sequences before it were predicted"
+        yield from self._broken(problems, source)
+
+    def _broken(self, problems: Problems, source: str) -> Iterator[Broken]:
+        for problem in problems.all:
+            yield Broken(source, None, str(problem))
+
+    def _usable(self, gathered: Gathered, problems: Problems, source: str) -> Iterator[Samples | Broken]:
         usable = []
         for place, name in enumerate(gathered.names.tolist()):
             if name in problems.sequences:
@@ -209,8 +223,6 @@ class FileReader:
         else:
             for place in usable:
                 yield from (self._ending if self._windows is None else self._cut)(gathered, place, source)
-        for problem in problems.all:
-            yield Broken(source, None, str(problem))
 
     def _whole(self, gathered: Gathered, usable: np.ndarray, source: str) -> Iterator[Samples]:
         """Yield whole sequences, those of one length that follow one another together."""
@@ -258,7 +270,10 @@ class FileReader:
             origin = Places([source] * count, [row] * count, [name] * count, at)
             yield self._samples(gathered, origin, np.full(count, place), some, size)
 
-    def _gather(self, path: Path, problems: Problems) -> Gathered:
+    def _parts(self, path: Path, problems: Problems) -> Iterator[Gathered]:
+        """Yield the sequences of a file, those of a large one some at a time."""
+        if not path.is_file():
+            raise DataError("no such file")
         trained_on = self._schema.format
         found = trained_on if trained_on in FOLDERS else format_of(path)
         if found is None and trained_on == "csv" and inner_suffix(path) in ANY_TEXT:
@@ -279,17 +294,20 @@ class FileReader:
                 raise DataError(refuse(f"the {fact}", opened.facts.get(fact), f"be {value}, as in training"))
         known = bool(schema.known_future)
         keep_times = schema.kind == "labelling" or schema.windowed or known
-        gatherer = Gatherer(
-            schema,
-            self._missing,
-            opened,
-            problems,
-            None,
-            whole=True,
-            keep_times=keep_times,
-            open_end=self._names if known else None,
-        )
-        return gatherer.gather()
+        open_end = self._names if known else None
+        together = are_together(path, schema)
+        if together:
+            opened = open_source(path, schema, problems, together=True)
+        count = 0
+        for part in parts_of(opened, schema, together):
+            gatherer = Gatherer(
+                schema, self._missing, part, problems, None, whole=True, keep_times=keep_times, open_end=open_end
+            )
+            gathered = gatherer.gather(part=True)
+            count += len(gathered)
+            yield gathered
+        if not count:
+            problems.add("empty", NO_SEQUENCES)
 
     def _last(self, gathered: Gathered, place: int) -> int:
         """Return the end of the steps to forecast from: of all, or of those before the steps known in advance.
@@ -376,15 +394,3 @@ class FileReader:
         steps = gathered.features.padded(begins, np.full(len(begins), length + reach))
         found = prepare.chosen(np.array(groups) if groups else None)(steps)
         return Samples(origin, found if future is None else future(found), groups=groups)
-
-
-def in_blocks(places: np.ndarray, cells: int) -> Iterator[np.ndarray]:
-    """Yield places some at a time, so many that what is read of them together is not large.
-
-    Args:
-        places: (n,) int64.
-        cells: Numbers that are read of each, >= 1.
-    """
-    size = max(1, CELLS // cells)
-    for begin in range(0, len(places), size):
-        yield places[begin : begin + size]

@@ -1,7 +1,7 @@
 """`momentumrnn predict`: run a trained or exported model on files.
 
 Samples are read, run and written batch by batch, so memory does not grow with the length of the input; only a file of
-the task `files` is read as a whole first.
+the task `files` whose sequences cannot be read in parts (`momentum_cli.data.files.parts`) is read as a whole first.
 """
 
 from __future__ import annotations
