@@ -255,8 +255,16 @@ def test_numbers_that_are_not_finite_do_not_end_the_tracking(tmp_path: Path) -> 
     pytest.importorskip("mlflow")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tracking = Tracking(["mlflow"], LoggedRun(tmp_path, "digits", {"model": {"bias": True}}))
+        run = LoggedRun(tmp_path, "digits", {"model": {"bias": True}})
+        tracking = Tracking(["mlflow"], run)
         for step, loss in enumerate((math.inf, math.nan, 1.0), 1):
             tracking.step(StepInfo(step, 1, step, loss, 2.0, 0.1, 30, 1.5, None))
         tracking.close()
     require_loggers(["mlflow"])
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{run.store / 'mlflow.db'}")
+    name = json.loads((tmp_path / "loggers.json").read_text())["mlflow"]
+    losses = {metric.step: metric.value for metric in client.get_metric_history(name, "train/loss")}
+    assert losses == {1: sys.float_info.max, 3: 1.0}
+    assert {metric.step for metric in client.get_metric_history(name, "train/grad_norm")} == {1, 2, 3}

@@ -73,12 +73,16 @@ def training_step(layer: Any, x: Tensor, cotangent: Tensor) -> list[Tensor]:
 def test_a_step_does_not_wait_for_the_device(dynamics: Dynamics) -> None:
     layer = LSTM(1, 32, dynamics=dynamics, device="cuda")
     x, cotangent = torch.randn(20, 4, 1, device="cuda"), torch.randn(20, 4, 32, device="cuda")
-    training_step(layer, x, cotangent)
+    expected = training_step(layer, x, cotangent)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        training_step(layer, x, cotangent)
+        got = training_step(layer, x, cotangent)
+        # A step that waited would have ended like this.
+        with pytest.raises(RuntimeError, match="synchronizing"):
+            got[0].sum().item()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(got, expected)
 
 
 @pytest.mark.filterwarnings("ignore:RNN module weights")
