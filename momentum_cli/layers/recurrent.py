@@ -232,23 +232,32 @@ class RecurrentLayer(LayerParameters):
         output, after = self.run_tensors(x, None if state is None else layout.flat(state), lengths)
         return output, layout.returned(after)
 
-    def run_tensors(self, x: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
-        """Do the same as `run_padded`, with the state as one flat tuple in the order of `state_names`."""
+    def run_tensors(
+        self, x: Tensor, state: State | None = None, lengths: Tensor | None = None, *, every: bool = True
+    ) -> tuple[Tensor, State]:
+        """Do the same as `run_padded`, with the state as one flat tuple in the order of `state_names`.
+
+        Args:
+            x, state, lengths: As for `run_padded`.
+            every: False if only the state is wanted. The last layer's outputs are then not kept, which in both
+                directions takes less memory and time, and the first result is a tensor of no steps, (0, B, …).
+        """
         self._check_input(x)
         if lengths is None:
-            return self._run(x, state, None)
+            return self._run(x, state, None, every=every)
         traced = torch.compiler.is_compiling()
         lengths = checked_lengths(lengths, len(x), x.shape[1], traced)
         x = clear_padding(x, lengths)
         if not traced and bool((lengths > 0).all()):
-            return self._run(x, state, lengths)
+            return self._run(x, state, lengths, every=every)
         # Backends need at least one step; empty sequences get one of zeros, whose output and state are discarded.
-        output, after = self._run(x, state, lengths.clamp(min=1))
+        output, after = self._run(x, state, lengths.clamp(min=1), every=every)
         before = self.zero_tensors(x.shape[1]) if state is None else state
-        return clear_padding(output, lengths), tuple(keep_empty(lengths, list(after), list(before)))
+        ends = tuple(keep_empty(lengths, list(after), list(before)))
+        return clear_padding(output, lengths) if every else output, ends
 
     def _run(
-        self, x: Tensor, given: State | None, lengths: Tensor | None, batched: bool = True
+        self, x: Tensor, given: State | None, lengths: Tensor | None, batched: bool = True, every: bool = True
     ) -> tuple[Tensor, State]:
         if torch._C._get_tracing_state() is not None:
             must = "be made by torch.jit.script, because a trace would keep the number of steps of its example"
@@ -263,15 +272,15 @@ class RecurrentLayer(LayerParameters):
         if precision.state == dtype and not mixed:
             done = None if lengths is not None else quick.run(self, x, state)
             if done is None:
-                return self._run_in(dtype, x, state, lengths)
+                return self._run_in(dtype, x, state, lengths, every)
             output, after, backend = done
             if backend != self.chosen_backend:
                 self.chosen_backend = backend
-            return output, after
+            return output if every else output[:0], after
         if state is not None:
             state = tuple(s.to(precision.state) if s.is_floating_point() else s for s in state)
         with torch.autocast(autocast_type(x.device), enabled=False):
-            output, after = self._run_in(precision.state, x.to(precision.input), state, lengths)
+            output, after = self._run_in(precision.state, x.to(precision.input), state, lengths, every)
         return output.to(precision.output), tuple(s.to(dtype) if s.is_floating_point() else s for s in after)
 
     def _precision(self, device: torch.device) -> Precision:
@@ -282,7 +291,7 @@ class RecurrentLayer(LayerParameters):
         return choose_precision(self.tensor("weight_ih_l0").dtype, device, can_narrow)
 
     def _run_in(
-        self, dtype: torch.dtype, x: Tensor, state: State | None, lengths: Tensor | None
+        self, dtype: torch.dtype, x: Tensor, state: State | None, lengths: Tensor | None, every: bool
     ) -> tuple[Tensor, State]:
         layout = self.layout
         places, recurrent = layout.places, len(self.recurrence.state_names)
@@ -302,10 +311,15 @@ class RecurrentLayer(LayerParameters):
                 before, drive = own[:recurrent], own[recurrent:]
             weights = self.weights(suffix, dtype)
             run = self._backend(x, weights).run
-            source = reverse(x, lengths) if backward else x
-            output, end, drive = run(self.recurrence, self.dynamics, source, weights, before, drive, lengths)
-            outputs.append(reverse(output, lengths) if backward else output)
+            if backward:  # the last direction to read x, which need not be kept as it was
+                x = reverse(x, lengths)
+            output, end, drive = run(self.recurrence, self.dynamics, x, weights, before, drive, lengths)
             ends.append([*end, *drive])
+            if not every and layer == self.num_layers - 1:
+                output = output[:0].clone()  # a view would keep all steps
+            elif backward:
+                output = reverse(output, lengths)
+            outputs.append(output)
         output = torch.cat(outputs, 2) if self.bidirectional else outputs[0]
         return output, tuple(whole(ends, places, len(layout.names)))
 

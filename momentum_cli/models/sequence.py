@@ -104,8 +104,9 @@ class SequenceModel(Model):
         return torch.cat(outputs, 1) if self.output == "every" else outputs[-1], state
 
     def _pass(self, inputs: Tensor, lengths: Tensor | None, state: State | None) -> tuple[Tensor, State]:
-        steps, after = self.layer.run_tensors(inputs.transpose(0, 1), state, lengths)
-        if self.output == "every":
+        every = self.output == "every"
+        steps, after = self.layer.run_tensors(inputs.transpose(0, 1), state, lengths, every=every)
+        if every:
             read = steps.transpose(0, 1)
         else:
             # The state holds the final output of every layer and direction; the last layer's are the last rows.

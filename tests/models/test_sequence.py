@@ -8,8 +8,13 @@ import pytest
 import torch
 from layer_inputs import DYNAMIC, random
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from momentum_cli import GRU, LSTM, OrthogonalRNN
+from momentum_cli.dynamics.adam import Adam
+from momentum_cli.dynamics.heavy_ball import HeavyBall
+from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.layers.coupled import CoupledLSTM
 from momentum_cli.models.sequence import SequenceModel
 
@@ -46,9 +51,9 @@ def test_each_piece_runs_twice_in_training_and_once_in_evaluation(monkeypatch: p
     steps: list[int] = []
     run = model.layer.run_tensors
 
-    def counted(x: Tensor, *rest: Any) -> Any:
+    def counted(x: Tensor, *rest: Any, **options: Any) -> Any:
         steps.append(len(x))
-        return run(x, *rest)
+        return run(x, *rest, **options)
 
     monkeypatch.setattr(model.layer, "run_tensors", counted)
     x = random(3, 17, 4).float()
@@ -70,3 +75,47 @@ def test_what_cannot_be_recomputed_is_refused() -> None:
     with pytest.raises(ValueError, match="bidirectional"):
         model(torch.zeros(1, 9, 4))
     assert model.eval()(torch.zeros(1, 9, 4))[0].shape == (1, 2)
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([17, 4, 9]), torch.tensor([17, 0, 9])], ids=str)
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"bidirectional": True, "num_layers": 2}], ids=str)
+@pytest.mark.parametrize(("kind", "dynamics"), [("lstm", Adam()), ("orthogonal", HeavyBall())], ids=str)
+def test_without_outputs_the_state_has_the_same_bits(
+    kind: str, dynamics: Dynamics, options: dict[str, Any], lengths: Tensor | None
+) -> None:
+    torch.manual_seed(0)
+    layer = LAYERS[kind](4, 6, dynamics=dynamics, **options).double()
+    x = random(17, 3, 4)
+    for backend in ("auto", "reference"):
+        layer.backend = backend
+        results = []
+        for every in (True, False):
+            output, state = layer.run_tensors(x, None, lengths, every=every)
+            gradients = torch.autograd.grad(state[0].square().sum(), list(layer.parameters()))
+            with torch.no_grad():
+                results.append([*state, *gradients, *layer.run_tensors(x, None, lengths, every=every)[1]])
+        assert output.shape == (0, 3, 6 * layer.num_directions)
+        for expected, got in zip(*results, strict=True):
+            assert torch.equal(expected, got)
+
+
+class Sizes(TorchDispatchMode):
+    """Notes the largest tensor, in elements, that an operation gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.largest = max([self.largest, *(t.numel() for t in tree_leaves(result) if isinstance(t, Tensor))])
+        return result
+
+
+@pytest.mark.parametrize("output", ["last", "every"])
+@torch.no_grad()
+def test_outputs_of_both_directions_are_put_together_only_if_they_are_read(output: Literal["last", "every"]) -> None:
+    model = SequenceModel(OrthogonalRNN(1, 32, bidirectional=True, dynamics=HeavyBall()), 2, output).eval()
+    with Sizes() as sizes:
+        model(torch.randn(3, 50, 1))
+    assert sizes.largest == 50 * 3 * 32 * (2 if output == "every" else 1)
