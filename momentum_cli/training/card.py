@@ -144,7 +144,8 @@ class Card:
         targets = (preprocessing.get("targets") or {}).get("names") or ()
         if targets:
             window, horizon = preprocessing.get("window"), preprocessing.get("horizon")
-            ahead = f", {counted(horizon, 'step')} ahead from {window}" if window else ""
+            steps = counted(horizon, "step") if isinstance(horizon, int) else f"{horizon} steps"  # a list of them
+            ahead = f", {steps} ahead from {window}" if window else ""
             yield f"Predicts: {', '.join(map(_plain, targets))}{ahead}."
         elif labels:
             some = ", ".join(map(_plain, labels[:_MOST_LABELS]))

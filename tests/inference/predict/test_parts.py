@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from momentum_cli.data.files import csv_blocks, layout, tables
+from momentum_cli.data.files import csv_blocks, layout, parts, tables
 from momentum_cli.data.files.parts import are_together, parts_of
 from momentum_cli.data.files.pieces import Source
 from momentum_cli.data.files.schema import Schema
@@ -101,6 +101,7 @@ def predicted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Predict:
                     patch.setattr(files, "parts_of", lambda source, *_: iter([source]))
                 else:
                     patch.setattr(csv_blocks, "BYTES", 1500)
+                    patch.setattr(parts, "LARGE", 1500)
                     patch.setattr(tables, "CELLS", 64)
                     patch.setattr(files, "parts_of", counted)
                     counts["parts"] = 0
@@ -133,8 +134,8 @@ def test_a_step_in_a_row(kind: str, ending: str, predicted: Predict, tmp_path: P
     path = save(tmp_path / f"steps.{ending}", steps())
     run = trained(tmp_path, path, **LONG, **TASKS[kind])
     for format in ("jsonl", "csv", "parquet"):
-        found, parts = predicted(run, path, format)
-        assert parts > 3
+        found, count = predicted(run, path, format)
+        assert count > 3
     found, _ = predicted(run, path, batch_size=1000)
     names = [json.loads(line)["sequence"] for line in found.splitlines()]
     assert names == [f"s{number}" for number in range(SEQUENCES)]
@@ -201,6 +202,7 @@ def test_a_mistake_names_its_row_and_the_other_sequences_are_predicted(
     path = save(tmp_path / "steps.csv", columns)
     run = trained(tmp_path, path, **LONG, **TASKS["regression"])
     monkeypatch.setattr(csv_blocks, "BYTES", 1500)
+    monkeypatch.setattr(parts, "LARGE", 1500)
     monkeypatch.setattr(tables, "CELLS", 64)
     lines = path.read_text(encoding="utf-8").splitlines()
     place = columns["id"].index("s80") + 1
@@ -219,6 +221,7 @@ def test_a_file_that_breaks_off_is_told_after_what_was_predicted(
     run = trained(tmp_path, path, kind="classification", target="kind")
     monkeypatch.setattr(layout, "_SAMPLE", 1000)
     monkeypatch.setattr(csv_blocks, "BYTES", 1500)
+    monkeypatch.setattr(parts, "LARGE", 1500)
     monkeypatch.setattr(tables, "CELLS", 64)
     path.write_bytes(path.read_bytes() + b"\xff\n")
     with pytest.raises(DataError, match=r"in line 452\).*; only sequences before it were predicted"):
@@ -230,6 +233,7 @@ def test_a_file_that_breaks_off_is_told_after_what_was_predicted(
 
 def test_names_that_recur_are_found_wherever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_blocks, "BYTES", 100)
+    monkeypatch.setattr(parts, "LARGE", 100)
     schema = Schema("csv", "classification", ("id",), features=("x",))
     names = [name for number in range(40) for name in [f"s{number}"] * 3]
     for changed, together in ((names, True), ([*names, "s0"], False), ([*names, "s39", "t", "s39"], False)):
