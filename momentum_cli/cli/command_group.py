@@ -142,7 +142,7 @@ def _without_types(parameters: list[Any]) -> list[Any]:
 def _convert_only_given(parameter: Any) -> None:
     """Let an option of the whole program without a value stay empty.
 
-    Typer converts even the missing value, by pydantic, whose import takes a quarter of the time of a command's help.
+    Typer converts even the missing value, by pydantic, whose import a command's help would wait for.
     """
     if parameter.required or parameter.callback is not None:
         return

@@ -63,7 +63,7 @@ class Entry:
 
 
 @contextlib.contextmanager
-def entered(folder: Path, what: str, *, patience_seconds: float = 30.0) -> Iterator[Entry]:
+def entered(folder: Path, what: str, *, patience_seconds: float) -> Iterator[Entry]:
     """Use a folder together with others; the first process has it for itself until it calls `Entry.admit`.
 
     Whether the folder is free is the result of taking the lock: two processes that first asked and then took it could

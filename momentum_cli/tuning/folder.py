@@ -25,6 +25,8 @@ from momentum_cli.runs.numbered import earlier as earlier_folders
 
 RESULT, TRIALS, JOURNAL = "tune.json", "trials", "study.journal"
 FORMAT = "momentumrnn tune plan"
+# How long to wait for the first worker, which has the folder for itself until trials of the dead are given back.
+PATIENCE_SECONDS = 30.0
 _FILES = (PLAN, RESULT, f"{JOURNAL}*", "best.yaml", "trials.csv", "report.html", "*.png", ".*.tmp")
 
 
@@ -149,7 +151,7 @@ def open_folder(
             if folder.exists() and not folder.is_dir():
                 raise RecipeError(f"{option} {folder} is a file; name a new or an empty folder")
             folder.mkdir(parents=True, exist_ok=True)
-            entry = held.enter_context(entered(folder, "search"))
+            entry = held.enter_context(entered(folder, "search", patience_seconds=PATIENCE_SECONDS))
         else:
             folder, entry = found
         # Without locks, workers that join count on others, whose beats they then watch.

@@ -27,7 +27,7 @@ def test_a_lock_keeps_others_out_and_ends(tmp_path: Path) -> None:
 
 
 def test_the_first_is_alone_until_it_admits_others(tmp_path: Path) -> None:
-    with entered(tmp_path, "search") as first:
+    with entered(tmp_path, "search", patience_seconds=30) as first:
         assert first.alone is True
         refused = pytest.raises(RecipeError, match="another search is running")
         with refused, entered(tmp_path, "search", patience_seconds=0):
@@ -43,10 +43,10 @@ def test_others_wait_for_the_first(tmp_path: Path) -> None:
     found: list[bool | None] = []
 
     def come() -> None:
-        with entered(tmp_path, "search") as entry:
+        with entered(tmp_path, "search", patience_seconds=30) as entry:
             found.append(entry.alone)
 
-    with entered(tmp_path, "search") as first:
+    with entered(tmp_path, "search", patience_seconds=30) as first:
         thread = threading.Thread(target=come)
         thread.start()
         time.sleep(0.1)
@@ -66,7 +66,7 @@ def test_nobody_comes_between_a_lock_and_its_sharing(tmp_path: Path) -> None:
             with contextlib.suppress(RecipeError), locked(tmp_path, "search"):
                 alone.append(1)
 
-    with entered(tmp_path, "search") as entry:
+    with entered(tmp_path, "search", patience_seconds=30) as entry:
         thread = threading.Thread(target=try_it)
         thread.start()
         assert entry._handle is not None
@@ -85,6 +85,6 @@ def test_without_locks_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(fcntl, "flock", refuse)
     with locked(tmp_path, "training"), locked(tmp_path, "training"):
         assert is_locked(tmp_path) is None
-    with entered(tmp_path, "search") as entry:
+    with entered(tmp_path, "search", patience_seconds=30) as entry:
         entry.admit()
         assert entry.alone is None

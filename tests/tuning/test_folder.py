@@ -16,9 +16,8 @@ from small_bench import write_recipe
 
 from momentum_cli.errors import RecipeError
 from momentum_cli.recipe.recipe import load_recipe
-from momentum_cli.runs import lock
 from momentum_cli.runs.lock import entered
-from momentum_cli.tuning import finish
+from momentum_cli.tuning import finish, folder
 from momentum_cli.tuning.folder import open_folder, plan_of
 from momentum_cli.tuning.study import Study
 from momentum_cli.tuning.tune import tune
@@ -64,11 +63,11 @@ def test_whenever_a_second_search_comes_one_of_two_is_refused(
     plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The first one stands still while the second one acts.
-    monkeypatch.setitem(lock.entered.__wrapped__.__kwdefaults__, "patience_seconds", 0.0)  # type: ignore[attr-defined]
+    monkeypatch.setattr(folder, "PATIENCE_SECONDS", 0.0)
 
-    def search(folder: Path, held: contextlib.ExitStack) -> bool:
+    def search(path: Path, held: contextlib.ExitStack) -> bool:
         with contextlib.suppress(RecipeError):
-            opened = open_folder(folder, plan, held=held)
+            opened = open_folder(path, plan, held=held)
             assert opened.alone
             opened.entry.admit()
             return True
@@ -76,11 +75,11 @@ def test_whenever_a_second_search_comes_one_of_two_is_refused(
 
     moment, last = 0, 1
     while moment < last:
-        folder = tmp_path / f"search{moment}"
+        path = tmp_path / f"search{moment}"
         with contextlib.ExitStack() as held:
-            second = functools.partial(search, folder, held)
+            second = functools.partial(search, path, held)
             with at_lock(moment, second) as counted:
-                first = search(folder, held)
+                first = search(path, held)
             last = max(last, counted.calls)
         assert first + counted.result == 1, moment
         moment += 1
@@ -92,10 +91,10 @@ def test_of_workers_that_join_at_once_one_is_alone_and_none_is_refused(plan: dic
         gate, over = threading.Barrier(6), threading.Barrier(6)
         alone: list[bool] = []
 
-        def join(folder: Path, gate: threading.Barrier, over: threading.Barrier, alone: list[bool]) -> None:
+        def join(path: Path, gate: threading.Barrier, over: threading.Barrier, alone: list[bool]) -> None:
             with contextlib.ExitStack() as held:
                 gate.wait()
-                opened = open_folder(folder, plan, join=True, held=held)
+                opened = open_folder(path, plan, join=True, held=held)
                 opened.entry.admit()
                 alone.append(opened.alone)
                 over.wait(30)
