@@ -192,7 +192,7 @@ def parts_of(source: Source, schema: Schema, together: bool) -> Iterator[Source]
         schema: Meaning of its columns.
         together: As `are_together` says.
     """
-    # The number of a row names no other sequence.
+    # The number of a row names no other sequence. Either way, a sequence is in one piece.
     numbered = source.numbered or (not schema.sequence and bool(source.columns) and schema.format in TABLES)
     if not (together or numbered):
         yield source
@@ -202,29 +202,16 @@ def parts_of(source: Source, schema: Schema, together: bool) -> Iterator[Source]
 
     def part() -> Iterator[Piece | Pieces]:
         nonlocal ahead
-        cells, last = 0, None
-        while ahead is not None and (cells < tables.CELLS or _first_name(ahead) == last):
+        cells = 0
+        while ahead is not None and cells < tables.CELLS:
             yield ahead
             cells += ahead.features.size + _SEQUENCE * (len(ahead) if isinstance(ahead, Pieces) else 1)
-            last = _last_name(ahead, last)
             ahead = next(pieces, None)
 
     for number in itertools.count():
         if ahead is None and number:
             return
         yield dataclasses.replace(source, pieces=part(), most_steps=None)
-
-
-def _first_name(piece: Piece | Pieces) -> Any:
-    if isinstance(piece, Piece):
-        return piece.sequence
-    return piece.names[0] if len(piece) else None
-
-
-def _last_name(piece: Piece | Pieces, before: Any) -> Any:
-    if isinstance(piece, Piece):
-        return piece.sequence
-    return piece.names[-1] if len(piece) else before
 
 
 def in_blocks(places: np.ndarray, cells: int) -> Iterator[np.ndarray]:
