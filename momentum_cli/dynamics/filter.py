@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from momentum_cli.dynamics.ragged import at_end
-from momentum_cli.dynamics.scan import Run, decay_scan
+from momentum_cli.dynamics.scan import Run, decay_scan, extended
 from momentum_cli.dynamics.state import State
 
 Decay = Callable[[Tensor], Tensor]
@@ -57,7 +57,7 @@ class Filter(NamedTuple):
     def step(self, u: Tensor, state: State) -> tuple[Tensor, State]:
         """Advance by one step, see `Dynamics.step`."""
         if self.decay is None:
-            return self._amplified(u), ()
+            return extended(u, self.gain, False), ()
         if not callable(self.decay):
             velocity = self.decay * state[0] + self.gain * u
             return velocity, (velocity,)
@@ -66,14 +66,20 @@ class Filter(NamedTuple):
         return velocity, (velocity, k)
 
     def scan(
-        self, u: Tensor, state: State | None = None, lengths: Tensor | None = None, run: Run | None = None
+        self,
+        u: Tensor,
+        state: State | None = None,
+        lengths: Tensor | None = None,
+        run: Run | None = None,
+        *,
+        constant: bool = False,
     ) -> tuple[Tensor, State]:
-        """Run the whole sequence at once, see `Dynamics.scan`; `run` as in `decay_scan`."""
+        """Run the whole sequence at once, see `Dynamics.scan`; `run` and `constant` as in `decay_scan`."""
         if self.decay is None:
-            return self._amplified(u), ()
+            return extended(u, self.gain, constant), ()
         before = None if state is None else state[0]
         if not callable(self.decay):
-            velocity = decay_scan(self.decay, self._amplified(u), before, run)
+            velocity = decay_scan(self.decay, u, before, run, gain=self.gain, constant=constant)
             return velocity, (at_end(velocity, lengths),)
         steps, batch = u.shape[:2]
         count = torch.arange(1, steps + 1, device=u.device).unsqueeze(1)
@@ -83,11 +89,8 @@ class Filter(NamedTuple):
             # Sequences may be at different steps: one column of decays for each.
             done = state[1]
             count = count + done
-        velocity = decay_scan(self.decay(count.double()), self._amplified(u), before, run)
+        velocity = decay_scan(self.decay(count.double()), u, before, run, gain=self.gain, constant=constant)
         return velocity, (
             at_end(velocity, lengths),
             done + (steps if lengths is None else lengths.to(u.device, non_blocking=True)),
         )
-
-    def _amplified(self, u: Tensor) -> Tensor:
-        return u if self.gain == 1.0 else self.gain * u

@@ -21,8 +21,20 @@ _ONE_BLOCK = 16
 class Run(Protocol):
     """Computes a scan of float32 or float64; no derivatives. A graph that is traced gets `traced_scan` instead."""
 
-    def __call__(self, decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
-        """Return the scan; `backward` in time, where ``v_t = decay_{t+1} v_{t+1} + x_t``, it is the transpose."""
+    def __call__(
+        self,
+        decay: Tensor | float,
+        x: Tensor,
+        start: Tensor | None,
+        *,
+        backward: bool,
+        gain: float = 1.0,
+        constant: bool = False,
+    ) -> Tensor:
+        """Return the scan of ``gain x``, with a constant of ``gain [x, 1]``.
+
+        `backward` in time, where ``v_t = decay_{t+1} v_{t+1} + gain x_t``, it is the transpose; without a constant.
+        """
 
 
 def autocast_type(device: torch.device) -> str:
@@ -30,8 +42,16 @@ def autocast_type(device: torch.device) -> str:
     return "cpu" if device.type == "meta" else device.type
 
 
-def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, run: Run | None = None) -> Tensor:
-    """Return ``v`` with ``v_t = decay_t v_{t-1} + x_t``.
+def decay_scan(
+    decay: Tensor | float,
+    x: Tensor,
+    start: Tensor | None = None,
+    run: Run | None = None,
+    *,
+    gain: float = 1.0,
+    constant: bool = False,
+) -> Tensor:
+    """Return ``v`` with ``v_t = decay_t v_{t-1} + gain x_t``.
 
     No step reads a later one, not even multiplied by 0, so a NaN or an infinity at step t leaves all earlier steps
     unchanged; in the gradient, all later ones. Differentiable in x and start, any number of times and in forward mode.
@@ -40,32 +60,43 @@ def decay_scan(decay: Tensor | float, x: Tensor, start: Tensor | None = None, ru
     Args:
         decay: A number for all steps, or (T, 1) or (T, B) float64; each in [0, 1).
         x: (T, B, C).
-        start: (B, C) value before the first step, or None for 0.
+        start: (B, C) value before the first step, or None for 0; (B, C + 1) with a constant.
         run: Function that computes it; None for about 2 sqrt(T) torch operations on whole blocks of time.
+        gain: Factor of the input.
+        constant: Scan one more channel, whose input is 1.
 
     Returns:
-        (T, B, C), dtype of x.
+        (T, B, C), with a constant (T, B, C + 1); dtype of x.
     """
     if x.dtype in (torch.bfloat16, torch.float16):
-        return decay_scan(decay, x.float(), None if start is None else start.float()).to(x.dtype)
+        first = None if start is None else start.float()
+        return decay_scan(decay, x.float(), first, gain=gain, constant=constant).to(x.dtype)
     kind = autocast_type(x.device)
     # Entering a context takes as long as a short scan.
     with torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext():
         decays = decay if isinstance(decay, Tensor) else float(decay)
         first = None if start is None else start.to(x.dtype)
         if torch._C._are_functorch_transforms_active():
-            return torch_scan(decays, x, first, backward=False)
+            return torch_scan(decays, x, first, backward=False, gain=gain, constant=constant)
         if torch.compiler.is_compiling():
             number = 0.0 if isinstance(decays, Tensor) else decays
-            traced: Tensor = traced_scan(x, first, decays if isinstance(decays, Tensor) else None, number, False)
+            columns = decays if isinstance(decays, Tensor) else None
+            traced: Tensor = traced_scan(extended(x, gain, constant), first, columns, number, False)
             return traced
         grad = torch.is_grad_enabled() and (x.requires_grad or (first is not None and first.requires_grad))
         if not grad and forward_ad._current_level < 0:
             # The usual case, x being data: a node of the graph would take longer than a short scan.
             with torch.no_grad():
-                return (run or torch_scan)(decays, x, first, backward=False)
-        result: Tensor = _Scan.apply(run or torch_scan, decays, x, first, False)
+                return (run or torch_scan)(decays, x, first, backward=False, gain=gain, constant=constant)
+        result: Tensor = _Scan.apply(run or torch_scan, decays, extended(x, gain, constant), first, False)
         return result
+
+
+def extended(x: Tensor, gain: float, constant: bool) -> Tensor:
+    """Return ``gain x`` (T, B, C), with a constant ``gain [x, 1]``."""
+    if constant:
+        x = pad(x, (0, 1), value=1.0)
+    return x if gain == 1.0 else gain * x
 
 
 class _Scan(torch.autograd.Function):
@@ -132,8 +163,17 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
 traced_scan.register_autograd(_backward, setup_context=_setup)
 
 
-def torch_scan(decay: Tensor | float, x: Tensor, start: Tensor | None, *, backward: bool) -> Tensor:
+def torch_scan(
+    decay: Tensor | float,
+    x: Tensor,
+    start: Tensor | None,
+    *,
+    backward: bool,
+    gain: float = 1.0,
+    constant: bool = False,
+) -> Tensor:
     """Compute the scan of `Run`: step i of all blocks at once; then each block adds the last value before it."""
+    x = extended(x, gain, constant)
     steps, batch, channels = x.shape
     if not steps:
         return x.clone()

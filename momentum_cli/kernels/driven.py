@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import Parameter
-from torch.nn.functional import pad
 
 from momentum_cli.dynamics.moments import Moments
 from momentum_cli.dynamics.protocol import Dynamics
@@ -67,5 +66,5 @@ def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None
         x, filtered = form.scan(x, state, lengths, run)
         return Driven(x, weights.w_ih, weights.b_ih, LINEAR, [], None, None, filtered)
     # The filtered constant 1 carries the input bias.
-    x, filtered = form.scan(pad(x, (0, 1), value=1.0), state, lengths, run)
+    x, filtered = form.scan(x, state, lengths, run, constant=True)
     return Driven(x, weights.extended(), None, LINEAR, [], None, None, filtered)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from momentum_cli.dynamics.scan import decay_scan
+from momentum_cli.kernels.fused.library import why_missing
+from momentum_cli.kernels.fused.scan import scan_on_cpu
 
 
 def loop(decay: Tensor, x: Tensor, start: Tensor | None) -> Tensor:
@@ -16,6 +18,15 @@ def loop(decay: Tensor, x: Tensor, start: Tensor | None) -> Tensor:
         value = decay[t].unsqueeze(1) * value + x[t]
         values.append(value)
     return torch.stack(values)
+
+
+DECAYS = ["number", "of time", "of time and sequence"]
+
+
+def decay_of(kind: str, steps: int) -> Tensor | float:
+    generator = torch.Generator().manual_seed(steps)
+    column = torch.rand(steps, 1 if kind == "of time" else 2, generator=generator, dtype=torch.float64) * 0.9
+    return 0.9 if kind == "number" else column
 
 
 # One block, two, both levels of blocks, three levels; not multiples of the block.
@@ -43,6 +54,26 @@ def test_scan_is_the_loop_with_its_gradients(steps: int, kind: str) -> None:
             torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("kind", ["number", "of time and sequence"])
+@pytest.mark.parametrize("steps", [1, 20])
+def test_scan_amplifies_its_input_and_carries_a_constant(steps: int, kind: str) -> None:
+    generator = torch.Generator().manual_seed(steps)
+    x = torch.randn(steps, 2, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    start = torch.randn(2, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    decay = decay_of(kind, steps)
+    column = decay if isinstance(decay, Tensor) else torch.full((steps, 1), decay, dtype=torch.float64)
+    with_one = 0.6 * torch.cat([x, torch.ones(steps, 2, 1, dtype=torch.float64)], 2)
+    got, expected = decay_scan(decay, x, start, gain=0.6, constant=True), loop(column, with_one, start)
+    torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-11)
+    for run in (None, scan_on_cpu if why_missing() is None else None):
+        with torch.no_grad():
+            plain = decay_scan(decay, x, start, run, gain=0.6, constant=True)
+        torch.testing.assert_close(plain, expected, rtol=1e-11, atol=1e-11)
+    gradients = [torch.autograd.grad(values.sin().sum(), (x, start)) for values in (got, expected)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+
+
 def test_scan_in_half_precision_and_under_autocast_is_computed_in_float32() -> None:
     x = torch.randn(500, 2, 3, generator=torch.Generator().manual_seed(5))
     decay = 0.99
@@ -55,15 +86,6 @@ def test_scan_in_half_precision_and_under_autocast_is_computed_in_float32() -> N
         mixed = decay_scan(decay, x)
     assert mixed.dtype is torch.float32
     torch.testing.assert_close(mixed.double(), exact, rtol=1e-5, atol=1e-5)
-
-
-DECAYS = ["number", "of time", "of time and sequence"]
-
-
-def decay_of(kind: str, steps: int) -> Tensor | float:
-    generator = torch.Generator().manual_seed(steps)
-    column = torch.rand(steps, 1 if kind == "of time" else 2, generator=generator, dtype=torch.float64) * 0.9
-    return 0.9 if kind == "number" else column
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])

@@ -4,6 +4,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(MRNN_HAS_AVX512)
+#include <cpuid.h>
+#endif
 
 #define MRNN_DECLARE(NS) \
     namespace NS { \
@@ -62,10 +65,31 @@ int64_t mrnn_vector_bytes(int64_t isa) {
     return isa >= MRNN_ISA_AVX512 ? 64 : isa == MRNN_ISA_AVX2 ? 32 : MRNN_GENERIC_VECTOR_BYTES;
 }
 
-int64_t mrnn_best_isa(void) {  // of float
-    for (int64_t isa = MRNN_ISA_AVX512; isa > MRNN_ISA_GENERIC; isa--)
-        if (mrnn_has_isa(isa)) return isa;
-    return MRNN_ISA_GENERIC;
+#if defined(MRNN_HAS_AVX512)
+// True if a vector of 64 bytes is computed as two of 32, as in Zen 4, the only processors of AMD's family 25 with AVX-512.
+static bool halves_vectors() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__builtin_cpu_is("amd") || !__get_cpuid(1, &a, &b, &c, &d)) return false;
+    return (a >> 8 & 15) + (a >> 20 & 255) == 25;
+}
+#endif
+
+static int64_t padded(int64_t hidden, int64_t isa) {
+    const int64_t tile = 2 * mrnn_vector_bytes(isa) / (int64_t)sizeof(float);
+    return (hidden + tile - 1) / tile * tile;
+}
+
+int64_t mrnn_best_isa(int64_t hidden) {
+#if defined(MRNN_HAS_AVX512)
+    if (mrnn_has_isa(MRNN_ISA_AVX512)) {
+        // Half as many numbers in a vector pay where it saves half of the padded units, and on processors that compute a vector in two
+        // halves already where it saves a sixth.
+        const int64_t wide = padded(hidden, MRNN_ISA_AVX512), narrow = padded(hidden, MRNN_ISA_AVX2);
+        const bool pays = wide >= 2 * narrow || (halves_vectors() && 5 * wide >= 6 * narrow);
+        return hidden > 0 && pays ? MRNN_ISA_AVX2 : MRNN_ISA_AVX512;
+    }
+#endif
+    return mrnn_has_isa(MRNN_ISA_AVX2) ? MRNN_ISA_AVX2 : MRNN_ISA_GENERIC;
 }
 
 // Fresh memory comes a page at a time; asked for in large pages, the activations of a training step cost a hundredth of the faults.

@@ -1,18 +1,31 @@
-// Adam and RMSProp over a chunk of time, in gate space: u_t = W_ih x_t + b_ih -> d_t, and their gradients back.
+// A chunk of time in gate space: u_t = W_ih x_t + b_ih, then Adam and RMSProp, u_t -> d_t, and their gradients back.
 
 namespace MRNN_NS {
 
-// drive[panel][chunk row] = u
+// drive[panel][chunk row] = u; without dynamics all that precedes the recurrent products
 template <class Cell, class Numbers> void Part<Cell, Numbers>::project(int64_t t0, int64_t steps) {
     const int64_t depth = layer.depth_x;
+    const real* const bias = layer.nonlinear ? layer.bias_in : layer.start;
+    // Rows of several steps are one block where all are equally far apart.
+    const bool whole = n == B && !a.lengths, joint = whole || n == 1;
+    const int64_t groups = joint ? 1 : steps, stride = joint && !whole && D % PAIR == 0 ? B * depth : depth;
+    if (offset[steps] == 1) {  // one panel has too few sums for a single row, see multiply_row
+        for (int64_t p = 0; p < panels; p += G) {
+            V acc[G][2];
+            load_tile<real, G>(acc, bias + p * W, W);
+            multiply_row<real, factor, G>(acc, x_factors(t0, 0), layer.wx + p * depth * W, depth * W, depth);
+            store_tile<real, G>(acc, drive + p * capacity * W, capacity * W);
+        }
+        return;
+    }
     for (int64_t p = 0; p < panels; p++)
-        for (int64_t s = 0; s < steps; s++) {
+        for (int64_t s = 0; s < groups; s++) {
             const factor* x = x_factors(t0 + s, s);
-            row_blocks(offset[s + 1] - offset[s], [&](auto count, int64_t r0) MRNN_LAMBDA {
+            row_blocks(offset[joint ? steps : s + 1] - offset[s], [&](auto count, int64_t r0) MRNN_LAMBDA {
                 constexpr int M = decltype(count)::value;
                 V acc[M][2];
-                load_tile<real, M>(acc, layer.bias_in + p * W, 0);
-                multiply<real, factor, M, 1>(acc, x + r0 * depth, depth, layer.wx + p * depth * W, depth);
+                load_tile<real, M>(acc, bias + p * W, 0);
+                multiply<real, factor, M, 1>(acc, x + r0 * stride, stride, layer.wx + p * depth * W, depth);
                 store_tile<real, M>(acc, drive + (p * capacity + offset[s] + r0) * W, W);
             });
         }

@@ -8,9 +8,11 @@ template <int M, bool SPLIT>
 MRNN_INLINE void Part<Cell, Numbers>::gate_tile(int64_t t, int64_t s, const factor* h, int64_t p, int64_t r0, real* pre,
                                                 real* separate) {
     V acc[M][2];
-    load_tile<real, M>(acc, layer.start + p * W, 0);
-    if (layer.nonlinear) {
-        const real* d = drive + (p * capacity + offset[s] + r0) * W;
+    const real* const d = drive ? drive + (p * capacity + offset[s] + r0) * W : nullptr;
+    load_tile<real, M>(acc, layer.ahead ? d : layer.start + p * W, layer.ahead ? W : 0);
+    if (layer.ahead) {
+        // the products of the inputs are in `drive`
+    } else if (layer.nonlinear) {
 #pragma GCC unroll 16
         for (int r = 0; r < M; r++) {
             acc[r][0] += load(d + r * W);
@@ -45,13 +47,15 @@ template <class Cell, class Numbers>
 MRNN_INLINE void Part<Cell, Numbers>::row_tile(int64_t t, int64_t s, const factor* h, int64_t tile, int64_t r0, real* pre) {
     const int64_t p = tile * G;
     V acc[G][2];
-    load_tile<real, G>(acc, layer.start + p * W, W);
-    if (layer.nonlinear) {
+    const real* const d = drive ? drive + (p * capacity + offset[s] + r0) * W : nullptr;
+    load_tile<real, G>(acc, layer.ahead ? d : layer.start + p * W, layer.ahead ? capacity * W : W);
+    if (layer.ahead) {
+        // the products of the inputs are in `drive`
+    } else if (layer.nonlinear) {
 #pragma GCC unroll 4
         for (int g = 0; g < G; g++) {
-            const real* d = drive + ((p + g) * capacity + offset[s] + r0) * W;
-            acc[g][0] += load(d);
-            acc[g][1] += load(d + L);
+            acc[g][0] += load(d + g * capacity * W);
+            acc[g][1] += load(d + g * capacity * W + L);
         }
     } else if (layer.few) {
         for (int64_t k = 0; k < D; k++) {
@@ -115,7 +119,8 @@ template <class Cell, class Numbers> void Part<Cell, Numbers>::take_forward(Aren
     take_rows(arena);
     if (Cell::CELL) cell = arena.take<real>(tiles * rows * W);
     if (layer.adam) v = arena.take<real>(panels * rows * W);
-    if (layer.nonlinear) m = arena.take<real>(panels * rows * W), drive = arena.take<real>(panels * capacity * W);
+    if (layer.nonlinear) m = arena.take<real>(panels * rows * W);
+    if (layer.nonlinear || layer.ahead) drive = arena.take<real>(panels * capacity * W);
 }
 
 template <class Cell, class Numbers> void Part<Cell, Numbers>::forward() {
@@ -127,7 +132,10 @@ template <class Cell, class Numbers> void Part<Cell, Numbers>::forward() {
     for (int64_t t0 = 0; t0 < T; t0 += chunk) {
         const int64_t steps = T - t0 < chunk ? T - t0 : chunk;
         start_chunk(t0, steps);
-        if (layer.nonlinear) run_dynamics(t0, steps);
+        if (layer.nonlinear)
+            run_dynamics(t0, steps);
+        else if (layer.ahead)
+            project(t0, steps);
         for (int64_t s = 0; s < steps; s++) {
             const int64_t t = t0 + s, count = offset[s + 1] - offset[s];
             const factor* h = t || a.h0 ? factors(before(t), H, count, h_rows) : nullptr;

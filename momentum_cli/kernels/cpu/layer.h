@@ -24,6 +24,9 @@ template <class Cell, class Numbers> struct Layer {
     typedef typename Numbers::factor factor;
     static constexpr int W = WIDTH<real>, L = LANES<real>, G = Cell::GATES, S = Cell::SAVED, PAIR = Numbers::PAIR;
     static constexpr int FEW = 2;  // inputs: multiplied as real numbers, without a buffer
+    // Rows of a part up to which the products of the inputs are taken for a chunk of steps at once, with the same bits: step by step,
+    // all weights would be read for so few rows.
+    static constexpr int AHEAD = 4;
 
     const mrnn_args& a;
     const int64_t T, B, D, H;
@@ -32,7 +35,7 @@ template <class Cell, class Numbers> struct Layer {
     const int64_t rows;    // of the first part; later ones may have one less
     const int64_t chunk;
     const int64_t depth_h, depth_x;  // factors of a row of h and of x
-    const bool nonlinear, adam, few, far;
+    const bool nonlinear, adam, few, ahead, far;
     // packed once, shared by all parts
     factor *wh = nullptr, *wx = nullptr;             // forward: [panel][depth_h | depth_x][W]
     real* wx_few = nullptr;                          // the same of few inputs
@@ -47,6 +50,7 @@ template <class Cell, class Numbers> struct Layer {
         : a(args), T(args.steps), B(args.batch), D(args.input), H(args.hidden), tiles(ceil_div(H, W)), panels(tiles * G),
           rows(ceil_div(B, args.parts)), chunk(args.chunk), depth_h(ceil_div(H, PAIR)), depth_x(ceil_div(D, PAIR)),
           nonlinear(args.dynamics != MRNN_LINEAR), adam(args.dynamics == MRNN_ADAM), few(D <= FEW),
+          ahead(!nonlinear && !few && rows <= AHEAD && (args.parts == 1 || rows == 1)),
           far(saved_size() * (int64_t)sizeof(stored) > CACHES && (uintptr_t)args.saved % MRNN_VECTOR_BYTES == 0) {}
 
     int64_t saved_size() const { return T * B * tiles * S * W; }

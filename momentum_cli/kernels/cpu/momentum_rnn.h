@@ -9,7 +9,7 @@
 #define MRNN_API extern "C" __attribute__((visibility("default")))
 #endif
 
-#define MRNN_ABI 7
+#define MRNN_ABI 8
 
 // Vector size and register tile of the portable kernels. Tests set 64 and 12, the shape of the AVX-512 kernels, on any machine.
 #if !defined(MRNN_GENERIC_VECTOR_BYTES)
@@ -53,27 +53,27 @@ typedef struct mrnn_args {
     void* packed;  // what mrnn_pack wrote for the same weights, sizes, parts and chunk; null: forward packs the weights itself
 } mrnn_args;
 
-// The scan v_t = decay_t v_{t-1} + x_t, or its transpose v_t = decay_{t+1} v_{t+1} + x_t, over (T,B,C).
+// The scan v_t = decay_t v_{t-1} + gain x_t, or its transpose v_t = decay_{t+1} v_{t+1} + gain x_t, over (T,B,C).
 typedef struct mrnn_scan {
     int64_t real_bytes;  // MRNN_FLOAT_BYTES or MRNN_DOUBLE_BYTES: of x, start and out
     int64_t threads;     // how many threads may run
     int64_t steps, batch, channels;
+    int64_t constant;                    // 1: x has C - 1 channels, and the last one is 1 at all steps; 0 in the transpose
     int64_t backward;                    // 1 for the transpose
     int64_t decay_steps, decay_columns;  // 1 or T, 1 or B
-    const double* decays;                // (decay_steps,decay_columns)
-    const void *x, *start;               // start: (B,C) before the first step, or null for 0; null in the transpose
-    void* out;
+    double gain;
+    const double* decays;    // (decay_steps,decay_columns), or null: all 0
+    const void *x, *start;   // start: (B,C) before the first step, or null for 0; null in the transpose
+    void* out;               // may be x, unless there is a constant
 } mrnn_scan;
 
 // One layer of a stack that runs with its weights packed once and its states updated in place: hn may be h0, and so on.
 typedef struct mrnn_stage {
     mrnn_args layer;
-    // A linear dynamics writes layer.x from this input, (T,B,layer.input - constant); null: layer.x is the input itself. The scan runs in
-    // place on layer.x, with its x and out null and its start, where there is one, replaced by the state after the last step.
+    // A linear dynamics writes layer.x from this input; null: layer.x is the input itself. It is the x of the filter, whose out is layer.x.
+    // The start, where there is one, is replaced by the state after the last step; decays need one.
     const void* input;
-    int64_t constant;  // 1: the last channel of layer.x is the filtered constant 1, which stands for the input bias
-    double gain;
-    mrnn_scan filter;  // decays null: a gain without memory
+    mrnn_scan filter;
 } mrnn_stage;
 
 // One float32 tensor of an optimizer, contiguous. A pass touches only the arrays it needs and sets the norm.
@@ -90,7 +90,8 @@ enum { MRNN_REPLACE_PREVIOUS = 0, MRNN_HEAVY_BALL = 1, MRNN_ADAPTIVE = 2 };
 
 MRNN_API int64_t mrnn_abi(void);
 MRNN_API int64_t mrnn_args_bytes(void);
-MRNN_API int64_t mrnn_best_isa(void);
+// Of float, for a layer of so many units; 0: for what is not padded to two vectors.
+MRNN_API int64_t mrnn_best_isa(int64_t hidden);
 MRNN_API int64_t mrnn_has_isa(int64_t isa);
 MRNN_API int64_t mrnn_vector_bytes(int64_t isa);
 // Mnemonics, separated by spaces, that the kernels of an instruction set were written to contain and no compiler finds by itself.

@@ -14,7 +14,7 @@ import torch
 from momentum_cli.errors import SettingError
 from momentum_cli.messages import refuse
 
-ABI = 7
+ABI = 8
 ISAS = {"generic": 0, "avx2": 1, "avx512": 2, "avx512_bf16": 3}
 _COST = (
     "linear dynamics run on torch's kernels, adam and rmsprop on a Python loop over time, both slower in training; "
@@ -41,8 +41,9 @@ class Scan(ctypes.Structure):
     """`mrnn_scan` of kernels/cpu/momentum_rnn.h, field by field."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("real_bytes", "threads", "steps", "batch", "channels", "backward")),
-        *((name, ctypes.c_int64) for name in ("decay_steps", "decay_columns")),
+        *((name, ctypes.c_int64) for name in ("real_bytes", "threads", "steps", "batch", "channels", "constant")),
+        *((name, ctypes.c_int64) for name in ("backward", "decay_steps", "decay_columns")),
+        ("gain", ctypes.c_double),
         *((name, ctypes.c_void_p) for name in ("decays", "x", "start", "out")),
     ]
 
@@ -53,8 +54,6 @@ class Stage(ctypes.Structure):
     _fields_ = [
         ("layer", Arguments),
         ("input", ctypes.c_void_p),
-        ("constant", ctypes.c_int64),
-        ("gain", ctypes.c_double),
         ("filter", Scan),
     ]
 
@@ -120,14 +119,18 @@ def why_missing() -> str | None:
 
 
 @constant_when_compiled
-def chosen_isa(dtype: torch.dtype = torch.float32) -> str:
+def chosen_isa(dtype: torch.dtype = torch.float32, hidden_size: int = 0) -> str:
     """Return the instruction set in use: the best one, or the one that MOMENTUMRNN_ISA names.
+
+    The best one is that of the longest vectors, unless a layer would be mostly padding: its units are padded to two of
+    them.
 
     float64 has portable kernels only. bfloat16 has kernels for AVX512_BF16, and portable ones, slow and for tests,
     which only MOMENTUMRNN_ISA=generic selects.
 
     Args:
         dtype: Dtype of the input.
+        hidden_size: Of a layer; 0 for other work.
 
     Raises:
         SettingError: MOMENTUMRNN_ISA names an instruction set that this machine lacks.
@@ -141,7 +144,7 @@ def chosen_isa(dtype: torch.dtype = torch.float32) -> str:
             raise RuntimeError(reason)
         return "generic" if wanted == "generic" else "avx512_bf16"
     if wanted is None:
-        best: int = load()[0].mrnn_best_isa()
+        best: int = load()[0].mrnn_best_isa(ctypes.c_int64(hidden_size))
         return list(ISAS)[best]
     able = [name for name in ("generic", "avx2", "avx512") if _has(name)]
     if wanted not in able:

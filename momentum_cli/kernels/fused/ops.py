@@ -156,7 +156,7 @@ def _prepare(
     if not known or min(*shape, parts, chunk) < 1 or parts > batch or chunk > steps:
         _raise(-1, "plan", shape)
     if not library.mrnn_has_isa(ctypes.c_int64(isa)):
-        isa = ISAS[chosen_isa(dtype)]
+        isa = ISAS[chosen_isa(dtype, hidden)]
     kept = _kept(steps, batch, hidden, plan, dtype)
     arguments = _numbers(shape, plan, isa, dtype, [0.0] * 4)
     for size, needed in zip(kept, (library.mrnn_saved_size, library.mrnn_checkpoints_size), strict=True):

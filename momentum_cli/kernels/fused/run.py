@@ -12,7 +12,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels import reference
@@ -48,19 +47,13 @@ def supports(work: Work) -> str | None:
     return narrow
 
 
-# Measured crossovers to torch's kernels (benchmarks/every_shape.py). torch runs an LSTM by oneDNN in one call, which
-# few rows times steps do not pay against the fixed cost of ours; a GRU or RNN it runs step by step, which ours beats
-# after a few.
-_ROW_STEPS, _LONG, _A_FEW_STEPS = 128, 64, 4
-# A filter in front costs as much on either side, so the cheaper graph of ours decides, up to this many hidden units,
-# beyond which packing the weights takes as long as a short sequence.
-_PACKED_FAST, _PACKED_FAST_FILTERED = 256, 128
-# Inference of a large LSTM on few rows: each thread reads all weights for its few rows, whereas oneDNN spreads them
-# over the threads: 0.6 to 0.98 of torch's speed at N = 512 and up to 20 rows.
+# Measured crossovers to torch's kernels (benchmarks/every_shape.py). torch runs an LSTM by oneDNN in one call. Ours
+# packs the weights at each call, which a training step pays back after so many rows times steps: up to so many hidden
+# units. A GRU or RNN torch runs step by step, which ours beats after a few.
+_ROW_STEPS, _MOST_ROW_STEPS, _A_FEW_STEPS = ((64, 1), (128, 8), (256, 128)), 512, 4
+# Few rows of a large LSTM without gradients: each thread reads all weights for its few rows, whereas oneDNN spreads
+# them over the threads: 0.6 to 0.98 of torch's speed at N = 512 and up to 20 rows on two threads, 1.1 to 1.3 on one.
 _LARGE_HIDDEN, _FEW_ROWS = 384, 64
-# An LSTM whose input is this many times as wide as its state spends its time on the projection. torch computes it for
-# all steps by one product, which is faster than ours if the rows of a step are few or the hidden units are padded.
-_WIDE, _SINGLE_ROWS, _PADDED_HIDDEN = 4, 8, 16
 
 
 def worthwhile(work: Work, shape: tuple[int, int, int], training: bool) -> bool:
@@ -71,22 +64,14 @@ def worthwhile(work: Work, shape: tuple[int, int, int], training: bool) -> bool:
         shape: (T, B, D) of the input.
         training: True if gradients are needed.
     """
-    steps, batch, size = shape
+    steps, batch, _ = shape
+    hidden = work.hidden_size
     if work.recurrence.torch_kernel != "lstm":
-        return steps >= (_A_FEW_STEPS if work.hidden_size <= _PACKED_FAST else 2 * _A_FEW_STEPS)
-    if not training and work.hidden_size >= _LARGE_HIDDEN and batch < _FEW_ROWS:
-        return False
-    form = work.dynamics.form
-    filtered = isinstance(form, Filter) and not form.is_identity
-    slowly_projected = work.hidden_size <= _PADDED_HIDDEN or (batch < _SINGLE_ROWS and not training)
-    if not filtered and size >= _WIDE * work.hidden_size and slowly_projected:
-        return False
-    if training and filtered and work.hidden_size <= _PACKED_FAST_FILTERED:
-        return True
-    if steps >= _LONG and work.hidden_size <= _PACKED_FAST:
-        return True
-    few = _ROW_STEPS if work.hidden_size <= _PACKED_FAST_FILTERED else 4 * _ROW_STEPS
-    return steps * batch >= few and work.hidden_size > _PADDED_HIDDEN
+        return steps >= (_A_FEW_STEPS if hidden <= _ROW_STEPS[-1][0] else 2 * _A_FEW_STEPS)
+    if not training:
+        return hidden < _LARGE_HIDDEN or batch >= _FEW_ROWS or torch.get_num_threads() == 1
+    needed = next((row_steps for most, row_steps in _ROW_STEPS if hidden <= most), _MOST_ROW_STEPS)
+    return steps * batch >= needed
 
 
 def run(
@@ -133,7 +118,7 @@ def run(
     plan = [
         RECURRENCES[str(recurrence.kernel)],
         driven.dynamics,
-        library.ISAS[library.chosen_isa(x.dtype)],
+        library.ISAS[library.chosen_isa(x.dtype, weights.w_hh.shape[1])],
         parts,
         _chunk(x.shape[0], batch, parts, driven.dynamics),
     ]

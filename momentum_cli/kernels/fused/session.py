@@ -169,7 +169,7 @@ class _Layer:
         self._shapes = ((gates, size), (gates, self.hidden_size), (gates,), (gates,))
         self._check(weights)
         driven = take_in(dynamics, torch.zeros((1, batch, size), dtype=dtype, device="cpu"), weights, None, None)
-        isa = ISAS[chosen_isa(dtype)]
+        isa = ISAS[chosen_isa(dtype, self.hidden_size)]
         channels = driven.x.shape[2]
         shape = (1, batch, channels, self.hidden_size)
         number = RECURRENCES[str(recurrence.kernel)]
@@ -213,7 +213,7 @@ class _Layer:
             arguments.momentum, arguments.step_size = form.momentum or 0.0, form.step_size
             arguments.beta2, arguments.eps = form.beta2, form.eps
         elif isinstance(form, Filter) and self.filters:
-            self.stage.gain = form.gain
+            self.stage.filter.gain = form.gain
             if callable(form.decay):
                 self._decay = form.decay
                 self.recount()
@@ -247,11 +247,11 @@ class _Layer:
     def _filter(self, form: Filter, channels: int, constant: int) -> None:
         """Make the stage filter its input before the layer reads it."""
         dtype, shape = self.state[0].dtype, (self.batch, channels)
-        self.stage.constant = constant
         self._arguments.x = self._own(torch.empty((self.longest, *shape), dtype=dtype, device="cpu"))
         scan = self.stage.filter
         scan.real_bytes, scan.threads, scan.batch, scan.channels = DTYPES[dtype], 1, *shape
-        scan.decay_columns = 1
+        scan.decay_steps = scan.decay_columns = 1
+        scan.constant, scan.gain = constant, form.gain
         if form.decay is None:
             return
         velocity = torch.zeros(shape, dtype=dtype, device="cpu")
@@ -263,7 +263,6 @@ class _Layer:
             scan.decay_columns = self.batch
         else:
             scan.decays = ctypes.addressof(self._number)
-            scan.decay_steps = 1
 
     def read_from(self, x: Tensor) -> None:
         """Take the input (T, B, D) from here."""

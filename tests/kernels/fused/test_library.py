@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import pytest
+import torch
 
 from momentum_cli.kernels.fused import library
 
@@ -47,6 +48,19 @@ def test_the_instructions_that_the_kernels_were_written_for_are_in_the_library(
 @built
 def test_the_portable_kernels_promise_no_instruction() -> None:
     assert said("generic") == []
+
+
+@built
+@x86
+def test_a_layer_that_would_be_mostly_padding_takes_shorter_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MOMENTUMRNN_ISA", raising=False)
+    if library.chosen_isa() != "avx512":
+        pytest.skip("no AVX-512")
+    chosen = [library.chosen_isa(torch.float32, hidden) for hidden in (1, 16, 17, 32, 64, 96, 97, 256)]
+    assert chosen == ["avx2", "avx2", *["avx512"] * 6]
+    assert library.chosen_isa(torch.float64, 16) == "generic"
+    monkeypatch.setenv("MOMENTUMRNN_ISA", "avx512")
+    assert library.chosen_isa(torch.float32, 16) == "avx512"
 
 
 @built

@@ -106,6 +106,33 @@ def test_saturated_gates_stay_finite(recurrence: str, dynamics: Dynamics) -> Non
 
 
 @built
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("dynamics", [Identity(), HeavyBall(0.6, 0.7), Adam()], ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_a_row_has_the_same_bits_alone_as_among_others(recurrence: str, dynamics: Dynamics, ragged: bool) -> None:
+    """For few rows the products of the inputs are taken for several steps at once."""
+    generator = torch.Generator().manual_seed(5)
+    steps, batch, size, hidden = 30, 9, 7, 20
+    x = torch.randn(steps, batch, size, generator=generator)
+    gates = RECURRENCES[recurrence].gates * hidden
+    shapes = ((gates, size), (gates, hidden), (gates,), (hidden if recurrence == "modrelu" else gates,))
+    weights = Weights(*(torch.randn(shape, generator=generator) * 0.3 for shape in shapes))
+    lengths = torch.arange(3, 3 * batch + 1, 3) if ragged else None
+
+    def run(rows: slice, parts: int) -> Tensor:
+        given = x[:, rows]
+        state = RECURRENCES[recurrence].init(given[0], hidden)
+        own = None if lengths is None else lengths[rows]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "get_num_threads", lambda: parts)
+            return fused.run(RECURRENCES[recurrence], dynamics, given, weights, state, None, own)[0]
+
+    everything = run(slice(None), 1)
+    for first, last, parts in ((0, 1, 1), (2, 4, 1), (2, 4, 2), (4, 7, 3), (4, 8, 1), (3, 9, 2)):
+        assert torch.equal(run(slice(first, last), parts), everything[:, first:last]), (first, last, parts)
+
+
+@built
 def test_activations_are_accurate_over_their_whole_range() -> None:
     # An RNN of one unit without recurrence is tanh of its input; with relative accuracy, also next to 0.
     x = torch.cat([torch.linspace(-12, 12, 4001), torch.logspace(-30, 0, 500)]).view(-1, 1, 1)
@@ -308,13 +335,15 @@ def test_an_instruction_set_that_is_not_there_is_refused(monkeypatch: pytest.Mon
         ("lstm", HeavyBall(), (784, 128, 1), 128, True, "fused"),
         ("lstm", HeavyBall(), (784, 1, 1), 128, False, "fused"),
         ("lstm", Identity(), (8, 32, 8), 64, True, "fused"),
-        ("lstm", Identity(), (4, 8, 8), 64, True, "native"),  # too little work for a call of ours
-        ("lstm", Identity(), (16, 64, 8), 16, True, "native"),  # its units are padded
+        ("lstm", Identity(), (1, 1, 8), 64, True, "fused"),  # packing is nothing
+        ("lstm", Identity(), (7, 1, 8), 128, True, "native"),  # packing takes as long as the steps
+        ("lstm", Identity(), (8, 1, 8), 128, True, "fused"),
         ("lstm", HeavyBall(), (20, 10, 8), 64, True, "fused"),
-        ("lstm", Identity(), (784, 64, 512), 16, True, "native"),  # its time is the projection's
-        ("lstm", Identity(), (784, 1, 512), 128, False, "native"),
+        ("lstm", Identity(), (784, 64, 512), 16, True, "fused"),
+        ("lstm", Identity(), (784, 1, 512), 128, False, "fused"),
         ("lstm", Identity(), (784, 64, 512), 128, False, "fused"),
-        ("lstm", HeavyBall(), (20, 10, 8), 256, True, "native"),  # packing takes too long
+        ("lstm", HeavyBall(), (12, 10, 8), 256, True, "native"),
+        ("lstm", HeavyBall(), (50, 10, 8), 512, True, "native"),
         ("gru", HeavyBall(), (4, 1, 8), 64, True, "fused"),  # torch runs it step by step
         ("gru", HeavyBall(), (2, 1, 8), 64, True, "native"),
         ("lstm", Adam(), (20, 10, 8), 64, True, "fused"),  # torch has nothing to run it
@@ -333,7 +362,21 @@ def test_an_instruction_set_that_is_not_there_is_refused(monkeypatch: pytest.Mon
     ],
 )
 def test_auto_follows_the_measured_crossovers(
-    recurrence: str, dynamics: Dynamics, shape: tuple[int, int, int], hidden: int, training: bool, expected: str
+    recurrence: str,
+    dynamics: Dynamics,
+    shape: tuple[int, int, int],
+    hidden: int,
+    training: bool,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     work = Work(RECURRENCES[recurrence], dynamics, hidden, CPU, torch.float32)
     assert choose(work, shape, training) == expected
+
+
+@built
+def test_auto_knows_that_one_thread_reads_the_weights_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    work = Work(RECURRENCES["lstm"], HeavyBall(), 512, CPU, torch.float32)
+    assert choose(work, (70, 20, 512), training=False) == "fused"

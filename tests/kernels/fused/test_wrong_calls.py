@@ -182,21 +182,23 @@ def check_scan(rng: random.Random) -> bool:
     steps, batch, channels = (rng.randint(1, 6) for _ in range(3))
     generator = torch.Generator().manual_seed(rng.randrange(1 << 30))
     dtype, backward = rng.choice([torch.float32, torch.float64]), rng.random() < 0.5
+    gain, constant = rng.choice([1.0, 0.6]), rng.random() < 0.3
     x = torch.randn(steps, batch, channels, generator=generator).to(dtype)
-    start = None if backward else torch.randn(batch, channels, generator=generator).to(dtype)
+    start = None if backward else torch.randn(batch, channels + constant, generator=generator).to(dtype)
     decay = torch.rand(steps, rng.choice([1, batch]), generator=generator).double()
     tensors: Arguments = {"decay": decay, "x": x, "start": start}
     others = [t for t in tensors.values() if t is not None]
     for name in rng.sample([*tensors], rng.randint(0, 2)):
         tensors[name] = spoil(tensors[name], others, rng)
     try:
-        found = scan_on_cpu(*tensors.values(), backward=backward)
+        found = scan_on_cpu(*tensors.values(), backward=backward, gain=gain, constant=constant)
     except REFUSALS:
         return True
+    assert not (backward and constant)
     x, start = tensors["x"].double(), None if tensors["start"] is None else tensors["start"].double()
     decay = tensors["decay"]
     decay = decay.double().resolve_neg() if isinstance(decay, Tensor) else float(decay)
-    assert same(found, torch_scan(decay, x, start, backward=backward))
+    assert same(found, torch_scan(decay, x, start, backward=backward, gain=gain, constant=constant))
     return False
 
 
