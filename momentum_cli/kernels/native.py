@@ -47,11 +47,12 @@ def run(
 ) -> tuple[Tensor, State, State]:
     """See `momentum_cli.kernels.backend.Backend.run`."""
     driven = take_in(dynamics, x, weights, drive, lengths)
-    parameters: list[Tensor] = [driven.w_ih, weights.w_hh]
+    w_ih, b_ih = driven.plain()
+    parameters: list[Tensor] = [w_ih, weights.w_hh]
     has_biases = weights.b_ih is not None and weights.b_hh is not None
     if weights.b_ih is not None and weights.b_hh is not None:
         # torch's kernels have both biases or none.
-        parameters += [torch.zeros_like(weights.b_ih) if driven.b_ih is None else driven.b_ih, weights.b_hh]
+        parameters += [torch.zeros_like(weights.b_ih) if b_ih is None else b_ih, weights.b_hh]
     if weights.w_hr is not None:
         parameters.append(weights.w_hr)
     hidden = tuple(s.unsqueeze(0) for s in state)

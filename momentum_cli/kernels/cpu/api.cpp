@@ -107,6 +107,8 @@ static int64_t call(const mrnn_args* args, int what) {
     const bool known = a.abi == MRNN_ABI && a.recurrence >= 0 &&
                        a.recurrence <= MRNN_MODRELU && a.dynamics >= 0 && a.dynamics <= MRNN_RMSPROP;
     if (!known || a.steps < 1 || a.batch < 1 || a.input < 1 || a.hidden < 1 || a.parts < 1 || a.chunk < 1) return -MRNN_BAD_ARGUMENT;
+    const bool folded = a.folded == 1 && a.dynamics == MRNN_LINEAR && a.input > 1;
+    if (a.folded != 0 && !folded) return -MRNN_BAD_ARGUMENT;
     if (!mrnn_has_isa(a.isa)) return -MRNN_NO_ISA;
     switch (a.isa) {
 #if defined(MRNN_HAS_AVX2)
@@ -123,6 +125,7 @@ static int64_t call(const mrnn_args* args, int what) {
 }
 
 int64_t mrnn_forward(const mrnn_args* args) {
+    if (args->folded && !args->b_ih) return -MRNN_BAD_ARGUMENT;
     if (args->saved) {
         const int64_t saved = call(args, 2), checkpoints = call(args, 3);
         if (saved < 0) return saved;
@@ -132,8 +135,8 @@ int64_t mrnn_forward(const mrnn_args* args) {
     prefer_large_pages(args->out, args->steps * args->batch * args->hidden * args->real_bytes);
     return call(args, 0);
 }
-int64_t mrnn_backward(const mrnn_args* args) { return call(args, 1); }
+int64_t mrnn_backward(const mrnn_args* args) { return args->folded && !args->b_ih ? -MRNN_BAD_ARGUMENT : call(args, 1); }
 int64_t mrnn_saved_size(const mrnn_args* args) { return call(args, 2); }
 int64_t mrnn_checkpoints_size(const mrnn_args* args) { return call(args, 3); }
 int64_t mrnn_packed_bytes(const mrnn_args* args) { return call(args, 4); }
-int64_t mrnn_pack(const mrnn_args* args) { return args->packed ? call(args, 5) : -MRNN_BAD_ARGUMENT; }
+int64_t mrnn_pack(const mrnn_args* args) { return args->packed && (args->b_ih || !args->folded) ? call(args, 5) : -MRNN_BAD_ARGUMENT; }

@@ -247,8 +247,8 @@ template <class Cell, class Numbers> void Part<Cell, Numbers>::add_gradients() c
         add_gradient(dw, left_blocks(), left_columns() - 1, 1, (real*)a.db_hh);
     const real* sums = layer.apart() ? dw_inputs : dw;
     const int64_t blocks = layer.apart() ? input_blocks() : left_blocks(), first_column = layer.apart() ? 0 : H;
-    add_gradient(sums, blocks, first_column, D, (real*)a.dw_ih);
-    add_gradient(sums, blocks, first_column + D, 1, (real*)a.db_ih);
+    add_gradient(sums, blocks, first_column, layer.columns, (real*)a.dw_ih);
+    add_gradient(sums, blocks, first_column + layer.columns, 1, (real*)a.db_ih);
 }
 
 }  // namespace MRNN_NS

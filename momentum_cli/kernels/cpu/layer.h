@@ -30,6 +30,7 @@ template <class Cell, class Numbers> struct Layer {
 
     const mrnn_args& a;
     const int64_t T, B, D, H;
+    const int64_t columns;  // of w_ih: D, or one less if the last channel of x is multiplied by b_ih
     const int64_t tiles;   // of W hidden units
     const int64_t panels;  // tiles * G
     const int64_t rows;    // of the first part; later ones may have one less
@@ -47,7 +48,7 @@ template <class Cell, class Numbers> struct Layer {
     static constexpr int64_t CACHES = 4 << 20;
 
     explicit Layer(const mrnn_args& args)
-        : a(args), T(args.steps), B(args.batch), D(args.input), H(args.hidden), tiles(ceil_div(H, W)), panels(tiles * G),
+        : a(args), T(args.steps), B(args.batch), D(args.input), H(args.hidden), columns(D - args.folded), tiles(ceil_div(H, W)), panels(tiles * G),
           rows(ceil_div(B, args.parts)), chunk(args.chunk), depth_h(ceil_div(H, PAIR)), depth_x(ceil_div(D, PAIR)),
           nonlinear(args.dynamics != MRNN_LINEAR), adam(args.dynamics == MRNN_ADAM), few(D <= FEW),
           ahead(!nonlinear && !few && rows <= AHEAD && (args.parts == 1 || rows == 1)),
@@ -93,44 +94,51 @@ template <class Cell, class Numbers> struct Layer {
         for (; k < depth; k++) *(Four*)(to + k * W) = Four{from[k], b[k], c[k], d[k]};
     }
 
-    // panels[tile, gate][k / places][lane], place k % places of it = weight[gate * H + tile * W + lane][k], zero beyond H and depth
-    template <class number> void pack_rows(const real* weight, int64_t depth, int places, number* out) const {
-        const int64_t deep = ceil_div(depth, places);
+    // panels[tile, gate][k / places][lane], place k % places of it = weight[gate * H + tile * W + lane][k], zero beyond H and depth;
+    // `last`, where there is one, is a column behind those of the weight
+    template <class number>
+    void pack_rows(const real* weight, int64_t depth, int places, number* out, const real* last = nullptr) const {
+        const int64_t deep = ceil_div(depth + (last != nullptr), places);
         for (int64_t p = 0; p < panels; p++, out += deep * W) {
-            const int64_t first = p / G * W, count = !weight ? 0 : H - first < W ? H - first : W;
-            const real* rows_from = weight ? weight + ((p % G) * H + first) * depth : nullptr;
+            const int64_t first = p / G * W, count = !weight ? 0 : H - first < W ? H - first : W, gate = (p % G) * H + first;
+            const real* rows_from = weight ? weight + gate * depth : nullptr;
             int64_t lane = 0;
             if constexpr (FOUR<number>)
                 for (; lane + 4 <= count; lane += 4) transpose(rows_from + lane * depth, depth, out + lane);
+            for (int64_t i = 0; last && i < lane; i++) put_half(out + depth / places * W + i, depth % places, last[gate + i]);
             for (; lane < W; lane++) {
                 const real* row = lane < count ? rows_from + lane * depth : nullptr;
                 number* to = out + lane;
                 for (int64_t k = 0; k < deep * places; k++) put_half(to + k / places * W, k % places, row && k < depth ? row[k] : 0);
+                if (last && row) put_half(to + depth / places * W, depth % places, last[gate + lane]);
             }
         }
     }
 
-    // out[tile][(panel * W + lane) / PAIR][column], place lane % PAIR of it = weight[row of (panel, lane)][tile * W + column]
-    void pack_columns(const real* weight, int64_t columns, factor* out) const {
-        for (int64_t c0 = 0; c0 < columns; c0 += W) {
-            const int64_t count = columns - c0 < W ? columns - c0 : W;
+    // out[tile][(panel * W + lane) / PAIR][column], place lane % PAIR of it = weight[row of (panel, lane)][tile * W + column];
+    // `last` as above
+    void pack_columns(const real* weight, int64_t width, factor* out, const real* last = nullptr) const {
+        for (int64_t c0 = 0; c0 < width + (last != nullptr); c0 += W) {
+            const int64_t count = width - c0 < W ? width - c0 : W;
             for (int64_t p = 0; p < panels; p++)
                 for (int64_t lane = 0; lane < W; lane++) {
-                    const int64_t unit = p / G * W + lane;
-                    const real* row = weight + ((p % G) * H + unit) * columns + c0;
+                    const int64_t unit = p / G * W + lane, gate = (p % G) * H + unit;
+                    const real* row = weight + gate * width + c0;
                     factor* to = out + lane / PAIR * W;
                     if (unit < H)
                         for (int64_t c = 0; c < count; c++) put_half(to + c, lane % PAIR, row[c]);
                     for (int64_t c = unit < H ? count : 0; c < W; c++) put_half(to + c, lane % PAIR, real(0));
+                    if (last && unit < H && count < W) put_half(to + count, lane % PAIR, last[gate]);
                     if (lane == W - 1) out += W / PAIR * W;
                 }
         }
     }
 
     void pack() const {
-        if (wx) pack_rows((const real*)a.w_ih, D, PAIR, wx);
-        if (wx_few) pack_rows((const real*)a.w_ih, D, 1, wx_few);
-        if (bias_in) pack_rows((const real*)a.b_ih, 1, 1, bias_in);
+        const real* const last = a.folded ? (const real*)a.b_ih : nullptr;
+        if (wx) pack_rows((const real*)a.w_ih, columns, PAIR, wx, last);
+        if (wx_few) pack_rows((const real*)a.w_ih, columns, 1, wx_few, last);
+        if (bias_in) pack_rows(last ? nullptr : (const real*)a.b_ih, 1, 1, bias_in);
         if (bias_hidden) pack_rows((const real*)a.b_hh, 1, 1, bias_hidden);
         for (int64_t i = 0; start && i < panels * W; i++) {
             const bool hidden = !(Cell::THRESHOLD || (Cell::SPLIT && i / W % G == G - 1));
@@ -138,7 +146,7 @@ template <class Cell, class Numbers> struct Layer {
         }
         if (wh) pack_rows((const real*)a.w_hh, H, PAIR, wh);
         if (wh_back) pack_columns((const real*)a.w_hh, H, wh_back);
-        if (wx_back) pack_columns((const real*)a.w_ih, D, wx_back);
+        if (wx_back) pack_columns((const real*)a.w_ih, columns, wx_back, last);
     }
 
     const real* zero() const {

@@ -9,7 +9,7 @@
 #define MRNN_API extern "C" __attribute__((visibility("default")))
 #endif
 
-#define MRNN_ABI 8
+#define MRNN_ABI 9
 
 // Vector size and register tile of the portable kernels. Tests set 64 and 12, the shape of the AVX-512 kernels, on any machine.
 #if !defined(MRNN_GENERIC_VECTOR_BYTES)
@@ -42,6 +42,7 @@ typedef struct mrnn_args {
     int64_t parts;    // row partition of the batch; the saved activations depend on it, so backward must get forward's
     int64_t chunk;    // time steps per chunk (state checkpoints, weight gradient batches); as for parts
     int64_t steps, batch, input, hidden;
+    int64_t folded;  // 1: the last channel of x is multiplied by b_ih in place of 1, and w_ih is (G*H,D-1); only without moments
     double momentum, step_size, beta2, eps;
     const void *x, *w_ih, *w_hh, *b_ih, *b_hh;  // (T,B,D) (G*H,D) (G*H,H) (G*H) (G*H)
     const void *h0, *c0, *v0, *m0;              // (B,H) (B,H) (B,G*H) (B,G*H)

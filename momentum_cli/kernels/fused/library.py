@@ -14,7 +14,7 @@ import torch
 from momentum_cli.errors import SettingError
 from momentum_cli.messages import refuse
 
-ABI = 8
+ABI = 9
 ISAS = {"generic": 0, "avx2": 1, "avx512": 2, "avx512_bf16": 3}
 _COST = (
     "linear dynamics run on torch's kernels, adam and rmsprop on a Python loop over time, both slower in training; "
@@ -28,6 +28,7 @@ class Arguments(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("abi", "isa", "real_bytes", "recurrence", "dynamics", "threads")),
         *((name, ctypes.c_int64) for name in ("parts", "chunk", "steps", "batch", "input", "hidden")),
+        ("folded", ctypes.c_int64),
         *((name, ctypes.c_double) for name in ("momentum", "step_size", "beta2", "eps")),
         *((name, ctypes.c_void_p) for name in ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "v0", "m0", "lengths")),
         *((name, ctypes.c_void_p) for name in ("out", "hn", "cn", "vn", "mn", "saved", "checkpoints")),

@@ -35,11 +35,11 @@ _NEEDED["mrnn_backward"] = _NEEDED["mrnn_forward"] | {"out", "saved", "checkpoin
 _OF_THE_INPUT = {"x", "out", "saved", "d_out", "dx"}  # the tensors in the dtype of x
 
 
-def _shapes(sizes: tuple[int, ...], gates: int) -> dict[str, tuple[int, ...]]:
+def _shapes(sizes: tuple[int, ...], gates: int, folded: bool) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor of `mrnn_args` in momentum_rnn.h, except of ``saved`` and ``checkpoints``."""
     steps, batch, size, hidden = sizes
     unit, gate = (batch, hidden), (batch, gates)
-    own = {"w_ih": (gates, size), "w_hh": (gates, hidden), "b_ih": (gates,), "b_hh": (gates,)}
+    own = {"w_ih": (gates, size - folded), "w_hh": (gates, hidden), "b_ih": (gates,), "b_hh": (gates,)}
     before = {"h0": unit, "c0": unit, "v0": gate, "m0": gate}
     after = {"hn": unit, "cn": unit, "vn": gate, "mn": gate}
     inputs = {"x": (steps, batch, size), **own, **before}
@@ -104,11 +104,13 @@ def _call(
     made: dict[str, Tensor],
 ) -> None:
     """Call the library; ``made`` are the tensors that were allocated for its results, so only ``given`` are checked."""
-    x = given["x"]
+    x, w_ih = given["x"], given["w_ih"]
     assert x is not None
-    isa, shapes = _prepare(shape, tuple(plan), x.dtype)
+    # The last channel of x is multiplied by the bias, see `momentum_cli.kernels.driven.Driven`.
+    folded = w_ih is not None and w_ih.shape[-1:] == (x.shape[2] - 1,) and given["b_ih"] is not None and not plan[1]
+    isa, shapes = _prepare(shape, tuple(plan), x.dtype, folded)
     _check(given, shapes, plan[3], _NEEDED[name])
-    arguments = _numbers(shape, plan, isa, x.dtype, constants)
+    arguments = _numbers(shape, plan, isa, x.dtype, constants, folded)
     for tensors in (given, made):
         for field, tensor in tensors.items():
             if tensor is not None and tensor.numel() > 0:  # a field that is not set is a null pointer
@@ -117,13 +119,19 @@ def _call(
 
 
 def _numbers(
-    shape: tuple[int, ...], plan: Sequence[int], isa: int, dtype: torch.dtype, constants: Sequence[float]
+    shape: tuple[int, ...],
+    plan: Sequence[int],
+    isa: int,
+    dtype: torch.dtype,
+    constants: Sequence[float],
+    folded: bool = False,
 ) -> Arguments:
     recurrence, dynamics, _, parts, chunk = plan
     momentum, step_size, beta2, eps = constants
     threads = torch.get_num_threads()  # not in the plan: a compiled graph may run on another machine
     return Arguments(
-        ABI, isa, DTYPES[dtype], recurrence, dynamics, threads, parts, chunk, *shape, momentum, step_size, beta2, eps
+        ABI, isa, DTYPES[dtype], recurrence, dynamics, threads, parts, chunk, *shape, folded,
+        momentum, step_size, beta2, eps,
     )  # fmt: skip
 
 
@@ -135,7 +143,7 @@ def _raise(code: int, name: str, shape: tuple[int, ...]) -> None:
 
 @lru_cache(maxsize=64)  # asking the library each time would take a tenth of a short call
 def _prepare(
-    shape: tuple[int, ...], plan: tuple[int, ...], dtype: torch.dtype
+    shape: tuple[int, ...], plan: tuple[int, ...], dtype: torch.dtype, folded: bool = False
 ) -> tuple[int, dict[str, tuple[int, ...]]]:
     """Return the instruction set to use, and the shape of each tensor of a call.
 
@@ -162,7 +170,7 @@ def _prepare(
     for size, needed in zip(kept, (library.mrnn_saved_size, library.mrnn_checkpoints_size), strict=True):
         code = needed(ctypes.byref(arguments))
         _raise(min(code, size - code), "mrnn_args", shape)
-    shapes = _shapes(shape, _GATES[recurrence] * hidden)
+    shapes = _shapes(shape, _GATES[recurrence] * hidden, folded)
     return isa, {**shapes, "saved": (kept[0],), "checkpoints": (kept[1],)}
 
 

@@ -174,12 +174,11 @@ class _Layer:
         shape = (1, batch, channels, self.hidden_size)
         number = RECURRENCES[str(recurrence.kernel)]
         plan = (number, driven.dynamics, parts, parts, longest)
-        arguments = Arguments(ABI, isa, DTYPES[dtype], *plan, *shape, *[0.0] * 4)
+        arguments = Arguments(ABI, isa, DTYPES[dtype], *plan, *shape, driven.folded, *[0.0] * 4)
         self.stage, self.batch, self.longest = stage, batch, longest
         stage.layer = arguments
         self._arguments = stage.layer  # a view: reading the field makes one each time
         self.buffers: list[Tensor] = []  # kept alive, because the stage has only their addresses
-        self._folded = channels > size
         hidden = [torch.zeros((batch, self.hidden_size), dtype=dtype, device="cpu") for _ in recurrence.state_names]
         self.state: list[Tensor] = list(hidden)
         for name, tensor in zip("hc", hidden, strict=False):
@@ -223,10 +222,8 @@ class _Layer:
     def set_weights(self, weights: Weights) -> None:
         """Point to parameters, which the library reads when it packs them."""
         self._check(weights)
-        w_ih, b_ih = (weights.extended(), None) if self._folded else (weights.w_ih, weights.b_ih)
         self._weights = [
-            None if tensor is None else tensor.detach().contiguous().resolve_neg()
-            for tensor in (w_ih, weights.w_hh, b_ih, weights.b_hh)
+            None if tensor is None else tensor.detach().contiguous().resolve_neg() for tensor in weights[:4]
         ]
         for name, tensor in zip(Weights._fields, self._weights, strict=False):
             setattr(self._arguments, name, None if tensor is None else tensor.data_ptr())

@@ -150,13 +150,14 @@ def run(
         raise RuntimeError(reason)
     gates = recurrence.gates
     driven = take_in(dynamics, x, weights, drive, lengths)
+    w_ih, bias = driven.plain()
     b_ih, b_hh, v0, m0 = (
         None if t is None else _side_by_side(t, gates)
-        for t in (driven.b_ih, weights.b_hh, driven.velocity, driven.second_moment)
+        for t in (bias, weights.b_hh, driven.velocity, driven.second_moment)
     )
     if m0 is not None and v0 is None:
         v0 = torch.zeros_like(m0)
-    u = linear(driven.x, _side_by_side(driven.w_ih.t(), gates).t(), b_ih)
+    u = linear(driven.x, _side_by_side(w_ih.t(), gates).t(), b_ih)
     w_t = _side_by_side(weights.w_hh.t(), gates)
     h0, c0 = state[0], state[1] if len(state) == 2 else None
     lengths = None if lengths is None else lengths.to(x.device, non_blocking=True)

@@ -78,7 +78,9 @@ def draw(rng: random.Random) -> tuple[Arguments, list[float], list[int]]:
     def some(*shape: int) -> Tensor:
         return torch.randn(*shape, dtype=dtype, generator=generator)
 
-    tensors: Arguments = {"x": some(steps, batch, size), "w_ih": some(gates, size), "w_hh": some(gates, hidden)}
+    folded = dynamics == 0 and rng.random() < 0.3  # the last channel of x is multiplied by b_ih
+    tensors: Arguments = {"x": some(steps, batch, size + folded), "w_ih": some(gates, size)}
+    tensors["w_hh"] = some(gates, hidden)
     tensors |= {"b_ih": some(gates), "b_hh": some(gates), "h0": some(batch, hidden)}
     tensors["c0"] = some(batch, hidden) if name == "lstm" else None
     tensors["v0"] = some(batch, gates) if dynamics == 1 else None
@@ -106,7 +108,10 @@ def expected(
     gates = x.new_zeros(x.shape[1], w_hh.shape[0])
     drive = () if not plan[1] else (leaves.get("m0", gates),)
     drive = (leaves.get("v0", gates), *drive) if plan[1] == 1 else drive
-    weights = Weights(leaves["w_ih"], w_hh, leaves.get("b_ih"), leaves.get("b_hh"))
+    w_ih, b_ih = leaves["w_ih"], leaves.get("b_ih")
+    if plan[1] == 0 and b_ih is not None and x.shape[2] == w_ih.shape[1] + 1:
+        w_ih, b_ih = torch.cat([w_ih, b_ih.unsqueeze(1)], 1), None
+    weights = Weights(w_ih, w_hh, b_ih, leaves.get("b_hh"))
     output, last, moved = reference.run(recurrence, _Left(form), x, weights, state, drive, tensors["lengths"])
     results = [output, *last, *(moved if plan[1] else ())]
     if not wanted:
