@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from momentum_cli.dynamics.filter import Filter
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.state import State
 from momentum_cli.kernels import reference
@@ -49,8 +50,9 @@ def supports(work: Work) -> str | None:
 
 # Measured crossovers to torch's kernels (benchmarks/every_shape.py). torch runs an LSTM by oneDNN in one call. Ours
 # packs the weights at each call, which a training step pays back after so many rows times steps: up to so many hidden
-# units. A GRU or RNN torch runs step by step, which ours beats after a few.
-_ROW_STEPS, _MOST_ROW_STEPS, _A_FEW_STEPS = ((64, 1), (128, 8), (256, 128)), 512, 4
+# units. In front of torch's call a filter costs as much as packing. A GRU or RNN torch runs step by step, which ours
+# beats after a few.
+_ROW_STEPS, _MOST_ROW_STEPS, _A_FEW_STEPS = ((64, 4), (128, 8), (256, 128)), 512, 4
 # Few rows of a large LSTM without gradients: each thread reads all weights for its few rows, whereas oneDNN spreads
 # them over the threads: 0.6 to 0.98 of torch's speed at N = 512 and up to 20 rows on two threads, 1.1 to 1.3 on one.
 _LARGE_HIDDEN, _FEW_ROWS = 384, 64
@@ -70,6 +72,9 @@ def worthwhile(work: Work, shape: tuple[int, int, int], training: bool) -> bool:
         return steps >= (_A_FEW_STEPS if hidden <= _ROW_STEPS[-1][0] else 2 * _A_FEW_STEPS)
     if not training:
         return hidden < _LARGE_HIDDEN or batch >= _FEW_ROWS or torch.get_num_threads() == 1
+    form = work.dynamics.form
+    if isinstance(form, Filter) and not form.is_identity and hidden <= _ROW_STEPS[-1][0]:
+        return True
     needed = next((row_steps for most, row_steps in _ROW_STEPS if hidden <= most), _MOST_ROW_STEPS)
     return steps * batch >= needed
 
