@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from momentum_cli.dynamics.filter import Filter
+from momentum_cli.dynamics.moments import Moments
 from momentum_cli.dynamics.protocol import Dynamics
 from momentum_cli.dynamics.ragged import advance
 from momentum_cli.dynamics.state import State
@@ -24,14 +25,16 @@ def supports(work: Work) -> str | None:
 
 # One step of a large LSTM on the CPU is a product by each weight matrix. Our kernel and oneDNN pack the weights first,
 # which takes longer than the product; the loop does not (benchmarks/every_shape.py). A session is faster still, but
-# only without gradients and up to `_PACKED_FAST` units. Rows up to which the loop wins: without gradients, and with.
-_PACKED_FAST, _FEW_ROWS = 256, (8, 64)
+# only without gradients and up to `_PACKED_FAST` units. Rows up to which the loop wins: without gradients, with, and
+# with and moments, which only our kernel runs otherwise.
+_PACKED_FAST, _FEW_ROWS, _ROWS_OF_MOMENTS = 256, (8, 64), 256
 
 
 def worthwhile(work: Work, shape: tuple[int, int, int], training: bool) -> bool:
     """Return True if the loop is faster than the other backends; arguments as for `momentum_cli.kernels.choose`."""
     steps, batch, _ = shape
-    if steps > 1 or batch > _FEW_ROWS[training] or work.device.type != "cpu" or work.projected:
+    rows = _ROWS_OF_MOMENTS if training and isinstance(work.dynamics.form, Moments) else _FEW_ROWS[training]
+    if steps > 1 or batch > rows or work.device.type != "cpu" or work.projected:
         return False
     large = work.hidden_size >= _PACKED_FAST if training else work.hidden_size > _PACKED_FAST
     return large and work.recurrence.kernel == "lstm" and work.dtype in (torch.float32, torch.float64)
