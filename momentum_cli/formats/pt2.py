@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -114,14 +115,31 @@ def load(path: Path) -> Pt2Program:
         DataError: The file is damaged, not ours, or holds something that could run code.
     """
     content = check_zip(path)
-    vet(content, path)
     extra = {EXTRA: ""}
+    call = read(content, path, extra)
+    return Pt2Program(decode_bundle(extra[EXTRA] or None, path, "pt2"), call)
+
+
+def read(content: bytes, path: Path | str, extra: dict[str, Any] | None = None) -> Any:
+    """Return the program of an archive as a module, which takes and returns what the exported one did.
+
+    Args:
+        content: The archive.
+        path: Its name in messages.
+        extra: Names of extra files, whose texts take the place of the values.
+
+    Raises:
+        DataError: It is damaged, or holds something that could run code.
+    """
+    vet(content, path)
     try:
-        program = torch.export.load(io.BytesIO(content), extra_files=extra)
+        with warnings.catch_warnings():
+            # torch 2.11 makes the parameters of the bytes that it read, and nothing writes to them.
+            warnings.filterwarnings("ignore", message="The given buffer is not writable")
+            return torch.export.load(io.BytesIO(content), extra_files=extra).module()
     except Exception as error:  # whatever the parser of a damaged archive meets
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{path} is not a readable pt2 file ({first}); export it again") from error
-    return Pt2Program(decode_bundle(extra[EXTRA] or None, path, "pt2"), program.module())
 
 
 def load_compiled(path: Path) -> Pt2Program:

@@ -14,7 +14,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from momentum_cli.errors import DataError
 from momentum_cli.formats import pt2
 from momentum_cli.formats.pt2_scan import ScanModel
 from momentum_cli.layers.recurrent import RecurrentLayer
@@ -51,7 +50,7 @@ def load(encoder: bytes, step: bytes, states: list[str]) -> tuple[Any, Any]:
     Raises:
         DataError: One cannot be read, or holds something that could run code.
     """
-    first, second = (_program(content) for content in (encoder, step))
+    first, second = (pt2.read(content, "the program") for content in (encoder, step))
 
     def encode(source: Tensor) -> Tensors:
         return tuple(first(source).values())
@@ -62,15 +61,6 @@ def load(encoder: bytes, step: bytes, states: list[str]) -> tuple[Any, Any]:
         return found["logits"], tuple(found[f"state_out_{name}"] for name in states)
 
     return encode, advance
-
-
-def _program(content: bytes) -> Any:
-    pt2.vet(content, "the program")
-    try:
-        return torch.export.load(io.BytesIO(content)).module()
-    except Exception as error:  # whatever the parser of a damaged archive meets
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"the program is not a readable pt2 file ({first}); export it again") from error
 
 
 _NEVER = -1e30
