@@ -78,7 +78,7 @@ class Steps:
 
 
 class StepWriter:
-    """Collects steps as they come, and returns them as `Steps`.
+    """Collects steps as they come, and returns them as `Steps`. A ``with`` closes the file when something fails.
 
     Args:
         columns: C.
@@ -95,6 +95,13 @@ class StepWriter:
         self._whole = np.empty((most, columns), self._dtype) if most is not None and path is None else None
         self._taken = 0
         self._file = None if path is None else open(path, "wb")  # noqa: SIM115 - closed in `close`
+
+    def __enter__(self) -> StepWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def append(self, steps: np.ndarray) -> None:
         """Append (m, C) steps."""

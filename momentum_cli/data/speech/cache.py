@@ -125,7 +125,6 @@ def _compute(
     folder: Path | None,
 ) -> Frames | None:
     path = None if folder is None else folder / "frames.bin"
-    writer = StepWriter(features.size, np.float32, path)
     lengths, digest = [], hashlib.blake2b(digest_size=16)
     workers = num_workers or usable_cores()
     name = "computing spectra"
@@ -144,7 +143,7 @@ def _compute(
             return error
 
     progress.preparation(name, 0, len(recordings))
-    with _single_threaded(workers) as pool:
+    with StepWriter(features.size, np.float32, path) as writer, _single_threaded(workers) as pool:
         for part in _parts(recordings, _AHEAD * workers):
             for recording, frames in zip(part, pool.map(one, part), strict=True):
                 if isinstance(frames, RecordingError):
@@ -154,7 +153,7 @@ def _compute(
                 digest.update(frames.tobytes())
                 lengths.append(len(frames))
                 progress.preparation(name, min(len(lengths), len(recordings) - 1), len(recordings))
-    steps = writer.close()
+        steps = writer.close()
     progress.preparation(name, len(recordings), len(recordings))
     if len(problems.all) > before:
         return None

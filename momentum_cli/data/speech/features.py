@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
+from momentum_cli.errors import RunError
 from momentum_cli.messages import refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from torch import Tensor
 
@@ -81,15 +85,16 @@ class Features:
         Args:
             samples: (n,) float64 in [-1, 1], n >= 1.
             rate: Their sample rate, Hz.
+
+        Raises:
+            RunError: They have to be resampled, and torchaudio cannot be loaded.
         """
         import numpy as np
         import torch
 
         sound = torch.from_numpy(np.ascontiguousarray(samples, np.float64))
         if rate != self.sample_rate:
-            from torchaudio.functional import resample
-
-            sound = resample(sound, rate, self.sample_rate)
+            sound = _resampler()(sound, rate, self.sample_rate)
         edge = self.n_fft if self.spectrum == "stft" else 0
         whole = -(-len(sound) // self.hop_length) * self.hop_length
         behind = max(whole - len(sound) + edge, self.n_fft - len(sound) - edge)
@@ -157,3 +162,16 @@ class Features:
                 return mels
             mels -= 1
         return 0
+
+
+def _resampler() -> Callable[[Tensor, int, int], Tensor]:
+    """Return torchaudio's function of samples, their rate and the rate wanted."""
+    try:
+        from torchaudio.functional import resample
+    except (OSError, RuntimeError) as error:  # built for another torch; for another CUDA
+        torch, torchaudio = map(metadata.version, ("torch", "torchaudio"))
+        raise RunError(
+            f"the recordings need another sample rate, and torchaudio {torchaudio} cannot be loaded into torch {torch} "
+            f"({error}); install the torchaudio that fits: 2.11.0 before torch 2.13, else the newest"
+        ) from error
+    return resample  # type: ignore[no-any-return]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from speech_files import speech_like
+from speech_files import pcm16, speech_like, write_wav
 
+from momentum_cli.data import Speech
 from momentum_cli.data.speech.features import FLOOR, Features
+from momentum_cli.errors import RunError
 
 SOUND = speech_like(0.3, 8000, seed=3)
 
@@ -68,6 +73,25 @@ def test_another_sample_rate_is_brought_to_that_of_the_frames() -> None:
     assert frame[32] == pytest.approx(10 * math.log10(power(0.1 * np.sin(np.pi / 4 * np.arange(256)))[32]), abs=0.05)
     assert frame[64] < frame[32] - 50
     assert len(Features()(sound, 16000)) == len(Features()(sound[::2], 8000))
+
+
+def test_a_torchaudio_of_another_torch_is_named_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "torchaudio").mkdir()
+    (tmp_path / "torchaudio" / "__init__.py").write_text("raise OSError('Could not load this library: its.so')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
+        monkeypatch.delitem(sys.modules, name)
+    for number in range(4):
+        write_wav(tmp_path / "sounds" / f"{number}.wav", pcm16(SOUND), 8000)
+    assert len(Speech(str(tmp_path / "sounds")).load().train) == 2
+    with pytest.raises(RunError, match=r"torchaudio \S+ cannot be loaded into torch \S+ \(Could not load .* its\.so\)"):
+        Speech(str(tmp_path / "sounds"), sample_rate=16000).load()
+    # A file that is still open warns here.
+    gc.collect()
+    assert len(list((tmp_path / "cache" / "momentumrnn" / "speech").iterdir())) == 1
 
 
 @pytest.mark.parametrize("length", [1, 127, 128, 129, 255, 256, 257])
