@@ -38,6 +38,9 @@ from momentum_cli.recurrence import RECURRENCES
 if os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("needs TRITON_INTERPRET=1 from the start of the process", allow_module_level=True)
 
+# By Triton 3.6, which comes with torch 2.11; numpy 2.4 refuses the conversion.
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0 to a scalar")
+
 DYNAMICS: tuple[Dynamics, ...] = (Identity(), HeavyBall(0.6, 0.7), RMSProp(0.6, 0.9, 1e-3), Adam(0.6, 0.3, 0.9, 1e-3))
 
 
