@@ -119,12 +119,7 @@ def _call(
 
 
 def _numbers(
-    shape: tuple[int, ...],
-    plan: Sequence[int],
-    isa: int,
-    dtype: torch.dtype,
-    constants: Sequence[float],
-    folded: bool = False,
+    shape: tuple[int, ...], plan: Sequence[int], isa: int, dtype: torch.dtype, constants: Sequence[float], folded: bool
 ) -> Arguments:
     recurrence, dynamics, _, parts, chunk = plan
     momentum, step_size, beta2, eps = constants
@@ -166,7 +161,7 @@ def _prepare(
     if not library.mrnn_has_isa(ctypes.c_int64(isa)):
         isa = ISAS[chosen_isa(dtype, hidden)]
     kept = _kept(steps, batch, hidden, plan, dtype)
-    arguments = _numbers(shape, plan, isa, dtype, [0.0] * 4)
+    arguments = _numbers(shape, plan, isa, dtype, [0.0] * 4, folded=False)
     for size, needed in zip(kept, (library.mrnn_saved_size, library.mrnn_checkpoints_size), strict=True):
         code = needed(ctypes.byref(arguments))
         _raise(min(code, size - code), "mrnn_args", shape)
