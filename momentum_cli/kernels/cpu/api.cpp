@@ -72,14 +72,14 @@ static bool halves_vectors() {
     if (!__builtin_cpu_is("amd") || !__get_cpuid(1, &a, &b, &c, &d)) return false;
     return (a >> 8 & 15) + (a >> 20 & 255) == 25;
 }
-#endif
 
 static int64_t padded(int64_t hidden, int64_t isa) {
     const int64_t tile = 2 * mrnn_vector_bytes(isa) / (int64_t)sizeof(float);
     return (hidden + tile - 1) / tile * tile;
 }
+#endif
 
-int64_t mrnn_best_isa(int64_t hidden) {
+int64_t mrnn_best_isa([[maybe_unused]] int64_t hidden) {
 #if defined(MRNN_HAS_AVX512)
     if (mrnn_has_isa(MRNN_ISA_AVX512)) {
         // Half as many numbers in a vector pay where it saves half of the padded units, and on processors that compute a vector in two

@@ -6,6 +6,7 @@ import ctypes
 import platform
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -61,6 +62,17 @@ def test_a_layer_that_would_be_mostly_padding_takes_shorter_vectors(monkeypatch:
     assert library.chosen_isa(torch.float64, 16) == "generic"
     monkeypatch.setenv("MOMENTUMRNN_ISA", "avx512")
     assert library.chosen_isa(torch.float32, 16) == "avx512"
+
+
+@x86
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+@pytest.mark.parametrize("without", ["AVX512", "AVX2"])
+def test_the_entry_points_compile_without_warnings_where_instruction_sets_are_left_out(without: str) -> None:
+    """As the builds of `tests/sanitize_kernels.sh`, and those for other processors."""
+    source = Path(library.__file__).parents[1] / "cpu" / "api.cpp"
+    flags = ["-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-DMRNN_WITHOUT_{without}"]
+    done = subprocess.run(["g++", *flags, str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @built
