@@ -16,6 +16,7 @@ from layer_inputs import DYNAMIC, flat, random
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim
+from torch.func import functional_call
 
 from momentum_cli import GRU, LSTM, RNN, Adam, HeavyBall, OrthogonalRNN
 from momentum_cli.kernels.fused import library, ops
@@ -130,6 +131,22 @@ def test_without_gradients(mode: str) -> None:
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=True)
     with torch.no_grad() if mode == "no_grad" else torch.inference_mode():
         torch.testing.assert_close(compiled(x)[0], layer(x)[0], rtol=1e-9, atol=1e-11)
+
+
+def test_parameters_may_be_inputs_of_the_graph() -> None:
+    """Their sizes are then free, but the instruction set depends on the number of units."""
+
+    def call(layer: RecurrentLayer, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+        output: Tensor = functional_call(layer, parameters, (x,))[0]
+        return output
+
+    compiled = torch.compile(call, backend="aot_eager", fullgraph=True, dynamic=True)
+    x = random(9, 4, 5).float()
+    for hidden in (7, 40):
+        torch.manual_seed(hidden)
+        layer = LSTM(5, hidden)
+        parameters = {name: parameter.detach() for name, parameter in layer.named_parameters()}
+        torch.testing.assert_close(compiled(layer, parameters, x), layer(x)[0])
 
 
 @pytest.mark.slow

@@ -120,10 +120,12 @@ def run(
         h0, c0, v0, m0 = (None if s is None else s.index_select(0, order) for s in (h0, c0, v0, m0))
     tensors = (x, driven.w_ih, weights.w_hh, driven.b_ih, weights.b_hh, h0, c0, v0, m0)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    # A constant, which `chosen_isa` needs, also while a size that is free is traced: int() would leave it free.
+    hidden = len((None,) * weights.w_hh.shape[1])
     plan = [
         RECURRENCES[str(recurrence.kernel)],
         driven.dynamics,
-        library.ISAS[library.chosen_isa(x.dtype, weights.w_hh.shape[1])],
+        library.ISAS[library.chosen_isa(x.dtype, hidden)],
         parts,
         _chunk(x.shape[0], batch, parts, driven.dynamics),
     ]
