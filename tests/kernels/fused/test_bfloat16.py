@@ -101,6 +101,26 @@ def test_the_instructions_compute_what_the_portable_kernels_compute(monkeypatch:
 
 
 @built
+@pytest.mark.parametrize("size", [6, 7])
+@pytest.mark.parametrize("recurrence", ["lstm", "gru"])
+def test_a_row_has_the_same_bits_alone_as_among_others(recurrence: str, size: int, isa: str) -> None:
+    """Products read pairs of inputs; an odd number of them is copied first, so rows are differently far apart."""
+    case = Case(recurrence, Identity(), (30, 4, size, 20))
+    weights, x = Weights(*(t.float() for t in case.weights)), case.x.to(HALF)
+
+    def run(rows: slice, parts: int, until: int = 30) -> Tensor:
+        start = tuple(s[rows].float() for s in case.state)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "get_num_threads", lambda: parts)
+            return fused.run(RECURRENCES[recurrence], Identity(), x[:until, rows], weights, start, None, None)[0]
+
+    everything = run(slice(None), 1)
+    for first, last, parts in ((0, 4, 4), (0, 4, 2), (0, 1, 1), (1, 3, 2)):
+        assert torch.equal(run(slice(first, last), parts), everything[:, first:last]), (first, last, parts)
+    assert torch.equal(run(slice(1), 1, 1), everything[:1, :1])
+
+
+@built
 @pytest.mark.parametrize("dynamics", DYNAMICS, ids=lambda d: type(d).__name__)
 @pytest.mark.parametrize("recurrence", ["lstm", "gru"])
 def test_chunks_equal_the_whole_bit_for_bit(recurrence: str, dynamics: Dynamics, isa: str) -> None:
