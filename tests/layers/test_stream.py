@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from sign_momentum import SignMomentum
 from torch import Tensor
 
 from momentum_cli import GRU, LSTM, RNN, HeavyBall, Identity, Nesterov, OrthogonalRNN
+from momentum_cli.dynamics import Filter, FormDynamics
 from momentum_cli.kernels.fused import session
 from momentum_cli.kernels.fused.library import load
 from momentum_cli.layers.coupled import CoupledLSTM
@@ -36,6 +38,35 @@ def assert_same(state: Any, other: Any) -> None:
     assert type(state) is type(other)
     for left, right in zip(flat(state), flat(other), strict=True):
         assert torch.equal(left, right)
+
+
+@dataclass(frozen=True)
+class Scaled(FormDynamics):
+    """A filter without memory."""
+
+    equation: ClassVar[str] = "d = u / 2"
+
+    @property
+    def form(self) -> Filter:
+        return Filter(0.5)
+
+
+@KERNEL
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_session_amplifies_without_memory(bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = LSTM(3, 4, 2, bias=bias, dynamics=Scaled(), backend="fused")
+    x = random(20, 2, 3).float()
+    stream = layer.stream(2)
+    output, state = whole(layer, x)
+    assert torch.equal(pieces(stream, x), output)
+    assert_same(stream.state, state)
+    halved = LSTM(3, 4, 2, bias=bias, dynamics=Identity())
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            factor = 0.5 if "_ih_" in name else 1.0
+            halved.get_parameter(name).copy_(factor * parameter)
+    torch.testing.assert_close(whole(halved, x)[0], output)
 
 
 @KERNEL

@@ -107,7 +107,7 @@ def _call(
     x, w_ih = given["x"], given["w_ih"]
     assert x is not None
     # The last channel of x is multiplied by the bias, see `momentum_cli.kernels.driven.Driven`.
-    folded = w_ih is not None and w_ih.shape[-1:] == (x.shape[2] - 1,) and given["b_ih"] is not None and not plan[1]
+    folded = w_ih is not None and w_ih.shape[-1:] == (shape[2] - 1,) and given["b_ih"] is not None and not plan[1]
     isa, shapes = _prepare(shape, tuple(plan), x.dtype, folded)
     _check(given, shapes, plan[3], _NEEDED[name])
     arguments = _numbers(shape, plan, isa, x.dtype, constants, folded)

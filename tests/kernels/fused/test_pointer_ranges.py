@@ -20,22 +20,23 @@ pytestmark = pytest.mark.skipif(
 PROGRAM = """
 import sys
 import torch
-from momentum_cli import LSTM, Adam
+from momentum_cli import LSTM, Adam, HeavyBall
 from momentum_cli.kernels.fused import ops
 
-function, shortened = sys.argv[1:]
+function, shortened, dynamics = sys.argv[1:]
 original = ops._call
 
-def call(name, plan, constants, shape, **tensors):
-    tensor = tensors.get(shortened)
-    if name == function and tensor is not None:
-        print("shortened", flush=True)
-        tensors[shortened] = tensor.flatten()[: tensor.numel() // 2].clone()
-    original(name, plan, constants, shape, **tensors)
+def call(name, plan, constants, shape, given, made):
+    for tensors in (given, made):
+        tensor = tensors.get(shortened)
+        if name == function and tensor is not None:
+            print("shortened", flush=True)
+            tensors[shortened] = tensor.flatten()[: tensor.numel() // 2].clone()
+    original(name, plan, constants, shape, given, made)
 
 ops._call, ops._check = call, lambda *_: None
 torch.manual_seed(0)
-layer = LSTM(33, 37, dynamics=Adam())
+layer = LSTM(33, 37, dynamics={"adam": Adam, "momentum": HeavyBall}[dynamics]())
 layer.backend = "fused"
 x = torch.randn(9, 5, 33, requires_grad=True)
 state = tuple(torch.rand(z.shape).requires_grad_() for z in layer.zero_tensors(5))
@@ -52,21 +53,27 @@ CALLS = [
     *(("mrnn_backward", name) for name in (*INPUTS[:3], "c0", "lengths", "out", "saved", "checkpoints")),
     *(("mrnn_backward", name) for name in GRADIENTS),
 ]
+# The bias of a filter is a column of the weights, which both passes pack.
+FOLDED = [("mrnn_forward", "b_ih"), *(("mrnn_backward", name) for name in ("b_ih", "dw_ih", "db_ih", "dx"))]
 
 
-def run(function: str, name: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, function, name], capture_output=True, text=True, timeout=250, check=False
-    )
+def run(function: str, name: str, dynamics: str = "adam") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROGRAM, function, name, dynamics]
+    return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
 
 
-def test_the_whole_call_is_clean() -> None:
-    done = run("mrnn_forward", "none")
+@pytest.mark.parametrize("dynamics", ["adam", "momentum"])
+def test_the_whole_call_is_clean(dynamics: str) -> None:
+    done = run("mrnn_forward", "none", dynamics)
     assert (done.returncode, done.stdout) == (0, "finished\n"), done.stderr
 
 
-@pytest.mark.parametrize(("function", "name"), CALLS, ids=lambda part: part)
-def test_a_tensor_that_is_too_short_is_noticed(function: str, name: str) -> None:
-    done = run(function, name)
+@pytest.mark.parametrize(
+    ("function", "name", "dynamics"),
+    [*((*call, "adam") for call in CALLS), *((*call, "momentum") for call in FOLDED)],
+    ids=lambda part: part,
+)
+def test_a_tensor_that_is_too_short_is_noticed(function: str, name: str, dynamics: str) -> None:
+    done = run(function, name, dynamics)
     assert done.stdout == "shortened\n"
     assert "AddressSanitizer: heap-buffer-overflow" in done.stderr
