@@ -10,11 +10,13 @@ largest resident size, also as a multiple of the file. Linux only.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +90,51 @@ def trained(folder: Path, name: str, *, epoch: bool) -> float:
 
 
 def predict(path: Path, out: Path) -> None:
-    """Predict a file by the model of its form, and print CPU seconds, with the start, and the largest memory."""
+    """Predict a file by the model of its form, and print CPU seconds, the largest memory, and the seconds of stages.
+
+    CPU seconds: of all with the start, of all without it, of the model and of writing.
+    """
+    from momentum_cli.inference.predict import parquet, writers
     from momentum_cli.inference.predict.predict import predict as run
+    from momentum_cli.models.sequence import SequenceModel
 
-    run(path.parent / f"run-{path.name}", [str(path)], out=out)
-    print(json.dumps([time.process_time(), peak()]))
+    stages = dict.fromkeys(("model", "writing"), 0.0)
+    for owner, name, stage in (
+        (SequenceModel, "forward", "model"),
+        (writers.CsvWriter, "write", "writing"),
+        (writers.JsonlWriter, "write", "writing"),
+        (parquet.ParquetWriter, "write", "writing"),
+        (parquet.ParquetWriter, "close", "writing"),
+    ):
+        setattr(owner, name, timed(getattr(owner, name), stages, stage))
+    model = path.parent / f"run-{path.name}"
+    run(model, [str(path.parent / "small" / path.name)], out=out)  # it loads torch and pyarrow
+    stages.update(dict.fromkeys(stages, 0.0))
+    start = time.process_time()
+    run(model, [str(path)], out=out)
+    now = time.process_time()
+    print(json.dumps([now, peak(), now - start, *stages.values()]))
 
 
-def child(folder: Path, *words: str) -> tuple[float, int]:
+def timed(function: Callable[..., Any], stages: dict[str, float], stage: str) -> Callable[..., Any]:
+    """Return the function, which adds its CPU seconds to those of a stage."""
+
+    @functools.wraps(function)
+    def measured(*args: Any, **options: Any) -> Any:
+        start = time.process_time()
+        try:
+            return function(*args, **options)
+        finally:
+            stages[stage] += time.process_time() - start
+
+    return measured
+
+
+def child(folder: Path, *words: str) -> list[float]:
     """Return what this program prints in a process of its own."""
     command = [sys.executable, __file__, "--out", str(folder), *words]
-    seconds, memory = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return seconds, memory
+    found: list[float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
 
 
 def main() -> None:
@@ -132,8 +167,10 @@ def main() -> None:
     for name in chosen.forms:
         trained(chosen.out, name, epoch=False)
         for end in ("csv", "jsonl", "parquet"):
-            seconds, memory = child(chosen.out, "--predict", str(chosen.out / name), str(chosen.out / f"out.{end}"))
-            print(f"predict {name} to {end}: {seconds:.1f} CPU s, {memory / 1e6:.0f} MB", flush=True)
+            answers = str(chosen.out / f"out.{end}")
+            seconds, memory, own, model, writing = child(chosen.out, "--predict", str(chosen.out / name), answers)
+            stages = f"without the start {own:.2f}: model {model:.2f}, writing {writing:.2f}"
+            print(f"predict {name} to {end}: {seconds:.1f} CPU s ({stages}), {memory / 1e6:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

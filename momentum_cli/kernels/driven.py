@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -25,25 +24,17 @@ LINEAR, ADAM, RMSPROP = 0, 1, 2
 class Driven(NamedTuple):
     """Input, projection and the part of the dynamics that is left to the kernel."""
 
-    x: Tensor  # (T, B, D); for a filter and an input bias (T, B, D + 1), whose last channel is multiplied by the bias
-    w_ih: Tensor  # (G, D)
-    b_ih: Tensor | None  # (G,)
+    x: Tensor  # (T, B, D), or (T, B, D + 1) if folded
+    folded: bool  # the last channel of x is multiplied by the input bias, which is then not added
     dynamics: int  # LINEAR, ADAM or RMSPROP
     constants: list[float]  # momentum, step_size, beta2, eps; empty for LINEAR
     velocity: Tensor | None  # (B, G) before the first step, None for 0; likewise second_moment
     second_moment: Tensor | None
     filtered: State  # state of a linear dynamics after the last step
 
-    @property
-    def folded(self) -> bool:
-        """True if the last channel of x is multiplied by the input bias, which is then not added."""
-        return self.x.shape[2] > self.w_ih.shape[1]
-
-    def plain(self) -> tuple[Tensor, Tensor | None]:
-        """Return the projection and what is added to it, for kernels that do not know of folded biases."""
-        if not self.folded or self.b_ih is None:
-            return self.w_ih, self.b_ih
-        return torch.cat((self.w_ih, self.b_ih.unsqueeze(1)), 1), None
+    def projection(self, weights: Weights) -> tuple[Tensor, Tensor | None]:
+        """Return what x is multiplied by and what is added, for kernels that know no folded bias."""
+        return (weights.extended(), None) if self.folded else (weights.w_ih, weights.b_ih)
 
     def after(self, velocity: Tensor, second_moment: Tensor) -> State:
         """Return the state of the dynamics after the last step, from the moments of the kernel."""
@@ -70,11 +61,11 @@ def take_in(dynamics: Dynamics, x: Tensor, weights: Weights, state: State | None
         number = ADAM if form.momentum is not None else RMSPROP
         constants = [form.momentum or 0.0, form.step_size, form.beta2, form.eps]
         velocity, second_moment = (None, None) if not state else (state[0] if number == ADAM else None, state[-1])
-        return Driven(x, weights.w_ih, weights.b_ih, number, constants, velocity, second_moment, ())
+        return Driven(x, False, number, constants, velocity, second_moment, ())
     if not form.is_identity:
         x = x.to(weights.w_ih.dtype)  # the state of a filter must not be rounded to bfloat16
     run = scan_on_cpu if type(x) in (Tensor, Parameter) and x.is_cpu and why_missing() is None else None
     # The filtered constant 1 carries the input bias.
-    constant = not form.is_identity and weights.b_ih is not None
-    x, filtered = form.scan(x, state, lengths, run, constant=constant)
-    return Driven(x, weights.w_ih, weights.b_ih, LINEAR, [], None, None, filtered)
+    folded = not form.is_identity and weights.b_ih is not None
+    x, filtered = form.scan(x, state, lengths, run, constant=folded)
+    return Driven(x, folded, LINEAR, [], None, None, filtered)

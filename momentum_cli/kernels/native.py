@@ -47,7 +47,7 @@ def run(
 ) -> tuple[Tensor, State, State]:
     """See `momentum_cli.kernels.backend.Backend.run`."""
     driven = take_in(dynamics, x, weights, drive, lengths)
-    w_ih, b_ih = driven.plain()
+    w_ih, b_ih = driven.projection(weights)
     parameters: list[Tensor] = [w_ih, weights.w_hh]
     has_biases = weights.b_ih is not None and weights.b_hh is not None
     if weights.b_ih is not None and weights.b_hh is not None:

@@ -31,9 +31,9 @@ template <class Cell, class Numbers> struct Layer {
     const mrnn_args& a;
     const int64_t T, B, D, H;
     const int64_t columns;  // of w_ih: D, or one less if the last channel of x is multiplied by b_ih
-    const int64_t tiles;   // of W hidden units
-    const int64_t panels;  // tiles * G
-    const int64_t rows;    // of the first part; later ones may have one less
+    const int64_t tiles;    // of W hidden units
+    const int64_t panels;   // tiles * G
+    const int64_t rows;     // of the first part; later ones may have one less
     const int64_t chunk;
     const int64_t depth_h, depth_x;  // factors of a row of h and of x
     const bool nonlinear, adam, few, ahead, far;
@@ -48,8 +48,9 @@ template <class Cell, class Numbers> struct Layer {
     static constexpr int64_t CACHES = 4 << 20;
 
     explicit Layer(const mrnn_args& args)
-        : a(args), T(args.steps), B(args.batch), D(args.input), H(args.hidden), columns(D - args.folded), tiles(ceil_div(H, W)), panels(tiles * G),
-          rows(ceil_div(B, args.parts)), chunk(args.chunk), depth_h(ceil_div(H, PAIR)), depth_x(ceil_div(D, PAIR)),
+        : a(args), T(args.steps), B(args.batch), D(args.input), H(args.hidden), columns(D - args.folded),
+          tiles(ceil_div(H, W)), panels(tiles * G), rows(ceil_div(B, args.parts)), chunk(args.chunk),
+          depth_h(ceil_div(H, PAIR)), depth_x(ceil_div(D, PAIR)),
           nonlinear(args.dynamics != MRNN_LINEAR), adam(args.dynamics == MRNN_ADAM), few(D <= FEW),
           ahead(!nonlinear && !few && rows <= AHEAD && (args.parts == 1 || rows == 1)),
           far(saved_size() * (int64_t)sizeof(stored) > CACHES && (uintptr_t)args.saved % MRNN_VECTOR_BYTES == 0) {}

@@ -63,9 +63,9 @@ typedef struct mrnn_scan {
     int64_t backward;                    // 1 for the transpose
     int64_t decay_steps, decay_columns;  // 1 or T, 1 or B
     double gain;
-    const double* decays;    // (decay_steps,decay_columns), or null: all 0
-    const void *x, *start;   // start: (B,C) before the first step, or null for 0; null in the transpose
-    void* out;               // may be x, unless there is a constant
+    const double* decays;   // (decay_steps,decay_columns), or null: all 0
+    const void *x, *start;  // start: (B,C) before the first step, or null for 0; null in the transpose
+    void* out;              // may be x, unless there is a constant
 } mrnn_scan;
 
 // One layer of a stack that runs with its weights packed once and its states updated in place: hn may be h0, and so on.

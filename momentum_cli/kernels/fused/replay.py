@@ -68,9 +68,9 @@ def gradients_with_history(
     recurrence = next(known for known in RECURRENCES.values() if known.kernel == kernel)
     zeros = recurrence.init(x[0].to(w_hh.dtype), w_hh.shape[1])
     state = tuple(z if s is None else s for z, s in zip(zeros, (h0, c0), strict=False))
-    if b_ih is not None and x.shape[2] > w_ih.shape[1]:  # see `momentum_cli.kernels.driven.Driven`
-        w_ih, b_ih = torch.cat((w_ih, b_ih.unsqueeze(1)), 1), None
     weights = Weights(w_ih, w_hh, b_ih, b_hh)
+    if x.shape[2] > w_ih.shape[1]:  # folded, see `momentum_cli.kernels.driven.Driven`
+        weights = Weights(weights.extended(), w_hh, None, b_hh)
     output, last, drive = reference.run(recurrence, _Left(form), x.to(w_hh.dtype), weights, state, before, lengths)
     h_n, c_n = (*last, None)[:2]
     v_n, m_n = (None, None) if dynamics == LINEAR else drive if dynamics == ADAM else (None, drive[0])

@@ -54,7 +54,7 @@ def supports(work: Work) -> str | None:
 # beats after a few.
 _ROW_STEPS, _MOST_ROW_STEPS, _A_FEW_STEPS = ((64, 4), (128, 8), (256, 128)), 512, 4
 # Few rows of a large LSTM without gradients: each thread reads all weights for its few rows, whereas oneDNN spreads
-# them over the threads: 0.6 to 0.98 of torch's speed at N = 512 and up to 20 rows on two threads, 1.1 to 1.3 on one.
+# them over the threads: 0.6 to 0.98 of torch's speed at N = 512 and up to 20 rows on two threads, 0.94 to 1.13 on one.
 _LARGE_HIDDEN, _FEW_ROWS = 384, 64
 
 
@@ -118,7 +118,7 @@ def run(
         lengths = lengths[order]
         x = x.index_select(1, order)
         h0, c0, v0, m0 = (None if s is None else s.index_select(0, order) for s in (h0, c0, v0, m0))
-    tensors = (x, driven.w_ih, weights.w_hh, driven.b_ih, weights.b_hh, h0, c0, v0, m0)
+    tensors = (x, weights.w_ih, weights.w_hh, weights.b_ih, weights.b_hh, h0, c0, v0, m0)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     # A constant, which `chosen_isa` needs, also while a size that is free is traced: int() would leave it free.
     hidden = len((None,) * weights.w_hh.shape[1])

@@ -150,7 +150,7 @@ def run(
         raise RuntimeError(reason)
     gates = recurrence.gates
     driven = take_in(dynamics, x, weights, drive, lengths)
-    w_ih, bias = driven.plain()
+    w_ih, bias = driven.projection(weights)
     b_ih, b_hh, v0, m0 = (
         None if t is None else _side_by_side(t, gates)
         for t in (bias, weights.b_hh, driven.velocity, driven.second_moment)
