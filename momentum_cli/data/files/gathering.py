@@ -102,6 +102,10 @@ class Gatherer:
         Args:
             part: The source is a part of the file, which may be without sequences.
         """
+        with self._features, self._targets:
+            return self._gather(part)
+
+    def _gather(self, part: bool) -> Gathered:
         for found in self.source.pieces:
             if isinstance(found, Pieces):
                 self._take_several(found)

@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
 
 class Targets:
-    """Collects the targets of pieces and checks them.
+    """Collects the targets of pieces and checks them. A ``with`` closes their file when something fails.
 
     Args:
         schema: Meaning of the columns.
@@ -50,6 +50,13 @@ class Targets:
         self._path = None if folder is None else folder / "targets.bin"
         self._of_steps: StepWriter | None = None
         self._current: Any = None
+
+    def __enter__(self) -> Targets:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._of_steps is not None:
+            self._of_steps.__exit__(*failure)
 
     def begin(self, piece: Piece) -> None:
         """Begin a sequence."""
@@ -100,10 +107,9 @@ class Targets:
             return Steps(recode[steps.array] if len(recode) else steps.array)
         raw = Steps(self._path, np.int64, 1)
         renumbered = self._path.with_name("labels.bin")
-        writer = StepWriter(1, np.int64, renumbered)
-        for start in range(0, len(raw), 1 << 20):
-            writer.append(recode[raw.read(start, min(start + (1 << 20), len(raw)))])
-        writer.close()
+        with StepWriter(1, np.int64, renumbered) as writer:
+            for start in range(0, len(raw), 1 << 20):
+                writer.append(recode[raw.read(start, min(start + (1 << 20), len(raw)))])
         renumbered.replace(self._path)
         return Steps(self._path, np.int64, 1)
 

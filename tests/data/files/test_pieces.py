@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from momentum_cli.data.files.gathering import Gatherer
 from momentum_cli.data.files.pieces import Piece, Pieces, Source
 from momentum_cli.data.files.schema import Schema
 from momentum_cli.data.problems import Problems
+from momentum_cli.errors import DataError
 
 KINDS = ("classification", "regression", "labelling")
 FAULTS = (
@@ -154,3 +157,15 @@ def test_many_sequences_are_taken_together(monkeypatch: pytest.MonkeyPatch) -> N
     gathered(iter([made(random.Random(0), "classification", "none", by_step=True)]), "classification", None)
     # The first and the last may be parts.
     assert taken == ["s0", "s9"]
+
+
+def test_what_fails_leaves_no_file_open(tmp_path: Path) -> None:
+    def broken() -> Iterator[Pieces]:
+        yield made(random.Random(0), "labelling", "none", by_step=True)
+        raise DataError("a.csv: line 30 ends within a quoted value")
+
+    with pytest.raises(DataError, match="line 30"):
+        gathered(broken(), "labelling", tmp_path)
+    files = [found for found in gc.get_objects() if type(found) is io.BufferedWriter]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["features.bin", "targets.bin"]
+    assert [found.name for found in files if not found.closed and tmp_path in Path(str(found.name)).parents] == []
