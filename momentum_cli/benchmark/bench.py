@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from momentum_cli import kernels
 from momentum_cli.benchmark.pictures.all import draw_bench
 from momentum_cli.benchmark.plan.plan import Plan
 from momentum_cli.benchmark.plan.planning import DEFAULT_SEEDS, make_plan
@@ -116,6 +117,7 @@ def bench(
     shown: BenchUi = ui or NullBenchUi()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RecipeError("start a benchmark once, not by torchrun or srun; --jobs spreads its runs over processes")
+    kernels.check_environment()
     for option, number, least in (("--tuned", tuned, 0), ("--jobs", jobs, 1)):
         if number < least:
             raise RecipeError(refuse(option, number, f"be at least {least}"))
@@ -170,7 +172,8 @@ def bench(
         content = _report(plan, results, folder, scored, shown, **facts)
     if all(result["error"] for result in results.values()):
         first = next(iter(results.values()))
-        raise RunError(f"every run was ended by an error, the first one: {first['error']} ({first['run_dir']})")
+        where = folder / RUNS / first["id"]
+        raise RunError(f"every run was ended by an error, the first one: {first['error']} ({where})")
     shown.finish(partial(summary_text, content))
     return content
 

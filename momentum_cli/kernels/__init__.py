@@ -70,3 +70,13 @@ def require(name: str, work: Work) -> Backend:
         able = [other for other, it in BACKENDS.items() if it.supports(work) is None]
         raise ValueError(f"backend {name!r} cannot run this: {reason}; these can: {', '.join(able)} (or 'auto')")
     return backend
+
+
+def check_environment() -> None:
+    """Refuse a wrong environment variable before the first layer meets it.
+
+    Raises:
+        SettingError: MOMENTUMRNN_ISA or MOMENTUMRNN_TRITON names no kernels of this machine.
+    """
+    for backend in (fused, triton):
+        backend.status()

@@ -208,7 +208,9 @@ def check_backends(module: nn.Module, device: torch.device) -> None:
 
     Raises:
         RecipeError: A layer has such a backend.
+        SettingError: An environment variable names no kernels of this machine.
     """
+    kernels.check_environment()
     for layer in module.modules():
         if isinstance(layer, RecurrentLayer) and layer.backend != "auto":
             try:

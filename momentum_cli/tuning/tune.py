@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from momentum_cli import kernels
 from momentum_cli.cluster.connection import connected, local_trackers, require_steps
 from momentum_cli.errors import DataError, Interrupted, RecipeError, RunError
 from momentum_cli.machine import timing_facts
@@ -87,6 +88,7 @@ def tune(
         raise RecipeError(
             "--join and --cluster: workers of a cluster get their trials from this process; leave out one of them"
         )
+    kernels.check_environment()
     database = join is not None and is_url(join)
     if join is not None and not database and out is not None:
         raise RecipeError("--join DIR and --out: the folder of the study is where its trials go; leave out --out")

@@ -24,7 +24,7 @@ from momentum_cli.benchmark.running import runner
 from momentum_cli.benchmark.running.contender import Contender
 from momentum_cli.benchmark.tables.comparison import comparison_table, remarks
 from momentum_cli.cli import app
-from momentum_cli.errors import DataError, RecipeError, RunError
+from momentum_cli.errors import DataError, RecipeError, RunError, SettingError
 from momentum_cli.runs.lock import locked
 
 CELLS = "lstm,momentum"
@@ -282,10 +282,19 @@ def test_recipes_with_attacks_are_compared_like_others(tmp_path: Path) -> None:
     assert len(set(best)) == 2
 
 
+def test_a_wrong_environment_variable_is_refused_before_there_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOMENTUMRNN_TRITON", "nope")
+    with pytest.raises(SettingError, match="MOMENTUMRNN_TRITON"):
+        bench([write_recipe(tmp_path)], cells=["adam"], seeds="0", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.usefixtures("no_pictures")
 def test_when_every_run_fails_the_command_fails(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path)
-    with pytest.raises(RunError, match=r"every run was ended by an error, the first one: .*native"):
+    with pytest.raises(RunError, match=r"ended by an error, the first one: .*native.*\(.*out.runs.small-adam-seed0\)$"):
         bench(
             [recipe],
             cells=["adam"],

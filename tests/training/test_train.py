@@ -18,7 +18,7 @@ import torch
 from typer.testing import CliRunner
 
 from momentum_cli.cli import app
-from momentum_cli.errors import DataError, RecipeError
+from momentum_cli.errors import DataError, RecipeError, SettingError
 from momentum_cli.inference.evaluate import class_table, evaluate
 from momentum_cli.progress import NullUi
 from momentum_cli.recipe.recipe import Recipe, load_recipe, parse_recipe
@@ -236,6 +236,16 @@ def test_dry_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tmp_path.iterdir()) == []
     assert facts["steps"] == 20
     assert facts["estimated_seconds"] == pytest.approx(20 * facts["ms_per_step"] / 1000)
+
+
+def test_a_wrong_environment_variable_is_refused_before_there_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The one of Triton, because a machine may be without a built kernel for the CPU.
+    monkeypatch.setenv("MOMENTUMRNN_TRITON", "nope")
+    with pytest.raises(SettingError, match="MOMENTUMRNN_TRITON"):
+        train(recipe(), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_resume_names_what_is_not_a_run(tmp_path: Path) -> None:

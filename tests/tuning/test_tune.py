@@ -202,6 +202,11 @@ def test_a_refused_search_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.M
         tune("digits", overrides=["task.validation=none"])
     with pytest.raises(MomentumError, match="there is no study yet"):
         tune(None, join=str(tmp_path / "nowhere"))
+    with monkeypatch.context() as context:
+        context.setenv("MOMENTUMRNN_TRITON", "nope")
+        with pytest.raises(MomentumError, match="MOMENTUMRNN_TRITON"):
+            tune(recipe, out=tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     with pytest.raises(MomentumError, match="is not empty and not a search"):
