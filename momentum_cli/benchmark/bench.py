@@ -172,8 +172,8 @@ def bench(
         content = _report(plan, results, folder, scored, shown, **facts)
     if all(result["error"] for result in results.values()):
         first = next(iter(results.values()))
-        where = folder / RUNS / first["id"]
-        raise RunError(f"every run was ended by an error, the first one: {first['error']} ({where})")
+        at = folder / RUNS / first["id"]
+        raise RunError(f"every run was ended by an error, the first one: {first['error']} ({at})")
     shown.finish(partial(summary_text, content))
     return content
 
