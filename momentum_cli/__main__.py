@@ -5,10 +5,12 @@ Signals are handled before anything else is imported, so that Ctrl-C ends the pr
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import signal
 import sys
+import time
 
 from momentum_cli.errors import Stopped
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _USAGE = 2
+_PATIENCE = 5.0  # seconds
+_PAUSE = 0.02  # seconds
+_arrivals: list[float] = []  # of signals, in seconds of the monotonic clock
 
 
 def main() -> None:
@@ -36,22 +41,46 @@ def main() -> None:
 
     _on_signal(_stop)
     try:
-        app()
-    except Stopped as stop:  # outside a command: while its arguments are read
+        try:
+            app()
+        finally:
+            # The command is over; during Python's own shutdown nothing catches an exception.
+            _on_signal(_end)
+    except Stopped as stop:  # outside a command: while its arguments are read, or by the line above
         _end(stop.number)
-    finally:
-        # The command is over; during Python's own shutdown nothing catches an exception.
-        _on_signal(_end)
 
 
-def _on_signal(handle: Callable[[int, FrameType | None], NoReturn] | signal.Handlers) -> None:
+def _on_signal(handle: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handle)
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    """End the program by an exception, so that files and child processes are cleaned up."""
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End the program by an exception, so that files and child processes are cleaned up.
+
+    An import is waited for: where C++ code that is being loaded calls Python, it may not be able to pass an exception
+    on, and the process would abort, or the import fail with an error of its own. A plugin is imported too, and may run
+    for long, so the wait has an end.
+    """
+    _arrivals.append(time.monotonic())
+    if _arrivals[-1] - _arrivals[0] < _PATIENCE and _is_importing(frame):
+        _thread.start_new_thread(_again, (number,))
+        return
     raise Stopped(number)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _again(number: int) -> None:
+    """Send a signal once more, a little later: by then another handler may be the right one."""
+    time.sleep(_PAUSE)
+    signal.raise_signal(number)
 
 
 def _end(number: int, frame: FrameType | None = None) -> NoReturn:

@@ -1,0 +1,57 @@
+"""A signal while a module is imported, which C++ code might answer by aborting the process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+
+# A plugin is imported before the command runs, which then imports torch and trains.
+PLUGIN = """
+import os, signal, time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from momentum_cli.dynamics import Filter, FormDynamics
+
+@dataclass(frozen=True)
+class Plain(FormDynamics):
+    equation: ClassVar[str] = "d = u"
+
+    @property
+    def form(self):
+        return Filter(gain=1.0, decay=0.0)
+
+DYNAMICS = {"plain": Plain}
+os.kill(os.getpid(), signal.NUMBER)
+end = time.monotonic() + SECONDS
+while time.monotonic() < end:
+    pass
+Path("imported").touch()
+"""
+
+
+def run(folder: Path, number: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    (folder / "plugin.py").write_text(PLUGIN.replace("NUMBER", number).replace("SECONDS", str(seconds)))
+    command = [sys.executable, "-m", "momentum_cli", "--plugin", "plugin.py", "train", "digits", "--out", "run"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_waits_for_the_end_of_an_import(tmp_path: Path, number: str, code: int) -> None:
+    done = run(tmp_path, number, 0.5)
+    assert done.returncode == code
+    assert "error: interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "imported").exists()
+
+
+def test_an_import_without_end_is_ended(tmp_path: Path) -> None:
+    done = run(tmp_path, "SIGTERM", 1000)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "error: interrupted\n")
+    assert not (tmp_path / "imported").exists()
