@@ -28,7 +28,9 @@ def locked(folder: Path, what: str, *, shared: bool = False) -> Iterator[None]:
     """
     with _opened(folder) as handle:
         if _try(handle, shared=shared) is False:
-            raise RecipeError(f"{folder}: another {what} is running in this folder; name another --out")
+            raise RecipeError(
+                f"{folder}: another {what} is running in this folder; wait for its end, or use another folder"
+            )
         yield
 
 
@@ -84,7 +86,9 @@ def entered(folder: Path, what: str, *, patience_seconds: float) -> Iterator[Ent
             if alone is not False or _try(handle, shared=True):
                 break
             if time.monotonic() >= end:
-                raise RecipeError(f"{folder}: another {what} is running in this folder; name another --out")
+                raise RecipeError(
+                    f"{folder}: another {what} is running in this folder; wait for its end, or use another folder"
+                )
             time.sleep(0.01)
         yield Entry(handle, alone)
 

@@ -82,25 +82,30 @@ def train(
         resume = out if on_first(fabric, (out / "recipe.yaml").is_file) else None
     shown: Ui = ui if ui is not None and fabric.global_rank == 0 else NullUi()
     with together(fabric), determinism(recipe.train.deterministic), ExitStack() as held:
-        if resume is not None:
-            on_first(fabric, lambda: check_resumed(recipe, resume))
-        dataset = first_then_all(fabric, lambda: load_data(recipe, data_dir, shown))
-        for text in dataset.warnings:
-            shown.note(text, "warning")
-        trainer = Trainer(recipe, dataset, fabric)
 
-        def open_and_lock() -> Path:
+        def refuse_early() -> None:
+            if resume is not None:
+                check_resumed(recipe, resume)
+            elif out is not None:
+                check_new_run_folder(out, overwrite=overwrite)
             if (named := resume or out) is not None:
                 held.enter_context(outside_benchmark(named))
             if resume is not None:
                 held.enter_context(locked(resume, "training"))
-                return resume
+
+        def open_new() -> Path:
             stem = f"{source.stem if source else recipe.task.name}-{recipe.model.cell}"
             folder = new_run_folder(out, stem=stem, overwrite=overwrite, held=held)
             _record_source(recipe, folder, source)
             return folder
 
-        folder = on_first(fabric, open_and_lock)
+        # Before the data, which may take long to load.
+        on_first(fabric, refuse_early)
+        dataset = first_then_all(fabric, lambda: load_data(recipe, data_dir, shown))
+        for text in dataset.warnings:
+            shown.note(text, "warning")
+        trainer = Trainer(recipe, dataset, fabric)
+        folder = resume or on_first(fabric, open_new)
         require_shared(fabric, folder)
         # Before this a signal ends the program at once, as there is nothing to save.
         received = held.enter_context(signals())
