@@ -58,9 +58,9 @@ def _on_signal(handle: Callable[[int, FrameType | None], None] | signal.Handlers
 def _stop(number: int, frame: FrameType | None) -> None:
     """End the program by an exception, so that files and child processes are cleaned up.
 
-    An import is waited for: where C++ code that is being loaded calls Python, it may not be able to pass an exception
-    on, and the process would abort, or the import fail with an error of its own. A plugin is imported too, and may run
-    for long, so the wait has an end.
+    An import is waited for: where C++ code that is being loaded calls Python, an exception may abort the process
+    (`torch._C._c10d_init`), be lost (numpy, while torch loads it) or replaced by another. A plugin is imported too, and
+    may run for long, so the wait has an end.
     """
     _arrivals.append(time.monotonic())
     if _arrivals[-1] - _arrivals[0] < _PATIENCE and _is_importing(frame):
