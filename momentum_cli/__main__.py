@@ -64,23 +64,32 @@ def _stop(number: int, frame: FrameType | None) -> None:
     """
     _arrivals.append(time.monotonic())
     if _arrivals[-1] - _arrivals[0] < _PATIENCE and _is_importing(frame):
-        _thread.start_new_thread(_again, (number,))
+        _thread.start_new_thread(_again, (number, _thread.get_ident()))
         return
     raise Stopped(number)
 
 
 def _is_importing(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+        # Its name is another one until somebody imports importlib.
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
         frame = frame.f_back
     return False
 
 
-def _again(number: int) -> None:
-    """Send a signal once more, a little later: by then another handler may be the right one."""
+def _again(number: int, thread: int) -> None:
+    """Send a signal once more, a little later: by then another handler may be the right one.
+
+    Args:
+        number: Number of the signal.
+        thread: The thread that gets it, so that it does not go on waiting for something else.
+    """
     time.sleep(_PAUSE)
-    signal.raise_signal(number)
+    if sys.platform == "win32":
+        signal.raise_signal(number)
+    else:
+        signal.pthread_kill(thread, number)
 
 
 def _end(number: int, frame: FrameType | None = None) -> NoReturn:

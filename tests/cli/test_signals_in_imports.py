@@ -35,6 +35,23 @@ while time.monotonic() < end:
 Path("imported").touch()
 """
 
+# A program that waits in a call of the system when the import is over.
+WAITING = """
+import signal, sys, time
+from momentum_cli import __main__ as program
+from momentum_cli.errors import Stopped
+
+program._PAUSE = 1.0  # long enough to arrive there
+signal.signal(signal.SIGTERM, program._stop)
+sys.path.insert(0, "")
+try:
+    import plugin
+
+    time.sleep(1000)
+except Stopped as stop:
+    sys.exit(stop.number)
+"""
+
 
 def run(folder: Path, number: str, seconds: float) -> subprocess.CompletedProcess[str]:
     (folder / "plugin.py").write_text(PLUGIN.replace("NUMBER", number).replace("SECONDS", str(seconds)))
@@ -55,3 +72,9 @@ def test_an_import_without_end_is_ended(tmp_path: Path) -> None:
     done = run(tmp_path, "SIGTERM", 1000)
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "error: interrupted\n")
     assert not (tmp_path / "imported").exists()
+
+
+def test_a_signal_ends_what_the_program_waits_for_after_an_import(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    done = subprocess.run([sys.executable, "-c", WAITING], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (15, b"", b"")
