@@ -24,6 +24,7 @@ _USAGE = 2
 _PATIENCE = 5.0  # seconds
 _PAUSE = 0.02  # seconds
 _arrivals: list[float] = []  # of signals, in seconds of the monotonic clock
+_waiting: list[int] = []  # the number of the signal that waits for an import
 
 
 def main() -> None:
@@ -64,7 +65,13 @@ def _stop(number: int, frame: FrameType | None) -> None:
     """
     _arrivals.append(time.monotonic())
     if _arrivals[-1] - _arrivals[0] < _PATIENCE and _is_importing(frame):
-        _thread.start_new_thread(_again, (number, _thread.get_ident()))
+        if _waiting:  # two would interrupt each other's clean-up
+            return
+        _waiting.append(number)
+        try:
+            _thread.start_new_thread(_again, (number, _thread.get_ident()))
+        except RuntimeError as error:  # no more threads
+            raise Stopped(number) from error
         return
     raise Stopped(number)
 
@@ -86,6 +93,7 @@ def _again(number: int, thread: int) -> None:
         thread: The thread that gets it, so that it does not go on waiting for something else.
     """
     time.sleep(_PAUSE)
+    _waiting.clear()
     if sys.platform == "win32":
         signal.raise_signal(number)
     else:

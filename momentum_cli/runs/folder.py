@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from momentum_cli.errors import RecipeError
@@ -56,18 +58,12 @@ def new_run_folder(
         RecipeError: another process uses `out`, which is left unchanged; `out` is not empty, is not a folder, is not a
             run folder (with `overwrite`), or cannot be made.
     """
-    try:
-        with contextlib.ExitStack() as own:
-            folder = numbered(base, stem) if out is None else _existing(out)
-            (own if held is None else held).enter_context(locked(folder, "training"))
-            if out is not None:
-                _clear(out, overwrite)
-            (folder / MARKER).touch()
-    except OSError as error:
-        wanted = base if out is None else out
-        raise RecipeError(
-            f"cannot make a run folder in {wanted}: {error.strerror or error}; name another folder with --out"
-        ) from error
+    with _refusing(base if out is None else out), contextlib.ExitStack() as own:
+        folder = numbered(base, stem) if out is None else _existing(out)
+        (own if held is None else held).enter_context(locked(folder, "training"))
+        if out is not None:
+            _clear(out, overwrite)
+        (folder / MARKER).touch()
     return folder
 
 
@@ -77,12 +73,28 @@ def check_new_run_folder(out: Path, *, overwrite: bool = False) -> None:
     Raises:
         RecipeError: As for `new_run_folder`.
     """
-    _check_folder(out)
-    if out.is_dir():
-        _earlier_run(out, overwrite)
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise RecipeError(f"cannot make a run folder in {out}; name another folder with --out")
+    with _refusing(out):
+        _check_folder(out)
+        if out.is_dir():
+            _earlier_run(out, overwrite)
+            with locked(out, "training", shared=True):
+                pass
+        there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(there, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@contextlib.contextmanager
+def _refusing(wanted: Path) -> Iterator[None]:
+    """Convert an error of the system to one about the folder that was wanted."""
+    try:
+        yield
+    except OSError as error:
+        raise RecipeError(
+            f"cannot make a run folder in {wanted}: {error.strerror or error}; name another folder with --out"
+        ) from error
 
 
 def _check_folder(out: Path) -> None:

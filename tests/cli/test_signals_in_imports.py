@@ -78,3 +78,12 @@ def test_a_signal_ends_what_the_program_waits_for_after_an_import(tmp_path: Path
     (tmp_path / "plugin.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
     done = subprocess.run([sys.executable, "-c", WAITING], cwd=tmp_path, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (15, b"", b"")
+
+
+def test_several_signals_in_an_import_are_one(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(
+        "import os, signal, time\nfor _ in range(5):\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(0.005)\n"
+    )
+    program = WAITING.replace("as stop:", "as stop:\n    time.sleep(1.5)")  # a second one would interrupt this
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (15, b"", b"")

@@ -15,7 +15,8 @@ from strict_json import strict
 from momentum_cli.errors import RecipeError
 from momentum_cli.machine import environment
 from momentum_cli.runs.files import json_text
-from momentum_cli.runs.folder import is_run_folder, new_run_folder
+from momentum_cli.runs.folder import check_new_run_folder, is_run_folder, new_run_folder
+from momentum_cli.runs.lock import locked
 
 # The folder.
 
@@ -122,7 +123,23 @@ def test_environment_names_the_commit_of_the_current_folder(tmp_path: Path, monk
     assert environment()["git"] == {"commit": commit, "changed": True}
 
 
+@pytest.mark.parametrize(("name", "reason"), [("n" * 300, "File name too long"), ("file/run", "Not a directory")])
+def test_a_folder_that_cannot_be_made_is_refused_before_the_data_are_loaded(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RecipeError, match=rf"cannot make a run folder in .*: {reason}; name another folder with --out"):
+        check_new_run_folder(tmp_path / name)
+
+
 # Two at once.
+
+
+def test_a_run_that_is_at_work_is_refused_before_the_data_are_loaded(tmp_path: Path) -> None:
+    run = new_run_folder(tmp_path / "run", stem="x")
+    with locked(run, "training"), pytest.raises(RecipeError, match="another training is running in this folder"):
+        check_new_run_folder(run, overwrite=True)
+    check_new_run_folder(run, overwrite=True)
 
 
 def digest(folder: Path) -> dict[str, tuple[str, int]]:
