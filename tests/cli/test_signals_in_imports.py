@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 
 # A plugin is imported before the command runs, which then imports torch and trains.
 PLUGIN = """
-import os, signal, time
+import os, signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -28,6 +28,7 @@ class Plain(FormDynamics):
         return Filter(gain=1.0, decay=0.0)
 
 DYNAMICS = {"plain": Plain}
+sys.modules["__main__"]._PATIENCE = LONGEST
 os.kill(os.getpid(), signal.NUMBER)
 end = time.monotonic() + SECONDS
 while time.monotonic() < end:
@@ -53,8 +54,9 @@ except Stopped as stop:
 """
 
 
-def run(folder: Path, number: str, seconds: float) -> subprocess.CompletedProcess[str]:
-    (folder / "plugin.py").write_text(PLUGIN.replace("NUMBER", number).replace("SECONDS", str(seconds)))
+def run(folder: Path, number: str, seconds: float, patience: float = 60) -> subprocess.CompletedProcess[str]:
+    text = PLUGIN.replace("NUMBER", number).replace("SECONDS", str(seconds)).replace("LONGEST", str(patience))
+    (folder / "plugin.py").write_text(text)
     command = [sys.executable, "-m", "momentum_cli", "--plugin", "plugin.py", "train", "digits", "--out", "run"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
@@ -69,7 +71,7 @@ def test_a_signal_waits_for_the_end_of_an_import(tmp_path: Path, number: str, co
 
 
 def test_an_import_without_end_is_ended(tmp_path: Path) -> None:
-    done = run(tmp_path, "SIGTERM", 1000)
+    done = run(tmp_path, "SIGTERM", 1000, patience=0.5)
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "error: interrupted\n")
     assert not (tmp_path / "imported").exists()
 
