@@ -74,6 +74,9 @@ def check_new_run_folder(out: Path, *, overwrite: bool = False) -> None:
         RecipeError: As for `new_run_folder`.
     """
     with _refusing(out):
+        # Newer versions of Python have `exists` False for a name that no folder can have, too.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            out.stat()
         _check_folder(out)
         if out.is_dir():
             _earlier_run(out, overwrite)
